@@ -1,0 +1,1 @@
+"""Know what each dimension and bit of your embeddings is worth, and search with just those."""

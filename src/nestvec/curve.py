@@ -1,0 +1,258 @@
+"""The measured curve: one row for each operating point, per-query scores beside it.
+
+Holds, saves and loads; it neither measures (``evaluate``) nor chooses (``plan``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.atomic import replace_file
+from nestvec.errors import DamagedFile, DataError, InvalidArgument
+from nestvec.types import ModelInfo, OperatingPoint
+
+CURVE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a point costs.
+
+    Attributes:
+        ram_bytes_per_vector: Codes that must be resident to search.
+        disk_bytes_per_vector: Codes that are read for rescoring only.
+        read_bytes_per_query: How much of the latter one query reads.
+        build_s: Seconds to encode the corpus into this point's codes.
+        p50_ms: Median time of one query, search only, warm, one thread.
+        p95_ms: 95th percentile of the same.
+        p99_ms: 99th percentile of the same.
+    """
+
+    ram_bytes_per_vector: float
+    disk_bytes_per_vector: float
+    read_bytes_per_query: float
+    build_s: float
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One row: a point, its mean metrics, what they keep of full float32, and its cost."""
+
+    point: OperatingPoint
+    metrics: Mapping[str, float]
+    retention: Mapping[str, float]
+    cost: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return {
+            "point": str(self.point),
+            "metrics": dict(self.metrics),
+            "retention": dict(self.retention),
+            **vars(self.cost),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> CurvePoint:
+        """Read back what ``to_json`` wrote."""
+        cost = Cost(**{name: float(values[name]) for name in Cost.__dataclass_fields__})
+        point = OperatingPoint.parse(values["point"])
+        return cls(point, values["metrics"], values["retention"], cost)
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """What each query scored at each point, in the order of the curve's rows.
+
+    Attributes:
+        query_ids: [n_queries].
+        metrics: For each metric, float64 [n_points, n_queries].
+        top_ids: The best documents of each query at each point, [n_points, n_queries, k].
+            A query with fewer than k results is filled up with empty ids.
+    """
+
+    query_ids: NDArray[np.str_]
+    metrics: Mapping[str, NDArray[np.float64]]
+    top_ids: NDArray[np.str_]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Quality and cost of every measured operating point of one model on one data set.
+
+    Attributes:
+        model: The model's card as it was when measured.
+        dataset: Name, split and sizes of what was measured on.
+        machine: Processor, threads and library versions.
+        points: The rows.
+        scores: Per-query scores of the same rows.
+        encode_ms: Time to encode one query, beside the search times of the rows.
+        baselines: Mean metrics of other methods on the same queries, by name ("bm25").
+        counts: What was untidy: zero vectors, cut texts, unknown ids in qrels.
+    """
+
+    model: ModelInfo
+    dataset: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    points: tuple[CurvePoint, ...]
+    scores: QueryScores
+    encode_ms: float
+    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def full(self) -> CurvePoint:
+        """The row that retention is measured against: full width, float32, one stage."""
+        return self[OperatingPoint.single(self.model.full_dim, "float32")]
+
+    @cached_property
+    def _rows(self) -> dict[OperatingPoint, int]:
+        return {row.point: number for number, row in enumerate(self.points)}
+
+    def __getitem__(self, point: OperatingPoint | str) -> CurvePoint:
+        """Return the row of a point.
+
+        Raises:
+            InvalidArgument: If the point was not measured.
+        """
+        return self.points[self.row_number(point)]
+
+    def row_number(self, point: OperatingPoint | str) -> int:
+        """Return the position of a point's row.
+
+        Raises:
+            InvalidArgument: If the point was not measured.
+        """
+        wanted = OperatingPoint.parse(point) if isinstance(point, str) else point
+        if wanted not in self._rows:
+            raise InvalidArgument(f"{wanted} was not measured on this curve")
+        return self._rows[wanted]
+
+    def per_query(self, metric: str, point: OperatingPoint | str) -> NDArray[np.float64]:
+        """Return what each query scored at a point, float64 [n_queries].
+
+        Raises:
+            InvalidArgument: If the point or the metric was not measured.
+        """
+        if metric not in self.scores.metrics:
+            measured = ", ".join(self.scores.metrics)
+            raise InvalidArgument(f"metric {metric!r} was not measured (measured: {measured})")
+        scores: NDArray[np.float64] = self.scores.metrics[metric][self.row_number(point)]
+        return scores
+
+    def pareto_front(self, metric: str) -> tuple[CurvePoint, ...]:
+        """Return the rows that no other beats in both memory and quality, cheapest first."""
+        front: list[CurvePoint] = []
+        for row in sorted(self.points, key=lambda row: _order_by_cost(row, metric)):
+            if not front or row.metrics[metric] > front[-1].metrics[metric]:
+                front.append(row)
+        return tuple(front)
+
+    def with_baseline(self, name: str, metrics: Mapping[str, float]) -> Curve:
+        """Return the curve with another method's mean metrics beside it."""
+        return replace(self, baselines={**self.baselines, name: dict(metrics)})
+
+    def save(self, path: Path | str) -> None:
+        """Write ``curve.json`` and, beside it, ``curve.scores.npz``."""
+        path = Path(path)
+        with replace_file(_scores_path(path)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **_arrays(self.scores))
+        values = {
+            "version": CURVE_VERSION,
+            "model": self.model.to_json(),
+            "dataset": dict(self.dataset),
+            "machine": dict(self.machine),
+            "encode_ms": self.encode_ms,
+            "baselines": {name: dict(metrics) for name, metrics in self.baselines.items()},
+            "counts": dict(self.counts),
+            "scores_sha256": _sha256(_scores_path(path)),
+            "points": [row.to_json() for row in self.points],
+        }
+        with replace_file(path) as temporary:
+            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path | str) -> Curve:
+        """Read a curve and its per-query scores.
+
+        Raises:
+            DataError: If a file is missing, is not a curve or has another version.
+            DamagedFile: If the scores are not the ones that were saved with this curve.
+        """
+        path = Path(path)
+        values = _read_json(path)
+        try:
+            points = tuple(CurvePoint.from_json(row) for row in values["points"])
+            model = ModelInfo.from_json(values["model"])
+            expected = values["scores_sha256"]
+            known = {name: values[name] for name in _PLAIN_FIELDS}
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(path, f"is not a curve of nestvec: {error!r}") from error
+        scores = _load_scores(_scores_path(path), expected)
+        return cls(model=model, points=points, scores=scores, **known)
+
+
+_PLAIN_FIELDS = ("dataset", "machine", "encode_ms", "baselines", "counts")
+
+
+def _order_by_cost(row: CurvePoint, metric: str) -> tuple[float, float]:
+    return row.cost.ram_bytes_per_vector, -row.metrics[metric]
+
+
+def _scores_path(path: Path) -> Path:
+    return path.with_suffix(".scores.npz")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _arrays(scores: QueryScores) -> dict[str, NDArray[Any]]:
+    # Ids repeat from point to point: a table of the distinct ones and positions into it.
+    ids, positions = np.unique(scores.top_ids, return_inverse=True)
+    arrays: dict[str, NDArray[Any]] = {
+        "query_ids": scores.query_ids,
+        "doc_ids": ids,
+        "top": positions.reshape(scores.top_ids.shape).astype(np.int32),
+    }
+    return arrays | {f"metric:{name}": values for name, values in scores.metrics.items()}
+
+
+def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
+    if not path.exists():
+        raise DataError(path, "is missing: it belongs beside the curve's JSON file")
+    if _sha256(path) != expected_sha256:
+        raise DamagedFile(path, "does not belong to this curve (checksum): evaluate again")
+    with np.load(path, allow_pickle=False) as arrays:
+        names: Sequence[str] = arrays.files
+        metrics = {
+            name.removeprefix("metric:"): arrays[name]
+            for name in names
+            if name.startswith("metric:")
+        }
+        return QueryScores(arrays["query_ids"], metrics, arrays["doc_ids"][arrays["top"]])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(path, f"is not JSON ({error})") from error
+    if not isinstance(values, dict) or values.get("version") != CURVE_VERSION:
+        raise DataError(path, f"is not a curve of version {CURVE_VERSION}: evaluate again")
+    return values

@@ -1,0 +1,1 @@
+"""Texts: retrieval sets, training pairs, and the docstrings of this Python installation."""

@@ -1,0 +1,1 @@
+"""Model + data + grid -> Curve: every operating point from one encode."""

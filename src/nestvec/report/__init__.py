@@ -1,0 +1,1 @@
+"""A curve and a plan for people: tables, pictures, one self-contained page."""

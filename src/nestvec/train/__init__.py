@@ -1,0 +1,1 @@
+"""Train Matryoshka models: nested losses, tokenizers, static models from scratch."""

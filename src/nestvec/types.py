@@ -1,0 +1,208 @@
+"""The words that every layer shares: operating points, documents, hits, models, array aliases.
+
+Nothing here computes on vectors; what cuts or quantises them lives in ``codec``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.errors import InvalidArgument
+
+Embeddings = NDArray[np.float32]
+"""Float vectors, [n, dim]."""
+Codes = NDArray[np.uint8]
+"""Quantised vectors, [n, bytes]."""
+Rows = NDArray[np.int64]
+"""Positions in a corpus."""
+Scores = NDArray[np.float64]
+"""Metric values, one for each query."""
+
+Kind = Literal["query", "document"]
+Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+OnProgress = Callable[[int, int], None]
+"""Called with (done, total) as long work goes on."""
+
+_STAGE = re.compile(r"(?P<dim>\d+):(?P<precision>[a-z0-9]+)(?:@(?P<keep>\d+))?")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One pass of a search: score ``dim`` dimensions at ``precision``, hand on the best ``keep``.
+
+    ``keep`` is None for the last stage, which hands on whatever ``k`` the search asks for.
+    """
+
+    dim: int
+    precision: Precision
+    keep: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value against its limit."""
+        if self.dim < 1:
+            raise InvalidArgument(f"dim {self.dim} < 1 in stage {self}")
+        if self.precision not in PRECISIONS:
+            known = ", ".join(PRECISIONS)
+            raise InvalidArgument(f"precision {self.precision!r} is not one of {known}")
+        if self.keep is not None and self.keep < 1:
+            raise InvalidArgument(f"keep {self.keep} < 1 in stage {self}")
+
+    def __str__(self) -> str:
+        """Write the stage as ``dim:precision[@keep]``."""
+        keep = "" if self.keep is None else f"@{self.keep}"
+        return f"{self.dim}:{self.precision}{keep}"
+
+    @property
+    def representation(self) -> tuple[int, Precision]:
+        """What is stored for this stage, however many it hands on."""
+        return self.dim, self.precision
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """How vectors are searched: one stage, or a shortlist rescored by later stages.
+
+    The text form is the same everywhere: ``256:int4``, ``256:int4@200>1024:float16``,
+    ``64:binary@1000>256:int8@100>1024:float16``.
+    """
+
+    stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        """Check that each stage but the last hands on fewer than the one before."""
+        if not self.stages:
+            raise InvalidArgument("an operating point needs at least one stage")
+        *shortlists, last = self.stages
+        if last.keep is not None:
+            raise InvalidArgument(f"{self}: the last stage hands on k, so it takes no @keep")
+        for stage in shortlists:
+            if stage.keep is None:
+                raise InvalidArgument(f"{self}: stage {stage} needs @keep, as another follows it")
+        keeps = [stage.keep for stage in shortlists if stage.keep is not None]
+        if any(later > earlier for earlier, later in pairwise(keeps)):
+            raise InvalidArgument(f"{self}: a later stage cannot keep more than an earlier one")
+
+    @classmethod
+    def parse(cls, text: str) -> OperatingPoint:
+        """Read the text form.
+
+        >>> OperatingPoint.parse("64:binary@200>512:int8").stages[0]
+        Stage(dim=64, precision='binary', keep=200)
+
+        Raises:
+            InvalidArgument: If the text is not an operating point.
+        """
+        stages = []
+        for part in text.strip().split(">"):
+            match = _STAGE.fullmatch(part.strip())
+            if match is None:
+                example = "256:int4 or 64:binary@200>512:int8"
+                raise InvalidArgument(f"{text!r} is not an operating point (write {example})")
+            keep = match["keep"]
+            precision: Any = match["precision"]  # Stage checks it
+            stages.append(Stage(int(match["dim"]), precision, int(keep) if keep else None))
+        return cls(tuple(stages))
+
+    @classmethod
+    def single(cls, dim: int, precision: Precision) -> OperatingPoint:
+        """Make a point of one stage."""
+        return cls((Stage(dim, precision),))
+
+    def __str__(self) -> str:
+        """Write the text form."""
+        return ">".join(str(stage) for stage in self.stages)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text of the corpus with what is known about it."""
+
+    text: str
+    title: str = ""
+    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """What is encoded: title and text, as BEIR joins them."""
+        return f"{self.title} {self.text}".strip()
+
+
+class Hits(NamedTuple):
+    """The result of a search over a batch of queries, best first.
+
+    Equal scores stand in descending order of id. A query's lists are shorter than k only where
+    the index holds fewer documents.
+    """
+
+    ids: list[list[str]]
+    scores: list[list[float]]
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What must be known of a model to use its vectors rightly.
+
+    Attributes:
+        name: The path or hub id it was loaded from.
+        fingerprint: sha256 over weights, tokenizer, pooling, normalisation and prompts.
+        full_dim: Width of its embeddings.
+        dims: Widths to measure, widest first; the trained ones where they are known.
+        dims_source: Where ``dims`` come from, in words ("config.json", "known model", "guess").
+        dims_trained: False where ``dims`` are guesses.
+        layer_norm: True where its card asks for layer normalisation before truncation.
+        query_prompt: Put before each query.
+        document_prompt: Put before each document.
+        max_tokens: Longer texts are cut; None where there is no limit.
+    """
+
+    name: str
+    fingerprint: str
+    full_dim: int
+    dims: tuple[int, ...]
+    dims_source: str
+    dims_trained: bool
+    layer_norm: bool = False
+    query_prompt: str = ""
+    document_prompt: str = ""
+    max_tokens: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelInfo:
+        """Read back what ``to_json`` wrote."""
+        return cls(**{**values, "dims": tuple(values["dims"])})
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns texts into embeddings."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What must be known of the model."""
+        ...
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        """Encode texts at full width, float32 [n, full_dim], as the model gives them.
+
+        Not normalised, not truncated: that is the codec's work.
+        """
+        ...
+
+    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+        """Count the texts that are longer than the model's maximum length."""
+        ...

@@ -1,0 +1,1 @@
+"""What joins several layers: an index of texts, and the demo."""
