@@ -1,0 +1,161 @@
+"""Metrics against pytrec_eval, against hand-worked values, and at their edges."""
+
+import doctest
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytrec_eval
+
+from nestvec import metrics
+from nestvec.errors import InvalidArgument
+from nestvec.metrics import Judgements, evaluate_run, overlap, parse_metric, score
+
+CUTS = (1, 3, 10, 100)
+NAMES = [f"{name}@{k}" for name in ("ndcg", "recall", "mrr", "map") for k in CUTS]
+DATA = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def reference(run, qrels):
+    """Give pytrec_eval's values under our names; it leaves out what the run lacks: 0."""
+    cuts = ",".join(map(str, CUTS))
+    measures = {f"ndcg_cut.{cuts}", f"recall.{cuts}", f"map_cut.{cuts}"}
+    values = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
+    result = {query_id: dict.fromkeys(NAMES, 0.0) for query_id in qrels}
+    for query_id, found in values.items():
+        for name, value in found.items():
+            family, k = name.rsplit("_", 1)
+            result[query_id][f"{family.removesuffix('_cut')}@{k}"] = value
+    for k in CUTS:  # its recip_rank has no cut: give it a run that is cut
+        cut = {query_id: _first(found, k) for query_id, found in run.items()}
+        ranks = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(cut)
+        for query_id, found in ranks.items():
+            result[query_id][f"mrr@{k}"] = found["recip_rank"]
+    return result
+
+
+def _first(found, k):
+    order = sorted(found, key=lambda doc: (np.float32(found[doc]), doc), reverse=True)
+    return {doc: float(k - rank) for rank, doc in enumerate(order[:k])}
+
+
+def assert_same(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for query_id, values in theirs.items():
+        assert ours[query_id] == pytest.approx(values, abs=1e-9), query_id
+
+
+def untidy(seed):
+    """Make a run with ties (some in float32 only) and qrels that are graded and incomplete."""
+    rng = np.random.default_rng(seed)
+    docs = [f"d{number}" for number in range(40)]
+    qrels, run = {}, {}
+    for number in range(60):
+        judged = rng.choice([*docs, "ghost1", "ghost2"], size=rng.integers(1, 12), replace=False)
+        grades = rng.integers(-2, 4, len(judged))
+        grades[0] = abs(grades[0])  # trec_eval crashes where all grades are negative
+        qrels[f"q{number}"] = dict(zip(map(str, judged), grades.tolist(), strict=True))
+        if rng.random() < 0.85:
+            found = rng.choice(docs, size=rng.integers(0, 30), replace=False)
+            near = rng.integers(0, 6, len(found)) / 7 + rng.choice([0, 1e-10], len(found))
+            run[f"q{number}"] = dict(zip(map(str, found), near.tolist(), strict=True))
+    run["unjudged"] = {"d1": 1.0}
+    return run, qrels
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_untidy_random_runs_score_as_pytrec_eval_says(seed):
+    run, qrels = untidy(seed)
+    assert_same(evaluate_run(run, qrels, NAMES), reference(run, qrels))
+
+
+@pytest.mark.parametrize("name", ["scifact/test", "cosqa/dev", "ms-support/test", "xquad-en/test"])
+def test_real_qrels_score_as_pytrec_eval_says(name):
+    dataset, split = name.split("/")
+    path = DATA / "retrieval" / dataset / "qrels" / f"{split}.tsv"
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    qrels = {}
+    for line in path.read_text().splitlines()[1:]:
+        query_id, doc_id, grade = line.split("\t")
+        qrels.setdefault(query_id, {})[doc_id] = int(grade)
+    docs = sorted({doc_id for judged in qrels.values() for doc_id in judged})
+    rng = np.random.default_rng(0)
+    run = {}
+    for query_id, judged in qrels.items():
+        found = {*rng.choice(docs, 120).tolist(), *judged}
+        run[query_id] = {doc: float(rng.integers(0, 50) + 30 * (doc in judged)) for doc in found}
+    assert_same(evaluate_run(run, qrels, NAMES), reference(run, qrels))
+
+
+def test_rows_score_as_the_same_ranking_written_as_a_run():
+    run, qrels = untidy(3)
+    query_ids, doc_ids = list(qrels), [f"d{number}" for number in range(40)][::-1]
+    ranked = np.full((len(query_ids), 30), -1)
+    for line, query_id in zip(ranked, query_ids, strict=True):
+        order = list(_first(run.get(query_id, {}), 30))
+        line[: len(order)] = [doc_ids.index(doc) for doc in order]
+    judgements = Judgements.from_qrels(qrels, query_ids, doc_ids)
+    grades = judgements.grades(ranked)
+    expected = reference(run, qrels)
+    for name in NAMES:
+        values = [expected[query_id][name] for query_id in query_ids]
+        np.testing.assert_allclose(score(name, grades, judgements), values, atol=1e-9)
+
+
+def test_an_empty_place_is_not_the_last_document_of_the_query_before():
+    judgements = Judgements.from_qrels({"a": {"z": 1}}, ["a", "b"], ["y", "z"])
+    assert judgements.grades(np.array([[-1, 1], [-1, -1]])).tolist() == [[0, 1], [0, 0]]
+
+
+def test_a_relevant_document_that_the_corpus_lacks_counts_as_missed():
+    judgements = Judgements.from_qrels({"q": {"a": 1, "ghost": 1}}, ["q"], ["a", "b"])
+    assert score("recall@10", judgements.grades(np.array([[0, 1]])), judgements).tolist() == [0.5]
+
+
+def test_no_relevant_document_no_result_and_no_query_give_zeros():
+    judgements = Judgements.from_qrels({}, ["q"], ["a"])
+    nothing = Judgements.from_qrels({}, [], ["a"])
+    for name in NAMES:
+        assert score(name, judgements.grades(np.array([[0]])), judgements).tolist() == [0.0]
+        assert score(name, np.zeros((1, 0)), judgements).tolist() == [0.0]
+        assert score(name, np.zeros((0, 3)), nothing).tolist() == []
+
+
+def test_docstring_examples_are_true():
+    result = doctest.testmod(metrics)
+    assert result.attempted >= 4
+    assert result.failed == 0
+
+
+def test_overlap_counts_what_both_have_whatever_the_order():
+    ranked = np.array([[5, 1, 2, 9], [0, 1, 2, 3], [-1, -1, -1, -1], [8, -1, -1, -1]])
+    exact = np.array([[1, 5, 9, 2], [0, 1, 2, 3], [3, 2, 1, 0], [8, -1, -1, -1]])
+    # In the first line 9 is outside the top 3 of the one, 2 outside that of the other.
+    np.testing.assert_allclose(overlap(ranked, exact, k=3), [2 / 3, 1, 0, 1])
+
+
+def test_overlap_of_one_query_does_not_count_for_another():
+    assert overlap(np.array([[1], [0]]), np.array([[0], [1]]), k=1).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("bad", ["ndcg", "ndcg@0", "ndcg@-1", "p@5", "NDCG@10", "ndcg@1.5", ""])
+def test_a_bad_metric_is_refused_with_a_list_of_the_good_ones(bad):
+    with pytest.raises(InvalidArgument, match=r"ndcg@k, recall@k, mrr@k, map@k"):
+        parse_metric(bad)
+
+
+def test_rankings_of_other_queries_or_another_corpus_are_refused():
+    judgements = Judgements.from_qrels({"q": {"a": 1}}, ["q"], ["a", "b"])
+    with pytest.raises(InvalidArgument, match="for 1 queries"):
+        judgements.grades(np.zeros((2, 3), dtype=np.int64))
+    with pytest.raises(InvalidArgument, match="row 2 of a corpus of 2"):
+        judgements.grades(np.array([[2]]))
+    with pytest.raises(InvalidArgument, match="1 ranked queries against 2"):
+        overlap(np.zeros((1, 1), dtype=np.int64), np.zeros((2, 1), dtype=np.int64), k=1)
+
+
+def test_a_nan_score_in_a_run_is_refused():
+    with pytest.raises(InvalidArgument, match="'d7' in the run is NaN"):
+        evaluate_run({"q": {"d7": float("nan")}}, {"q": {"d7": 1}}, ["ndcg@10"])
