@@ -1,0 +1,63 @@
+# Each target does its own set-up in .venv; a second call installs nothing.
+# `make test PYTHON=python3.12` takes another Python for a new .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# pip reads its constraints from here, so that they also hold for the build backend: the first
+# name reaches isolated builds up to pip 25.2, the second from 25.3 on. A relative path, because
+# pip splits the value at spaces.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format constraints clean
+.DELETE_ON_ERROR:
+
+help:  ## Show the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+
+demo: $(VENV)/.installed-all  ## Run the whole loop on the documentation of this Python
+	$(BIN)/nestvec demo
+
+test: check  ## Run every check: lint, format, types, tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev  ## Lint, format and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## Write the code in its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# `dev` contains `all`: what is installed for the tests serves the demo too.
+$(VENV)/.installed-all: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[all]'
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	touch $(VENV)/.installed-all $@
+
+# PyTorch stays where it is pinned: another version brings gigabytes of GPU libraries. `editables`
+# is what hatchling asks for in an editable install.
+constraints:  ## Write constraints.txt again, with the newest versions
+	unset PIP_CONSTRAINT PIP_BUILD_CONSTRAINT; \
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install '.[dev]' hatchling editables \
+		"$$(grep '^torch==' constraints.txt)"; \
+	{ grep '^#' constraints.txt; \
+	  "$$folder/bin/python" -m pip freeze --all --exclude pip --exclude nestvec | sed 's/+[a-z0-9.]*$$//'; \
+	} > "$$folder/constraints.txt"; \
+	cp "$$folder/constraints.txt" constraints.txt
+
+clean:  ## Remove what these targets made, but not nestvec-demo
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
