@@ -1,0 +1,170 @@
+"""The house rules that a linter does not know: layers, file sizes and names.
+
+Everything is read by ast, imports inside functions and under TYPE_CHECKING included. Modules
+named in a string (importlib) are not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+SOURCE = REPOSITORY / "src" / "nestvec"
+
+LAYERS = (
+    ("version", "types", "errors", "atomic", "ranking"),
+    ("codec", "metrics", "stats", "curve"),
+    ("data", "models", "adapt", "index"),
+    ("train", "evaluate", "plan", "reasons"),
+    ("report",),
+    ("serve",),
+    ("workflows",),
+    ("cli",),
+)
+LAYER_OF = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}
+# `plan` decides, `reasons` puts it into words: two files of one noun.
+ALLOWED_SIBLINGS = {("plan", "reasons")}
+FORBIDDEN_NAMES = {"utils", "common", "helpers", "core", "manager"}
+MAX_LINES = 300
+
+
+def imported_units(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield (line, unit) of each import of nestvec; the unit is "" for the package root."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield node.lineno, "."
+            continue
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "nestvec":
+                yield node.lineno, rest.partition(".")[0]
+
+
+def broken_import(unit: str, target: str) -> str | None:
+    """Say which rule `unit` breaks when it imports `target`, or None."""
+    if target == ".":
+        return "relative import: name the module in full"
+    if target == "":
+        return "imports the package root: import the module that defines the name"
+    if target not in LAYER_OF:
+        return f"imports {target}, which stands in no layer"
+    if target == unit or LAYER_OF[target] < LAYER_OF[unit]:
+        return None
+    if LAYER_OF[target] > LAYER_OF[unit]:
+        return f"imports up: {unit} (layer {LAYER_OF[unit]}) -> {target} ({LAYER_OF[target]})"
+    if LAYER_OF[unit] == 0 or (unit, target) in ALLOWED_SIBLINGS:
+        return None
+    return f"imports its sibling {target} of layer {LAYER_OF[unit]}"
+
+
+def broken_layers(source: Path) -> list[str]:
+    """List `file:line: rule` for each import that does not point down."""
+    found = []
+    for file in sorted(source.rglob("*.py")):
+        place = file.relative_to(source)
+        if place == Path("__init__.py"):  # the public names come from anywhere
+            continue
+        unit = place.parts[0].removesuffix(".py")
+        if unit not in LAYER_OF:
+            found.append(f"{place}: stands in no layer; add it to LAYERS or move it")
+            continue
+        for line, target in imported_units(ast.parse(file.read_text("utf-8"), str(file))):
+            rule = broken_import(unit, target)
+            if rule:
+                found.append(f"{place}:{line}: {rule}")
+    return found
+
+
+def too_long(source: Path) -> list[str]:
+    """List the files over the limit."""
+    lengths = {file: len(file.read_text("utf-8").splitlines()) for file in source.rglob("*.py")}
+    return [
+        f"{file.relative_to(source)}: {lines} lines > {MAX_LINES}: split it along a noun"
+        for file, lines in sorted(lengths.items())
+        if lines > MAX_LINES
+    ]
+
+
+def forbidden_names(folder: Path) -> list[str]:
+    """List the files and folders named after nothing."""
+    return [
+        f"{file.relative_to(folder)}: name it after what it works on"
+        for file in sorted(folder.rglob("*"))
+        if file.stem.removeprefix("test_").strip("_") in FORBIDDEN_NAMES
+    ]
+
+
+def test_imports_point_down() -> None:
+    assert broken_layers(SOURCE) == []
+
+
+def test_no_file_is_too_long() -> None:
+    assert too_long(SOURCE) == []
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks"])
+def test_no_file_is_named_after_nothing(folder: str) -> None:
+    assert forbidden_names(REPOSITORY / folder) == []
+
+
+def write(source: Path, place: str, text: str) -> None:
+    file = source / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("place", "text", "rule"),
+    [
+        ("codec.py", "from nestvec.plan import plan", "imports up"),
+        ("index/flat.py", "def f():\n    import nestvec.cli.main", "index/flat.py:2: imports up"),
+        ("types.py", "from nestvec.codec import Codec", "imports up"),
+        ("codec.py", "from nestvec.metrics import ndcg", "sibling metrics"),
+        ("reasons.py", "from nestvec.plan import plan", "sibling plan"),
+        ("curve.py", "import nestvec", "package root"),
+        ("curve.py", "from nestvec import types", "package root"),
+        ("index/flat.py", "from . import base", "relative import"),
+        ("curve.py", "from nestvec.things import f", "things, which stands in no layer"),
+        ("things.py", "", "things.py: stands in no layer"),
+    ],
+)
+def test_a_broken_layer_is_seen(tmp_path: Path, place: str, text: str, rule: str) -> None:
+    write(tmp_path, place, text)
+    (found,) = broken_layers(tmp_path)
+    assert rule in found
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("__init__.py", "from nestvec.cli.main import run"),
+        ("plan.py", "from nestvec.reasons import why"),
+        ("errors.py", "from nestvec.version import __version__"),
+        ("index/flat.py", "from nestvec.index.base import Index\nimport nestvec.codec"),
+        ("cli/main.py", "import nestvector, numpy\nfrom nestvec.types import Stage"),
+    ],
+)
+def test_an_import_that_points_down_is_let_through(tmp_path: Path, place: str, text: str) -> None:
+    write(tmp_path, place, text)
+    assert broken_layers(tmp_path) == []
+
+
+def test_a_long_file_and_a_vague_name_are_seen(tmp_path: Path) -> None:
+    write(tmp_path, "curve.py", "x = 1\n" * MAX_LINES)
+    write(tmp_path, "index/_utils.py", "x = 1\n" * (MAX_LINES + 1))
+    write(tmp_path, "core/flat.py", "")
+    assert [line.partition(":")[0] for line in too_long(tmp_path)] == ["index/_utils.py"]
+    assert [line.partition(":")[0] for line in forbidden_names(tmp_path)] == [
+        "core",
+        "index/_utils.py",
+    ]
