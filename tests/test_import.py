@@ -1,0 +1,55 @@
+"""`import nestvec` is light, typed, and offers few names."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from importlib import resources
+
+import nestvec
+
+HEAVY = {
+    "torch", "transformers", "sentence_transformers", "scipy", "faiss", "matplotlib", "jinja2",
+    "typer", "fastapi", "uvicorn",
+}  # fmt: skip
+MAX_SECONDS = 0.3
+MAX_NAMES = 15
+
+CHILD = """
+import json, sys, time
+start = time.perf_counter()
+import nestvec
+seconds = time.perf_counter() - start
+print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
+"""
+
+
+def import_in_a_new_process() -> tuple[float, set[str]]:
+    command = [sys.executable, "-c", CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    seen = json.loads(done.stdout)
+    return seen["seconds"], {name.partition(".")[0] for name in seen["modules"]}
+
+
+def test_import_loads_nothing_heavy() -> None:
+    _, packages = import_in_a_new_process()
+    assert "nestvec" in packages
+    assert packages & HEAVY == set()
+
+
+def test_import_is_fast() -> None:
+    seconds = [import_in_a_new_process()[0] for _ in range(5)]
+    assert statistics.median(seconds) < MAX_SECONDS, f"import nestvec took {seconds} s"
+
+
+def test_the_types_are_shipped() -> None:
+    assert (resources.files("nestvec") / "py.typed").is_file()
+
+
+def test_the_public_names_are_few_sorted_and_there() -> None:
+    names = list(nestvec.__all__)
+    assert 0 < len(names) <= MAX_NAMES
+    assert names == sorted(set(names))
+    assert [name for name in names if not hasattr(nestvec, name)] == []
