@@ -1,0 +1,164 @@
+"""Read rows, with their line numbers, from JSON Lines, CSV, TSV (each also ``.gz``) and Parquet.
+
+A row is a plain dict. What its columns mean is the caller's business; this file only makes sure
+that whatever cannot be read is refused with the file and the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DataError, require
+
+Row = dict[str, Any]
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_SUFFIXES = ".jsonl, .csv, .tsv (each also .gz) or .parquet"
+
+
+def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
+    """Yield each row with its line number, counted from 1 (Parquet: its row number).
+
+    CSV and TSV name their columns in the first line, and all their values are strings.
+
+    Raises:
+        DataError: If the file is missing, empty, of an unknown kind, or has a line that is not
+            a row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(path, "is a folder, not a file" if path.is_dir() else "does not exist")
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if suffix == ".parquet" and path.suffix.lower() != ".gz":
+        rows = _read_parquet(path)
+    elif suffix == ".jsonl":
+        rows = _read_jsonl(path)
+    elif suffix in _DELIMITERS:
+        rows = _read_csv(path, delimiter=_DELIMITERS[suffix])
+    else:
+        raise DataError(path, f"is of an unknown kind (expected {_SUFFIXES})")
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
+        raise DataError(path, "holds no rows")
+
+
+def check_columns(path: Path, row: Row, columns: Sequence[str], *, line: int) -> None:
+    """Check that a row has each of the columns.
+
+    Raises:
+        DataError: If one is missing; the message names those that are there.
+    """
+    for column in columns:
+        if column not in row:
+            present = ", ".join(str(name) for name in row)
+            raise DataError(path, f"missing column {column!r} (has: {present})", line=line)
+
+
+def text_of(path: Path, row: Row, column: str, *, line: int) -> str:
+    """Return a column's value, which must be a string; it may be empty.
+
+    Raises:
+        DataError: If the column is missing or holds something else.
+    """
+    check_columns(path, row, [column], line=line)
+    value = row[column]
+    if not isinstance(value, str):
+        shown = json.dumps(value, default=str)[:40]
+        raise DataError(path, f"{column!r} must be a string, not {shown}", line=line)
+    return value
+
+
+def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
+    """Return a column's value, which must be a string with something in it.
+
+    Raises:
+        DataError: If the column is missing, empty or holds something else.
+    """
+    value = text_of(path, row, column, line=line)
+    if not value.strip():
+        raise DataError(path, f"{column!r} is empty", line=line)
+    return value
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    # Decoded line by line, so that a bad byte is reported with the line it stands in.
+    line = 0
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            for line, raw in enumerate(file, start=1):
+                yield raw.decode("utf-8-sig" if line == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"is not UTF-8 ({error.reason})", line=line) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(path, f"is a broken gzip file ({error})", line=line + 1) from error
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+
+
+def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
+    for line, text in enumerate(_read_lines(path), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = json.loads(text)
+            if "\\ud" in text.lower():  # half a surrogate pair is legal JSON, but not text
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(path, "holds half a surrogate pair (\\ud...)", line=line) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(path, f"is not JSON ({error})", line=line) from error
+        if not isinstance(row, dict):
+            kind = type(row).__name__
+            raise DataError(path, f"expected a JSON object in each line, not a {kind}", line=line)
+        yield line, row
+
+
+def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
+    # strict: a stray quote is an error instead of swallowing the rows that follow it.
+    reader = csv.reader(_read_lines(path), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    line = 1
+    try:
+        for values in reader:
+            if not header:
+                header = _check_header(path, values, line=line)
+            elif values:
+                if len(values) != len(header):
+                    problem = f"has {len(values)} fields where the header has {len(header)}"
+                    raise DataError(path, problem, line=line)
+                yield line, dict(zip(header, values, strict=True))
+            line = reader.line_num + 1  # where the next row starts: a quoted field spans lines
+    except csv.Error as error:
+        raise DataError(path, f"cannot be read ({error})", line=line) from error
+
+
+def _check_header(path: Path, names: list[str], *, line: int) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(path, f"column {name!r} stands twice in the header", line=line)
+    return names
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
+    require("pyarrow", extra="parquet")
+    from pyarrow import ArrowException, parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(path, f"is not a readable Parquet file ({reason})") from error
