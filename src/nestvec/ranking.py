@@ -1,0 +1,58 @@
+"""The best rows of a score matrix, with one order of ties everywhere.
+
+Equal scores stand in ascending order of row. Whoever stores documents numbers them by descending
+id, so that ties come out in descending id, as trec_eval orders them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.types import Embeddings, Rows
+
+
+def best(scores: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+    """Return the best ``k`` of each line of scores, best first, ties by ascending row.
+
+    Args:
+        scores: [n_queries, n_rows] float32, C-contiguous.
+        k: How many to return; cut to n_rows.
+
+    Returns:
+        Scores and rows, both [n_queries, min(k, n_rows)].
+    """
+    import faiss
+
+    n_queries, n_rows = scores.shape
+    k = min(k, n_rows)
+    # One more than asked shows whether equal scores straddle the cut: a heap keeps any of them.
+    width = min(k + 1, n_rows)
+    heap_scores = np.empty((n_queries, width), dtype=np.float32)
+    heap_rows = np.empty((n_queries, width), dtype=np.int64)
+    heap: Any = faiss.float_minheap_array_t()
+    heap.nh, heap.k = n_queries, width
+    heap.val, heap.ids = faiss.swig_ptr(heap_scores), faiss.swig_ptr(heap_rows)
+    heap.heapify()
+    heap.addn(n_rows, faiss.swig_ptr(scores), 0, 0, n_queries)
+    heap.reorder()
+    if width > k:
+        straddles = heap_scores[:, k - 1] == heap_scores[:, k]
+        for line in np.flatnonzero(straddles):
+            heap_rows[line, :k] = np.argsort(-scores[line], kind="stable")[:k]
+            heap_scores[line, :k] = scores[line, heap_rows[line, :k]]
+    return order(heap_scores[:, :k], heap_rows[:, :k])
+
+
+def order(scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
+    """Sort each line by descending score, ties by ascending row.
+
+    Args:
+        scores: [n_queries, k]; -inf marks an empty place.
+        rows: [n_queries, k].
+    """
+    # lexsort's last key is its first criterion.
+    sequence: NDArray[np.intp] = np.lexsort((rows, -scores), axis=-1)
+    return np.take_along_axis(scores, sequence, 1), np.take_along_axis(rows, sequence, 1)
