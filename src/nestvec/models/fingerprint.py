@@ -1,0 +1,92 @@
+"""One sha256 for what decides a model's vectors: weights, tokenizer, modules, prompts.
+
+The same model gives the same fingerprint wherever its folder lies and whatever its README,
+pictures, ONNX copies and training records say. Library versions and the dtype of the
+computation are left out; so are configuration keys that no vector depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from nestvec.errors import ModelError
+from nestvec.types import Kind
+
+_SUFFIXES = {".safetensors", ".bin", ".model", ".py"}
+_NAMES = {
+    "modules.json",
+    "config.json",
+    "router_config.json",
+    "sentence_bert_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+}
+_OTHER_FORMATS = {"onnx", "openvino"}  # copies of the weights that nestvec does not load
+# Making a folder servable by vLLM, or saving it again, must not turn its vectors strange.
+_KEYS_WITHOUT_EFFECT = {
+    "matryoshka_dimensions",
+    "is_matryoshka",
+    "nestvec",
+    "_name_or_path",
+    "transformers_version",
+}
+
+
+def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> str:
+    """Compute the fingerprint of a model folder.
+
+    Args:
+        folder: A model folder, or a snapshot of one from the hub.
+        prompts: The prompts that nestvec puts before texts, by kind.
+
+    Raises:
+        ModelError: If the folder cannot be read or holds no model.
+    """
+    files = sorted(
+        (file.relative_to(folder).as_posix(), file)
+        for file in folder.rglob("*")
+        if _belongs(file, folder)
+    )
+    if not files:
+        raise ModelError(f"{folder}: holds no file of a model")
+    total = hashlib.sha256()
+    for name, file in files:
+        total.update(f"{name}\0{_digest(file)}\0".encode())
+    total.update(json.dumps(dict(prompts), sort_keys=True).encode())
+    return total.hexdigest()
+
+
+def _belongs(file: Path, folder: Path) -> bool:
+    parts = file.relative_to(folder).parts
+    if any(part.startswith(".") or part in _OTHER_FORMATS for part in parts[:-1]):
+        return False
+    return (file.suffix in _SUFFIXES or file.name in _NAMES) and file.is_file()
+
+
+def _digest(file: Path) -> str:
+    try:
+        if file.name == "config.json":
+            return hashlib.sha256(_settings(file)).hexdigest()
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+
+
+def _settings(file: Path) -> bytes:
+    content = file.read_bytes()
+    try:
+        values = json.loads(content)
+    except ValueError:
+        return content
+    if isinstance(values, dict):
+        values = {name: values[name] for name in values if name not in _KEYS_WITHOUT_EFFECT}
+    return json.dumps(values, sort_keys=True).encode()

@@ -1,0 +1,178 @@
+"""Put together what must be known of a model: its widths, prompts and fingerprint.
+
+What a person asks for comes first, then the model's own configuration, then the table of known
+models, then a guess that is marked as one. Nothing here loads a model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+from nestvec.errors import InvalidArgument, ModelError
+from nestvec.models.fingerprint import fingerprint_folder
+from nestvec.models.known import KnownModel, find_known
+from nestvec.types import Kind, ModelInfo
+
+SMALLEST_GUESS = 32
+_PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
+    "query": ("query",),
+    "document": ("document", "passage", "corpus"),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person says of a model, over what the model says of itself.
+
+    Attributes:
+        name: What the model is called in messages, and looked up by.
+        dims: Widths to measure.
+        prompts: Put before the texts of a kind.
+    """
+
+    name: str
+    dims: tuple[int, ...] | None = None
+    prompts: Mapping[Kind, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the prompts are for kinds that exist."""
+        for kind in self.prompts:
+            if kind not in get_args(Kind):
+                known = ", ".join(get_args(Kind))
+                raise InvalidArgument(f"a prompt for {kind!r}: the kinds are {known}")
+
+
+class Dims(NamedTuple):
+    """Widths to measure, widest first, and where they come from."""
+
+    dims: tuple[int, ...]
+    source: str
+    trained: bool
+
+
+def describe(folder: Path, asked: Asked, *, full_dim: int, max_tokens: int | None) -> ModelInfo:
+    """Describe the model of a folder.
+
+    Raises:
+        InvalidArgument: If a width that is asked for is not within 1 and ``full_dim``.
+        ModelError: If the folder's configuration cannot be used.
+    """
+    known = known_model(asked.name, full_dim)
+    widths = choose_dims(full_dim, asked=asked.dims, configured=_matryoshka(folder), known=known)
+    prompts = _choose_prompts(folder, asked, known)
+    return ModelInfo(
+        name=asked.name,
+        fingerprint=fingerprint_folder(folder, prompts),
+        full_dim=full_dim,
+        dims=widths.dims,
+        dims_source=widths.source,
+        dims_trained=widths.trained,
+        layer_norm=known is not None and known.layer_norm,
+        query_prompt=prompts["query"],
+        document_prompt=prompts["document"],
+        max_tokens=max_tokens,
+    )
+
+
+def known_model(name: str, full_dim: int) -> KnownModel | None:
+    """Find a known model of this name and width: another width is another model."""
+    known = find_known(name)
+    return known if known is not None and known.full_dim == full_dim else None
+
+
+def choose_dims(
+    full_dim: int,
+    *,
+    asked: tuple[int, ...] | None = None,
+    configured: tuple[int, ...] | None = None,
+    known: KnownModel | None = None,
+) -> Dims:
+    """Choose the widths to measure; ``full_dim`` is always one of them.
+
+    Args:
+        full_dim: Width of the model's embeddings.
+        asked: What a person asks for.
+        configured: What the model's ``config.json`` says.
+        known: The model's row in the table of known models.
+
+    Raises:
+        InvalidArgument: If a width that is asked for is not within 1 and ``full_dim``.
+        ModelError: If a width of the model's configuration is not.
+    """
+    trained, source = _trained_dims(full_dim, configured, known)
+    if asked is not None:
+        _check(asked, full_dim, InvalidArgument)
+        chosen = _widest_first(asked, full_dim)
+        return Dims(chosen, "asked for", bool(trained) and set(chosen) <= set(trained))
+    if trained:
+        return Dims(trained, source, True)
+    halvings = [full_dim]
+    while halvings[-1] // 2 >= SMALLEST_GUESS:
+        halvings.append(halvings[-1] // 2)
+    return Dims(tuple(halvings), f"guess: halvings, {source}", False)
+
+
+def _trained_dims(
+    full_dim: int, configured: tuple[int, ...] | None, known: KnownModel | None
+) -> tuple[tuple[int, ...], str]:
+    if configured:
+        _check(configured, full_dim, ModelError)
+        return _widest_first(configured, full_dim), "config.json"
+    if known is not None and known.trained_dims:
+        return _widest_first(known.trained_dims, full_dim), f"known model: {known.source}"
+    return (), "not trained for"
+
+
+def _widest_first(dims: tuple[int, ...], full_dim: int) -> tuple[int, ...]:
+    return tuple(sorted({*dims, full_dim}, reverse=True))
+
+
+def _check(dims: tuple[int, ...], full_dim: int, error: type[InvalidArgument | ModelError]) -> None:
+    for dim in dims:
+        if dim > full_dim:
+            raise error(f"dim {dim} > full_dim {full_dim}")
+        if dim < 1:
+            raise error(f"dim {dim} < 1")
+
+
+def _choose_prompts(folder: Path, asked: Asked, known: KnownModel | None) -> dict[Kind, str]:
+    own = read_config(folder / "config_sentence_transformers.json")
+    named = own.get("prompts") or {}
+    default = named.get(own.get("default_prompt_name"), "")
+    prompts: dict[Kind, str] = {}
+    for kind, names in _PROMPT_NAMES.items():
+        prompts[kind] = next((named[name] for name in names if name in named), default)
+    if known is not None:
+        prompts = {"query": known.query_prompt, "document": known.document_prompt}
+    return {**prompts, **asked.prompts}
+
+
+def _matryoshka(folder: Path) -> tuple[int, ...] | None:
+    file = folder / "config.json"
+    dims = read_config(file).get("matryoshka_dimensions")
+    if dims is None:
+        return None
+    if not isinstance(dims, list) or any(type(dim) is not int for dim in dims):
+        raise ModelError(f"{file}: matryoshka_dimensions is not a list of whole numbers: {dims!r}")
+    return tuple(dims)
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read a JSON object; a missing file is an empty one.
+
+    Raises:
+        ModelError: If the file is there and is not a JSON object.
+    """
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{file}: is not a JSON object")
+    return values

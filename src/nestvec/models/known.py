@@ -1,0 +1,108 @@
+"""Models whose trained widths, prompts and layer-norm are published, each with its source.
+
+A table and a look-up by name. What is guessed of a model that is not listed is in ``info``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What a model's makers publish of it.
+
+    Attributes:
+        names: Hub ids or API names, the canonical one first.
+        full_dim: Width of its embeddings.
+        trained_dims: Widths it was trained for or is published with, widest first; empty where
+            it was not trained for shorter prefixes.
+        query_prompt: Put before each query.
+        document_prompt: Put before each document.
+        layer_norm: True where its card normalises the layer before it truncates.
+        source: Where this is published.
+    """
+
+    names: tuple[str, ...]
+    full_dim: int
+    trained_dims: tuple[int, ...] = ()
+    query_prompt: str = ""
+    document_prompt: str = ""
+    layer_norm: bool = False
+    source: str = ""
+
+
+_BGE_PROMPT = "Represent this sentence for searching relevant passages: "
+_OPENAI = "https://openai.com/index/new-embedding-models-and-api-updates/"
+
+KNOWN_MODELS: tuple[KnownModel, ...] = (
+    KnownModel(
+        names=("nomic-ai/nomic-embed-text-v1.5",),
+        full_dim=768,
+        trained_dims=(768, 512, 256, 128, 64),
+        query_prompt="search_query: ",
+        document_prompt="search_document: ",
+        layer_norm=True,
+        source="https://huggingface.co/nomic-ai/nomic-embed-text-v1.5",
+    ),
+    KnownModel(
+        names=("mixedbread-ai/mxbai-embed-large-v1",),
+        full_dim=1024,
+        trained_dims=(1024, 512),  # its card says Matryoshka, and names no other width
+        query_prompt="Represent this sentence for searching relevant passages: ",
+        source="https://huggingface.co/mixedbread-ai/mxbai-embed-large-v1",
+    ),
+    KnownModel(
+        names=("text-embedding-3-small",),
+        full_dim=1536,
+        trained_dims=(1536, 512),
+        source=_OPENAI,
+    ),
+    KnownModel(
+        names=("text-embedding-3-large",),
+        full_dim=3072,
+        trained_dims=(3072, 1024, 256),
+        source=_OPENAI,
+    ),
+    KnownModel(
+        names=("BAAI/bge-small-en-v1.5",),
+        full_dim=384,
+        query_prompt=_BGE_PROMPT,
+        source="https://huggingface.co/BAAI/bge-small-en-v1.5",
+    ),
+    KnownModel(
+        names=("BAAI/bge-base-en-v1.5",),
+        full_dim=768,
+        query_prompt=_BGE_PROMPT,
+        source="https://huggingface.co/BAAI/bge-base-en-v1.5",
+    ),
+    KnownModel(
+        names=("BAAI/bge-large-en-v1.5",),
+        full_dim=1024,
+        query_prompt=_BGE_PROMPT,
+        source="https://huggingface.co/BAAI/bge-large-en-v1.5",
+    ),
+    KnownModel(
+        names=("sentence-transformers/all-MiniLM-L6-v2",),
+        full_dim=384,
+        source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
+    ),
+)
+
+
+def find_known(name: str) -> KnownModel | None:
+    """Look a model up by the last part of its path or hub id, whatever its case.
+
+    >>> find_known("models/BGE_small-en-v1.5").full_dim
+    384
+    """
+    wanted = _last_part(name)
+    for model in KNOWN_MODELS:
+        if any(_last_part(known) == wanted for known in model.names):
+            return model
+    return None
+
+
+def _last_part(name: str) -> str:
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return last.lower().replace("_", "-")
