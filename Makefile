@@ -60,4 +60,4 @@ constraints:  ## Write constraints.txt again, with the newest versions
 
 clean:  ## Remove what these targets made, but not nestvec-demo
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
