@@ -21,6 +21,7 @@ from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
     from tokenizers import Tokenizer
 
 CHUNK = 1024  # texts; bounds the memory that their tokens take
@@ -109,20 +110,27 @@ class StaticEncoder:
         return [encoding.ids for encoding in encodings]
 
     def _means(self, token_ids: list[list[int]]) -> Embeddings:
-        from scipy.sparse import csr_array
-
-        lengths = np.fromiter(map(len, token_ids), dtype=np.int64, count=len(token_ids))
-        offsets = np.concatenate(([0], np.cumsum(lengths)))
-        columns = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64, count=offsets[-1])
-        ones = np.ones(len(columns), dtype=np.float32)
-        # A token that stands twice in a text is two entries of its row, and the product adds them.
-        counts = csr_array((ones, columns, offsets), shape=(len(token_ids), len(self._table)))
+        counts = token_counts(token_ids, len(self._table))
         means: Embeddings = counts @ self._table
-        means /= np.maximum(lengths, 1)[:, None]
+        means /= np.maximum(np.diff(counts.indptr), 1)[:, None]
         if self._normalize:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
             means /= np.maximum(norms, 1e-12)  # as torch.nn.functional.normalize does
         return means
+
+
+def token_counts(token_ids: Sequence[Sequence[int]], vocabulary: int) -> csr_array:
+    """Return a sparse float32 matrix of ones, [n_texts, vocabulary]; its rows hold the tokens.
+
+    A token that stands twice in a text is two entries of its row: a product adds them up, and
+    the length of a row is the length of its text.
+    """
+    from scipy.sparse import csr_array
+
+    offsets = np.concatenate(([0], np.cumsum([len(ids) for ids in token_ids], dtype=np.int64)))
+    columns = np.fromiter(chain.from_iterable(token_ids), dtype=np.int64, count=offsets[-1])
+    ones = np.ones(len(columns), dtype=np.float32)
+    return csr_array((ones, columns, offsets), shape=(len(token_ids), vocabulary))
 
 
 def is_static(folder: Path) -> bool:

@@ -1,0 +1,119 @@
+"""Multiple negatives ranking loss over nested prefixes, and its gradients, from one product.
+
+The library everybody uses runs the whole inner loss once for each dim. Here the similarities of
+the wider prefix are those of the narrower one plus one block's, so all prefixes together cost one
+full-width product forward and one backward for each side. Works on plain tensors and returns
+gradients; what turns texts into vectors stays outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CHUNK = 256  # lines at a time: memory is O(dims x chunk x batch), and fits a processor's cache
+
+
+class LossAndGradients(NamedTuple):
+    """The loss and what it says of each vector.
+
+    Attributes:
+        losses: Mean loss of each prefix, narrowest first, [n_dims].
+        anchors: Gradient of the weighted sum of losses, [batch, full_dim].
+        positives: The same, [batch, full_dim].
+    """
+
+    losses: Tensor
+    anchors: Tensor
+    positives: Tensor
+
+
+def nested_ranking_loss(
+    anchors: Tensor,
+    positives: Tensor,
+    *,
+    dims: Sequence[int],
+    weights: Sequence[float] | None = None,
+    scale: float = 20.0,
+) -> LossAndGradients:
+    """Compute the loss of every prefix and the gradients of their weighted sum.
+
+    For each prefix of d dims, with s(i, j) = scale * cos(anchor_i[:d], positive_j[:d]),
+
+        loss(d) = mean_i [ logsumexp_j s(i, j) - s(i, i) ]
+
+    (Henderson et al. 2017 over the nested prefixes of Kusupati et al. 2022). With U(d) the inner
+    products of the prefixes, U(d2) = U(d1) + A[:, d1:d2] B[:, d1:d2]^T; backward, the gradient of
+    block d1:d2 is G B[:, d1:d2], where G sums the gradients of U(d) over all d >= d2.
+
+    Args:
+        anchors: Float32 [batch, full_dim], not normalised.
+        positives: Float32 [batch, full_dim]; line i belongs to anchor i, the others are negatives.
+        dims: Prefixes, ascending, the last one at most full_dim.
+        weights: One for each of ``dims``; None for 1 each.
+        scale: Inverse temperature.
+    """
+    import torch
+
+    weights = [1.0] * len(dims) if weights is None else weights
+    blocks = list(zip([0, *dims[:-1]], dims, strict=True))
+    anchor_lengths, positive_lengths = (_prefix_lengths(v, dims) for v in (anchors, positives))
+    losses = anchors.new_zeros(len(dims))
+    anchor_gradients, positive_gradients = torch.zeros_like(anchors), torch.zeros_like(positives)
+    positive_radial = anchors.new_zeros(len(dims), len(positives))
+
+    for start in range(0, len(anchors), _CHUNK):
+        lines = slice(start, start + _CHUNK)
+        part = anchors[lines]
+        product = anchors.new_zeros(len(part), len(positives))
+        product_gradients, radial = [], []
+        for number, (low, high) in enumerate(blocks):
+            product.addmm_(part[:, low:high], positives[:, low:high].T)
+            inverse = scale / anchor_lengths[number, lines, None]
+            similarities = product * inverse
+            similarities /= positive_lengths[number]
+            chances = torch.softmax(similarities, dim=1)
+            own = chances.diagonal(start)
+            losses[number] -= own.log().sum() / len(anchors)
+            own -= 1  # chances is now the gradient of the loss by the similarities
+            chances *= weights[number] / len(anchors)
+            similarities *= chances
+            radial.append(similarities.sum(1))
+            positive_radial[number] += similarities.sum(0)
+            chances *= inverse
+            chances /= positive_lengths[number]
+            product_gradients.append(chances)
+        gradient = torch.zeros_like(product)
+        for number, (low, high) in reversed(list(enumerate(blocks))):
+            gradient += product_gradients[number]
+            torch.mm(gradient, positives[:, low:high], out=anchor_gradients[lines, low:high])
+            positive_gradients[:, low:high].addmm_(gradient.T, part[:, low:high])
+        _subtract_radial(
+            anchor_gradients[lines], part, torch.stack(radial), anchor_lengths[:, lines], blocks
+        )
+    _subtract_radial(positive_gradients, positives, positive_radial, positive_lengths, blocks)
+    return LossAndGradients(losses, anchor_gradients, positive_gradients)
+
+
+def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
+    """Return the length of each prefix, [n_dims, n]; a zero vector counts as almost zero long."""
+    import torch
+
+    squares = vectors.square().cumsum(1)[:, [dim - 1 for dim in dims]].T
+    return torch.sqrt(squares).clamp_min(1e-12).contiguous()
+
+
+def _subtract_radial(
+    gradients: Tensor,
+    vectors: Tensor,
+    radial: Tensor,
+    lengths: Tensor,
+    blocks: Sequence[tuple[int, int]],
+) -> None:
+    """Take out what would only make a prefix longer: d|x|/dx = x / |x|, summed over prefixes."""
+    factors = (radial / lengths.square()).flip(0).cumsum(0).flip(0)
+    for number, (low, high) in enumerate(blocks):
+        gradients[:, low:high] -= factors[number, :, None] * vectors[:, low:high]
