@@ -1,0 +1,147 @@
+"""Any other Sentence Transformers model, run by that library on PyTorch.
+
+Loads from a folder only (``load`` brings hub models into one), a transformer's weights from
+safetensors only, and encodes at full width: cutting and normalising are the codec's work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from nestvec.errors import ModelError, require
+from nestvec.models.info import Asked, describe
+from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+DType = Literal["float32", "bfloat16"]
+CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
+
+
+class SentenceTransformerEncoder:
+    """A Sentence Transformers model in memory."""
+
+    def __init__(self, info: ModelInfo, model: SentenceTransformer) -> None:
+        """Wrap a model that is loaded already."""
+        self._info = info
+        self._model: Any = model
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        asked: Asked,
+        *,
+        device: str = "auto",
+        dtype: DType = "float32",
+        trust_remote_code: bool = False,
+    ) -> SentenceTransformerEncoder:
+        """Load a model folder.
+
+        Args:
+            folder: A folder that the library loads.
+            asked: What a person says of the model.
+            device: A PyTorch device; "auto" leaves the choice to the library.
+            dtype: What the model computes in. On CPUs with AMX or AVX512-BF16, bfloat16 is
+                about 3 times as fast. What it returns is float32 either way.
+            trust_remote_code: True lets the folder's own Python code run.
+
+        Raises:
+            ModelError: If the library cannot load the folder.
+            InvalidArgument: If a width that is asked for is above the model's.
+            MissingExtra: If ``sentence_transformers`` is not installed.
+        """
+        library = require("sentence_transformers", extra="models")
+        try:
+            with _quiet():
+                model = library.SentenceTransformer(
+                    str(folder),
+                    device=None if device == "auto" else device,
+                    trust_remote_code=trust_remote_code,
+                    model_kwargs={"dtype": dtype, "use_safetensors": True},
+                )
+        except Exception as error:  # three libraries and a model's own code may fail here
+            raise ModelError(f"{asked.name}: {_why(error)}") from error
+        info = describe(
+            folder, asked, full_dim=_full_dim(model, asked.name), max_tokens=_max_tokens(model)
+        )
+        return cls(info, model)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model."""
+        return self._info
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        """Encode texts as the model gives them, float32 [n, full_dim]."""
+        # Not plain `encode`: models with two towers route by these.
+        encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        embeddings = np.empty((len(texts), self._info.full_dim), dtype=np.float32)
+        for start in range(0, len(texts), CHUNK):
+            chunk = list(texts[start : start + CHUNK])
+            embeddings[start : start + len(chunk)] = encode(
+                chunk,
+                prompt=self._prompt(kind),
+                show_progress_bar=False,
+                normalize_embeddings=False,
+            )
+            if on_progress is not None:
+                on_progress(start + len(chunk), len(texts))
+        return embeddings
+
+    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+        """Count the texts that have more tokens, with their prompt, than the model reads."""
+        limit = self._info.max_tokens
+        if limit is None or not texts:
+            return 0
+        prompt = self._prompt(kind)
+        with _quiet():  # it would warn of each text that is too long
+            token_ids = self._model.tokenizer([prompt + text for text in texts])["input_ids"]
+        return sum(len(ids) > limit for ids in token_ids)
+
+    def _prompt(self, kind: Kind) -> str:
+        return self._info.query_prompt if kind == "query" else self._info.document_prompt
+
+
+def _full_dim(model: Any, name: str) -> int:
+    full_dim = model.get_embedding_dimension()
+    if full_dim is None:
+        raise ModelError(f"{name}: does not say how wide its embeddings are")
+    return int(full_dim)
+
+
+def _max_tokens(model: Any) -> int | None:
+    limit = model.max_seq_length
+    return int(limit) if limit is not None and math.isfinite(limit) else None
+
+
+def _why(error: Exception) -> str:
+    first_line = str(error).strip().partition("\n")[0] or repr(error)
+    if "trust_remote_code" in str(error):
+        return "runs code of its own: pass trust_remote_code=True if you trust its source"
+    return f"cannot be loaded by Sentence Transformers ({first_line})"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # A library draws no bars of its own: transformers' are turned off while ours has the word.
+    from transformers.utils import logging
+
+    had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bars:
+            logging.enable_progress_bar()
