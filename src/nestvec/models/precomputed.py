@@ -1,0 +1,287 @@
+"""Vectors that exist already, looked up by id: ``.npy`` with a list of ids, or Parquet.
+
+A folder holds ``corpus.npy`` + ``corpus.ids.txt`` (one id a line) and perhaps ``queries.npy`` +
+``queries.ids.txt``; or ``corpus.parquet`` and ``queries.parquet`` with a column ``id`` or ``_id``
+and a column ``vector`` or ``embedding``. There is no model here, so nothing can be encoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.atomic import replace_file
+from nestvec.errors import DataError, InvalidArgument, ModelError, require
+from nestvec.models.info import choose_dims, known_model
+from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
+_ID_COLUMNS = ("id", "_id")
+_VECTOR_COLUMNS = ("vector", "embedding")
+_CHUNK = 16_384  # rows checked at a time, so that a mapped file need not fit in memory
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """One checked set: row i of ``values`` belongs to the id with number i."""
+
+    path: Path
+    rows: Mapping[str, int]
+    values: NDArray[np.floating[Any]]
+
+    def chunks(self) -> Iterator[Embeddings]:
+        for start in range(0, len(self.values), _CHUNK):
+            yield self.values[start : start + _CHUNK].astype(np.float32)
+
+
+class PrecomputedVectors:
+    """Stands where a model would, for texts whose vectors are known."""
+
+    def __init__(self, info: ModelInfo, vectors: Mapping[Kind, _Vectors]) -> None:
+        """Hold sets that were checked; ``load`` is the way in."""
+        self._info = info
+        self._vectors = vectors
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, known: str | None = None, dims: tuple[int, ...] | None = None
+    ) -> PrecomputedVectors:
+        """Open a folder of vectors and check every row.
+
+        Args:
+            folder: As the module describes; ``.npy`` files are mapped, not read.
+            known: The known model that made the vectors. Without it, the folder's name tells.
+            dims: Widths to measure.
+
+        Raises:
+            DataError: If a file is damaged, a row is NaN, infinite or zero, or ids and rows do
+                not fit together.
+            InvalidArgument: If a width that is asked for is above the vectors'.
+            MissingExtra: If a Parquet file is there and ``pyarrow`` is not.
+        """
+        vectors = {
+            kind: _open(folder, stem) for kind, stem in _STEMS.items() if _files(folder, stem)
+        }
+        if not vectors:
+            raise DataError(folder, "holds neither corpus.npy nor corpus.parquet")
+        widths = {kind: found.values.shape[1] for kind, found in vectors.items()}
+        full_dim, *others = set(widths.values())
+        if others:
+            both = f"corpus {widths['document']}, queries {widths['query']}"
+            raise DataError(folder, f"mixes widths ({both}): one model must have made both")
+        # Queries may be added later without making another model of it, so they do not count
+        # where there is a corpus.
+        fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
+        model = known_model(folder.name if known is None else known, full_dim)
+        chosen = choose_dims(full_dim, asked=dims, known=model)
+        info = ModelInfo(
+            name=str(folder) if known is None else known,
+            fingerprint=fingerprint,
+            full_dim=full_dim,
+            dims=chosen.dims,
+            dims_source=chosen.source,
+            dims_trained=chosen.trained,
+            layer_norm=model is not None and model.layer_norm,
+        )
+        return cls(info, vectors)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model that made the vectors."""
+        return self._info
+
+    def ids(self, kind: Kind) -> list[str]:
+        """Return the ids of a kind in the order of the file; none where there is no file."""
+        return list(self._vectors[kind].rows) if kind in self._vectors else []
+
+    def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
+        """Return the vectors of ids in the order asked, float32 [n, full_dim].
+
+        Raises:
+            DataError: If an id has no vector.
+        """
+        if kind not in self._vectors:
+            raise DataError(self._info.name, f"holds no {_STEMS[kind]} vectors")
+        found = self._vectors[kind]
+        missing = [name for name in ids if name not in found.rows]
+        if missing:
+            count = f"{len(missing)} of {len(ids)} ids have no vector"
+            raise DataError(found.path, f"{count}, the first is {missing[0]!r}")
+        rows = np.fromiter((found.rows[name] for name in ids), dtype=np.int64, count=len(ids))
+        return found.values[rows].astype(np.float32)
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        """Refuse: there is no model.
+
+        Raises:
+            ModelError: Always.
+        """
+        raise ModelError(
+            f"{self._info.name}: holds vectors, no model, so it cannot encode texts: "
+            "name the model that made them"
+        )
+
+    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+        """Return 0: what was cut before is not known here."""
+        return 0
+
+
+def holds_vectors(folder: Path) -> bool:
+    """Tell whether a folder is one of precomputed vectors."""
+    return any(_files(folder, stem) for stem in _STEMS.values())
+
+
+def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embeddings) -> None:
+    """Write the vectors of a kind as ``.npy`` and ids, beside the other kind's.
+
+    Raises:
+        InvalidArgument: If ids and rows do not fit together, or an id cannot stand on a line.
+        DataError: If the folder cannot be written.
+    """
+    if embeddings.ndim != 2 or len(ids) != len(embeddings):
+        raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {list(embeddings.shape)}")
+    for name in ids:
+        if not name or "\n" in name or "\r" in name:
+            raise InvalidArgument(f"id {name!r} is empty or has a line break")
+    if len(set(ids)) != len(ids):
+        raise InvalidArgument("an id stands twice")
+    stem = _STEMS[kind]
+    vectors_file, ids_file = folder / f"{stem}.npy", folder / f"{stem}.ids.txt"
+    # Both are complete on disk before either takes its name.
+    with replace_file(vectors_file) as vectors, replace_file(ids_file) as names:
+        with vectors.open("wb") as file:
+            np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
+        names.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8", newline="\n")
+
+
+def _files(folder: Path, stem: str) -> list[Path]:
+    return [file for file in (folder / f"{stem}.npy", folder / f"{stem}.parquet") if file.is_file()]
+
+
+def _open(folder: Path, stem: str) -> _Vectors:
+    path, *others = _files(folder, stem)
+    if others:
+        raise DataError(folder, f"holds both {path.name} and {others[0].name}: keep one")
+    if path.suffix == ".parquet":
+        ids, values = _read_parquet(path)
+    else:
+        ids, values = _read_ids(folder / f"{stem}.ids.txt"), _read_npy(path)
+    if len(ids) != len(values):
+        raise DataError(path, f"has {len(values)} rows, but there are {len(ids)} ids")
+    if not len(values) or not values.shape[1]:
+        raise DataError(path, f"is empty: its shape is {list(values.shape)}")
+    vectors = _Vectors(path, {name: row for row, name in enumerate(ids)}, values)
+    _check_rows(vectors, ids)
+    return vectors
+
+
+def _check_rows(vectors: _Vectors, ids: Sequence[str]) -> None:
+    if len(vectors.rows) != len(ids):
+        first = next(name for row, name in enumerate(ids) if vectors.rows[name] != row)
+        raise DataError(vectors.path, f"id {first!r} stands twice")
+    start = 0
+    for chunk in vectors.chunks():
+        for problem, bad in (
+            ("has NaN or infinite numbers", ~np.isfinite(chunk).all(axis=1)),
+            ("is all zeros, so it has no direction", ~chunk.any(axis=1)),
+        ):
+            if bad.any():
+                row = start + int(bad.argmax())
+                raise DataError(
+                    vectors.path, f"the vector of id {ids[row]!r} (row {row}) {problem}"
+                )
+        start += len(chunk)
+
+
+def _fingerprint(vectors: _Vectors) -> str:
+    total = hashlib.sha256("\n".join(vectors.rows).encode())
+    for chunk in vectors.chunks():
+        total.update(chunk.tobytes())
+    return total.hexdigest()
+
+
+def _read_ids(path: Path) -> list[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            ids = [line.rstrip("\n") for line in file]
+    except FileNotFoundError as error:
+        raise DataError(path, "is missing: it names the rows of the .npy, one id a line") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(path, f"cannot be read as UTF-8 ({error})") from error
+    if "" in ids:
+        raise DataError(path, "an empty line where an id belongs", line=ids.index("") + 1)
+    return ids
+
+
+def _read_npy(path: Path) -> NDArray[np.floating[Any]]:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(path, f"is damaged or not a .npy file of numbers ({error})") from error
+    if not isinstance(values, np.ndarray):
+        raise DataError(path, "is an archive of arrays (.npz): save one array with numpy.save")
+    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
+        shape = f"{values.dtype} {list(values.shape)}"
+        raise DataError(path, f"holds {shape}, not floating-point numbers [n, dim]")
+    return values
+
+
+def _read_parquet(path: Path) -> tuple[list[str], NDArray[np.floating[Any]]]:
+    parquet = require("pyarrow.parquet", extra="parquet")
+    arrow = require("pyarrow", extra="parquet")
+    try:
+        names = parquet.read_schema(path).names
+        id_column = _one_of(_ID_COLUMNS, names, path)
+        vector_column = _one_of(_VECTOR_COLUMNS, names, path)
+        table = parquet.read_table(path, columns=[id_column, vector_column])
+    except (OSError, arrow.ArrowException) as error:
+        first_line = str(error).partition("\n")[0]
+        raise DataError(path, f"is damaged or not a Parquet file ({first_line})") from error
+    ids = table[id_column].to_pylist()
+    if None in ids:
+        raise DataError(path, f"row {ids.index(None)} has no {id_column}")
+    names = [str(name) for name in ids]
+    return names, _matrix(table[vector_column].combine_chunks(), names, path)
+
+
+def _one_of(wanted: Sequence[str], names: Sequence[str], path: Path) -> str:
+    for name in wanted:
+        if name in names:
+            return name
+    there = ", ".join(names)
+    raise DataError(path, f"has no column {' or '.join(wanted)} (its columns: {there})")
+
+
+def _matrix(column: pa.Array, ids: Sequence[str], path: Path) -> NDArray[np.floating[Any]]:
+    arrow, compute = (
+        require("pyarrow", extra="parquet"),
+        require("pyarrow.compute", extra="parquet"),
+    )
+    types = arrow.types
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    if not any(check(column.type) for check in lists) or not types.is_floating(
+        column.type.value_type
+    ):
+        raise DataError(path, f"its vectors are {column.type}, not lists of float")
+    if column.null_count:
+        row = column.is_null().index(True).as_py()
+        raise DataError(path, f"id {ids[row]!r} (row {row}) has no vector")
+    widths = compute.list_value_length(column).to_numpy(zero_copy_only=False)
+    other = np.flatnonzero(widths != widths[:1])
+    if len(other):
+        row = int(other[0])
+        problem = f"has {widths[row]} numbers, the first has {widths[0]}"
+        raise DataError(path, f"the vector of id {ids[row]!r} (row {row}) {problem}")
+    flat = column.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat).reshape(len(column), -1 if len(column) else 0)

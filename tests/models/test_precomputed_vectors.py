@@ -1,0 +1,217 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nestvec.errors import DataError, InvalidArgument, ModelError
+from nestvec.models import precomputed
+from nestvec.models.precomputed import PrecomputedVectors, holds_vectors, save_vectors
+from nestvec.types import Encoder
+
+IDS = ["d1", "d2", "d3", "d4"]
+VECTORS = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_vectors(tmp_path, "document", IDS, VECTORS)
+    save_vectors(tmp_path, "query", ["q1"], VECTORS[:1])
+    return tmp_path
+
+
+def write_parquet(path, ids, vectors, *, id_name="id", name="vector", kind=None):
+    pq.write_table(pa.table({id_name: ids, name: pa.array(vectors, type=kind)}), path)
+
+
+def fails(folder, message):
+    with pytest.raises(DataError, match=message) as raised:
+        PrecomputedVectors.load(folder)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_vectors_come_in_the_order_asked(folder):
+    vectors = PrecomputedVectors.load(folder)
+    assert isinstance(vectors, Encoder)
+    assert vectors.ids("document") == IDS
+    got = vectors.take(["d3", "d1", "d3"], kind="document")
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, VECTORS[[2, 0, 2]])
+    np.testing.assert_array_equal(vectors.take(["q1"], kind="query"), VECTORS[:1])
+    assert vectors.take([], kind="document").shape == (0, 64)
+
+
+def test_missing_ids_are_counted_and_the_first_is_named(folder):
+    vectors = PrecomputedVectors.load(folder)
+    with pytest.raises(DataError, match=r"2 of 3 ids have no vector, the first is 'x'"):
+        vectors.take(["d1", "x", "y"], kind="document")
+
+
+def test_a_kind_without_a_file_is_named(tmp_path):
+    save_vectors(tmp_path, "document", IDS, VECTORS)
+    vectors = PrecomputedVectors.load(tmp_path)
+    assert vectors.ids("query") == []
+    with pytest.raises(DataError, match="holds no queries vectors"):
+        vectors.take(["q1"], kind="query")
+
+
+def test_there_is_no_model_to_encode_with(folder):
+    with pytest.raises(ModelError, match="holds vectors, no model"):
+        PrecomputedVectors.load(folder).encode(["a text"], kind="query")
+
+
+@pytest.mark.parametrize("id_name", ["id", "_id"])
+@pytest.mark.parametrize("name", ["vector", "embedding"])
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float32()), pa.list_(pa.float32(), 64), pa.large_list(pa.float64())]
+)
+def test_parquet_holds_the_same_vectors(folder, tmp_path_factory, id_name, name, kind):
+    other = tmp_path_factory.mktemp("parquet")
+    rows = VECTORS.tolist()
+    write_parquet(other / "corpus.parquet", IDS, rows, id_name=id_name, name=name, kind=kind)
+    expected, got = PrecomputedVectors.load(folder), PrecomputedVectors.load(other)
+    np.testing.assert_array_equal(got.take(IDS, kind="document"), VECTORS)
+    assert got.info.fingerprint == expected.info.fingerprint
+
+
+def test_the_fingerprint_follows_the_corpus_and_its_ids(folder, tmp_path_factory):
+    before = PrecomputedVectors.load(folder).info.fingerprint
+    save_vectors(folder, "query", ["q2"], VECTORS[1:2])
+    assert PrecomputedVectors.load(folder).info.fingerprint == before
+    save_vectors(folder, "document", IDS, VECTORS[::-1])
+    assert PrecomputedVectors.load(folder).info.fingerprint != before
+    save_vectors(folder, "document", IDS[::-1], VECTORS)
+    assert PrecomputedVectors.load(folder).info.fingerprint != before
+
+
+def test_a_known_model_gives_its_widths_and_layer_norm(tmp_path):
+    wide = np.ones((1, 768), dtype=np.float32)
+    save_vectors(tmp_path, "document", ["d"], wide)
+    assert not PrecomputedVectors.load(tmp_path).info.dims_trained
+    info = PrecomputedVectors.load(tmp_path, known="nomic-embed-text-v1.5").info
+    assert info.dims == (768, 512, 256, 128, 64)
+    assert info.layer_norm
+    named = tmp_path / "nomic-embed-text-v1.5"
+    save_vectors(named, "document", ["d"], wide)
+    assert PrecomputedVectors.load(named).info.layer_norm
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+def test_other_floats_are_read_as_float32(tmp_path, dtype):
+    save_vectors(tmp_path, "document", IDS, VECTORS)
+    np.save(tmp_path / "corpus.npy", VECTORS.astype(dtype))
+    got = PrecomputedVectors.load(tmp_path).take(IDS, kind="document")
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, VECTORS.astype(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (0, "all zeros")],
+)
+def test_a_row_without_a_direction_is_named(tmp_path, monkeypatch, value, message):
+    monkeypatch.setattr(precomputed, "_CHUNK", 2)  # the bad row lies in the second chunk
+    spoilt = VECTORS.copy()
+    spoilt[2] = value
+    save_vectors(tmp_path, "document", IDS, spoilt)
+    assert "id 'd3' (row 2)" in fails(tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.ones((4, 64), dtype=np.int8), r"holds int8 \[4, 64\]"),
+        (np.ones(4, dtype=np.float32), r"holds float32 \[4\]"),
+        (np.array([["a"]], dtype=object), "damaged or not a .npy file"),
+        (np.ones((3, 64), dtype=np.float32), "has 3 rows, but there are 4 ids"),
+    ],
+)
+def test_an_array_that_is_no_table_of_vectors_is_refused(folder, array, message):
+    np.save(folder / "corpus.npy", array)
+    assert "corpus.npy" in fails(folder, message)
+
+
+def test_a_pickle_is_never_loaded(folder):
+    class Bomb:
+        def __reduce__(self):
+            return exec, ("raise SystemExit('ran')",)
+
+    np.save(folder / "corpus.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    fails(folder, "damaged or not a .npy file")
+
+
+@pytest.mark.parametrize("length", [0, 5, 100, 500])
+def test_a_truncated_file_is_one_line(folder, length):
+    file = folder / "corpus.npy"
+    file.write_bytes(file.read_bytes()[:length])
+    fails(folder, "damaged or not a .npy file")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("d1\nd2\nd1\nd4\n", "id 'd1' stands twice"),
+        ("d1\nd2\n\nd4\n", r"corpus\.ids\.txt:3: an empty line"),
+        ("d1\nd2\nd3\n", "has 4 rows, but there are 3 ids"),
+    ],
+)
+def test_ids_that_do_not_fit_are_refused(folder, text, message):
+    (folder / "corpus.ids.txt").write_text(text)
+    fails(folder, message)
+
+
+def test_ids_in_no_known_encoding_or_missing_are_refused(folder):
+    (folder / "corpus.ids.txt").write_bytes(b"\xff\xfe\n")
+    fails(folder, "cannot be read as UTF-8")
+    (folder / "corpus.ids.txt").unlink()
+    fails(folder, "is missing")
+
+
+def test_widths_that_differ_are_refused_with_both(folder):
+    save_vectors(folder, "query", ["q1"], VECTORS[:1, :32])
+    fails(folder, r"corpus 64, queries 32")
+
+
+@pytest.mark.parametrize(
+    ("ids", "vectors", "message"),
+    [
+        (["a", "b"], [[1.0, 2.0], [1.0]], r"id 'b' \(row 1\) has 1 numbers, the first has 2"),
+        (["a", "b"], [[1.0], None], r"id 'b' \(row 1\) has no vector"),
+        (["a", None], [[1.0], [1.0]], "row 1 has no id"),
+        (["a", "b"], [[1.0], [None]], "NaN"),
+        (["a", "b"], [[1], [2]], "not lists of float"),
+        (["a", "b"], ["x", "y"], "not lists of float"),
+        (["a", "a"], [[1.0], [2.0]], "id 'a' stands twice"),
+    ],
+)
+def test_bad_parquet_rows_are_named(tmp_path, ids, vectors, message):
+    write_parquet(tmp_path / "corpus.parquet", ids, vectors)
+    fails(tmp_path, message)
+
+
+def test_bad_parquet_files_are_one_line(tmp_path):
+    write_parquet(tmp_path / "corpus.parquet", ["a"], [[1.0]], name="values")
+    fails(tmp_path, r"no column vector or embedding \(its columns: id, values\)")
+    (tmp_path / "corpus.parquet").write_bytes(b"PAR1 and nothing more")
+    fails(tmp_path, "damaged or not a Parquet file")
+    write_parquet(tmp_path / "corpus.parquet", [], [], kind=pa.list_(pa.float32()))
+    fails(tmp_path, "is empty")
+
+
+def test_two_files_for_one_kind_are_ambiguous(folder):
+    write_parquet(folder / "corpus.parquet", IDS, VECTORS.tolist())
+    fails(folder, r"both corpus\.npy and corpus\.parquet")
+
+
+def test_a_folder_without_vectors_is_told_apart(folder, tmp_path_factory):
+    assert holds_vectors(folder)
+    empty = tmp_path_factory.mktemp("empty")
+    assert not holds_vectors(empty)
+    fails(empty, r"holds neither corpus\.npy nor corpus\.parquet")
+
+
+@pytest.mark.parametrize("ids", [["a"], ["a", "a"], ["a", ""], ["a", "b\nc"]])
+def test_ids_that_could_not_be_read_back_are_not_written(tmp_path, ids):
+    with pytest.raises(InvalidArgument):
+        save_vectors(tmp_path / "out", "document", ids, VECTORS[:2])
+    assert not (tmp_path / "out").exists()
