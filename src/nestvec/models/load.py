@@ -1,0 +1,164 @@
+"""Load a model by path or hub id, whatever its kind, and embed texts with it.
+
+Chooses by what the folder holds: vectors, a static table, or anything else that Sentence
+Transformers loads. Hub models become a local folder first, so that all are described alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.errors import InvalidArgument, ModelError, require
+from nestvec.models.info import Asked
+from nestvec.models.known import find_known
+from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
+from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder
+from nestvec.models.static import StaticEncoder, is_static
+from nestvec.types import Embeddings, Encoder, Kind, OnProgress
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
+# No pickled weights, no copies of them in other formats.
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
+_NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
+
+
+def load_model(
+    name_or_path: str | Path,
+    *,
+    dims: Sequence[int] | None = None,
+    prompts: Mapping[Kind, str] | None = None,
+    device: str = "auto",
+    dtype: DType = "float32",
+    trust_remote_code: bool = False,
+) -> Encoder:
+    """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
+
+    Args:
+        name_or_path: The folder, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
+        dims: Widths to measure, over what the model says; its full width is always added.
+        prompts: Put before the texts of a kind ("query", "document"), over what the model says.
+        device: A PyTorch device; "auto" leaves the choice to Sentence Transformers.
+        dtype: What the model computes in; static tables and vectors are float32.
+        trust_remote_code: True lets the model's own Python code run.
+
+    Raises:
+        ModelError: If there is no such model, or it cannot be loaded.
+        DataError: If the vectors of a folder cannot be used.
+        InvalidArgument: If a width is not within 1 and the model's full width, or a prompt is
+            for no known kind.
+        MissingExtra: If a library that this kind of model needs is not installed.
+    """
+    asked = Asked(
+        name=str(name_or_path),
+        dims=None if dims is None else tuple(dims),
+        prompts=prompts or {},
+    )
+    folder = _local_folder(asked.name)
+    if holds_vectors(folder):
+        if prompts:
+            raise InvalidArgument(f"{folder}: holds vectors, so prompts come too late")
+        return PrecomputedVectors.load(folder, dims=asked.dims)
+    if is_static(folder):
+        return StaticEncoder.load(folder, asked)
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        raise ModelError(
+            f"{folder}: holds no model (modules.json or config.json) "
+            "and no vectors (corpus.npy or corpus.parquet)"
+        )
+    return SentenceTransformerEncoder.load(
+        folder, asked, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+    )
+
+
+def embed(
+    model: Encoder,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    *,
+    kind: Kind,
+    on_progress: OnProgress | None = None,
+) -> Embeddings:
+    """Return the embeddings of texts: looked up by id where they exist, else encoded.
+
+    Args:
+        model: What ``load_model`` gives, or any other encoder.
+        ids: [n].
+        texts: [n], in the same order.
+        kind: Queries and documents may have different prompts.
+        on_progress: Called as the work goes on.
+
+    Returns:
+        float32 [n, full_dim], as the model gives them.
+
+    Raises:
+        InvalidArgument: If there are not as many ids as texts.
+        DataError: If the vectors of a folder lack an id.
+        ModelError: If the model gives another shape, or NaN or infinite numbers.
+    """
+    if len(ids) != len(texts):
+        raise InvalidArgument(f"{len(ids)} ids for {len(texts)} texts")
+    if isinstance(model, PrecomputedVectors):
+        return model.take(ids, kind=kind)
+    embeddings = np.asarray(
+        model.encode(texts, kind=kind, on_progress=on_progress), dtype=np.float32
+    )
+    expected = (len(texts), model.info.full_dim)
+    if embeddings.shape != expected:
+        shape = f"{list(embeddings.shape)}, not {list(expected)}"
+        raise ModelError(f"{model.info.name}: gave embeddings of shape {shape}")
+    bad = ~np.isfinite(embeddings).all(axis=1)
+    if bad.any():
+        first = f"{int(bad.sum())} of {len(ids)} texts, the first is {ids[int(bad.argmax())]!r}"
+        raise ModelError(f"{model.info.name}: gave NaN or infinite numbers for {first}")
+    return embeddings
+
+
+def _local_folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        raise ModelError(f"{path}: is a file; name the model's folder")
+    if not _HUB_ID.fullmatch(name):
+        raise ModelError(f"{name}: there is no such folder")
+    return _download(_hub_id(name), name)
+
+
+def _hub_id(name: str) -> str:
+    if "/" in name:
+        return name
+    known = find_known(name)
+    return f"{_DEFAULT_OWNER}/{name}" if known is None else known.names[0]
+
+
+def _download(hub_id: str, name: str) -> Path:
+    hub = require("huggingface_hub", extra="models")
+    try:
+        with _without_bars():
+            folder = hub.snapshot_download(
+                hub_id, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED
+            )
+    except (OSError, ValueError) as error:  # the hub's own errors are all of these
+        raise ModelError(
+            f"{name}: is no folder here, and the Hugging Face hub cannot be reached or has no "
+            "such model: check the name, or copy the model's folder here and name that"
+        ) from error
+    return Path(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    bars = require("huggingface_hub.utils", extra="models")
+    had_none = bars.are_progress_bars_disabled()
+    bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not had_none:
+            bars.enable_progress_bars()
