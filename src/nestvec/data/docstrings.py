@@ -1,0 +1,289 @@
+"""A retrieval set that is on every machine: the docstrings of this Python installation.
+
+The query is a docstring's first paragraph, the document is the rest of it under its qualified
+name and signature. No top-level package (of the standard library: no module) has queries in two
+splits. Reading one file is the work of ``definitions``; writing the set is that of ``retrieval``.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import logging
+import os
+import sys
+import sysconfig
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import NamedTuple
+
+from nestvec.data.definitions import Definition, read_definitions
+from nestvec.errors import DataError
+from nestvec.types import Document, OnProgress
+
+MAX_PER_PACKAGE = 2_000
+"""Keeps the few giants, whose docstrings are half boilerplate, from being most of the corpus."""
+
+_TESTS = {"test", "tests", "testing"}
+_VENDORED = {"_vendor", "vendor", "vendored", "_vendored", "extern", "externals", "_distutils"}
+_NO_LIBRARY = {"idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages"}
+_SKIPPED_FOLDERS = _TESTS | _VENDORED | _NO_LIBRARY
+_MAX_BYTES = 1_000_000  # a longer file is generated
+_MAX_ANSWERS = 5  # what more documents than this say of themselves is boilerplate
+_TRAIN_ONLY = 0.5  # the largest packages, up to this share of the queries: each would be most of
+# a held-out split
+_SHARES = {"test": 0.17, "dev": 0.04}
+_MAX_DEV_QUERIES = 1_000
+_MAX_WORKERS = 8  # beyond that, starting them takes longer than the reading
+_FEW_FILES = 300  # read sooner in this process than others start
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DocstringCorpus:
+    """A retrieval set with all its splits.
+
+    Attributes:
+        corpus: All documents by id, which is the qualified name; metadata: ``file``, ``line``.
+        queries: The queries of all splits, by id.
+        qrels_by_split: For ``train``, ``dev`` and ``test``, what answers each of its queries.
+        counts: ``files`` read, ``broken_files`` that Python cannot parse, ``duplicates`` dropped.
+    """
+
+    corpus: dict[str, Document]
+    queries: dict[str, str]
+    qrels_by_split: dict[str, dict[str, dict[str, int]]]
+    counts: dict[str, int]
+
+
+class _File(NamedTuple):
+    path: str
+    shown: str  # from the installation's root on: lib/python3.11/csv.py
+    module: str
+
+
+class _Package(NamedTuple):
+    files: list[_File]
+    max_documents: int
+
+
+class _Found(NamedTuple):
+    definition: Definition
+    shown: str
+
+
+class _Reading(NamedTuple):
+    found: list[_Found]
+    files: int
+    broken_files: int
+
+
+def harvest_docstrings(
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    max_per_package: int = MAX_PER_PACKAGE,
+    max_test_queries: int = 4_000,
+    roots: Sequence[Path] | None = None,
+    on_progress: OnProgress | None = None,
+) -> DocstringCorpus:
+    """Make a retrieval set of the docstrings of this Python installation, on all cores.
+
+    Args:
+        quick: Read the standard library only, not site-packages.
+        seed: Decides which packages and which of their queries are held out.
+        max_per_package: Documents to take of one top-level package.
+        max_test_queries: Queries to keep in the test split.
+        roots: Folders of packages to read instead of this installation's.
+        on_progress: Called with the number of files done and of all files.
+
+    Raises:
+        DataError: If there is no docstring in these folders.
+    """
+    if roots is None:
+        roots = _installed_roots(quick=quick)
+    packages = [_Package(files, max_per_package) for files in _files_by_package(roots)]
+    readings = _read_packages(packages, on_progress)
+    found = sorted(one for reading in readings for one in reading.found)
+    if not found:
+        raise DataError(", ".join(map(str, roots)), "no Python file with a docstring in here")
+    corpus, questions = _make_documents(found)
+    split_of = _split_packages(Counter(map(_package_of, questions)), seed)
+    caps = {"train": len(questions), "dev": _MAX_DEV_QUERIES, "test": max_test_queries}
+    queries, qrels_by_split = _make_queries(questions, split_of, caps, seed)
+    counts = {
+        "files": sum(reading.files for reading in readings),
+        "broken_files": sum(reading.broken_files for reading in readings),
+        "duplicates": len(found) - len(corpus),
+    }
+    return DocstringCorpus(corpus, queries, qrels_by_split, counts)
+
+
+def _installed_roots(*, quick: bool) -> list[Path]:
+    kinds = ("stdlib",) if quick else ("stdlib", "purelib", "platlib")
+    return [Path(path) for path in dict.fromkeys(sysconfig.get_path(kind) for kind in kinds)]
+
+
+def _files_by_package(roots: Iterable[Path]) -> list[list[_File]]:
+    """Group files by top-level package, largest first: long work is best begun early."""
+    packages = defaultdict(list)
+    for root in roots:
+        for file in _find_files(root.absolute()):
+            packages[_package_of(file.module)].append(file)
+    for files in packages.values():
+        # The cap cuts this list: in the order of hashes, what is left is of all its parts.
+        files.sort(key=lambda file: _hash(file.module))
+    return sorted(packages.values(), key=len, reverse=True)
+
+
+def _find_files(root: Path) -> Iterator[_File]:
+    prefixes = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    base = next((prefix for prefix in prefixes if root.is_relative_to(prefix)), root.parent)
+    for folder, subfolders, names in os.walk(root):
+        # What is not an identifier cannot be imported: scripts, metadata, caches.
+        subfolders[:] = sorted(
+            name for name in subfolders if name.isidentifier() and name not in _SKIPPED_FOLDERS
+        )
+        parents = Path(folder).relative_to(root).parts
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (fifteen thousand files)
+            if suffix == ".py" and stem.isidentifier():
+                path = Path(folder, name)
+                parts = parents if stem == "__init__" and parents else (*parents, stem)
+                yield _File(str(path), path.relative_to(base).as_posix(), ".".join(parts))
+
+
+def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None) -> list[_Reading]:
+    workers = min(_count_cores(), _MAX_WORKERS)
+    if workers > 1 and sum(len(package.files) for package in packages) > _FEW_FILES:
+        try:
+            # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's). Without the
+            # garbage collector, which would search each syntax tree for cycles in vain.
+            with ProcessPoolExecutor(workers, get_context("spawn"), gc.disable) as pool:
+                return _follow(pool.map(_read_package, packages), packages, on_progress)
+        except (OSError, ImportError, NotImplementedError, BrokenProcessPool) as error:
+            _logger.info("reading in one process, as others could not start (%r)", error)
+    return _follow(map(_read_package, packages), packages, on_progress)
+
+
+def _follow(
+    readings: Iterator[_Reading], packages: Sequence[_Package], on_progress: OnProgress | None
+) -> list[_Reading]:
+    collected = []
+    done, total = 0, sum(len(package.files) for package in packages)
+    for package, reading in zip(packages, readings, strict=True):
+        collected.append(reading)
+        done += len(package.files)
+        if on_progress is not None:
+            on_progress(done, total)
+    return collected
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _read_package(package: _Package) -> _Reading:
+    """Read a package's files up to its number of documents; runs in a process of its own."""
+    found: list[_Found] = []
+    files = broken_files = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # other people's invalid escapes
+        for file in package.files:
+            if len(found) >= package.max_documents:
+                break
+            files += 1
+            try:
+                found.extend(_Found(one, file.shown) for one in _read_file(file))
+            except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+                broken_files += 1
+    return _Reading(found[: package.max_documents], files, broken_files)
+
+
+def _read_file(file: _File) -> list[Definition]:
+    source = Path(file.path).read_bytes()
+    # Parsing takes nearly all the time, so what can hold no docstring is not parsed.
+    if len(source) > _MAX_BYTES or (b'"""' not in source and b"'''" not in source):
+        return []
+    return read_definitions(source, file.module)
+
+
+def _make_documents(found: Iterable[_Found]) -> tuple[dict[str, Document], dict[str, str]]:
+    """Return the documents without duplicates, and the question of each that has one, by id."""
+    corpus: dict[str, Document] = {}
+    questions: dict[str, str] = {}
+    texts: set[str] = set()
+    for (name, line, question, text), shown in found:
+        normalised = " ".join(text.casefold().split())
+        if normalised in texts:
+            continue
+        texts.add(normalised)
+        # A property's setter, or either side of an `if`, has the name of the definition before.
+        document_id = name if name not in corpus else f"{name}@{shown}:{line}"
+        corpus[document_id] = Document(text, name, {"file": shown, "line": line})
+        if question:
+            questions[document_id] = question
+    return corpus, questions
+
+
+def _split_packages(sizes: Mapping[str, int], seed: int) -> dict[str, str]:
+    """Hold out packages in a seeded order until each split has its share of the queries."""
+    total = sum(sizes.values())
+    split_of: dict[str, str] = {}
+    small, seen = [], 0
+    for package in sorted(sizes, key=lambda name: (-sizes[name], name)):
+        if seen >= _TRAIN_ONLY * total:
+            small.append(package)
+        seen += sizes[package]
+    filled = dict.fromkeys(_SHARES, 0)
+    for package in sorted(small, key=lambda name: _hash(f"{seed} {name}")):
+        split = next((name for name in _SHARES if filled[name] < _SHARES[name] * total), None)
+        if split is not None:
+            filled[split] += sizes[package]
+            split_of[package] = split
+    return dict.fromkeys(sizes, "train") | split_of
+
+
+def _make_queries(
+    questions: Mapping[str, str],
+    split_of: Mapping[str, str],
+    caps: Mapping[str, int],
+    seed: int,
+) -> tuple[dict[str, str], dict[str, dict[str, dict[str, int]]]]:
+    """Join equal questions into one query, and drop those of two splits or of many documents."""
+    answers = defaultdict(list)
+    for document_id, question in questions.items():
+        answers[question.casefold()].append(document_id)
+    ids_by_split: dict[str, list[str]] = {split: [] for split in caps}
+    documents_of = {f"q:{ids[0]}": ids for ids in answers.values() if len(ids) <= _MAX_ANSWERS}
+    for query_id, ids in documents_of.items():
+        splits = {split_of[_package_of(document_id)] for document_id in ids}
+        if len(splits) == 1:
+            ids_by_split[splits.pop()].append(query_id)
+    queries: dict[str, str] = {}
+    qrels_by_split = {}
+    for split, query_ids in ids_by_split.items():
+        sample = sorted(query_ids, key=lambda name: _hash(f"{seed} {name}"))[: caps[split]]
+        queries |= {query_id: questions[documents_of[query_id][0]] for query_id in sorted(sample)}
+        qrels_by_split[split] = {
+            query_id: dict.fromkeys(documents_of[query_id], 1) for query_id in sorted(sample)
+        }
+    return queries, qrels_by_split
+
+
+def _package_of(name: str) -> str:
+    return name.split(".", 1)[0]
+
+
+def _hash(text: str) -> bytes:
+    # An order that looks random and stays, whatever else is installed and on every platform.
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
