@@ -1,0 +1,201 @@
+"""What both pictures share: quiet axes, lines of rows, texts one line at a time.
+
+Knows how things are drawn, not which; that is for ``chart``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nestvec.errors import require
+from nestvec.report.theme import MARKERS, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SMALL = 8  # points
+_LINE_HEIGHT = 1.35
+_SIZE = (7.5, 4.7)  # inches
+_AXES = (0.06, 0.11, 0.925, 0.755)  # left, bottom, width, height, of the figure
+_MOST_TICKS = 13
+_LEAST_TICKS = 4
+_RULES, _LINES, _POINTS, _TEXTS = 1, 2, 3, 4  # what lies above what
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A figure with one set of axes and a theme."""
+
+    figure: Figure
+    axes: Axes
+    theme: Theme
+
+    @classmethod
+    def new(cls, theme: Theme) -> Canvas:
+        """Make a figure with one set of axes: rules for the values, no frame."""
+        figures = require("matplotlib.figure", extra="report")
+        figure = figures.Figure(figsize=_SIZE, facecolor=theme.paper)
+        axes = figure.add_axes(_AXES, facecolor="none")
+        for side in ("left", "right", "top"):
+            axes.spines[side].set_visible(False)
+        axes.spines["bottom"].set_color(theme.rule)
+        axes.tick_params(length=0, labelcolor=theme.muted, labelsize=SMALL)
+        axes.grid(axis="y", color=theme.rule, linewidth=0.7, zorder=0)
+        return cls(figure, axes, theme)
+
+    def log_x(self, ticks: Mapping[float, str], *, left: float, right: float) -> None:
+        """Make the horizontal axis logarithmic.
+
+        Args:
+            ticks: Labels by value.
+            left: Room before the least tick, in doublings.
+            right: Room after the greatest.
+        """
+        from matplotlib.ticker import NullLocator
+
+        kept = dict(list(ticks.items())[:: math.ceil(len(ticks) / _MOST_TICKS)])
+        self.axes.set_xscale("log", base=2)
+        self.axes.set_xlim(min(ticks) / 2**left, max(ticks) * 2**right)
+        self.axes.set_xticks(list(kept), list(kept.values()))
+        self.axes.xaxis.set_minor_locator(NullLocator())
+
+    def percent_y(self, low: float, high: float, *, room: float) -> None:
+        """Make the vertical axis one of percents.
+
+        Args:
+            low: Where it begins.
+            high: The greatest value drawn.
+            room: Left free above it.
+        """
+        self.axes.set_ylim(low, high + room)
+        step = next(step for step in (10, 5, 2, 1) if (high - low) / step >= _LEAST_TICKS)
+        self.axes.set_yticks([y for y in range(math.ceil(low), math.floor(high) + 1, step)])
+
+    def line(
+        self, points: Sequence[tuple[float, float]], color: str, *, dashed: bool = False
+    ) -> None:
+        """Draw a thin line through points (x, y)."""
+        x, y = zip(*points, strict=True)
+        style = (0, (4, 3)) if dashed else "-"
+        self.axes.plot(x, y, color=color, linewidth=1.1, linestyle=style, zorder=_LINES)
+
+    def heavy_line(self, points: Sequence[tuple[float, float]]) -> None:
+        """Draw the line that matters."""
+        x, y = zip(*points, strict=True)
+        self.axes.plot(x, y, color=self.theme.ink, linewidth=2.2, zorder=_POINTS)
+
+    def marks(self, points: Sequence[tuple[float, float]], precision: str) -> None:
+        """Mark points with the sign and colour of a precision."""
+        x, y = zip(*points, strict=True)
+        self.axes.plot(
+            x,
+            y,
+            linestyle="none",
+            marker=MARKERS[precision],
+            color=self.theme.precisions[precision],
+            markersize=4.5,
+            zorder=_POINTS,
+        )
+
+    def dot(self, point: tuple[float, float], color: str, *, filled: bool) -> None:
+        """Draw one large dot, or a ring."""
+        self.axes.plot(
+            *point,
+            marker="o",
+            markersize=8.5,
+            markerfacecolor=color if filled else self.theme.paper,
+            markeredgecolor=self.theme.paper if filled else color,
+            markeredgewidth=1.6,
+            zorder=_TEXTS,
+        )
+
+    def rule(self, y: float, color: str, *, until: float, dotted: bool) -> None:
+        """Draw a level line from the left edge until x."""
+        style = (0, (1, 2.2)) if dotted else "-"
+        x = (self.axes.get_xlim()[0], until)
+        self.axes.plot(x, (y, y), color=color, linewidth=0.9, linestyle=style, zorder=_RULES)
+
+    def stem(self, point: tuple[float, float], *, up_to: float) -> None:
+        """Draw a thin line from a point up to a height."""
+        x, y = point
+        self.axes.plot([x, x], [y, up_to], color=self.theme.accent, linewidth=0.9, zorder=_LINES)
+
+    def text(
+        self,
+        lines: Sequence[str],
+        at: tuple[float, float],
+        *,
+        offset: tuple[float, float] = (0, 0),
+        align: str = "left",
+        color: str | None = None,
+    ) -> None:
+        """Write lines; the first one's middle stands at a point, moved by an offset in points.
+
+        Each line is a text of its own, so that SVG aligns it with whatever typeface it has.
+        """
+        for number, line in enumerate(lines):
+            self._one_line(
+                line,
+                at,
+                textcoords="offset points",
+                xytext=(offset[0], offset[1] - number * SMALL * _LINE_HEIGHT),
+                ha=align,
+                color=color or self.theme.muted,
+            )
+
+    def edge_text(self, line: str, y: float, *, above: bool) -> None:
+        """Write a line at the left edge, above or below a height."""
+        self._one_line(
+            line,
+            (0, y),
+            xycoords=self.axes.get_yaxis_transform(),
+            textcoords="offset points",
+            xytext=(0, 6.5 if above else -6.5),
+            color=self.theme.muted,
+        )
+
+    def title(self, title: str, note: str) -> None:
+        """Write a title and a note under it, above the axes."""
+        transform = self.axes.transAxes
+        top: dict[str, Any] = {"transform": transform, "va": "baseline"}
+        self.axes.text(0, 1.115, title, fontsize=11, weight="bold", color=self.theme.ink, **top)
+        self.axes.text(0, 1.05, note, fontsize=SMALL, color=self.theme.muted, **top)
+
+    def _one_line(self, line: str, at: tuple[float, float], **settings: Any) -> None:
+        ground = {"facecolor": self.theme.paper, "edgecolor": "none", "pad": 0.6}
+        place: dict[str, Any] = {"va": "center_baseline", "zorder": _TEXTS, "bbox": ground}
+        self.axes.annotate(line, at, fontsize=SMALL, **place, **settings)
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move heights apart until neighbours are at least a gap from each other, order kept.
+
+    >>> spread([10, 9.5, 3], 2)
+    [10.75, 8.75, 3]
+    """
+    order = sorted(range(len(heights)), key=lambda i: -heights[i])
+    groups: list[list[int]] = []
+    for i in order:
+        groups.append([i])
+        while len(groups) > 1 and _top(groups[-1], heights, gap) > (
+            _bottom(groups[-2], heights, gap) - gap
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    moved = list(heights)
+    for group in groups:
+        for place, i in enumerate(group):
+            moved[i] = _top(group, heights, gap) - place * gap if len(group) > 1 else heights[i]
+    return moved
+
+
+def _top(group: Sequence[int], heights: Sequence[float], gap: float) -> float:
+    middle = sum(heights[i] for i in group) / len(group)
+    return middle + gap * (len(group) - 1) / 2
+
+
+def _bottom(group: Sequence[int], heights: Sequence[float], gap: float) -> float:
+    return _top(group, heights, gap) - gap * (len(group) - 1)

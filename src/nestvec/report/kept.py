@@ -1,0 +1,144 @@
+"""What each measured point keeps of the first curve's full width: the base of tables and charts.
+
+Numbers and their wording only; drawing and laying out is for the files that use them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from nestvec.curve import Curve, CurvePoint
+from nestvec.errors import InvalidArgument
+from nestvec.types import PRECISIONS, Precision
+
+_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Curves by name, read as shares of what the FIRST one scores at full width in float32.
+
+    A twin that is weaker at full width therefore shows less than 1 there too.
+
+    Attributes:
+        curves: The main curve first, then what it is compared with.
+        metric: Which metric.
+
+    Raises:
+        InvalidArgument: If there is no curve, the metric was not measured on one of them, or the
+            first one scores 0 at full width.
+    """
+
+    curves: Mapping[str, Curve]
+    metric: str
+
+    def __post_init__(self) -> None:
+        """Check that there is something to take shares of."""
+        if not self.curves:
+            raise InvalidArgument("no curve given")
+        for name, curve in self.curves.items():
+            if self.metric not in curve.full.metrics:
+                measured = ", ".join(curve.full.metrics)
+                raise InvalidArgument(
+                    f"metric {self.metric!r} was not measured on {name} (measured: {measured})"
+                )
+        if not self.full_score > 0:
+            raise InvalidArgument(f"{self.name} scores 0 {self.metric} at full width: no share")
+
+    @cached_property
+    def name(self) -> str:
+        """The first curve's name."""
+        return next(iter(self.curves))
+
+    @cached_property
+    def curve(self) -> Curve:
+        """The first curve."""
+        return self.curves[self.name]
+
+    @property
+    def full_score(self) -> float:
+        """What stands for 1."""
+        return self.curve.full.metrics[self.metric]
+
+    @cached_property
+    def dims(self) -> tuple[int, ...]:
+        """Widths of the first curve's points of one stage, widest first."""
+        singles = (row.point.stages for row in self.curve.points if len(row.point.stages) == 1)
+        return tuple(sorted({stages[0].dim for stages in singles}, reverse=True))
+
+    @cached_property
+    def precisions(self) -> tuple[Precision, ...]:
+        """Precisions of the first curve's points of one stage, most bits first."""
+        return tuple(name for name in PRECISIONS if self.singles(self.name, name))
+
+    def share(self, row: CurvePoint) -> float:
+        """Return a row's score over the first curve's at full width."""
+        return row.metrics[self.metric] / self.full_score
+
+    def singles(self, name: str, precision: Precision) -> dict[int, CurvePoint]:
+        """Return a curve's rows of one stage at a precision by dim, widest first."""
+        found = {
+            row.point.stages[0].dim: row
+            for row in self.curves[name].points
+            if len(row.point.stages) == 1 and row.point.stages[0].precision == precision
+        }
+        return dict(sorted(found.items(), reverse=True))
+
+    def rescored(self) -> tuple[CurvePoint, ...]:
+        """Return the first curve's best row of several stages for each size in memory."""
+        best: dict[float, CurvePoint] = {}
+        for row in self.curve.points:
+            if len(row.point.stages) == 1:
+                continue
+            size = row.cost.ram_bytes_per_vector
+            if size not in best or self.share(row) > self.share(best[size]):
+                best[size] = row
+        return tuple(best[size] for size in sorted(best))
+
+    def baselines(self) -> dict[str, float]:
+        """Return the scores of other methods on the same queries, by readable name."""
+        return {
+            "BM25" if name == "bm25" else name: metrics[self.metric]
+            for name, metrics in self.curve.baselines.items()
+            if self.metric in metrics
+        }
+
+
+def metric_name(metric: str) -> str:
+    """Write a metric as the field does.
+
+    >>> metric_name("ndcg@10"), metric_name("recall@100")
+    ('nDCG@10', 'recall@100')
+    """
+    name, at, k = metric.partition("@")
+    return f"{_METRIC_NAMES.get(name, name)}{at}{k}"
+
+
+def score_text(score: float) -> str:
+    """Write a mean metric with three decimals, without the leading zero.
+
+    >>> score_text(0.5471), score_text(1)
+    ('.547', '1.000')
+    """
+    return f"{score:.3f}".removeprefix("0")
+
+
+def bytes_text(count: float) -> str:
+    """Write a number of bytes.
+
+    >>> bytes_text(2048), bytes_text(12.5)
+    ('2,048 B', '12.5 B')
+    """
+    return f"{count:,.1f}".removesuffix(".0") + " B"
+
+
+def milliseconds_text(milliseconds: float) -> str:
+    """Write a time with two significant digits or more.
+
+    >>> milliseconds_text(0.1772), milliseconds_text(12.34), milliseconds_text(1234.5)
+    ('0.18 ms', '12.3 ms', '1,234 ms')
+    """
+    digits = 2 if milliseconds < 1 else 1 if milliseconds < 100 else 0
+    return f"{milliseconds:,.{digits}f} ms"

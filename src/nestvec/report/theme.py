@@ -1,0 +1,85 @@
+"""Colours of charts and page, light and dark, in one place.
+
+Every role has its own colour, so that a chart drawn in the light theme can be switched by CSS.
+The precisions take the colours of Okabe and Ito, which colour-blind people tell apart; each has
+its own marker too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Theme:
+    """A colour for each role, as ``#rrggbb``.
+
+    Attributes:
+        paper: The ground.
+        ink: Text and the line that matters.
+        muted: Text of less weight.
+        rule: Grid lines and borders.
+        panel: Ground of boxes.
+        accent: The chosen point.
+        twin: What the model is compared with.
+        precisions: By precision.
+    """
+
+    paper: str
+    ink: str
+    muted: str
+    rule: str
+    panel: str
+    accent: str
+    twin: str
+    precisions: Mapping[str, str]
+
+    def variables(self) -> dict[str, str]:
+        """Return the colours by the name of their CSS variable, without the dashes."""
+        roles = {name: value for name, value in vars(self).items() if name != "precisions"}
+        return roles | dict(self.precisions)
+
+
+LIGHT = Theme(
+    paper="#ffffff",
+    ink="#1b1d21",
+    muted="#5c6068",
+    rule="#e1e3e6",
+    panel="#f5f6f7",
+    accent="#c8402a",
+    twin="#8b8f96",
+    precisions=MappingProxyType(
+        {
+            "float32": "#3c4048",
+            "float16": "#56b4e9",
+            "int8": "#0072b2",
+            "int4": "#009e73",
+            "int2": "#e69f00",
+            "binary": "#cc79a7",
+        }
+    ),
+)
+DARK = Theme(
+    paper="#15171b",
+    ink="#eceef1",
+    muted="#a0a5ae",
+    rule="#30343b",
+    panel="#1d2025",
+    accent="#ff7a5c",
+    twin="#80858e",
+    precisions=MappingProxyType(
+        {
+            "float32": "#c9cdd4",
+            "float16": "#7cc8f5",
+            "int8": "#3f9bdc",
+            "int4": "#2bbf92",
+            "int2": "#f0b030",
+            "binary": "#dd93bb",
+        }
+    ),
+)
+MARKERS = MappingProxyType(
+    {"float32": "o", "float16": "v", "int8": "s", "int4": "D", "int2": "^", "binary": "P"}
+)
