@@ -14,7 +14,7 @@ from nestvec.curve import Curve, CurvePoint
 from nestvec.plan import Plan
 from nestvec.reasons import percent
 from nestvec.report.canvas import Canvas, spread
-from nestvec.report.captions import describe_dims, describe_quality, note, title
+from nestvec.report.captions import chosen_note, describe_dims, describe_quality, note, title
 from nestvec.report.kept import Kept, bytes_text
 from nestvec.report.svg import drawing, save_chart
 from nestvec.report.theme import DARK, LIGHT

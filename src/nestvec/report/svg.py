@@ -21,7 +21,10 @@ PNG_DPI = 160
 # Text stays text, in the reader's own typeface. All are narrower than the one laid out with.
 _FONTS = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 _FONT = re.compile(r"(font: (?:[\w]+ )?[\d.]+px) [^;\"]+")
-_ID = re.compile(r' id="([^"]+)"')
+_ID = re.compile(r'(<[^<>]*?) id="([^"]+)"')  # inside a tag: texts have no plain angle brackets
+_REFERENCE = re.compile(r'((?:href="|url\()#)([^")]+)')
+_STYLE = re.compile(r'style="[^"]*"')
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
 _GLOBAL_STYLE = re.compile(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>\s*")
 _OPEN_TAG = re.compile(r"<svg ([^>]*)>", re.DOTALL)
 
@@ -60,20 +63,28 @@ def save_chart(figure: Figure, path: Path | str) -> None:
                 figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
 
 
-def inline_svg(figure: Figure) -> str:
+def inline_svg(figure: Figure, *, name: str) -> str:
     """Return a figure of the light theme as an SVG element whose colours are CSS variables.
 
     The element is an image to assistive technology, described by the figure's label.
+
+    Args:
+        figure: What to write.
+        name: Stands before the ids in it, so that two figures can share a page.
     """
     text = _svg(figure)
     text = _GLOBAL_STYLE.sub("", text[text.index("<svg") :])
     label = html.escape(str(figure.get_label()), quote=True)
-    opening = f'<svg role="img" aria-label="{label}" style="stroke-linejoin: round" \\1>'
-    text = _OPEN_TAG.sub(opening, text, count=1)
-    for name, colour in LIGHT.variables().items():
-        text = text.replace(colour, f"var(--{name})")
-    used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", text))
-    return _ID.sub(lambda match: match[0] if match[1] in used else "", text)
+    text = _OPEN_TAG.sub(lambda tag: f'<svg role="img" aria-label="{label}" {tag[1]}>', text, 1)
+    text = _STYLE.sub(lambda style: _COLOUR.sub(_variable, style[0]), text)
+    used = {reference[2] for reference in _REFERENCE.finditer(text)}
+    text = _REFERENCE.sub(rf"\1{name}-\2", text)
+    return _ID.sub(lambda tag: f'{tag[1]} id="{name}-{tag[2]}"' * (tag[2] in used) or tag[1], text)
+
+
+def _variable(colour: re.Match[str]) -> str:
+    names = {value: name for name, value in LIGHT.variables().items()}
+    return f"var(--{names[colour[0]]})" if colour[0] in names else colour[0]
 
 
 def _svg(figure: Figure) -> str:
