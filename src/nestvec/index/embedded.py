@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ class EmbeddedIndex:
         starts = range(0, rows.size, width)
         return Hits([ids[start : start + width] for start in starts], scores.tolist())
 
-    def get(self, ids: list[str]) -> dict[str, Document]:
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked."""
         return self._documents.get(ids)
 

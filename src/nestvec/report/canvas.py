@@ -105,6 +105,7 @@ class Canvas:
         """Draw one large dot, or a ring."""
         self.axes.plot(
             *point,
+            color=color,
             marker="o",
             markersize=8.5,
             markerfacecolor=color if filled else self.theme.paper,

@@ -46,8 +46,8 @@ class StaticConfig:
     dims: tuple[int, ...] = (512, 256, 128, 64, 32)
     vocab_size: int = 32_000
     epochs: int = 10
-    batch_size: int = 1024
-    learning_rate: float = 0.1
+    batch_size: int = 512
+    learning_rate: float = 0.4
     scale: float = 20.0
     max_tokens: int = 256
     seed: int = 0

@@ -1,0 +1,40 @@
+"""``nestvec report``: draw curves and a plan for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestvec.cli.console import shown_path
+from nestvec.errors import InvalidArgument
+
+
+def report(
+    curves: Annotated[list[Path], typer.Argument(help="Curves; the first is the subject.")],
+    plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
+    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
+    chart: Annotated[Path | None, typer.Option(help="Also the picture: .svg or .png.")] = None,
+) -> None:
+    """Write one self-contained page about a curve, and the plan made from it.
+
+    Example: `nestvec report curve.json --plan plan.json --out report.html`
+    """
+    from nestvec.curve import Curve
+    from nestvec.plan import Plan
+    from nestvec.report.chart import quality_chart, save_chart
+    from nestvec.report.page import write_report
+
+    loaded = {path.stem: Curve.load(path) for path in curves}
+    if len(loaded) < len(curves):
+        raise InvalidArgument(
+            "two curves have the same file name, which is what the page calls them"
+        )
+    chosen = Plan.load(plan) if plan else None
+    write_report(out, loaded, chosen)
+    typer.echo(f"See  {shown_path(out)}")
+    if chart:
+        metric = chosen.budget.metric if chosen else "ndcg@10"
+        save_chart(quality_chart(loaded, chosen, metric=metric), chart)
+        typer.echo(f"See  {shown_path(chart)}")

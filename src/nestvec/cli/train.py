@@ -1,0 +1,42 @@
+"""``nestvec train``: train a static Matryoshka model from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nestvec.cli.console import parse_ints, progress, shown_path
+from nestvec.errors import InvalidArgument
+
+
+def train(
+    pairs: Annotated[
+        list[Path],
+        typer.Option(help="JSONL, CSV or Parquet (anchor, positive), or a BEIR folder."),
+    ],
+    out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    static: Annotated[bool, typer.Option("--static", help="A token table, from scratch.")] = False,
+    dims: Annotated[str, typer.Option(help="Widths to train for.")] = "512,256,128,64,32",
+    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 10,
+    seed: Annotated[int, typer.Option(help="Of the table and the order of pairs.")] = 0,
+) -> None:
+    """Train a Matryoshka model on pairs of texts.
+
+    Example: `nestvec train --static --pairs pairs.jsonl --dims 512,256,64 --out model`
+    """
+    if not static:
+        raise InvalidArgument("only static models are trained so far: add --static")
+    from nestvec.data.pairs import load_pairs
+    from nestvec.train.static import StaticConfig
+    from nestvec.workflows.trained import train_and_save
+
+    config = StaticConfig(dims=parse_ints(dims, option="--dims") or (), epochs=epochs, seed=seed)
+    loaded = load_pairs(pairs)
+    with progress("train") as on_progress:
+        losses = train_and_save(loaded, config, out, on_progress=on_progress)
+    typer.echo(f"{len(loaded):,} pairs, {epochs} epochs")
+    for dim, loss in sorted(losses.items(), reverse=True):
+        typer.echo(f"  loss {loss:.3f} at {dim} dims")
+    typer.echo(f"Next  nestvec evaluate {shown_path(out)} DATASET --out curve.json")

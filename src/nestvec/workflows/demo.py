@@ -1,0 +1,190 @@
+"""The whole loop on the documentation of this Python installation, step by step.
+
+Each step writes what the matching command would write, so that every next command can be run on
+it. Nothing is printed here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nestvec.curve import Curve
+from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
+from nestvec.data.pairs import load_pairs
+from nestvec.data.retrieval import load_dataset, save_dataset
+from nestvec.evaluate.grid import DEFAULT_GRID
+from nestvec.evaluate.run import evaluate
+from nestvec.models.load import load_model
+from nestvec.plan import Plan, plan
+from nestvec.report.chart import quality_chart, save_chart
+from nestvec.report.page import Example, write_report
+from nestvec.train.static import StaticConfig, tokenise
+from nestvec.types import Document, OnProgress
+from nestvec.workflows.text_index import Index, build_index
+from nestvec.workflows.trained import train_and_save
+
+QUESTIONS = (
+    "read a csv file into a table",
+    "run a function in another process and get its result",
+    "how do I parse a date from a string?",
+    "compress data before sending it",
+    "find all files that match a pattern",
+)
+MATRYOSHKA, TWIN = "Matryoshka", "plain twin"
+_QUICK = StaticConfig(batch_size=256, epochs=30)  # few pairs make few steps in an epoch
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class DemoFolder:
+    """Where each step writes.
+
+    Attributes:
+        out: The folder.
+    """
+
+    out: Path
+
+    @property
+    def data(self) -> Path:
+        """The texts as a BEIR folder."""
+        return self.out / "data"
+
+    @property
+    def model(self) -> Path:
+        """The Matryoshka model."""
+        return self.out / "model"
+
+    @property
+    def twin(self) -> Path:
+        """The same recipe without Matryoshka."""
+        return self.out / "twin"
+
+    @property
+    def curve(self) -> Path:
+        """The model's curve."""
+        return self.out / "curve.json"
+
+    @property
+    def twin_curve(self) -> Path:
+        """The twin's curve, at float32."""
+        return self.out / "twin.json"
+
+    @property
+    def plan(self) -> Path:
+        """The plan."""
+        return self.out / "plan.json"
+
+    @property
+    def index(self) -> Path:
+        """The index."""
+        return self.out / "index"
+
+    @property
+    def chart(self) -> Path:
+        """The picture of quality against memory."""
+        return self.out / "curve.svg"
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.out / "report.html"
+
+
+def make_texts(
+    folder: DemoFolder, *, quick: bool, seed: int, on_progress: OnProgress
+) -> DocstringCorpus:
+    """Harvest docstrings and write them as a BEIR folder."""
+    texts = harvest_docstrings(quick=quick, seed=seed, on_progress=on_progress)
+    save_dataset(folder.data, texts.corpus, texts.queries, texts.qrels_by_split)
+    return texts
+
+
+def train_models(
+    folder: DemoFolder, *, quick: bool, seed: int, on_progress: OnProgress
+) -> StaticConfig:
+    """Train the Matryoshka model and its twin on the same pairs and the same tokens."""
+    config = replace(_QUICK if quick else StaticConfig(), seed=seed)
+    tokens = tokenise(load_pairs([folder.data]), config)
+    twin = replace(config, dims=config.dims[:1])
+    for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
+
+        def both(done: int, total: int, number: int = number) -> None:
+            on_progress(number * total + done, 2 * total)
+
+        train_and_save(tokens, each, path, on_progress=both)
+    return config
+
+
+def measure(
+    folder: DemoFolder, *, dims: Sequence[int], on_progress: OnProgress
+) -> Mapping[str, Curve]:
+    """Measure the model at every operating point, and the twin at float32."""
+    data = load_dataset(folder.data, split="test")
+    curve = evaluate(load_model(folder.model), data, bm25=True, on_progress=on_progress)
+    floats = replace(DEFAULT_GRID, precisions=("float32",), shortlisted=())
+    twin = evaluate(load_model(folder.twin, dims=dims), data, floats)
+    curve.save(folder.curve)
+    twin.save(folder.twin_curve)
+    return {MATRYOSHKA: curve, TWIN: twin}
+
+
+def choose(folder: DemoFolder, curve: Curve, *, seed: int) -> Plan:
+    """Plan for the default budget."""
+    chosen = plan(curve, seed=seed)
+    chosen.save(folder.plan)
+    return chosen
+
+
+def build(folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document]) -> Index:
+    """Build the index of the plan, and check every byte of it."""
+    model = load_model(folder.model)
+    build_index(model, corpus, chosen, folder.index).close()
+    return Index.open(folder.index, model, verify=True)
+
+
+def ask(
+    index: Index, corpus: Mapping[str, Document], questions: Sequence[str] = QUESTIONS
+) -> list[Example]:
+    """Answer questions, beside what full width at float32 finds."""
+    asked = list(questions)
+    index.search(asked[:1])  # what loads on first use is not the search's time
+    full_point = f"{index.model.info.full_dim}:float32"
+    with (
+        TemporaryDirectory() as scratch,
+        build_index(index.model, corpus, full_point, Path(scratch) / "full") as full,
+    ):
+        before = full.search(asked, _SHOWN)
+    examples = []
+    for question, best_before in zip(asked, before.ids, strict=True):
+        start = time.perf_counter()
+        hits = index.search([question], _SHOWN)
+        milliseconds = (time.perf_counter() - start) * 1000
+        documents = index.get([*hits.ids[0], *best_before])
+        where = {id_: _where(document) for id_, document in documents.items()}
+        after = zip(hits.ids[0], hits.scores[0], strict=True)
+        examples.append(
+            Example(
+                question,
+                before=[(documents[id_].title, where[id_]) for id_ in best_before],
+                after=[(documents[id_].title, where[id_], score) for id_, score in after],
+                milliseconds=milliseconds,
+            )
+        )
+    return examples
+
+
+def write_up(
+    folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan, examples: Sequence[Example]
+) -> None:
+    """Write the picture and the page."""
+    save_chart(quality_chart(curves, chosen), folder.chart)
+    write_report(folder.report, curves, chosen, examples=examples)
+
+
+def _where(document: Document) -> str:
+    return f"{document.metadata['file']}:{document.metadata['line']}"
