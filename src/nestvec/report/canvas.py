@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nestvec.errors import require
 from nestvec.report.theme import MARKERS, Theme
 
 if TYPE_CHECKING:
@@ -37,8 +36,9 @@ class Canvas:
     @classmethod
     def new(cls, theme: Theme) -> Canvas:
         """Make a figure with one set of axes: rules for the values, no frame."""
-        figures = require("matplotlib.figure", extra="report")
-        figure = figures.Figure(figsize=_SIZE, facecolor=theme.paper)
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=_SIZE, facecolor=theme.paper)
         axes = figure.add_axes(_AXES, facecolor="none")
         for side in ("left", "right", "top"):
             axes.spines[side].set_visible(False)

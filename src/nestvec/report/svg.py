@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestvec.atomic import replace_file
-from nestvec.errors import InvalidArgument
+from nestvec.errors import InvalidArgument, require
 from nestvec.report.theme import LIGHT
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PNG_DPI = 160
 # Text stays text, in the reader's own typeface. All are narrower than the one laid out with.
 _FONTS = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-_FONT = re.compile(r"(font: (?:[\w]+ )?[\d.]+px) [^;\"]+")
+_LAID_OUT_WITH = "DejaVu Sans"  # comes with matplotlib: one layout everywhere
 _ID = re.compile(r'(<[^<>]*?) id="([^"]+)"')  # inside a tag: texts have no plain angle brackets
 _REFERENCE = re.compile(r'((?:href="|url\()#)([^")]+)')
 _STYLE = re.compile(r'style="[^"]*"')
@@ -32,16 +32,15 @@ _OPEN_TAG = re.compile(r"<svg ([^>]*)>", re.DOTALL)
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw with the settings of this project: deterministic, texts taken as they are."""
-    import matplotlib as mpl
-
+    matplotlib = require("matplotlib", extra="report")
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": "nestvec",
         "text.parse_math": False,  # a name with dollar signs is a name
-        "font.family": ["DejaVu Sans"],  # comes with matplotlib: one layout everywhere
+        "font.family": [_LAID_OUT_WITH],
         "font.size": 9,
     }
-    with mpl.rc_context(settings):
+    with matplotlib.rc_context(settings):
         yield
 
 
@@ -92,4 +91,5 @@ def _svg(figure: Figure) -> str:
     metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with drawing():
         figure.savefig(buffer, format="svg", metadata=metadata)
-    return _FONT.sub(rf"\1 {_FONTS}", buffer.getvalue())
+    text = buffer.getvalue()
+    return _STYLE.sub(lambda style: style[0].replace(f"'{_LAID_OUT_WITH}'", _FONTS), text)

@@ -1,0 +1,86 @@
+"""Made-up curves of one shape: 5 dims x 6 precisions, alone and rescored, 2,000 queries."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.plan import Budget, plan
+from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
+
+DIMS = (512, 256, 128, 64, 32)
+BITS = dict(zip(PRECISIONS, (32, 16, 8, 4, 2, 1), strict=True))
+QUERIES = 2000
+
+
+def build_curve(*, loss=1.0, level=0.6, dims=DIMS, baselines=None, name="some/model"):
+    """Make a curve whose quality falls with log2(full / dim) and with bits below 4."""
+    full = dims[0]
+    points = [OperatingPoint.single(*each) for each in product(dims, PRECISIONS)]
+    points += [
+        OperatingPoint((Stage(dim, precision, 200), Stage(full, "int8")))
+        for dim, precision in product(dims, ("int4", "binary"))
+    ]
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0, 2 * level, QUERIES).clip(0, 1)
+    scores = np.stack([base * (1 - _lost(point, full, loss)) for point in points])
+    means = scores.mean(axis=1)
+    rows = tuple(
+        CurvePoint(
+            point,
+            {"ndcg@10": float(mean)},
+            {"ndcg@10": float(mean / means[0] if means[0] else 0)},
+            _cost(point, full),
+        )
+        for point, mean in zip(points, means, strict=True)
+    )
+    return Curve(
+        model=ModelInfo(name, "f" * 64, full, tuple(dims), "config.json", True),
+        dataset={"name": "docs", "split": "test", "n_documents": 46254, "n_queries": QUERIES},
+        machine={"processor": "a processor", "cores": 2, "versions": {"numpy": "2.4"}},
+        points=rows,
+        scores=QueryScores(
+            query_ids=np.array([f"q{i}" for i in range(QUERIES)]),
+            metrics={"ndcg@10": scores},
+            top_ids=np.full((len(points), QUERIES, 1), "d"),
+        ),
+        encode_ms=0.1,
+        baselines=baselines or {},
+    )
+
+
+def _lost(point, full, loss):
+    first, *others = point.stages
+    lost = loss * 0.02 * np.log2(full / first.dim) ** 2 + {1: 0.1, 2: 0.04}.get(
+        BITS[first.precision], 0
+    )
+    return lost * 0.1 if others else lost
+
+
+def _cost(point, full):
+    first, *others = point.stages
+    disk = full if others else 0
+    return Cost(first.dim * BITS[first.precision] / 8, disk, 200 * disk, 0.1, 0.5, 0.8, 1.2)
+
+
+@pytest.fixture(scope="session")
+def make_curve():
+    return build_curve
+
+
+@pytest.fixture(scope="session")
+def curves():
+    main = build_curve(baselines={"bm25": {"ndcg@10": 0.5}})
+    return {"Matryoshka": main, "plain twin": build_curve(loss=1.6, level=0.597)}
+
+
+@pytest.fixture(scope="session")
+def confirmed(curves):
+    return plan(curves["Matryoshka"], Budget(min_retention=0.98))
+
+
+@pytest.fixture(scope="session")
+def unconfirmed(confirmed):
+    return replace(confirmed, confirmed=False, retention=0.985, retention_at_least=0.9649)

@@ -1,0 +1,180 @@
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import pytest
+
+from nestvec.errors import InvalidArgument, MissingExtra, ModelMismatch
+from nestvec.report.page import Example, write_report
+from nestvec.report.verdict import how_it_works
+from nestvec.types import OperatingPoint
+
+HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{ 7*7 }} &"
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and the text that a person sees."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tags, self.seen, self.path = [], "", path
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.seen = " ".join(self.seen.replace("\u00a0", " ").split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.seen += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def hostile(curves, confirmed, tmp_path_factory):
+    main = curves["Matryoshka"]
+    main = replace(
+        main,
+        model=replace(main.model, name=HOSTILE, query_prompt=HOSTILE),
+        dataset={**main.dataset, "name": HOSTILE},
+        machine={"processor": HOSTILE, "versions": {HOSTILE: HOSTILE}},
+        counts={"cut_documents": 3, "zero_queries": 0},
+    )
+    example = Example(HOSTILE, [(HOSTILE, HOSTILE)], [(HOSTILE, HOSTILE, 0.71)], 0.7)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    plan = replace(confirmed, reasons=(HOSTILE,))
+    write_report(path, {HOSTILE: main, "twin": curves["plain twin"]}, plan, examples=[example])
+    return Page(path)
+
+
+@pytest.fixture
+def page(curves, tmp_path):
+    def write(plan=None, curves=curves, **settings):
+        path = tmp_path / "report.html"
+        write_report(path, curves, plan, **settings)
+        return Page(path)
+
+    return write
+
+
+def test_texts_of_strangers_stay_texts(hostile):
+    assert {tag for tag, _ in hostile.tags}.isdisjoint({"script", "img", "iframe", "link"})
+    names = {name for _, attributes in hostile.tags for name in attributes}
+    assert not [name for name in names if name.startswith("on")]
+    assert hostile.seen.count(" ".join(HOSTILE.split())) >= 8
+
+
+def test_page_reaches_for_nothing_outside_itself(hostile):
+    for _, attributes in hostile.tags:
+        for name in ("src", "href", "xlink:href", "action", "data"):
+            assert attributes.get(name, "#").startswith("#")
+    assert "@import" not in hostile.source
+    assert all(each.startswith("#") for each in re.findall(r"url\(([^)]*)", hostile.source))
+
+
+def test_policy_forbids_scripts_and_network(hostile):
+    policy = next(each for each in hostile.all("meta") if "http-equiv" in each)["content"]
+    assert "default-src 'none'" in policy and "script-src" not in policy
+    assert "style-src 'unsafe-inline'" in policy and "img-src data:" in policy
+
+
+def test_page_can_be_read_without_seeing_it(hostile):
+    assert hostile.all("html") == [{"lang": "en"}]
+    levels = [int(tag[1]) for tag, _ in hostile.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(below - above <= 1 for above, below in pairwise(levels))
+    assert all(each["scope"] in ("col", "row") for each in hostile.all("th"))
+    assert len(hostile.all("svg")) == len(hostile.all("figcaption")) == 2
+    assert all(each["role"] == "img" and each["aria-label"] for each in hostile.all("svg"))
+    scrolling = [each for each in hostile.all("div") if each.get("class") == "scroll"]
+    assert all(each["tabindex"] == "0" and each["aria-label"] for each in scrolling)
+    ids = [attributes["id"] for _, attributes in hostile.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in hostile.tags:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert {*attributes.get(name, "").split()} <= {*ids}
+
+
+def test_confirmed_plan_is_the_headline_with_its_bound(page, confirmed):
+    seen = page(confirmed).seen
+    size = f"{confirmed.row.cost.ram_bytes_per_vector:g}"
+    assert f"Keep {confirmed.point}: {size} B instead of 2,048 B of memory" in seen
+    assert re.search(r"keeping \d+\.\d % \(at least \d+\.\d %\) of nDCG@10\.", seen)
+    assert all(" ".join(reason.split()) in seen for reason in confirmed.reasons)
+    assert "More than 46,254 documents" in seen
+    assert "fewer dims do not make encoding cheaper" in seen
+
+
+def test_unconfirmed_plan_recommends_nothing_and_rounds_its_bound_down(page, unconfirmed):
+    seen = page(unconfirmed).seen
+    assert "Not confirmed:" in seen and "Keep " + str(unconfirmed.point) not in seen
+    assert "no more than 96.4 % is sure where 98 % was asked" in seen
+
+
+def test_page_without_a_plan_recommends_nothing(page):
+    seen = page().seen
+    assert "none chosen" in seen and "Why this point" not in seen
+
+
+def test_baseline_that_beats_the_model_comes_first(page, curves, confirmed):
+    better = curves["Matryoshka"].with_baseline("bm25", {"ndcg@10": 0.9})
+    seen = page(confirmed, {"Matryoshka": better}).seen
+    warning = seen.index("Dims are not the problem here: BM25 scores .900 nDCG@10")
+    assert warning < seen.index("Keep ")
+    assert "Dims are not the problem" not in page(confirmed).seen
+
+
+def test_untidy_things_are_told_only_where_there_are_some(hostile, page):
+    assert "3 documents cut at the model's maximum length" in hostile.seen
+    assert "zero vectors" not in hostile.seen
+    assert "Untidy" not in page().seen
+
+
+def test_chosen_and_today_stand_in_the_table_of_points_once(page, confirmed):
+    source = page(confirmed).source
+    table = source[source.index('aria-labelledby="front"') :]
+    assert table.count('class="chosen"') == 1
+    assert table.count("</span> today</th>") == 1
+
+
+def test_plan_of_another_model_is_refused_and_the_old_page_stays(page, curves, confirmed, tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    other = replace(confirmed, model=replace(confirmed.model, fingerprint="0" * 64))
+    with pytest.raises(ModelMismatch, match=r"0{12}.*f{12}"):
+        page(other)
+    with pytest.raises(InvalidArgument, match="was not measured"):
+        page(replace(confirmed, point=OperatingPoint.parse("8:int4")))
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_missing_extra_is_named(page, monkeypatch, tmp_path, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtra, match=rf"{missing}: pip install 'nestvec\[report\]'"):
+        page()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_curve_is_refused(page):
+    with pytest.raises(InvalidArgument, match="no curve"):
+        page(curves={})
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ("128:int4", "scans the first 128 dims at 4 bits each; nothing is read from disk."),
+        (
+            "64:binary@1000>256:int8@100>512:float16",
+            "scans the first 64 dims at 1 bit each, keeps the best 1,000, scores these again with "
+            "the first 256 dims at 8 bits each, read from disk, keeps the best 100, and scores "
+            "these again with all 512 dims at 16 bits each, read from disk.",
+        ),
+    ],
+)
+def test_how_a_point_works_is_said_in_words(point, words):
+    assert how_it_works(OperatingPoint.parse(point), 512) == f"Each search {words}"
