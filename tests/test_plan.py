@@ -54,7 +54,9 @@ def make_curve(n, seed, rows=FUNNEL):
         dataset={"name": "made", "split": "test", "n_documents": 46254, "n_queries": n},
         machine={},
         points=points,
-        scores=QueryScores(ids, {"ndcg@10": scores}, np.zeros((len(points), n, 1), dtype="U1")),
+        scores=QueryScores(
+            ids, {"ndcg@10": scores}, np.array(["d"]), np.zeros((len(points), n, 1), np.int32)
+        ),
         encode_ms=0.1,
     )
 

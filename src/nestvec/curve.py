@@ -79,13 +79,15 @@ class QueryScores:
     Attributes:
         query_ids: [n_queries].
         metrics: For each metric, float64 [n_points, n_queries].
-        top_ids: The best documents of each query at each point, [n_points, n_queries, k].
-            A query with fewer than k results is filled up with empty ids.
+        doc_ids: The documents that ``top`` points at, [n].
+        top: Positions in ``doc_ids`` of the best documents, int32 [n_points, n_queries, k]; -1
+            where a query has fewer than k results.
     """
 
     query_ids: NDArray[np.str_]
     metrics: Mapping[str, NDArray[np.float64]]
-    top_ids: NDArray[np.str_]
+    doc_ids: NDArray[np.str_]
+    top: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -221,12 +223,10 @@ def _sha256(path: Path) -> str:
 
 
 def _arrays(scores: QueryScores) -> dict[str, NDArray[Any]]:
-    # Ids repeat from point to point: a table of the distinct ones and positions into it.
-    ids, positions = np.unique(scores.top_ids, return_inverse=True)
     arrays: dict[str, NDArray[Any]] = {
         "query_ids": scores.query_ids,
-        "doc_ids": ids,
-        "top": positions.reshape(scores.top_ids.shape).astype(np.int32),
+        "doc_ids": scores.doc_ids,
+        "top": scores.top,
     }
     return arrays | {f"metric:{name}": values for name, values in scores.metrics.items()}
 
@@ -243,7 +243,7 @@ def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
             for name in names
             if name.startswith("metric:")
         }
-        return QueryScores(arrays["query_ids"], metrics, arrays["doc_ids"][arrays["top"]])
+        return QueryScores(arrays["query_ids"], metrics, arrays["doc_ids"], arrays["top"])
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -50,9 +50,18 @@ def order(scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
     """Sort each line by descending score, ties by ascending row.
 
     Args:
-        scores: [n_queries, k]; -inf marks an empty place.
+        scores: [n_queries, k].
         rows: [n_queries, k].
     """
+    sequence: NDArray[np.intp] = np.argsort(-scores, axis=-1)
+    ordered, ordered_rows = _take(scores, rows, sequence)
+    # Equal scores are rare, and sorting by two keys is slow: only for the lines that have some.
+    tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     # lexsort's last key is its first criterion.
-    sequence: NDArray[np.intp] = np.lexsort((rows, -scores), axis=-1)
+    sequence = np.lexsort((rows[tied], -scores[tied]), axis=-1)
+    ordered[tied], ordered_rows[tied] = _take(scores[tied], rows[tied], sequence)
+    return ordered, ordered_rows
+
+
+def _take(scores: Embeddings, rows: Rows, sequence: NDArray[np.intp]) -> tuple[Embeddings, Rows]:
     return np.take_along_axis(scores, sequence, 1), np.take_along_axis(rows, sequence, 1)

@@ -44,7 +44,8 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, baselines=None, name="some/mo
         scores=QueryScores(
             query_ids=np.array([f"q{i}" for i in range(QUERIES)]),
             metrics={"ndcg@10": scores},
-            top_ids=np.full((len(points), QUERIES, 1), "d"),
+            doc_ids=np.array(["d"]),
+            top=np.zeros((len(points), QUERIES, 1), np.int32),
         ),
         encode_ms=0.1,
         baselines=baselines or {},

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from nestvec.errors import require
+from nestvec.ranking import best
 from nestvec.types import Rows
+
+_BLOCK = 256  # queries whose scores are held at a time
 
 
 def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -> Rows:
@@ -19,18 +23,23 @@ def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -
         depth: How many rows of each query.
 
     Returns:
-        [n_queries, at most depth]; -1 where fewer documents share a word with the query.
+        [n_queries, at most depth], ties by ascending row; -1 where fewer documents share a word
+        with the query.
 
     Raises:
         MissingExtra: If bm25s is not installed.
     """
     bm25s = require("bm25s", extra="report")
+
+    def tokenise(texts: Sequence[str]) -> Any:
+        return bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+
     retriever = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
-    corpus_tokens = bm25s.tokenize(list(documents), stopwords="en", show_progress=False)
-    query_tokens = bm25s.tokenize(list(queries), stopwords="en", show_progress=False)
-    retriever.index(corpus_tokens, show_progress=False)
-    rows, scores = retriever.retrieve(
-        query_tokens, k=min(depth, len(documents)), show_progress=False, n_threads=0
-    )
-    ranked: Rows = np.where(scores > 0, rows, -1).astype(np.int64)
-    return ranked
+    retriever.index(tokenise(documents), show_progress=False)
+    words = [retriever.get_tokens_ids(tokens) for tokens in tokenise(queries)]
+    ranked = []
+    for start in range(0, len(words), _BLOCK):
+        scores = [retriever.get_scores_from_ids(ids) for ids in words[start : start + _BLOCK]]
+        block_scores, rows = best(np.stack(scores), depth)
+        ranked.append(np.where(block_scores > 0, rows, -1))
+    return np.concatenate(ranked)

@@ -43,13 +43,16 @@ def rank(
     Returns:
         For each point, [n_queries, at most depth], best first, ties by ascending row.
     """
-    ranked: dict[_Node, Rows] = {(): np.empty((len(queries), 0), np.int64)}
-    for waiting in _levels(points):
+    ranked: dict[_Node, Rows] = {}
+    for level, waiting in enumerate(_levels(points)):
         parts: dict[_Node, list[Rows]] = defaultdict(list)
         for key, lines, scores in _score(waiting.keys(), queries, corpus, on_step):
-            for node in waiting[key]:
-                parents = ranked[node[:-1]][lines] if len(node) > 1 else None
-                parts[node].append(_narrow(scores, parents, node[-1].keep or depth))
+            keeps = {node: node[-1].keep or depth for node in waiting[key]}
+            # All rows are ranked once, however many shortlists are cut from them.
+            top = best(scores, max(keeps.values()))[1] if level == 0 else None
+            for node, keep in keeps.items():
+                rows = _rescore(scores, ranked[node[:-1]][lines]) if top is None else top
+                parts[node].append(rows[:, :keep])
         ranked |= {node: np.concatenate(blocks) for node, blocks in parts.items()}
     return {point: ranked[point.stages] for point in points}
 
@@ -102,8 +105,5 @@ def _blocks(n_queries: int, n_documents: int) -> list[slice]:
     return [slice(start, start + size) for start in range(0, n_queries, size)]
 
 
-def _narrow(scores: Embeddings, candidates: Rows | None, keep: int) -> Rows:
-    """Return the best of all rows, or of the candidates of an earlier stage."""
-    if candidates is None:
-        return best(scores, keep)[1]
-    return order(np.take_along_axis(scores, candidates, 1), candidates)[1][:, :keep]
+def _rescore(scores: Embeddings, candidates: Rows) -> Rows:
+    return order(np.take_along_axis(scores, candidates, 1), candidates)[1]

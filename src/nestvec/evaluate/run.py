@@ -157,14 +157,17 @@ def _score(
     texts: _Texts,
 ) -> QueryScores:
     grades = [judgements.grades(rows) for rows in ranked.values()]
-    ids = np.array([*texts.document_ids, ""])  # the last one, row -1, is an empty place
+    top = np.stack([_first_columns(rows, _KEPT_TOP) for rows in ranked.values()])
+    shown, positions = np.unique(top, return_inverse=True)
     return QueryScores(
         query_ids=np.array(texts.query_ids),
         metrics={
             metric: np.stack([score(metric, each, judgements) for each in grades])
             for metric in metrics
         },
-        top_ids=ids[np.stack([_first_columns(rows, _KEPT_TOP) for rows in ranked.values()])],
+        # Row -1, an empty place, is the least: it comes first where there is one.
+        doc_ids=np.array([texts.document_ids[row] for row in shown if row >= 0], dtype=np.str_),
+        top=(positions.reshape(top.shape) - (shown[0] < 0)).astype(np.int32),
     )
 
 
