@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
-from nestvec.plan import Budget, plan
+from nestvec.plan.choose import Budget, plan
 from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
 
 DIMS = (512, 256, 128, 64, 32)

@@ -16,7 +16,7 @@ from nestvec.cli.index import megabytes
 from nestvec.cli.search import hit_line
 
 if TYPE_CHECKING:
-    from nestvec.plan import Plan
+    from nestvec.plan.choose import Plan
     from nestvec.report.page import Example
 
 _WIDTH = 80

@@ -39,7 +39,7 @@ def build(
     """
     from nestvec.data.retrieval import load_corpus
     from nestvec.models.load import load_model
-    from nestvec.plan import Plan
+    from nestvec.plan.choose import Plan
     from nestvec.types import OperatingPoint
     from nestvec.workflows.text_index import build_index
 

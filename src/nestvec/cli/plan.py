@@ -28,8 +28,8 @@ def plan(
     Example: `nestvec plan curve.json --min-retention 0.98 --out plan.json`
     """
     from nestvec.curve import Curve
-    from nestvec.plan import Budget
-    from nestvec.plan import plan as choose
+    from nestvec.plan.choose import Budget
+    from nestvec.plan.choose import plan as choose
 
     budget = Budget(min_retention, metric, confidence, max_disk_bytes, max_p95_ms)
     chosen = choose(Curve.load(curve), budget, seed=seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nestvec.plan import Plan
-from nestvec.reasons import percent, percent_at_least
+from nestvec.plan.choose import Plan
+from nestvec.plan.reasons import percent, percent_at_least
 from nestvec.report.kept import Kept, bytes_text, metric_name, score_text
 
 

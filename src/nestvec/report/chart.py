@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nestvec.curve import Curve, CurvePoint
-from nestvec.plan import Plan
-from nestvec.reasons import percent
+from nestvec.plan.choose import Plan
+from nestvec.plan.reasons import percent
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import chosen_note, describe_dims, describe_quality, note, title
 from nestvec.report.kept import Kept, bytes_text

@@ -16,8 +16,8 @@ from typing import Any
 from nestvec.atomic import replace_file
 from nestvec.curve import Curve, CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
-from nestvec.plan import Plan
-from nestvec.reasons import percent
+from nestvec.plan.choose import Plan
+from nestvec.plan.reasons import percent
 from nestvec.report.chart import dims_chart, quality_chart
 from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
 from nestvec.report.svg import inline_svg

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nestvec.curve import CurvePoint
-from nestvec.plan import Plan
-from nestvec.reasons import percent, percent_at_least
+from nestvec.plan.choose import Plan
+from nestvec.plan.reasons import percent, percent_at_least
 from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
 from nestvec.types import OperatingPoint, Precision, Stage
 

@@ -19,7 +19,7 @@ from nestvec.data.retrieval import load_dataset, save_dataset
 from nestvec.evaluate.grid import DEFAULT_GRID
 from nestvec.evaluate.run import evaluate
 from nestvec.models.load import load_model
-from nestvec.plan import Plan, plan
+from nestvec.plan.choose import Plan, plan
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import Example, write_report
 from nestvec.train.static import StaticConfig, tokenise

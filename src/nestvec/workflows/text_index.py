@@ -13,7 +13,7 @@ from nestvec.errors import InvalidArgument, ModelError
 from nestvec.index.embedded import EmbeddedIndex, build
 from nestvec.index.staged import Bytes
 from nestvec.models.load import embed, load_model
-from nestvec.plan import Plan
+from nestvec.plan.choose import Plan
 from nestvec.types import (
     Document,
     Embeddings,

@@ -7,8 +7,8 @@ import pytest
 
 from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.plan import Budget, Plan, plan
-from nestvec.reasons import percent_at_least
+from nestvec.plan.choose import Budget, Plan, plan
+from nestvec.plan.reasons import percent_at_least
 from nestvec.types import ModelInfo, OperatingPoint
 
 FULL = "512:float32"

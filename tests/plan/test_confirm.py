@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from nestvec.confirm import margins, sequence, split
 from nestvec.curve import Cost, CurvePoint
 from nestvec.errors import InvalidArgument
+from nestvec.plan.confirm import margins, sequence, split
 from nestvec.types import OperatingPoint
 
 

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
-from nestvec.confirm import Tested, held_out, margins, sequence, split
 from nestvec.curve import Curve, CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.metrics import parse_metric
-from nestvec.reasons import Findings, explain
+from nestvec.plan.confirm import Tested, held_out, margins, sequence, split
+from nestvec.plan.reasons import Findings, explain
 from nestvec.stats import queries_needed
 from nestvec.types import ModelInfo, OperatingPoint, Rows, Scores
 

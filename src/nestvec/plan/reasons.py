@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nestvec.confirm import Tested
 from nestvec.curve import Curve
+from nestvec.plan.confirm import Tested
 
 
 @dataclass(frozen=True)

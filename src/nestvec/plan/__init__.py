@@ -1,0 +1,1 @@
+"""Curve + budget -> plan: the cheapest point that keeps what is asked, and why."""
