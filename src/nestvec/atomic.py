@@ -1,6 +1,8 @@
 """Write files and folders so that a reader sees the old or the new, never half of one.
 
-A crash or a full disk leaves what was there before, and at most one temporary name beside it.
+An error or a full disk leaves what was there before and nothing else. A file is replaced in one
+step; a folder in two renames, so a machine that dies between them leaves the old and the new one
+complete, under temporary names (``.NAME.*.tmp``) beside the missing one.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If the folder cannot be written or the disk is full.
     """
-    temporary = _temporary_name(path)
+    target = path.resolve()  # a link stays, and what it points at is replaced
+    temporary = _temporary_name(target)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
+        temporary.replace(target)
+        _sync(target.parent)
     except OSError as error:
         raise DataError(path, _why(error)) from error
     finally:
@@ -41,31 +44,50 @@ def replace_folder(path: Path, *, marker: str) -> Iterator[Path]:
 
     Args:
         path: The folder to make or to replace.
-        marker: A file that every folder of this kind holds. An existing folder without it is
-            not ours, and is refused instead of replaced.
+        marker: As in ``check_replaceable``.
 
     Raises:
         DataError: If ``path`` holds something else, cannot be written, or the disk is full.
     """
-    if path.exists() and not (path / marker).exists() and (path.is_file() or any(path.iterdir())):
-        raise DataError(path, f"exists and has no {marker}, so it is not replaced: name a new one")
-    temporary, old = _temporary_name(path), _temporary_name(path)
+    check_replaceable(path, marker=marker)
+    target = path.resolve()
+    temporary, old = _temporary_name(target), _temporary_name(target)
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.rglob("*"):
+        for file in (temporary, *temporary.rglob("*")):
             _sync(file)
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-        _sync(path.parent)
+        if target.exists():
+            target.replace(old)
+        temporary.replace(target)
+        _sync(target.parent)
     except OSError as error:
         raise DataError(path, _why(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not path.exists():  # failed between the two renames
-            old.replace(path)
+        if old.exists() and not target.exists():  # failed between the two renames
+            old.replace(target)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def check_replaceable(path: Path, *, marker: str) -> None:
+    """Refuse a path that holds something else than ``replace_folder`` may replace.
+
+    Args:
+        path: A new folder, an empty one, or one of the same kind.
+        marker: A file that every folder of this kind holds, and no other.
+
+    Raises:
+        DataError: If it is a file or another folder.
+    """
+    try:
+        ours = not path.exists() or (path / marker).exists()
+        if not ours and (path.is_file() or any(path.iterdir())):
+            raise DataError(
+                path, f"exists and has no {marker}, so it is not replaced: name a new one"
+            )
+    except OSError as error:
+        raise DataError(path, _why(error)) from error
 
 
 def _temporary_name(path: Path) -> Path:
@@ -73,9 +95,10 @@ def _temporary_name(path: Path) -> Path:
 
 
 def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows cannot open folders
+    windows = os.name == "nt"
+    if windows and path.is_dir():  # cannot be opened there
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)  # fsync writes, there
     try:
         os.fsync(descriptor)
     finally:

@@ -66,7 +66,7 @@ def layer_normalise(embeddings: Embeddings) -> Embeddings:
 
 def normalise(embeddings: Embeddings) -> Embeddings:
     """Give each vector unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
     unit: Embeddings = np.divide(
         embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0
     )
@@ -85,7 +85,7 @@ def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Emb
         [n, dim], each of unit length or zero.
 
     Raises:
-        InvalidArgument: If ``dim`` is above full_dim.
+        InvalidArgument: If ``dim`` is not within 1 and full_dim.
     """
     _check_width(embeddings, dim)
     if layer_norm:
@@ -122,8 +122,8 @@ def prefix_scores(
         _check_width(corpus, stop)
         query_block, corpus_block = queries[:, start:stop], corpus[:, start:stop]
         product += query_block @ corpus_block.T
-        query_squares += np.einsum("ij,ij->i", query_block, query_block, dtype=np.float64)
-        corpus_squares += np.einsum("ij,ij->i", corpus_block, corpus_block, dtype=np.float64)
+        query_squares += _squared_lengths(query_block)
+        corpus_squares += _squared_lengths(corpus_block)
         scores = product * _inverse_lengths(query_squares)[:, None]
         scores *= _inverse_lengths(corpus_squares)
         yield stop, scores
@@ -255,6 +255,14 @@ def _check_width(embeddings: Embeddings, dim: int) -> None:
         raise InvalidArgument(f"embeddings need the shape [n, dim], not {embeddings.shape}")
     if dim > embeddings.shape[1]:
         raise InvalidArgument(f"dim {dim} > full_dim {embeddings.shape[1]}")
+    if dim < 1:
+        raise InvalidArgument(f"dim {dim} < 1")
+
+
+def _squared_lengths(embeddings: Embeddings) -> NDArray[np.float64]:
+    """Sum squares as float64, in which the square of no float32 is 0 or infinite."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
+    return squares
 
 
 def _inverse_lengths(squares: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -278,6 +286,7 @@ def _faiss_index(dim: int, precision: Precision) -> Any:
 @lru_cache(maxsize=16)
 def _rotation(dim: int) -> Embeddings:
     """Return a random orthogonal matrix [dim, dim], the same for a dim everywhere."""
-    gaussian = np.random.default_rng([ROTATION_SEED, dim]).standard_normal((dim, dim))
+    # RandomState's stream never changes (NEP 19), default_rng's may: indexes outlive releases.
+    gaussian = np.random.RandomState([ROTATION_SEED, dim]).standard_normal((dim, dim))
     q, r = np.linalg.qr(gaussian)
     return np.ascontiguousarray((q * np.sign(np.diag(r))).astype(np.float32))

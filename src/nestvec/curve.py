@@ -167,11 +167,21 @@ class Curve:
         return replace(self, baselines={**self.baselines, name: dict(metrics)})
 
     def save(self, path: Path | str) -> None:
-        """Write ``curve.json`` and, beside it, ``curve.scores.npz``."""
+        """Write ``curve.json`` and, beside it, ``curve.scores.npz``.
+
+        Raises:
+            DataError: If they cannot be written; what was there is untouched.
+        """
         path = Path(path)
-        with replace_file(_scores_path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **_arrays(self.scores))
-        values = {
+        # Both are complete on disk before either takes its name.
+        with replace_file(_scores_path(path)) as scores, replace_file(path) as summary:
+            with scores.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **_arrays(self.scores))
+            text = json.dumps(self._summary(_sha256(scores)), indent=1)
+            summary.write_text(text + "\n", encoding="utf-8")
+
+    def _summary(self, scores_sha256: str) -> dict[str, Any]:
+        return {
             "version": CURVE_VERSION,
             "model": self.model.to_json(),
             "dataset": dict(self.dataset),
@@ -179,11 +189,9 @@ class Curve:
             "encode_ms": self.encode_ms,
             "baselines": {name: dict(metrics) for name, metrics in self.baselines.items()},
             "counts": dict(self.counts),
-            "scores_sha256": _sha256(_scores_path(path)),
+            "scores_sha256": scores_sha256,
             "points": [row.to_json() for row in self.points],
         }
-        with replace_file(path) as temporary:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: Path | str) -> Curve:
@@ -200,7 +208,7 @@ class Curve:
             model = ModelInfo.from_json(values["model"])
             expected = values["scores_sha256"]
             known = {name: values[name] for name in _PLAIN_FIELDS}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(path, f"is not a curve of nestvec: {error!r}") from error
         scores = _load_scores(_scores_path(path), expected)
         return cls(model=model, points=points, scores=scores, **known)
@@ -214,7 +222,8 @@ def _order_by_cost(row: CurvePoint, metric: str) -> tuple[float, float]:
 
 
 def _scores_path(path: Path) -> Path:
-    return path.with_suffix(".scores.npz")
+    # Only .json is cut off: the scores of model-v1.5 must not become those of model-v1.
+    return path.with_name(path.name.removesuffix(".json") + ".scores.npz")
 
 
 def _sha256(path: Path) -> str:
@@ -232,7 +241,7 @@ def _arrays(scores: QueryScores) -> dict[str, NDArray[Any]]:
 
 
 def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
-    if not path.exists():
+    if not path.is_file():
         raise DataError(path, "is missing: it belongs beside the curve's JSON file")
     if _sha256(path) != expected_sha256:
         raise DamagedFile(path, "does not belong to this curve (checksum): evaluate again")

@@ -41,8 +41,9 @@ def best(scores: Embeddings, k: int) -> tuple[Embeddings, Rows]:
     if width > k:
         straddles = heap_scores[:, k - 1] == heap_scores[:, k]
         for line in np.flatnonzero(straddles):
-            heap_rows[line, :k] = np.argsort(-scores[line], kind="stable")[:k]
-            heap_scores[line, :k] = scores[line, heap_rows[line, :k]]
+            cut = heap_scores[line, k - 1]
+            above = int(np.count_nonzero(heap_scores[line, :k] > cut))
+            heap_rows[line, above:k] = np.flatnonzero(scores[line] == cut)[: k - above]
     return order(heap_scores[:, :k], heap_rows[:, :k])
 
 

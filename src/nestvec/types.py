@@ -32,7 +32,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""
 
-_STAGE = re.compile(r"(?P<dim>\d+):(?P<precision>[a-z0-9]+)(?:@(?P<keep>\d+))?")
+_STAGE = re.compile(r"(?P<dim>[0-9]{1,9}):(?P<precision>[a-z0-9]+)(?:@(?P<keep>[0-9]{1,9}))?")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class OperatingPoint:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Check that each stage but the last hands on fewer than the one before."""
+        """Check that each stage but the last hands on some, and no more than the one before."""
         if not self.stages:
             raise InvalidArgument("an operating point needs at least one stage")
         *shortlists, last = self.stages
@@ -140,7 +140,7 @@ class Hits(NamedTuple):
     """The result of a search over a batch of queries, best first.
 
     Equal scores stand in descending order of id. A query's lists are shorter than k only where
-    the index holds fewer documents.
+    the index, or its last shortlist, holds fewer documents.
     """
 
     ids: list[list[str]]

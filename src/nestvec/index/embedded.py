@@ -12,85 +12,22 @@ Takes and gives vectors and rows of documents; what joins it to a model is ``wor
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nestvec.atomic import replace_folder
+from nestvec.atomic import check_replaceable, replace_folder
 from nestvec.codec import Codec
-from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
+from nestvec.errors import DamagedFile, InvalidArgument, ModelMismatch
 from nestvec.index.documents import Documents, write_documents
+from nestvec.index.manifest import Manifest, checksum
 from nestvec.index.scan import Scan
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
 from nestvec.types import Codes, Document, Embeddings, Hits, ModelInfo, OperatingPoint, Rows
 
-FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 _DOCUMENTS, _EMPTY = "documents.sqlite", "empty.rows"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What an index folder says of itself.
-
-    Attributes:
-        model: The model whose vectors it holds.
-        point: How it is searched.
-        codecs: One for each stage.
-        n: Number of documents.
-        files: Size and sha256 of each other file, by name.
-    """
-
-    model: ModelInfo
-    point: OperatingPoint
-    codecs: tuple[Codec, ...]
-    n: int
-    files: Mapping[str, Mapping[str, Any]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for ``manifest.json``."""
-        return {
-            "format": "nestvec-index",
-            "version": FORMAT_VERSION,
-            "model": self.model.to_json(),
-            "full_dim": self.model.full_dim,
-            "point": str(self.point),
-            "n": self.n,
-            "codecs": [codec.to_json() for codec in self.codecs],
-            "files": {name: dict(entry) for name, entry in self.files.items()},
-        }
-
-    @classmethod
-    def load(cls, folder: Path) -> Manifest:
-        """Read the manifest of a folder.
-
-        Raises:
-            DataError: If there is none, or it is of another version.
-            DamagedFile: If it cannot be understood.
-        """
-        path = folder / MANIFEST
-        if not path.is_file():
-            raise DataError(folder, f"is not an index folder (no {MANIFEST})")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            version = values["version"]
-            if version != FORMAT_VERSION:
-                problem = f"index format {version} != {FORMAT_VERSION}: rebuild the index"
-                raise DataError(path, problem)
-            return cls(
-                ModelInfo.from_json(values["model"]),
-                OperatingPoint.parse(values["point"]),
-                tuple(Codec.from_json(codec) for codec in values["codecs"]),
-                values["n"],
-                values["files"],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedFile(path, f"cannot be read ({error!r}): rebuild the index") from error
+_MARKER = "stage-0.codes"  # other kinds of folder have a manifest.json, too
 
 
 def build(
@@ -125,15 +62,23 @@ def build(
         Codec.fit(embeddings, stage.dim, stage.precision, layer_norm=model.layer_norm)
         for stage in point.stages
     ]
-    with replace_folder(path, marker=MANIFEST) as folder:
+    with replace_folder(path, marker=_MARKER) as folder:
         write_documents(folder / _DOCUMENTS, {id_: corpus[id_] for id_ in ids})
-        empty_rows(embeddings).astype("<i8").tofile(folder / _EMPTY)
+        # Not tofile, whose errors do not say why.
+        (folder / _EMPTY).write_bytes(empty_rows(embeddings).astype("<i8").data)
         for number, codec in enumerate(codecs):
-            codec.encode(embeddings).tofile(folder / _stage_file(number))
-        files = {file.name: _checksum(file) for file in sorted(folder.iterdir())}
-        manifest = Manifest(model, point, tuple(codecs), len(ids), files)
-        text = json.dumps(manifest.to_json(), indent=1)
-        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            (folder / _stage_file(number)).write_bytes(codec.encode(embeddings).data)
+        files = {file.name: checksum(file) for file in sorted(folder.iterdir())}
+        Manifest(model, point, tuple(codecs), len(ids), files).save(folder)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a place that ``build`` would refuse, before the corpus is encoded for it.
+
+    Raises:
+        DataError: If it holds something else than an index.
+    """
+    check_replaceable(path, marker=_MARKER)
 
 
 def empty_rows(embeddings: Embeddings) -> Rows:
@@ -154,15 +99,14 @@ class EmbeddedIndex:
             verify: Check the checksum of every file.
 
         Raises:
-            DataError: If it is not an index folder of this version.
+            DataError: If it is not an index folder of this version, or cannot be read.
             DamagedFile: If a file is missing, truncated or changed.
         """
         self.path = path
         self.manifest = Manifest.load(path)
-        for name in self.manifest.files:
-            self._check_size(name)
-        for name in self.manifest.files if verify else (_stage_file(0), _EMPTY):
-            self._check_sha256(name)
+        self.manifest.check_files(
+            path, checksums_of=self.manifest.files if verify else (_stage_file(0), _EMPTY)
+        )
         empty = np.fromfile(path / _EMPTY, dtype="<i8").astype(np.int64)
         first, *later = self.manifest.codecs
         self._search = StagedSearch(
@@ -172,6 +116,7 @@ class EmbeddedIndex:
         )
         self._documents = Documents(path / _DOCUMENTS)
         if len(self._documents) != self.manifest.n:
+            self.close()
             problem = f"{len(self._documents)} documents, {self.manifest.n} in the manifest"
             raise DamagedFile(path / _DOCUMENTS, problem)
 
@@ -210,10 +155,12 @@ class EmbeddedIndex:
             InvalidArgument: If k is below 1 or a vector holds NaN or infinity.
             ModelMismatch: If the vectors have another width than the stored model's.
         """
+        with np.errstate(over="ignore"):  # a float64 above float32's limit is found as infinity
+            embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
         self._check_query(embeddings, k)
         if len(embeddings) == 0:
             return Hits([], [])
-        scores, rows = self._search.search(np.ascontiguousarray(embeddings, np.float32), k)
+        scores, rows = self._search.search(embeddings, k)
         ids = self._documents.ids(rows.ravel().tolist())
         width = rows.shape[1]
         starts = range(0, rows.size, width)
@@ -244,25 +191,6 @@ class EmbeddedIndex:
         shape = (self.manifest.n, codec.bytes_per_vector)
         return np.memmap(self.path / _stage_file(number), dtype=np.uint8, mode="r", shape=shape)
 
-    def _check_size(self, name: str) -> None:
-        file, expected = self.path / name, self.manifest.files[name]["bytes"]
-        if not file.is_file():
-            raise DamagedFile(file, "is missing: rebuild the index")
-        if file.stat().st_size != expected:
-            problem = f"has {file.stat().st_size} bytes, not {expected}: rebuild the index"
-            raise DamagedFile(file, problem)
-
-    def _check_sha256(self, name: str) -> None:
-        file = self.path / name
-        if _checksum(file) != self.manifest.files[name]:
-            raise DamagedFile(file, "has another checksum than when written: rebuild the index")
-
 
 def _stage_file(number: int) -> str:
     return f"stage-{number}.codes"
-
-
-def _checksum(file: Path) -> dict[str, Any]:
-    with file.open("rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    return {"bytes": file.stat().st_size, "sha256": digest}

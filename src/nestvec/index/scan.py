@@ -3,7 +3,8 @@
 Codes of 1, 2 and 4 bits are scanned by FAISS's SIMD fast-scan: four bits of such a code are one
 code of a product quantiser whose 16 centroids are fixed, so the same bytes can be searched some
 20 to 50 times faster than by the scalar quantiser's own scan. Fast-scan rounds its look-up tables
-to 8 bits; a few more candidates than asked are therefore scored again exactly, from the codes.
+to 8 bits. More candidates than asked are therefore scored again from the codes, and more still,
+until no row that is left out can belong to the best.
 What does not change with the corpus's size, a graph or clusters over these codes, would stand here
 too; this is the flat form.
 """
@@ -17,12 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec import QUANTISERS, Codec
-from nestvec.ranking import order
+from nestvec.index.scoring import score
+from nestvec.ranking import best, order
 from nestvec.types import Codes, Embeddings, Rows
 
 FAST_SCAN_BITS = 4  # of one product code
-OVERFETCH = 1.25  # finds all of the exact top 100 where 1.2 did; see benchmarks/scan.py
+# How many candidates FAISS is asked for at first: mostly enough.
+OVERFETCH = 1.25
 OVERFETCH_AT_LEAST = 32
+WIDEN = 4  # and how many times more wherever that was not enough
+_FLOAT_ERROR = 1e-5  # FAISS adds up in another order than we do
+_ROUNDING_DEVIATIONS = 6  # one row in 10^9 is off by more
 
 
 class Scan:
@@ -34,11 +40,12 @@ class Scan:
         Args:
             codec: What the codes were made with.
             codes: [n, bytes_per_vector].
-            empty: Rows of zero vectors, which score 0 whatever their codes say.
+            empty: Rows of zero vectors, ascending; they score 0 whatever their codes say.
         """
         self._codec = codec
         self._empty = empty
         self._rounded = _fits_fast_scan(codec)
+        self._extent = np.ptp(_codebook(codec)) if self._rounded else np.float32(0)
         self._index = _product_index(codec) if self._rounded else codec.new_faiss_index()
         self._index.add_sa_codes(np.ascontiguousarray(codes))
         if self._rounded:
@@ -60,19 +67,56 @@ class Scan:
         """
         k = min(k, len(self))
         queries = np.ascontiguousarray(self._codec.prepare(embeddings))
-        width = min(max(int(k * OVERFETCH), k + OVERFETCH_AT_LEAST) + len(self._empty), len(self))
-        scores, rows = self._index.search(queries, width)
-        if self._rounded:
-            scores = self._exact_scores(queries, rows)
-        if len(self._empty):
-            scores[np.isin(rows, self._empty)] = 0
-        scores, rows = order(scores, rows)
-        return scores[:, :k], rows[:, :k]
+        # What stands is the answer to zero queries, which score 0 with every row.
+        scores = np.zeros((len(queries), k), dtype=np.float32)
+        rows = np.tile(np.arange(k), (len(queries), 1))
+        left = np.flatnonzero(queries.any(axis=1))
+        width = max(int(k * OVERFETCH), k + OVERFETCH_AT_LEAST)
+        while len(left) and width < len(self):
+            scores[left], rows[left], sure = self._try(queries[left], k, width)
+            left = left[~sure]
+            width *= WIDEN
+        for line in left:
+            scores[line], rows[line] = self._search_all(queries[line], k)
+        return scores, rows
 
-    def _exact_scores(self, queries: Embeddings, rows: Rows) -> Embeddings:
-        vectors = self._index.reconstruct_batch(rows.ravel()).reshape(*rows.shape, -1)
-        scores: Embeddings = np.matmul(vectors, queries[:, :, None])[:, :, 0]
-        return scores
+    def _try(
+        self, queries: Embeddings, k: int, width: int
+    ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
+        """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
+        found_scores, found = self._index.search(queries, width)
+        if len(self._empty):
+            # They stand as candidates of their own, the first k of them: all score 0.
+            found[np.isin(found, self._empty)] = -1
+            first = np.broadcast_to(self._empty[:k], (len(found), min(k, len(self._empty))))
+            found = np.concatenate((found, first), axis=1)
+        scores, rows = order(self._score(queries, found), found)
+        limit = found_scores[:, -1] + self._tolerance(queries)
+        return scores[:, :k], rows[:, :k], scores[:, k - 1] > limit
+
+    def _search_all(self, query: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+        every = np.arange(len(self))[None]
+        scores, rows = best(self._score(query[None], every), k)
+        return scores[0], rows[0]
+
+    def _score(self, queries: Embeddings, rows: Rows) -> Embeddings:
+        return score(queries, rows, self._index.reconstruct_batch, empty=self._empty)
+
+    def _tolerance(self, queries: Embeddings) -> NDArray[np.float32]:
+        """Bound what FAISS's score of a row may fall short of the exact one, [n_queries].
+
+        Fast-scan adds up one table entry for each product code, each rounded to a multiple of
+        ``step``: n_codes errors, uniform within half a step. Steps are as small as the widest
+        table fits 8 bits and their sum 16 (FAISS's quantize_lut.cpp).
+        """
+        if not self._rounded:
+            return np.full(len(queries), _FLOAT_ERROR, dtype=np.float32)
+        n_codes = self._index.pq.M
+        spans = np.abs(queries).reshape(len(queries), n_codes, -1).sum(axis=2) * self._extent
+        step = np.maximum(spans.max(axis=1) / 255, spans.sum(axis=1) / 65535)
+        deviation = step * np.sqrt(n_codes / 12)
+        tolerance: NDArray[np.float32] = _ROUNDING_DEVIATIONS * deviation + _FLOAT_ERROR
+        return tolerance
 
 
 def _fits_fast_scan(codec: Codec) -> bool:
@@ -84,12 +128,13 @@ def _product_index(codec: Codec) -> Any:
     """Make a product quantiser whose codes are, bit for bit, those of the scalar codebook."""
     import faiss
 
-    bits = QUANTISERS[codec.precision].bits
-    dims_each = FAST_SCAN_BITS // bits
+    dims_each = FAST_SCAN_BITS // QUANTISERS[codec.precision].bits
     n_codes = codec.dim // dims_each
     index = faiss.IndexPQ(codec.dim, n_codes, FAST_SCAN_BITS, faiss.METRIC_INNER_PRODUCT)
-    centroids = _centroids(codec, bits, dims_each)
-    faiss.copy_array_to_vector(np.tile(centroids, (n_codes, 1)).ravel(), index.pq.centroids)
+    # The vectors that the 16 codes stand for, [16, dims_each]; low bits are first dims.
+    centroids = [c[::-1] for c in product(_codebook(codec), repeat=dims_each)]
+    tables = np.tile(np.array(centroids, dtype=np.float32), (n_codes, 1))
+    faiss.copy_array_to_vector(tables.ravel(), index.pq.centroids)
     index.is_trained = True
     return index
 
@@ -101,8 +146,8 @@ def _fast_scan(index: Any) -> Any:
     return faiss.IndexPQFastScan(index)
 
 
-def _centroids(codec: Codec, bits: int, dims_each: int) -> NDArray[np.float32]:
-    """List the vectors that the 16 codes stand for, [16, dims_each]; low bits are first dims."""
-    every_byte = np.arange(2**bits, dtype=np.uint8)[:, None]
-    codebook = codec.decode(np.repeat(every_byte, codec.bytes_per_vector, axis=1))[:, 0]
-    return np.array([tuple(reversed(c)) for c in product(codebook, repeat=dims_each)], np.float32)
+def _codebook(codec: Codec) -> NDArray[np.float32]:
+    """List the values that the codes of a single dimension stand for, [2 ** bits]."""
+    every_code = np.arange(2 ** QUANTISERS[codec.precision].bits, dtype=np.uint8)[:, None]
+    # A byte's low bits are the first dimension's.
+    return codec.decode(np.repeat(every_code, codec.bytes_per_vector, axis=1))[:, 0]

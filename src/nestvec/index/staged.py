@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from nestvec.codec import Codec
 from nestvec.index.scan import Scan
+from nestvec.index.scoring import score
 from nestvec.ranking import order
 from nestvec.types import Codes, Embeddings, OperatingPoint, Precision, Rows, Stage
 
@@ -35,11 +34,10 @@ class Bytes:
     def of(cls, point: OperatingPoint, codecs: Mapping[tuple[int, Precision], Codec]) -> Bytes:
         """Count for a point, given the codec of each of its representations."""
         first, *later = point.stages
-        sizes = {stage.representation: codecs[stage.representation] for stage in later}
         keeps = [stage.keep or 0 for stage in point.stages[:-1]]
         return cls(
             ram_per_vector=codecs[first.representation].bytes_per_vector,
-            disk_per_vector=sum(codec.bytes_per_vector for codec in sizes.values()),
+            disk_per_vector=sum(codecs[s.representation].bytes_per_vector for s in later),
             read_per_query=sum(
                 keep * codecs[stage.representation].bytes_per_vector
                 for keep, stage in zip(keeps, later, strict=True)
@@ -70,13 +68,13 @@ class Rescorer:
             k: How many; cut to width.
         """
         queries = self.codec.prepare(embeddings)
-        vectors = self.codec.decode(self.codes[candidates.ravel()])
-        vectors = vectors.reshape(*candidates.shape, self.codec.dim)
-        scores: Embeddings = np.matmul(vectors, queries[:, :, None])[:, :, 0]
-        if len(self.empty):
-            scores[np.isin(candidates, self.empty)] = 0
-        scores, rows = order(scores, candidates)
+        scores, rows = order(
+            score(queries, candidates, self._vectors_of, empty=self.empty), candidates
+        )
         return scores[:, :k], rows[:, :k]
+
+    def _vectors_of(self, rows: Rows) -> Embeddings:
+        return self.codec.decode(self.codes[rows])
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from types import TracebackType
 
 import numpy as np
 
-from nestvec.errors import InvalidArgument, ModelError
-from nestvec.index.embedded import EmbeddedIndex, build
+from nestvec.errors import InvalidArgument, ModelError, ModelMismatch
+from nestvec.index.embedded import EmbeddedIndex, build, check_target
 from nestvec.index.staged import Bytes
 from nestvec.models.load import embed, load_model
 from nestvec.plan.choose import Plan
@@ -44,15 +44,20 @@ def build_index(
 
     Raises:
         InvalidArgument: If the point is wider than the model or the corpus is empty.
+        ModelMismatch: If the plan is another model's.
         DataError: If the folder cannot be written; what was there is untouched.
     """
+    chosen = _point(point, model.info)
+    if not corpus:
+        raise InvalidArgument("the corpus is empty: an index needs at least one document")
+    check_target(Path(path))  # before the corpus is encoded, not after
     texts = [document.content for document in corpus.values()]
     build(
         Path(path),
         model=_findable_anywhere(model.info),
         corpus=corpus,
         embeddings=embed(model, list(corpus), texts, kind="document", on_progress=on_progress),
-        point=_point(point),
+        point=chosen,
     )
     return Index.open(path, model)
 
@@ -89,7 +94,12 @@ class Index:
             DamagedFile: If a file is missing, truncated or changed.
             ModelMismatch: If the index holds another model's vectors.
         """
-        return cls(EmbeddedIndex(Path(path), verify=verify), model)
+        embedded = EmbeddedIndex(Path(path), verify=verify)
+        try:
+            return cls(embedded, model)
+        except ModelMismatch:
+            embedded.close()
+            raise
 
     def __len__(self) -> int:
         """Count the documents."""
@@ -141,13 +151,14 @@ class Index:
 
         Raises:
             InvalidArgument: If k is below 1, queries are one string, or a vector holds NaN.
+            ModelError: If the model cannot encode texts, or is not there.
             ModelMismatch: If the vectors have another width than the model's.
         """
         if isinstance(queries, str):
             raise InvalidArgument("queries is one string: search takes a list of them")
         if not isinstance(queries, np.ndarray):
-            ids = [str(number) for number in range(len(queries))]
-            queries = embed(self.model, ids, queries, kind="query")
+            # Not embed: precomputed vectors have none for a new text.
+            queries = self.model.encode(queries, kind="query")
         return self._embedded.search(queries, k)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
@@ -159,10 +170,22 @@ class Index:
         self._embedded.close()
 
 
-def _point(point: Plan | OperatingPoint | str) -> OperatingPoint:
-    if isinstance(point, Plan):
-        return point.point
-    return OperatingPoint.parse(point) if isinstance(point, str) else point
+def _point(asked: Plan | OperatingPoint | str, model: ModelInfo) -> OperatingPoint:
+    """Return the point that is asked for, once it is one for the model."""
+    if isinstance(asked, Plan) and asked.model.fingerprint != model.fingerprint:
+        raise ModelMismatch(
+            f"the plan is of {asked.model.name} ({asked.model.fingerprint[:12]}), not of "
+            f"{model.name} ({model.fingerprint[:12]}): plan on the latter's curve, "
+            f"or name the point {asked.point} itself"
+        )
+    if isinstance(asked, Plan):
+        point = asked.point
+    else:
+        point = OperatingPoint.parse(asked) if isinstance(asked, str) else asked
+    widest = max(stage.dim for stage in point.stages)
+    if widest > model.full_dim:
+        raise InvalidArgument(f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}")
+    return point
 
 
 def _findable_anywhere(model: ModelInfo) -> ModelInfo:
