@@ -1,48 +1,96 @@
-"""What every command shares: how errors end, and how long work shows."""
+"""What every command shares: what reaches the terminal, how errors end, how long work shows.
+
+Titles, ids, file names and messages come from strangers' files: whatever is shown for people
+passes through ``printable``. JSON does not need it, as its own escapes leave nothing raw.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from nestvec.errors import InvalidArgument
+from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import OnProgress
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+_WIDEST, _NARROWEST = 80, 40
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def printable(text: str) -> str:
+    """Return one line with a space for whatever a terminal would act on instead of showing."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def say(line: str) -> None:
+    """Print one line for people."""
+    typer.echo(printable(line))
+
+
+def say_next(*commands: str) -> None:
+    """Print the commands to type next."""
+    for label, command in zip(["Next", *[""] * len(commands)], commands, strict=False):
+        say(f"{label:<4}  {command}")
+
+
 def fail(message: str, *, code: int = BAD_INPUT) -> NoReturn:
     """End with one line on standard error."""
-    # Bare text: a file name may hold what rich would take for markup.
-    _errors.print(f"nestvec: {' '.join(message.split())}", markup=False)
+    warn(message)
     sys.exit(code)
+
+
+def warn(message: str) -> None:
+    """Print one line on standard error, above a progress bar if there is one."""
+    # Bare text: a file name may hold what rich would take for markup.
+    _errors.print(f"nestvec: {' '.join(printable(message).split())}", markup=False)
+
+
+class Warnings(logging.Handler):
+    """Shows what the library warns about."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record as one line."""
+        warn(record.getMessage())
+
+
+def width() -> int:
+    """Return how wide lines may be: the terminal's width, at most 80."""
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
 @contextmanager
 def progress(label: str) -> Iterator[OnProgress]:
-    """Show a bar on a terminal while the block runs; stay quiet in a pipe."""
+    """Show a bar with the time left on a terminal while the block runs; stay quiet in a pipe."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(compact=True),
     )
     shown = Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
     with shown:
-        task = shown.add_task(label, total=1)
+        task = shown.add_task(label, total=None)
+        phase = 0
 
         def on_progress(done: int, total: int) -> None:
-            shown.update(task, completed=done, total=total)
+            nonlocal phase
+            if total != phase:  # another kind of work: its speed says nothing about this one's
+                phase = total
+                shown.reset(task, total=total)
+            shown.update(task, completed=done)
 
         yield on_progress
 
@@ -66,9 +114,26 @@ def parse_words(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
-def shown_path(path: Path) -> str:
-    """Write a path as short as it can be typed from here."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+def shown_path(path: Path | str) -> str:
+    """Write a path as short as it can be typed from here, quoted where a shell needs it."""
+    path = Path(path)
+    with suppress(ValueError):  # it lies elsewhere
+        path = path.resolve().relative_to(Path.cwd())
+    return shlex.quote(str(path))
+
+
+def check_output(path: Path, *, folder: bool = False) -> None:
+    """Refuse, before long work, an output that could not be written after it.
+
+    Raises:
+        DataError: If a folder stands where a file is to be written or the other way round, or
+            nothing may be written there.
+    """
+    if path.exists() and path.is_dir() != folder:
+        kinds = ("a file", "a folder") if folder else ("a folder", "a file")
+        raise DataError(path, f"is {kinds[0]}: name {kinds[1]} to write")
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir():
+        raise DataError(path, f"cannot be written: {parent} is a file")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise DataError(path, f"cannot be written: no permission in {parent}")

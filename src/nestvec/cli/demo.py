@@ -6,21 +6,22 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import progress, shown_path
+from nestvec.cli.console import check_output, progress, say, say_next, shown_path, width
+from nestvec.cli.hits import hit_lines
 from nestvec.cli.index import megabytes
-from nestvec.cli.search import hit_line
+from nestvec.cli.plan import plan_lines
+from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
-    from nestvec.plan.choose import Plan
     from nestvec.report.page import Example
+    from nestvec.workflows.demo import DemoFolder
 
-_WIDTH = 80
-_INDENT = 6
+_INDENT = " " * 6
+_SHOWN = 2  # answers to each question; the report has more
 
 
 def demo(
@@ -32,79 +33,76 @@ def demo(
 
     Example: `nestvec demo --quick`
     """
+    from nestvec.workflows import demo as steps
+
+    check_output(out, folder=True)
+    folder = steps.DemoFolder(out)
+    with steps.replacing(folder):
+        _run(folder, quick=quick, seed=seed)
+    say(f"See   {shown_path(folder.report)}")
+    say_next(
+        f'nestvec search {shown_path(folder.index)} "your question"',
+        f"nestvec plan {shown_path(folder.curve)} --min-retention 0.95",
+        f"nestvec evaluate {shown_path(folder.model)} YOUR-BEIR-FOLDER",
+    )
+
+
+def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     from nestvec.report.tables import retention_table
     from nestvec.workflows import demo as steps
 
-    folder = steps.DemoFolder(out)
-    with _step("1/6 texts") as said, progress("texts") as on_progress:
+    with _step("1/6 texts") as (said, on_progress):
         texts = steps.make_texts(folder, quick=quick, seed=seed, on_progress=on_progress)
         held_out = len(texts.qrels_by_split["test"])
         said.append(
             f"{len(texts.corpus):,} documents, {held_out:,} held-out queries: Python's docstrings"
         )
-    with _step("2/6 train") as said, progress("train") as on_progress:
+    with _step("2/6 train") as (said, on_progress):
         config = steps.train_models(folder, quick=quick, seed=seed, on_progress=on_progress)
-        said.append(
-            f"static Matryoshka model, {config.dims[0]}..{config.dims[-1]} dims, and a plain twin"
-        )
-    with _step("3/6 measure") as said, progress("measure") as on_progress:
+        dims = f"{config.dims[0]}..{config.dims[-1]} dims"
+        said.append(f"static Matryoshka model, {dims}, and a plain twin")
+    with _step("3/6 measure") as (said, on_progress):
         curves = steps.measure(folder, dims=config.dims, on_progress=on_progress)
         curve = curves[steps.MATRYOSHKA]
         said.append(f"{len(curve.points)} operating points, ONE encode")
-    for line in retention_table(curves, precisions=("int4", "binary")):
-        typer.echo(f"      {line}")
-    with _step("4/6 choose") as said:
+    _say_all(retention_table(curves, precisions=("int4", "binary")))
+    with _step("4/6 choose") as (said, _):
         chosen = steps.choose(folder, curve, seed=seed)
-        said.append(f"fewest bytes of memory that keep {chosen.budget.min_retention * 100:g} %")
-    for line in _choice(chosen, encode_ms=curve.encode_ms):
-        typer.echo(f"      {line}")
-    with _step("5/6 index") as said:
+        target = f"{chosen.budget.min_retention * 100:g} %"
+        said.append(f"fewest bytes of memory that keep {target}")
+    _say_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
+    with _step("5/6 index") as (said, _):
         index = steps.build(folder, chosen, texts.corpus)
         said.append(f"{megabytes(index)}, verified")
-    with _step("6/6 ask") as said, index:
+    with _step("6/6 ask") as (said, _), index:
         examples = steps.ask(index, texts.corpus)
         steps.write_up(folder, curves, chosen, examples)
-        said.append("a few questions, and the report")
-    for line in _answers(examples):
-        typer.echo(f"      {line}")
-    typer.echo(f"See   {shown_path(folder.report)}")
-    typer.echo(f'Next  nestvec search {shown_path(folder.index)} "..."')
+        said.append(f"{len(examples)} questions, and the report of all this")
+    _say_all(_answers(examples))
 
 
 @contextmanager
-def _step(name: str) -> Iterator[list[str]]:
-    """Print a step's line when it is done: its name, what the block said, seconds."""
+def _step(name: str) -> Iterator[tuple[list[str], OnProgress]]:
+    """Show a bar, then print the step's line: its name, what the block said, seconds."""
     start = time.perf_counter()
     said: list[str] = []
-    yield said
-    seconds = f"{time.perf_counter() - start:.0f} s"
-    line = f"{name:<12} {' '.join(said)}"
-    typer.echo(f"{line:<{_WIDTH - len(seconds) - 1}} {seconds}")
+    with progress(name) as on_progress:
+        yield said, on_progress
+    say(_at_both_ends(f"{name:<12} {' '.join(said)}", f"{time.perf_counter() - start:.0f} s"))
 
 
-def _choice(chosen: Plan, *, encode_ms: float) -> Iterator[str]:
-    verdict = "CONFIRMED" if chosen.confirmed else "NOT CONFIRMED"
-    yield f"=> {chosen.point}   {verdict}"
-    cost = chosen.row.cost
-    times = (
-        f"A search takes {cost.p50_ms:.2f} ms p50, {cost.p99_ms:.2f} ms p99 (warm, one thread), "
-        f"at full width {chosen.full.cost.p50_ms:.2f} ms p50; encoding the query "
-        f"{encode_ms:.2f} ms."
-    )
-    for reason in (*chosen.reasons, times):
-        yield from wrap(
-            reason,
-            _WIDTH - _INDENT,
-            initial_indent="   ",
-            subsequent_indent="     ",
-            break_on_hyphens=False,
-        )
+def _at_both_ends(left: str, right: str, *, indent: str = "") -> str:
+    return f"{left:<{width() - len(indent) - len(right) - 1}} {right}"
+
+
+def _say_all(lines: Iterator[str] | Sequence[str]) -> None:
+    for line in lines:
+        say(_INDENT + line)
 
 
 def _answers(examples: Sequence[Example]) -> Iterator[str]:
     for example in examples:
         milliseconds = f"{example.milliseconds:.1f} ms"
-        question = f'"{example.query}"'
-        yield f"{question:<{_WIDTH - _INDENT - len(milliseconds) - 1}} {milliseconds}"
-        for title, where, score in example.after:
-            yield hit_line(score, title, where, width=_WIDTH - _INDENT)
+        yield _at_both_ends(f'"{example.query}"', milliseconds, indent=_INDENT)
+        found = [(score, title, where) for title, where, score in example.after[:_SHOWN]]
+        yield from hit_lines(found, width=width() - len(_INDENT))

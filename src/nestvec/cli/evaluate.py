@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nestvec.cli.console import parse_ints, parse_words, progress, shown_path
+from nestvec.cli.console import (
+    check_output,
+    parse_ints,
+    parse_words,
+    progress,
+    say,
+    say_next,
+    shown_path,
+)
 
 if TYPE_CHECKING:
     from nestvec.evaluate.grid import Grid
@@ -21,6 +30,9 @@ def evaluate(
     dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,
     keeps: Annotated[str | None, typer.Option(help="Lengths of the shortlist.")] = None,
+    metric: Annotated[
+        str, typer.Option(help="Metrics; the first is shown.")
+    ] = "ndcg@10,recall@100",
     bm25: Annotated[bool, typer.Option(help="Put BM25 beside the model.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
@@ -30,13 +42,14 @@ def evaluate(
 ) -> None:
     """Measure quality, bytes and latency at every operating point, encoding once.
 
-    Example: `nestvec evaluate sentence-transformers/all-MiniLM-L6-v2 scifact --out curve.json`
+    Example: `nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json`
     """
     from nestvec.data.retrieval import load_dataset
     from nestvec.evaluate.run import evaluate as measure
     from nestvec.models.load import load_model
 
-    grid = _grid(precisions, parse_ints(keeps, option="--keeps"))
+    check_output(out)
+    grid = _grid(precisions, parse_ints(keeps, option="--keeps"), parse_words(metric))
     data = load_dataset(dataset, split=split, strict=strict)
     encoder = load_model(
         model, dims=parse_ints(dims, option="--dims"), trust_remote_code=trust_remote_code
@@ -51,23 +64,33 @@ def evaluate(
         return
     from nestvec.report.tables import retention_table
 
-    for line in retention_table({curve.model.name: curve}):
-        typer.echo(line)
+    shown = grid.metrics[0]
+    for line in retention_table({curve.model.name: curve}, shown):
+        say(line)
     for line in _notes(curve.counts, dims_source=curve.model.dims_source):
-        typer.echo(line)
-    typer.echo(f"{len(curve.points)} operating points in {shown_path(out)}")
-    typer.echo(f"Next  nestvec plan {shown_path(out)} --min-retention 0.98")
+        say(line)
+    say(f"{len(curve.points)} operating points in {shown_path(out)}")
+    of_metric = "" if shown == "ndcg@10" else f" --metric {shown}"
+    say_next(f"nestvec plan {shown_path(out)} --min-retention 0.98{of_metric}")
 
 
-def _grid(precisions: str | None, keeps: tuple[int, ...] | None) -> Grid:
+def _grid(precisions: str | None, keeps: tuple[int, ...] | None, metrics: tuple[str, ...]) -> Grid:
     from nestvec.evaluate.grid import DEFAULT_GRID, Grid
+    from nestvec.metrics import parse_metric
 
+    for name in metrics:
+        parse_metric(name)
     chosen: Any = parse_words(precisions)  # a point checks each when it is made
     shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)
-    return Grid(precisions=chosen or DEFAULT_GRID.precisions, shortlisted=shortlisted, keeps=keeps)
+    return Grid(
+        precisions=chosen or DEFAULT_GRID.precisions,
+        shortlisted=shortlisted,
+        keeps=keeps,
+        metrics=metrics,
+    )
 
 
-def _notes(counts: dict[str, int] | Any, *, dims_source: str) -> list[str]:
+def _notes(counts: Mapping[str, int], *, dims_source: str) -> list[str]:
     untidy = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
     notes = [f"dims from {dims_source}"]
     return [*notes, f"untidy: {', '.join(untidy)}"] if untidy else notes

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import progress, shown_path
+from nestvec.cli.console import check_output, progress, say, say_next, shown_path
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.workflows.text_index import Index
 
-app = typer.Typer(help="Build an index.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(help="Build an index.", rich_markup_mode="markdown")
 
 
 @app.callback()
@@ -45,6 +45,7 @@ def build(
 
     if (plan is None) == (point is None):
         raise InvalidArgument("name either --plan PLAN or --point POINT")
+    check_output(out, folder=True)
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
     documents = load_corpus(corpus)
@@ -53,10 +54,8 @@ def build(
         index = build_index(encoder, documents, chosen, out, on_progress=on_progress)
     with index:
         seconds = time.perf_counter() - start
-        typer.echo(
-            f"{len(index):,} documents at {index.point}: {megabytes(index)}, {seconds:.0f} s"
-        )
-    typer.echo(f'Next  nestvec search {shown_path(out)} "your question"')
+        say(f"{len(index):,} documents at {index.point}: {megabytes(index)}, {seconds:.0f} s")
+    say_next(f'nestvec search {shown_path(out)} "your question"')
 
 
 def megabytes(index: Index) -> str:

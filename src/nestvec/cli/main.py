@@ -1,21 +1,32 @@
-"""The ``nestvec`` command: registers the commands and turns errors into one line."""
+"""The ``nestvec`` command: registers the commands and turns errors into one line.
+
+Errors of nestvec and of the operating system are a person's to mend and end in one line. Any
+other is a mistake of ours and keeps its traceback.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from nestvec.cli import demo, evaluate, index, plan, report, search, train
-from nestvec.cli.console import INTERRUPTED, fail
+from nestvec.cli.console import INTERRUPTED, Warnings, fail
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
 
+_HELP = {"help_option_names": ["-h", "--help"]}
+# Base of all errors of usage; typer exports this one of them, wherever its version keeps the rest.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
 app = typer.Typer(
     help="Know what each dimension and bit of your embeddings is worth; search with just those.",
-    no_args_is_help=True,
+    epilog="Begin with `nestvec demo --quick`: the whole loop, in half a minute.",
+    context_settings=_HELP,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
@@ -46,16 +57,42 @@ def _options(
 
 def run() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an old terminal's encoding is no reason to fail
+    logging.getLogger("nestvec").handlers = [Warnings()]
     try:
-        app()
-    except NestvecError as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("interrupted; what was there before is untouched", code=INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of the pipe has left (``| head``). Nothing may be flushed to it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        _end(error)
+        raise
+    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+        _end(KeyboardInterrupt())
+    sys.exit(code)
+
+
+def _end(error: BaseException) -> None:
+    """End with one line if a person can mend it; return if it is a mistake of ours."""
+    match error:
+        case NestvecError():
+            fail(str(error))
+        case _UsageError():
+            fail(_usage(error))
+        case KeyboardInterrupt() | typer.Abort():
+            fail("interrupted; what was there before is untouched", code=INTERRUPTED)
+        case BrokenPipeError():
+            # The reader of the pipe has left (``| head``). Nothing may be flushed to it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        case OSError(errno=int(), filename=None):
+            fail(str(error.strerror))
+        case OSError(errno=int()):
+            fail(f"{error.filename}: {error.strerror}")
+
+
+def _usage(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "nestvec"
+    return f"{error.format_message().rstrip('.')} (see {command} --help)"
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import shown_path
+from nestvec.cli.console import check_output, say, say_next, shown_path, width
+
+if TYPE_CHECKING:
+    from nestvec.plan.choose import Plan
 
 
 def plan(
@@ -31,11 +36,29 @@ def plan(
     from nestvec.plan.choose import Budget
     from nestvec.plan.choose import plan as choose
 
+    check_output(out)
     budget = Budget(min_retention, metric, confidence, max_disk_bytes, max_p95_ms)
-    chosen = choose(Curve.load(curve), budget, seed=seed)
+    measured = Curve.load(curve)
+    chosen = choose(measured, budget, seed=seed)
     chosen.save(out)
     if as_json:
         typer.echo(out.read_text(encoding="utf-8"), nl=False)
         return
-    typer.echo(str(chosen))
-    typer.echo(f"Next  nestvec index build MODEL CORPUS --plan {shown_path(out)} --out index")
+    for line in plan_lines(chosen, encode_ms=measured.encode_ms, width=width()):
+        say(line)
+    model = shown_path(chosen.model.name)
+    say_next(f"nestvec index build {model} CORPUS --plan {shown_path(out)} --out index")
+
+
+def plan_lines(chosen: Plan, *, encode_ms: float, width: int) -> Iterator[str]:
+    """Write a plan for people: the point, why it and no other, how long a search takes."""
+    yield f"=> {chosen.point}   {'CONFIRMED' if chosen.confirmed else 'NOT CONFIRMED'}"
+    cost, full = chosen.row.cost, chosen.full.cost
+    times = (
+        f"Search {cost.p50_ms:.2f} ms p50, {cost.p99_ms:.2f} ms p99 (full: {full.p50_ms:.2f}, "
+        f"{full.p99_ms:.2f}); encoding {encode_ms:.2f} ms."
+    )
+    for reason in (*chosen.reasons, times):
+        yield from wrap(
+            reason, width, initial_indent="   ", subsequent_indent="     ", break_on_hyphens=False
+        )

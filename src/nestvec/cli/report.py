@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
-from nestvec.cli.console import shown_path
+from nestvec.cli.console import check_output, say, shown_path
 from nestvec.errors import InvalidArgument
 
 
 def report(
     curves: Annotated[list[Path], typer.Argument(help="Curves; the first is the subject.")],
     plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What to show; else the plan's, or the first measured.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
     chart: Annotated[Path | None, typer.Option(help="Also the picture: .svg or .png.")] = None,
 ) -> None:
@@ -32,9 +35,13 @@ def report(
             "two curves have the same file name, which is what the page calls them"
         )
     chosen = Plan.load(plan) if plan else None
-    write_report(out, loaded, chosen)
-    typer.echo(f"See  {shown_path(out)}")
+    for path in (out, chart):
+        if path is not None:
+            check_output(path)
+    write_report(out, loaded, chosen, metric=metric)
+    say(f"See  {shown_path(out)}")
     if chart:
-        metric = chosen.budget.metric if chosen else "ndcg@10"
-        save_chart(quality_chart(loaded, chosen, metric=metric), chart)
-        typer.echo(f"See  {shown_path(chart)}")
+        measured = next(iter(loaded.values())).full.metrics
+        shown = metric or (chosen.budget.metric if chosen else next(iter(measured)))
+        save_chart(quality_chart(loaded, chosen, metric=shown), chart)
+        say(f"See  {shown_path(chart)}")

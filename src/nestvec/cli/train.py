@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestvec.cli.console import parse_ints, progress, shown_path
+from nestvec.cli.console import check_output, parse_ints, progress, say, say_next, shown_path
 from nestvec.errors import InvalidArgument
 
 
@@ -24,10 +24,11 @@ def train(
 ) -> None:
     """Train a Matryoshka model on pairs of texts.
 
-    Example: `nestvec train --static --pairs pairs.jsonl --dims 512,256,64 --out model`
+    Example: `nestvec train --static --pairs pairs.jsonl --out model`
     """
     if not static:
         raise InvalidArgument("only static models are trained so far: add --static")
+    check_output(out, folder=True)
     from nestvec.data.pairs import load_pairs
     from nestvec.train.static import StaticConfig
     from nestvec.workflows.trained import train_and_save
@@ -36,7 +37,8 @@ def train(
     loaded = load_pairs(pairs)
     with progress("train") as on_progress:
         losses = train_and_save(loaded, config, out, on_progress=on_progress)
-    typer.echo(f"{len(loaded):,} pairs, {epochs} epochs")
+    say(f"{len(loaded):,} pairs, {epochs} epochs")
     for dim, loss in sorted(losses.items(), reverse=True):
-        typer.echo(f"  loss {loss:.3f} at {dim} dims")
-    typer.echo(f"Next  nestvec evaluate {shown_path(out)} DATASET --out curve.json")
+        say(f"  loss {loss:5.3f} at {dim:>4} dims")
+    dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
+    say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")

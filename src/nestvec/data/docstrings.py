@@ -11,6 +11,7 @@ import gc
 import hashlib
 import logging
 import os
+import signal
 import sys
 import sysconfig
 import warnings
@@ -18,6 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -167,10 +169,24 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
             # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's). Without the
             # garbage collector, which would search each syntax tree for cycles in vain.
             with ProcessPoolExecutor(workers, get_context("spawn"), gc.disable) as pool:
-                return _follow(pool.map(_read_package, packages), packages, on_progress)
+                with _interrupts_held():  # which a started process inherits: it ends with us
+                    readings = pool.map(_read_package, packages)
+                return _follow(readings, packages, on_progress)
         except (OSError, ImportError, NotImplementedError, BrokenProcessPool) as error:
             _logger.info("reading in one process, as others could not start (%r)", error)
     return _follow(map(_read_package, packages), packages, on_progress)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow(

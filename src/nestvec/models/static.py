@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHUNK = 1024  # texts; bounds the memory that their tokens take
 _WEIGHTS = "embedding.weight"
-_MARKER = "modules.json"
+MARKER = "modules.json"
 # The name that every release of Sentence Transformers with static models (3.2 and later) loads.
 _MODULE = "sentence_transformers.models.StaticEmbedding"
 
@@ -135,7 +135,7 @@ def token_counts(token_ids: Sequence[Sequence[int]], vocabulary: int) -> csr_arr
 
 def is_static(folder: Path) -> bool:
     """Tell whether a folder holds a static model that can be read without PyTorch."""
-    if not (folder / _MARKER).is_file():
+    if not (folder / MARKER).is_file():
         return False
     modules = _modules(folder)
     kinds = [module["type"].rpartition(".")[2] for module in modules]
@@ -178,9 +178,9 @@ def save_static_model(
             "prompts": {"query": "", "document": ""},
             "similarity_fn_name": "cosine",
         },
-        _MARKER: [{"idx": 0, "name": "0", "path": "", "type": _MODULE}],
+        MARKER: [{"idx": 0, "name": "0", "path": "", "type": _MODULE}],
     }
-    with replace_folder(path, marker=_MARKER) as folder:
+    with replace_folder(path, marker=MARKER) as folder:
         for name, values in configs.items():
             (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
@@ -199,7 +199,7 @@ def _check_table(table: Embeddings, matryoshka_dims: Sequence[int]) -> None:
 
 
 def _modules(folder: Path) -> list[dict[str, str]]:
-    file = folder / _MARKER
+    file = folder / MARKER
     try:
         modules = json.loads(file.read_text(encoding="utf-8"))
         return [{"type": str(module["type"]), "path": str(module["path"])} for module in modules]

@@ -73,24 +73,26 @@ def _sentences(found: Findings) -> Iterator[str]:
         yield _more_queries(found)
     else:
         yield _why_not_cheaper(found)
+        yield from _why_this_first_stage(found)
+    documents = found.curve.dataset.get("n_documents")
+    size = f"more than {documents:,} documents" if documents else "a larger corpus"
+    yield f"Not measured: {size}; other kinds of queries."
+
+
+def _why_this_first_stage(found: Findings) -> Iterator[str]:
     first = found.chosen.row.point.stages[0]
     if found.narrower is not None:
-        yield (
-            f"Fewer than {first.dim} dims in stage 1 would keep "
-            f"{percent(found.narrower.retention)} at best ({found.narrower.row.point})."
-        )
+        kept = percent(found.narrower.retention)
+        yield f"Fewer than {first.dim} dims in stage 1 would keep {kept} at best."
     if found.alone is not None:
         kept = percent(found.alone.retention)
         yield f"The first stage alone, {found.alone.row.point}, would keep {kept}."
-    documents = found.curve.dataset.get("n_documents")
-    size = f"more than {documents:,} documents" if documents else "a larger corpus"
-    yield f"Not measured: {size}, and other queries than of this kind."
 
 
 def _kept(found: Findings) -> str:
     chosen, verdict = found.chosen, "" if found.confirmed else f", not {_target(found)},"
     return (
-        f"{chosen.row.point} keeps {percent(chosen.retention)}, at least "
+        f"Keeps {percent(chosen.retention)}, at least "
         f"{percent_at_least(chosen.at_least)}{verdict} with {found.confidence * 100:g} % "
         f"confidence, on {found.queries_tested:,} queries not used to choose."
     )

@@ -6,12 +6,15 @@ it. Nothing is printed here.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 
+from nestvec.atomic import check_replaceable
 from nestvec.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.pairs import load_pairs
@@ -37,6 +40,11 @@ QUESTIONS = (
 MATRYOSHKA, TWIN = "Matryoshka", "plain twin"
 _QUICK = StaticConfig(batch_size=256, epochs=30)  # few pairs make few steps in an epoch
 _SHOWN = 3
+_MARKER = "data/corpus.jsonl"
+_WRITTEN = (
+    *("data", "model", "twin", "index", "curve.json", "curve.scores.npz"),
+    *("twin.json", "twin.scores.npz", "plan.json", "curve.svg", "report.html"),
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,47 @@ class DemoFolder:
         return self.out / "report.html"
 
 
+@contextmanager
+def replacing(folder: DemoFolder) -> Iterator[None]:
+    """Put an earlier demo's output aside while the block writes, and back where it fails.
+
+    The parts belong together (an index needs the very model that it was built with), so there is
+    never half an old demo and half a new one.
+
+    Raises:
+        DataError: If the folder holds something else than a demo, or cannot be written.
+    """
+    check_replaceable(folder.out, marker=_MARKER)
+    was_there = folder.out.exists()
+    folder.out.mkdir(parents=True, exist_ok=True)
+    aside = Path(mkdtemp(prefix=".earlier-", dir=folder.out))
+    _move(folder.out, aside)
+    try:
+        yield
+    except BaseException:
+        for name in _WRITTEN:
+            _remove(folder.out / name)
+        _move(aside, folder.out)
+        aside.rmdir()
+        if not was_there:
+            folder.out.rmdir()
+        raise
+    shutil.rmtree(aside)
+
+
+def _move(source: Path, target: Path) -> None:
+    for name in _WRITTEN:
+        if (source / name).exists():
+            (source / name).replace(target / name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def make_texts(
     folder: DemoFolder, *, quick: bool, seed: int, on_progress: OnProgress
 ) -> DocstringCorpus:
@@ -110,7 +159,7 @@ def train_models(
     """Train the Matryoshka model and its twin on the same pairs and the same tokens."""
     config = replace(_QUICK if quick else StaticConfig(), seed=seed)
     tokens = tokenise(load_pairs([folder.data]), config)
-    twin = replace(config, dims=config.dims[:1])
+    twin = replace(config, dims=(max(config.dims),))
     for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
 
         def both(done: int, total: int, number: int = number) -> None:

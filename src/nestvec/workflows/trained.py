@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from nestvec.atomic import check_replaceable
 from nestvec.data.pairs import TrainingPairs
-from nestvec.models.static import save_static_model
+from nestvec.models.static import MARKER, save_static_model
 from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
 from nestvec.types import OnProgress
 
@@ -29,7 +30,12 @@ def train_and_save(
 
     Returns:
         Mean loss of the last epoch at each dim.
+
+    Raises:
+        DataError: If the folder holds something else than a model, or cannot be written; this
+            is known before training.
     """
+    check_replaceable(path, marker=MARKER)
     tokens = pairs if isinstance(pairs, TokenisedPairs) else tokenise(pairs, config)
     model = train_static(tokens, config, on_progress=on_progress)
     save_static_model(
