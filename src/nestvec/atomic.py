@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nestvec.errors import DataError
@@ -35,7 +35,8 @@ def replace_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(path, _why(error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager

@@ -1,0 +1,188 @@
+"""What stands in a place after a write that failed: exactly what stood there before."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nestvec.atomic import check_replaceable, replace_file, replace_folder
+from nestvec.errors import DataError
+
+
+class Fault(Exception):
+    """Stands for anything that goes wrong in the middle."""
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        str(file.relative_to(folder)): file.read_text()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def write_kind(folder: Path, text: str) -> None:
+    with replace_folder(folder, marker="mark") as temporary:
+        (temporary / "mark").write_text(text)
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text(text)
+
+
+def test_a_file_is_made_with_the_folders_above_it(tmp_path):
+    with replace_file(tmp_path / "a" / "b" / "file") as temporary:
+        temporary.write_text("new")
+    assert content(tmp_path) == {"a/b/file": "new"}
+
+
+def test_a_file_is_old_until_the_block_ends(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with replace_file(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert content(tmp_path) == {"file": "new"}
+
+
+@pytest.mark.parametrize("fault", [Fault, KeyboardInterrupt])
+def test_a_fault_leaves_the_old_file_and_nothing_else(tmp_path, fault):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(fault), replace_file(tmp_path / "file") as temporary:
+        temporary.write_text("half")
+        raise fault
+    assert content(tmp_path) == {"file": "old"}
+
+
+def test_what_cannot_be_a_file_is_a_data_error(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with (
+        pytest.raises(DataError, match=r"below: could not be written \(File exists\)"),
+        replace_file(tmp_path / "file" / "below") as temporary,
+    ):
+        temporary.write_text("new")
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    with (
+        pytest.raises(DataError, match=r"folder: could not be written \(Is a directory\)"),
+        replace_file(tmp_path / "folder") as temporary,
+    ):
+        temporary.write_text("new")
+    assert content(tmp_path) == {"file": "old"}
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with replace_file(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_files_have_the_permissions_that_the_person_asks_for(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with replace_file(tmp_path / "file") as temporary:
+            temporary.write_text("new")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    write_kind(tmp_path / "kind", "old")
+    (tmp_path / "kind" / "extra").write_text("old")
+    write_kind(tmp_path / "kind", "new")
+    assert content(tmp_path) == {"kind/mark": "new", "kind/sub/file": "new"}
+
+
+def test_an_empty_folder_and_the_one_we_stand_in_are_replaced(tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    write_kind(Path(), "new")
+    assert content(tmp_path) == {"empty/mark": "new", "empty/sub/file": "new"}
+
+
+def test_a_link_to_a_folder_stays_a_link_and_leaves_nothing_behind(tmp_path):
+    write_kind(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to("real")
+    write_kind(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["link", "real"]
+    assert (tmp_path / "real" / "mark").read_text() == "new"
+
+
+@pytest.mark.parametrize("fault", [Fault, KeyboardInterrupt])
+def test_a_fault_leaves_the_old_folder_and_nothing_else(tmp_path, fault):
+    write_kind(tmp_path / "kind", "old")
+    with pytest.raises(fault), replace_folder(tmp_path / "kind", marker="mark") as temporary:
+        (temporary / "mark").write_text("half")
+        raise fault
+    assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
+
+
+def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
+    write_kind(tmp_path / "kind", "old")
+    rename = Path.replace
+
+    def fail_second(self, target):
+        if (self / "mark").read_text() == "new":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail_second)
+    with pytest.raises(DataError, match="No space left on device"):
+        write_kind(tmp_path / "kind", "new")
+    assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
+
+
+@pytest.mark.parametrize("other", ["a folder", "a file"])
+def test_what_is_not_ours_is_not_replaced(tmp_path, other):
+    path = tmp_path / "precious"
+    if other == "a folder":
+        path.mkdir()
+        (path / "thesis").write_text("old")
+    else:
+        path.write_text("old")
+    before = content(tmp_path)
+    with pytest.raises(DataError, match="has no mark, so it is not replaced: name a new one"):
+        write_kind(path, "new")
+    with pytest.raises(DataError, match="not replaced"):
+        check_replaceable(path, marker="mark")
+    assert content(tmp_path) == before
+
+
+def test_a_place_that_may_be_written_passes_the_check(tmp_path):
+    write_kind(tmp_path / "kind", "old")
+    (tmp_path / "empty").mkdir()
+    for name in ("kind", "empty", "new"):
+        check_replaceable(tmp_path / name, marker="mark")
+    assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from nestvec.atomic import replace_file
+from nestvec.errors import DataError
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with replace_file(Path(sys.argv[1])) as temporary:
+        temporary.write_bytes(bytes(2000))
+except DataError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file size there")
+def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
+    (tmp_path / "file").write_text("old")
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == (
+        f"{tmp_path / 'file'}: could not be written (File too large); "
+        "what was there before is untouched\n"
+    )
+    assert content(tmp_path) == {"file": "old"}

@@ -1,0 +1,354 @@
+"""Prefixes and codes: by hand, against float64 references, and for every precision and odd dim."""
+
+import json
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nestvec import codec as codec_module
+from nestvec.codec import (
+    QUANTISERS,
+    Codec,
+    layer_normalise,
+    normalise,
+    prefix,
+    prefix_scores,
+)
+from nestvec.errors import InvalidArgument
+from nestvec.types import PRECISIONS
+
+ODD_DIMS = (1, 3, 7, 8, 12, 36, 64, 300)
+FIXED = ("int4", "int2", "binary")  # fixed codebooks, in the rotated space
+# Of the rotation of 64 dims: its first values, and its rounded values weighted by position.
+EXPECTED_ROTATION = [-0.12361399, 0.02117644, 0.11515091]
+EXPECTED_SUM = 19737.963
+
+
+def vectors(n, dim, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
+
+
+def codebook(dim, precision):
+    """The values of one dimension, ascending, read off random codes."""
+    codec = Codec(dim, precision, False, np.empty(0, np.float32))
+    codes = np.random.default_rng(1).integers(0, 256, (256, codec.bytes_per_vector), np.uint8)
+    return np.unique(codec.decode(codes))
+
+
+# By hand
+
+
+def test_a_vector_by_hand_is_truncated_then_normalised():
+    # (3, 4, 12, 84): the first two dims have length 5, the first three 13, all four 85.
+    vector = np.array([[3, 4, 12, 84]], dtype=np.float32)
+    np.testing.assert_allclose(prefix(vector, 2), [[0.6, 0.8]], rtol=1e-7)
+    np.testing.assert_allclose(prefix(vector, 3), [[3 / 13, 4 / 13, 12 / 13]], rtol=1e-6)
+    np.testing.assert_allclose(prefix(vector, 4), [[3 / 85, 4 / 85, 12 / 85, 84 / 85]], rtol=1e-6)
+
+
+def test_int8_by_hand():
+    # After truncation to 2 dims: (.6, .8) and (1, 0). Ranges: .6..1 and 0...8; the codes are the
+    # ends of the ranges, and a code stands for the middle of its 255th part (the last: beyond).
+    corpus = np.array([[3, 4, 12, 84], [5, 0, 12, 84]], dtype=np.float32)
+    codec = Codec.fit(corpus, 2, "int8")
+    np.testing.assert_allclose(codec.calibration, [0.6, 0, 0.4, 0.8], rtol=1e-6)
+    codes = codec.encode(corpus)
+    np.testing.assert_array_equal(codes, [[0, 255], [255, 0]])
+    np.testing.assert_allclose(
+        codec.decode(codes),
+        [
+            [0.6 + 0.4 * 0.5 / 255, 0.8 * 255.5 / 255],
+            [0.6 + 0.4 * 255.5 / 255, 0.8 * 0.5 / 255],
+        ],
+        rtol=1e-6,
+    )
+
+
+def test_bits_by_hand(monkeypatch):
+    # Without the rotation, each bit is the sign of its dimension, the first dim the lowest bit.
+    monkeypatch.setattr(codec_module, "_rotation", lambda dim: np.eye(dim, dtype=np.float32))
+    codec = Codec.fit(vectors(2, 8), 4, "binary")
+    query = np.array([[3, -4, 12, -84, 99, 99, 99, 99]], dtype=np.float32)
+    codes = codec.encode(query)
+    np.testing.assert_array_equal(codes, [[0b0101]])
+    stands_for = codec.decode(codes)
+    np.testing.assert_array_equal(np.sign(stands_for), [[1, -1, 1, -1]])
+    assert len(np.unique(np.abs(stands_for))) == 1
+    # A float query with the signs: (3 + 4 + 12 + 84) / 85 times the level.
+    level = np.abs(stands_for)[0, 0]
+    assert (codec.prepare(query) @ stands_for.T).item() == pytest.approx(103 / 85 * level, rel=1e-6)
+
+
+# Prefixes
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.integers(0, 10))
+def test_the_prefix_of_the_full_vector_is_the_prefix(full_dim, dim, layer_norm, seed):
+    dim = min(dim, full_dim)
+    embeddings = 10 * vectors(5, full_dim, seed) + 1
+    full = prefix(embeddings, full_dim, layer_norm=layer_norm)
+    np.testing.assert_allclose(
+        prefix(full, dim), prefix(embeddings, dim, layer_norm=layer_norm), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dim", [1, 7, 64])
+def test_prefixes_have_unit_length(dim):
+    lengths = np.linalg.norm(prefix(100 * vectors(20, 64), dim).astype(np.float64), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
+
+
+def test_zero_vectors_stay_zero():
+    embeddings = vectors(3, 8)
+    embeddings[1] = 0
+    embeddings[2, :4] = 0
+    assert not prefix(embeddings, 8)[1].any()
+    assert not prefix(embeddings, 4)[[1, 2]].any()
+    assert not prefix(embeddings, 8, layer_norm=True)[1].any()
+    for dim, scores in prefix_scores(embeddings, embeddings, [4, 8]):
+        assert not scores[1].any()
+        assert not scores[:, 1].any()
+        assert scores[2].any() == (dim == 8)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-30, 1.0, 1e30])
+def test_very_small_and_very_large_vectors_are_normalised(size):
+    unit = normalise(np.array([[3, 4]]).astype(np.float32) * np.float32(size))
+    np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-4)
+
+
+def test_layer_normalise_equals_pytorch():
+    embeddings = 3 * vectors(50, 96) + 1
+    embeddings[7] = 0.25
+    expected = torch.nn.functional.layer_norm(torch.from_numpy(embeddings), (96,)).numpy()
+    np.testing.assert_allclose(layer_normalise(embeddings), expected, atol=2e-6)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(1, 48), min_size=1, max_size=6), st.booleans(), st.integers(0, 5))
+def test_prefix_scores_equal_products_of_prefixes(dims, layer_norm, seed):
+    queries, corpus = vectors(4, 48, seed), 5 * vectors(9, 48, seed + 100)
+    found = list(prefix_scores(queries, corpus, dims, layer_norm=layer_norm))
+    assert [dim for dim, _ in found] == sorted(set(dims))
+    for dim, scores in found:
+        left, right = (prefix(each, dim, layer_norm=layer_norm) for each in (queries, corpus))
+        np.testing.assert_allclose(scores, left @ right.T, atol=1e-6)
+        assert scores.dtype == np.float32
+
+
+def test_prefixes_leave_their_input_as_it_was():
+    embeddings = vectors(6, 16)
+    before = embeddings.copy()
+    prefix(embeddings, 16)
+    prefix(embeddings, 8, layer_norm=True)
+    list(prefix_scores(embeddings, embeddings, [4, 16], layer_norm=True))
+    for precision in PRECISIONS:
+        Codec.fit(embeddings, 16, precision).encode(embeddings)
+    np.testing.assert_array_equal(embeddings, before)
+
+
+# Codes
+
+
+def test_every_quantiser_is_in_the_installed_faiss():
+    for precision in PRECISIONS:
+        name = QUANTISERS[precision].faiss_name
+        assert name is None or hasattr(faiss.ScalarQuantizer, name), precision
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("dim", ODD_DIMS)
+def test_bytes_per_vector_is_the_width_of_a_code(dim, precision):
+    codec = Codec.fit(vectors(5, 300), dim, precision)
+    codes = codec.encode(vectors(4, 300))
+    assert codes.dtype == np.uint8
+    assert codes.shape == (4, codec.bytes_per_vector)
+    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "binary": 1}[precision]
+    assert codec.bytes_per_vector == int(np.ceil(dim * bits / 8))
+    assert codec.new_faiss_index().sa_code_size() == codec.bytes_per_vector
+    assert codec.decode(codes).shape == (4, dim)
+
+
+@pytest.mark.parametrize("dim", [d for d in ODD_DIMS if d > 1])
+def test_int8_is_within_half_a_step(dim):
+    corpus = vectors(200, 300)
+    codec = Codec.fit(corpus, dim, "int8")
+    steps = codec.calibration[dim:] / 255
+    error = np.abs(codec.decode(codec.encode(corpus)) - codec.prepare(corpus))
+    assert (error <= steps * 0.5 * (1 + 1e-3) + 1e-7).all()
+
+
+@pytest.mark.parametrize("dim", ODD_DIMS)
+def test_float32_is_kept_and_float16_is_within_half_a_step(dim):
+    corpus = vectors(50, 300)
+    expected = prefix(corpus, dim)
+    codec = Codec.fit(corpus, dim, "float32")
+    np.testing.assert_array_equal(codec.decode(codec.encode(corpus)), expected)
+    codec = Codec.fit(corpus, dim, "float16")
+    steps = np.spacing(np.abs(expected).astype(np.float16)).astype(np.float64)
+    error = np.abs(codec.decode(codec.encode(corpus)).astype(np.float64) - expected)
+    assert (error <= steps / 2).all()
+
+
+@pytest.mark.parametrize("precision", FIXED)
+@pytest.mark.parametrize("dim", ODD_DIMS)
+def test_low_bits_are_the_nearest_of_the_codebook_in_the_rotated_space(dim, precision):
+    corpus = vectors(100, 300)
+    codec = Codec.fit(corpus, dim, precision)
+    values = codebook(dim, precision)
+    assert len(values) == 2 ** QUANTISERS[precision].bits
+    rotated = codec.prepare(corpus)
+    nearest = np.abs(rotated[..., None] - values).min(axis=-1)
+    error = np.abs(codec.decode(codec.encode(corpus)) - rotated)
+    np.testing.assert_allclose(error, nearest, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
+    full_dim, dim = 48, 36
+    corpus, queries = vectors(60, full_dim) + 0.3, vectors(7, full_dim, seed=1)
+    codec = Codec.fit(corpus, dim, precision, layer_norm=layer_norm)
+    scores = codec.prepare(queries) @ codec.decode(codec.encode(corpus)).T
+
+    def prepared(embeddings):
+        x = embeddings.astype(np.float64)
+        if layer_norm:
+            x = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        x = x[:, :dim]
+        x /= np.linalg.norm(x, axis=1, keepdims=True)
+        return x @ codec_module._rotation(dim).astype(np.float64) if precision in FIXED else x
+
+    x = prepared(corpus)
+    if precision == "int8":
+        low, extent = x.min(0), np.ptp(x, axis=0)
+        x = low + extent * (np.floor((x - low) / extent * 255 + 1e-9) + 0.5) / 255
+        tolerance = 1e-2 / 255 * dim  # a value on the border of two codes may go to either
+    elif precision in FIXED:
+        values = codebook(dim, precision).astype(np.float64)
+        x = values[np.abs(x[..., None] - values).argmin(axis=-1)]
+        tolerance = 1e-6
+    else:
+        x = x.astype(np.float16 if precision == "float16" else np.float64)
+        tolerance = 1e-4 if precision == "float16" else 1e-6
+    np.testing.assert_allclose(scores, prepared(queries) @ x.T.astype(np.float64), atol=tolerance)
+
+
+def test_a_query_loses_nothing_to_quantisation():
+    queries = vectors(5, 64)
+    for precision in PRECISIONS:
+        codec = Codec.fit(vectors(50, 64), 32, precision)
+        ours = codec.prepare(queries)
+        np.testing.assert_allclose(
+            ours @ ours.T, prefix(queries, 32) @ prefix(queries, 32).T, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_codec_survives_json_bit_for_bit(precision):
+    corpus = vectors(50, 64)
+    codec = Codec.fit(corpus, 33, precision, layer_norm=True)
+    again = Codec.from_json(json.loads(json.dumps(codec.to_json())))
+    assert again.calibration.dtype == np.float32
+    assert again.calibration.tobytes() == codec.calibration.tobytes()
+    assert (again.dim, again.precision, again.layer_norm) == (33, precision, True)
+    fresh = vectors(20, 64, seed=5)
+    np.testing.assert_array_equal(again.encode(fresh), codec.encode(fresh))
+    np.testing.assert_array_equal(
+        again.decode(codec.encode(fresh)), codec.decode(codec.encode(fresh))
+    )
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_fitted_codec_takes_vectors_beyond_its_ranges(precision):
+    codec = Codec.fit(np.full((3, 8), 0.5, np.float32) + 1e-3 * vectors(3, 8), 8, precision)
+    calibration = codec.calibration.copy()
+    outside = vectors(20, 8, seed=2)
+    decoded = codec.decode(codec.encode(outside))
+    assert np.isfinite(decoded).all()
+    np.testing.assert_array_equal(codec.calibration, calibration)
+    if precision == "int8":  # cut off at the end of the range
+        low, extent = np.split(codec.calibration, 2)
+        assert (decoded >= low).all()
+        assert (decoded <= low + extent * 256 / 255 + 1e-6).all()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_one_vector_is_enough_to_fit(precision):
+    corpus = vectors(1, 16)
+    codec = Codec.fit(corpus, 16, precision)
+    score = (codec.prepare(corpus) @ codec.decode(codec.encode(corpus)).T).item()
+    assert score == pytest.approx(1, abs=0.5)  # a bit keeps sqrt(2 / pi) of it
+
+
+def test_equal_vectors_have_equal_codes_in_any_batch():
+    corpus = vectors(40, 100)
+    for precision in PRECISIONS:
+        codec = Codec.fit(corpus, 100, precision)
+        np.testing.assert_array_equal(
+            codec.encode(np.repeat(corpus[:1], 40, axis=0)),
+            np.repeat(codec.encode(corpus)[:1], 40, axis=0),
+        )
+
+
+# The rotation
+
+
+@pytest.mark.parametrize("dim", [1, 2, 7, 64, 300])
+def test_the_rotation_is_orthogonal(dim):
+    rotation = codec_module._rotation(dim).astype(np.float64)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(dim), atol=1e-6)
+
+
+def test_the_rotation_is_the_same_for_ever():
+    # An index on disk depends on it: if this fails, older indexes answer with noise.
+    rotation = codec_module._rotation(64)
+    np.testing.assert_allclose(rotation[0, :3], EXPECTED_ROTATION, atol=1e-6)
+    coarse = np.round(rotation.astype(np.float64), 3)
+    assert abs(float((coarse * np.arange(4096).reshape(64, 64)).sum()) - EXPECTED_SUM) < 1
+
+
+# Bad input
+
+
+def test_a_dim_outside_the_vectors_is_refused():
+    corpus = vectors(3, 8)
+    for dim, told in ((9, "dim 9 > full_dim 8"), (0, "dim 0 < 1"), (-1, "dim -1 < 1")):
+        with pytest.raises(InvalidArgument, match=told):
+            prefix(corpus, dim)
+        with pytest.raises(InvalidArgument, match=told):
+            Codec.fit(corpus, dim, "int8")
+        with pytest.raises(InvalidArgument, match=told):
+            list(prefix_scores(corpus, corpus, [dim]))
+    with pytest.raises(InvalidArgument, match="dim 9 > full_dim 8"):
+        Codec.fit(vectors(3, 9), 9, "int8").prepare(corpus)
+
+
+def test_one_dimensional_arrays_are_refused():
+    with pytest.raises(InvalidArgument, match=r"need the shape \[n, dim\], not \(8,\)"):
+        prefix(vectors(1, 8)[0], 4)
+    with pytest.raises(InvalidArgument, match=r"need the shape \[n, dim\], not \(8,\)"):
+        Codec.fit(vectors(1, 8)[0], 4, "float32")
+
+
+def test_a_codec_of_no_vectors_is_refused_and_no_vectors_have_no_codes():
+    none = np.empty((0, 8), dtype=np.float32)
+    for precision in PRECISIONS:
+        with pytest.raises(InvalidArgument, match="cannot fit a codec on 0 vectors"):
+            Codec.fit(none, 4, precision)
+        codec = Codec.fit(vectors(3, 8), 4, precision)
+        assert codec.encode(none).shape == (0, codec.bytes_per_vector)
+        assert codec.decode(codec.encode(none)).shape == (0, 4)
+    assert prefix(none, 4).shape == (0, 4)
+
+
+def test_codes_of_another_quantiser_or_width_are_refused():
+    values = Codec.fit(vectors(3, 8), 8, "int8").to_json()
+    with pytest.raises(InvalidArgument, match="codes of QT_6bit cannot be read as int8"):
+        Codec.from_json(values | {"quantiser": "QT_6bit"})
+    with pytest.raises(InvalidArgument, match="16 calibration values do not fit 7 dims"):
+        Codec.from_json(values | {"dim": 7})

@@ -1,0 +1,201 @@
+"""Curves on disk: what was saved is what is loaded, and anything else is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.errors import DamagedFile, DataError, InvalidArgument
+from nestvec.types import ModelInfo, OperatingPoint
+
+# (point, bytes of memory, ndcg@10)
+ROWS = [
+    ("64:float32", 256, 1.0),
+    ("64:int8", 64, 0.99),
+    ("32:float16", 64, 0.80),
+    ("64:int4", 32, 0.995),
+    ("64:binary@50>64:int8", 8, 0.95),
+    ("32:binary", 4, 0.60),
+    ("16:int2", 4, 0.60),
+]
+
+
+@pytest.fixture
+def curve():
+    points = tuple(
+        CurvePoint(
+            OperatingPoint.parse(text),
+            {"ndcg@10": quality, "recall@100": 0.5},
+            {"ndcg@10": quality, "recall@100": 1.0},
+            Cost(ram, 64.0, 3200.0, 0.25, 0.1, 0.2, 0.3),
+        )
+        for text, ram, quality in ROWS
+    )
+    rng = np.random.default_rng(0)
+    scores = QueryScores(
+        query_ids=np.array(["q1", "ζ2", "q 3"]),
+        metrics={name: rng.random((len(ROWS), 3)) for name in ("ndcg@10", "recall@100")},
+        doc_ids=np.array(["a", "日本"]),
+        top=rng.integers(-1, 2, (len(ROWS), 3, 2)).astype(np.int32),
+    )
+    return Curve(
+        model=ModelInfo("m", "f" * 64, 64, (64, 32), "guess", False),
+        dataset={"name": "docs", "split": "test"},
+        machine={"processor": "p", "cores": 2},
+        points=points,
+        scores=scores,
+        encode_ms=0.5,
+        counts={"zero_documents": 1},
+    ).with_baseline("bm25", {"ndcg@10": 0.4})
+
+
+def test_a_saved_curve_is_loaded_as_it_was(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    loaded = Curve.load(str(tmp_path / "curve.json"))
+    for name in ("model", "dataset", "machine", "points", "encode_ms", "baselines", "counts"):
+        assert getattr(loaded, name) == getattr(curve, name), name
+    assert loaded.scores.metrics.keys() == curve.scores.metrics.keys()
+    for metric, values in curve.scores.metrics.items():
+        np.testing.assert_array_equal(loaded.scores.metrics[metric], values)
+    for name in ("query_ids", "doc_ids", "top"):
+        np.testing.assert_array_equal(getattr(loaded.scores, name), getattr(curve.scores, name))
+    assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
+
+
+def test_the_json_holds_what_is_documented(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    values = json.loads((tmp_path / "curve.json").read_text())
+    assert values["version"] == 1
+    assert values["points"][4] == {
+        "point": "64:binary@50>64:int8",
+        "metrics": {"ndcg@10": 0.95, "recall@100": 0.5},
+        "retention": {"ndcg@10": 0.95, "recall@100": 1.0},
+        "ram_bytes_per_vector": 8,
+        "disk_bytes_per_vector": 64.0,
+        "read_bytes_per_query": 3200.0,
+        "build_s": 0.25,
+        "p50_ms": 0.1,
+        "p95_ms": 0.2,
+        "p99_ms": 0.3,
+    }
+
+
+def test_curves_whose_names_hold_dots_do_not_share_their_scores(tmp_path, curve):
+    curve.save(tmp_path / "model-v1.5")
+    curve.with_baseline("other", {"ndcg@10": 0.1}).save(tmp_path / "model-v1.6")
+    assert "other" not in Curve.load(tmp_path / "model-v1.5").baselines
+    assert (tmp_path / "model-v1.5.scores.npz").is_file()
+
+
+def test_a_save_that_fails_leaves_the_old_pair(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    bad = curve.with_baseline("bad", {"ndcg@10": object()})
+    with pytest.raises(TypeError):  # after the scores, while the JSON is written
+        bad.save(tmp_path / "curve.json")
+    Curve.load(tmp_path / "curve.json")
+    assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
+
+
+def test_missing_scores_are_named(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    (tmp_path / "curve.scores.npz").unlink()
+    with pytest.raises(DataError, match=r"curve\.scores\.npz: is missing"):
+        Curve.load(tmp_path / "curve.json")
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "another's", "empty"])
+def test_damaged_scores_are_noticed(tmp_path, curve, damage):
+    curve.save(tmp_path / "curve.json")
+    file = tmp_path / "curve.scores.npz"
+    data = bytearray(file.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 1
+    elif damage == "cut":
+        del data[-1:]
+    elif damage == "empty":
+        data.clear()
+    else:
+        curve.scores.metrics["ndcg@10"][0, 0] += 1
+        curve.save(tmp_path / "other.json")
+        data = bytearray((tmp_path / "other.scores.npz").read_bytes())
+    file.write_bytes(data)
+    with pytest.raises(DamagedFile, match="does not belong to this curve"):
+        Curve.load(tmp_path / "curve.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("\xff", "is not JSON"),
+        ("[]", "is not a curve of version 1"),
+        ("{}", "is not a curve of version 1"),
+        ('{"version": 2}', "is not a curve of version 1: evaluate again"),
+        ('{"version": 1}', "is not a curve of nestvec"),
+        ('{"version": 1, "points": [{}]}', "is not a curve of nestvec"),
+        ('{"version": 1, "points": [7]}', "is not a curve of nestvec"),
+        ('{"version": 1, "points": 7}', "is not a curve of nestvec"),
+    ],
+)
+def test_what_is_not_a_curve_is_refused(tmp_path, text, told):
+    path = tmp_path / "curve.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(DataError) as caught:
+        Curve.load(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"point": 7},
+        {"point": "64"},
+        {"p50_ms": None},
+        {"p50_ms": "x"},
+    ],
+)
+def test_a_row_that_is_none_is_refused(tmp_path, curve, change):
+    curve.save(tmp_path / "curve.json")
+    values = json.loads((tmp_path / "curve.json").read_text())
+    values["points"][0] |= change
+    (tmp_path / "curve.json").write_text(json.dumps(values))
+    with pytest.raises(DataError, match="is not a curve of nestvec"):
+        Curve.load(tmp_path / "curve.json")
+
+
+def test_a_missing_curve_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match=r"cannot be read \(No such file or directory\)"):
+        Curve.load(tmp_path / "curve.json")
+
+
+def test_rows_are_found_by_point_and_by_text(curve):
+    assert curve["64:int8"].cost.ram_bytes_per_vector == 64
+    assert curve[OperatingPoint.parse("64:int8")] is curve.points[1]
+    assert curve.full is curve.points[0]
+    np.testing.assert_array_equal(
+        curve.per_query("ndcg@10", "64:int4"), curve.scores.metrics["ndcg@10"][3]
+    )
+
+
+def test_what_was_not_measured_is_refused(curve):
+    with pytest.raises(InvalidArgument, match=r"64:int2 was not measured"):
+        curve["64:int2"]
+    with pytest.raises(InvalidArgument, match=r"64:int2 was not measured"):
+        curve.per_query("ndcg@10", "64:int2")
+    with pytest.raises(InvalidArgument, match=r"'map' .*\(measured: ndcg@10, recall@100\)"):
+        curve.per_query("map", "64:int8")
+    with pytest.raises(InvalidArgument, match="is not an operating point"):
+        curve["64"]
+
+
+def test_the_pareto_front_by_hand(curve):
+    # 64:int8 costs more than 64:int4 and keeps less; 32:float16 less than both at its price;
+    # 16:int2 is no better than 32:binary, which stands before it.
+    front = [str(row.point) for row in curve.pareto_front("ndcg@10")]
+    assert front == ["32:binary", "64:binary@50>64:int8", "64:int4", "64:float32"]
+
+
+def test_the_pareto_front_of_equals_is_the_cheapest(curve):
+    assert [str(row.point) for row in curve.pareto_front("recall@100")] == ["32:binary"]

@@ -1,0 +1,87 @@
+"""The best rows of a score matrix against a slow stable sort, most of all where scores tie."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from nestvec.ranking import best, order
+
+FEW_DISTINCT = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0])
+
+
+def reference(scores, k):
+    rows = np.array([sorted(range(len(s)), key=lambda i, s=s: (-s[i], i))[:k] for s in scores])
+    return np.take_along_axis(scores, rows, axis=1), rows
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=FEW_DISTINCT),
+    st.integers(1, 45),
+)
+def test_best_equals_a_stable_sort_with_many_ties(scores, k):
+    expected_scores, expected_rows = reference(scores, k)
+    found_scores, found_rows = best(scores, k)
+    np.testing.assert_array_equal(found_rows, expected_rows)
+    np.testing.assert_array_equal(found_scores, expected_scores)
+
+
+@given(
+    arrays(
+        np.float32,
+        st.tuples(st.integers(1, 3), st.integers(1, 30)),
+        elements=st.floats(-1024, 1024, width=32),
+    ),
+    st.integers(1, 35),
+)
+def test_best_equals_a_stable_sort_on_any_scores(scores, k):
+    expected_scores, expected_rows = reference(scores, k)
+    found_scores, found_rows = best(scores, k)
+    np.testing.assert_array_equal(found_rows, expected_rows)
+    np.testing.assert_array_equal(found_scores, expected_scores)
+
+
+@pytest.mark.parametrize("k", [1, 10, 99, 100, 5000, 6000])
+def test_ties_across_the_cut_go_to_the_first_rows(k):
+    scores = np.zeros((2, 5000), dtype=np.float32)
+    scores[0, 4000:4050] = 1
+    scores[1, ::2] = 2
+    expected_scores, expected_rows = reference(scores, k)
+    found_scores, found_rows = best(scores, k)
+    np.testing.assert_array_equal(found_rows, expected_rows)
+    np.testing.assert_array_equal(found_scores, expected_scores)
+
+
+def test_best_leaves_its_input_as_it_was():
+    scores = np.random.default_rng(0).integers(0, 3, (3, 50)).astype(np.float32)
+    before = scores.copy()
+    best(scores, 7)
+    np.testing.assert_array_equal(scores, before)
+
+
+def test_best_of_no_queries_is_empty():
+    scores, rows = best(np.empty((0, 9), np.float32), 3)
+    assert scores.shape == rows.shape == (0, 3)
+
+
+@given(
+    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 20)), elements=FEW_DISTINCT),
+    st.randoms(use_true_random=False),
+)
+def test_order_sorts_candidates_by_score_then_row(scores, random):
+    rows = np.array([random.sample(range(1000), scores.shape[1]) for _ in scores])
+    before = scores.copy(), rows.copy()
+    found_scores, found_rows = order(scores, rows)
+    for line in range(len(scores)):
+        pairs = sorted(zip(-scores[line], rows[line], strict=True))
+        np.testing.assert_array_equal(found_scores[line], [-score for score, _ in pairs])
+        np.testing.assert_array_equal(found_rows[line], [row for _, row in pairs])
+    np.testing.assert_array_equal(scores, before[0])
+    np.testing.assert_array_equal(rows, before[1])
+
+
+def test_one_row_is_the_best():
+    scores, rows = best(np.array([[-3.5]], dtype=np.float32), 10)
+    assert scores.tolist() == [[-3.5]]
+    assert rows.tolist() == [[0]]
