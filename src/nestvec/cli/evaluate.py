@@ -76,10 +76,7 @@ def evaluate(
 
 def _grid(precisions: str | None, keeps: tuple[int, ...] | None, metrics: tuple[str, ...]) -> Grid:
     from nestvec.evaluate.grid import DEFAULT_GRID, Grid
-    from nestvec.metrics import parse_metric
 
-    for name in metrics:
-        parse_metric(name)
     chosen: Any = parse_words(precisions)  # a point checks each when it is made
     shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)
     return Grid(

@@ -38,10 +38,11 @@ def report(
     for path in (out, chart):
         if path is not None:
             check_output(path)
-    write_report(out, loaded, chosen, metric=metric)
-    say(f"See  {shown_path(out)}")
     if chart:
         measured = next(iter(loaded.values())).full.metrics
         shown = metric or (chosen.budget.metric if chosen else next(iter(measured)))
         save_chart(quality_chart(loaded, chosen, metric=shown), chart)
-        say(f"See  {shown_path(chart)}")
+    write_report(out, loaded, chosen, metric=metric)
+    for path in (out, chart):
+        if path is not None:
+            say(f"See  {shown_path(path)}")

@@ -166,10 +166,9 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
     workers = min(_count_cores(), _MAX_WORKERS)
     if workers > 1 and sum(len(package.files) for package in packages) > _FEW_FILES:
         try:
-            # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's). Without the
-            # garbage collector, which would search each syntax tree for cycles in vain.
-            with ProcessPoolExecutor(workers, get_context("spawn"), gc.disable) as pool:
-                with _interrupts_held():  # which a started process inherits: it ends with us
+            # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's).
+            with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
+                with _interrupts_held():
                     readings = pool.map(_read_package, packages)
                 return _follow(readings, packages, on_progress)
         except (OSError, ImportError, NotImplementedError, BrokenProcessPool) as error:
@@ -177,8 +176,17 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
     return _follow(map(_read_package, packages), packages, on_progress)
 
 
+def _begin_worker() -> None:
+    gc.disable()  # it would search each syntax tree for cycles in vain
+    if hasattr(signal, "pthread_sigmask"):
+        # Ctrl-C reaches all processes of a terminal: this one ends at once and without a word.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
+    """Start processes in here, which inherit this, so that none is interrupted half begun."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

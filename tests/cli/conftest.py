@@ -1,0 +1,107 @@
+"""A small data set of made-up words, the whole loop run on it once, and a way to type commands."""
+
+import json
+import os
+import shutil
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nestvec.cli import main
+
+SUBJECTS = 60
+HOSTILE = "\x1b[31mred\x1b]0;mine\x07\u202e"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_jsonl(path: Path, rows) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_dataset(folder: Path) -> None:
+    """Documents on one subject each; train and test ask for them in other words."""
+    (folder / "qrels").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    nouns = ["".join(rng.choice(list("abcdefghijklmnop"), 8)) for _ in range(4 * SUBJECTS)]
+    words = [nouns[4 * i : 4 * i + 4] for i in range(SUBJECTS)]
+    write_jsonl(
+        folder / "corpus.jsonl",
+        (
+            {"_id": f"d{i}", "title": f"{HOSTILE} {a}", "text": f"about {a} with {b} and {c} {d}"}
+            for i, (a, b, c, d) in enumerate(words)
+        ),
+    )
+    questions = [(f"{s}{i}", i, s) for s in ("train", "test") for i in range(SUBJECTS)]
+    write_jsonl(
+        folder / "queries.jsonl",
+        (
+            {"_id": id_, "text": f"how does {words[i][0]} use {words[i][1 + (split == 'test')]}"}
+            for id_, i, split in questions
+        ),
+    )
+    for split in ("train", "test"):
+        lines = [f"{id_}\td{i}\t1\n" for id_, i, of in questions if of == split]
+        text = "query-id\tcorpus-id\tscore\n" + "".join(lines)
+        (folder / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
+
+
+def run_in(folder: Path, *arguments: str) -> Ended:
+    """Type a command in a folder, in this process; its own errors come through as they are."""
+    before, argv = Path.cwd(), sys.argv
+    out, err = StringIO(), StringIO()
+    try:
+        os.chdir(folder)
+        sys.argv = ["nestvec", *map(str, arguments)]
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main.run()
+    finally:
+        os.chdir(before)
+        sys.argv = argv
+    return Ended(end.value.code or 0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder where every step was typed once, and what each printed."""
+    folder = tmp_path_factory.mktemp("loop")
+    write_dataset(folder / "data")
+    steps = {
+        "train": "train --static --pairs data --dims 32,16,8 --epochs 3 --out model",
+        "evaluate": "evaluate model data --keeps 10 --bm25 --out curve.json",
+        "plan": "plan curve.json --min-retention 0.9 --out plan.json",
+        "index": "index build model data --plan plan.json --out index",
+        "search": "search index about -k 3",
+        "report": "report curve.json --plan plan.json --out report.html",
+    }
+    printed = {}
+    for name, typed in steps.items():
+        printed[name] = run_in(folder, *typed.split())
+        assert printed[name].code == 0, printed[name].err
+    return folder, printed
+
+
+@pytest.fixture
+def place(finished, tmp_path):
+    """A copy of that folder, to do with as one likes."""
+    folder = tmp_path / "place"
+    shutil.copytree(finished[0], folder)
+    return folder
+
+
+@pytest.fixture
+def nestvec(place):
+    """Type a command in the copy."""
+    return lambda *arguments: run_in(place, *arguments)
