@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -210,3 +211,9 @@ print(sorted({{"torch", "sentence_transformers", "transformers"}} & set(sys.modu
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.stdout == "[]\n", run.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_who_may_read_the_folder_may_read_the_weights(static_folder):
+    modes = {path.name: path.stat().st_mode for path in static_folder.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]

@@ -65,7 +65,7 @@ def evaluate(
     from nestvec.report.tables import retention_table
 
     shown = grid.metrics[0]
-    for line in retention_table({curve.model.name: curve}, shown):
+    for line in retention_table({curve.model.name: curve}, shown, precisions=grid.precisions):
         say(line)
     for line in _notes(curve.counts, dims_source=curve.model.dims_source):
         say(line)

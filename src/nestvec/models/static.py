@@ -168,7 +168,7 @@ def save_static_model(
         DataError: If the folder cannot be written.
     """
     _check_table(table, matryoshka_dims)
-    save_file = require("safetensors.numpy", extra="models").save_file
+    to_bytes = require("safetensors.numpy", extra="models").save
     tokenizer = tokenizer_json if isinstance(tokenizer_json, str) else tokenizer_json.to_str()
     configs: dict[str, Any] = {
         "config.json": {**extra, "matryoshka_dimensions": sorted(matryoshka_dims, reverse=True)},
@@ -184,7 +184,9 @@ def save_static_model(
         for name, values in configs.items():
             (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        save_file({_WEIGHTS: np.ascontiguousarray(table)}, folder / "model.safetensors")
+        # Not its save_file, which makes a file that nobody but its owner may read.
+        weights = to_bytes({_WEIGHTS: np.ascontiguousarray(table)})
+        (folder / "model.safetensors").write_bytes(weights)
 
 
 def _check_table(table: Embeddings, matryoshka_dims: Sequence[int]) -> None:
