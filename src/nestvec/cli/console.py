@@ -42,8 +42,8 @@ def say(line: str) -> None:
 
 def say_next(*commands: str) -> None:
     """Print the commands to type next."""
-    for label, command in zip(["Next", *[""] * len(commands)], commands, strict=False):
-        say(f"{label:<4}  {command}")
+    for number, command in enumerate(commands):
+        say(f"{'' if number else 'Next':<4}  {command}")
 
 
 def fail(message: str, *, code: int = BAD_INPUT) -> NoReturn:
