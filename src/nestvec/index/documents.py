@@ -104,13 +104,12 @@ class Documents:
         Raises:
             DamagedFile: If one cannot be read.
         """
-        query = (
-            "select d.id, d.title, d.text, d.metadata from json_each(?) as wanted "
-            "join documents as d on d.id = wanted.value order by wanted.key"
-        )
+        # One by one: SQLite's JSON ends a text at NUL, and bound parameters are limited.
+        query = "select title, text, metadata from documents where id = ?"
         return {
             id_: Document(text, title, self._metadata(id_, metadata))
-            for id_, title, text, metadata in self._select(query, json.dumps(list(ids)))
+            for id_ in ids
+            for title, text, metadata in self._select(query, id_)
         }
 
     def close(self) -> None:

@@ -1,0 +1,75 @@
+"""Made-up corpora, and one index folder that damage is done to copies of."""
+
+import shutil
+
+import faiss
+import numpy as np
+import pytest
+
+from nestvec.index.embedded import build
+from nestvec.types import Document, ModelInfo, OperatingPoint
+
+FULL_DIM = 32
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Keep FAISS's threads from waiting for each other over problems this small."""
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def model():
+    return ModelInfo("models/ours", "f" * 64, FULL_DIM, (32, 16), "config.json", True)
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """250 documents; ids neither sorted nor ASCII alone, two texts and vectors that are equal."""
+    documents = {
+        f"doc-{number}": Document(f"text {number}", f"title {number}", {"line": number})
+        for number in range(244)
+    }
+    return documents | {
+        "ü": Document("Grüße 👋", "日本"),
+        "zz": Document("the same"),
+        "aa": Document("the same"),
+        "with 'quotes' \"\\": Document("it's"),
+        "": Document("an empty id"),
+        "empty": Document(""),
+    }
+
+
+@pytest.fixture(scope="session")
+def built_folder(tmp_path_factory, model, corpus):
+    path = tmp_path_factory.mktemp("built") / "index"
+    point = OperatingPoint.parse("16:binary@40>32:int8@20>32:float16")
+    build(path, model=model, corpus=corpus, embeddings=made_embeddings(corpus), point=point)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, built_folder):
+    """An index of the corpus, to do anything with."""
+    return shutil.copytree(built_folder, tmp_path / "index")
+
+
+def made_embeddings(corpus):
+    values = np.random.default_rng(0).standard_normal((len(corpus), FULL_DIM)).astype(np.float32)
+    rows = {id_: row for row, id_ in enumerate(corpus)}
+    values[rows["aa"]] = values[rows["zz"]]
+    values[rows["empty"]] = 0
+    return values
+
+
+@pytest.fixture
+def embeddings(corpus):
+    return made_embeddings(corpus)
+
+
+@pytest.fixture
+def queries():
+    return np.random.default_rng(1).standard_normal((6, FULL_DIM)).astype(np.float32)
