@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data import docstrings
+from nestvec.data import docstrings, processes
 from nestvec.data.docstrings import harvest_docstrings
 from nestvec.data.retrieval import load_dataset, save_dataset
 from nestvec.errors import DataError
@@ -184,7 +184,7 @@ def test_where_no_process_can_start_this_one_reads(root, monkeypatch, error):
     expected = harvest_docstrings(roots=[root])
     monkeypatch.setattr(docstrings, "_FEW_FILES", 0)
     monkeypatch.setattr(docstrings, "_count_cores", lambda: 2)
-    monkeypatch.setattr(docstrings, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse)
     assert harvest_docstrings(roots=[root]) == expected
 
 

@@ -7,25 +7,22 @@ splits. Reading one file is the work of ``definitions``; writing the set is that
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import os
-import signal
 import sys
 import sysconfig
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 from nestvec.data.definitions import Definition, read_definitions
+from nestvec.data.processes import map_in_processes
 from nestvec.errors import DataError
 from nestvec.types import Document, OnProgress
 
@@ -166,35 +163,11 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
     workers = min(_count_cores(), _MAX_WORKERS)
     if workers > 1 and sum(len(package.files) for package in packages) > _FEW_FILES:
         try:
-            # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's).
-            with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker) as pool:
-                with _interrupts_held():
-                    readings = pool.map(_read_package, packages)
+            with closing(map_in_processes(_read_package, packages, workers)) as readings:
                 return _follow(readings, packages, on_progress)
         except (OSError, ImportError, NotImplementedError, BrokenProcessPool) as error:
             _logger.info("reading in one process, as others could not start (%r)", error)
     return _follow(map(_read_package, packages), packages, on_progress)
-
-
-def _begin_worker() -> None:
-    gc.disable()  # it would search each syntax tree for cycles in vain
-    if hasattr(signal, "pthread_sigmask"):
-        # Ctrl-C reaches all processes of a terminal: this one ends at once and without a word.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-@contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes in here, which inherit this, so that none is interrupted half begun."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow(
