@@ -284,7 +284,7 @@ def test_threads_share_an_index(folder, queries, corpus):
 
     def work(seed):
         try:
-            for number in np.random.default_rng(seed).integers(0, len(queries), 60):
+            for number in np.random.default_rng(seed).integers(0, len(queries), 30):
                 if index.search(queries[number : number + 1], 15) != expected[number]:
                     wrong.append(number)
                 some = ids[number * 7 : number * 7 + 5]
@@ -293,7 +293,7 @@ def test_threads_share_an_index(folder, queries, corpus):
         except Exception as error:  # would otherwise be lost with the thread
             wrong.append(error)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

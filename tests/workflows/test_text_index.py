@@ -1,0 +1,259 @@
+"""An index of texts: a model and an index that belong together, and refusals where they do not."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from nestvec.curve import Cost, CurvePoint
+from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, ModelMismatch
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
+from nestvec.models.static import save_static_model
+from nestvec.plan.choose import Budget, Plan
+from nestvec.types import Document, OperatingPoint
+from nestvec.workflows import text_index
+from nestvec.workflows.text_index import Index, build_index
+
+WORDS = ["[UNK]", "read", "write", "csv", "json", "file", "table", "socket", "open", "ζήτα"]
+CORPUS = {
+    "csv": Document("read csv file", "csv"),
+    "json": Document("write json file"),
+    "net": Document("open socket", metadata={"line": 80}),
+    "greek": Document("ζήτα"),
+    "empty": Document(""),
+}
+POINT = "16:binary@4>32:int8"
+
+
+def make_model(folder, seed=0):
+    vocabulary = {word: number for number, word in enumerate(WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    table = np.random.default_rng(seed).standard_normal((len(WORDS), 32)).astype(np.float32)
+    save_static_model(
+        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(32, 16), extra={}
+    )
+    return load_model(folder)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return make_model(tmp_path / "work" / "model")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "work" / "index"
+
+
+def make_plan(model, text):
+    point = OperatingPoint.parse(text)
+    row = CurvePoint(point, {"ndcg@10": 0.5}, {"ndcg@10": 1.0}, Cost(1, 1, 1, 1, 1, 1, 1))
+    return Plan(
+        point, True, 1.0, 0.99, 5, 5, Budget(), 0, ("because",), row, row, model.info, {"name": "d"}
+    )
+
+
+def test_texts_find_their_documents(model, path):
+    with build_index(model, CORPUS, POINT, path) as index:
+        assert len(index) == 5
+        assert index.point == OperatingPoint.parse(POINT)
+        assert index.bytes.ram_per_vector == 2
+        hits = index.search(["csv read csv file", "open socket", "ζήτα"], k=1)
+        assert hits.ids == [["csv"], ["net"], ["greek"]]
+        # Codes stand nearly for the vectors, so the score of equal texts is nearly 1.
+        assert hits.scores[2][0] == pytest.approx(1, abs=0.02)
+        assert index.get(["net"]) == {"net": CORPUS["net"]}
+
+
+def test_texts_and_their_embeddings_find_alike(model, path):
+    texts = ["read json", "write table", ""]
+    with build_index(model, CORPUS, POINT, path) as index:
+        assert index.search(model.encode(texts, kind="query"), k=3) == index.search(texts, k=3)
+        assert index.search(tuple(texts), k=3) == index.search(texts, k=3)
+        assert index.search([], k=3) == ([], [])
+
+
+def test_an_unknown_text_scores_0_with_every_document(model, path):
+    with build_index(model, CORPUS, "32:float32", path) as index:
+        hits = index.search([""], k=5)
+        assert hits.ids == [sorted(CORPUS, reverse=True)]
+        assert hits.scores == [[0.0] * 5]
+
+
+@pytest.mark.parametrize("as_what", ["text", "point", "plan"])
+def test_a_point_is_taken_in_each_form(model, path, as_what):
+    forms = {"text": POINT, "point": OperatingPoint.parse(POINT), "plan": make_plan(model, POINT)}
+    with build_index(model, CORPUS, forms[as_what], str(path)) as index:
+        assert str(index.point) == POINT
+
+
+def test_an_index_opens_its_own_model_when_a_text_is_searched_for(model, path):
+    texts = ["read json"]
+    with build_index(model, CORPUS, POINT, path) as index:
+        expected = index.search(texts, k=3)
+    with Index.open(str(path), verify=True) as index:
+        assert index.search(texts, k=3) == expected
+
+
+def test_an_index_finds_its_model_from_any_folder(tmp_path, path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "work" / "model")
+    with build_index(load_model("work/model"), CORPUS, POINT, path) as index:
+        expected = index.search(["read"], k=3)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    with Index.open(path) as index:
+        assert index.search(["read"], k=3) == expected
+
+
+def test_a_folder_moved_together_with_its_model_opens(tmp_path, model, path):
+    with build_index(model, CORPUS, POINT, path) as index:
+        expected = index.search(["read csv"], k=3)
+    (tmp_path / "work").rename(tmp_path / "moved")
+    with Index.open(tmp_path / "moved" / "index") as index:
+        assert index.search(["read csv"], k=3) == expected
+
+
+def test_a_model_that_is_gone_is_asked_for(tmp_path, model, path):
+    build_index(model, CORPUS, POINT, path).close()
+    shutil.move(tmp_path / "work" / "model", tmp_path / "elsewhere")
+    vectors = load_model(tmp_path / "elsewhere").encode(["read"], kind="query")
+    with Index.open(path) as index:
+        assert len(index.search(vectors, k=2).ids[0]) == 2  # needs no model
+        with pytest.raises(ModelError, match=r"the model of .*index, is not there: name it when"):
+            index.search(["read"])
+    with Index.open(path, load_model(tmp_path / "elsewhere")) as index:
+        assert index.search(["read"], k=2).ids
+
+
+def test_another_model_is_refused_when_named_and_when_found(tmp_path, model, path):
+    build_index(model, CORPUS, POINT, path).close()
+    with pytest.raises(ModelMismatch, match="open it with the former, or rebuild it with the la"):
+        Index.open(path, make_model(tmp_path / "other", seed=1))
+    make_model(tmp_path / "work" / "model", seed=1)  # trained anew in its place
+    with Index.open(path) as index, pytest.raises(ModelMismatch, match="rebuild it"):
+        index.search(["read"])
+
+
+def test_a_plan_of_another_model_is_refused(tmp_path, model, path):
+    plan = make_plan(make_model(tmp_path / "other", seed=1), POINT)
+    with pytest.raises(ModelMismatch, match=rf"plan on the latter's curve, or name .*{POINT}"):
+        build_index(model, CORPUS, plan, path)
+    assert not path.exists()
+
+
+class Untouchable:
+    """A model that must not be asked to encode."""
+
+    def __init__(self, info):
+        self.info = info
+
+    def encode(self, texts, *, kind, on_progress=None):
+        raise AssertionError("encoded before the arguments were checked")
+
+    def count_cut(self, texts, *, kind):
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("point", "corpus", "told"),
+    [
+        ("64:int8", CORPUS, "64:int8: dim 64 > full_dim 32 of"),
+        ("16:int8@3>33:int8", CORPUS, "dim 33 > full_dim 32"),
+        ("16", CORPUS, "is not an operating point"),
+        (POINT, {}, "the corpus is empty"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_encoded(model, path, point, corpus, told):
+    with pytest.raises(InvalidArgument, match=told):
+        build_index(Untouchable(model.info), corpus, point, path)
+    assert not path.exists()
+
+
+def test_a_foreign_folder_is_refused_before_anything_is_encoded(model, path):
+    path.mkdir(parents=True)
+    (path / "thesis").write_text("all my work")
+    with pytest.raises(DataError, match="is not replaced: name a new one"):
+        build_index(Untouchable(model.info), CORPUS, POINT, path)
+    assert (path / "thesis").read_text() == "all my work"
+
+
+def test_a_build_that_fails_leaves_the_old_index(model, path, monkeypatch):
+    build_index(model, CORPUS, POINT, path).close()
+    monkeypatch.setattr(
+        model, "encode", lambda texts, **_: np.full((len(texts), 32), np.nan, np.float32)
+    )
+    with pytest.raises(ModelError, match="NaN"):
+        build_index(model, CORPUS, "8:int4", path)
+    monkeypatch.undo()
+    with Index.open(path, model, verify=True) as index:
+        assert index.search(["open socket"], k=1).ids == [["net"]]
+
+
+def test_one_string_is_no_list_of_queries(model, path):
+    with build_index(model, CORPUS, POINT, path) as index:
+        with pytest.raises(InvalidArgument, match="queries is one string"):
+            index.search("read csv")
+        with pytest.raises(InvalidArgument, match="k 0 < 1"):
+            index.search(["read csv"], k=0)
+
+
+def test_progress_of_the_encoding_is_told(model, path):
+    told = []
+    build_index(
+        model, CORPUS, POINT, path, on_progress=lambda done, total: told.append((done, total))
+    ).close()
+    assert told[-1] == (5, 5)
+
+
+def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, model, path):
+    folder = tmp_path / "vectors"
+    ids = [id_ for id_ in CORPUS if id_ != "empty"]
+    texts = [CORPUS[id_].content for id_ in ids]
+    save_vectors(folder, "document", ids[::-1], model.encode(texts[::-1], kind="document"))
+    # "0" is no query of ours: a text must not be taken for the first of them.
+    save_vectors(folder, "query", ["0", "1"], model.encode(["open socket", "ζήτα"], kind="query"))
+    vectors = load_model(folder)
+    corpus = {id_: CORPUS[id_] for id_ in ids}
+    with build_index(vectors, corpus, POINT, path) as index:
+        hits = index.search(vectors.take(["1", "0"], kind="query"), k=1)
+        assert hits.ids == [["greek"], ["net"]]
+        with pytest.raises(ModelError, match="holds vectors, no model"):
+            index.search(["read csv file"])
+
+
+def test_layer_normalisation_and_fingerprint_go_with_the_index(model, path, monkeypatch):
+    info = replace(model.info, layer_norm=True)
+    monkeypatch.setattr(type(model), "info", property(lambda self: info))
+    build_index(model, CORPUS, "16:float32", path).close()
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert manifest["model"]["fingerprint"] == info.fingerprint
+    assert manifest["codecs"][0]["layer_norm"] is True
+
+
+def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, path, monkeypatch):
+    build_index(model, CORPUS, POINT, path).close()
+    closed = []
+    close = text_index.EmbeddedIndex.close
+    monkeypatch.setattr(
+        text_index.EmbeddedIndex, "close", lambda self: (closed.append(self.path), close(self))
+    )
+    with pytest.raises(ModelMismatch):
+        Index.open(path, make_model(tmp_path / "other", seed=1))
+    assert closed == [path]
+
+
+def test_damage_is_found_when_verified(model, path):
+    build_index(model, CORPUS, POINT, path).close()
+    file = path / "stage-1.codes"
+    data = bytearray(file.read_bytes())
+    data[3] ^= 1
+    file.write_bytes(data)
+    Index.open(path, model).close()
+    with pytest.raises(DamagedFile, match=r"stage-1\.codes: has another checksum"):
+        Index.open(path, model, verify=True)
