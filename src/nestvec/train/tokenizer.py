@@ -1,17 +1,23 @@
-"""Train a WordPiece tokenizer on texts: lower case, camelCase split, punctuation apart."""
+"""Train a WordPiece tokenizer on texts: lower case, no accents, camelCase split, punctuation apart.
+
+The same texts give the same vocabulary, in the same order, on every run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from nestvec.errors import require
 
 UNKNOWN = "[UNK]"
+_CONTINUES = "##"  # before a piece that does not begin a word
 _CAMEL_CASE = r"(?<=[a-z0-9])(?=[A-Z])"
 
 
-def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Any:
+def train_tokenizer(texts: Sequence[str], *, vocab_size: int) -> Any:
     """Learn a vocabulary of at most ``vocab_size`` word pieces.
 
     Args:
@@ -24,22 +30,51 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int) -> Any:
     Raises:
         MissingExtra: If tokenizers is not installed.
     """
-    tokenizers = require("tokenizers", extra="train")
-    from tokenizers import models, normalizers, pre_tokenizers, trainers
+    require("tokenizers", extra="train")
+    from tokenizers import models, trainers
 
-    tokenizer = tokenizers.Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    learner = _new_tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    # A character takes two places: at the beginning of a word and within one.
+    alphabet = _alphabet(texts, learner.normalizer, size=(vocab_size - 1) // 2)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        # The trainer would number these in the order of a hash map, and breaks ties by number:
+        # https://github.com/huggingface/tokenizers/issues/1794
+        special_tokens=[UNKNOWN, *(_CONTINUES + character for character in alphabet)],
+        continuing_subword_prefix=_CONTINUES,
+        show_progress=False,
+    )
+    learner.train_from_iterator(texts, trainer)
+    # A new tokenizer, as in the learner all of these would be special in texts too.
+    return _new_tokenizer(models.WordPiece(learner.get_vocab(), unk_token=UNKNOWN))
+
+
+def _new_tokenizer(model: Any) -> Any:
+    from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.NFKC(),
-            # Identifiers are words run together; this must come before case is folded.
-            normalizers.Replace(tokenizers.Regex(_CAMEL_CASE), " "),
-            normalizers.Lowercase(),
+            normalizers.NFKD(),  # sets accents apart, which the next step takes away
             normalizers.StripAccents(),
+            # Identifiers are words run together; this must come before case is folded.
+            normalizers.Replace(Regex(_CAMEL_CASE), " "),
+            normalizers.Lowercase(),
         ]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, min_frequency=2, special_tokens=[UNKNOWN], show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
+
+
+def _alphabet(texts: Sequence[str], normalizer: Any, *, size: int) -> list[str]:
+    """Return the most frequent characters of normalised texts, at most ``size``, in order."""
+    counts: Counter[str] = Counter()
+    for character, count in Counter(chain.from_iterable(texts)).items():
+        for each in normalizer.normalize_str(character):
+            if not each.isspace():
+                counts[each] += count
+    kept = sorted(counts, key=lambda character: (-counts[character], character))[:size]
+    return sorted(kept)

@@ -1,0 +1,108 @@
+"""The tokenizer: words as code writes them, and the same vocabulary on every run."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nestvec.train.tokenizer import UNKNOWN, train_tokenizer
+
+TEXTS = [
+    "readCsvFile read_csv_file Read the CSV file",
+    "Éclair café naïve resume",
+    "parse2Json json2parse",
+] * 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, vocab_size=300)
+
+
+def words(tokenizer, text):
+    """The words that a text is split into, before pieces are looked up."""
+    normal = tokenizer.normalizer.normalize_str(text)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+@pytest.mark.parametrize(
+    ("text", "split"),
+    [
+        ("readCsvFile", ["read", "csv", "file"]),
+        ("read_csv_file", ["read", "_", "csv", "_", "file"]),
+        ("CSV", ["csv"]),
+        ("HTTPServer", ["httpserver"]),
+        ("parse2Json", ["parse2", "json"]),
+        ("os.path.join(a, b)", ["os", ".", "path", ".", "join", "(", "a", ",", "b", ")"]),
+        ("Éclair café NAÏVE", ["eclair", "cafe", "naive"]),
+        ("cafe\u0301Bar", ["cafe", "bar"]),
+        ("ﬁle ２", ["file", "2"]),
+        ("", []),
+    ],
+)
+def test_texts_are_split_into_plain_words(tokenizer, text, split):
+    assert words(tokenizer, text) == split
+
+
+def test_identifiers_share_their_words_with_prose(tokenizer):
+    ids = [tokenizer.encode(text).ids for text in ("readCsvFile", "read csv file", "READ Csv file")]
+    assert ids[0] == ids[1] == ids[2]
+    assert len(ids[0]) == 3  # words that stand often enough are one piece each
+
+
+def test_what_it_never_saw_is_unknown_and_never_an_error(tokenizer):
+    assert tokenizer.encode("日 本").tokens == [UNKNOWN, UNKNOWN]
+    assert tokenizer.encode("file 日").tokens == ["file", UNKNOWN]
+    assert tokenizer.encode("").ids == []
+    assert tokenizer.token_to_id(UNKNOWN) == 0
+
+
+def test_no_piece_is_special_in_a_text(tokenizer):
+    assert words(tokenizer, "a##b") == ["a", "#", "#", "b"]
+    assert "##e" not in tokenizer.encode("##e").tokens
+    assert not tokenizer.get_added_tokens_decoder()
+
+
+@pytest.mark.parametrize("vocab_size", [1, 2, 3, 20, 60])
+def test_the_vocabulary_is_never_larger_than_asked(vocab_size):
+    tokenizer = train_tokenizer([*TEXTS, "日本語の漢字 한국어 ελληνικά"], vocab_size=vocab_size)
+    assert tokenizer.get_vocab_size() <= vocab_size
+    assert sorted(tokenizer.get_vocab().values()) == list(range(tokenizer.get_vocab_size()))
+
+
+def test_frequent_characters_are_kept_where_not_all_fit():
+    tokenizer = train_tokenizer(["aaab aab", "ab c", "漢"], vocab_size=6)
+    assert {"a", "b"} <= set(tokenizer.get_vocab())
+    assert "漢" not in tokenizer.get_vocab()
+
+
+def test_without_texts_all_is_unknown():
+    tokenizer = train_tokenizer([], vocab_size=100)
+    assert tokenizer.get_vocab() == {UNKNOWN: 0}
+    assert tokenizer.encode("file").tokens == [UNKNOWN]
+
+
+PRINT_DIGEST = """
+import hashlib, sys
+import numpy as np
+from nestvec.train.tokenizer import train_tokenizer
+
+rng = np.random.default_rng(0)
+texts = [" ".join("".join(rng.choice(list("abcdefgh"), 5)) for _ in range(20)) for _ in range(200)]
+tokenizer = train_tokenizer(texts, vocab_size=800)
+print(hashlib.sha256(tokenizer.to_str().encode()).hexdigest())
+"""
+
+
+def test_every_run_learns_the_same_vocabulary():
+    """Words of random letters stand equally often, so ties are everywhere.
+
+    The WordPiece trainer by itself gives another vocabulary in each of five runs.
+    """
+    running = [
+        subprocess.Popen([sys.executable, "-c", PRINT_DIGEST], stdout=subprocess.PIPE, text=True)
+        for _ in range(5)
+    ]
+    digests = [process.communicate(timeout=60)[0] for process in running]
+    assert all(process.returncode == 0 for process in running)
+    assert len(set(digests)) == 1
