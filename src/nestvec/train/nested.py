@@ -75,9 +75,10 @@ def nested_ranking_loss(
             inverse = scale / anchor_lengths[number, lines, None]
             similarities = product * inverse
             similarities /= positive_lengths[number]
-            chances = torch.softmax(similarities, dim=1)
+            chances = torch.log_softmax(similarities, dim=1)  # log: a tiny chance is not 0
             own = chances.diagonal(start)
-            losses[number] -= own.log().sum() / len(anchors)
+            losses[number] -= own.sum() / len(anchors)
+            chances.exp_()
             own -= 1  # chances is now the gradient of the loss by the similarities
             chances *= weights[number] / len(anchors)
             similarities *= chances

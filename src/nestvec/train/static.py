@@ -2,7 +2,8 @@
 
 Texts are tokenised once. A step touches only the rows of the tokens in its batch: forward and
 backward are products with a sparse matrix of token shares, and the optimiser (Adam) updates those
-rows alone, where ``EmbeddingBag`` would go over the whole table.
+rows alone, where ``EmbeddingBag`` would go over the whole table. Negatives that come with the pairs
+are not used: each pair sees the other positives of its batch.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ class StaticConfig:
             raise InvalidArgument(
                 f"batch_size {self.batch_size} < 2: a pair needs others beside it"
             )
-        if not self.learning_rate > 0:
-            raise InvalidArgument(f"learning_rate {self.learning_rate} is not above 0")
+        for name in ("learning_rate", "scale"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidArgument(f"{name} {getattr(self, name)} is not above 0 and finite")
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,18 @@ def train_static(
         on_progress: Called with steps done and in total.
 
     Raises:
+        InvalidArgument: If there are fewer than 2 pairs.
         MissingExtra: If torch is not installed.
-        NestvecError: If the loss turns NaN.
+        NestvecError: If the loss turns NaN or infinite.
     """
+    n = pairs.anchors.shape[0]
+    if n < 2:
+        raise InvalidArgument(f"{n} pairs < 2: a pair needs others beside it")
     torch = require("torch", extra="train")
     dims = sorted(config.dims)
     rng = np.random.default_rng(config.seed)
     vocab = pairs.tokenizer.get_vocab_size()
     optimiser = _RowAdam(rng.standard_normal((vocab, dims[-1]), dtype=np.float32))
-    n = pairs.anchors.shape[0]
     batch_size = min(config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     losses = []
@@ -151,7 +156,8 @@ def train_static(
             scale=config.scale,
         )
         if not torch.isfinite(result.losses).all():
-            raise NestvecError(f"the loss is NaN at step {step}: lower learning_rate")
+            problem = f"the loss is not finite at step {step + 1} of {steps}"
+            raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
         gradient = anchors.T @ result.anchors.numpy() + positives.T @ result.positives.numpy()
         optimiser.step(tokens, gradient, config.learning_rate * _schedule(step, steps))
         losses.append(result.losses.numpy())

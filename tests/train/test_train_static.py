@@ -1,0 +1,224 @@
+"""Static training: it learns, the same way for the same seed, and touches only what it must."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.sparse import csr_array
+
+from nestvec.data.pairs import TrainingPairs
+from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.train.static import (
+    StaticConfig,
+    _batches,
+    _compact,
+    _RowAdam,
+    _schedule,
+    tokenise,
+    train_static,
+)
+
+N_CONCEPTS = 300
+SMALL = StaticConfig(dims=(32, 8, 4), epochs=20, batch_size=64, learning_rate=0.1)
+
+
+def synonyms(n=N_CONCEPTS, *, copies=2):
+    """Pairs of two words for one concept, each among words that say nothing."""
+    rng = np.random.default_rng(0)
+    filler = [f"filler {word}" for word in "abcdefgh"]
+    anchors = [f"ask{i} {rng.choice(filler)}" for i in range(n)] * copies
+    positives = [f"answer{i} {rng.choice(filler)}" for i in range(n)] * copies
+    return TrainingPairs(anchors, positives, [[] for _ in anchors])
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return tokenise(synonyms(), SMALL)
+
+
+@pytest.fixture(scope="module")
+def model(tokens):
+    return train_static(tokens, SMALL)
+
+
+def found_first(model, tokens, dim):
+    """Share of concepts whose answer is the nearest of all at a width."""
+    anchors, positives = (
+        (side[:N_CONCEPTS] @ model.table)[:, :dim] for side in (tokens.anchors, tokens.positives)
+    )
+    anchors, positives = (
+        side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-12)
+        for side in (anchors, positives)
+    )
+    return np.mean((anchors @ positives.T).argmax(axis=1) == np.arange(N_CONCEPTS))
+
+
+def test_it_learns_to_find_the_pairs(model, tokens):
+    untrained = train_static(tokens, replace(SMALL, epochs=1, learning_rate=1e-9))
+    assert found_first(untrained, tokens, 32) < 0.3
+    assert found_first(model, tokens, 32) > 0.95
+
+
+def test_the_loss_falls_at_every_width(model, tokens):
+    first = train_static(tokens, replace(SMALL, epochs=1, learning_rate=1e-9)).losses
+    assert list(model.losses) == [4, 8, 32]
+    for dim, loss in model.losses.items():
+        assert loss < first[dim] / 2
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_matryoshka_beats_its_plain_twin_at_the_smallest_width(tokens, seed):
+    """300 concepts fit on a sphere of 4 dims, but only a loss that looks there puts them so."""
+    nested = train_static(tokens, replace(SMALL, seed=seed))
+    plain = train_static(tokens, replace(SMALL, seed=seed, dims=(32,)))
+    assert found_first(nested, tokens, 4) > found_first(plain, tokens, 4) + 0.2
+    assert found_first(nested, tokens, 32) > found_first(plain, tokens, 32) - 0.05
+
+
+def test_a_seed_gives_the_same_table_bit_by_bit_and_another_seed_another(tokens, model):
+    again = train_static(tokens, SMALL)
+    np.testing.assert_array_equal(again.table, model.table)
+    assert again.losses == model.losses
+    other = train_static(tokens, replace(SMALL, seed=1))
+    assert np.abs(other.table - model.table).max() > 0.1
+
+
+def test_pytorchs_global_random_state_is_left_alone(tokens):
+    before = torch.get_rng_state()
+    train_static(tokens, replace(SMALL, epochs=1))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_epoch_takes_each_pair_once_at_most_and_in_another_order():
+    batches = list(_batches(10, 3, 6, np.random.default_rng(0)))
+    epochs = np.concatenate(batches[:3]), np.concatenate(batches[3:])
+    for epoch in epochs:
+        assert len(epoch) == len(set(epoch.tolist())) == 9  # the tenth waits for another epoch
+        assert set(epoch.tolist()) <= set(range(10))
+    assert epochs[0].tolist() != epochs[1].tolist()
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_fewer_pairs_than_a_batch_shrink_it(n):
+    pairs = tokenise(synonyms(n, copies=1), SMALL)
+    steps = []
+    train_static(pairs, SMALL, on_progress=lambda *each: steps.append(each))
+    assert steps == [(step + 1, SMALL.epochs) for step in range(SMALL.epochs)]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_pair_without_others_beside_it_teaches_nothing(n):
+    with pytest.raises(InvalidArgument, match=f"{n} pairs < 2"):
+        train_static(tokenise(synonyms(n, copies=1), SMALL), SMALL)
+
+
+def test_empty_texts_do_no_harm():
+    pairs = synonyms()
+    pairs.anchors[5], pairs.positives[9] = "", "  "
+    pairs.anchors[7] = pairs.positives[7] = ""
+    tokens = tokenise(pairs, SMALL)
+    assert tokens.anchors[[5]].nnz == 0
+    model = train_static(tokens, SMALL)
+    assert np.isfinite(model.table).all()
+    assert found_first(model, tokens, 32) > 0.9
+
+
+def test_shares_are_the_mean_of_a_texts_tokens_cut_at_max_tokens():
+    pairs = TrainingPairs(["go go home", "home"], ["go", "go home"], [[], []])
+    tokens = tokenise(pairs, SMALL)
+    go, home = (tokens.tokenizer.token_to_id(word) for word in ("go", "home"))
+    np.testing.assert_allclose(tokens.anchors.toarray()[:, [go, home]], [[2 / 3, 1 / 3], [0, 1]])
+    cut = tokenise(pairs, replace(SMALL, max_tokens=2))
+    np.testing.assert_allclose(cut.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
+
+
+def test_tokens_that_stand_in_no_text_are_left_out_of_a_step():
+    dense = np.array([[0, 0.5, 0, 0.5, 0], [0, 0, 0, 1, 0]], dtype=np.float32)
+    other = np.array([[1, 0, 0, 0, 0]], dtype=np.float32)
+    seen, compact = _compact(csr_array(dense), csr_array(other))
+    assert seen.tolist() == [0, 1, 3]
+    for full, small in zip((dense, other), compact, strict=True):
+        np.testing.assert_array_equal(small.toarray(), full[:, seen])
+
+
+def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):
+    first = np.random.default_rng(SMALL.seed).standard_normal(model.table.shape, dtype=np.float32)
+    used = np.zeros(len(first), dtype=bool)
+    for side in (tokens.anchors, tokens.positives):
+        used[side.indices] = True
+    assert 0 < used.sum() < len(used)
+    np.testing.assert_array_equal(model.table[~used], first[~used])
+    assert (np.abs(model.table - first)[used].max(axis=1) > 0).all()
+
+
+def test_the_optimiser_equals_pytorchs_sparse_adam():
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((20, 6), dtype=np.float32)
+    ours = _RowAdam(table.copy())
+    theirs = torch.nn.Parameter(torch.from_numpy(table.copy()))
+    optimiser = torch.optim.SparseAdam([theirs], lr=0.1)
+    for step in range(8):
+        rows = np.sort(rng.choice(20, 7, replace=False))
+        gradient = rng.standard_normal((7, 6), dtype=np.float32)
+        rate = 0.1 / (step + 1)
+        before = ours.table.copy()
+        ours.step(rows, gradient, rate)
+        others = np.setdiff1d(np.arange(20), rows)
+        np.testing.assert_array_equal(ours.table[others], before[others])
+        optimiser.param_groups[0]["lr"] = rate
+        theirs.grad = torch.sparse_coo_tensor(
+            torch.from_numpy(rows)[None],
+            torch.from_numpy(gradient),
+            (20, 6),
+            check_invariants=True,
+        )
+        optimiser.step()
+    np.testing.assert_allclose(ours.table, theirs.detach().numpy(), atol=1e-6)
+
+
+def test_the_learning_rate_rises_then_falls_to_almost_nothing():
+    shares = [_schedule(step, 100) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert max(shares) == shares[9] == shares[10] == 1
+    np.testing.assert_allclose(np.diff(shares[:10]), 0.1)
+    np.testing.assert_allclose(np.diff(shares[10:]), -1 / 90)
+    assert shares[-1] == pytest.approx(1 / 90)
+    assert [_schedule(step, 2) for step in range(2)] == [1, 1]
+    assert _schedule(0, 1) == 1
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
+def test_a_loss_that_is_no_number_stops_and_names_the_step(tokens):
+    with pytest.raises(NestvecError, match=r"not finite at step [2-9] of 180: lower learning_rate"):
+        train_static(tokens, replace(SMALL, learning_rate=1e38))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dims": ()}, r"dims \(\) need distinct widths"),
+        ({"dims": (8, 0)}, r"dims \(8, 0\) need distinct widths of at least 1"),
+        ({"dims": (8, 8)}, r"dims \(8, 8\) need distinct"),
+        ({"epochs": 0}, "epochs 0 < 1"),
+        ({"vocab_size": 0}, "vocab_size 0 < 1"),
+        ({"max_tokens": -1}, "max_tokens -1 < 1"),
+        ({"batch_size": 1}, "batch_size 1 < 2"),
+        ({"learning_rate": 0.0}, "learning_rate 0.0 is not above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate nan is not above 0"),
+        ({"learning_rate": float("inf")}, "learning_rate inf is not above 0 and finite"),
+        ({"scale": 0.0}, "scale 0.0 is not above 0"),
+        ({"scale": -20.0}, "scale -20.0 is not above 0"),
+    ],
+)
+def test_a_setting_outside_its_limit_is_refused_with_both(changes, said):
+    with pytest.raises(InvalidArgument, match=said):
+        StaticConfig(**changes)
+
+
+def test_the_order_of_widths_does_not_matter(tokens):
+    short = replace(SMALL, epochs=2)
+    found = [
+        train_static(tokens, replace(short, dims=dims)).table for dims in ((4, 8, 32), (32, 4, 8))
+    ]
+    np.testing.assert_array_equal(*found)
