@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from nestvec.curve import Cost
 from nestvec.evaluate.representations import Representations
 from nestvec.index.scan import Scan
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
-from nestvec.types import Embeddings, OperatingPoint
+from nestvec.types import Embeddings, OperatingPoint, Precision
 
 WARM_UP = 3
 TIMED_QUERIES = 100
@@ -35,17 +36,18 @@ def costs(
         on_step: Called after each point.
     """
     measured: dict[OperatingPoint, Cost] = {}
-    scan_key, scan = None, None
     with _one_thread():
         # Points with the same first stage stand together, so that each scan is made once.
-        for point in sorted(points, key=lambda point: point.stages[0].representation):
-            key = point.stages[0].representation
-            if scan is None or key != scan_key:
-                made = corpus[key]
-                scan_key, scan = key, Scan(made.codec, made.codes, empty=corpus.empty)
-            measured[point] = _cost(point, scan, queries, corpus)
-            on_step()
+        for key, group in groupby(sorted(points, key=_first), key=_first):
+            scan = Scan(corpus[key].codec, corpus[key].codes, empty=corpus.empty)
+            for point in group:
+                measured[point] = _cost(point, scan, queries, corpus)
+                on_step()
     return measured
+
+
+def _first(point: OperatingPoint) -> tuple[int, Precision]:
+    return point.stages[0].representation
 
 
 def _cost(point: OperatingPoint, scan: Scan, queries: Embeddings, corpus: Representations) -> Cost:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from nestvec.errors import InvalidArgument
+from nestvec.metrics import parse_metric
 from nestvec.types import PRECISIONS, OperatingPoint, Precision, Stage
 
 _KEEPS = (10, 25, 50, 100, 200, 400, 1000)
@@ -34,6 +35,18 @@ class Grid:
     keeps: tuple[int, ...] | None = None
     extra: tuple[OperatingPoint, ...] = ()
     metrics: tuple[str, ...] = ("ndcg@10", "recall@100")
+
+    def __post_init__(self) -> None:
+        """Check that there are metrics to measure."""
+        if not self.metrics:
+            raise InvalidArgument('no metric given: name one, such as "ndcg@10"')
+        for metric in self.metrics:
+            parse_metric(metric)
+
+    @property
+    def depth(self) -> int:
+        """How many documents of each query the metrics look at."""
+        return max(parse_metric(metric).k for metric in self.metrics)
 
     def points(
         self, *, full_dim: int, model_dims: Sequence[int], n_documents: int
@@ -70,7 +83,7 @@ DEFAULT_GRID = Grid()
 
 
 def default_keeps(n_documents: int) -> tuple[int, ...]:
-    """Return the two longest usual shortlists within 1 % of the corpus and 1,000.
+    """Return the two longest usual shortlists within 1 % of the corpus and 1,000, at least 10.
 
     >>> default_keeps(46_254)
     (200, 400)

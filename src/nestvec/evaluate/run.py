@@ -18,7 +18,7 @@ from nestvec.evaluate.grid import DEFAULT_GRID, Grid
 from nestvec.evaluate.machine import describe_machine
 from nestvec.evaluate.representations import Representations
 from nestvec.index.engine import capabilities
-from nestvec.metrics import Judgements, parse_metric, score
+from nestvec.metrics import Judgements, score
 from nestvec.models.load import embed
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 
@@ -43,31 +43,31 @@ def evaluate(
         model: What encodes; also precomputed vectors.
         data: Corpus, queries and qrels.
         grid: Which operating points, by which metrics.
-        engine: Only points that this engine can run are measured.
+        engine: Only points that this engine can run are measured, beside the reference.
         bm25: Put BM25 beside the model (needs the extra ``report``).
-        on_progress: Called with steps done and in total, after encoding.
+        on_progress: Called with documents encoded and in total, then with steps of measuring.
 
     Raises:
-        InvalidArgument: If a metric, a dim or the engine does not exist.
+        InvalidArgument: If a dim or the engine does not exist.
         DataError: If there are no documents or no judged queries.
+        ModelError: If the model gives NaN, infinite numbers or another width than it says.
     """
-    for metric in grid.metrics:
-        parse_metric(metric)
     _check(data)
     points = _points(model, data, grid, engine)
     texts = _Texts.of(data)
-    documents = embed(model, texts.document_ids, texts.documents, kind="document")
+    documents = embed(
+        model, texts.document_ids, texts.documents, kind="document", on_progress=on_progress
+    )
     queries, encode_ms = _embed_queries(model, texts)
     corpus = Representations(documents, layer_norm=model.info.layer_norm)
     step = _Steps(count_steps(points) + len(points), on_progress)
-    depth = max(parse_metric(metric).k for metric in grid.metrics)
-    ranked = rank(points, queries, corpus, depth=depth, on_step=step)
+    ranked = rank(points, queries, corpus, depth=grid.depth, on_step=step)
     cost = costs(points, queries, corpus, on_step=step)
     judgements = Judgements.from_qrels(data.qrels, texts.query_ids, texts.document_ids)
     scores = _score(ranked, judgements, grid.metrics, texts)
     baselines = {}
     if bm25:
-        found = rank_bm25(texts.queries, texts.documents, depth=depth)
+        found = rank_bm25(texts.queries, texts.documents, depth=grid.depth)
         baselines["bm25"] = _means(found, judgements, grid.metrics)
     return Curve(
         model=model.info,
@@ -115,7 +115,7 @@ class _Steps:
 def _check(data: RetrievalSet) -> None:
     if not data.corpus:
         raise DataError(data.name, "has no documents")
-    if not data.queries:
+    if not any(grade > 0 for judged in data.qrels.values() for grade in judged.values()):
         raise DataError(data.name, f"split {data.split} has no query with a relevant document")
 
 
