@@ -1,0 +1,103 @@
+"""What the quick demo writes: every file of the loop, each usable by the next command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec.curve import Curve
+from nestvec.data.retrieval import load_dataset
+from nestvec.models.load import load_model
+from nestvec.plan.choose import Plan, plan
+from nestvec.workflows.demo import DemoFolder
+from nestvec.workflows.text_index import Index
+
+
+@pytest.fixture(scope="module")
+def folder(demo_folder):
+    return DemoFolder(demo_folder)
+
+
+@pytest.fixture(scope="module")
+def curve(folder):
+    return Curve.load(folder.curve)
+
+
+def test_everything_is_there_and_nothing_else(folder):
+    assert {file.name for file in folder.out.iterdir()} == {
+        *("data", "model", "twin", "index"),
+        *("curve.json", "curve.scores.npz", "twin.json", "twin.scores.npz"),
+        *("plan.json", "curve.svg", "report.html"),
+    }
+
+
+def test_the_texts_load_with_all_three_splits_apart(folder):
+    splits = {name: load_dataset(folder.data, split=name) for name in ("train", "dev", "test")}
+    judged = {
+        name: {id_ for q in data.qrels.values() for id_ in q} for name, data in splits.items()
+    }
+    assert all(len(data.queries) >= 100 for data in splits.values())
+    assert not judged["train"] & (judged["dev"] | judged["test"])
+    assert not judged["dev"] & judged["test"]
+
+
+def test_every_document_knows_its_file_and_line(folder):
+    corpus = load_dataset(folder.data).corpus
+    assert all(
+        document.metadata["file"] and document.metadata["line"] >= 1 for document in corpus.values()
+    )
+
+
+def test_the_curve_is_of_the_model_on_the_held_out_queries(folder, curve):
+    data = load_dataset(folder.data, split="test")
+    assert curve.model.fingerprint == load_model(folder.model).info.fingerprint
+    assert curve.dataset["split"] == "test"
+    assert curve.scores.query_ids.tolist() == list(data.queries)
+    assert curve.dataset["n_documents"] == len(data.corpus)
+    assert curve.model.dims == (512, 256, 128, 64, 32)
+    assert curve.model.dims_trained
+    assert curve.full.metrics["ndcg@10"] > 0.2
+    assert set(curve.baselines["bm25"]) == {"ndcg@10", "recall@100"}
+
+
+def test_the_model_beats_its_plain_twin_at_64_dims_and_not_by_a_worse_full_width(folder, curve):
+    twin = Curve.load(folder.twin_curve)
+    config = json.loads((folder.twin / "config.json").read_text())
+    assert config["matryoshka_dimensions"] == [512]
+    assert [row.point for row in twin.points] == [
+        row.point for row in curve.points if str(row.point).endswith("float32")
+    ]
+    ours, theirs = (each["64:float32"].metrics["ndcg@10"] for each in (curve, twin))
+    assert ours > theirs + 0.01
+    assert curve["64:float32"].retention["ndcg@10"] > twin["64:float32"].retention["ndcg@10"] + 0.03
+    assert curve.full.metrics["ndcg@10"] > twin.full.metrics["ndcg@10"] - 0.02
+
+
+def test_the_plan_is_what_planning_the_saved_curve_gives(folder, curve):
+    chosen = Plan.load(folder.plan)
+    again = plan(curve, chosen.budget, seed=chosen.seed)
+    assert (again.point, again.confirmed) == (chosen.point, chosen.confirmed)
+    assert again.reasons == chosen.reasons
+
+
+def test_the_report_says_the_verdict_and_shows_both_models(folder):
+    chosen = Plan.load(folder.plan)
+    page = folder.report.read_text("utf-8")
+    assert str(chosen.point).replace(">", "&gt;") in page
+    assert "twin" in page
+    assert folder.chart.read_text("utf-8").lstrip().startswith(("<?xml", "<svg"))
+
+
+def test_the_index_verifies_and_answers_as_the_curve_measured(folder, curve):
+    chosen = Plan.load(folder.plan)
+    queries = load_dataset(folder.data, split="test").queries
+    with Index.open(folder.index, verify=True) as index:
+        assert index.point == chosen.point
+        assert index.bytes.ram_per_vector == chosen.row.cost.ram_bytes_per_vector
+        hits = index.search(list(queries.values()), k=10)
+        first = index.get(hits.ids[0])
+    measured = curve.scores.doc_ids[curve.scores.top[curve.row_number(chosen.point)]]
+    same = np.mean([ids == line for ids, line in zip(hits.ids, measured.tolist(), strict=True)])
+    assert same > 0.99  # scores may be closer than float32 tells apart
+    assert list(first) == hits.ids[0]
+    assert all(document.title for document in first.values())

@@ -1,0 +1,73 @@
+"""A trained model's folder: what any other tool needs is in it, and only a whole one appears."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec.data.pairs import TrainingPairs
+from nestvec.errors import DataError
+from nestvec.models.load import load_model
+from nestvec.train.static import StaticConfig, tokenise
+from nestvec.workflows import trained
+from nestvec.workflows.trained import train_and_save
+
+CONFIG = StaticConfig(dims=(8, 24, 16), epochs=3, batch_size=8, vocab_size=200, seed=7)
+PAIRS = TrainingPairs(
+    [f"how do I openFile number{i}" for i in range(30)],
+    [f"open_file{i} opens the file number{i}, Éclair" for i in range(30)],
+    [[] for _ in range(30)],
+)
+TEXTS = [*PAIRS.anchors[:3], *PAIRS.positives[:3], "", "never seen: 漢字 zebra", "naïve " * 400]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "model"
+    losses = train_and_save(PAIRS, CONFIG, folder)
+    assert list(losses) == [8, 16, 24]
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["query", "document"])
+def test_sentence_transformers_gives_the_same_vectors(folder, kind):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(folder), device="cpu")
+    encode = {"query": model.encode_query, "document": model.encode_document}[kind]
+    theirs = encode(TEXTS, show_progress_bar=False)
+    ours = load_model(folder).encode(TEXTS, kind=kind)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.abs(ours).max() > 0.1
+
+
+def test_the_config_names_the_widths_and_the_settings(folder):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["matryoshka_dimensions"] == [24, 16, 8]
+    settings = config["nestvec"]["train"]
+    assert StaticConfig(**{**settings, "dims": tuple(settings["dims"])}) == CONFIG
+    info = load_model(folder).info
+    assert (info.full_dim, info.dims, info.dims_trained) == (24, (24, 16, 8), True)
+
+
+def test_texts_and_their_tokens_train_the_same_model(folder, tmp_path):
+    train_and_save(tokenise(PAIRS, CONFIG), CONFIG, tmp_path / "again")
+    for file in folder.iterdir():
+        assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
+    assert load_model(tmp_path / "again").info.fingerprint == load_model(folder).info.fingerprint
+
+
+def test_a_folder_of_something_else_is_refused_before_training(tmp_path, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("mine")
+    monkeypatch.setattr(trained, "train_static", lambda *_, **__: pytest.fail("was trained"))
+    with pytest.raises(DataError, match="has no modules"):
+        train_and_save(PAIRS, CONFIG, tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_an_older_model_is_replaced_when_training_is_done(tmp_path):
+    path = tmp_path / "model"
+    train_and_save(PAIRS, CONFIG, path)
+    train_and_save(PAIRS, StaticConfig(dims=(4,), epochs=1, batch_size=8), path)
+    assert load_model(path).info.full_dim == 4
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
