@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.codec import Codec
-from nestvec.index import scan as scan_module
 from nestvec.index.scan import Scan
 from nestvec.types import PRECISIONS
 
@@ -139,25 +138,6 @@ def test_a_corpus_of_empty_rows_alone():
         np.testing.assert_array_equal(rows, [[0, 1, 2]] * 2)
 
 
-@pytest.mark.parametrize("precision", FAST_SCANNED)
-@pytest.mark.parametrize("dim", [8, 64, 128])
-def test_fast_scan_holds_the_scalar_codes_bit_for_bit(dim, precision):
-    corpus = vectors(77, 128)
-    codec, codes, scan = made(corpus, dim, precision)
-    product_index = scan_module._product_index(codec)
-    np.testing.assert_array_equal(product_index.sa_decode(codes), codec.decode(codes))
-    np.testing.assert_array_equal(product_index.sa_encode(codec.decode(codes)), codes)
-    np.testing.assert_array_equal(scan._index.reconstruct_n(0, 77), codec.decode(codes))
-
-
-def test_only_codes_of_whole_bytes_are_fast_scanned():
-    for precision, dims in (("binary", (8, 64)), ("int2", (4, 64)), ("int4", (2, 64))):
-        for dim in dims:
-            assert made(vectors(3, 64), dim, precision)[2]._rounded
-    for dim, precision in ((7, "binary"), (3, "int2"), (1, "int4"), (64, "int8")):
-        assert not made(vectors(3, 64), dim, precision)[2]._rounded
-
-
 def clustered(n, dim, spread, seed=0):
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((12, dim))
@@ -189,19 +169,6 @@ def test_the_first_candidates_mostly_suffice(monkeypatch):
         )
         scan.search(queries, 10)
         assert sum(tried) <= 105, precision
-
-
-def test_what_fast_scan_rounds_stays_within_the_tolerance():
-    for dim, precision in ((64, "binary"), (512, "int4"), (100, "int2")):
-        corpus, queries = vectors(3000, 512), vectors(10, 512, seed=1)
-        codec, codes, scan = made(corpus, dim, precision)
-        prepared = np.ascontiguousarray(codec.prepare(queries))
-        rounded, rows = scan._index.search(prepared, 3000)
-        exact = np.take_along_axis(prepared @ codec.decode(codes).T, np.maximum(rows, 0), axis=1)
-        error = np.where(rows < 0, 0, np.abs(rounded - exact))
-        tolerance = scan._tolerance(prepared)[:, None]
-        assert (error <= tolerance).all()
-        assert error.max() > tolerance.max() / 4  # and is no idle bound
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,28 +1,25 @@
 """Stage 1: find the best codes of a whole corpus that is resident in memory, exactly.
 
-Codes of 1, 2 and 4 bits are scanned by FAISS's SIMD fast-scan: four bits of such a code are one
-code of a product quantiser whose 16 centroids are fixed, so the same bytes can be searched some
-20 to 50 times faster than by the scalar quantiser's own scan. Fast-scan rounds its look-up tables
-to 8 bits. More candidates than asked are therefore scored again from the codes, and more still,
-until no row that is left out can belong to the best.
+FAISS proposes candidates, more than asked, which are scored again from their codes. Where it adds
+up in rounded tables (``fast_scan``), or where scores tie, even more are fetched until no row that
+is left out can belong to the best.
 What does not change with the corpus's size, a graph or clusters over these codes, would stand here
 too; this is the flat form.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import QUANTISERS, Codec
+from nestvec.codec import Codec
+from nestvec.index import fast_scan
 from nestvec.index.scoring import score
 from nestvec.ranking import best, order
 from nestvec.types import Codes, Embeddings, Rows
 
-FAST_SCAN_BITS = 4  # of one product code
 # How many candidates FAISS is asked for at first: mostly enough.
 OVERFETCH = 1.25
 OVERFETCH_AT_LEAST = 32
@@ -44,12 +41,16 @@ class Scan:
         """
         self._codec = codec
         self._empty = empty
-        self._rounded = _fits_fast_scan(codec)
-        self._extent = np.ptp(_codebook(codec)) if self._rounded else np.float32(0)
-        self._index = _product_index(codec) if self._rounded else codec.new_faiss_index()
-        self._index.add_sa_codes(np.ascontiguousarray(codes))
+        codes = np.ascontiguousarray(codes)
+        self._rounded = fast_scan.fits(codec)
         if self._rounded:
-            self._index = _fast_scan(self._index)
+            self._index = fast_scan.fast_scan_index(codec, codes)
+            self._codes = fast_scan.packed_codes(self._index)
+            self._extent = float(np.ptp(fast_scan.codebook(codec)))
+        else:
+            self._index = codec.new_faiss_index()
+            self._index.add_sa_codes(codes)
+            self._codes = _plain_codes(self._index)
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -100,54 +101,25 @@ class Scan:
         return scores[0], rows[0]
 
     def _score(self, queries: Embeddings, rows: Rows) -> Embeddings:
-        return score(queries, rows, self._index.reconstruct_batch, empty=self._empty)
+        return score(queries, rows, self._vectors_of, empty=self._empty)
 
-    def _tolerance(self, queries: Embeddings) -> NDArray[np.float32]:
-        """Bound what FAISS's score of a row may fall short of the exact one, [n_queries].
+    def _vectors_of(self, rows: Rows) -> Embeddings:
+        codes = fast_scan.unpack(self._codes, rows) if self._rounded else self._codes[rows]
+        return self._codec.decode(codes)
 
-        Fast-scan adds up one table entry for each product code, each rounded to a multiple of
-        ``step``: n_codes errors, uniform within half a step. Steps are as small as the widest
-        table fits 8 bits and their sum 16 (FAISS's quantize_lut.cpp).
-        """
+    def _tolerance(self, queries: Embeddings) -> NDArray[np.float32] | float:
+        """Bound by how much FAISS's score of a row may fall short of the exact one."""
         if not self._rounded:
-            return np.full(len(queries), _FLOAT_ERROR, dtype=np.float32)
-        n_codes = self._index.pq.M
-        spans = np.abs(queries).reshape(len(queries), n_codes, -1).sum(axis=2) * self._extent
-        step = np.maximum(spans.max(axis=1) / 255, spans.sum(axis=1) / 65535)
-        deviation = step * np.sqrt(n_codes / 12)
-        tolerance: NDArray[np.float32] = _ROUNDING_DEVIATIONS * deviation + _FLOAT_ERROR
-        return tolerance
+            return _FLOAT_ERROR
+        deviation = fast_scan.rounding_deviation(
+            queries, n_codes=self._index.pq.M, extent=self._extent
+        )
+        return _FLOAT_ERROR + _ROUNDING_DEVIATIONS * deviation
 
 
-def _fits_fast_scan(codec: Codec) -> bool:
-    bits = QUANTISERS[codec.precision].bits
-    return bits <= FAST_SCAN_BITS and codec.dim * bits % 8 == 0
-
-
-def _product_index(codec: Codec) -> Any:
-    """Make a product quantiser whose codes are, bit for bit, those of the scalar codebook."""
+def _plain_codes(index: Any) -> Codes:
+    """Return a view of the codes in a FAISS index, [n, bytes_per_vector]."""
     import faiss
 
-    dims_each = FAST_SCAN_BITS // QUANTISERS[codec.precision].bits
-    n_codes = codec.dim // dims_each
-    index = faiss.IndexPQ(codec.dim, n_codes, FAST_SCAN_BITS, faiss.METRIC_INNER_PRODUCT)
-    # The vectors that the 16 codes stand for, [16, dims_each]; low bits are first dims.
-    centroids = [c[::-1] for c in product(_codebook(codec), repeat=dims_each)]
-    tables = np.tile(np.array(centroids, dtype=np.float32), (n_codes, 1))
-    faiss.copy_array_to_vector(tables.ravel(), index.pq.centroids)
-    index.is_trained = True
-    return index
-
-
-def _fast_scan(index: Any) -> Any:
-    """Lay the codes of a product index out for SIMD."""
-    import faiss
-
-    return faiss.IndexPQFastScan(index)
-
-
-def _codebook(codec: Codec) -> NDArray[np.float32]:
-    """List the values that the codes of a single dimension stand for, [2 ** bits]."""
-    every_code = np.arange(2 ** QUANTISERS[codec.precision].bits, dtype=np.uint8)[:, None]
-    # A byte's low bits are the first dimension's.
-    return codec.decode(np.repeat(every_code, codec.bytes_per_vector, axis=1))[:, 0]
+    memory: Codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
+    return memory.reshape(index.ntotal, -1)

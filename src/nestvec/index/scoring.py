@@ -11,7 +11,7 @@ import numpy as np
 
 from nestvec.types import Embeddings, Rows
 
-_BLOCK = 16_384  # candidates decoded at a time, so that memory does not grow with the batch
+_BLOCK = 16_384  # candidates decoded at a time: of one query, and not all of a large corpus
 
 
 def score(
@@ -28,15 +28,14 @@ def score(
     Returns:
         [n_queries, width]; minus infinity where there is no candidate.
     """
-    flat = rows.ravel()
-    query_of = np.repeat(np.arange(len(rows)), rows.shape[1])
-    scores = np.empty(len(flat), dtype=np.float32)
-    for start in range(0, len(flat), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        vectors = vectors_of(np.maximum(flat[part], 0))
-        # Not a matrix product: that may round equal vectors unequally, and so part their ties.
-        scores[part] = np.einsum("ij,ij->i", vectors, queries[query_of[part]])
+    scores = np.empty(rows.shape, dtype=np.float32)
+    for line, query in enumerate(queries):
+        for start in range(0, rows.shape[1], _BLOCK):
+            part = slice(start, start + _BLOCK)
+            vectors = vectors_of(np.maximum(rows[line, part], 0))
+            # Not a matrix product: that may round equal vectors unequally, and part their ties.
+            scores[line, part] = np.einsum("ij,j->i", vectors, query)
     if len(empty):
-        scores[np.isin(flat, empty)] = 0
-    scores[flat < 0] = -np.inf
-    return scores.reshape(rows.shape)
+        scores[np.isin(rows, empty)] = 0
+    scores[rows < 0] = -np.inf
+    return scores
