@@ -77,7 +77,7 @@ class Manifest:
             if version != FORMAT_VERSION:
                 problem = f"index format {version} != {FORMAT_VERSION}: rebuild the index"
                 raise DataError(path, problem)
-            if values.pop(_SEAL) != _seal(values):
+            if values.pop(_SEAL, None) != _seal(values):
                 raise DamagedFile(path, _CHANGED)
             return cls(
                 ModelInfo.from_json(values["model"]),
