@@ -117,8 +117,11 @@ def test_an_interrupted_demo_leaves_the_old_one_and_no_process(tmp_path):
     os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     rest, errors = demo.communicate(timeout=30)
     assert line.startswith("1/6 texts    ")
-    assert (demo.returncode, rest) == (130, "")
     assert errors == "nestvec: interrupted; what was there before is untouched\n"
+    assert rest == ""
+    # `python -m` kills itself where the interrupt came in an exec, as modules do when they load
+    # (CPython's unhandled_keyboard_interrupt); a shell says 130 of that too.
+    assert demo.returncode in (130, -signal.SIGINT)
     found = {path.relative_to(out).as_posix() for path in out.rglob("*")}
     assert found == {"data", "data/corpus.jsonl", "plan.json"}
     assert (out / "data/corpus.jsonl").read_text() == "old"
