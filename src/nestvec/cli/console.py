@@ -20,7 +20,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.data.processes import interrupts_held
+from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.types import OnProgress
 
 BAD_INPUT = 2
@@ -93,6 +94,12 @@ def progress(label: str) -> Iterator[OnProgress]:
             shown.update(task, completed=done)
 
         yield on_progress
+
+
+def load_torch() -> None:
+    """Load PyTorch; Ctrl-C waits meanwhile, of which its C++ would abort the whole process."""
+    with interrupts_held():
+        require("torch", extra="train")
 
 
 def parse_ints(text: str | None, *, option: str) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import check_output, progress, say, say_next, shown_path, width
+from nestvec.cli.console import check_output, load_torch, progress, say, say_next, shown_path, width
 from nestvec.cli.hits import hit_lines
 from nestvec.cli.index import megabytes
 from nestvec.cli.plan import plan_lines
@@ -58,6 +58,7 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
             f"{len(texts.corpus):,} documents, {held_out:,} held-out queries: Python's docstrings"
         )
     with _step("2/6 train") as (said, on_progress):
+        load_torch()
         config = steps.train_models(folder, quick=quick, seed=seed, on_progress=on_progress)
         dims = f"{config.dims[0]}..{config.dims[-1]} dims"
         said.append(f"static Matryoshka model, {dims}, and a plain twin")

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from nestvec.cli.console import check_output, parse_ints, progress, say, say_next, shown_path
+from nestvec.cli.console import (
+    check_output,
+    load_torch,
+    parse_ints,
+    progress,
+    say,
+    say_next,
+    shown_path,
+)
 from nestvec.errors import InvalidArgument
 
 
@@ -36,6 +44,7 @@ def train(
     config = StaticConfig(dims=parse_ints(dims, option="--dims") or (), epochs=epochs, seed=seed)
     loaded = load_pairs(pairs)
     with progress("train") as on_progress:
+        load_torch()
         losses = train_and_save(loaded, config, out, on_progress=on_progress)
     say(f"{len(loaded):,} pairs, {epochs} epochs")
     for dim, loss in sorted(losses.items(), reverse=True):

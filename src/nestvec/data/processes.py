@@ -37,7 +37,7 @@ def map_in_processes(
     others = active_children()
     # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's).
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        with _interrupts_held():
+        with interrupts_held():
             futures = [pool.submit(function, item) for item in items]
         try:
             for future in futures:
@@ -57,8 +57,11 @@ def _begin() -> None:
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Start processes in here, which inherit this, so that none is interrupted half begun."""
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the block has ended.
+
+    Processes that are started in here inherit this, so that none is interrupted half begun.
+    """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
