@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,12 +150,13 @@ def train_static(
     for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
         tokens, (anchors, positives) = _compact(pairs.anchors[chosen], pairs.positives[chosen])
         vectors = optimiser.rows(tokens)
-        result = nested_ranking_loss(
-            torch.from_numpy(anchors @ vectors),
-            torch.from_numpy(positives @ vectors),
-            dims=dims,
-            scale=config.scale,
-        )
+        with _one_thread():
+            result = nested_ranking_loss(
+                torch.from_numpy(anchors @ vectors),
+                torch.from_numpy(positives @ vectors),
+                dims=dims,
+                scale=config.scale,
+            )
         if not torch.isfinite(result.losses).all():
             problem = f"the loss is not finite at step {step + 1} of {steps}"
             raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
@@ -166,6 +168,23 @@ def train_static(
     return StaticModel(
         pairs.tokenizer, optimiser.table, dict(zip(dims, last_epoch.tolist(), strict=True))
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one thread of PyTorch.
+
+    Most of a step is NumPy's and SciPy's. PyTorch's other threads would spin meanwhile: no gain
+    where cores are free, and many times slower where they are busy.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[Rows]:

@@ -1,0 +1,116 @@
+"""Write the tables of README and docs from the committed results, between their markers.
+
+python benchmarks/make_tables.py            # writes
+python benchmarks/make_tables.py --check    # exits with 1 where a table is stale
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parent.parent
+RESULTS = REPOSITORY / "benchmarks" / "results"
+PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write or check every page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = [page for page in PAGES if page.read_text("utf-8") != fill(page.read_text("utf-8"))]
+    for page in stale:
+        if not check:
+            page.write_text(fill(page.read_text("utf-8")), encoding="utf-8")
+        print(f"{page.relative_to(REPOSITORY)}: {'stale' if check else 'written'}")
+    sys.exit(1 if check and stale else 0)
+
+
+def fill(text: str) -> str:
+    """Return a page's text with every table made again."""
+    return _BLOCK.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
+
+
+def quantisers() -> str:
+    """List what each candidate keeps, the bound one in bold."""
+    from nestvec.codec import QUANTISERS
+
+    rows = _results("quantisers")
+    columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))
+    kept: dict[tuple[str, str, bool], dict[tuple[str, int], Mapping[str, Any]]] = {}
+    for row in rows:
+        key = row["precision"], row["quantiser"], row["rotated"]
+        kept.setdefault(key, {})[row["set"], row["dim"]] = row
+    names = [f"{name}, {dim} dims" for name, dim in columns]
+    lines = [["precision", "FAISS quantiser", *names, "mean"]]
+    for (precision, quantiser, rotated), cells in kept.items():
+        chosen = QUANTISERS[precision]
+        label = f"{quantiser}{', rotated' if rotated else ''}"
+        if (chosen.faiss_name, chosen.rotated) == (quantiser, rotated):
+            label = f"**{label}**"
+        values = [(cells[column]["alone"], cells[column]["rescored"]) for column in columns]
+        values.append(tuple(sum(each) / len(columns) for each in zip(*values, strict=True)))
+        texts = (f"{100 * alone:.1f} → {100 * rescored:.1f}" for alone, rescored in values)
+        lines.append([precision, label, *texts])
+    return _markdown(lines)
+
+
+def scan() -> str:
+    """List what one query takes, by dims and precision."""
+    lines = [
+        ["dims", "precision", "bytes", "ms", "ms, scalar quantiser", "times faster", "top 100"]
+    ]
+    for row in _results("scan"):
+        ours, theirs = _median(row["ms"]), _median(row["scalar_quantiser_ms"])
+        share = f"{100 * row['overlap@100']:.2f} %"
+        faster = f"{row['times_faster']:.1f}"
+        size = str(row["bytes"])
+        lines.append([str(row["dim"]), row["precision"], size, ours, theirs, faster, share])
+    return _markdown(lines)
+
+
+def demo() -> str:
+    """Show what the demo measured, as it prints it."""
+    return _text(_results("demo")["retention_table"])
+
+
+def readme() -> str:
+    """Show what the README's first lines of code printed on the full demo's data."""
+    return _text(_results("demo")["readme"])
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "quantisers": quantisers,
+    "scan": scan,
+    "demo": demo,
+    "readme": readme,
+}
+
+
+def _results(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["results"]
+
+
+def _median(values: list[float]) -> str:
+    return f"{sorted(values)[len(values) // 2]:.2f}"
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in ("```text", *lines, "```"))
+
+
+def _markdown(lines: Iterable[list[str]]) -> str:
+    header, *rows = lines
+    rule = [":--" if number < 2 else "--:" for number in range(len(header))]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
+
+
+if __name__ == "__main__":
+    main()

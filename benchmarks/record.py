@@ -1,0 +1,34 @@
+"""Write what a benchmark measured as JSON, with all that is needed to read it another day."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from nestvec.atomic import replace_file
+from nestvec.evaluate.machine import describe_machine
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def record(name: str, *, settings: dict[str, Any], results: Any) -> Path:
+    """Write ``results/<name>.json`` and return its path."""
+    path = RESULTS / f"{name}.json"
+    values = {
+        "benchmark": name,
+        "commit": _commit(),
+        "machine": describe_machine(),
+        "settings": settings,
+        "results": results,
+    }
+    with replace_file(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    folder = Path(__file__).parent
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout.strip()
