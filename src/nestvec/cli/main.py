@@ -62,7 +62,7 @@ def run() -> None:
             stream.reconfigure(errors="replace")  # an old terminal's encoding is no reason to fail
     logging.getLogger("nestvec").handlers = [Warnings()]
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="nestvec", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
         raise
