@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "nestvec"
 
 LAYERS = (
-    ("version", "types", "errors", "atomic", "ranking"),
+    ("version", "types", "errors", "atomic", "ranking", "versioned"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),
     ("train", "evaluate", "plan"),

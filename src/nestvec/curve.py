@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nestvec.atomic import replace_file
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.types import ModelInfo, OperatingPoint
+from nestvec.versioned import read_versioned
 
 CURVE_VERSION = 1
 
@@ -202,7 +203,7 @@ class Curve:
             DamagedFile: If the scores are not the ones that were saved with this curve.
         """
         path = Path(path)
-        values = _read_json(path)
+        values = read_versioned(path, kind="curve", version=CURVE_VERSION, remedy="evaluate again")
         try:
             points = tuple(CurvePoint.from_json(row) for row in values["points"])
             model = ModelInfo.from_json(values["model"])
@@ -253,15 +254,3 @@ def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
             if name.startswith("metric:")
         }
         return QueryScores(arrays["query_ids"], metrics, arrays["doc_ids"], arrays["top"])
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(path, f"is not JSON ({error})") from error
-    if not isinstance(values, dict) or values.get("version") != CURVE_VERSION:
-        raise DataError(path, f"is not a curve of version {CURVE_VERSION}: evaluate again")
-    return values

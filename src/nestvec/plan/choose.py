@@ -27,6 +27,7 @@ from nestvec.plan.confirm import Tested, held_out, margins, sequence, split
 from nestvec.plan.reasons import Findings, explain
 from nestvec.stats import queries_needed
 from nestvec.types import ModelInfo, OperatingPoint, Rows, Scores
+from nestvec.versioned import read_versioned
 
 PLAN_VERSION = 1
 
@@ -143,7 +144,7 @@ class Plan:
             DataError: If the file cannot be read, is not a plan or has another version.
         """
         path = Path(path)
-        values = _read_json(path)
+        values = read_versioned(path, kind="plan", version=PLAN_VERSION, remedy="plan again")
         try:
             return cls(
                 **{name: values[name] for name in _PLAIN_FIELDS},
@@ -284,15 +285,3 @@ def _alone(chosen: CurvePoint, tested: Sequence[Tested]) -> Tested | None:
     first, *others = chosen.point.stages
     alone = OperatingPoint.single(*first.representation)
     return next((result for result in tested if others and result.row.point == alone), None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(path, f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise DataError(path, f"is not JSON ({error})") from error
-    if not isinstance(values, dict) or values.get("version") != PLAN_VERSION:
-        raise DataError(path, f"is not a plan of version {PLAN_VERSION}: plan again")
-    return values

@@ -1,0 +1,32 @@
+"""Read the JSON files that nestvec writes, each of one kind and one version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DataError
+
+
+def read_versioned(path: Path, *, kind: str, version: int, remedy: str) -> dict[str, Any]:
+    """Read a JSON object that says it is of this version.
+
+    Args:
+        path: The file.
+        kind: What it should be ("curve").
+        version: What its key ``version`` should hold.
+        remedy: What to do if it does not ("evaluate again").
+
+    Raises:
+        DataError: If it cannot be read, is not JSON or is of another version.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(path, f"is not JSON ({error})") from error
+    if not isinstance(values, dict) or values.get("version") != version:
+        raise DataError(path, f"is not a {kind} of version {version}: {remedy}")
+    return values
