@@ -72,21 +72,17 @@ def nested_ranking_loss(
         product_gradients, radial = [], []
         for number, (low, high) in enumerate(blocks):
             product.addmm_(part[:, low:high], positives[:, low:high].T)
-            inverse = scale / anchor_lengths[number, lines, None]
-            similarities = product * inverse
-            similarities /= positive_lengths[number]
-            chances = torch.log_softmax(similarities, dim=1)  # log: a tiny chance is not 0
-            own = chances.diagonal(start)
-            losses[number] -= own.sum() / len(anchors)
-            chances.exp_()
-            own -= 1  # chances is now the gradient of the loss by the similarities
-            chances *= weights[number] / len(anchors)
-            similarities *= chances
-            radial.append(similarities.sum(1))
-            positive_radial[number] += similarities.sum(0)
-            chances *= inverse
-            chances /= positive_lengths[number]
-            product_gradients.append(chances)
+            loss, gradient, turned = _prefix_loss(
+                product,
+                scale / anchor_lengths[number, lines, None],
+                positive_lengths[number],
+                start=start,
+                weight=weights[number] / len(anchors),
+            )
+            losses[number] += loss / len(anchors)
+            radial.append(turned.sum(1))
+            positive_radial[number] += turned.sum(0)
+            product_gradients.append(gradient)
         gradient = torch.zeros_like(product)
         for number, (low, high) in reversed(list(enumerate(blocks))):
             gradient += product_gradients[number]
@@ -97,6 +93,38 @@ def nested_ranking_loss(
         )
     _subtract_radial(positive_gradients, positives, positive_radial, positive_lengths, blocks)
     return LossAndGradients(losses, anchor_gradients, positive_gradients)
+
+
+def _prefix_loss(
+    product: Tensor, inverse: Tensor, positive_lengths: Tensor, *, start: int, weight: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rank the positives by one prefix, for a chunk of anchors.
+
+    Args:
+        product: Inner products, [chunk, batch].
+        inverse: Scale over the anchors' lengths, [chunk, 1].
+        positive_lengths: [batch].
+        start: Position of the chunk's first anchor, whose own positive has the same.
+        weight: Of the gradients.
+
+    Returns:
+        The summed loss, not weighted; its gradient by ``product``; and its gradient by each
+        similarity times that similarity, which is what a longer vector would change.
+    """
+    import torch
+
+    similarities = product * inverse
+    similarities /= positive_lengths
+    chances = torch.log_softmax(similarities, dim=1)  # log: a tiny chance is not 0
+    own = chances.diagonal(start)
+    loss = -own.sum()
+    chances.exp_()
+    own -= 1  # chances is now the gradient of the loss by the similarities
+    chances *= weight
+    similarities *= chances
+    chances *= inverse
+    chances /= positive_lengths
+    return loss, chances, similarities
 
 
 def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
