@@ -40,7 +40,7 @@ def main() -> None:
         "retention_at_least": plan.retention_at_least,
         "row": plan.row.to_json(),
         "full": plan.full.to_json(),
-        "baselines": curves["Matryoshka"].baselines,
+        "bm25": curves["Matryoshka"].baselines["bm25"][0].metrics,
         "dataset": curves["Matryoshka"].dataset,
         "printed": printed.splitlines(),
         "readme": _run(["-c", _first_code(README)], folder).splitlines(),

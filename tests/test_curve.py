@@ -1,12 +1,15 @@
 """Curves on disk: what was saved is what is loaded, and anything else is refused."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.curve import Curve
+from nestvec.curve_point import Cost, CurvePoint, Interval, SizeRetention
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
+from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint
 
 # (point, bytes of memory, ndcg@10)
@@ -28,7 +31,10 @@ def curve():
             OperatingPoint.parse(text),
             {"ndcg@10": quality, "recall@100": 0.5},
             {"ndcg@10": quality, "recall@100": 1.0},
-            Cost(ram, 64.0, 3200.0, 0.25, 0.1, 0.2, 0.3),
+            Cost(ram, 64.0, 3200.0, 0.25, 0.1, 0.2, 0.3, 900.0, 0.7),
+            interval={"ndcg@10": Interval(quality - 0.01, quality + 0.01)},
+            by_size={"ndcg@10": (SizeRetention(9, quality + 0.02, quality + 0.01, 0.98),)},
+            k_for_full_recall=12,
         )
         for text, ram, quality in ROWS
     )
@@ -38,6 +44,11 @@ def curve():
         metrics={name: rng.random((len(ROWS), 3)) for name in ("ndcg@10", "recall@100")},
         doc_ids=np.array(["a", "日本"]),
         top=rng.integers(-1, 2, (len(ROWS), 3, 2)).astype(np.int32),
+        top_scores=rng.random((len(ROWS), 3, 2), dtype=np.float32),
+        top_relevant=rng.random((len(ROWS), 3, 2)) < 0.5,
+        query_texts=np.array(["how?", "ζ", ""]),
+        doc_titles=np.array(["A", "日本"]),
+        slices={"language": np.array(["en", "el", "en"])},
     )
     return Curve(
         model=ModelInfo("m", "f" * 64, 64, (64, 32), "guess", False),
@@ -58,19 +69,24 @@ def test_a_saved_curve_is_loaded_as_it_was(tmp_path, curve):
     assert loaded.scores.metrics.keys() == curve.scores.metrics.keys()
     for metric, values in curve.scores.metrics.items():
         np.testing.assert_array_equal(loaded.scores.metrics[metric], values)
-    for name in ("query_ids", "doc_ids", "top"):
+    arrays = {field.name for field in fields(QueryScores)} - {"metrics", "slices"}
+    for name in arrays:
         np.testing.assert_array_equal(getattr(loaded.scores, name), getattr(curve.scores, name))
+    assert loaded.scores.slices["language"].tolist() == ["en", "el", "en"]
     assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
 
 
 def test_the_json_holds_what_is_documented(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     values = json.loads((tmp_path / "curve.json").read_text())
-    assert values["version"] == 1
+    assert values["version"] == 2
     assert values["points"][4] == {
         "point": "64:binary@50>64:int8",
         "metrics": {"ndcg@10": 0.95, "recall@100": 0.5},
         "retention": {"ndcg@10": 0.95, "recall@100": 1.0},
+        "interval": {"ndcg@10": [0.94, 0.96]},
+        "by_size": {"ndcg@10": [{"n_documents": 9, "retention": 0.97, "low": 0.96, "high": 0.98}]},
+        "k_for_full_recall": 12,
         "ram_bytes_per_vector": 8,
         "disk_bytes_per_vector": 64.0,
         "read_bytes_per_query": 3200.0,
@@ -78,6 +94,8 @@ def test_the_json_holds_what_is_documented(tmp_path, curve):
         "p50_ms": 0.1,
         "p95_ms": 0.2,
         "p99_ms": 0.3,
+        "batch_qps": 900.0,
+        "cold_p50_ms": 0.7,
     }
 
 
@@ -130,13 +148,13 @@ def test_damaged_scores_are_noticed(tmp_path, curve, damage):
         ("", "is not JSON"),
         ("{", "is not JSON"),
         ("\xff", "is not JSON"),
-        ("[]", "is not a curve of version 1"),
-        ("{}", "is not a curve of version 1"),
-        ('{"version": 2}', "is not a curve of version 1: evaluate again"),
-        ('{"version": 1}', "is not a curve of nestvec"),
-        ('{"version": 1, "points": [{}]}', "is not a curve of nestvec"),
-        ('{"version": 1, "points": [7]}', "is not a curve of nestvec"),
-        ('{"version": 1, "points": 7}', "is not a curve of nestvec"),
+        ("[]", "is not a curve of version 2"),
+        ("{}", "is not a curve of version 2"),
+        ('{"version": 9}', "is not a curve of version 2: evaluate again"),
+        ('{"version": 2}', "is not a curve of nestvec"),
+        ('{"version": 2, "points": [{}]}', "is not a curve of nestvec"),
+        ('{"version": 2, "points": [7]}', "is not a curve of nestvec"),
+        ('{"version": 2, "points": 7}', "is not a curve of nestvec"),
     ],
 )
 def test_what_is_not_a_curve_is_refused(tmp_path, text, told):

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,78 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
+from nestvec.curve_point import BaselinePoint, CurvePoint
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
-from nestvec.types import ModelInfo, OperatingPoint
+from nestvec.query_scores import QueryScores
+from nestvec.types import Evidence, ModelInfo, OperatingPoint
 from nestvec.versioned import read_versioned
 
-CURVE_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a point costs.
-
-    Attributes:
-        ram_bytes_per_vector: Codes that must be resident to search.
-        disk_bytes_per_vector: Codes that are read for rescoring only.
-        read_bytes_per_query: How much of the latter one query reads.
-        build_s: Seconds to encode the corpus into this point's codes.
-        p50_ms: Median time of one query, search only, warm, one thread.
-        p95_ms: 95th percentile of the same.
-        p99_ms: 99th percentile of the same.
-    """
-
-    ram_bytes_per_vector: float
-    disk_bytes_per_vector: float
-    read_bytes_per_query: float
-    build_s: float
-    p50_ms: float
-    p95_ms: float
-    p99_ms: float
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One row: a point, its mean metrics, what they keep of full float32, and its cost."""
-
-    point: OperatingPoint
-    metrics: Mapping[str, float]
-    retention: Mapping[str, float]
-    cost: Cost
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values for a JSON file."""
-        return {
-            "point": str(self.point),
-            "metrics": dict(self.metrics),
-            "retention": dict(self.retention),
-            **vars(self.cost),
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> CurvePoint:
-        """Read back what ``to_json`` wrote."""
-        cost = Cost(**{name: float(values[name]) for name in Cost.__dataclass_fields__})
-        point = OperatingPoint.parse(values["point"])
-        return cls(point, values["metrics"], values["retention"], cost)
-
-
-@dataclass(frozen=True)
-class QueryScores:
-    """What each query scored at each point, in the order of the curve's rows.
-
-    Attributes:
-        query_ids: [n_queries].
-        metrics: For each metric, float64 [n_points, n_queries].
-        doc_ids: The documents that ``top`` points at, [n].
-        top: Positions in ``doc_ids`` of the best documents, int32 [n_points, n_queries, k]; -1
-            where a query has fewer than k results.
-    """
-
-    query_ids: NDArray[np.str_]
-    metrics: Mapping[str, NDArray[np.float64]]
-    doc_ids: NDArray[np.str_]
-    top: NDArray[np.int32]
+CURVE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -97,12 +32,12 @@ class Curve:
 
     Attributes:
         model: The model's card as it was when measured.
-        dataset: Name, split and sizes of what was measured on.
+        dataset: Name, split, sizes, task, depth and evidence of what was measured on.
         machine: Processor, threads and library versions.
         points: The rows.
         scores: Per-query scores of the same rows.
         encode_ms: Time to encode one query, beside the search times of the rows.
-        baselines: Mean metrics of other methods on the same queries, by name ("bm25").
+        baselines: Other methods on the same queries, by name ("bm25", "svd").
         counts: What was untidy: zero vectors, cut texts, unknown ids in qrels.
     """
 
@@ -112,13 +47,24 @@ class Curve:
     points: tuple[CurvePoint, ...]
     scores: QueryScores
     encode_ms: float
-    baselines: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    baselines: Mapping[str, tuple[BaselinePoint, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def full(self) -> CurvePoint:
         """The row that retention is measured against: full width, float32, one stage."""
         return self[OperatingPoint.single(self.model.full_dim, "float32")]
+
+    @property
+    def evidence(self) -> Evidence:
+        """What the metrics rest on."""
+        evidence: Evidence = self.dataset.get("evidence", "labels")
+        return evidence
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that was named first."""
+        return next(iter(self.full.metrics))
 
     @cached_property
     def _rows(self) -> dict[OperatingPoint, int]:
@@ -150,7 +96,10 @@ class Curve:
             InvalidArgument: If the point or the metric was not measured.
         """
         if metric not in self.scores.metrics:
-            measured = ", ".join(self.scores.metrics)
+            measured = ", ".join(self.scores.metrics) or "none"
+            if metric in self.full.metrics:
+                problem = "has no value for each query"
+                raise InvalidArgument(f"metric {metric!r} {problem} (those that have: {measured})")
             raise InvalidArgument(f"metric {metric!r} was not measured (measured: {measured})")
         scores: NDArray[np.float64] = self.scores.metrics[metric][self.row_number(point)]
         return scores
@@ -164,8 +113,9 @@ class Curve:
         return tuple(front)
 
     def with_baseline(self, name: str, metrics: Mapping[str, float]) -> Curve:
-        """Return the curve with another method's mean metrics beside it."""
-        return replace(self, baselines={**self.baselines, name: dict(metrics)})
+        """Return the curve with the mean metrics of a method without vectors beside it."""
+        point = BaselinePoint(None, dict(metrics))
+        return replace(self, baselines={**self.baselines, name: (point,)})
 
     def save(self, path: Path | str) -> None:
         """Write ``curve.json`` and, beside it, ``curve.scores.npz``.
@@ -176,8 +126,7 @@ class Curve:
         path = Path(path)
         # Both are complete on disk before either takes its name.
         with replace_file(_scores_path(path)) as scores, replace_file(path) as summary:
-            with scores.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **_arrays(self.scores))
+            self.scores.save(scores)
             text = json.dumps(self._summary(_sha256(scores)), indent=1)
             summary.write_text(text + "\n", encoding="utf-8")
 
@@ -188,7 +137,9 @@ class Curve:
             "dataset": dict(self.dataset),
             "machine": dict(self.machine),
             "encode_ms": self.encode_ms,
-            "baselines": {name: dict(metrics) for name, metrics in self.baselines.items()},
+            "baselines": {
+                name: [asdict(point) for point in points] for name, points in self.baselines.items()
+            },
             "counts": dict(self.counts),
             "scores_sha256": scores_sha256,
             "points": [row.to_json() for row in self.points],
@@ -209,13 +160,17 @@ class Curve:
             model = ModelInfo.from_json(values["model"])
             expected = values["scores_sha256"]
             known = {name: values[name] for name in _PLAIN_FIELDS}
+            known["baselines"] = {
+                name: tuple(BaselinePoint(**point) for point in points)
+                for name, points in values["baselines"].items()
+            }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(path, f"is not a curve of nestvec: {error!r}") from error
         scores = _load_scores(_scores_path(path), expected)
         return cls(model=model, points=points, scores=scores, **known)
 
 
-_PLAIN_FIELDS = ("dataset", "machine", "encode_ms", "baselines", "counts")
+_PLAIN_FIELDS = ("dataset", "machine", "encode_ms", "counts")
 
 
 def _order_by_cost(row: CurvePoint, metric: str) -> tuple[float, float]:
@@ -232,25 +187,9 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _arrays(scores: QueryScores) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {
-        "query_ids": scores.query_ids,
-        "doc_ids": scores.doc_ids,
-        "top": scores.top,
-    }
-    return arrays | {f"metric:{name}": values for name, values in scores.metrics.items()}
-
-
 def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
     if not path.is_file():
         raise DataError(path, "is missing: it belongs beside the curve's JSON file")
     if _sha256(path) != expected_sha256:
         raise DamagedFile(path, "does not belong to this curve (checksum): evaluate again")
-    with np.load(path, allow_pickle=False) as arrays:
-        names: Sequence[str] = arrays.files
-        metrics = {
-            name.removeprefix("metric:"): arrays[name]
-            for name in names
-            if name.startswith("metric:")
-        }
-        return QueryScores(arrays["query_ids"], metrics, arrays["doc_ids"], arrays["top"])
+    return QueryScores.load(path)

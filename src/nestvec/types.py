@@ -25,9 +25,16 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
 """Metric values, one for each query."""
 
+Metadata = Mapping[str, str | int | float]
+"""What else is known of a document or a query, by field."""
+
 Kind = Literal["query", "document"]
 Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+Evidence = Literal["labels", "made queries", "agreement"]
+"""What a curve's metrics rest on: judgements; queries made from the corpus, each with the text that
+it was taken from; or nothing but agreement with full precision."""
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""
@@ -128,7 +135,7 @@ class Document:
 
     text: str
     title: str = ""
-    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
 
     @property
     def content(self) -> str:

@@ -263,7 +263,7 @@ def test_a_corpus_smaller_than_shortlists_and_metrics(n):
     curve = evaluate(NestedHashEncoder(), data, bm25=True)
     assert curve.full.metrics == {"ndcg@10": 1, "recall@100": 1}
     assert {row.metrics["recall@100"] for row in curve.points} == {1}
-    assert curve.baselines["bm25"]["ndcg@10"] == 1
+    assert curve.baselines["bm25"][0].metrics["ndcg@10"] == 1
     assert curve.scores.doc_ids.tolist() == sorted(documents, reverse=True)
     assert (curve.scores.top[:, 0, :n] >= 0).all()
     assert (curve.scores.top[:, 0, n:] == -1).all()

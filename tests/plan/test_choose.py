@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.curve import Curve
+from nestvec.curve_point import Cost, CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.plan.choose import Budget, Plan, plan
 from nestvec.plan.reasons import percent_at_least
+from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint
 
 FULL = "512:float32"

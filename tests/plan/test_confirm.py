@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.curve import Cost, CurvePoint
+from nestvec.curve_point import Cost, CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.plan.confirm import margins, sequence, split
 from nestvec.types import OperatingPoint

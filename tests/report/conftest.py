@@ -6,8 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.curve import Curve
+from nestvec.curve_point import Cost, CurvePoint
 from nestvec.plan.choose import Budget, plan
+from nestvec.query_scores import QueryScores
 from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
 
 DIMS = (512, 256, 128, 64, 32)
@@ -15,7 +17,7 @@ BITS = dict(zip(PRECISIONS, (32, 16, 8, 4, 2, 1), strict=True))
 QUERIES = 2000
 
 
-def build_curve(*, loss=1.0, level=0.6, dims=DIMS, baselines=None, name="some/model"):
+def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
     """Make a curve whose quality falls with log2(full / dim) and with bits below 4."""
     full = dims[0]
     points = [OperatingPoint.single(*each) for each in product(dims, PRECISIONS)]
@@ -48,7 +50,6 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, baselines=None, name="some/mo
             top=np.zeros((len(points), QUERIES, 1), np.int32),
         ),
         encode_ms=0.1,
-        baselines=baselines or {},
     )
 
 
@@ -73,7 +74,7 @@ def make_curve():
 
 @pytest.fixture(scope="session")
 def curves():
-    main = build_curve(baselines={"bm25": {"ndcg@10": 0.5}})
+    main = build_curve().with_baseline("bm25", {"ndcg@10": 0.5})
     return {"Matryoshka": main, "plain twin": build_curve(loss=1.6, level=0.597)}
 
 

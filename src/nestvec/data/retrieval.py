@@ -11,14 +11,14 @@ import csv
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nestvec.atomic import replace_folder
 from nestvec.data.records import Row, check_columns, filled_text_of, read_records, text_of
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.types import Document
+from nestvec.types import Document, Evidence, Metadata
 
 Qrels = Mapping[str, Mapping[str, int]]
 
@@ -39,6 +39,8 @@ class RetrievalSet:
         qrels: For each of ``queries``, the grade of each judged document of ``corpus``.
         counts: What was untidy: ``unknown_documents`` and ``unknown_queries`` (distinct ids that
             are judged but do not exist), ``queries_without_relevant``.
+        evidence: What a measurement on it rests on.
+        query_fields: What else is known of each query, by id: values of its other columns.
     """
 
     name: str
@@ -47,6 +49,8 @@ class RetrievalSet:
     queries: dict[str, str]
     qrels: dict[str, dict[str, int]]
     counts: dict[str, int]
+    evidence: Evidence = "labels"
+    query_fields: Mapping[str, Metadata] = field(default_factory=dict)
 
 
 def load_dataset(
@@ -66,7 +70,7 @@ def load_dataset(
     """
     path = Path(path)
     corpus = _load_documents(_find(path, "corpus.jsonl"))
-    texts = _load_queries(_find(path, "queries.jsonl"))
+    texts, fields = _load_queries(_find(path, "queries.jsonl"))
     split, qrels_path = _choose_split(path, split)
     grades, unknown = _read_qrels(qrels_path, corpus, texts, strict=strict)
     qrels = {
@@ -83,7 +87,9 @@ def load_dataset(
     }
     _warn_of_unknown(qrels_path, counts)
     queries = {query_id: texts[query_id] for query_id in qrels}
-    return RetrievalSet(path.resolve().name, split, corpus, queries, qrels, counts)
+    known = {query_id: fields[query_id] for query_id in qrels}
+    name = path.resolve().name
+    return RetrievalSet(name, split, corpus, queries, qrels, counts, query_fields=known)
 
 
 def load_corpus(path: Path | str) -> dict[str, Document]:
@@ -204,12 +210,14 @@ def _load_documents(path: Path) -> dict[str, Document]:
     return corpus
 
 
-def _load_queries(path: Path) -> dict[str, str]:
+def _load_queries(path: Path) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
+    fields: dict[str, Metadata] = {}
     for line, row in read_records(path):
         query_id = _new_id(path, row, "_id", queries, line=line)
         queries[query_id] = text_of(path, row, "text", line=line)
-    return queries
+        fields[query_id] = _metadata(row, "_id")
+    return queries, fields
 
 
 def _new_id(path: Path, row: Row, column: str, known: Mapping[str, object], *, line: int) -> str:
@@ -219,7 +227,7 @@ def _new_id(path: Path, row: Row, column: str, known: Mapping[str, object], *, l
     return new
 
 
-def _metadata(row: Row, id_column: str) -> dict[str, str | int | float]:
+def _metadata(row: Row, id_column: str) -> Metadata:
     nested = row.get("metadata")
     values: dict[str, Any] = nested if isinstance(nested, dict) else {}
     own = {key: value for key, value in row.items() if key not in (id_column, "title", "text")}

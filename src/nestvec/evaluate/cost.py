@@ -9,7 +9,7 @@ from itertools import groupby
 
 import numpy as np
 
-from nestvec.curve import Cost
+from nestvec.curve_point import Cost
 from nestvec.evaluate.representations import Representations
 from nestvec.index.scan import Scan
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestvec.curve import Cost, Curve, CurvePoint, QueryScores
+from nestvec.curve import Curve
+from nestvec.curve_point import BaselinePoint, Cost, CurvePoint
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.evaluate.bm25 import rank_bm25
@@ -20,6 +21,7 @@ from nestvec.evaluate.representations import Representations
 from nestvec.index.engine import capabilities
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import embed
+from nestvec.query_scores import QueryScores
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 
 _TIMED_ENCODES = 32
@@ -68,7 +70,7 @@ def evaluate(
     baselines = {}
     if bm25:
         found = rank_bm25(texts.queries, texts.documents, depth=grid.depth)
-        baselines["bm25"] = _means(found, judgements, grid.metrics)
+        baselines["bm25"] = (BaselinePoint(None, _means(found, judgements, grid.metrics)),)
     return Curve(
         model=model.info,
         dataset=_describe(data),

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
-from nestvec.curve import Curve, CurvePoint
+from nestvec.curve import Curve
+from nestvec.curve_point import CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.metrics import parse_metric
 from nestvec.plan.confirm import Tested, held_out, margins, sequence, split

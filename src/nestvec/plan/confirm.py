@@ -18,7 +18,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve import CurvePoint
+from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.stats import retention_lower_bounds
 from nestvec.types import Rows, Scores

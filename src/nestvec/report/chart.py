@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nestvec.curve import Curve, CurvePoint
+from nestvec.curve import Curve
+from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import percent
 from nestvec.report.canvas import Canvas, spread

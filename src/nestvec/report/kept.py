@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from nestvec.curve import Curve, CurvePoint
+from nestvec.curve import Curve
+from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS, Precision
 
@@ -98,11 +99,12 @@ class Kept:
         return tuple(best[size] for size in sorted(best))
 
     def baselines(self) -> dict[str, float]:
-        """Return the scores of other methods on the same queries, by readable name."""
+        """Return the scores of methods without dims on the same queries, by readable name."""
         return {
-            "BM25" if name == "bm25" else name: metrics[self.metric]
-            for name, metrics in self.curve.baselines.items()
-            if self.metric in metrics
+            "BM25" if name == "bm25" else name: point.metrics[self.metric]
+            for name, points in self.curve.baselines.items()
+            for point in points
+            if point.dim is None and self.metric in point.metrics
         }
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.atomic import replace_file
-from nestvec.curve import Curve, CurvePoint
+from nestvec.curve import Curve
+from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import percent

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nestvec.curve import CurvePoint
+from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import percent, percent_at_least
 from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
