@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data.retrieval import load_corpus, load_dataset, save_dataset
+from nestvec.data.retrieval import load_corpus, load_dataset, load_query_log, save_dataset
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
@@ -148,7 +148,38 @@ def test_folders_that_are_no_retrieval_set_are_refused(tmp_path):
     folder = beir(tmp_path / "x")
     assert "is not a folder" in refusal(load_dataset, folder / "corpus.jsonl")
     (folder / "qrels" / "test.tsv").unlink()
-    assert "has no qrels/<split>.tsv" in refusal(load_dataset, folder)
+    assert "has no qrels/<split>.tsv" in refusal(load_dataset, folder, split="train")
+
+
+def test_a_folder_without_judgements_is_a_query_log(tmp_path):
+    folder = beir(tmp_path / "x", queries=[*QUERIES, {"_id": "q4", "text": "zwei"}])
+    (folder / "qrels" / "test.tsv").unlink()
+    data = load_dataset(folder)
+    assert (data.evidence, data.split, data.qrels) == ("agreement", "query log", {})
+    assert data.queries == {"q1": "eins", "q2": "zwei", "q3": "3"}
+    assert data.counts["duplicate_queries"] == 1
+
+
+def test_a_folder_of_documents_alone_is_refused_with_both_ways_out(tmp_path):
+    folder = beir(tmp_path / "x")
+    (folder / "qrels" / "test.tsv").unlink()
+    (folder / "queries.jsonl").unlink()
+    said = refusal(load_dataset, folder)
+    assert "has neither qrels nor queries.jsonl" in said
+    assert "load_query_log" in said
+    assert "make_queries" in said
+
+
+def test_a_corpus_and_a_log_may_be_two_files(tmp_path):
+    folder = beir(tmp_path / "x")
+    (tmp_path / "log.txt").write_text("how?\nwhy?\nhow?\n")
+    data = load_query_log(folder / "corpus.jsonl", tmp_path / "log.txt", limit=None)
+    assert (data.name, data.evidence, list(data.corpus)) == (
+        "corpus",
+        "agreement",
+        ["d1", "d2", "d3"],
+    )
+    assert data.queries == {"line-1": "how?", "line-2": "why?"}
 
 
 def test_a_corpus_loads_from_a_folder_or_from_one_file(tmp_path):

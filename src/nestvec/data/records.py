@@ -10,11 +10,12 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import DataError, require
+from nestvec.types import Metadata
 
 Row = dict[str, Any]
 
@@ -32,9 +33,8 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
             a row.
     """
     path = Path(path)
-    if not path.is_file():
-        raise DataError(path, "is a folder, not a file" if path.is_dir() else "does not exist")
-    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    _check_file(path)
+    suffix = suffix_of(path)
     if suffix == ".parquet" and path.suffix.lower() != ".gz":
         rows = _read_parquet(path)
     elif suffix == ".jsonl":
@@ -49,6 +49,21 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
         yield row
     if empty:
         raise DataError(path, "holds no rows")
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield each line of a text file (also ``.gz``) with its number, counted from 1.
+
+    Raises:
+        DataError: If the file is missing, cannot be read, or is not UTF-8.
+    """
+    _check_file(path)
+    yield from enumerate(_read_lines(path), start=1)
+
+
+def suffix_of(path: Path) -> str:
+    """Return what kind of file it is, in lower case: ``.jsonl`` also for ``x.JSONL.gz``."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def check_columns(path: Path, row: Row, columns: Sequence[str], *, line: int) -> None:
@@ -87,6 +102,35 @@ def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
     if not value.strip():
         raise DataError(path, f"{column!r} is empty", line=line)
     return value
+
+
+def new_id_of(path: Path, row: Row, column: str, known: Mapping[str, object], *, line: int) -> str:
+    """Return a column's value, which must be a string that is not yet among the known ids.
+
+    Raises:
+        DataError: If the column is missing, empty, holds something else or a known id.
+    """
+    new = filled_text_of(path, row, column, line=line)
+    if new in known:
+        raise DataError(path, f"id {new!r} stands twice", line=line)
+    return new
+
+
+def metadata_of(row: Row, own_columns: Sequence[str]) -> Metadata:
+    """Return the strings and numbers of a row's other columns, and of its column ``metadata``."""
+    nested = row.get("metadata")
+    values: Row = nested if isinstance(nested, dict) else {}
+    others = {key: value for key, value in row.items() if key not in own_columns}
+    return {
+        key: value
+        for key, value in {**values, **others}.items()
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+    }
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(path, "is a folder, not a file" if path.is_dir() else "does not exist")
 
 
 def _read_lines(path: Path) -> Iterator[str]:

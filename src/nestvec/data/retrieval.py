@@ -2,7 +2,8 @@
 
 The layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``, ``queries.jsonl``
 and ``qrels/<split>.tsv``, each also as ``.gz``. Real sets are untidy: a judgement of an unknown
-document or query is counted and left out, unless ``strict`` makes it an error.
+document or query is counted and left out, unless ``strict`` makes it an error. Sets without
+judgements are made of a query log here, and of nothing but a corpus in ``made_queries``.
 """
 
 from __future__ import annotations
@@ -13,10 +14,17 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nestvec.atomic import replace_folder
-from nestvec.data.records import Row, check_columns, filled_text_of, read_records, text_of
+from nestvec.data.query_log import MAX_QUERIES, read_query_log
+from nestvec.data.records import (
+    Row,
+    check_columns,
+    metadata_of,
+    new_id_of,
+    read_records,
+    text_of,
+)
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document, Evidence, Metadata
 
@@ -33,12 +41,16 @@ class RetrievalSet:
 
     Attributes:
         name: The folder's name.
-        split: The split that ``queries`` and ``qrels`` come from.
+        split: The split that ``queries`` and ``qrels`` come from; without a split, what the
+            queries come from ("query log", "title").
         corpus: All documents by id.
-        queries: The split's queries that have a relevant document, by id.
-        qrels: For each of ``queries``, the grade of each judged document of ``corpus``.
+        queries: The split's queries that have a relevant document, by id; all where nothing is
+            judged.
+        qrels: For each of ``queries``, the grade of each judged document of ``corpus``; empty
+            where the evidence is agreement.
         counts: What was untidy: ``unknown_documents`` and ``unknown_queries`` (distinct ids that
-            are judged but do not exist), ``queries_without_relevant``.
+            are judged but do not exist), ``queries_without_relevant``; of a query log and of made
+            queries, what was left out.
         evidence: What a measurement on it rests on.
         query_fields: What else is known of each query, by id: values of its other columns.
     """
@@ -56,10 +68,10 @@ class RetrievalSet:
 def load_dataset(
     path: Path | str, *, split: str | None = None, strict: bool = False
 ) -> RetrievalSet:
-    """Load one split of a BEIR folder.
+    """Load one split of a BEIR folder, or one without judgements as a query log.
 
     Args:
-        path: The folder.
+        path: The folder. Where it has no ``qrels``, the evidence is agreement.
         split: A file name under ``qrels``. Not given: ``test``; failing that the only split, or
             ``dev``.
         strict: Refuse judgements of unknown documents or queries instead of counting them.
@@ -69,6 +81,8 @@ def load_dataset(
             queries has a relevant document.
     """
     path = Path(path)
+    if split is None and not any((path / "qrels").glob("*.tsv*")):
+        return load_query_log(path, _find_unjudged_queries(path))
     corpus = _load_documents(_find(path, "corpus.jsonl"))
     texts, fields = _load_queries(_find(path, "queries.jsonl"))
     split, qrels_path = _choose_split(path, split)
@@ -90,6 +104,39 @@ def load_dataset(
     known = {query_id: fields[query_id] for query_id in qrels}
     name = path.resolve().name
     return RetrievalSet(name, split, corpus, queries, qrels, counts, query_fields=known)
+
+
+def load_query_log(
+    corpus_path: Path | str,
+    queries_path: Path | str,
+    *,
+    limit: int | None = MAX_QUERIES,
+    seed: int = 0,
+) -> RetrievalSet:
+    """Load a corpus and what people asked, without judgements: the evidence is agreement.
+
+    Args:
+        corpus_path: As ``load_corpus`` takes it.
+        queries_path: As ``read_query_log`` takes it.
+        limit: How many different queries to keep; None for all.
+        seed: Decides which.
+
+    Raises:
+        InvalidArgument: If ``limit`` is less than 1.
+        DataError: If a file is missing or malformed, or there is no query.
+    """
+    corpus = load_corpus(corpus_path)
+    log = read_query_log(queries_path, limit=limit, seed=seed)
+    return RetrievalSet(
+        name=Path(corpus_path).resolve().name.partition(".")[0],
+        split="query log",
+        corpus=corpus,
+        queries=log.queries,
+        qrels={},
+        counts=log.counts,
+        evidence="agreement",
+        query_fields=log.fields,
+    )
 
 
 def load_corpus(path: Path | str) -> dict[str, Document]:
@@ -182,6 +229,15 @@ def _find(folder: Path, name: str) -> Path:
     raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
 
 
+def _find_unjudged_queries(folder: Path) -> Path:
+    _find(folder, "corpus.jsonl")  # without it, that is what is wrong
+    for candidate in (folder / "queries.jsonl", folder / "queries.jsonl.gz"):
+        if candidate.exists():
+            return candidate
+    ways = "give a query log (load_query_log), or make queries from the corpus (make_queries)"
+    raise DataError(folder, f"has neither qrels nor queries.jsonl: {ways}")
+
+
 def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
     found = {
         file.name.removesuffix(".gz").removesuffix(".tsv"): file
@@ -202,11 +258,11 @@ def _load_documents(path: Path) -> dict[str, Document]:
     corpus: dict[str, Document] = {}
     for line, row in read_records(path):
         id_column = "_id" if "_id" in row or "id" not in row else "id"
-        document_id = _new_id(path, row, id_column, corpus, line=line)
+        document_id = new_id_of(path, row, id_column, corpus, line=line)
         text = text_of(path, row, "text", line=line)
         # Exports of data frames write null for a document without a title.
         title = text_of(path, row, "title", line=line) if row.get("title") is not None else ""
-        corpus[document_id] = Document(text, title, _metadata(row, id_column))
+        corpus[document_id] = Document(text, title, metadata_of(row, (id_column, "title", "text")))
     return corpus
 
 
@@ -214,28 +270,10 @@ def _load_queries(path: Path) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
     for line, row in read_records(path):
-        query_id = _new_id(path, row, "_id", queries, line=line)
+        query_id = new_id_of(path, row, "_id", queries, line=line)
         queries[query_id] = text_of(path, row, "text", line=line)
-        fields[query_id] = _metadata(row, "_id")
+        fields[query_id] = metadata_of(row, ("_id", "text"))
     return queries, fields
-
-
-def _new_id(path: Path, row: Row, column: str, known: Mapping[str, object], *, line: int) -> str:
-    new = filled_text_of(path, row, column, line=line)
-    if new in known:
-        raise DataError(path, f"id {new!r} stands twice", line=line)
-    return new
-
-
-def _metadata(row: Row, id_column: str) -> Metadata:
-    nested = row.get("metadata")
-    values: dict[str, Any] = nested if isinstance(nested, dict) else {}
-    own = {key: value for key, value in row.items() if key not in (id_column, "title", "text")}
-    return {
-        key: value
-        for key, value in {**values, **own}.items()
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-    }
 
 
 def _document_row(document_id: str, document: Document) -> Row:

@@ -1,0 +1,130 @@
+"""What people asked, without judgements: read a log of queries, drop repeats, keep a fair sample.
+
+How often a query was asked is not kept: agreement is measured over different queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from nestvec.data.records import (
+    Row,
+    metadata_of,
+    new_id_of,
+    read_lines,
+    read_records,
+    suffix_of,
+    text_of,
+)
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.types import Metadata
+
+MAX_QUERIES = 4_000
+"""More do not narrow an interval much, and each costs a ranking at every operating point."""
+
+_COLUMNS = ("text", "query")
+
+
+@dataclass(frozen=True)
+class QueryLog:
+    """Different queries, in the order of the file.
+
+    Attributes:
+        queries: By id.
+        fields: Values of the other columns, by id.
+        counts: ``empty_queries``, ``duplicate_queries`` and ``queries_not_sampled`` (different
+            ones beyond the limit).
+    """
+
+    queries: dict[str, str]
+    fields: dict[str, Metadata]
+    counts: dict[str, int]
+
+
+class _Asked(NamedTuple):
+    line: int
+    text: str
+    row: Row
+
+
+def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: int = 0) -> QueryLog:
+    """Read queries from JSONL, CSV, TSV or Parquet, or from ``.txt`` with one in each line.
+
+    Rows have the column ``text`` or ``query``, perhaps ``_id``; the strings and numbers of other
+    columns are kept as fields. Where there is no ``_id``, the id is made of the line number.
+
+    Args:
+        path: The file.
+        limit: How many different queries to keep; None for all.
+        seed: Decides which.
+
+    Raises:
+        InvalidArgument: If ``limit`` is less than 1.
+        DataError: If the file is missing or malformed, a kept id stands twice, or no line holds
+            a query.
+    """
+    path = Path(path)
+    if limit is not None and limit < 1:
+        raise InvalidArgument(f"limit {limit} < 1")
+    seen: set[int] = set()
+    kept: list[tuple[int, _Asked]] = []  # a heap: what is drawn last comes first
+    empty = repeated = 0
+    for asked in _read(path):
+        draw = _draw(asked.text, seed)
+        if not asked.text:
+            empty += 1
+        elif draw in seen:
+            repeated += 1
+        else:
+            seen.add(draw)
+            heapq.heappush(kept, (-draw, asked))
+            if limit is not None and len(kept) > limit:
+                heapq.heappop(kept)
+    if not kept:
+        raise DataError(path, "holds no query")
+    queries, fields = _by_id(path, sorted(asked for _, asked in kept))
+    counts = {
+        "empty_queries": empty,
+        "duplicate_queries": repeated,
+        "queries_not_sampled": len(seen) - len(kept),
+    }
+    return QueryLog(queries, fields, counts)
+
+
+def _read(path: Path) -> Iterator[_Asked]:
+    if suffix_of(path) == ".txt":
+        for line, text in read_lines(path):
+            yield _Asked(line, text.strip(), {})
+        return
+    for line, row in read_records(path):
+        column = next((name for name in _COLUMNS if name in row), None)
+        if column is None:
+            present = ", ".join(map(str, row))
+            problem = f"has no column 'text' or 'query' (has: {present})"
+            raise DataError(path, problem, line=line)
+        text = "" if row[column] is None else text_of(path, row, column, line=line)
+        others = {key: value for key, value in row.items() if key != column}
+        yield _Asked(line, text.strip(), others)
+
+
+def _draw(text: str, seed: int) -> int:
+    # The least hashes are a fair sample of different texts, however long the log: nothing but
+    # the hashes of the others is held.
+    digest = hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest)
+
+
+def _by_id(path: Path, kept: list[_Asked]) -> tuple[dict[str, str], dict[str, Metadata]]:
+    queries: dict[str, str] = {}
+    fields: dict[str, Metadata] = {}
+    for line, text, row in kept:
+        named = row if "_id" in row else {"_id": f"line-{line}"}
+        query_id = new_id_of(path, named, "_id", queries, line=line)
+        queries[query_id] = text
+        fields[query_id] = metadata_of(row, ("_id",))
+    return queries, fields
