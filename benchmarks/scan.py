@@ -17,10 +17,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from nestvec.agreement import overlap
 from nestvec.codec import Codec
 from nestvec.data.retrieval import load_dataset
 from nestvec.index.scan import Scan
-from nestvec.metrics import overlap
 from nestvec.models.load import load_model
 from nestvec.ranking import best
 from nestvec.types import Embeddings, Precision, Rows

@@ -17,7 +17,7 @@ SOURCE = REPOSITORY / "src" / "nestvec"
 
 LAYERS = (
     ("version", "types", "errors", "atomic", "ranking", "versioned"),
-    ("curve_point", "query_scores"),
+    ("agreement", "curve_point", "query_scores"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),
     ("train", "evaluate", "plan"),

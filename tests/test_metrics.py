@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import pytrec_eval
 
+import nestvec.agreement
 from nestvec import metrics
+from nestvec.agreement import overlap
 from nestvec.errors import InvalidArgument
-from nestvec.metrics import Judgements, evaluate_run, overlap, parse_metric, score
+from nestvec.metrics import (
+    Judgements,
+    agreement,
+    evaluate_run,
+    parse_metric,
+    score,
+)
 
 CUTS = (1, 3, 10, 100)
 NAMES = [f"{name}@{k}" for name in ("ndcg", "recall", "mrr", "map") for k in CUTS]
@@ -123,9 +131,10 @@ def test_no_relevant_document_no_result_and_no_query_give_zeros():
         assert score(name, np.zeros((0, 3)), nothing).tolist() == []
 
 
-def test_docstring_examples_are_true():
-    result = doctest.testmod(metrics)
-    assert result.attempted >= 4
+@pytest.mark.parametrize(("module", "examples"), [(metrics, 3), (nestvec.agreement, 2)])
+def test_docstring_examples_are_true(module, examples):
+    result = doctest.testmod(module)
+    assert result.attempted >= examples
     assert result.failed == 0
 
 
@@ -159,3 +168,34 @@ def test_rankings_of_other_queries_or_another_corpus_are_refused():
 def test_a_nan_score_in_a_run_is_refused():
     with pytest.raises(InvalidArgument, match="'d7' in the run is NaN"):
         evaluate_run({"q": {"d7": float("nan")}}, {"q": {"d7": 1}}, ["ndcg@10"])
+
+
+def test_rank_biased_overlap_worked_by_hand():
+    exact = np.array([[7, 4, 9], [7, 4, 9], [7, 4, 9], [7, 4, -1], [-1, -1, -1]])
+    ranked = np.array([[4, 7, 2], [7, 4, 9], [1, 2, 3], [7, 4, -1], [1, 2, 3]])
+    # First line: X = 0, 2, 2, so 2/3 * .9^3 + (.1 * .9 * 2/2 + .1 * .81 * 2/3) = .486 + .144.
+    # An exact ranking that is shorter than k ends there: of two places, both are shared.
+    np.testing.assert_allclose(agreement("rbo@3", ranked, exact), [0.63, 1, 0, 1, 0])
+
+
+def test_rank_biased_overlap_is_webbers_formula_on_random_rankings():
+    rng = np.random.default_rng(0)
+    ranked, exact = (np.stack([rng.permutation(15)[:10] for _ in range(50)]) for _ in range(2))
+    shared = [
+        [len(set(a[:d]) & set(b[:d])) for d in range(1, 11)]
+        for a, b in zip(ranked.tolist(), exact.tolist(), strict=True)
+    ]
+    p, depths = 0.9, np.arange(1, 11)
+    expected = [
+        x[-1] / 10 * p**10 + (1 - p) / p * sum(np.array(x) / depths * p**depths) for x in shared
+    ]
+    np.testing.assert_allclose(agreement("rbo@10", ranked, exact), expected, atol=1e-12)
+
+
+def test_each_family_refuses_the_metrics_of_the_other():
+    judgements = Judgements.from_qrels({"q": {"a": 1}}, ["q"], ["a"])
+    with pytest.raises(InvalidArgument, match="overlap@3 compares with an exact ranking"):
+        score("overlap@3", np.ones((1, 1)), judgements)
+    with pytest.raises(InvalidArgument, match="ndcg@3 needs judgements"):
+        agreement("ndcg@3", np.zeros((1, 1), dtype=int), np.zeros((1, 1), dtype=int))
+    assert [parse_metric(name).judged for name in ("map@3", "rbo@3")] == [True, False]

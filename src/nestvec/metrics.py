@@ -1,8 +1,9 @@
-"""Relevance of rankings, query by query: ndcg, recall, mrr and map at k; overlap with exact search.
+"""Scores of rankings, query by query, in two families that are written alike, ``name@k``.
 
-Agrees with trec_eval: documents without a judgement count as not relevant, negative grades as
-zero, relevant documents that the corpus lacks still count as missed, and a query without results
-scores 0. Computes values for each query only; means and their uncertainty are left to ``stats``.
+Judged by qrels: ndcg, recall, mrr and map, as trec_eval has them: documents without a judgement
+count as not relevant, negative grades as zero, relevant documents that the corpus lacks still count
+as missed, and a query without results scores 0. Agreement with the exact full-precision ranking:
+overlap and rbo, which say nothing of relevance. Means and their uncertainty are left to ``stats``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.agreement import overlap, rbo
 from nestvec.errors import InvalidArgument
 from nestvec.types import Rows, Scores
 
@@ -122,6 +124,11 @@ class Metric(NamedTuple):
         """Write the metric as ``name@k``."""
         return f"{self.name}@{self.k}"
 
+    @property
+    def judged(self) -> bool:
+        """Whether it needs qrels; otherwise it is of agreement with the exact ranking."""
+        return self.name in _JUDGED
+
 
 def parse_metric(text: str) -> Metric:
     """Read ``name@k``.
@@ -133,14 +140,14 @@ def parse_metric(text: str) -> Metric:
         InvalidArgument: If there is no such metric.
     """
     match = re.fullmatch(r"([a-z]+)@([1-9]\d*)", text)
-    if match is None or match[1] not in _METRICS:
-        known = ", ".join(f"{name}@k" for name in _METRICS)
+    if match is None or match[1] not in (*_JUDGED, *_AGREEMENT):
+        known = ", ".join(f"{name}@k" for name in (*_JUDGED, *_AGREEMENT))
         raise InvalidArgument(f"metric {text!r} is none of {known}, with k a whole number >= 1")
     return Metric(match[1], int(match[2]))
 
 
 def score(metric: str, grades: Grades, judgements: Judgements) -> Scores:
-    """Score each query's ranking, float64 [n_queries].
+    """Score each query's ranking by judgements, float64 [n_queries].
 
     Args:
         metric: For example ``"ndcg@10"``.
@@ -148,10 +155,30 @@ def score(metric: str, grades: Grades, judgements: Judgements) -> Scores:
         judgements: What is relevant.
 
     Raises:
-        InvalidArgument: If there is no such metric.
+        InvalidArgument: If there is no such metric, or it is one of agreement.
     """
     name, k = parse_metric(metric)
-    return _METRICS[name](grades[:, :k], judgements, k)
+    if name not in _JUDGED:
+        raise InvalidArgument(f"{metric} compares with an exact ranking, not with judgements")
+    return _JUDGED[name](grades[:, :k], judgements, k)
+
+
+def agreement(metric: str, ranked: Rows, exact: Rows) -> Scores:
+    """Score how far each query's ranking agrees with the exact one, float64 [n_queries].
+
+    Args:
+        metric: For example ``"overlap@10"``.
+        ranked: Rows that the cheaper search found, best first, [n_queries, depth]; -1 is empty.
+        exact: Rows that exact search at full precision found, in the same form.
+
+    Raises:
+        InvalidArgument: If there is no such metric, or it needs judgements; or the two rankings
+            are not of the same queries.
+    """
+    name, k = parse_metric(metric)
+    if name not in _AGREEMENT:
+        raise InvalidArgument(f"{metric} needs judgements: a ranking alone does not give it")
+    return _AGREEMENT[name](ranked, exact, k)
 
 
 def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -178,29 +205,6 @@ def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, di
         query_id: dict(zip(metrics, values, strict=True))
         for query_id, *values in zip(query_ids, *columns, strict=True)
     }
-
-
-def overlap(ranked: Rows, exact: Rows, k: int) -> Scores:
-    """Give the share of the exact top k that a cheaper search has in its own, [n_queries].
-
-    >>> overlap(np.array([[4, 7, 2]]), np.array([[7, 4, 9]]), k=3)
-    array([0.66666667])
-
-    Args:
-        ranked: Rows that the cheaper search found, best first, [n_queries, depth]; -1 is empty.
-        exact: Rows that the exact search found, in the same form.
-        k: How many of each count. A query without exact results scores 0.
-
-    Raises:
-        InvalidArgument: If the two are not about the same queries.
-    """
-    if len(ranked) != len(exact):
-        raise InvalidArgument(f"{len(ranked)} ranked queries against {len(exact)} exact ones")
-    ranked, exact = ranked[:, :k], exact[:, :k]
-    stride = 1 + max((int(rows.max()) for rows in (ranked, exact) if rows.size), default=0)
-    offset = np.arange(len(ranked))[:, None] * max(stride, 1)
-    shared = np.isin(ranked + offset, (exact + offset)[exact >= 0]) & (ranked >= 0)
-    return _ratio(shared.sum(axis=1), (exact >= 0).sum(axis=1))
 
 
 def ndcg(grades: Grades, judgements: Judgements, k: int) -> Scores:
@@ -244,12 +248,13 @@ def average_precision(grades: Grades, judgements: Judgements, k: int) -> Scores:
     return _ratio((precision * relevant).sum(axis=1), judgements.count())
 
 
-_METRICS: dict[str, Callable[[Grades, Judgements, int], Scores]] = {
+_JUDGED: dict[str, Callable[[Grades, Judgements, int], Scores]] = {
     "ndcg": ndcg,
     "recall": recall,
     "mrr": mrr,
     "map": average_precision,
 }
+_AGREEMENT: dict[str, Callable[[Rows, Rows, int], Scores]] = {"overlap": overlap, "rbo": rbo}
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Scores:

@@ -1,0 +1,1 @@
+"""Adaptors for frozen vectors: matrices that put what matters into the first dimensions."""
