@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,21 @@ import numpy as np
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.info import Asked
 from nestvec.models.known import find_known
+from nestvec.models.lazy import cached
 from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
-from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder
+from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_CHECKED = 16_384  # rows at a time, so that what is mapped need not fit in memory
 _DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
 # No pickled weights, no copies of them in other formats.
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
 
 
-def load_model(
+def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its name
     name_or_path: str | Path,
     *,
     dims: Sequence[int] | None = None,
@@ -36,6 +39,7 @@ def load_model(
     device: str = "auto",
     dtype: DType = "float32",
     trust_remote_code: bool = False,
+    cache: Path | None = None,
 ) -> Encoder:
     """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
 
@@ -46,10 +50,13 @@ def load_model(
         device: A PyTorch device; "auto" leaves the choice to Sentence Transformers.
         dtype: What the model computes in; static tables and vectors are float32.
         trust_remote_code: True lets the model's own Python code run.
+        cache: Keep embeddings in this folder, such as ``default_cache_folder()``, and encode
+            only texts that are not there. Static tables and vectors are not kept: they are
+            faster than a disk.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
-        DataError: If the vectors of a folder cannot be used.
+        DataError: If the vectors of a folder cannot be used, or the cache cannot be written.
         InvalidArgument: If a width is not within 1 and the model's full width, or a prompt is
             for no known kind.
         MissingExtra: If a library that this kind of model needs is not installed.
@@ -71,9 +78,15 @@ def load_model(
             f"{folder}: holds no model (modules.json or config.json) "
             "and no vectors (corpus.npy or corpus.parquet)"
         )
-    return SentenceTransformerEncoder.load(
-        folder, asked, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+    load = partial(
+        SentenceTransformerEncoder.load,
+        folder,
+        asked,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
     )
+    return load() if cache is None else cached(folder, asked, settings(dtype), load, cache=cache)
 
 
 def embed(
@@ -112,11 +125,20 @@ def embed(
     if embeddings.shape != expected:
         shape = f"{list(embeddings.shape)}, not {list(expected)}"
         raise ModelError(f"{model.info.name}: gave embeddings of shape {shape}")
-    bad = ~np.isfinite(embeddings).all(axis=1)
-    if bad.any():
-        first = f"{int(bad.sum())} of {len(ids)} texts, the first is {ids[int(bad.argmax())]!r}"
+    bad = [
+        start + row
+        for start in range(0, len(embeddings), _CHECKED)
+        for row in _spoilt(embeddings[start : start + _CHECKED])
+    ]
+    if bad:
+        first = f"{len(bad)} of {len(ids)} texts, the first is {ids[bad[0]]!r}"
         raise ModelError(f"{model.info.name}: gave NaN or infinite numbers for {first}")
     return embeddings
+
+
+def _spoilt(embeddings: Embeddings) -> list[int]:
+    rows: list[int] = np.flatnonzero(~np.isfinite(embeddings).all(axis=1)).tolist()
+    return rows
 
 
 def _local_folder(name: str) -> Path:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from nestvec.errors import ModelError, require
+from nestvec.models.allocation import new_embeddings
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DType = Literal["float32", "bfloat16"]
+_LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
 CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
 
 
 class SentenceTransformerEncoder:
     """A Sentence Transformers model in memory."""
 
-    def __init__(self, info: ModelInfo, model: SentenceTransformer) -> None:
-        """Wrap a model that is loaded already."""
+    def __init__(
+        self, info: ModelInfo, model: SentenceTransformer, *, dtype: DType = "float32"
+    ) -> None:
+        """Wrap a model that is loaded already; ``dtype`` is what it computes in."""
         self._info = info
+        self._dtype: DType = dtype
         self._model: Any = model
 
     @classmethod
@@ -72,12 +76,17 @@ class SentenceTransformerEncoder:
         info = describe(
             folder, asked, full_dim=_full_dim(model, asked.name), max_tokens=_max_tokens(model)
         )
-        return cls(info, model)
+        return cls(info, model, dtype=dtype)
 
     @property
     def info(self) -> ModelInfo:
         """What is known of the model."""
         return self._info
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What decides the vectors beside ``info``."""
+        return settings(self._dtype)
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
@@ -85,7 +94,7 @@ class SentenceTransformerEncoder:
         """Encode texts as the model gives them, float32 [n, full_dim]."""
         # Not plain `encode`: models with two towers route by these.
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
-        embeddings = np.empty((len(texts), self._info.full_dim), dtype=np.float32)
+        embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
             embeddings[start : start + len(chunk)] = encode(
@@ -110,6 +119,18 @@ class SentenceTransformerEncoder:
 
     def _prompt(self, kind: Kind) -> str:
         return self._info.query_prompt if kind == "query" else self._info.document_prompt
+
+
+def settings(dtype: DType) -> dict[str, str]:
+    """Return what decides a model's vectors beside its files: dtype, versions of libraries."""
+    return {"dtype": dtype, **{name: _version(name) for name in _LIBRARIES}}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _full_dim(model: Any, name: str) -> int:

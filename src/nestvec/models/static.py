@@ -17,6 +17,7 @@ import numpy as np
 
 from nestvec.atomic import replace_folder
 from nestvec.errors import InvalidArgument, ModelError, require
+from nestvec.models.allocation import new_embeddings
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -82,7 +83,7 @@ class StaticEncoder:
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
     ) -> Embeddings:
         """Return the mean of each text's token rows, [n, full_dim]; zeros where it has none."""
-        embeddings = np.empty((len(texts), self._info.full_dim), dtype=np.float32)
+        embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
             embeddings[start : start + len(chunk)] = self._means(self._token_ids(chunk, kind))

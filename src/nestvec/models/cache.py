@@ -1,0 +1,165 @@
+"""Encode each text once: embeddings kept on disk, and never those of another model.
+
+They lie in ``$NESTVEC_CACHE``, or in ``nestvec/embeddings`` in the place of this system for
+caches; deleting that folder, or any part of it, is always safe. One folder for each model as it
+computes (fingerprint, widths, longest text, dtype, versions of the libraries), and in it a key for
+each text (prompt, kind and text). The kind counts even where prompts are equal, as models with two
+towers or task adapters encode queries and documents differently. The device does not count: its
+rounding is below what any two runs differ by. Nor does code that a model's folder names in
+another repository, which only ``trust_remote_code`` runs.
+
+Static models and vectors that exist already need no cache: they are faster than a disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nestvec.errors import DataError, ModelError
+from nestvec.models.allocation import new_embeddings
+from nestvec.models.cached_numbers import read_numbers, write_numbers
+from nestvec.models.vector_store import VectorStore
+from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
+
+CHUNK = 1024  # texts encoded between two writes: what a process that is killed may lose
+_WAY_OUT = "the embedding cache cannot be written: set NESTVEC_CACHE to another folder, or use none"
+
+Settings = Mapping[str, str]
+
+
+class ConfiguredEncoder(Encoder, Protocol):
+    """An encoder that says what else decides its vectors."""
+
+    @property
+    def settings(self) -> Settings:
+        """What decides its vectors beside its ``info``: dtype, versions of libraries."""
+        ...
+
+
+class CachedEncoder:
+    """An encoder that asks another only for texts that it has not seen.
+
+    Attributes:
+        uncached: The model beneath, which computes whatever it is asked for.
+    """
+
+    def __init__(self, model: ConfiguredEncoder, folder: Path) -> None:
+        """Put a cache before a model.
+
+        Args:
+            model: What computes.
+            folder: Of all models' caches, such as ``default_cache_folder()``.
+        """
+        self.uncached: Encoder = model
+        self._folder = folder / model_key(model.info, model.settings)
+        self._store = VectorStore(self._folder, model.info.full_dim)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the model."""
+        return self.uncached.info
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        """Encode the texts that are not in the cache, each once; read the others.
+
+        Returns:
+            float32 [n, full_dim]; above 1 GiB it lies in a file without a name, in the cache.
+
+        Raises:
+            ModelError: If the model gives another shape.
+            DataError: If the cache cannot be written.
+        """
+        keys = self._keys(texts, kind)
+        embeddings = new_embeddings(len(texts), self.info.full_dim, folder=self._folder)
+        missing: dict[bytes, list[int]] = defaultdict(list)
+        for row in self._store.fill(keys, embeddings):
+            missing[keys[row]].append(row)
+        done = len(texts) - sum(map(len, missing.values()))
+        if done and on_progress is not None:
+            on_progress(done, len(texts))
+        unseen = list(missing)
+        for start in range(0, len(unseen), CHUNK):
+            chunk = unseen[start : start + CHUNK]
+            vectors = self._compute([texts[missing[key][0]] for key in chunk], kind)
+            self._keep(chunk, vectors)
+            for key, vector in zip(chunk, vectors, strict=True):
+                embeddings[missing[key]] = vector
+                done += len(missing[key])
+            if on_progress is not None:
+                on_progress(done, len(texts))
+        return embeddings
+
+    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+        """Count the texts that are longer than the model's maximum length.
+
+        The count of the same texts is kept too, so that it needs no tokenizer again.
+        """
+        if self.info.max_tokens is None or not texts:
+            return 0
+        digest = hashlib.sha256(b"".join(self._keys(texts, kind))).hexdigest()
+        file = self._folder / f"{digest}.cut.json"
+        kept = read_numbers(file, ("cut", "texts"))
+        known = None if kept is None or kept["texts"] != len(texts) else kept["cut"]
+        if known is not None and 0 <= known <= len(texts):
+            return known
+        cut = self.uncached.count_cut(texts, kind=kind)
+        write_numbers(file, {"cut": cut, "texts": len(texts)})
+        return cut
+
+    def _keys(self, texts: Sequence[str], kind: Kind) -> list[bytes]:
+        prompt = self.info.query_prompt if kind == "query" else self.info.document_prompt
+        # With the prompt's length before it, no other prompt and text write the same bytes.
+        before = hashlib.sha256(f"{kind} {len(prompt)} {prompt}".encode())
+        keys = []
+        for text in texts:
+            key = before.copy()
+            key.update(text.encode(errors="surrogatepass"))
+            keys.append(key.digest())
+        return keys
+
+    def _compute(self, texts: list[str], kind: Kind) -> Embeddings:
+        vectors = np.asarray(self.uncached.encode(texts, kind=kind), dtype=np.float32)
+        expected = (len(texts), self.info.full_dim)
+        if vectors.shape != expected:
+            shape = f"{list(vectors.shape)}, not {list(expected)}"
+            raise ModelError(f"{self.info.name}: gave embeddings of shape {shape}")
+        return vectors
+
+    def _keep(self, keys: list[bytes], vectors: Embeddings) -> None:
+        if not np.isfinite(vectors).all():
+            return  # for the caller to refuse
+        try:
+            self._store.add(keys, vectors)
+        except DataError as error:
+            raise DataError(self._folder, f"{error.__cause__}: {_WAY_OUT}") from error
+
+
+def model_key(info: ModelInfo, settings: Settings) -> str:
+    """Return the name of a model's folder in the cache: a sha256 of all that decides vectors."""
+    parts = [info.fingerprint, info.full_dim, info.max_tokens, dict(settings)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def default_cache_folder() -> Path:
+    """Return the folder of the environment, else this system's place for caches."""
+    named = os.environ.get("NESTVEC_CACHE")
+    if named:
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        place = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        place = Path.home() / "Library" / "Caches"
+    else:
+        place = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(place) / "nestvec" / "embeddings"

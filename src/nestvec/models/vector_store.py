@@ -1,0 +1,133 @@
+"""Vectors on disk under keys of 32 bytes: what lies beneath the embedding cache.
+
+A folder of shards, each written once and whole, so that a process which is killed loses only what
+it had not handed over, and several processes may write at once. A shard of n vectors is a file of
+the sha256 of all that follows, n keys, and n vectors of little-endian float32; its length tells n.
+Reading checks the sum each time; a shard that fails is deleted, and its keys are unknown again.
+What the keys mean, and which are worth keeping, is the cache's matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.atomic import replace_file
+from nestvec.types import Embeddings
+
+KEY_BYTES = 32
+_SUFFIX = ".shard"
+_SUM_BYTES = 32
+_FLOAT = np.dtype("<f4")
+
+_logger = logging.getLogger(__name__)
+
+
+class VectorStore:
+    """The shards of one folder."""
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        """Take a folder, which need not exist yet; its shards are found when first asked for."""
+        self._folder = folder
+        self._dim = dim
+        self._places: dict[bytes, tuple[Path, int]] = {}
+        self._seen: set[Path] = set()
+
+    def fill(self, keys: Sequence[bytes], out: Embeddings) -> list[int]:
+        """Copy the vectors of known keys to their rows.
+
+        Args:
+            keys: [n].
+            out: [n, dim]; rows whose keys are unknown are left alone.
+
+        Returns:
+            The rows that were not filled, ascending.
+        """
+        if any(key not in self._places for key in keys):
+            self._scan()
+        wanted: dict[Path, list[int]] = defaultdict(list)
+        missing = []
+        for row, key in enumerate(keys):
+            if key in self._places:
+                wanted[self._places[key][0]].append(row)
+            else:
+                missing.append(row)
+        for file, rows in wanted.items():
+            vectors = self._read(file)
+            if vectors is None:
+                missing += rows
+            else:
+                out[rows] = vectors[[self._places[keys[row]][1] for row in rows]]
+        return sorted(missing)
+
+    def add(self, keys: Sequence[bytes], vectors: Embeddings) -> None:
+        """Write a shard.
+
+        Args:
+            keys: [n], of 32 bytes each.
+            vectors: float32 [n, dim].
+
+        Raises:
+            DataError: If it cannot be written.
+        """
+        content = b"".join(keys) + np.ascontiguousarray(vectors, dtype=_FLOAT).tobytes()
+        file = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+        with replace_file(file) as temporary:
+            temporary.write_bytes(hashlib.sha256(content).digest() + content)
+        self._register(file, keys)
+
+    def _scan(self) -> None:
+        for file in self._folder.glob(f"*{_SUFFIX}"):
+            if file in self._seen:
+                continue
+            try:
+                n = self._count(file.stat().st_size)
+                with file.open("rb") as stream:
+                    content = stream.read(_SUM_BYTES + n * KEY_BYTES)[_SUM_BYTES:]
+            except (OSError, ValueError) as error:
+                self._drop(file, error)
+            else:
+                self._register(file, _split(content, n))
+
+    def _register(self, file: Path, keys: Sequence[bytes]) -> None:
+        self._seen.add(file)
+        for row, key in enumerate(keys):
+            self._places[key] = file, row
+
+    def _read(self, file: Path) -> Embeddings | None:
+        try:
+            content = file.read_bytes()
+            n = self._count(len(content))
+            if hashlib.sha256(content[_SUM_BYTES:]).digest() != content[:_SUM_BYTES]:
+                raise ValueError("another sum")
+        except (OSError, ValueError) as error:
+            self._drop(file, error)
+            return None
+        start = _SUM_BYTES + n * KEY_BYTES
+        return np.frombuffer(content, dtype=_FLOAT, offset=start).reshape(n, self._dim)
+
+    def _count(self, n_bytes: int) -> int:
+        n, rest = divmod(n_bytes - _SUM_BYTES, KEY_BYTES + self._dim * _FLOAT.itemsize)
+        if n < 1 or rest:
+            raise ValueError("another length")
+        return n
+
+    def _drop(self, file: Path, error: OSError | ValueError) -> None:
+        self._seen.add(file)
+        self._places = {key: place for key, place in self._places.items() if place[0] != file}
+        if isinstance(error, FileNotFoundError):  # somebody deleted it, which is always safe
+            return
+        _logger.warning("%s: is damaged (%s), so its texts are encoded again", file, error)
+        with suppress(OSError):
+            file.unlink()
+
+
+def _split(keys: bytes, n: int) -> list[bytes]:
+    return [keys[i * KEY_BYTES : (i + 1) * KEY_BYTES] for i in range(n)]
