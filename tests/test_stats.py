@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument
-from nestvec.stats import lower_bound, queries_needed, retention_lower_bounds
+from nestvec.stats import lower_bound, queries_needed, ratio_lower_bounds
 
 
 def found_or_lost(rng, n, kept):
@@ -31,7 +31,7 @@ def test_rarely_says_more_than_is_true(draw, n, trials):
     false = 0
     for trial in range(trials):
         cheap, full = draw(np.random.default_rng(trial), n, true_retention)
-        bound = retention_lower_bounds(cheap[None], full, confidence=confidence, seed=trial)
+        bound = ratio_lower_bounds(cheap[None], full, confidence=confidence, seed=trial)
         false += bound[0] > true_retention
     alpha = 1 - confidence
     assert false / trials <= alpha + 3 * math.sqrt(alpha * (1 - alpha) / trials)
@@ -58,7 +58,7 @@ def test_nears_the_normal_bound_with_many_queries():
 
 def test_retention_bound_is_where_the_difference_bound_is_zero():
     cheap, full = moved_in_rank(np.random.default_rng(5), 300, kept=0.97)
-    (kept,) = retention_lower_bounds(cheap[None], full, seed=3)
+    (kept,) = ratio_lower_bounds(cheap[None], full, seed=3)
     difference = lower_bound(cheap - kept * full, lowest=-kept, seed=3)
     assert difference == pytest.approx(0, abs=1e-9)
 
@@ -67,8 +67,8 @@ def test_each_point_gets_the_bound_it_has_alone():
     rng = np.random.default_rng(0)
     full = rng.random(80)
     cheap = full * rng.random((3, 80))
-    together = retention_lower_bounds(cheap, full, seed=1)
-    alone = [retention_lower_bounds(line[None], full, seed=1)[0] for line in cheap]
+    together = ratio_lower_bounds(cheap, full, seed=1)
+    alone = [ratio_lower_bounds(line[None], full, seed=1)[0] for line in cheap]
     np.testing.assert_allclose(together, alone)
 
 
@@ -93,7 +93,7 @@ def test_as_many_queries_as_needed_succeed_about_four_times_in_five(kept):
     trials, passed = 120, 0
     for trial in range(trials):
         cheap, full = found_or_lost(np.random.default_rng(trial), needed, kept)
-        passed += retention_lower_bounds(cheap[None], full, seed=trial)[0] >= 0.97
+        passed += ratio_lower_bounds(cheap[None], full, seed=trial)[0] >= 0.97
     assert 0.65 <= passed / trials <= 0.95
 
 
@@ -113,12 +113,14 @@ def test_what_cannot_be_scores_is_refused():
         lower_bound(np.array([]))
     with pytest.raises(InvalidArgument, match="limit -1"):
         lower_bound(np.array([-1.5, 0]))
-    with pytest.raises(InvalidArgument, match="differences from nan"):
+    with pytest.raises(InvalidArgument, match="values from nan"):
         lower_bound(np.array([np.nan, 0]))
     with pytest.raises(InvalidArgument, match=r"limit \[0, 1\]"):
-        retention_lower_bounds(np.full((1, 3), 1.2), ones)
-    with pytest.raises(InvalidArgument, match=r"shape \(1, 2\) against full ones of \(3,\)"):
-        retention_lower_bounds(np.ones((1, 2)), ones)
+        ratio_lower_bounds(np.ones((1, 3)), 1.2 * ones)
+    with pytest.raises(InvalidArgument, match="limit 0"):
+        ratio_lower_bounds(np.full((1, 3), -0.1), ones)
+    with pytest.raises(InvalidArgument, match=r"shape \(1, 2\) against \(3,\)"):
+        ratio_lower_bounds(np.ones((1, 2)), ones)
     for confidence in (0.2, 1.0, float("nan")):
         with pytest.raises(InvalidArgument, match=r"outside \[0.5, 0.999\]"):
             lower_bound(ones, confidence=confidence)

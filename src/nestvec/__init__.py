@@ -6,7 +6,8 @@ from nestvec.errors import NestvecError
 from nestvec.evaluate.grid import Grid
 from nestvec.evaluate.run import evaluate
 from nestvec.models.load import load_model
-from nestvec.plan.choose import Budget, Plan, plan
+from nestvec.plan.budget import Budget
+from nestvec.plan.choose import Plan, plan
 from nestvec.types import Document, Hits, OperatingPoint
 from nestvec.version import __version__
 from nestvec.workflows.text_index import Index, build_index

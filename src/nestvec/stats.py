@@ -44,38 +44,50 @@ def lower_bound(
         InvalidArgument: If there are no queries, a value is below ``lowest`` or not a number, or
             the confidence is outside [0.5, 0.999].
     """
-    _check_values("difference", differences, lowest, math.inf)
-    values = np.append(differences, lowest)
-    means = _weighted_ratios(values[None], np.ones_like(values), seed)
-    return float(_low_quantile(means, confidence)[0])
+    bounds = ratio_lower_bounds(
+        differences[None],
+        np.ones_like(differences),
+        lowest=lowest,
+        confidence=confidence,
+        seed=seed,
+    )
+    return float(bounds[0])
 
 
-def retention_lower_bounds(
-    cheap: NDArray[np.float64], full: Scores, *, confidence: float = 0.95, seed: int = 0
+def ratio_lower_bounds(
+    numerators: NDArray[np.float64],
+    denominators: Scores,
+    *,
+    lowest: float = 0.0,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Scores:
-    """Give for each point the share of the full score that it keeps at least, [n_points].
+    """Give for each point a value that its ratio of true means exceeds, [n_points].
 
-    It is the largest r for which mean(cheap - r * full) has a ``lower_bound`` of 0 or more, so that
-    "keeps at least 98 %" and a test of the target 98 % are one statement. As cheap - r * full is
-    never below -r, the added observation is a query that full answers and the point loses.
+    It is the largest r for which mean(numerator - r * denominator) has a ``lower_bound`` of 0 or
+    more, so that "keeps at least 98 %" and a test of the target 98 % are one statement. With the
+    scores of full precision as denominators and a lowest of 0, the added observation is a query
+    that full precision answers and the point loses.
 
     Args:
-        cheap: Scores of each point's queries, [n_points, n_queries], in [0, 1].
-        full: Scores of the same queries at full precision, [n_queries], in [0, 1].
+        numerators: Scores of each point's queries, [n_points, n_queries].
+        denominators: What the same queries are measured by, [n_queries], in [0, 1].
+        lowest: The lowest value that a numerator can take.
         confidence: One-sided, of each point's statement by itself.
         seed: Of the random weights.
 
     Raises:
-        InvalidArgument: If there are no queries, a score is outside [0, 1], or the confidence is
-            outside [0.5, 0.999].
+        InvalidArgument: If there are no queries, a numerator is below ``lowest``, a denominator is
+            outside [0, 1], one is not a number, or the confidence is outside [0.5, 0.999].
     """
-    if cheap.ndim != 2 or cheap.shape[1:] != full.shape:
-        raise InvalidArgument(f"scores of shape {cheap.shape} against full ones of {full.shape}")
-    _check_values("score", full, 0.0, 1.0)
-    if len(cheap):
-        _check_values("score", cheap, 0.0, 1.0)
-    lost = np.zeros((len(cheap), 1))
-    ratios = _weighted_ratios(np.hstack([cheap, lost]), np.append(full, 1.0), seed)
+    if numerators.ndim != 2 or numerators.shape[1:] != denominators.shape:
+        shapes = f"{numerators.shape} against {denominators.shape}"
+        raise InvalidArgument(f"numerators and denominators of shape {shapes}")
+    _check_values("denominator", denominators, 0.0, 1.0)
+    if len(numerators):
+        _check_values("value", numerators, lowest, math.inf)
+    lost = np.full((len(numerators), 1), lowest)
+    ratios = _weighted_ratios(np.hstack([numerators, lost]), np.append(denominators, 1.0), seed)
     return _low_quantile(ratios, confidence)
 
 

@@ -48,6 +48,7 @@ def demo(
 
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
+    from nestvec.plan.reasons import threshold_text
     from nestvec.report.tables import retention_table
     from nestvec.workflows import demo as steps
 
@@ -69,7 +70,7 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     _say_all(retention_table(curves, precisions=("int4", "binary")))
     with _step("4/6 choose") as (said, _):
         chosen = steps.choose(folder, curve, seed=seed)
-        target = f"{chosen.budget.min_retention * 100:g} %"
+        target = threshold_text(chosen.goal)
         said.append(f"fewest bytes of memory that keep {target}")
     _say_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
     with _step("5/6 index") as (said, _):

@@ -33,11 +33,17 @@ def plan(
     Example: `nestvec plan curve.json --min-retention 0.98 --out plan.json`
     """
     from nestvec.curve import Curve
-    from nestvec.plan.choose import Budget
+    from nestvec.plan.budget import Budget
     from nestvec.plan.choose import plan as choose
 
     check_output(out)
-    budget = Budget(min_retention, metric, confidence, max_disk_bytes, max_p95_ms)
+    budget = Budget(
+        min_retention,
+        metric,
+        confidence=confidence,
+        max_disk_bytes_per_vector=max_disk_bytes,
+        max_p95_ms=max_p95_ms,
+    )
     measured = Curve.load(curve)
     chosen = choose(measured, budget, seed=seed)
     chosen.save(out)

@@ -40,7 +40,7 @@ def report(
             check_output(path)
     if chart:
         measured = next(iter(loaded.values())).full.metrics
-        shown = metric or (chosen.budget.metric if chosen else next(iter(measured)))
+        shown = metric or (chosen.goal.metric if chosen else next(iter(measured)))
         save_chart(quality_chart(loaded, chosen, metric=shown), chart)
     write_report(out, loaded, chosen, metric=metric)
     for path in (out, chart):

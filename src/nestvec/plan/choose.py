@@ -1,7 +1,8 @@
 """Choose the cheapest operating point of a measured curve that keeps what is asked.
 
 One half of the queries orders the candidates from safest to cheapest; the other half tests them in
-that order until one fails (``confirm`` says why). The last one that passed is the plan.
+that order until one fails (``confirm`` says why). The last one that passed is the plan; where none
+did, the safest is named and not confirmed. Full precision is never chosen in silence.
 
 Reads a curve only: runs no model and measures nothing.
 """
@@ -17,63 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
 from nestvec.curve import Curve
 from nestvec.curve_point import CurvePoint
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.metrics import parse_metric
-from nestvec.plan.confirm import Tested, held_out, margins, sequence, split
-from nestvec.plan.reasons import Findings, explain
+from nestvec.plan.budget import Budget, Goal
+from nestvec.plan.confirm import (
+    Candidates,
+    Claim,
+    Test,
+    Tested,
+    held_out,
+    safety,
+    sequence,
+    slice_claims,
+    split,
+)
+from nestvec.plan.reasons import Alternative, Findings, explain
 from nestvec.stats import queries_needed
-from nestvec.types import ModelInfo, OperatingPoint, Rows, Scores
+from nestvec.types import ModelInfo, OperatingPoint, Rows
 from nestvec.versioned import read_versioned
 
-PLAN_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a point must keep, and what it may cost.
-
-    Attributes:
-        min_retention: Share of the metric of full float32 to keep.
-        metric: Which metric.
-        confidence: One-sided, of the statement that it is kept.
-        max_disk_bytes_per_vector: Limit, or None.
-        max_p95_ms: Limit, or None.
-    """
-
-    min_retention: float = 0.98
-    metric: str = "ndcg@10"
-    confidence: float = 0.95
-    max_disk_bytes_per_vector: float | None = None
-    max_p95_ms: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check each value against its limit."""
-        parse_metric(self.metric)
-        if not 0 < self.min_retention <= 1:
-            raise InvalidArgument(f"min_retention {self.min_retention} is outside (0, 1]")
-        if not 0.5 <= self.confidence <= 0.999:
-            raise InvalidArgument(f"confidence {self.confidence} is outside [0.5, 0.999]")
-        for name, limit in self.limits.items():
-            if not limit >= 0:
-                raise InvalidArgument(f"max_{name} {limit} is not a number >= 0")
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The limits that are set, by the name of the cost."""
-        limits = {
-            "disk_bytes_per_vector": self.max_disk_bytes_per_vector,
-            "p95_ms": self.max_p95_ms,
-        }
-        return {name: limit for name, limit in limits.items() if limit is not None}
-
-    def allows(self, row: CurvePoint) -> bool:
-        """Tell whether a row stays within the limits."""
-        return all(getattr(row.cost, name) <= limit for name, limit in self.limits.items())
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -82,12 +49,15 @@ class Plan:
 
     Attributes:
         point: The operating point.
-        confirmed: True where the test passed; otherwise the point is the likeliest to.
-        retention: What it keeps of full float32 on the tested queries.
-        retention_at_least: Lower bound of the same at the budget's confidence.
+        confirmed: True where the test passed; otherwise the point is the safest.
+        goal: What had to be reached.
+        kept: The ratio of the goal on the tested queries.
+        at_least: What is proven of it at the budget's confidence: the goal's threshold, where
+            confirmed.
+        retention: What the point keeps of the metric of full float32 on the same queries.
         queries_ordering: Number of queries that ordered the candidates.
         queries_tested: Number of queries that tested them.
-        budget: What was asked.
+        budget: What was asked, with the goal and the metric that were taken.
         seed: Of the split and the bound.
         reasons: One sentence each.
         row: The point's row of the curve.
@@ -98,8 +68,10 @@ class Plan:
 
     point: OperatingPoint
     confirmed: bool
+    goal: Goal
+    kept: float
+    at_least: float
     retention: float
-    retention_at_least: float
     queries_ordering: int
     queries_tested: int
     budget: Budget
@@ -110,16 +82,29 @@ class Plan:
     model: ModelInfo
     dataset: Mapping[str, Any]
 
+    @property
+    def retention_at_least(self) -> float:
+        """What is proven of the retention; of a drop, by what full float32 scored."""
+        if self.goal.kind == "drop":
+            return 1 + self.at_least / self.full.metrics[self.goal.metric]
+        return self.at_least
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in capitals; agreement with full precision is never called confirmed."""
+        if self.goal.kind == "overlap":
+            return "AGREES" if self.confirmed else "NOT SHOWN TO AGREE"
+        return "CONFIRMED" if self.confirmed else "NOT CONFIRMED"
+
     def __str__(self) -> str:
         """Write the verdict and the reasons, at most 80 characters wide."""
-        verdict = "CONFIRMED" if self.confirmed else "NOT CONFIRMED"
         lines = [
             textwrap.fill(
                 reason, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
             )
             for reason in self.reasons
         ]
-        return "\n".join([f"{self.point}  {verdict}", *lines])
+        return "\n".join([f"{self.point}  {self.verdict}", *lines])
 
     def save(self, path: Path | str) -> None:
         """Write ``plan.json``."""
@@ -127,6 +112,7 @@ class Plan:
             "version": PLAN_VERSION,
             **{name: getattr(self, name) for name in _PLAIN_FIELDS},
             "point": str(self.point),
+            "goal": asdict(self.goal),
             "reasons": list(self.reasons),
             "dataset": dict(self.dataset),
             "budget": asdict(self.budget),
@@ -153,6 +139,7 @@ class Plan:
                 reasons=tuple(values["reasons"]),
                 dataset=values["dataset"],
                 budget=Budget(**values["budget"]),
+                goal=Goal(**values["goal"]),
                 row=CurvePoint.from_json(values["row"]),
                 full=CurvePoint.from_json(values["full"]),
                 model=ModelInfo.from_json(values["model"]),
@@ -162,18 +149,14 @@ class Plan:
 
 
 _PLAIN_FIELDS = (
-    "confirmed",
-    "retention",
-    "retention_at_least",
-    "queries_ordering",
-    "queries_tested",
-    "seed",
+    *("confirmed", "kept", "at_least", "retention"),
+    *("queries_ordering", "queries_tested", "seed"),
 )
 DEFAULT_BUDGET = Budget()
 
 
 def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Plan:
-    """Choose the point of least memory that keeps what the budget asks, by a fixed-sequence test.
+    """Choose the cheapest point that keeps what the budget asks, by a fixed-sequence test.
 
     Args:
         curve: What was measured.
@@ -181,108 +164,131 @@ def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Pla
         seed: Of the split of the queries and of the bound.
 
     Returns:
-        The plan; where no point passed the test, the one likeliest to, not ``confirmed``.
+        The plan; where no point passed the test, the safest one, not ``confirmed``.
 
     Raises:
         InvalidArgument: If the metric was not measured, there are fewer than two queries or none
-            that full float32 answers, or no point is cheaper than full within the limits.
+            that full float32 answers, no point is cheaper than full within the limits, or slices
+            are asked for that the curve does not have.
     """
-    candidates = _candidates(curve, budget)
-    cheap, full = _per_query(curve, candidates, budget.metric)
-    ordering, testing = split(full, seed=seed)
-    safety = margins(cheap[:, ordering], full[ordering], budget.min_retention)
-    tested = held_out(
-        candidates, cheap[:, testing], full[testing], confidence=budget.confidence, seed=seed
-    )
-    in_turn = [tested[number] for number in sequence(candidates, safety)]
-    chosen, cheaper, confirmed = _walk(in_turn, budget.min_retention)
+    goal = budget.goal(curve)
+    scores = _candidates(curve, budget, goal.metric)
+    ordering, testing = split(scores.full, seed=seed)
+    slices, small = _slices(curve, budget, goal, testing[scores.full[testing] > 0])
+    claims = [Claim(goal, np.ones(len(scores.full), dtype=bool)), *slices]
+    costs = [budget.cost(row) for row in scores.rows]
+    in_turn = sequence(costs, safety(scores, claims, ordering))
+    tested = held_out(scores, in_turn, claims, Test(testing, budget.confidence, seed))
+    chosen, cheaper, confirmed = _walk(tested, goal.threshold)
     found = Findings(
         curve=curve,
-        chosen=chosen,
-        confirmed=confirmed,
-        target=budget.min_retention,
-        confidence=budget.confidence,
-        queries_tested=len(testing),
-        queries_needed=None if confirmed else _queries_needed(curve, chosen, testing, budget),
-        cheaper=cheaper,
-        narrower=_narrower(chosen.row, tested),
-        alone=_alone(chosen.row, tested),
-    )
-    return _plan(found, budget, seed=seed, queries_ordering=len(ordering))
-
-
-def _plan(found: Findings, budget: Budget, *, seed: int, queries_ordering: int) -> Plan:
-    return Plan(
-        point=found.chosen.row.point,
-        confirmed=found.confirmed,
-        retention=found.chosen.retention,
-        retention_at_least=found.chosen.at_least,
-        queries_ordering=queries_ordering,
-        queries_tested=found.queries_tested,
+        goal=goal,
         budget=budget,
         seed=seed,
+        chosen=chosen,
+        confirmed=confirmed,
+        queries_tested=len(testing),
+        queries_needed=None
+        if confirmed
+        else _queries_needed(scores, chosen, testing, goal, budget),
+        cheaper=cheaper,
+        small_slices=tuple(small),
+        narrower=_narrower(chosen.row, scores, testing),
+        alone=_alone(chosen.row, scores, testing),
+    )
+    return _plan(found, queries_ordering=len(ordering))
+
+
+def _plan(found: Findings, *, queries_ordering: int) -> Plan:
+    chosen, goal = found.chosen, found.goal
+    return Plan(
+        point=chosen.row.point,
+        confirmed=found.confirmed,
+        goal=goal,
+        kept=chosen.kept,
+        at_least=goal.threshold if found.confirmed else chosen.at_least,
+        retention=chosen.retention,
+        queries_ordering=queries_ordering,
+        queries_tested=found.queries_tested,
+        budget=found.budget.resolved(goal),
+        seed=found.seed,
         reasons=explain(found),
-        row=found.chosen.row,
+        row=chosen.row,
         full=found.curve.full,
         model=found.curve.model,
         dataset=found.curve.dataset,
     )
 
 
-def _walk(in_turn: Sequence[Tested], target: float) -> tuple[Tested, Tested | None, bool]:
+def _walk(tested: Sequence[Tested], threshold: float) -> tuple[Tested, Tested | None, bool]:
     """Stop at the first failure: return what is chosen, what failed next, and whether it passed."""
-    passed = list(takewhile(lambda result: result.at_least >= target, in_turn))
+    passed = list(takewhile(lambda row: row.at_least >= threshold and not row.lost, tested))
     if not passed:
-        return max(in_turn, key=lambda result: result.at_least), None, False
-    return passed[-1], next(iter(in_turn[len(passed) :]), None), True
+        return tested[0], None, False
+    return passed[-1], next(iter(tested[len(passed) :]), None), True
 
 
-def _candidates(curve: Curve, budget: Budget) -> list[CurvePoint]:
-    full = curve.full.cost.ram_bytes_per_vector
-    cheaper = [row for row in curve.points if row.cost.ram_bytes_per_vector < full]
-    candidates = [row for row in cheaper if budget.allows(row)]
+def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
+    full = budget.cost(curve.full)
+    cheaper = [row for row in curve.points if budget.cost(row) < full]
+    allowed = [row for row in cheaper if budget.allows(row)]
     if not cheaper:
-        raise InvalidArgument(f"no point of the curve takes less memory than full: {full:g} B")
-    if not candidates:
+        raise InvalidArgument(f"no point of the curve takes less {budget.minimised} than full")
+    if not allowed:
         least = {name: min(getattr(row.cost, name) for row in cheaper) for name in budget.limits}
         limits = ", ".join(
             f"{name} <= {limit:g} (least measured: {least[name]:g})"
             for name, limit in budget.limits.items()
         )
         raise InvalidArgument(f"no point is within {limits}")
-    return candidates
+    return Candidates(
+        allowed,
+        np.stack([curve.per_query(metric, row.point) for row in allowed]),
+        curve.per_query(metric, curve.full.point),
+    )
 
 
-def _per_query(
-    curve: Curve, rows: Sequence[CurvePoint], metric: str
-) -> tuple[NDArray[np.float64], Scores]:
-    """Return the scores of the rows, [n_rows, n_queries], and of full float32, [n_queries]."""
-    full = curve.per_query(metric, curve.full.point)
-    return np.stack([curve.per_query(metric, row.point) for row in rows]), full
+def _slices(
+    curve: Curve, budget: Budget, goal: Goal, answered: Rows
+) -> tuple[list[Claim], list[str]]:
+    share = budget.min_slice_retention
+    if share is None:
+        return [], []
+    if not curve.scores.slices:
+        raise InvalidArgument("min_slice_retention: the curve has no slices, evaluate with some")
+    asked = Goal("retention", goal.metric, share)
+    return slice_claims(asked, curve.scores.slices, answered, confidence=budget.confidence)
 
 
-def _queries_needed(curve: Curve, chosen: Tested, testing: Rows, budget: Budget) -> int | None:
+def _queries_needed(
+    scores: Candidates, chosen: Tested, testing: Rows, goal: Goal, budget: Budget
+) -> int | None:
     """Estimate how many queries would confirm a row, with those that only order."""
-    (cheap,), full = _per_query(curve, [chosen.row], budget.metric)
-    differences = (cheap - budget.min_retention * full)[testing]
-    needed = queries_needed(differences, lowest=-budget.min_retention, confidence=budget.confidence)
+    number = list(scores.rows).index(chosen.row)
+    differences = goal.differences(scores.cheap[[number]][:, testing], scores.full[testing])[0]
+    needed = queries_needed(
+        differences, lowest=goal.lowest_difference, confidence=budget.confidence
+    )
     return None if needed is None else 2 * needed
 
 
-def _narrower(chosen: CurvePoint, tested: Sequence[Tested]) -> Tested | None:
+def _narrower(chosen: CurvePoint, scores: Candidates, testing: Rows) -> Alternative | None:
     """Find the best row with fewer dims in stage 1 at the same precision."""
     first = chosen.point.stages[0]
+    kept = scores.retention(testing).tolist()
     narrower = [
-        result
-        for result in tested
-        if (stage := result.row.point.stages[0]).precision == first.precision
-        and stage.dim < first.dim
+        Alternative(row.point, share)
+        for row, share in zip(scores.rows, kept, strict=True)
+        if (stage := row.point.stages[0]).precision == first.precision and stage.dim < first.dim
     ]
-    return max(narrower, key=lambda result: result.retention, default=None)
+    return max(narrower, key=lambda each: each.retention, default=None)
 
 
-def _alone(chosen: CurvePoint, tested: Sequence[Tested]) -> Tested | None:
+def _alone(chosen: CurvePoint, scores: Candidates, testing: Rows) -> Alternative | None:
     """Find the first stage without those that rescore."""
     first, *others = chosen.point.stages
     alone = OperatingPoint.single(*first.representation)
-    return next((result for result in tested if others and result.row.point == alone), None)
+    kept = zip(scores.rows, scores.retention(testing).tolist(), strict=True)
+    return next(
+        (Alternative(alone, share) for row, share in kept if others and row.point == alone), None
+    )
