@@ -24,6 +24,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
+FIT_ROWS, _FIT_SEED = 100_000, 4711  # ranges are learnt from no more vectors than that
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's default, as nomic's card uses it
 
 
@@ -153,10 +154,10 @@ class Codec:
     def fit(
         cls, embeddings: Embeddings, dim: int, precision: Precision, *, layer_norm: bool = False
     ) -> Codec:
-        """Learn what the precision needs from a sample of the corpus.
+        """Learn what the precision needs from a sample of at most ``FIT_ROWS`` of the corpus.
 
         Args:
-            embeddings: [n, full_dim], as the model gives them; n > 0.
+            embeddings: [n, full_dim], as the model gives them; n > 0; may be memory-mapped.
             dim: Dimensions to keep.
             precision: How to store each.
             layer_norm: As in ``prefix``.
@@ -173,7 +174,7 @@ class Codec:
         if not QUANTISERS[precision].fitted:
             return cls(dim, precision, layer_norm, empty)
         index = _faiss_index(dim, precision)
-        index.train(prefix(embeddings, dim, layer_norm=layer_norm))
+        index.train(prefix(_sample(embeddings), dim, layer_norm=layer_norm))
         return cls(dim, precision, layer_norm, faiss.vector_to_array(index.sq.trained))
 
     @property
@@ -248,6 +249,13 @@ class Codec:
         if len(calibration) != (2 * dim if quantiser.fitted else 0):
             raise InvalidArgument(f"{len(calibration)} calibration values do not fit {dim} dims")
         return cls(dim, precision, values["layer_norm"], calibration)
+
+
+def _sample(embeddings: Embeddings) -> Embeddings:
+    if len(embeddings) <= FIT_ROWS:
+        return embeddings
+    chosen = np.random.RandomState(_FIT_SEED).permutation(len(embeddings))
+    return embeddings[np.sort(chosen[:FIT_ROWS])]
 
 
 def _check_width(embeddings: Embeddings, dim: int) -> None:

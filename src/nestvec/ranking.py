@@ -6,7 +6,7 @@ id, so that ties come out in descending id, as trec_eval orders them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,40 +14,53 @@ from numpy.typing import NDArray
 from nestvec.types import Embeddings, Rows
 
 
-def best(scores: Embeddings, k: int) -> tuple[Embeddings, Rows]:
-    """Return the best ``k`` of each line of scores, best first, ties by ascending row.
+class Ranked(NamedTuple):
+    """The best rows of each query, best first, ties by ascending row.
+
+    Attributes:
+        scores: [n_queries, k] float32.
+        rows: [n_queries, k].
+    """
+
+    scores: Embeddings
+    rows: Rows
+
+    def cut(self, k: int) -> Ranked:
+        """Return the first ``k``, as a copy that does not hold on to the rest."""
+        return Ranked(self.scores[:, :k].copy(), self.rows[:, :k].copy())
+
+
+def best(scores: Embeddings, k: int, *, first_row: int = 0, so_far: Ranked | None = None) -> Ranked:
+    """Return the best ``k`` of each line of scores, and of what was the best before them.
 
     Args:
         scores: [n_queries, n_rows] float32, C-contiguous.
-        k: How many to return; cut to n_rows.
+        k: How many to return; cut to the rows that there are.
+        first_row: The row that the first column stands for.
+        so_far: The best ``k`` of the rows before it, where the columns are a block of all.
 
     Returns:
-        Scores and rows, both [n_queries, min(k, n_rows)].
+        [n_queries, at most k].
     """
-    import faiss
-
-    n_queries, n_rows = scores.shape
+    if so_far is None:
+        nothing = np.empty((len(scores), 0))
+        so_far = Ranked(nothing.astype(np.float32), nothing.astype(np.int64))
+    n_rows = scores.shape[1] + so_far.rows.shape[1]
     k = min(k, n_rows)
     # One more than asked shows whether equal scores straddle the cut: a heap keeps any of them.
-    width = min(k + 1, n_rows)
-    heap_scores = np.empty((n_queries, width), dtype=np.float32)
-    heap_rows = np.empty((n_queries, width), dtype=np.int64)
-    heap: Any = faiss.float_minheap_array_t()
-    heap.nh, heap.k = n_queries, width
-    heap.val, heap.ids = faiss.swig_ptr(heap_scores), faiss.swig_ptr(heap_rows)
-    heap.heapify()
-    heap.addn(n_rows, faiss.swig_ptr(scores), 0, 0, n_queries)
-    heap.reorder()
-    if width > k:
-        straddles = heap_scores[:, k - 1] == heap_scores[:, k]
+    found = _heap(scores, min(k + 1, n_rows), first_row, so_far)
+    if n_rows > k:
+        straddles = found.scores[:, k - 1] == found.scores[:, k]
         for line in np.flatnonzero(straddles):
-            cut = heap_scores[line, k - 1]
-            above = int(np.count_nonzero(heap_scores[line, :k] > cut))
-            heap_rows[line, above:k] = np.flatnonzero(scores[line] == cut)[: k - above]
-    return order(heap_scores[:, :k], heap_rows[:, :k])
+            cut = found.scores[line, k - 1]
+            above = int(np.count_nonzero(found.scores[line, :k] > cut))
+            before = so_far.rows[line][so_far.scores[line] == cut]
+            equal = np.append(before, np.flatnonzero(scores[line] == cut) + first_row)
+            found.rows[line, above:k] = equal[: k - above]
+    return _order_ties(*found.cut(k))
 
 
-def order(scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
+def order(scores: Embeddings, rows: Rows) -> Ranked:
     """Sort each line by descending score, ties by ascending row.
 
     Args:
@@ -55,14 +68,35 @@ def order(scores: Embeddings, rows: Rows) -> tuple[Embeddings, Rows]:
         rows: [n_queries, k].
     """
     sequence: NDArray[np.intp] = np.argsort(-scores, axis=-1)
-    ordered, ordered_rows = _take(scores, rows, sequence)
-    # Equal scores are rare, and sorting by two keys is slow: only for the lines that have some.
-    tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+    return _order_ties(*_take(scores, rows, sequence))
+
+
+def _heap(scores: Embeddings, width: int, first_row: int, so_far: Ranked) -> Ranked:
+    """Return the best ``width`` of each line and of those so far, ties in any order."""
+    import faiss
+
+    heap_scores = np.full((len(scores), width), -np.inf, dtype=np.float32)
+    heap_rows = np.full((len(scores), width), -1, dtype=np.int64)
+    # What ascends is a heap.
+    empty = width - so_far.rows.shape[1]
+    heap_scores[:, empty:], heap_rows[:, empty:] = (each[:, ::-1] for each in so_far)
+    heap: Any = faiss.float_minheap_array_t()
+    heap.nh, heap.k = len(scores), width
+    heap.val, heap.ids = faiss.swig_ptr(heap_scores), faiss.swig_ptr(heap_rows)
+    heap.addn(scores.shape[1], faiss.swig_ptr(scores), first_row, 0, len(scores))
+    heap.reorder()
+    return Ranked(heap_scores, heap_rows)
+
+
+def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:
+    """Put equal scores, which stand side by side, in ascending order of row."""
+    # They are rare, and sorting by two keys is slow: only for the lines that have some.
+    tied = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
     # lexsort's last key is its first criterion.
     sequence = np.lexsort((rows[tied], -scores[tied]), axis=-1)
-    ordered[tied], ordered_rows[tied] = _take(scores[tied], rows[tied], sequence)
-    return ordered, ordered_rows
+    scores[tied], rows[tied] = _take(scores[tied], rows[tied], sequence)
+    return Ranked(scores, rows)
 
 
-def _take(scores: Embeddings, rows: Rows, sequence: NDArray[np.intp]) -> tuple[Embeddings, Rows]:
-    return np.take_along_axis(scores, sequence, 1), np.take_along_axis(rows, sequence, 1)
+def _take(scores: Embeddings, rows: Rows, sequence: NDArray[np.intp]) -> Ranked:
+    return Ranked(np.take_along_axis(scores, sequence, 1), np.take_along_axis(rows, sequence, 1))

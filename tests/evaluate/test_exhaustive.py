@@ -1,12 +1,14 @@
 """Exhaustive ranking equals FAISS at every width, and the deployed index at every point."""
 
+import tempfile
+
 import faiss
 import numpy as np
 import pytest
 
 from fakes import FAKE_INFO, assert_same_ranking
 from nestvec.codec import Codec, layer_normalise, prefix
-from nestvec.evaluate import exhaustive
+from nestvec.evaluate import exhaustive, representations
 from nestvec.evaluate.exhaustive import count_steps, rank
 from nestvec.evaluate.representations import Representations
 from nestvec.index.embedded import EmbeddedIndex, build
@@ -40,13 +42,13 @@ CORPUS, QUERIES = vectors(N, 1), vectors(25, 2)
 
 
 def rank_one(point, queries=QUERIES, corpus=CORPUS, *, layer_norm=False, depth=DEPTH):
-    (rows,) = rank(
+    (ranked,) = rank(
         [OperatingPoint.parse(point)],
         queries,
         Representations(corpus, layer_norm=layer_norm),
         depth=depth,
     ).values()
-    return rows
+    return ranked.rows
 
 
 def last_scores(point, queries, corpus, *, layer_norm=False):
@@ -74,7 +76,7 @@ def test_float_prefixes_equal_faiss_on_cut_and_renormalised_vectors(dim, layer_n
     flat.add(cut[0])
     expected = flat.search(cut[1], DEPTH)[1]
     scores = cut[1].astype(np.float64) @ cut[0].astype(np.float64).T
-    assert_same_ranking(ranked[OperatingPoint.single(dim, "float32")], expected, scores)
+    assert_same_ranking(ranked[OperatingPoint.single(dim, "float32")].rows, expected, scores)
 
 
 @pytest.fixture(scope="module")
@@ -91,28 +93,71 @@ def test_every_point_equals_the_index_that_it_deploys(tmp_path, all_ranked, poin
     index.close()
     found = [[N - int(id_[1:]) for id_ in ids] for ids in hits.ids]
     scores = last_scores(point, QUERIES, CORPUS)
-    assert_same_ranking(all_ranked[point], found, scores)
+    assert_same_ranking(all_ranked[point].rows, found, scores)
     expected = np.take_along_axis(scores, np.array(found), 1)
+    np.testing.assert_allclose(all_ranked[point].scores, expected, atol=1e-6)
     np.testing.assert_allclose(hits.scores, expected, atol=1e-6)
 
 
 def test_points_do_not_depend_on_what_is_measured_beside_them(all_ranked):
     for point in POINTS[:8]:
-        np.testing.assert_array_equal(rank_one(str(point)), all_ranked[point])
+        np.testing.assert_array_equal(rank_one(str(point)), all_ranked[point].rows)
 
 
-def test_the_block_size_changes_nothing(monkeypatch, all_ranked):
-    monkeypatch.setattr(exhaustive, "_BLOCK_BYTES", 4 * N * 7)  # 7 queries of 25 at a time
-    in_blocks = rank(POINTS, QUERIES, Representations(CORPUS, layer_norm=False), depth=DEPTH)
-    for point, rows in all_ranked.items():
-        assert_same_ranking(in_blocks[point], rows, last_scores(point, QUERIES, CORPUS))
+def assert_same(found, expected):
+    """Scores equal; rows, where scores differ by more than rounding."""
+    assert found.keys() == expected.keys()
+    for point, (scores, rows) in expected.items():
+        np.testing.assert_allclose(found[point].scores, scores, atol=1e-6)
+        assert_same_ranking(found[point].rows, rows, last_scores(point, QUERIES, CORPUS))
 
 
-def test_a_block_holds_one_query_at_least(monkeypatch):
-    whole = rank_one("32:int8")
-    monkeypatch.setattr(exhaustive, "_BLOCK_BYTES", 1)
-    assert_same_ranking(
-        rank_one("32:int8"), whole, last_scores(OperatingPoint.parse("32:int8"), QUERIES, CORPUS)
+@pytest.mark.parametrize("block_bytes", [4 * (25 + 64) * 7, 1])
+def test_the_block_size_changes_nothing(monkeypatch, all_ranked, block_bytes):
+    monkeypatch.setattr(exhaustive, "BLOCK_BYTES", block_bytes)  # 7 documents at a time, and 1
+    corpus = Representations(CORPUS, layer_norm=False)
+    assert_same(rank(POINTS, QUERIES, corpus, depth=DEPTH), all_ranked)
+
+
+def test_a_memory_mapped_corpus_with_codes_in_files_ranks_alike(monkeypatch, tmp_path, all_ranked):
+    np.save(tmp_path / "corpus.npy", CORPUS)
+    monkeypatch.setattr(exhaustive, "BLOCK_BYTES", 4 * (25 + 64) * 100)
+    monkeypatch.setattr(representations, "BLOCK_BYTES", 4 * 64 * 70)
+    monkeypatch.setattr(representations, "MEMORY_BYTES", 10_000)  # some codes, not all
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "codes"))
+    (tmp_path / "codes").mkdir()
+    mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")
+    with Representations(mapped, layer_norm=False) as corpus:
+        assert_same(rank(POINTS, QUERIES, corpus, depth=DEPTH), all_ranked)
+        (folder,) = (tmp_path / "codes").iterdir()
+        assert len(list(folder.iterdir())) > 5
+        assert not isinstance(corpus[16, "binary"].codes, np.memmap)
+    assert not list((tmp_path / "codes").iterdir())
+
+
+def test_a_part_is_ranked_with_the_codecs_of_the_whole():
+    whole = CORPUS.copy()
+    whole[[7, 400]] = 0
+    rows = np.sort(np.random.default_rng(9).choice(N, 200, replace=False))
+    rows[0] = 7
+    corpus = Representations(whole, layer_norm=False)
+    part = corpus.part(rows)
+    points = [OperatingPoint.parse(each) for each in ("48:float32", "32:int8", "16:int4@9>64:int8")]
+    ranked = rank(points, QUERIES[:9], part, depth=DEPTH)
+    for point in points[:2]:
+        scores = last_scores(point, QUERIES[:9], whole)[:, rows]
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+        assert_same_ranking(ranked[point].rows, expected, scores)
+        assert (
+            np.take_along_axis(scores, ranked[point].rows, 1) - ranked[point].scores < 1e-6
+        ).all()
+    assert part.empty.tolist() == [0]
+    assert len(part) == 200
+    np.testing.assert_array_equal(part[32, "int8"].codes, corpus[32, "int8"].codes[rows])
+    assert part[32, "int8"].codec is corpus[32, "int8"].codec
+    np.testing.assert_array_equal(
+        part.part(np.arange(50, 100)).decoded((64, "int4")),
+        corpus.decoded((64, "int4"))[rows[50:100]],
     )
 
 

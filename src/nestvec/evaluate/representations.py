@@ -1,13 +1,30 @@
-"""The corpus at each dim and precision, encoded when first asked for."""
+"""The corpus at each dim and precision, encoded when first asked for, and read by blocks.
+
+Nothing here holds the corpus as floats beyond a block: it may be memory-mapped. Codes lie in
+memory as long as they are few, and in a temporary file from there on.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+import numpy as np
 
 from nestvec.codec import Codec
 from nestvec.index.embedded import empty_rows
-from nestvec.types import Codes, Embeddings, Precision
+from nestvec.types import Codes, Embeddings, Precision, Rows
+
+Key = tuple[int, Precision]
+"""What names a representation: (dim, precision)."""
+
+MEMORY_BYTES = 2**30  # of all codes of a corpus together; the rest lies in a file
+BLOCK_BYTES = 64 * 2**20  # of the embeddings that are encoded at a time
 
 
 @dataclass(frozen=True)
@@ -15,9 +32,9 @@ class Representation:
     """The codes of a corpus and what they were made with.
 
     Attributes:
-        codec: Fitted on this corpus.
-        codes: [n, bytes_per_vector].
-        build_s: Seconds to fit and encode.
+        codec: Fitted on the whole corpus.
+        codes: [n, bytes_per_vector]; may be memory-mapped.
+        build_s: Seconds to fit, and to encode the whole corpus.
     """
 
     codec: Codec
@@ -26,27 +43,131 @@ class Representation:
 
 
 class Representations:
-    """Every representation of one corpus, each made once."""
+    """Every representation of one corpus, each made once.
+
+    A context manager: leaving it deletes the temporary file, and codes cannot be read any more.
+    """
 
     def __init__(self, corpus: Embeddings, *, layer_norm: bool) -> None:
-        """Take the embeddings, [n, full_dim], as the model gives them."""
-        self.corpus = corpus
+        """Take the embeddings, [n, full_dim], as the model gives them; may be memory-mapped."""
         self.layer_norm = layer_norm
         self.empty = empty_rows(corpus)
-        self._made: dict[tuple[int, Precision], Representation] = {}
+        self._corpus = corpus
+        self._rows: Rows | None = None  # all
+        self._codes = _CodeStore()
+        self._made: dict[Key, Representation] = {}
 
-    def __getitem__(self, key: tuple[int, Precision]) -> Representation:
+    def __enter__(self) -> Representations:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Delete the temporary file."""
+        self.close()
+
+    def close(self) -> None:
+        """Delete the temporary file; of a part, too, as they share it."""
+        self._made.clear()
+        self._codes.close()
+
+    def __len__(self) -> int:
+        """Count the documents."""
+        return len(self._corpus) if self._rows is None else len(self._rows)
+
+    @property
+    def full_dim(self) -> int:
+        """Width of the embeddings."""
+        width: int = self._corpus.shape[1]
+        return width
+
+    def part(self, rows: Rows) -> Representations:
+        """Return some documents, with the codecs that were fitted on all of them.
+
+        Args:
+            rows: Which of these documents, ascending; theirs is the order in the part.
+        """
+        part = copy(self)  # shares all that was made, and what will be
+        part._rows = rows if self._rows is None else self._rows[rows]
+        part.empty = np.flatnonzero(np.isin(rows, self.empty)).astype(np.int64)
+        return part
+
+    def __getitem__(self, key: Key) -> Representation:
         """Return the representation of (dim, precision)."""
+        made = self._of_all(key)
+        if self._rows is None:
+            return made
+        return Representation(made.codec, made.codes[self._rows], made.build_s)
+
+    def embeddings(self, lines: slice) -> Embeddings:
+        """Return the vectors of a block of documents as the model gives them, [n, full_dim]."""
+        return self._corpus[self._selected(lines)]
+
+    def decoded(self, key: Key, lines: slice = slice(None)) -> Embeddings:
+        """Return what the codes of a block stand for, [n, dim]; zero vectors are zero."""
+        made = self._of_all(key)
+        vectors = made.codec.decode(made.codes[self._selected(lines)])
+        start, stop, _ = lines.indices(len(self))
+        first, last = np.searchsorted(self.empty, (start, stop))
+        vectors[self.empty[first:last] - start] = 0
+        return vectors
+
+    def _selected(self, lines: slice) -> slice | Rows:
+        return lines if self._rows is None else self._rows[lines]
+
+    def _of_all(self, key: Key) -> Representation:
         if key not in self._made:
             start = time.perf_counter()
-            codec = Codec.fit(self.corpus, *key, layer_norm=self.layer_norm)
-            codes = codec.encode(self.corpus)
+            codec = Codec.fit(self._corpus, *key, layer_norm=self.layer_norm)
+            blocks = map(codec.encode, _blocks(self._corpus))
+            codes = self._codes.keep(blocks, (len(self._corpus), codec.bytes_per_vector))
             self._made[key] = Representation(codec, codes, time.perf_counter() - start)
         return self._made[key]
 
-    def decoded(self, key: tuple[int, Precision]) -> Embeddings:
-        """Return what the codes stand for, [n, dim]; zero vectors are zero."""
-        representation = self[key]
-        vectors = representation.codec.decode(representation.codes)
-        vectors[self.empty] = 0
-        return vectors
+
+class _CodeStore:
+    """Holds arrays of codes in memory up to a limit, and beyond it in files."""
+
+    def __init__(self) -> None:
+        self._in_memory = 0
+        self._folder: TemporaryDirectory[str] | None = None
+        self._files = 0
+
+    def keep(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
+        """Return the blocks as one array."""
+        size = shape[0] * shape[1]
+        if self._in_memory + size > MEMORY_BYTES:
+            return self._keep_in_file(blocks, shape)
+        self._in_memory += size
+        codes = np.empty(shape, dtype=np.uint8)
+        start = 0
+        for block in blocks:
+            codes[start : start + len(block)] = block
+            start += len(block)
+        return codes
+
+    def _keep_in_file(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="nestvec-codes-")
+        path = Path(self._folder.name) / str(self._files)
+        self._files += 1
+        with path.open("wb") as file:
+            for block in blocks:
+                file.write(block.data)
+        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+    def close(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+        self._in_memory = 0
+
+
+def _blocks(corpus: Embeddings) -> Iterator[Embeddings]:
+    size = max(1, BLOCK_BYTES // (4 * corpus.shape[1]))
+    for start in range(0, len(corpus), size):
+        yield corpus[start : start + size]

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nestvec.curve import Curve
-from nestvec.curve_point import BaselinePoint, Cost, CurvePoint
+from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.evaluate.bm25 import rank_bm25
+from nestvec.evaluate.baselines import Measured, baselines_for, measure_baseline
 from nestvec.evaluate.cost import costs
-from nestvec.evaluate.exhaustive import count_steps, rank
-from nestvec.evaluate.grid import DEFAULT_GRID, Grid
+from nestvec.evaluate.documents import rank_documents
+from nestvec.evaluate.exhaustive import count_steps
+from nestvec.evaluate.grid import DEFAULT_GRID, Baseline, Grid
+from nestvec.evaluate.intervals import retention_intervals, retentions
 from nestvec.evaluate.machine import describe_machine
 from nestvec.evaluate.representations import Representations
+from nestvec.evaluate.scores import Judge, full_recall_depths, query_scores, ranked_depth
+from nestvec.evaluate.texts import Texts, slices_of
+from nestvec.evaluate.trend import Trend, count_parts, size_trend
 from nestvec.index.engine import capabilities
-from nestvec.metrics import Judgements, score
 from nestvec.models.load import embed
 from nestvec.query_scores import QueryScores
-from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
+from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
 
 _TIMED_ENCODES = 32
-_KEPT_TOP = 10  # ids of each query kept in the curve, for people to read
 
 
 def evaluate(
@@ -34,7 +36,6 @@ def evaluate(
     grid: Grid = DEFAULT_GRID,
     *,
     engine: str = "embedded",
-    bm25: bool = False,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Curve:
     """Measure quality and cost of every operating point of a grid.
@@ -43,64 +44,53 @@ def evaluate(
 
     Args:
         model: What encodes; also precomputed vectors.
-        data: Corpus, queries and qrels.
-        grid: Which operating points, by which metrics.
+        data: Corpus, queries and what is known to answer them.
+        grid: Which operating points, by which metrics, beside what.
         engine: Only points that this engine can run are measured, beside the reference.
-        bm25: Put BM25 beside the model (needs the extra ``report``).
         on_progress: Called with documents encoded and in total, then with steps of measuring.
 
     Raises:
-        InvalidArgument: If a dim or the engine does not exist.
-        DataError: If there are no documents or no judged queries.
+        InvalidArgument: If a dim, the engine or a field does not exist, or a metric needs
+            judgements that there are not.
+        DataError: If there are no documents, no queries or, of evidence that judges, no relevant
+            document.
         ModelError: If the model gives NaN, infinite numbers or another width than it says.
+        MissingExtra: If the grid asks for BM25 and bm25s is not installed.
     """
     _check(data)
+    metrics = grid.metrics_for(data.evidence)
     points = _points(model, data, grid, engine)
-    texts = _Texts.of(data)
-    documents = embed(
-        model, texts.document_ids, texts.documents, kind="document", on_progress=on_progress
-    )
+    texts = Texts.of(data, group_by=grid.group_by)
+    slices = slices_of(data, grid.slice_by)
+    baselines = baselines_for(grid.baselines, data.evidence)
+    documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
     queries, encode_ms = _embed_queries(model, texts)
-    corpus = Representations(documents, layer_norm=model.info.layer_norm)
-    step = _Steps(count_steps(points) + len(points), on_progress)
-    ranked = rank(points, queries, corpus, depth=grid.depth, on_step=step)
-    cost = costs(points, queries, corpus, on_step=step)
-    judgements = Judgements.from_qrels(data.qrels, texts.query_ids, texts.document_ids)
-    scores = _score(ranked, judgements, grid.metrics, texts)
-    baselines = {}
-    if bm25:
-        found = rank_bm25(texts.queries, texts.documents, depth=grid.depth)
-        baselines["bm25"] = (BaselinePoint(None, _means(found, judgements, grid.metrics)),)
+    total = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
+    step = _Steps(total, on_progress)
+    depth = ranked_depth(metrics)
+    with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
+        ranked = rank_documents(
+            points, queries, corpus, texts.doc_of_row, depth=depth, on_step=step
+        )
+        cost = costs(points, queries, corpus, on_step=step)
+        judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
+        of_points = judge.of_points(ranked)
+        trend = size_trend(points, queries, corpus, texts, of_points, on_part=step)
+        counts = data.counts | _count_untidy(model, texts, queries, corpus)
+    scores = query_scores(
+        ranked, of_points, judge.judgements, texts=texts, data=data, slices=slices
+    )
+    measured = Measured(texts, queries, documents, model.info.layer_norm, judge, depth)
     return Curve(
         model=model.info,
-        dataset=_describe(data),
+        dataset=_describe(data, grid),
         machine=describe_machine(),
-        points=_rows(points, scores, cost),
+        points=_rows(points, scores, cost, trend, full_recall_depths(ranked, judge.judgements)),
         scores=scores,
         encode_ms=encode_ms,
-        baselines=baselines,
-        counts=data.counts | _count_untidy(model, texts, queries, corpus),
+        baselines=_baselines(baselines, grid.widths(model.info.dims), measured, step),
+        counts=counts,
     )
-
-
-@dataclass(frozen=True)
-class _Texts:
-    """The data set as lists; documents by descending id, which is the order of ties."""
-
-    document_ids: list[str]
-    documents: list[str]
-    query_ids: list[str]
-    queries: list[str]
-
-    @classmethod
-    def of(cls, data: RetrievalSet) -> _Texts:
-        document_ids = sorted(data.corpus, reverse=True)
-        return cls(
-            document_ids,
-            [data.corpus[id_].content for id_ in document_ids],
-            list(data.queries),
-            list(data.queries.values()),
-        )
 
 
 class _Steps:
@@ -117,6 +107,10 @@ class _Steps:
 def _check(data: RetrievalSet) -> None:
     if not data.corpus:
         raise DataError(data.name, "has no documents")
+    if data.evidence == "agreement":
+        if not data.queries:
+            raise DataError(data.name, "has no queries")
+        return
     if not any(grade > 0 for judged in data.qrels.values() for grade in judged.values()):
         raise DataError(data.name, f"split {data.split} has no query with a relevant document")
 
@@ -137,14 +131,18 @@ def _points(
     return points
 
 
-def _embed_queries(model: Encoder, texts: _Texts) -> tuple[Embeddings, float]:
-    """Encode each query once: the first ones alone, to know what one costs, the rest together."""
+def _embed_queries(model: Encoder, texts: Texts) -> tuple[Embeddings, float]:
+    """Encode the first queries alone, to know what one costs, and the rest together.
+
+    What is timed is the model itself: a cache on top of it is left aside.
+    """
+    itself: Encoder = getattr(model, "uncached", model)
     timed = min(_TIMED_ENCODES, len(texts.queries))
     parts, times = [], []
     for i in range(timed):
         start = time.perf_counter()
         one = slice(i, i + 1)
-        parts.append(embed(model, texts.query_ids[one], texts.queries[one], kind="query"))
+        parts.append(embed(itself, texts.query_ids[one], texts.queries[one], kind="query"))
         times.append((time.perf_counter() - start) * 1000)
     if len(texts.queries) > timed:
         rest = slice(timed, None)
@@ -152,73 +150,63 @@ def _embed_queries(model: Encoder, texts: _Texts) -> tuple[Embeddings, float]:
     return np.concatenate(parts), float(np.median(times))
 
 
-def _score(
-    ranked: Mapping[OperatingPoint, Rows],
-    judgements: Judgements,
-    metrics: Sequence[str],
-    texts: _Texts,
-) -> QueryScores:
-    grades = [judgements.grades(rows) for rows in ranked.values()]
-    top = np.stack([_first_columns(rows, _KEPT_TOP) for rows in ranked.values()])
-    shown, positions = np.unique(top, return_inverse=True)
-    return QueryScores(
-        query_ids=np.array(texts.query_ids),
-        metrics={
-            metric: np.stack([score(metric, each, judgements) for each in grades])
-            for metric in metrics
-        },
-        # Row -1, an empty place, is the least: it comes first where there is one.
-        doc_ids=np.array([texts.document_ids[row] for row in shown if row >= 0], dtype=np.str_),
-        top=(positions.reshape(top.shape) - (shown[0] < 0)).astype(np.int32),
-    )
-
-
-def _first_columns(rows: Rows, width: int) -> Rows:
-    missing = max(0, width - rows.shape[1])
-    return np.pad(rows[:, :width], ((0, 0), (0, missing)), constant_values=-1)
-
-
-def _means(rows: Rows, judgements: Judgements, metrics: Sequence[str]) -> dict[str, float]:
-    grades = judgements.grades(rows)
-    return {metric: float(score(metric, grades, judgements).mean()) for metric in metrics}
+def _baselines(
+    names: Sequence[Baseline], dims: Sequence[int], on: Measured, step: _Steps
+) -> dict[str, tuple[BaselinePoint, ...]]:
+    measured = {}
+    for name in names:
+        measured[str(name)] = measure_baseline(name, dims, on)
+        step()
+    return measured
 
 
 def _rows(
     points: Sequence[OperatingPoint],
     scores: QueryScores,
     cost: Mapping[OperatingPoint, Cost],
+    trend: Trend,
+    recall_depths: Sequence[int | None],
 ) -> tuple[CurvePoint, ...]:
+    # The first point is the reference.
     means = {metric: values.mean(axis=1) for metric, values in scores.metrics.items()}
-    # The first point is the reference. Where it scores 0, nothing can be said to be kept.
+    kept = {metric: retentions(values, values[0]) for metric, values in scores.metrics.items()}
+    ends = {
+        metric: retention_intervals(values, values[0]).tolist()
+        for metric, values in scores.metrics.items()
+    }
     return tuple(
         CurvePoint(
             point=point,
             metrics={metric: float(mean[i]) for metric, mean in means.items()},
-            retention={
-                metric: float(mean[i] / mean[0]) if mean[0] else 0.0
-                for metric, mean in means.items()
-            },
+            retention={metric: float(share[i]) for metric, share in kept.items()},
             cost=cost[point],
+            interval={metric: Interval(*each[i]) for metric, each in ends.items()},
+            by_size=trend[i],
+            k_for_full_recall=recall_depths[i],
         )
         for i, point in enumerate(points)
     )
 
 
-def _describe(data: RetrievalSet) -> dict[str, str | int]:
+def _describe(data: RetrievalSet, grid: Grid) -> dict[str, str | int | None]:
     return {
         "name": data.name,
         "split": data.split,
         "n_documents": len(data.corpus),
         "n_queries": len(data.queries),
+        "task": "retrieval",
+        "depth": grid.depth,
+        "evidence": data.evidence,
+        "group_by": grid.group_by,
     }
 
 
 def _count_untidy(
-    model: Encoder, texts: _Texts, queries: Embeddings, corpus: Representations
+    model: Encoder, texts: Texts, queries: Embeddings, corpus: Representations
 ) -> dict[str, int]:
     return {
         "zero_documents": len(corpus.empty),
         "zero_queries": int((~queries.any(axis=1)).sum()),
-        "cut_documents": model.count_cut(texts.documents, kind="document"),
+        "cut_documents": model.count_cut(texts.rows, kind="document"),
         "cut_queries": model.count_cut(texts.queries, kind="query"),
     }
