@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nestvec.curve import Curve
-from nestvec.curve_point import Cost, CurvePoint
+from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval, SizeRetention
 from nestvec.plan.choose import Budget, plan
 from nestvec.query_scores import QueryScores
 from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
@@ -15,6 +15,8 @@ from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
 DIMS = (512, 256, 128, 64, 32)
 BITS = dict(zip(PRECISIONS, (32, 16, 8, 4, 2, 1), strict=True))
 QUERIES = 2000
+DOCUMENTS = 46254
+TOP = 10
 
 
 def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
@@ -40,7 +42,7 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
     )
     return Curve(
         model=ModelInfo(name, "f" * 64, full, tuple(dims), "config.json", True),
-        dataset={"name": "docs", "split": "test", "n_documents": 46254, "n_queries": QUERIES},
+        dataset={"name": "docs", "split": "test", "n_documents": DOCUMENTS, "n_queries": QUERIES},
         machine={"processor": "a processor", "cores": 2, "versions": {"numpy": "2.4"}},
         points=rows,
         scores=QueryScores(
@@ -51,6 +53,55 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
         ),
         encode_ms=0.1,
     )
+
+
+def enrich(curve):
+    """Add what evaluate measures beside the means: intervals, sizes, texts, slices, baselines."""
+    rows = tuple(_with_all(row) for row in curve.points)
+    return replace(curve, points=rows, scores=_with_texts(curve), baselines=_baselines(curve))
+
+
+def _with_all(row):
+    kept, lost = row.retention["ndcg@10"], 1 - row.retention["ndcg@10"]
+    sizes = tuple(
+        SizeRetention(DOCUMENTS // part, 1 - lost / part, 1 - lost / part - 0.01, 1 - lost / part)
+        for part in (4, 2, 1)
+    )
+    return replace(
+        row,
+        cost=replace(row.cost, batch_qps=1234.0, cold_p50_ms=7.7),
+        interval={"ndcg@10": Interval(kept - 0.012, kept + 0.01)},
+        by_size={"ndcg@10": sizes},
+        k_for_full_recall=10 + round(100 * lost),
+    )
+
+
+def _with_texts(curve):
+    """Give query i the documents i, i + 1, ...: the last point finds one place further on."""
+    shift = np.arange(len(curve.points)) % 3
+    places = np.arange(QUERIES)[:, None] + np.arange(TOP)
+    top = (places[None] + shift[:, None, None]).astype(np.int32)
+    return replace(
+        curve.scores,
+        doc_ids=np.array([f"d{i}" for i in range(QUERIES + TOP + 3)]),
+        doc_titles=np.array([f"Title of {i}" for i in range(QUERIES + TOP + 3)]),
+        query_texts=np.array([f"what is {i}?" for i in range(QUERIES)]),
+        top=top,
+        top_relevant=top == np.arange(QUERIES)[None, :, None],
+        slices={"language": np.array(["de"] * 5 + ["en"] * 500 + ["fr"] * (QUERIES - 505))},
+    )
+
+
+def _baselines(curve):
+    full = curve.full.metrics["ndcg@10"]
+    worse = {"svd": 0.015, "pca": 0.03, "random": 0.06}
+    return {"bm25": (BaselinePoint(None, {"ndcg@10": 0.5}),)} | {
+        name: tuple(
+            BaselinePoint(dim, {"ndcg@10": full * (1 - each * np.log2(512 / dim) ** 1.8)})
+            for dim in DIMS
+        )
+        for name, each in worse.items()
+    }
 
 
 def _lost(point, full, loss):
@@ -79,10 +130,15 @@ def curves():
 
 
 @pytest.fixture(scope="session")
+def rich(curves):
+    return {**curves, "Matryoshka": enrich(curves["Matryoshka"])}
+
+
+@pytest.fixture(scope="session")
 def confirmed(curves):
     return plan(curves["Matryoshka"], Budget(min_retention=0.98))
 
 
 @pytest.fixture(scope="session")
 def unconfirmed(confirmed):
-    return replace(confirmed, confirmed=False, retention=0.985, retention_at_least=0.9649)
+    return replace(confirmed, confirmed=False, retention=0.985, at_least=0.9649)

@@ -6,7 +6,8 @@ import pytest
 
 from nestvec.errors import InvalidArgument
 from nestvec.report.canvas import spread
-from nestvec.report.chart import dims_chart, quality_chart, save_chart
+from nestvec.report.chart import quality_chart, save_chart
+from nestvec.report.dims_chart import dims_chart
 from nestvec.report.svg import inline_svg
 
 

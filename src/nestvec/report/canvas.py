@@ -1,4 +1,4 @@
-"""What both pictures share: quiet axes, lines of rows, texts one line at a time.
+"""What the pictures share: quiet axes, lines of rows, texts one line at a time.
 
 Knows how things are drawn, not which; that is for ``chart``.
 """
@@ -21,6 +21,7 @@ _LINE_HEIGHT = 1.35
 _SIZE = (7.5, 4.7)  # inches
 _AXES = (0.06, 0.11, 0.925, 0.755)  # left, bottom, width, height, of the figure
 _MOST_TICKS = 13
+_DASHES = ((1, 1.6), (5, 2), (5, 1.5, 1, 1.5), (2, 3))
 _LEAST_TICKS = 4
 _RULES, _LINES, _POINTS, _TEXTS = 1, 2, 3, 4  # what lies above what
 
@@ -83,10 +84,31 @@ class Canvas:
         style = (0, (4, 3)) if dashed else "-"
         self.axes.plot(x, y, color=color, linewidth=1.1, linestyle=style, zorder=_LINES)
 
-    def heavy_line(self, points: Sequence[tuple[float, float]]) -> None:
+    def quiet_line(self, points: Sequence[tuple[float, float]], number: int) -> None:
+        """Draw a thin line of less weight; the number picks its dashes."""
+        x, y = zip(*points, strict=True)
+        dashes = _DASHES[number % len(_DASHES)]
+        color = self.theme.twin
+        self.axes.plot(x, y, color=color, linewidth=0.8, linestyle=(0, dashes), zorder=_LINES)
+
+    def heavy_line(self, points: Sequence[tuple[float, float]], color: str | None = None) -> None:
         """Draw the line that matters."""
         x, y = zip(*points, strict=True)
-        self.axes.plot(x, y, color=self.theme.ink, linewidth=2.2, zorder=_POINTS)
+        self.axes.plot(x, y, color=color or self.theme.ink, linewidth=2.2, zorder=_POINTS)
+
+    def band(self, ends: Sequence[tuple[float, float, float]], color: str) -> None:
+        """Shade between low and high, given as (x, low, high)."""
+        if not ends:
+            return
+        x, low, high = zip(*ends, strict=True)
+        self.axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=_RULES)
+
+    def bars(self, ends: Sequence[tuple[float, float, float]], color: str) -> None:
+        """Draw a thin upright bar for each (x, low, high)."""
+        if not ends:
+            return
+        x, low, high = zip(*ends, strict=True)
+        self.axes.vlines(x, low, high, color=color, linewidth=1, alpha=0.6, zorder=_LINES)
 
     def marks(self, points: Sequence[tuple[float, float]], precision: str) -> None:
         """Mark points with the sign and colour of a precision."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import percent, percent_at_least
+from nestvec.report.evidence import axis_title, is_agreement, measure_name, picture_name
 from nestvec.report.kept import Kept, bytes_text, metric_name, score_text
 
 
 def title(kept: Kept) -> str:
     """Write what the vertical axis shows."""
-    return f"% of {metric_name(kept.metric)} kept"
+    return axis_title(kept)
 
 
 def note(kept: Kept, floor: float, below: int) -> str:
@@ -24,23 +25,31 @@ def note(kept: Kept, floor: float, below: int) -> str:
     return text + "."
 
 
-def chosen_note(plan: Plan) -> str:
+def chosen_note(kept: Kept, plan: Plan) -> str:
     """Write what a plan's point takes and keeps."""
     size = bytes_text(plan.row.cost.ram_bytes_per_vector)
     if not plan.confirmed:
-        return f"{size}, not confirmed"
-    return f"{size}, keeps at least {percent_at_least(plan.retention_at_least)}"
+        return f"{size}, not {'shown' if is_agreement(kept) else 'confirmed'}"
+    verb = "agrees by" if is_agreement(kept) else "keeps"
+    return f"{size}, {verb} at least {percent_at_least(plan.retention_at_least)}"
+
+
+def asked_share(plan: Plan) -> float:
+    """Return what a plan had to keep, as a share of full width."""
+    if plan.goal.kind == "drop":
+        return 1 + plan.goal.threshold / plan.full.metrics[plan.goal.metric]
+    return plan.goal.threshold
 
 
 def describe_quality(kept: Kept, plan: Plan | None) -> str:
     """Describe the picture of quality against memory."""
     full = kept.curve.full
     text = (
-        f"Chart: {metric_name(kept.metric)} kept against memory for each vector. Today "
-        f"{full.point} takes {bytes_text(full.cost.ram_bytes_per_vector)}."
+        f"Chart: {picture_name(kept).lower()}, by {metric_name(kept.metric)}, against memory for "
+        f"each vector. Today {full.point} takes {bytes_text(full.cost.ram_bytes_per_vector)}."
     )
     if plan is not None:
-        text += f" The plan, {plan.point}: {chosen_note(plan)}."
+        text += f" The plan, {plan.point}: {chosen_note(kept, plan)}."
     return text
 
 
@@ -50,4 +59,4 @@ def describe_dims(kept: Kept) -> str:
         f"{percent(kept.share(row))} at {dim}"
         for dim, row in kept.singles(kept.name, "float32").items()
     )
-    return f"Chart: {metric_name(kept.metric)} kept by dims. {kept.name} float32: {shares}."
+    return f"Chart: {measure_name(kept)} kept by dims. {kept.name} float32: {shares}."

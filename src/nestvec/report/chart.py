@@ -1,4 +1,4 @@
-"""The two pictures: quality against bytes of memory, and quality by dims.
+"""The first picture: what is kept against bytes of memory for a vector.
 
 Drawn with matplotlib's Figure alone, without its global state. Lines carry their names at their
 ends. How things are drawn is for ``canvas``, writing files for ``svg``.
@@ -15,20 +15,27 @@ from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import percent
 from nestvec.report.canvas import Canvas, spread
-from nestvec.report.captions import chosen_note, describe_dims, describe_quality, note, title
+from nestvec.report.captions import asked_share, chosen_note, describe_quality, note, title
 from nestvec.report.kept import Kept, bytes_text
+from nestvec.report.lines import (
+    GAP,
+    draw_single,
+    floor_below,
+    height,
+    interval_ends,
+    line_name,
+    singles,
+)
 from nestvec.report.svg import drawing, save_chart
 from nestvec.report.theme import DARK, LIGHT
-from nestvec.types import Precision
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["dims_chart", "quality_chart", "save_chart"]
+__all__ = ["quality_chart", "save_chart"]
 
-_STEP = 10  # percent; the vertical axis begins at a multiple
 _HEADROOM = 0.17  # of the range drawn, for the label of the chosen point
-_GAP = 0.042  # of the axis: labels nearer than this touch
+_BYTES = 4  # of a float32
 
 
 def quality_chart(
@@ -56,7 +63,7 @@ def quality_chart(
     kept = Kept(curves, metric)
     with drawing():
         picture = _QualityPicture(Canvas.new(DARK if dark else LIGHT), kept)
-        picture.draw_levels(None if plan is None else plan.budget.min_retention)
+        picture.draw_levels(None if plan is None else asked_share(plan))
         picture.draw_lines()
         picture.draw_rescored()
         picture.draw_today()
@@ -66,63 +73,20 @@ def quality_chart(
     return picture.canvas.figure
 
 
-def dims_chart(
-    curves: Mapping[str, Curve], metric: str = "ndcg@10", *, dark: bool = False
-) -> Figure:
-    """Draw what is kept by dims: each precision of the first curve, float32 of the others.
-
-    Raises:
-        InvalidArgument: If there is no curve, the metric was not measured, or full width scores 0.
-        MissingExtra: If matplotlib is not installed.
-    """
-    kept = Kept(curves, metric)
-    with drawing():
-        canvas = Canvas.new(DARK if dark else LIGHT)
-        ends: dict[str, float] = {}
-        heights: list[float] = []
-        for name, precision in _singles(kept):
-            rows = kept.singles(name, precision)
-            points = [(dim, _y(kept, row)) for dim, row in rows.items()]
-            _draw_single(canvas, kept, name, precision, points)
-            ends[_line_name(kept, name, precision)] = points[-1][1]
-            heights += [y for _, y in points]
-        canvas.percent_y(_floor(heights), max(heights), room=1)
-        canvas.log_x({dim: f"{dim:,}" for dim in sorted(kept.dims)}, left=1.3, right=0.1)
-        _name_ends(canvas, ends, min(kept.dims), max(heights) - _floor(heights))
-        canvas.axes.set_xlabel("Dims kept, log scale", color=canvas.theme.muted)
-        canvas.title(title(kept), note(kept, _floor(heights), below=0))
-        canvas.figure.set_label(describe_dims(kept))
-    return canvas.figure
-
-
-def _name_ends(canvas: Canvas, ends: dict[str, float], x: float, height: float) -> None:
-    """Write the names of lines left of where they end; lines that end as one share a text."""
-    groups: list[tuple[float, list[str]]] = []
-    for name, y in sorted(ends.items(), key=lambda end: -end[1]):
-        if groups and groups[-1][0] - y < _GAP / 2 * height:
-            groups[-1][1].append(name)
-        else:
-            groups.append((y, [name]))
-    places = spread([y for y, _ in groups], _GAP * height)
-    for (_, names), y in zip(groups, places, strict=True):
-        ordered = sorted(names, key=list(ends).index)
-        canvas.text([", ".join(ordered)], (x, y), offset=(-9, 0), align="right")
-
-
 class _QualityPicture:
     """Quality against memory, drawn in steps."""
 
     def __init__(self, canvas: Canvas, kept: Kept) -> None:
         self.canvas, self._kept = canvas, kept
-        heights = [*_float32_heights(kept), *(100 * y for y in _baseline_shares(kept).values())]
-        self._floor = _floor(heights)
-        top = max(100, *heights, *(_y(kept, row) for row in kept.curve.points))
+        heights = [*self._float32_heights(), *(100 * y for y in _baseline_shares(kept).values())]
+        self._floor = floor_below(heights)
+        top = max(100, *heights, *(height(kept, row) for row in kept.curve.points))
         self._range = (top - self._floor) * (1 + _HEADROOM)
         canvas.percent_y(self._floor, top, room=(top - self._floor) * _HEADROOM)
         sizes = [row.cost.ram_bytes_per_vector for row in kept.curve.points]
         canvas.log_x(_memory_ticks(min(sizes), max(sizes)), left=1.8, right=1.5)
         canvas.axes.set_xlabel("Memory for each vector, log scale", color=canvas.theme.muted)
-        below = sum(_y(kept, row) < self._floor for row in self._drawn())
+        below = sum(height(kept, row) < self._floor for row in self._drawn())
         canvas.title(title(kept), note(kept, self._floor, below))
         self._taken: list[float] = []  # heights of labels at the left edge
 
@@ -132,7 +96,7 @@ class _QualityPicture:
         A baseline's name stands above its line, the asked one below; unless they would meet.
         """
         target = math.inf if asked is None else 100 * asked
-        gap, crowded = _GAP * self._range, False
+        gap, crowded = GAP * self._range, False
         for name, share in _baseline_shares(self._kept).items():
             under = target - 100 * share
             crowded |= 0 <= under < 2 * gap
@@ -147,31 +111,50 @@ class _QualityPicture:
         until = self._kept.curve.full.cost.ram_bytes_per_vector
         self.canvas.rule(y, color, until=until, dotted=color != self.canvas.theme.accent)
         self.canvas.edge_text(name, y, above=above)
-        self._taken.append(y + _GAP / 2 * self._range * (1 if above else -1))
+        self._taken.append(y + GAP / 2 * self._range * (1 if above else -1))
 
     def draw_lines(self) -> None:
-        """Draw the points of one stage by precision."""
+        """Draw the points of one stage by precision, and the baselines by dim."""
         ends: dict[str, tuple[float, float]] = {}
-        for name, precision in _singles(self._kept):
-            points = [self._place(row) for row in self._kept.singles(name, precision).values()]
-            _draw_single(self.canvas, self._kept, name, precision, points)
-            visible = [point for point in points if point[1] >= self._floor]
-            if visible:
-                ends[_line_name(self._kept, name, precision)] = visible[-1]
+        for number, (name, shares) in enumerate(self._kept.baselines_by_dim().items()):
+            levels = [(float(_BYTES * dim), 100 * share) for dim, share in shares.items()]
+            self.canvas.quiet_line(levels, number)
+            self._note_end(ends, name, levels)
+        for line in singles(self._kept):
+            rows = [*self._kept.singles(*line).values()]
+            points = [self._place(row) for row in rows]
+            draw_single(self.canvas, self._kept, line, points)
+            if line[0] == self._kept.name:
+                bars = interval_ends(self._kept, rows, [x for x, _ in points])
+                self.canvas.bars(bars, self.canvas.theme.precisions[line[1]])
+            self._note_end(ends, line_name(self._kept, line), points)
+        self._name_ends(ends)
+
+    def _note_end(
+        self, ends: dict[str, tuple[float, float]], name: str, points: Sequence[tuple[float, float]]
+    ) -> None:
+        visible = [point for point in points if point[1] >= self._floor]
+        if visible:
+            ends[name] = visible[-1]
+
+    def _name_ends(self, ends: dict[str, tuple[float, float]]) -> None:
         *others, leftmost = ends  # the fewest bits: nothing stands to the left of it
         for x in {ends[name][0] for name in others}:
             names = [name for name in others if ends[name][0] == x]
-            places = spread([ends[name][1] for name in names], _GAP * self._range)
+            places = spread([ends[name][1] for name in names], GAP * self._range)
             for name, y in zip(names, places, strict=True):
                 self.canvas.text([name], (x, y), offset=(5, -7))
         self.canvas.text([leftmost], ends[leftmost], offset=(-7, 0), align="right")
 
     def draw_rescored(self) -> None:
-        """Draw the best rescored points."""
-        points = [self._place(row) for row in self._kept.rescored()]
+        """Draw the best rescored points, and how sure they are."""
+        rows = self._kept.rescored()
+        points = [self._place(row) for row in rows]
         visible = [point for point in points if point[1] >= self._floor]
         if not visible:
             return
+        ends = interval_ends(self._kept, rows, [x for x, _ in points])
+        self.canvas.band(ends, self.canvas.theme.ink)
         self.canvas.heavy_line(points)
         x, y = visible[0]
         self.canvas.text(
@@ -200,7 +183,7 @@ class _QualityPicture:
         self.canvas.stem((x, y), up_to=top - 0.095 * self._range)
         self.canvas.dot((x, y), color, filled=True)
         self.canvas.text(
-            [str(plan.point), chosen_note(plan)],
+            [str(plan.point), chosen_note(self._kept, plan)],
             (x, top),
             offset=(0, -5),
             align=align,
@@ -208,62 +191,26 @@ class _QualityPicture:
         )
 
     def _place(self, row: CurvePoint) -> tuple[float, float]:
-        return row.cost.ram_bytes_per_vector, _y(self._kept, row)
+        return row.cost.ram_bytes_per_vector, height(self._kept, row)
 
     def _drawn(self) -> list[CurvePoint]:
-        singles = (self._kept.singles(*line).values() for line in _singles(self._kept))
-        return [*(row for rows in singles for row in rows), *self._kept.rescored()]
+        lines = (self._kept.singles(*line).values() for line in singles(self._kept))
+        return [*(row for rows in lines for row in rows), *self._kept.rescored()]
+
+    def _float32_heights(self) -> list[float]:
+        lines = (self._kept.singles(name, "float32").values() for name in self._kept.curves)
+        return [height(self._kept, row) for rows in lines for row in rows]
 
     def _free(self, y: float) -> float:
         """Return the height nearest to y, in steps down, where no label stands at the left."""
-        step = 2 * _GAP * self._range
+        step = 2 * GAP * self._range
         while any(abs(y - taken) < step for taken in self._taken) and y - step > self._floor:
             y -= step
         return y
 
 
-def _singles(kept: Kept) -> list[tuple[str, Precision]]:
-    """List the lines of one stage: the other curves' float32, then the first's precisions."""
-    others = [(name, _FLOAT32) for name in kept.curves if name != kept.name]
-    return [*others, *((kept.name, precision) for precision in kept.precisions)]
-
-
-_FLOAT32: Precision = "float32"
-
-
-def _draw_single(
-    canvas: Canvas,
-    kept: Kept,
-    name: str,
-    precision: Precision,
-    points: Sequence[tuple[float, float]],
-) -> None:
-    if name != kept.name:
-        canvas.line(points, canvas.theme.twin, dashed=True)
-        return
-    canvas.line(points, canvas.theme.precisions[precision])
-    canvas.marks(points, precision)
-
-
-def _line_name(kept: Kept, name: str, precision: Precision) -> str:
-    return precision if name == kept.name else f"{name} {precision}"
-
-
-def _y(kept: Kept, row: CurvePoint) -> float:
-    return 100 * kept.share(row)
-
-
-def _float32_heights(kept: Kept) -> list[float]:
-    rows = (kept.singles(name, "float32").values() for name in kept.curves)
-    return [_y(kept, row) for each in rows for row in each]
-
-
 def _baseline_shares(kept: Kept) -> dict[str, float]:
     return {name: score / kept.full_score for name, score in kept.baselines().items()}
-
-
-def _floor(heights: list[float]) -> float:
-    return max(0, _STEP * math.floor((min(heights) - 1) / _STEP))
 
 
 def _memory_ticks(least: float, most: float) -> dict[float, str]:

@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint
+from nestvec.curve_point import CurvePoint, Interval
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS, Precision
 
-_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP"}
+_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "rank-biased overlap"}
+_BASELINE_NAMES = {"bm25": "BM25", "svd": "SVD", "pca": "PCA", "random": "random dims"}
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,8 @@ class Kept:
         metric: Which metric.
 
     Raises:
-        InvalidArgument: If there is no curve, the metric was not measured on one of them, or the
-            first one scores 0 at full width.
+        InvalidArgument: If there is no curve, the metric was not measured on one of them, they
+            were measured on other queries, or the first one scores 0 at full width.
     """
 
     curves: Mapping[str, Curve]
@@ -44,6 +47,11 @@ class Kept:
                 measured = ", ".join(curve.full.metrics)
                 raise InvalidArgument(
                     f"metric {self.metric!r} was not measured on {name} (measured: {measured})"
+                )
+            if not _same_texts(curve, self.curve):
+                raise InvalidArgument(
+                    f"{name} was measured on other texts than {self.name}: no picture can hold "
+                    f"both (evaluate them on one data set and split)"
                 )
         if not self.full_score > 0:
             raise InvalidArgument(f"{self.name} scores 0 {self.metric} at full width: no share")
@@ -78,6 +86,10 @@ class Kept:
         """Return a row's score over the first curve's at full width."""
         return row.metrics[self.metric] / self.full_score
 
+    def interval(self, row: CurvePoint) -> Interval | None:
+        """Return where a row of the first curve lies with 95 % confidence; None where unknown."""
+        return row.interval.get(self.metric)
+
     def singles(self, name: str, precision: Precision) -> dict[int, CurvePoint]:
         """Return a curve's rows of one stage at a precision by dim, widest first."""
         found = {
@@ -101,11 +113,40 @@ class Kept:
     def baselines(self) -> dict[str, float]:
         """Return the scores of methods without dims on the same queries, by readable name."""
         return {
-            "BM25" if name == "bm25" else name: point.metrics[self.metric]
+            baseline_name(name): point.metrics[self.metric]
             for name, points in self.curve.baselines.items()
             for point in points
             if point.dim is None and self.metric in point.metrics
         }
+
+    def baselines_by_dim(self) -> dict[str, dict[int, float]]:
+        """Return what other ways to cut the vectors keep, by readable name and dim, widest first.
+
+        They are float32: a vector takes 4 bytes for each dim.
+        """
+        shares = {
+            baseline_name(name): {
+                point.dim: point.metrics[self.metric] / self.full_score
+                for point in sorted(points, key=lambda point: -(point.dim or 0))
+                if point.dim is not None and self.metric in point.metrics
+            }
+            for name, points in self.curve.baselines.items()
+        }
+        return {name: by_dim for name, by_dim in shares.items() if by_dim}
+
+
+def _same_texts(one: Curve, other: Curve) -> bool:
+    sizes = [curve.dataset.get("n_documents") for curve in (one, other)]
+    return sizes[0] == sizes[1] and np.array_equal(one.scores.query_ids, other.scores.query_ids)
+
+
+def baseline_name(name: str) -> str:
+    """Write the name of another method as the field does.
+
+    >>> baseline_name("bm25"), baseline_name("my own")
+    ('BM25', 'my own')
+    """
+    return _BASELINE_NAMES.get(name, name)
 
 
 def metric_name(metric: str) -> str:

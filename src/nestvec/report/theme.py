@@ -58,6 +58,7 @@ LIGHT = Theme(
             "int4": "#009e73",
             "int2": "#e69f00",
             "binary": "#cc79a7",
+            "pq4": "#7d5ba6",
         }
     ),
 )
@@ -77,9 +78,18 @@ DARK = Theme(
             "int4": "#2bbf92",
             "int2": "#f0b030",
             "binary": "#dd93bb",
+            "pq4": "#ab8ad6",
         }
     ),
 )
 MARKERS = MappingProxyType(
-    {"float32": "o", "float16": "v", "int8": "s", "int4": "D", "int2": "^", "binary": "P"}
+    {
+        "float32": "o",
+        "float16": "v",
+        "int8": "s",
+        "int4": "D",
+        "int2": "^",
+        "binary": "P",
+        "pq4": "X",
+    }
 )

@@ -5,23 +5,30 @@ Words only; what was chosen and why comes from the plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import percent, percent_at_least
+from nestvec.plan.reasons import percent, percent_at_least, threshold_text
+from nestvec.report.evidence import evidence_line, is_agreement, measure_name
 from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
-from nestvec.types import OperatingPoint, Precision, Stage
+from nestvec.stats import lower_bound
+from nestvec.types import OperatingPoint, Stage
 
-_BITS: dict[Precision, str] = {
+_BITS: Mapping[str, str] = {
     "float32": "32 bits",
     "float16": "16 bits",
     "int8": "8 bits",
     "int4": "4 bits",
     "int2": "2 bits",
     "binary": "1 bit",
+    "pq4": "codes of 4 bits",
 }
+
+_K = 10  # whose recall is the measure of a longer list
 
 
 @dataclass(frozen=True)
@@ -31,12 +38,14 @@ class Verdict:
     Attributes:
         warning: What must be known before anything else; empty if nothing.
         headline: The decision in one sentence.
+        evidence: What the numbers rest on: a few words, and a sentence.
         details: How it works, and what it costs.
         unmeasured: What the measurement says nothing about.
     """
 
     warning: str
     headline: str
+    evidence: tuple[str, str]
     details: tuple[str, ...]
     unmeasured: tuple[str, ...]
 
@@ -46,10 +55,11 @@ def pronounce(kept: Kept, plan: Plan | None) -> Verdict:
     shown = kept.curve.full if plan is None else kept.curve[plan.point]
     return Verdict(
         warning=_warning(kept),
-        headline=_no_plan(kept) if plan is None else _headline(plan),
+        headline=_no_plan(kept) if plan is None else _headline(kept, plan),
+        evidence=evidence_line(kept),
         details=(
             f"{how_it_works(shown.point, kept.curve.model.full_dim)} {_disk(shown)}".strip(),
-            _times(kept, shown),
+            f"{_times(kept, shown)} {_longer_list(kept, shown)}".strip(),
         ),
         unmeasured=tuple(_unmeasured(kept)),
     )
@@ -79,19 +89,25 @@ def _dims(stage: Stage, full_dim: int) -> str:
     return f"{which} {stage.dim:,} dims at {_BITS[stage.precision]} each"
 
 
-def _headline(plan: Plan) -> str:
-    metric = metric_name(plan.budget.metric)
+def _headline(kept: Kept, plan: Plan) -> str:
     memory, was = (bytes_text(row.cost.ram_bytes_per_vector) for row in (plan.row, plan.full))
-    kept, at_least = percent(plan.retention), percent_at_least(plan.retention_at_least)
+    share, at_least = percent(plan.retention), percent_at_least(plan.retention_at_least)
+    agreement = is_agreement(kept)
+    measure = measure_name(kept)
     if plan.confirmed:
+        keeping = f"{share} (at least {at_least}) of {measure}"
+        if agreement:
+            keeping = f"{share} (at least {at_least}) {measure}"
         return (
-            f"Keep {plan.point}: {memory} instead of {was} of memory for each vector, keeping "
-            f"{kept} (at least {at_least}) of {metric}."
+            f"Keep {plan.point}: {memory} instead of {was} of memory for each vector, "
+            f"{'with' if agreement else 'keeping'} {keeping}."
         )
+    of = "" if agreement else "of "
     return (
-        f"Not confirmed: {plan.point}, {memory} instead of {was} of memory for each vector, "
-        f"seems to keep {kept} of {metric}, but no more than {at_least} is sure where "
-        f"{plan.budget.min_retention * 100:g} % was asked."
+        f"{'Not shown' if agreement else 'Not confirmed'}: {plan.point}, {memory} instead of {was} "
+        f"of memory for each vector, seems to {'reach' if agreement else 'keep'} {share} "
+        f"{of}{measure}, but no more than {at_least} is sure where "
+        f"{threshold_text(plan.goal)} was asked."
     )
 
 
@@ -103,15 +119,50 @@ def _no_plan(kept: Kept) -> str:
 
 
 def _warning(kept: Kept) -> str:
-    better = {name: score for name, score in kept.baselines().items() if score > kept.full_score}
-    if not better:
+    better = {
+        f"{name} scores {score_text(score)} {metric_name(kept.metric)}": score
+        for name, score in kept.baselines().items()
+        if score > kept.full_score
+    } | dict(_better_curves(kept))
+    if not better or is_agreement(kept):
         return ""
-    name = max(better, key=lambda each: better[each])
     return (
-        f"Dims are not the problem here: {name} scores {score_text(better[name])} "
-        f"{metric_name(kept.metric)}, this model at full width {score_text(kept.full_score)}. "
-        f"Look for a better model, or train one on these texts, before saving memory."
+        f"Dims are not the problem here: {max(better, key=lambda each: better[each])}, this model "
+        f"at full width {score_text(kept.full_score)}. Look for a better model, or train one on "
+        f"these texts, before saving memory."
     )
+
+
+def _better_curves(kept: Kept) -> Iterator[tuple[str, float]]:
+    """Find the other curves that score more in no more memory, by more than chance explains."""
+    today = kept.curve.full
+    for name, curve in kept.curves.items():
+        if name == kept.name or kept.metric not in curve.scores.metrics:
+            continue
+        best = max(
+            (
+                row
+                for row in curve.points
+                if row.cost.ram_bytes_per_vector <= today.cost.ram_bytes_per_vector
+            ),
+            key=lambda row: (row.metrics[kept.metric], -row.cost.ram_bytes_per_vector),
+            default=today,
+        )
+        if best is not today and _is_better(kept, name, best):
+            score = best.metrics[kept.metric]
+            size = bytes_text(best.cost.ram_bytes_per_vector)
+            yield (
+                f"{name} at {best.point} ({size}) scores {score_text(score)} "
+                f"{metric_name(kept.metric)}",
+                score,
+            )
+
+
+def _is_better(kept: Kept, name: str, row: CurvePoint) -> bool:
+    today = kept.curve.per_query(kept.metric, kept.curve.full.point)
+    differences = kept.curves[name].per_query(kept.metric, row.point) - today
+    # Rounding must not push a difference below the least one that the bound knows.
+    return lower_bound(np.clip(differences, -1.0, 1.0)) > 0
 
 
 def _disk(row: CurvePoint) -> str:
@@ -134,9 +185,20 @@ def _times(kept: Kept, row: CurvePoint) -> str:
     )
 
 
+def _longer_list(kept: Kept, row: CurvePoint) -> str:
+    k = row.k_for_full_recall
+    if k is None or row is kept.curve.full:
+        return ""
+    return f"Its first {k} results hold as many relevant documents as today’s first {_K}."
+
+
 def _unmeasured(kept: Kept) -> Iterator[str]:
     documents = kept.curve.dataset.get("n_documents")
     queries = kept.curve.dataset.get("n_queries")
+    if kept.curve.evidence == "agreement":
+        yield "Quality: nobody has judged what is found, by full precision or otherwise."
+    if kept.curve.evidence == "made queries":
+        yield "Questions of people: these were made from the texts themselves."
     if isinstance(documents, int):
         yield f"More than {documents:,} documents: what is kept may fall as a corpus grows."
     else:
