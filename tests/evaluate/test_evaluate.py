@@ -260,8 +260,8 @@ def test_data_that_judge_nothing_are_refused(empty, said):
 def test_a_corpus_smaller_than_shortlists_and_metrics(n):
     documents = {f"d{number}": f"w{number} w{number + 1}" for number in range(n)}
     data = retrieval_set(documents, {"q": "w0"}, {"q": {"d0": 1}})
-    curve = evaluate(NestedHashEncoder(), data, bm25=True)
-    assert curve.full.metrics == {"ndcg@10": 1, "recall@100": 1}
+    curve = evaluate(NestedHashEncoder(), data, Grid(baselines=("bm25",)))
+    assert curve.full.metrics == {"ndcg@10": 1, "recall@100": 1, "overlap@10": 1}
     assert {row.metrics["recall@100"] for row in curve.points} == {1}
     assert curve.baselines["bm25"][0].metrics["ndcg@10"] == 1
     assert curve.scores.doc_ids.tolist() == sorted(documents, reverse=True)
@@ -285,6 +285,15 @@ def test_progress_goes_from_documents_to_steps_and_ends_at_the_total(data):
 
 def test_data_set_and_machine_are_described(curve):
     assert curve.model == FAKE_INFO
-    assert curve.dataset == {"name": "made", "split": "test", "n_documents": 300, "n_queries": 40}
+    assert curve.dataset == {
+        "name": "made",
+        "split": "test",
+        "n_documents": 300,
+        "n_queries": 40,
+        "task": "retrieval",
+        "depth": 10,
+        "evidence": "labels",
+        "group_by": None,
+    }
     assert curve.machine["cores"] >= 1
     assert {"nestvec", "numpy", "faiss-cpu"} <= set(curve.machine["versions"])

@@ -3,7 +3,7 @@
 import pytest
 
 from nestvec.errors import InvalidArgument
-from nestvec.evaluate.grid import DEFAULT_GRID, Grid, default_keeps
+from nestvec.evaluate.grid import DEFAULT_GRID, Grid, default_keeps, mrl_funnel
 from nestvec.types import OperatingPoint
 
 MODEL = {"full_dim": 512, "model_dims": (512, 256, 64), "n_documents": 50_000}
@@ -62,7 +62,9 @@ def test_dims_of_the_grid_go_before_the_models():
 
 def test_extra_points_come_last_and_not_twice():
     extra = ("64:binary@200>256:int8@50>512:float16", "256:int4")
-    grid = Grid(precisions=("int4",), shortlisted=(), extra=tuple(map(OperatingPoint.parse, extra)))
+    grid = Grid(
+        precisions=("int4",), shortlisted=(), extra=(OperatingPoint.parse(extra[0]), extra[1])
+    )
     assert texts(grid) == ["512:float32", "512:int4", "256:int4", "64:int4", extra[0]]
 
 
@@ -72,6 +74,7 @@ def test_extra_points_come_last_and_not_twice():
         (Grid(dims=(1024,)), "dim 1024 > full_dim 512"),
         (Grid(dims=(0,)), "dim 0 < 1"),
         (Grid(keeps=(0,)), "keep 0 < 1"),
+        (Grid(extra=("1024:int8",)), "dim 1024 > full_dim 512"),
         (
             Grid(extra=(OperatingPoint.parse("64:int8@10>600:int8"),)),
             "64:int8@10>600:int8: dim 600 > full_dim 512",
@@ -83,9 +86,70 @@ def test_a_point_that_cannot_be_is_refused(grid, said):
         texts(grid)
 
 
-def test_metrics_are_checked_when_the_grid_is_made():
-    with pytest.raises(InvalidArgument, match="no metric given"):
-        Grid(metrics=())
-    with pytest.raises(InvalidArgument, match="precision@10"):
-        Grid(metrics=("ndcg@10", "precision@10"))
-    assert Grid(metrics=("ndcg@10", "recall@50", "mrr@3")).depth == 50
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"metrics": ()}, "no metric given"),
+        ({"metrics": ("ndcg@10", "precision@10")}, "precision@10"),
+        ({"depth": 0}, "depth 0 < 1"),
+        ({"baselines": ("lsa",)}, "'lsa' is not one of bm25, svd, pca, random"),
+        ({"extra": ("mrl-tunnel",)}, "'mrl-tunnel' is not an operating point"),
+    ],
+)
+def test_what_a_grid_cannot_mean_is_refused_when_it_is_made(values, said):
+    with pytest.raises(InvalidArgument, match=said):
+        Grid(**values)
+
+
+def test_metrics_follow_the_evidence_and_the_depth():
+    assert Grid().metrics_for("labels") == ("ndcg@10", "recall@100", "overlap@10")
+    assert Grid().metrics_for("made queries") == Grid().metrics_for("labels")
+    assert Grid(depth=50).metrics_for("labels") == ("recall@50", "ndcg@50", "overlap@50")
+    assert Grid(depth=50).metrics_for("agreement") == ("overlap@50", "rbo@50")
+    chosen = Grid(depth=50, metrics=("overlap@5",))
+    assert chosen.metrics_for("labels") == chosen.metrics_for("agreement") == ("overlap@5",)
+    with pytest.raises(InvalidArgument, match=r"ndcg@5 needs judgements.*take overlap@10 or rbo"):
+        Grid(metrics=("ndcg@5",)).metrics_for("agreement")
+
+
+@pytest.mark.parametrize(
+    ("n", "depth", "keeps"),
+    [(50_000, 100, (200, 400)), (5_000, 100, (100,)), (100, 30, (50,)), (10**6, 1500, (1500,))],
+)
+def test_shortlists_hold_as_many_as_are_handed_on(n, depth, keeps):
+    assert default_keeps(n, depth=depth) == keeps
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [Grid(keeps=(50, 200), depth=100), Grid(extra=("mrl-funnel",), depth=11)],
+    ids=["keeps", "funnel"],
+)
+def test_shortlists_that_are_too_short_for_the_depth_are_refused(grid):
+    with pytest.raises(InvalidArgument, match=r"keep (50|10) < depth"):
+        texts(grid)
+
+
+@pytest.mark.parametrize(
+    ("full_dim", "funnel"),
+    [
+        (2048, "8@200 16@100 32@50 64@25 128@10 2048"),  # as printed in the paper
+        (128, "8@200 16@100 32@50 64@25 128"),
+        (100, "8@200 16@100 32@50 64@25 100"),
+        (9, "8@200 9"),
+    ],
+)
+def test_the_papers_funnel_adapts_to_the_width(full_dim, funnel):
+    expected = funnel.replace("@", ":float32@").replace(" ", ">") + ":float32"
+    assert str(mrl_funnel(full_dim)) == expected
+    assert texts(Grid(extra=("mrl-funnel",)), full_dim=full_dim, model_dims=(8,))[-1] == expected
+
+
+def test_a_funnel_needs_a_wider_model():
+    with pytest.raises(InvalidArgument, match="full_dim 8"):
+        mrl_funnel(8)
+
+
+def test_float32_rescoring_is_measured_where_it_is_asked_for():
+    assert not any("@" in text and text.endswith("float32") for text in texts(Grid()))
+    assert "64:binary@400>512:float32" in texts(Grid(rescored=("float32",)))

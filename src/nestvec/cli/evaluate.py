@@ -30,9 +30,7 @@ def evaluate(
     dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,
     keeps: Annotated[str | None, typer.Option(help="Lengths of the shortlist.")] = None,
-    metric: Annotated[
-        str, typer.Option(help="Metrics; the first is shown.")
-    ] = "ndcg@10,recall@100",
+    metric: Annotated[str | None, typer.Option(help="Metrics; the first is shown.")] = None,
     bm25: Annotated[bool, typer.Option(help="Put BM25 beside the model.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
@@ -49,13 +47,13 @@ def evaluate(
     from nestvec.models.load import load_model
 
     check_output(out)
-    grid = _grid(precisions, parse_ints(keeps, option="--keeps"), parse_words(metric))
+    grid = _grid(precisions, parse_ints(keeps, option="--keeps"), parse_words(metric), bm25=bm25)
     data = load_dataset(dataset, split=split, strict=strict)
     encoder = load_model(
         model, dims=parse_ints(dims, option="--dims"), trust_remote_code=trust_remote_code
     )
     with progress("measure") as on_progress:
-        curve = measure(encoder, data, grid, bm25=bm25, on_progress=on_progress)
+        curve = measure(encoder, data, grid, on_progress=on_progress)
     curve.save(out)
     if as_json:
         import json
@@ -64,7 +62,7 @@ def evaluate(
         return
     from nestvec.report.tables import retention_table
 
-    shown = grid.metrics[0]
+    shown = curve.main_metric
     for line in retention_table({curve.model.name: curve}, shown, precisions=grid.precisions):
         say(line)
     for line in _notes(curve.counts, dims_source=curve.model.dims_source):
@@ -74,7 +72,13 @@ def evaluate(
     say_next(f"nestvec plan {shown_path(out)} --min-retention 0.98{of_metric}")
 
 
-def _grid(precisions: str | None, keeps: tuple[int, ...] | None, metrics: tuple[str, ...]) -> Grid:
+def _grid(
+    precisions: str | None,
+    keeps: tuple[int, ...] | None,
+    metrics: tuple[str, ...],
+    *,
+    bm25: bool,
+) -> Grid:
     from nestvec.evaluate.grid import DEFAULT_GRID, Grid
 
     chosen: Any = parse_words(precisions)  # a point checks each when it is made
@@ -83,7 +87,8 @@ def _grid(precisions: str | None, keeps: tuple[int, ...] | None, metrics: tuple[
         precisions=chosen or DEFAULT_GRID.precisions,
         shortlisted=shortlisted,
         keeps=keeps,
-        metrics=metrics,
+        metrics=metrics or None,
+        baselines=("bm25",) if bm25 else (),
     )
 
 

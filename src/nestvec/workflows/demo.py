@@ -19,7 +19,7 @@ from nestvec.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import load_dataset, save_dataset
-from nestvec.evaluate.grid import DEFAULT_GRID
+from nestvec.evaluate.grid import Grid
 from nestvec.evaluate.run import evaluate
 from nestvec.models.load import load_model
 from nestvec.plan.choose import Plan, plan
@@ -174,8 +174,10 @@ def measure(
 ) -> Mapping[str, Curve]:
     """Measure the model at every operating point, and the twin at float32."""
     data = load_dataset(folder.data, split="test")
-    curve = evaluate(load_model(folder.model), data, bm25=True, on_progress=on_progress)
-    floats = replace(DEFAULT_GRID, precisions=("float32",), shortlisted=())
+    curve = evaluate(
+        load_model(folder.model), data, Grid(baselines=("bm25",)), on_progress=on_progress
+    )
+    floats = Grid(precisions=("float32",), shortlisted=())
     twin = evaluate(load_model(folder.twin, dims=dims), data, floats)
     curve.save(folder.curve)
     twin.save(folder.twin_curve)
