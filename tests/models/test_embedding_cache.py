@@ -206,11 +206,11 @@ cache.CHUNK = 4
 
 class Slow(Fake):
     def encode(self, texts, *, kind, on_progress=None):
-        time.sleep(0.05)
+        time.sleep(0.02)
         return super().encode(texts, kind=kind)
 
 encoder = cache.CachedEncoder(Slow(), Path({folder!r}))
-encoder.encode([str(i) for i in range(400)], kind="document")
+encoder.encode([str(i) for i in range(200)], kind="document")
 """
 
 
@@ -234,7 +234,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     shards = len(list(tmp_path.rglob("*.shard")))
-    texts = [str(i) for i in range(400)]
+    texts = [str(i) for i in range(200)]
     assert encode(texts, tmp_path) == texts[4 * shards :]
     assert encode(texts, tmp_path) == []
 
@@ -242,7 +242,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
 def test_two_processes_write_at_once(tmp_path):
     first, second = start(tmp_path), start(tmp_path)
     assert (first.wait(60), second.wait(60)) == (0, 0)
-    assert encode([str(i) for i in range(400)], tmp_path) == []
+    assert encode([str(i) for i in range(200)], tmp_path) == []
 
 
 def test_the_environment_names_the_folder(monkeypatch, tmp_path):

@@ -15,35 +15,11 @@ from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.types import Encoder
 
 TEXTS = ["read a csv file", "what is nested", "a table " * 20]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "read", "a", "csv", "file", "table", "find"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    base = tmp_path_factory.mktemp("base")
-    (base / "vocab.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab=str(base / "vocab.txt"), model_max_length=16).save_pretrained(base)
-    BertModel(
-        BertConfig(
-            vocab_size=len(WORDS),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=32,
-        )
-    ).save_pretrained(base)
-    transformer = Transformer(str(base), max_seq_length=16)
-    model = SentenceTransformer(
-        modules=[transformer, Pooling(64)], prompts={"query": "find ", "document": ""}, device="cpu"
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
-    model.save(str(folder))
-    return folder
+def folder(bert_folder):
+    return bert_folder
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 import hashlib
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_a_damaged_shard_is_told_and_deleted_and_never_served(
         missing, out = fill(store, keys("a", "b", "c"))
     assert missing == [0, 1, 2]
     assert (out == 9).all()
-    assert caplog.text.count("is damaged") == 1
+    assert caplog.text.count("cannot be used (its ") == 1
     assert not file.exists()
     store.add(keys("a", "b", "c"), vectors(3))
     assert fill(VectorStore(tmp_path, DIM), keys("a", "b", "c"))[0] == []
@@ -113,3 +114,13 @@ def test_a_shard_that_somebody_deletes_is_encoded_again_without_a_word(store, tm
     missing, _ = fill(store, keys("a", "b", "d"))
     assert missing == [0, 1, 2]
     assert not caplog.text
+
+
+def test_a_shard_that_may_not_be_read_is_left_to_who_may(store, tmp_path, caplog, monkeypatch):
+    def refuse(self, *_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert fill(store, keys("a"))[0] == [0]
+    assert "Permission denied" in caplog.text
+    assert len(list(tmp_path.iterdir())) == 1

@@ -44,7 +44,7 @@ def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embedding
             return np.memmap(file, dtype=np.float32, mode="r+", shape=(n, dim))
     except OSError as error:
         gigabytes = f"{n_bytes / 1e9:.1f} GB"
-        raise DataError(place, f"has no room for {gigabytes} of embeddings ({error})") from error
+        raise DataError(place, f"cannot hold {gigabytes} of embeddings ({error})") from error
 
 
 def _reserve(descriptor: int, n_bytes: int) -> None:

@@ -24,14 +24,13 @@ from typing import Protocol
 
 import numpy as np
 
-from nestvec.errors import DataError, ModelError
+from nestvec.errors import ModelError
 from nestvec.models.allocation import new_embeddings
-from nestvec.models.cached_numbers import read_numbers, write_numbers
+from nestvec.models.cache_files import read_numbers, write_numbers
 from nestvec.models.vector_store import VectorStore
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 CHUNK = 1024  # texts encoded between two writes: what a process that is killed may lose
-_WAY_OUT = "the embedding cache cannot be written: set NESTVEC_CACHE to another folder, or use none"
 
 Settings = Mapping[str, str]
 
@@ -92,7 +91,8 @@ class CachedEncoder:
         for start in range(0, len(unseen), CHUNK):
             chunk = unseen[start : start + CHUNK]
             vectors = self._compute([texts[missing[key][0]] for key in chunk], kind)
-            self._keep(chunk, vectors)
+            if np.isfinite(vectors).all():  # others are for the caller to refuse
+                self._store.add(chunk, vectors)
             for key, vector in zip(chunk, vectors, strict=True):
                 embeddings[missing[key]] = vector
                 done += len(missing[key])
@@ -135,14 +135,6 @@ class CachedEncoder:
             shape = f"{list(vectors.shape)}, not {list(expected)}"
             raise ModelError(f"{self.info.name}: gave embeddings of shape {shape}")
         return vectors
-
-    def _keep(self, keys: list[bytes], vectors: Embeddings) -> None:
-        if not np.isfinite(vectors).all():
-            return  # for the caller to refuse
-        try:
-            self._store.add(keys, vectors)
-        except DataError as error:
-            raise DataError(self._folder, f"{error.__cause__}: {_WAY_OUT}") from error
 
 
 def model_key(info: ModelInfo, settings: Settings) -> str:

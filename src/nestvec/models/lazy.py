@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nestvec.errors import DamagedFile
 from nestvec.models.cache import CachedEncoder, ConfiguredEncoder, Settings
-from nestvec.models.cached_numbers import read_numbers, write_numbers
+from nestvec.models.cache_files import read_numbers, write_numbers
 from nestvec.models.fingerprint import fingerprint_folder
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
@@ -56,8 +56,8 @@ class LazyEncoder:
     def _model(self) -> Encoder:
         model = self._load()
         if model.info != self._info:
-            problem = f"says other things of {self._info.name} than the model itself: delete it"
-            raise DamagedFile(self._known_from, problem)
+            problem = f"says other things of {self._info.name} than the model itself"
+            raise DamagedFile(self._known_from, f"{problem}: delete this file and start again")
         return model
 
     def encode(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.atomic import replace_file
+from nestvec.models.cache_files import replace_cache_file
 from nestvec.types import Embeddings
 
 KEY_BYTES = 32
@@ -79,7 +79,7 @@ class VectorStore:
         """
         content = b"".join(keys) + np.ascontiguousarray(vectors, dtype=_FLOAT).tobytes()
         file = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
-        with replace_file(file) as temporary:
+        with replace_cache_file(file) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
         self._register(file, keys)
 
@@ -106,7 +106,7 @@ class VectorStore:
             content = file.read_bytes()
             n = self._count(len(content))
             if hashlib.sha256(content[_SUM_BYTES:]).digest() != content[:_SUM_BYTES]:
-                raise ValueError("another sum")
+                raise ValueError("its sum is another")
         except (OSError, ValueError) as error:
             self._drop(file, error)
             return None
@@ -116,7 +116,7 @@ class VectorStore:
     def _count(self, n_bytes: int) -> int:
         n, rest = divmod(n_bytes - _SUM_BYTES, KEY_BYTES + self._dim * _FLOAT.itemsize)
         if n < 1 or rest:
-            raise ValueError("another length")
+            raise ValueError("its length is another")
         return n
 
     def _drop(self, file: Path, error: OSError | ValueError) -> None:
@@ -124,9 +124,10 @@ class VectorStore:
         self._places = {key: place for key, place in self._places.items() if place[0] != file}
         if isinstance(error, FileNotFoundError):  # somebody deleted it, which is always safe
             return
-        _logger.warning("%s: is damaged (%s), so its texts are encoded again", file, error)
-        with suppress(OSError):
-            file.unlink()
+        _logger.warning("%s: cannot be used (%s), so its texts are encoded again", file, error)
+        if isinstance(error, ValueError):  # damaged; another person's, which we may not read, stays
+            with suppress(OSError):
+                file.unlink()
 
 
 def _split(keys: bytes, n: int) -> list[bytes]:
