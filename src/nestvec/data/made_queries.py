@@ -74,7 +74,9 @@ def make_queries(
     }
     if not clear:
         found = ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items())
-        raise DataError(name, f"no {source} makes a query ({found}): give a query log")
+        other = next(each for each in get_args(QuerySource) if each != source)
+        ways = f"try {other}, or give a query log"
+        raise DataError(name, f"no {source} makes a query ({found}): {ways}")
     chosen = np.random.default_rng(seed).permutation(len(clear))[:n]
     asked = {clear[place]: parted[clear[place]] for place in sorted(chosen.tolist())}
     return RetrievalSet(
