@@ -44,9 +44,9 @@ def rank_documents(
     width = rows_needed(doc_of_row, depth)
     if width == min(depth, len(doc_of_row)):
         ranked = rank(points, queries, corpus, depth=depth, on_step=on_step)
-        for each in ranked.values():
-            np.take(doc_of_row, each.rows, out=each.rows)
-        return ranked
+        if np.array_equal(doc_of_row, np.arange(len(doc_of_row))):
+            return ranked
+        return {p: Ranked(each.scores, doc_of_row[each.rows]) for p, each in ranked.items()}
     parts = []
     size = max(1, _RANKED_BYTES // (12 * width * len(points)))
     for start in range(0, len(queries), size):

@@ -21,7 +21,7 @@ from nestvec.evaluate.machine import describe_machine
 from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge, full_recall_depths, query_scores, ranked_depth
 from nestvec.evaluate.texts import Texts, slices_of
-from nestvec.evaluate.trend import Trend, count_parts, size_trend
+from nestvec.evaluate.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.index.engine import capabilities
 from nestvec.models.load import embed
 from nestvec.query_scores import QueryScores
@@ -75,7 +75,15 @@ def evaluate(
         cost = costs(points, queries, corpus, on_step=step)
         judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
         of_points = judge.of_points(ranked)
-        trend = size_trend(points, queries, corpus, texts, of_points, on_part=step)
+        looked_at = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
+        trend = size_trend(
+            [points[row] for row in looked_at],
+            queries,
+            corpus,
+            texts,
+            whole={metric: values[looked_at] for metric, values in of_points.items()},
+            on_part=step,
+        )
         counts = data.counts | _count_untidy(model, texts, queries, corpus)
     scores = query_scores(
         ranked, of_points, judge.judgements, texts=texts, data=data, slices=slices
@@ -85,7 +93,13 @@ def evaluate(
         model=model.info,
         dataset=_describe(data, grid),
         machine=describe_machine(),
-        points=_rows(points, scores, cost, trend, full_recall_depths(ranked, judge.judgements)),
+        points=_rows(
+            points,
+            scores,
+            cost,
+            dict(zip(looked_at, trend, strict=True)),
+            full_recall_depths(ranked, judge.judgements),
+        ),
         scores=scores,
         encode_ms=encode_ms,
         baselines=_baselines(baselines, grid.widths(model.info.dims), measured, step),
@@ -164,7 +178,7 @@ def _rows(
     points: Sequence[OperatingPoint],
     scores: QueryScores,
     cost: Mapping[OperatingPoint, Cost],
-    trend: Trend,
+    trend: Mapping[int, SizeTrend],
     recall_depths: Sequence[int | None],
 ) -> tuple[CurvePoint, ...]:
     # The first point is the reference.
@@ -181,7 +195,7 @@ def _rows(
             retention={metric: float(share[i]) for metric, share in kept.items()},
             cost=cost[point],
             interval={metric: Interval(*each[i]) for metric, each in ends.items()},
-            by_size=trend[i],
+            by_size=trend.get(i, {}),
             k_for_full_recall=recall_depths[i],
         )
         for i, point in enumerate(points)

@@ -1,7 +1,8 @@
 """What points keep at a quarter and a half of the corpus: small dims lose more as it grows.
 
 Measured with the codes that exist already, so it is about the size of what is searched and not of
-what codecs were fitted on. Says nothing beyond the size of the corpus.
+what codecs were fitted on. Says nothing beyond the size of the corpus. Only for the points that a
+person looks at: all dims at float32, and those on the front of quality against memory.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve_point import SizeRetention
+from nestvec.curve_point import Cost, SizeRetention
 from nestvec.evaluate.documents import rank_documents
 from nestvec.evaluate.intervals import retention_intervals, retentions
 from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge
 from nestvec.evaluate.texts import Part, Texts
 from nestvec.metrics import parse_metric
-from nestvec.types import Embeddings, OperatingPoint
+from nestvec.types import Embeddings, OperatingPoint, Scores
 
 _QUARTERS = 4
 _PARTS = ((0,), (1,), (2,), (3,), (0, 1), (2, 3))
@@ -27,8 +28,8 @@ _MIN_QUARTER = 100  # documents
 _MIN_QUERIES = 20
 _SEED = 0  # of the split: the same data are cut the same way for every model
 
-Trend = list[dict[str, tuple[SizeRetention, ...]]]
-"""For each point and metric, what is kept at each size, smallest first."""
+SizeTrend = dict[str, tuple[SizeRetention, ...]]
+"""By metric, what a point keeps at each size, smallest first."""
 _Size = tuple[int, Mapping[str, NDArray[np.float64]]]
 """Documents, and what each query scored at each point, by metric."""
 
@@ -63,15 +64,42 @@ class _Split:
         return np.isin(self.of_doc, part)
 
 
+def trend_rows(
+    points: Sequence[OperatingPoint], quality: Scores, cost: Mapping[OperatingPoint, Cost]
+) -> list[int]:
+    """Choose the points whose trend is measured: full precision, all float32 dims, the front.
+
+    Args:
+        points: What was run, full precision first.
+        quality: What each scores.
+        cost: What each costs.
+
+    Returns:
+        Positions in ``points``, ascending.
+    """
+    chosen = {
+        number
+        for number, point in enumerate(points)
+        if len(point.stages) == 1 and point.stages[0].precision == "float32"
+    }
+    ram = [cost[point].ram_bytes_per_vector for point in points]
+    best = -1.0
+    for number in sorted(range(len(points)), key=lambda number: (ram[number], -quality[number])):
+        if quality[number] > best:
+            chosen.add(number)
+            best = quality[number]
+    return sorted(chosen)
+
+
 def size_trend(
     points: Sequence[OperatingPoint],
     queries: Embeddings,
     corpus: Representations,
     texts: Texts,
-    whole: Mapping[str, NDArray[np.float64]],
     *,
+    whole: Mapping[str, NDArray[np.float64]],
     on_part: Callable[[], None] = lambda: None,
-) -> Trend:
+) -> list[SizeTrend]:
     """Measure retention at N/4, N/2 and N documents, every query at each size.
 
     The corpus is cut into four parts at random, and pairs of them are halves. A query is scored in
@@ -133,8 +161,8 @@ def _score_part(
     return Judge(metrics, part.judgements, ranked[points[0]].rows).of_points(ranked)
 
 
-def _trend(sizes: Sequence[_Size]) -> Trend:
-    trend: Trend = [{} for _ in next(iter(sizes[0][1].values()))]
+def _trend(sizes: Sequence[_Size]) -> list[SizeTrend]:
+    trend: list[SizeTrend] = [{} for _ in next(iter(sizes[0][1].values()))]
     for metric in sizes[0][1]:
         measured = []
         for n_documents, scores in sizes:
