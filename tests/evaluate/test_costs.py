@@ -1,10 +1,14 @@
-"""Costs: bytes as counted by hand, times of single searches on one thread."""
+"""Costs: bytes as counted by hand, searches timed alone and in a batch, warm and cold."""
+
+import itertools
+import tempfile
 
 import faiss
 import numpy as np
 import pytest
 
 from nestvec.evaluate import cost
+from nestvec.evaluate.cold import ColdCodes, can_forget, reads_from_disk
 from nestvec.evaluate.cost import costs
 from nestvec.evaluate.representations import Representations
 from nestvec.types import OperatingPoint
@@ -70,23 +74,77 @@ def test_a_first_stage_shared_by_points_is_laid_out_once(corpus, monkeypatch):
     assert sorted(made) == [(16, "binary"), (64, "int8")]
 
 
-def test_searches_are_timed_one_by_one_on_one_thread(corpus, threads, monkeypatch):
-    batches, seen = [], []
+@pytest.fixture
+def watched(monkeypatch):
+    """Searches made: queries, k, threads of FAISS, whether rescore codes are mapped."""
+    seen = []
 
     class WatchedSearch(cost.StagedSearch):
         def search(self, embeddings, k):
-            batches.append((len(embeddings), k))
-            seen.append(faiss.omp_get_max_threads())
+            mapped = [isinstance(each.codes, np.memmap) for each in self.rescorers]
+            seen.append((len(embeddings), k, faiss.omp_get_max_threads(), mapped))
             return super().search(embeddings, k)
 
     monkeypatch.setattr(cost, "StagedSearch", WatchedSearch)
+    return seen
+
+
+def test_searches_are_timed_alone_on_one_thread_and_in_a_batch_on_all(corpus, threads, watched):
     steps = []
-    costs([OperatingPoint.parse("64:int8")], QUERIES, corpus, on_step=lambda: steps.append(1))
-    assert set(batches) == {(1, cost.TIMED_K)}
-    assert len(batches) == cost.WARM_UP + cost.TIMED_QUERIES
-    assert set(seen) == {1}
+    point = OperatingPoint.parse("64:int8")
+    (row,) = costs([point], QUERIES, corpus, k=7, on_step=lambda: steps.append(1)).values()
+    *alone, batch = watched
+    assert alone == [(1, 7, 1, [])] * (cost.WARM_UP + cost.TIMED_QUERIES)
+    assert batch == (cost.BATCH, 7, threads, [])
+    assert row.batch_qps > 0
+    assert row.cold_p50_ms is None  # nothing is read from disk
     assert steps == [1]
     assert faiss.omp_get_max_threads() == threads
+
+
+def test_cold_searches_map_their_codes_again_each_time(corpus, threads, watched, monkeypatch):
+    reads = itertools.count()
+    monkeypatch.setattr(cost, "reads_from_disk", lambda: next(reads))
+    point = OperatingPoint.parse("16:binary@20>64:int8")
+    (row,) = costs([point], QUERIES, corpus).values()
+    cold = watched[-cost.COLD_QUERIES :]
+    assert cold == [(1, cost.TIMED_K, 1, [True])] * cost.COLD_QUERIES
+    assert watched[0][3] == [False]
+    assert row.cold_p50_ms > 0
+
+
+@pytest.mark.parametrize("name", ["can_forget", "reads_from_disk"])
+def test_cold_times_are_not_told_where_the_cache_stays(corpus, monkeypatch, name):
+    monkeypatch.setattr(cost, name, lambda: 0)
+    (row,) = costs([OperatingPoint.parse("16:binary@20>64:int8")], QUERIES, corpus).values()
+    assert row.cold_p50_ms is None
+    assert row.p50_ms > 0
+
+
+def test_cold_codes_are_the_same_codes_and_leave_no_file(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    codes = RNG.integers(0, 255, (50, 8), dtype=np.uint8)
+    with ColdCodes() as cold:
+        for _ in range(2):
+            np.testing.assert_array_equal(cold.map((64, "binary"), codes), codes)
+        other = cold.map((32, "int4"), codes[:7])
+        np.testing.assert_array_equal(other, codes[:7])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not can_forget(), reason="this system keeps the page cache of files")
+def test_cold_codes_are_read_from_disk(tmp_path):
+    codes = RNG.integers(0, 255, (4096, 1024), dtype=np.uint8)
+    with ColdCodes() as cold:
+        cold.map((1024, "int8"), codes)
+        before = reads_from_disk()
+        mapped = cold.map((1024, "int8"), codes)
+        assert mapped[::64].sum(dtype=np.int64) > 0
+        if reads_from_disk() == before:
+            pytest.skip("the temporary folder lies in memory")
+        again = reads_from_disk()
+        mapped[::64].sum(dtype=np.int64)
+        assert reads_from_disk() - again <= (again - before) // 4  # warm now
 
 
 def test_the_number_of_threads_is_restored_after_an_error(corpus, threads):

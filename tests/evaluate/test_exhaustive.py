@@ -112,16 +112,28 @@ def assert_same(found, expected):
         assert_same_ranking(found[point].rows, rows, last_scores(point, QUERIES, CORPUS))
 
 
-@pytest.mark.parametrize("block_bytes", [4 * (25 + 64) * 7, 1])
-def test_the_block_size_changes_nothing(monkeypatch, all_ranked, block_bytes):
-    monkeypatch.setattr(exhaustive, "BLOCK_BYTES", block_bytes)  # 7 documents at a time, and 1
+@pytest.mark.parametrize(
+    ("document_bytes", "score_bytes"),
+    [(4 * 64 * 70, 4 * 70 * 7), (10**6, 1)],
+    ids=["some of each", "one query"],
+)
+def test_the_block_size_changes_nothing(monkeypatch, all_ranked, document_bytes, score_bytes):
+    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", document_bytes)
+    monkeypatch.setattr(exhaustive, "SCORE_BYTES", score_bytes)
     corpus = Representations(CORPUS, layer_norm=False)
     assert_same(rank(POINTS, QUERIES, corpus, depth=DEPTH), all_ranked)
 
 
+def test_a_block_holds_one_document_at_least(monkeypatch):
+    few = CORPUS[:30]
+    whole = rank_one("16:binary@9>64:int8", corpus=few)
+    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", 1)
+    np.testing.assert_array_equal(rank_one("16:binary@9>64:int8", corpus=few), whole)
+
+
 def test_a_memory_mapped_corpus_with_codes_in_files_ranks_alike(monkeypatch, tmp_path, all_ranked):
     np.save(tmp_path / "corpus.npy", CORPUS)
-    monkeypatch.setattr(exhaustive, "BLOCK_BYTES", 4 * (25 + 64) * 100)
+    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", 4 * 64 * 100)
     monkeypatch.setattr(representations, "BLOCK_BYTES", 4 * 64 * 70)
     monkeypatch.setattr(representations, "MEMORY_BYTES", 10_000)  # some codes, not all
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "codes"))
@@ -186,7 +198,7 @@ def test_zero_vectors_score_nothing(point):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_equal_documents_stand_in_ascending_row(precision):
     corpus = np.repeat(CORPUS[:40], 3, axis=0)
-    for dim in (64, 33):
+    for dim in (64, 32 if precision == "pq4" else 33):  # pq4 codes pairs of dims
         rows = rank_one(f"{dim}:{precision}", corpus=corpus, depth=120)
         for line in rows:
             places = np.argsort(line).reshape(40, 3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from nestvec.evaluate.representations import Key, Representations
 from nestvec.ranking import Ranked, best, order
 from nestvec.types import Embeddings, OperatingPoint, Rows, Stage
 
-BLOCK_BYTES = 256 * 2**20  # of a block of documents, decoded, and of its scores
+DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats
+SCORE_BYTES = 256 * 2**20  # of their scores with a block of queries
 
 _Node = tuple[Stage, ...]
+_Waiting = dict[Key, list[_Node]]
+_List = tuple[_Node, Key]
+"""What was searched before, and by what its rows are ordered; shortlists are cut from it."""
 
 
 def rank(
@@ -44,24 +49,22 @@ def rank(
     Returns:
         For each point, the last stage's scores and its rows, [n_queries, at most depth].
     """
-    ranked: dict[_Node, Ranked] = {}
+    lists: dict[_List, Ranked] = {}
     for level, waiting in enumerate(_levels(points)):
         blocks = _score(waiting.keys(), queries, corpus, on_step)
+        lengths = _longest(
+            (_list_of(node), node[-1].keep or depth) for nodes in waiting.values() for node in nodes
+        )
         if level == 0:
-            ranked |= _rank_all(waiting, blocks, depth)
+            lists |= _rank_all(lengths, blocks)
         else:
-            ranked |= _rescore(waiting, blocks, ranked, depth)
-    return {point: ranked[point.stages] for point in points}
+            lists |= _rescore(lengths, blocks, lists)
+    return {point: lists[_list_of(point.stages)].cut(depth) for point in points}
 
 
 def count_steps(points: Sequence[OperatingPoint]) -> int:
     """Count the representations that ``rank`` scores, once for each level of the tree."""
     return sum(len(waiting) for waiting in _levels(points))
-
-
-_Waiting = dict[Key, list[_Node]]
-_Block = tuple[Key, int, Embeddings]
-"""A representation, the first row of a block of documents, and their scores with all queries."""
 
 
 def _levels(points: Sequence[OperatingPoint]) -> list[_Waiting]:
@@ -76,41 +79,77 @@ def _levels(points: Sequence[OperatingPoint]) -> list[_Waiting]:
     return levels
 
 
-def _rank_all(waiting: _Waiting, blocks: Iterable[_Block], depth: int) -> dict[_Node, Ranked]:
-    """Rank all rows once for each representation, however many shortlists are cut from them."""
-    longest = {key: max(node[-1].keep or depth for node in nodes) for key, nodes in waiting.items()}
-    top: dict[Key, Ranked] = {}
-    for key, first_row, scores in blocks:
-        top[key] = best(scores, longest[key], first_row=first_row, so_far=top.get(key))
+def _list_of(node: _Node) -> _List:
+    return node[:-1], node[-1].representation
+
+
+def _longest(lengths: Iterable[tuple[_List, int]]) -> dict[_List, int]:
+    longest: dict[_List, int] = defaultdict(int)
+    for name, length in lengths:
+        longest[name] = max(longest[name], length)
+    return longest
+
+
+class _Block(NamedTuple):
+    """Scores of a block of queries with a block of documents, until the next block is asked for.
+
+    Attributes:
+        key: The representation.
+        lines: Which queries.
+        first_row: The first of the documents.
+        scores: [n_queries, n_documents].
+    """
+
+    key: Key
+    lines: slice
+    first_row: int
+    scores: Embeddings
+
+
+def _rank_all(lengths: dict[_List, int], blocks: Iterable[_Block]) -> dict[_List, Ranked]:
+    """Rank all rows, once for each representation."""
+    top: dict[Key, dict[int, Ranked]] = defaultdict(dict)
+    for key, lines, first_row, scores in blocks:
+        so_far = top[key].get(lines.start)
+        top[key][lines.start] = best(scores, lengths[(), key], first_row=first_row, so_far=so_far)
     return {
-        node: top[key].cut(node[-1].keep or depth)
-        for key, nodes in waiting.items()
-        for node in nodes
+        ((), key): Ranked(*map(np.concatenate, zip(*parts.values(), strict=True)))
+        for key, parts in top.items()
     }
 
 
 def _rescore(
-    waiting: _Waiting, blocks: Iterable[_Block], ranked: dict[_Node, Ranked], depth: int
-) -> dict[_Node, Ranked]:
-    """Order the rows that each node's parent hands on by the scores of its own."""
-    scored: dict[_Node, Embeddings] = {}
-    for key, first_row, scores in blocks:
-        for node in waiting[key]:
-            candidates = ranked[node[:-1]].rows
-            into = scored.setdefault(node, np.empty(candidates.shape, dtype=np.float32))
-            _pick(scores, candidates, first_row, into)
-    return {
-        node: order(scores, ranked[node[:-1]].rows).cut(node[-1].keep or depth)
-        for node, scores in scored.items()
+    lengths: dict[_List, int], blocks: Iterable[_Block], lists: dict[_List, Ranked]
+) -> dict[_List, Ranked]:
+    """Order the rows that are handed on by the scores of this level."""
+    # Shortlists of one list differ in length only: the longest is scored for all.
+    handed_on: dict[Key, dict[_List, int]] = {
+        key: _longest(
+            (_list_of(before), before[-1].keep or 0) for before, each in lengths if each == key
+        )
+        for _, key in lengths
     }
+    scored: dict[tuple[Key, _List], Embeddings] = {}
+    for key, lines, first_row, scores in blocks:
+        for source, length in handed_on[key].items():
+            candidates = lists[source].rows[:, :length]
+            into = scored.setdefault((key, source), np.empty(candidates.shape, dtype=np.float32))
+            _pick(scores, candidates[lines], first_row, into[lines])
+    ordered = {}
+    for (before, key), length in lengths.items():
+        source, keep = _list_of(before), before[-1].keep
+        rows = lists[source].rows[:, :keep]
+        ordered[before, key] = order(scored[key, source][:, :keep], rows).cut(length)
+    return ordered
 
 
 def _pick(scores: Embeddings, candidates: Rows, first_row: int, into: Embeddings) -> None:
     """Write the scores of those candidates that lie in a block."""
     n_rows = scores.shape[1]
-    inside = (candidates >= first_row) & (candidates < first_row + n_rows)
-    lines, places = np.nonzero(inside)
-    into[lines, places] = scores[lines, candidates[lines, places] - first_row]
+    places = candidates - first_row
+    inside = (places >= 0) & (places < n_rows)
+    picked = np.take_along_axis(scores, places.clip(0, n_rows - 1), 1)
+    np.copyto(into, picked, where=inside)
 
 
 def _score(
@@ -119,21 +158,46 @@ def _score(
     corpus: Representations,
     on_step: Callable[[], None],
 ) -> Iterator[_Block]:
-    """Yield the scores of all queries with each block of documents, for each representation."""
-    size = max(1, BLOCK_BYTES // (4 * (len(queries) + corpus.full_dim)))
-    blocks = [slice(start, start + size) for start in range(0, len(corpus), size)]
+    """Yield the scores of every query and document, for each representation."""
     float_dims = [dim for dim, precision in keys if precision == "float32"]
     if float_dims:
-        for lines in blocks:
-            for dim, scores in prefix_scores(
-                queries, corpus.embeddings(lines), float_dims, layer_norm=corpus.layer_norm
-            ):
-                yield (dim, "float32"), lines.start, scores
+        yield from _score_floats(float_dims, queries, corpus)
         for _ in float_dims:
             on_step()
     for key in keys:
         if key[1] != "float32":
-            prepared = corpus[key].codec.prepare(queries)
-            for lines in blocks:
-                yield key, lines.start, prepared @ corpus.decoded(key, lines).T
+            yield from _score_codes(key, queries, corpus)
             on_step()
+
+
+def _score_floats(
+    dims: Sequence[int], queries: Embeddings, corpus: Representations
+) -> Iterator[_Block]:
+    row_blocks, line_blocks = _blocks(len(queries), len(corpus), corpus.full_dim)
+    for rows in row_blocks:
+        vectors = corpus.embeddings(rows)
+        for lines in line_blocks:
+            for dim, scores in prefix_scores(
+                queries[lines], vectors, dims, layer_norm=corpus.layer_norm
+            ):
+                yield _Block((dim, "float32"), lines, rows.start, scores)
+
+
+def _score_codes(key: Key, queries: Embeddings, corpus: Representations) -> Iterator[_Block]:
+    row_blocks, line_blocks = _blocks(len(queries), len(corpus), key[0])
+    prepared = corpus[key].codec.prepare(queries)
+    for rows in row_blocks:
+        vectors = corpus.decoded(key, rows)
+        for lines in line_blocks:
+            yield _Block(key, lines, rows.start, prepared[lines] @ vectors.T)
+
+
+def _blocks(n_queries: int, n_documents: int, dim: int) -> tuple[list[slice], list[slice]]:
+    """Cut the documents and the queries so that neither vectors nor scores take too much."""
+    n_rows = min(n_documents, max(1, DOCUMENT_BYTES // (4 * dim)))
+    n_lines = max(1, SCORE_BYTES // (4 * n_rows))
+    return _slices(n_documents, n_rows), _slices(n_queries, n_lines)
+
+
+def _slices(length: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, length, size)]
