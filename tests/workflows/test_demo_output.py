@@ -57,7 +57,7 @@ def test_the_curve_is_of_the_model_on_the_held_out_queries(folder, curve):
     assert curve.model.dims == (512, 256, 128, 64, 32)
     assert curve.model.dims_trained
     assert curve.full.metrics["ndcg@10"] > 0.2
-    assert set(curve.baselines["bm25"][0].metrics) == {"ndcg@10", "recall@100"}
+    assert set(curve.baselines["bm25"][0].metrics) == {"ndcg@10", "recall@100", "overlap@10"}
 
 
 def test_the_model_beats_its_plain_twin_at_64_dims_and_not_by_a_worse_full_width(folder, curve):
