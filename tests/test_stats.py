@@ -107,7 +107,7 @@ def test_flawless_queries_are_needed_in_the_number_that_rules_out_rare_losses():
     assert queries_needed(np.full(10, 0.02), lowest=-0.98) >= 149
 
 
-def test_what_cannot_be_scores_is_refused():
+def test_what_cannot_be_bounded_is_refused():
     ones = np.ones(3)
     with pytest.raises(InvalidArgument, match="no queries"):
         lower_bound(np.array([]))

@@ -229,8 +229,11 @@ def _walk(tested: Sequence[Tested], threshold: float) -> tuple[Tested, Tested | 
 
 
 def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
+    """Return the rows within the limits; where full float32 is, those cheaper than it."""
     full = budget.cost(curve.full)
-    cheaper = [row for row in curve.points if budget.cost(row) < full]
+    others = [row for row in curve.points if row.point != curve.full.point]
+    fits = budget.allows(curve.full)
+    cheaper = [row for row in others if budget.cost(row) < full] if fits else others
     allowed = [row for row in cheaper if budget.allows(row)]
     if not cheaper:
         raise InvalidArgument(f"no point of the curve takes less {budget.minimised} than full")
