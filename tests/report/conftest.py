@@ -10,10 +10,10 @@ from nestvec.curve import Curve
 from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval, SizeRetention
 from nestvec.plan.choose import Budget, plan
 from nestvec.query_scores import QueryScores
-from nestvec.types import PRECISIONS, ModelInfo, OperatingPoint, Stage
+from nestvec.types import ModelInfo, OperatingPoint, Stage
 
 DIMS = (512, 256, 128, 64, 32)
-BITS = dict(zip(PRECISIONS, (32, 16, 8, 4, 2, 1), strict=True))
+BITS = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "binary": 1}
 QUERIES = 2000
 DOCUMENTS = 46254
 TOP = 10
@@ -22,7 +22,7 @@ TOP = 10
 def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
     """Make a curve whose quality falls with log2(full / dim) and with bits below 4."""
     full = dims[0]
-    points = [OperatingPoint.single(*each) for each in product(dims, PRECISIONS)]
+    points = [OperatingPoint.single(*each) for each in product(dims, BITS)]
     points += [
         OperatingPoint((Stage(dim, precision, 200), Stage(full, "int8")))
         for dim, precision in product(dims, ("int4", "binary"))
@@ -77,8 +77,8 @@ def _with_all(row):
 
 
 def _with_texts(curve):
-    """Give query i the documents i, i + 1, ...: the last point finds one place further on."""
-    shift = np.arange(len(curve.points)) % 3
+    """Give query i the documents i, i + 1, ...: what is rescored finds one place further on."""
+    shift = np.array([len(row.point.stages) > 1 for row in curve.points], dtype=int)
     places = np.arange(QUERIES)[:, None] + np.arange(TOP)
     top = (places[None] + shift[:, None, None]).astype(np.int32)
     return replace(
@@ -132,6 +132,29 @@ def curves():
 @pytest.fixture(scope="session")
 def rich(curves):
     return {**curves, "Matryoshka": enrich(curves["Matryoshka"])}
+
+
+@pytest.fixture(scope="session")
+def agreement():
+    """A curve of agreement: full precision agrees with itself wholly, and nothing is judged."""
+    curve = enrich(build_curve(level=1e6))
+    rows = tuple(
+        replace(
+            row,
+            metrics={"overlap@10": row.metrics["ndcg@10"]},
+            retention={"overlap@10": row.retention["ndcg@10"]},
+            interval={},
+            by_size={},
+        )
+        for row in curve.points
+    )
+    scores = replace(
+        curve.scores,
+        metrics={"overlap@10": curve.scores.metrics["ndcg@10"]},
+        top_relevant=np.empty((0, 0, 0), np.bool_),
+    )
+    dataset = {**curve.dataset, "evidence": "agreement"}
+    return replace(curve, points=rows, scores=scores, dataset=dataset, baselines={})
 
 
 @pytest.fixture(scope="session")

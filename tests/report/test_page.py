@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 
 from nestvec.errors import InvalidArgument, MissingExtra, ModelMismatch
+from nestvec.plan.budget import Budget
+from nestvec.plan.choose import plan
 from nestvec.report.page import Example, write_report
 from nestvec.report.verdict import how_it_works
 from nestvec.types import OperatingPoint
@@ -126,6 +128,81 @@ def test_baseline_that_beats_the_model_comes_first(page, curves, confirmed):
     warning = seen.index("Dims are not the problem here: BM25 scores .900 nDCG@10")
     assert warning < seen.index("Keep ")
     assert "Dims are not the problem" not in page(confirmed).seen
+
+
+def test_other_curve_that_scores_more_in_no_more_memory_comes_first(page, curves, make_curve):
+    weaker = make_curve(level=0.5)
+    seen = page(curves={"weak": weaker, "other": curves["Matryoshka"]}).seen
+    warning = seen.index("Dims are not the problem here: other at 512:int4 (256 B) scores")
+    assert warning < seen.index("none chosen")
+    assert "Dims are not the problem" not in page(curves={"a": weaker, "b": weaker}).seen
+
+
+def test_other_curve_that_is_better_by_chance_alone_is_no_reason_to_warn(page, curves):
+    main = curves["Matryoshka"]
+    scores = main.scores.metrics["ndcg@10"].copy()
+    scores[:, 0] += 0.001
+    lucky = replace(
+        main,
+        scores=replace(main.scores, metrics={"ndcg@10": scores}),
+        points=tuple(
+            replace(row, metrics={"ndcg@10": float(of_row.mean())})
+            for row, of_row in zip(main.points, scores, strict=True)
+        ),
+    )
+    assert "Dims are not the problem" not in page(curves={"main": main, "lucky": lucky}).seen
+
+
+def test_curves_of_other_queries_or_documents_cannot_share_a_page(page, curves, make_curve):
+    main = curves["Matryoshka"]
+    larger = replace(main, dataset={**main.dataset, "n_documents": 50_000})
+    with pytest.raises(InvalidArgument, match="b was measured on other texts than a"):
+        page(curves={"a": main, "b": larger})
+
+
+def test_first_screen_shows_queries_chosen_by_rule_and_says_so(page, rich, confirmed):
+    shown = page(confirmed, rich)
+    seen = shown.seen
+    assert "Chosen by rule, not by hand: of all 2,000 queries" in seen
+    assert seen.index("5 queries before and after") < seen.index("Why this point")
+    assert sum(each.get("class") == "changed" for each in shown.all("li")) > 0
+    assert "− gone" in seen and "was 2" in seen and "✓ relevant" in seen
+
+
+def test_full_page_has_times_sizes_slices_and_the_queries_that_lose_most(page, rich, confirmed):
+    seen = page(confirmed, rich).seen
+    assert "7.7 ms" in seen and "1,234/s" in seen
+    assert "not measured beyond 46,254" in seen and "11,563 documents" not in seen[:2000]
+    assert "Too small to judge: de." in seen
+    assert "The 10 queries that lose most nDCG@10" in seen
+    assert re.search(r"Its first \d+ results hold as many relevant documents", seen)
+    assert "(SVD, PCA, random dims)" in seen
+    order = ["How long a search takes", "What a larger corpus changes", "Slices", "loses most"]
+    places = [seen.index(each) for each in order]
+    assert places == sorted(places)
+
+
+def test_evidence_stands_below_the_headline(page, curves, confirmed):
+    main = curves["Matryoshka"]
+    made = replace(main, dataset={**main.dataset, "evidence": "made queries"})
+    for curve, words in ((main, "Evidence: judged queries"), (made, "Evidence: made queries")):
+        seen = page(confirmed, {"Matryoshka": curve}).seen
+        assert seen.index("Keep ") < seen.index(words) < seen.index("What this did not measure")
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_agreement_is_never_called_confirmed_nor_quality(page, agreement, reached):
+    share = 0.9 if reached else 0.9999
+    chosen = plan(agreement, Budget(min_overlap=share))
+    assert chosen.confirmed is reached
+    shown = page(replace(chosen, reasons=()), {"only": agreement}, metric="overlap@10")
+    seen = shown.seen
+    assert "Evidence: agreement only" in seen
+    assert "agreement with full precision (overlap@10)" in seen
+    assert ("Not shown:" in seen) is not reached
+    assert "onfirmed" not in shown.source and "% of overlap@10 kept" not in shown.source
+    assert "Quality: nobody has judged what is found" in seen
+    assert "✓" not in seen
 
 
 def test_untidy_things_are_told_only_where_there_are_some(hostile, page):

@@ -19,6 +19,9 @@ def report(
     ] = None,
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
     chart: Annotated[Path | None, typer.Option(help="Also the picture: .svg or .png.")] = None,
+    card: Annotated[
+        Path | None, typer.Option(help="Also the table for a model card, as Markdown.")
+    ] = None,
 ) -> None:
     """Write one self-contained page about a curve, and the plan made from it.
 
@@ -26,23 +29,25 @@ def report(
     """
     from nestvec.curve import Curve
     from nestvec.plan.choose import Plan
+    from nestvec.report.card import write_card
     from nestvec.report.chart import quality_chart, save_chart
     from nestvec.report.page import write_report
 
+    written = [path for path in (out, chart, card) if path is not None]
+    for path in written:
+        check_output(path)
     loaded = {path.stem: Curve.load(path) for path in curves}
     if len(loaded) < len(curves):
         raise InvalidArgument(
             "two curves have the same file name, which is what the page calls them"
         )
     chosen = Plan.load(plan) if plan else None
-    for path in (out, chart):
-        if path is not None:
-            check_output(path)
+    subject = next(iter(loaded.values()))
+    shown = metric or (chosen.goal.metric if chosen else subject.main_metric)
     if chart:
-        measured = next(iter(loaded.values())).full.metrics
-        shown = metric or (chosen.goal.metric if chosen else next(iter(measured)))
         save_chart(quality_chart(loaded, chosen, metric=shown), chart)
-    write_report(out, loaded, chosen, metric=metric)
-    for path in (out, chart):
-        if path is not None:
-            say(f"See  {shown_path(path)}")
+    write_report(out, loaded, chosen, metric=shown)
+    if card:
+        write_card(card, subject, shown)
+    for path in written:
+        say(f"See  {shown_path(path)}")

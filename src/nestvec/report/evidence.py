@@ -25,7 +25,7 @@ def measure_name(kept: Kept) -> str:
 def axis_title(kept: Kept) -> str:
     """Write what a percentage of the pictures and tables means."""
     if is_agreement(kept):
-        return f"% {measure_name(kept)}"
+        return f"% agreement ({metric_name(kept.metric)})"
     return f"% of {metric_name(kept.metric)} kept"
 
 

@@ -16,7 +16,7 @@ from nestvec.curve_point import CurvePoint, Interval
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS, Precision
 
-_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "rank-biased overlap"}
+_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
 _BASELINE_NAMES = {"bm25": "BM25", "svd": "SVD", "pca": "PCA", "random": "random dims"}
 
 

@@ -66,7 +66,7 @@ def write_report(
     first = next(iter(curves.values()))
     if plan is not None:
         _check(plan, first)
-        metric = metric or plan.budget.metric
+        metric = metric or plan.goal.metric
     kept = Kept(curves, metric or next(iter(first.full.metrics)))
     text = _render(kept, plan, examples)
     with replace_file(Path(path)) as temporary:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nestvec.curve import Curve
-from nestvec.report.kept import Kept, metric_name, score_text
+from nestvec.report.evidence import axis_title
+from nestvec.report.kept import Kept, score_text
 from nestvec.types import Precision
 
 _WIDTH = 80
@@ -66,7 +67,7 @@ def retention_table(
     """
     kept = Kept(curves, metric)
     rows = kept_rows(kept, precisions)
-    title = f"% of {metric_name(metric)} kept"
+    title = axis_title(kept)
     longest = min(_NAME_WIDTH, max(len(title), *(len(row.name) for row in rows)))
     lines = []
     for columns in _blocks(len(kept.dims), _WIDTH - longest - len(" dims")):
@@ -84,7 +85,7 @@ def markdown_table(curve: Curve, metric: str = "ndcg@10") -> str:
         InvalidArgument: If the metric was not measured, or full width scores 0.
     """
     kept = Kept({"": curve}, metric)
-    header = [f"% of {metric_name(metric)} kept", *(f"{dim:,} dims" for dim in kept.dims)]
+    header = [axis_title(kept), *(f"{dim:,} dims" for dim in kept.dims)]
     lines = [header, [":--", *("--:" for _ in kept.dims)]]
     lines += [[row.name, *row.cells] for row in kept_rows(kept, kept.precisions)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
