@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,22 +17,57 @@ from nestvec.cli.console import (
     say,
     say_next,
     shown_path,
+    width,
 )
+from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from nestvec.curve import Curve
+    from nestvec.data.retrieval import RetrievalSet
+    from nestvec.data.similarity import SimilaritySet
     from nestvec.evaluate.grid import Grid
+    from nestvec.models.sentence_transformer import DType
+    from nestvec.types import Encoder
+
+_EVIDENCE = {
+    "labels": "",
+    "made queries": "evidence: queries made from the corpus, not asked by people",
+    "agreement": "evidence: agreement with full precision, which is not quality",
+}
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Model folder, hub id, or folder of vectors.")],
-    dataset: Annotated[Path, typer.Argument(help="BEIR folder: corpus, queries, qrels.")],
+    dataset: Annotated[
+        Path, typer.Argument(help="BEIR folder, corpus, or file of pairs, triplets or labels.")
+    ],
     out: Annotated[Path, typer.Option(help="Curve to write.")] = Path("curve.json"),
     split: Annotated[str | None, typer.Option(help="Split of the qrels.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Query log without judgements, to measure agreement.")
+    ] = None,
+    make_queries: Annotated[
+        str | None, typer.Option(help="Make queries from each text's title or first-sentence.")
+    ] = None,
     dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,
     keeps: Annotated[str | None, typer.Option(help="Lengths of the shortlist.")] = None,
+    points: Annotated[str | None, typer.Option(help="Further points, or mrl-funnel.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metrics; the first is shown.")] = None,
-    bm25: Annotated[bool, typer.Option(help="Put BM25 beside the model.")] = False,
+    depth: Annotated[int, typer.Option(help="How many documents are handed on.")] = 10,
+    group_by: Annotated[
+        str | None, typer.Option(help="Field that names the text a chunk is of.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option("--slice", help="Fields of the queries to tell apart.")
+    ] = None,
+    baselines: Annotated[
+        str | None, typer.Option("--baselines", help="Of bm25,svd,pca,random.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="What a transformer computes in: float32 or bfloat16.")
+    ] = "float32",
+    cache: Annotated[bool, typer.Option(help="Keep embeddings on disk for the next time.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
@@ -42,57 +78,114 @@ def evaluate(
 
     Example: `nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json`
     """
-    from nestvec.data.retrieval import load_dataset
-    from nestvec.evaluate.run import evaluate as measure
+    from nestvec.models.cache import default_cache_folder
     from nestvec.models.load import load_model
 
     check_output(out)
-    grid = _grid(precisions, parse_ints(keeps, option="--keeps"), parse_words(metric), bm25=bm25)
-    data = load_dataset(dataset, split=split, strict=strict)
-    encoder = load_model(
-        model, dims=parse_ints(dims, option="--dims"), trust_remote_code=trust_remote_code
+    grid = _grid(
+        precisions=parse_words(precisions),
+        keeps=parse_ints(keeps, option="--keeps"),
+        metrics=parse_words(metric) or None,
+        depth=depth,
+        extra=parse_words(points),
+        group_by=group_by,
+        slice_by=parse_words(slices),
+        baselines=parse_words(baselines),
     )
-    with progress("measure") as on_progress:
-        curve = measure(encoder, data, grid, on_progress=on_progress)
+    data = _load(dataset, split=split, queries=queries, source=make_queries, strict=strict)
+    encoder = load_model(
+        model,
+        dims=parse_ints(dims, option="--dims"),
+        dtype=_dtype(dtype),
+        trust_remote_code=trust_remote_code,
+        cache=default_cache_folder() if cache else None,
+    )
+    curve = _measure(encoder, data, grid)
     curve.save(out)
     if as_json:
         import json
 
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
         return
-    from nestvec.report.tables import retention_table
-
-    shown = curve.main_metric
-    for line in retention_table({curve.model.name: curve}, shown, precisions=grid.precisions):
-        say(line)
-    for line in _notes(curve.counts, dims_source=curve.model.dims_source):
+    for line in _summary(curve, grid):
         say(line)
     say(f"{len(curve.points)} operating points in {shown_path(out)}")
-    of_metric = "" if shown == "ndcg@10" else f" --metric {shown}"
-    say_next(f"nestvec plan {shown_path(out)} --min-retention 0.98{of_metric}")
+    say_next(_next(curve, out))
+
+
+def _load(
+    dataset: Path, *, split: str | None, queries: Path | None, source: str | None, strict: bool
+) -> RetrievalSet | SimilaritySet:
+    """Load what the arguments say: judged queries, a log, queries to be made, or a file's rows."""
+    from nestvec.data.made_queries import make_queries
+    from nestvec.data.retrieval import load_corpus, load_dataset, load_query_log
+    from nestvec.data.similarity import load_similarity
+
+    if queries is not None and source is not None:
+        raise InvalidArgument("--queries and --make-queries: take one of them")
+    if queries is not None:
+        return load_query_log(dataset, queries)
+    if source is not None:
+        chosen: Any = source  # make_queries checks it
+        return make_queries(load_corpus(dataset), source=chosen, name=dataset.resolve().name)
+    if dataset.is_file():
+        return load_similarity(dataset)
+    return load_dataset(dataset, split=split, strict=strict)
+
+
+def _dtype(name: str) -> DType:
+    from nestvec.models.sentence_transformer import DTYPES
+
+    for dtype in DTYPES:
+        if dtype == name:
+            return dtype
+    raise InvalidArgument(f"--dtype {name!r} is not one of {', '.join(DTYPES)}")
+
+
+def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid) -> Curve:
+    from nestvec.data.retrieval import RetrievalSet
+    from nestvec.evaluate.run import evaluate as measure
+    from nestvec.evaluate.similarity import evaluate_similarity
+
+    with progress("measure") as on_progress:
+        if isinstance(data, RetrievalSet):
+            return measure(model, data, grid, on_progress=on_progress)
+        return evaluate_similarity(model, data, grid, on_progress=on_progress)
 
 
 def _grid(
-    precisions: str | None,
-    keeps: tuple[int, ...] | None,
-    metrics: tuple[str, ...],
     *,
-    bm25: bool,
+    precisions: tuple[str, ...],
+    keeps: tuple[int, ...] | None,
+    **others: Any,
 ) -> Grid:
     from nestvec.evaluate.grid import DEFAULT_GRID, Grid
 
-    chosen: Any = parse_words(precisions)  # a point checks each when it is made
+    chosen: Any = precisions  # a point checks each when it is made
     shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)
     return Grid(
-        precisions=chosen or DEFAULT_GRID.precisions,
-        shortlisted=shortlisted,
-        keeps=keeps,
-        metrics=metrics or None,
-        baselines=("bm25",) if bm25 else (),
+        precisions=chosen or DEFAULT_GRID.precisions, shortlisted=shortlisted, keeps=keeps, **others
     )
 
 
-def _notes(counts: Mapping[str, int], *, dims_source: str) -> list[str]:
-    untidy = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count]
-    notes = [f"dims from {dims_source}"]
-    return [*notes, f"untidy: {', '.join(untidy)}"] if untidy else notes
+def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
+    from nestvec.report.tables import retention_table
+
+    yield from retention_table(
+        {curve.model.name: curve}, curve.main_metric, precisions=grid.precisions
+    )
+    if _EVIDENCE[curve.evidence]:
+        yield _EVIDENCE[curve.evidence]
+    yield f"dims from {curve.model.dims_source}"
+    untidy = [
+        f"{count:,} {name.replace('_', ' ')}" for name, count in curve.counts.items() if count
+    ]
+    if untidy:
+        yield from wrap(f"untidy: {', '.join(untidy)}", width(), subsequent_indent="  ")
+
+
+def _next(curve: Curve, out: Path) -> str:
+    if not curve.scores.metrics:
+        return f"nestvec report {shown_path(out)}"
+    goal = "--min-overlap 0.95" if curve.evidence == "agreement" else "--min-retention 0.98"
+    return f"nestvec plan {shown_path(out)} {goal}"

@@ -72,7 +72,7 @@ def evaluate(
         ranked = rank_documents(
             points, queries, corpus, texts.doc_of_row, depth=depth, on_step=step
         )
-        cost = costs(points, queries, corpus, on_step=step)
+        cost = costs(points, queries, corpus, k=grid.depth, on_step=step)
         judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
         of_points = judge.of_points(ranked)
         looked_at = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)

@@ -2,7 +2,7 @@
 
 Measured with the codes that exist already, so it is about the size of what is searched and not of
 what codecs were fitted on. Says nothing beyond the size of the corpus. Only for the points that a
-person looks at: all dims at float32, and those on the front of quality against memory.
+person looks at: all dims at float32, and the best of each size in memory.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class _Split:
 def trend_rows(
     points: Sequence[OperatingPoint], quality: Scores, cost: Mapping[OperatingPoint, Cost]
 ) -> list[int]:
-    """Choose the points whose trend is measured: full precision, all float32 dims, the front.
+    """Choose the points whose trend is measured: all float32 dims, the best of each memory size.
 
     Args:
         points: What was run, full precision first.
@@ -82,13 +82,12 @@ def trend_rows(
         for number, point in enumerate(points)
         if len(point.stages) == 1 and point.stages[0].precision == "float32"
     }
-    ram = [cost[point].ram_bytes_per_vector for point in points]
-    best = -1.0
-    for number in sorted(range(len(points)), key=lambda number: (ram[number], -quality[number])):
-        if quality[number] > best:
-            chosen.add(number)
-            best = quality[number]
-    return sorted(chosen)
+    best: dict[float, int] = {}
+    for number, point in enumerate(points):
+        rival = best.setdefault(cost[point].ram_bytes_per_vector, number)
+        if quality[number] > quality[rival]:
+            best[cost[point].ram_bytes_per_vector] = number
+    return sorted({*chosen, *best.values()})
 
 
 def size_trend(

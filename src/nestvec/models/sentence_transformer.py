@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nestvec.errors import ModelError, require
 from nestvec.models.allocation import new_embeddings
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DType = Literal["float32", "bfloat16"]
+DTYPES: tuple[DType, ...] = get_args(DType)
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
 CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
 
