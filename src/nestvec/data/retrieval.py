@@ -234,8 +234,9 @@ def _find_unjudged_queries(folder: Path) -> Path:
     for candidate in (folder / "queries.jsonl", folder / "queries.jsonl.gz"):
         if candidate.exists():
             return candidate
-    ways = "give a query log (load_query_log), or make queries from the corpus (make_queries)"
-    raise DataError(folder, f"has neither qrels nor queries.jsonl: {ways}")
+    log = "give a query log (load_query_log, --queries)"
+    made = "make queries from the corpus (make_queries, --make-queries title)"
+    raise DataError(folder, f"has neither qrels nor queries.jsonl: {log} or {made}")
 
 
 def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
