@@ -19,24 +19,25 @@ from unittest.mock import patch
 import numpy as np
 
 from nestvec import codec
-from nestvec.codec import Quantiser
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.evaluate.exhaustive import rank
 from nestvec.evaluate.representations import Representations
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
+from nestvec.quantiser import PRODUCT, Quantiser
 from nestvec.types import Encoder, OperatingPoint, Precision, Stage
 from record import record
 
 METRIC, KEEP = "ndcg@10", 100
 CANDIDATES: dict[Precision, list[Quantiser]] = {
-    "int8": [Quantiser("QT_8bit", 8, rotated, fitted=True) for rotated in (False, True)],
+    "int8": [Quantiser("QT_8bit", 8, rotated, learnt=2) for rotated in (False, True)],
     "int4": [
-        *(Quantiser("QT_4bit", 4, rotated, fitted=True) for rotated in (False, True)),
+        *(Quantiser("QT_4bit", 4, rotated, learnt=2) for rotated in (False, True)),
         *(Quantiser("QT_4bit_tqmse", 4, rotated) for rotated in (False, True)),
     ],
     "int2": [Quantiser("QT_2bit_tqmse", 2, rotated) for rotated in (False, True)],
+    "pq4": [Quantiser(PRODUCT, 2, rotated, learnt=16) for rotated in (False, True)],
     "binary": [Quantiser("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
 }
 
@@ -104,7 +105,7 @@ def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[d
 
     def mean_scores(points: list[OperatingPoint]) -> list[float]:
         ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
-        grades = [judgements.grades(ranked[point]) for point in points]
+        grades = [judgements.grades(ranked[point].rows) for point in points]
         return [float(score(METRIC, each, judgements).mean()) for each in grades]
 
     (reference,) = mean_scores([full])

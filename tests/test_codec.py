@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from nestvec import codec as codec_module
 from nestvec.codec import (
-    QUANTISERS,
     Codec,
     layer_normalise,
     normalise,
@@ -19,9 +18,12 @@ from nestvec.codec import (
     prefix_scores,
 )
 from nestvec.errors import InvalidArgument
+from nestvec.quantiser import PRODUCT, QUANTISERS, can_code
 from nestvec.types import PRECISIONS
 
 ODD_DIMS = (1, 3, 7, 8, 12, 36, 64, 300)
+CODABLE = [(dim, precision) for dim in ODD_DIMS for precision in PRECISIONS]
+CODABLE = [each for each in CODABLE if can_code(*each)]
 FIXED = ("int4", "int2", "binary")  # fixed codebooks, in the rotated space
 # Of the rotation of 64 dims: its first values, and its rounded values weighted by position.
 EXPECTED_ROTATION = [-0.12361399, 0.02117644, 0.11515091]
@@ -157,18 +159,17 @@ def test_prefixes_leave_their_input_as_it_was():
 def test_every_quantiser_is_in_the_installed_faiss():
     for precision in PRECISIONS:
         name = QUANTISERS[precision].faiss_name
-        assert name is None or hasattr(faiss.ScalarQuantizer, name), precision
+        assert name in (None, PRODUCT) or hasattr(faiss.ScalarQuantizer, name), precision
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("dim", ODD_DIMS)
+@pytest.mark.parametrize(("dim", "precision"), CODABLE)
 def test_bytes_per_vector_is_the_width_of_a_code(dim, precision):
     codec = Codec.fit(vectors(5, 300), dim, precision)
     codes = codec.encode(vectors(4, 300))
     assert codes.dtype == np.uint8
     assert codes.shape == (4, codec.bytes_per_vector)
-    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "binary": 1}[precision]
-    assert codec.bytes_per_vector == int(np.ceil(dim * bits / 8))
+    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "binary": 1, "pq4": 2}
+    assert codec.bytes_per_vector == int(np.ceil(dim * bits[precision] / 8))
     assert codec.new_faiss_index().sa_code_size() == codec.bytes_per_vector
     assert codec.decode(codes).shape == (4, dim)
 
@@ -228,6 +229,12 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
         low, extent = x.min(0), np.ptp(x, axis=0)
         x = low + extent * (np.floor((x - low) / extent * 255 + 1e-9) + 0.5) / 255
         tolerance = 1e-2 / 255 * dim  # a value on the border of two codes may go to either
+    elif precision == "pq4":
+        centroids = codec.calibration.reshape(18, 16, 2).astype(np.float64)
+        pairs = x.reshape(-1, 18, 1, 2)
+        nearest = ((pairs - centroids) ** 2).sum(axis=3).argmin(axis=2)
+        x = centroids[np.arange(18), nearest].reshape(x.shape)
+        tolerance = 1e-6
     elif precision in FIXED:
         values = codebook(dim, precision).astype(np.float64)
         x = values[np.abs(x[..., None] - values).argmin(axis=-1)]
@@ -251,11 +258,11 @@ def test_a_query_loses_nothing_to_quantisation():
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_codec_survives_json_bit_for_bit(precision):
     corpus = vectors(50, 64)
-    codec = Codec.fit(corpus, 33, precision, layer_norm=True)
+    codec = Codec.fit(corpus, 34, precision, layer_norm=True)
     again = Codec.from_json(json.loads(json.dumps(codec.to_json())))
     assert again.calibration.dtype == np.float32
     assert again.calibration.tobytes() == codec.calibration.tobytes()
-    assert (again.dim, again.precision, again.layer_norm) == (33, precision, True)
+    assert (again.dim, again.precision, again.layer_norm) == (34, precision, True)
     fresh = vectors(20, 64, seed=5)
     np.testing.assert_array_equal(again.encode(fresh), codec.encode(fresh))
     np.testing.assert_array_equal(
@@ -293,6 +300,57 @@ def test_equal_vectors_have_equal_codes_in_any_batch():
             codec.encode(np.repeat(corpus[:1], 40, axis=0)),
             np.repeat(codec.encode(corpus)[:1], 40, axis=0),
         )
+
+
+# Product codes
+
+
+def test_product_codes_by_hand():
+    # Two dims at four corners, many times over: each corner is its own centroid, and no other.
+    corners = np.array([[3, 4], [-3, 4], [3, -4], [-3, -4]], dtype=np.float32)
+    corpus = np.repeat(corners, 50, axis=0)
+    codec = Codec.fit(corpus, 2, "pq4")
+    assert codec.calibration.shape == (32,)
+    np.testing.assert_allclose(codec.decode(codec.encode(corners)), corners / 5, atol=1e-3)
+
+
+def test_product_codes_of_few_vectors_keep_them_whole():
+    # There are as many centroids as vectors, so that nothing is lost.
+    for n in (1, 3, 15, 16):
+        corpus = vectors(n, 8)
+        codec = Codec.fit(corpus, 8, "pq4")
+        np.testing.assert_array_equal(codec.decode(codec.encode(corpus)), codec.prepare(corpus))
+
+
+def test_centroids_are_the_same_for_any_number_of_threads_which_stays_as_it_was():
+    corpus = vectors(6000, 16)  # more than FAISS draws
+    threads = faiss.omp_get_max_threads()
+    try:
+        learnt = []
+        for number in (1, 2):
+            faiss.omp_set_num_threads(number)
+            learnt.append(Codec.fit(corpus, 16, "pq4").calibration)
+            assert faiss.omp_get_max_threads() == number
+        np.testing.assert_array_equal(*learnt)
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def test_product_codes_lose_less_than_scalar_codes_of_equal_bytes():
+    # Pairs of dims that depend on each other, as those of a model do.
+    corpus = vectors(3000, 32)
+    corpus[:, 1::2] += 2 * corpus[:, ::2]
+    lost = {}
+    for precision in ("pq4", "int2"):
+        codec = Codec.fit(corpus, 32, precision)
+        errors = codec.decode(codec.encode(corpus)) - codec.prepare(corpus)
+        lost[precision] = float((errors**2).sum())
+    assert lost["pq4"] < 0.9 * lost["int2"]
+
+
+def test_product_codes_of_an_odd_dim_are_refused():
+    with pytest.raises(InvalidArgument, match="pq4 codes dims in pairs, and dim 7 is odd"):
+        Codec.fit(vectors(30, 8), 7, "pq4")
 
 
 # The rotation

@@ -5,9 +5,8 @@ asymmetric: the float query times what a document's code stands for,
 
     score(q, x) = <prepare(q), decode(encode(x))>
 
-so that a query loses nothing to quantisation. The quantisers are FAISS's own. What is searched
-with them lives in ``index``; which one a precision is bound to was chosen by measurement
-(``benchmarks/quantisers.py``).
+so that a query loses nothing to quantisation. Which quantiser a precision is bound to stands in
+``quantiser``; what is searched with codes lives in ``index``.
 """
 
 from __future__ import annotations
@@ -21,40 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument
+from nestvec.quantiser import QUANTISERS, Quantiser, can_code, learn, new_index
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # ranges are learnt from no more vectors than that
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's default, as nomic's card uses it
-
-
-@dataclass(frozen=True)
-class Quantiser:
-    """What a precision is bound to.
-
-    Attributes:
-        faiss_name: FAISS's ScalarQuantizer type; None stores float32 as it is.
-        bits: Bits for each dimension.
-        rotated: True where the prefix is first turned by a random orthogonal matrix, which
-            leaves inner products as they are and spreads the variance over all dimensions,
-            as a codebook that is the same for each of them needs.
-        fitted: True where ranges are learnt from a sample of the corpus.
-    """
-
-    faiss_name: str | None
-    bits: int
-    rotated: bool = False
-    fitted: bool = False
-
-
-QUANTISERS: Mapping[Precision, Quantiser] = {
-    "float32": Quantiser(None, 32),
-    "float16": Quantiser("QT_fp16", 16),
-    "int8": Quantiser("QT_8bit", 8, fitted=True),
-    "int4": Quantiser("QT_4bit_tqmse", 4, rotated=True),
-    "int2": Quantiser("QT_2bit_tqmse", 2, rotated=True),
-    "binary": Quantiser("QT_1bit_tqmse", 1, rotated=True),
-}
 
 
 def layer_normalise(embeddings: Embeddings) -> Embeddings:
@@ -141,8 +112,8 @@ class Codec:
         dim: Dimensions kept.
         precision: How each is stored.
         layer_norm: Whether the whole vector is layer-normalised first.
-        calibration: Ranges learnt by ``fit``, as FAISS holds them: the minimum of each dimension,
-            then its extent, [2 * dim]; empty where the precision learns nothing.
+        calibration: Ranges or centroids learnt by ``fit``, as ``quantiser.learn`` returns them;
+            empty where the precision learns nothing.
     """
 
     dim: int
@@ -163,19 +134,21 @@ class Codec:
             layer_norm: As in ``prefix``.
 
         Raises:
-            InvalidArgument: If ``dim`` is above full_dim or there are no vectors.
+            InvalidArgument: If ``dim`` is above full_dim, or the precision cannot code it, or
+                there are no vectors.
         """
-        import faiss
-
         _check_width(embeddings, dim)
         if len(embeddings) == 0:
             raise InvalidArgument("cannot fit a codec on 0 vectors")
-        empty = np.empty(0, dtype=np.float32)
-        if not QUANTISERS[precision].fitted:
-            return cls(dim, precision, layer_norm, empty)
-        index = _faiss_index(dim, precision)
-        index.train(prefix(_sample(embeddings), dim, layer_norm=layer_norm))
-        return cls(dim, precision, layer_norm, faiss.vector_to_array(index.sq.trained))
+        if not can_code(dim, precision):
+            raise InvalidArgument(
+                f"{precision} codes dims in pairs, and dim {dim} is odd: take an even one, or int2"
+            )
+        quantiser, calibration = QUANTISERS[precision], np.empty(0, dtype=np.float32)
+        if quantiser.learnt:
+            vectors = _prepare(_sample(embeddings), dim, quantiser, layer_norm=layer_norm)
+            calibration = learn(vectors, quantiser)
+        return cls(dim, precision, layer_norm, calibration)
 
     @property
     def bytes_per_vector(self) -> int:
@@ -187,8 +160,8 @@ class Codec:
 
         This is all that a query goes through.
         """
-        vectors = prefix(embeddings, self.dim, layer_norm=self.layer_norm)
-        return vectors @ _rotation(self.dim) if QUANTISERS[self.precision].rotated else vectors
+        quantiser = QUANTISERS[self.precision]
+        return _prepare(embeddings, self.dim, quantiser, layer_norm=self.layer_norm)
 
     def encode(self, embeddings: Embeddings) -> Codes:
         """Return codes, [n, full_dim] -> [n, bytes_per_vector]."""
@@ -208,13 +181,7 @@ class Codec:
 
     def new_faiss_index(self) -> Any:
         """Return an empty FAISS index of this representation, by inner product."""
-        import faiss
-
-        index = _faiss_index(self.dim, self.precision)
-        if len(self.calibration):
-            faiss.copy_array_to_vector(self.calibration, index.sq.trained)
-            index.is_trained = True
-        return index
+        return new_index(self.dim, QUANTISERS[self.precision], self.calibration)
 
     @cached_property
     def _quantiser(self) -> Any:
@@ -246,9 +213,16 @@ class Codec:
                 f"codes of {values['quantiser']} cannot be read as {precision} "
                 f"({quantiser.faiss_name}): rebuild the index"
             )
-        if len(calibration) != (2 * dim if quantiser.fitted else 0):
+        if len(calibration) != quantiser.learnt * dim:
             raise InvalidArgument(f"{len(calibration)} calibration values do not fit {dim} dims")
         return cls(dim, precision, values["layer_norm"], calibration)
+
+
+def _prepare(
+    embeddings: Embeddings, dim: int, quantiser: Quantiser, *, layer_norm: bool
+) -> Embeddings:
+    vectors = prefix(embeddings, dim, layer_norm=layer_norm)
+    return vectors @ _rotation(dim) if quantiser.rotated else vectors
 
 
 def _sample(embeddings: Embeddings) -> Embeddings:
@@ -276,19 +250,6 @@ def _squared_lengths(embeddings: Embeddings) -> NDArray[np.float64]:
 def _inverse_lengths(squares: NDArray[np.float64]) -> NDArray[np.float32]:
     lengths = np.sqrt(squares)
     return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
-
-
-def _faiss_index(dim: int, precision: Precision) -> Any:
-    import faiss
-
-    name = QUANTISERS[precision].faiss_name
-    if name is None:
-        return faiss.IndexFlatIP(dim)
-    kind = getattr(faiss.ScalarQuantizer, name)
-    index = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
-    if not QUANTISERS[precision].fitted:
-        index.train(np.zeros((1, dim), dtype=np.float32))  # fixed codebooks learn nothing from it
-    return index
 
 
 @lru_cache(maxsize=16)

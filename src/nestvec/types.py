@@ -29,7 +29,7 @@ Metadata = Mapping[str, str | int | float]
 """What else is known of a document or a query, by field."""
 
 Kind = Literal["query", "document"]
-Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary"]
+Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary", "pq4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 Evidence = Literal["labels", "made queries", "agreement"]

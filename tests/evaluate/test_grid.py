@@ -60,6 +60,14 @@ def test_dims_of_the_grid_go_before_the_models():
     ]
 
 
+def test_product_codes_are_measured_on_request_and_at_even_dims():
+    assert not any("pq4" in text for text in texts(DEFAULT_GRID))
+    grid = Grid(
+        dims=(64, 33), precisions=("pq4",), shortlisted=("pq4",), rescored=("int8",), keeps=(30,)
+    )
+    assert texts(grid) == ["512:float32", "64:pq4", "64:pq4@30>512:int8"]
+
+
 def test_extra_points_come_last_and_not_twice():
     extra = ("64:binary@200>256:int8@50>512:float16", "256:int4")
     grid = Grid(

@@ -16,6 +16,7 @@ from nestvec.index.staged import Rescorer, StagedSearch
 from nestvec.types import Document, OperatingPoint
 
 POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]
+POINTS += ["16:pq4@50>32:int8", "8:binary@50>30:pq4"]
 
 
 @pytest.mark.parametrize("text", POINTS)

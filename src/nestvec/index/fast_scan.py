@@ -1,22 +1,24 @@
 """Codes of 1, 2 and 4 bits laid out for FAISS's SIMD fast-scan, and read back from there.
 
-Four bits of such a code are one code of a product quantiser whose 16 centroids are fixed, so the
-same bytes can be searched 5 to 30 times faster than by the scalar quantiser's own scan
-(``benchmarks/scan.py``). What comes back is rounded: ``scan`` makes it exact.
+Four bits of such a code are one code of a product quantiser: with centroids that were learnt, or
+with all combinations of the values of a fixed codebook. So the same bytes can be searched 5 to 30
+times faster than by the scalar quantiser's own scan (``benchmarks/scan.py``). What comes back is
+rounded: ``scan`` makes it exact.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import QUANTISERS, Codec
+from nestvec.codec import Codec
+from nestvec.quantiser import QUANTISERS
 from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code
+_QUERIES = 256  # whose tables are looked at together
 # FAISS packs 32 rows to a block (pq4_fast_scan.cpp), as it also writes them to files: for each
 # byte of a code 16 bytes of low halves, then 16 of high ones. Row i of the first 16 is the low
 # half of byte _LANE[i], row i + 16 the high half.
@@ -45,25 +47,22 @@ def fast_scan_index(codec: Codec, codes: Codes) -> Any:
 
 
 def product_index(codec: Codec) -> Any:
-    """Make a product quantiser whose codes are, bit for bit, those of the scalar codebook."""
+    """Make an empty product quantiser whose codes are, bit for bit, those of a codec."""
     import faiss
 
-    dims_each = _BITS // QUANTISERS[codec.precision].bits
-    n_codes = codec.dim // dims_each
-    index = faiss.IndexPQ(codec.dim, n_codes, _BITS, faiss.METRIC_INNER_PRODUCT)
-    # The vectors that the 16 codes stand for, [16, dims_each]; low bits are first dims.
-    centroids = [values[::-1] for values in product(codebook(codec), repeat=dims_each)]
-    tables = np.tile(np.array(centroids, dtype=np.float32), (n_codes, 1))
-    faiss.copy_array_to_vector(tables.ravel(), index.pq.centroids)
+    values = centroids(codec)
+    index = faiss.IndexPQ(codec.dim, len(values), _BITS, faiss.METRIC_INNER_PRODUCT)
+    faiss.copy_array_to_vector(values.ravel(), index.pq.centroids)
     index.is_trained = True
     return index
 
 
-def codebook(codec: Codec) -> NDArray[np.float32]:
-    """List the values that the codes of a single dimension stand for, [2 ** bits]."""
-    every_code = np.arange(2 ** QUANTISERS[codec.precision].bits, dtype=np.uint8)[:, None]
-    # A byte's low bits are the first dimension's.
-    return codec.decode(np.repeat(every_code, codec.bytes_per_vector, axis=1))[:, 0]
+def centroids(codec: Codec) -> NDArray[np.float32]:
+    """List what each four bits of a code stand for, [n_codes, 16, dims_each]."""
+    twice = np.arange(2**_BITS, dtype=np.uint8) * 17  # in both halves of a byte
+    decoded = codec.decode(np.repeat(twice[:, None], codec.bytes_per_vector, axis=1))
+    by_code = decoded.reshape(2**_BITS, 2 * codec.bytes_per_vector, -1).swapaxes(0, 1)
+    return np.ascontiguousarray(by_code)
 
 
 def packed_codes(index: Any) -> NDArray[np.uint8]:
@@ -87,7 +86,7 @@ def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
     return codes
 
 
-def rounding_deviation(queries: Embeddings, *, n_codes: int, extent: float) -> NDArray[np.float32]:
+def rounding_deviation(queries: Embeddings, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the standard deviation of rounded minus exact scores, for each query.
 
     A score adds up one table entry for each product code, each rounded to a multiple of ``step``:
@@ -96,10 +95,21 @@ def rounding_deviation(queries: Embeddings, *, n_codes: int, extent: float) -> N
 
     Args:
         queries: [n_queries, dim], prepared.
-        n_codes: Product codes of a vector.
-        extent: Largest minus smallest value of the codebook.
+        centroids: What each product code can stand for, [n_codes, 16, dims_each].
     """
-    spans = np.abs(queries).reshape(len(queries), n_codes, -1).sum(axis=2) * extent
-    step = np.maximum(spans.max(axis=1) / 255, spans.sum(axis=1) / 65535)
-    deviation: NDArray[np.float32] = step * np.float32(np.sqrt(n_codes / 12))
+    parts = range(0, len(queries), _QUERIES)
+    spans = [_spans(queries[start : start + _QUERIES], centroids) for start in parts]
+    widest, total = (np.concatenate(each) for each in zip(*spans, strict=True))
+    step = np.maximum(widest / 255, total / 65535)
+    deviation: NDArray[np.float32] = step * np.float32(np.sqrt(len(centroids) / 12))
     return deviation
+
+
+def _spans(
+    queries: Embeddings, centroids: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the largest and the summed span of each query's tables."""
+    n_codes, _, dims_each = centroids.shape
+    tables = np.einsum("qmd,mjd->qmj", queries.reshape(-1, n_codes, dims_each), centroids)
+    spans = np.ptp(tables, axis=2)
+    return spans.max(axis=1), spans.sum(axis=1)

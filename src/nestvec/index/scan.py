@@ -46,7 +46,7 @@ class Scan:
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)
             self._codes = fast_scan.packed_codes(self._index)
-            self._extent = float(np.ptp(fast_scan.codebook(codec)))
+            self._centroids = fast_scan.centroids(codec)
         else:
             self._index = codec.new_faiss_index()
             self._index.add_sa_codes(codes)
@@ -111,9 +111,7 @@ class Scan:
         """Bound by how much FAISS's score of a row may fall short of the exact one."""
         if not self._rounded:
             return _FLOAT_ERROR
-        deviation = fast_scan.rounding_deviation(
-            queries, n_codes=self._index.pq.M, extent=self._extent
-        )
+        deviation = fast_scan.rounding_deviation(queries, self._centroids)
         return _FLOAT_ERROR + _ROUNDING_DEVIATIONS * deviation
 
 

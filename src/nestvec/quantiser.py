@@ -1,0 +1,128 @@
+"""What each precision is bound to: one of FAISS's quantisers, chosen by measurement.
+
+Quantisers take and give vectors as they come; that these are normalised prefixes, rotated where a
+quantiser asks for it, is ``codec``'s business. The measurement is ``benchmarks/quantisers.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.types import Embeddings, Precision
+
+PRODUCT = "PQx4"
+_PRODUCT_BITS, _PAIR = 4, 2
+_CENTROIDS = 2**_PRODUCT_BITS
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """One of FAISS's quantisers.
+
+    Attributes:
+        faiss_name: The type of a ScalarQuantizer; ``PRODUCT`` for a ProductQuantizer whose codes
+            of 4 bits each choose one of 16 centroids of two dims; None stores float32 as it is.
+        bits: Bits for each dimension.
+        rotated: True where the prefix is first turned by a random orthogonal matrix, which
+            leaves inner products as they are and spreads the variance over all dimensions,
+            as a codebook that is the same for each of them needs.
+        learnt: Values learnt from a sample of the corpus, for each dimension: 2 are the ends of
+            its range, 16 its coordinates of the centroids.
+    """
+
+    faiss_name: str | None
+    bits: int
+    rotated: bool = False
+    learnt: int = 0
+
+
+QUANTISERS: Mapping[Precision, Quantiser] = {
+    "float32": Quantiser(None, 32),
+    "float16": Quantiser("QT_fp16", 16),
+    "int8": Quantiser("QT_8bit", 8, learnt=2),
+    "int4": Quantiser("QT_4bit_tqmse", 4, rotated=True),
+    "int2": Quantiser("QT_2bit_tqmse", 2, rotated=True),
+    "binary": Quantiser("QT_1bit_tqmse", 1, rotated=True),
+    "pq4": Quantiser(PRODUCT, 2, learnt=_CENTROIDS),
+}
+
+
+def can_code(dim: int, precision: Precision) -> bool:
+    """Tell whether a precision can code that many dims: product codes stand for pairs."""
+    return QUANTISERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
+
+
+def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:
+    """Learn from a sample what a quantiser needs, the same from the same sample.
+
+    Args:
+        vectors: [n, dim], n > 0.
+        quantiser: What learns.
+
+    Returns:
+        As FAISS holds them, [learnt * dim]: for ranges the minimum of each dimension, then its
+        extent; for centroids [dim / 2, 16, 2].
+    """
+    import faiss
+
+    if not quantiser.learnt:
+        return np.empty(0, dtype=np.float32)
+    index = _empty_index(vectors.shape[1], quantiser)
+    if len(vectors) < _CENTROIDS:  # k-means asks for one each; copies teach nothing else
+        vectors = np.resize(vectors, (_CENTROIDS, vectors.shape[1]))
+    with _one_thread():
+        index.train(vectors)
+    learnt: NDArray[np.float32] = faiss.vector_to_array(_state(index))
+    return learnt
+
+
+def new_index(dim: int, quantiser: Quantiser, learnt: NDArray[np.float32]) -> Any:
+    """Return an empty FAISS index by inner product that codes as it has learnt."""
+    import faiss
+
+    index = _empty_index(dim, quantiser)
+    if quantiser.learnt:
+        faiss.copy_array_to_vector(learnt, _state(index))
+        index.is_trained = True
+    elif quantiser.faiss_name is not None:
+        index.train(np.zeros((1, dim), dtype=np.float32))  # a fixed codebook learns nothing of it
+    return index
+
+
+def _empty_index(dim: int, quantiser: Quantiser) -> Any:
+    import faiss
+
+    name, metric = quantiser.faiss_name, faiss.METRIC_INNER_PRODUCT
+    if name is None:
+        return faiss.IndexFlatIP(dim)
+    if name != PRODUCT:
+        return faiss.IndexScalarQuantizer(dim, getattr(faiss.ScalarQuantizer, name), metric)
+    index = faiss.IndexPQ(dim, dim // _PAIR, _PRODUCT_BITS, metric)
+    # From more vectors FAISS draws 256 for each centroid. Below 39 it would write warnings.
+    index.pq.cp.min_points_per_centroid = 1
+    return index
+
+
+def _state(index: Any) -> Any:
+    import faiss
+
+    return index.pq.centroids if isinstance(index, faiss.IndexPQ) else index.sq.trained
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Learn on one thread: k-means of so few points gains nothing from more, which wait in turn."""
+    import faiss
+
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
