@@ -51,8 +51,9 @@ def evaluate_similarity(
     Scored pairs give "spearman" and "pearson" of the scores with people's; triplets give
     "accuracy", the share in which the positive scores above the negative; labelled texts give
     "knn-accuracy@10", by a vote of the ten nearest texts to learn from, and "v-measure" of k-means
-    on the decoded texts to be labelled, with as many clusters as they have labels. Only "accuracy"
-    and "knn-accuracy@10" have a value for each item; "v-measure" has no interval.
+    on the decoded texts to be labelled, with as many clusters as they have labels, as the mean of
+    ten clusterings. Only "accuracy" and "knn-accuracy@10" have a value for each item; "v-measure"
+    has no interval.
 
     Args:
         model: What encodes; each different text is encoded once.
