@@ -40,7 +40,7 @@ def fill(text: str) -> str:
 
 def quantisers() -> str:
     """List what each candidate keeps, the bound one in bold."""
-    from nestvec.codec import QUANTISERS
+    from nestvec.quantiser import QUANTISERS
 
     rows = _results("quantisers")
     columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))
@@ -76,6 +76,26 @@ def scan() -> str:
     return _markdown(lines)
 
 
+def decisions() -> str:
+    """List how often plans say what is false, and how far they are from the cheapest that holds."""
+    names = ("false", "false, bootstrap-t", "confirmed", "confirmed, bootstrap-t")
+    lines = [["set", "target", "queries", *names, "memory over the least that holds"]]
+    kept: dict[tuple[str, float, int], dict[str, Mapping[str, Any]]] = {}
+    for row in _results("decisions"):
+        kept.setdefault((row["set"], row["target"], row["queries"]), {})[row["bound"]] = row
+    for (name, target, queries), bounds in sorted(kept.items()):
+        ours, rival = bounds["gaffke"], bounds["bootstrap-t"]
+        false = [
+            f"{100 * each['false']:.1f} ± {100 * each['standard_error']:.1f} %"
+            for each in (ours, rival)
+        ]
+        confirmed = [f"{100 * each['confirmed']:.1f} %" for each in (ours, rival)]
+        over = ours.get("bytes_over_oracle")
+        ratio = f"{over['median']:g}, mean {over['mean']:.2f}" if over else "-"
+        lines.append([name, f"{target * 100:g} %", f"{queries:,}", *false, *confirmed, ratio])
+    return _markdown(lines)
+
+
 def demo() -> str:
     """Show what the demo measured, as it prints it."""
     return _text(_results("demo")["retention_table"])
@@ -86,11 +106,33 @@ def readme() -> str:
     return _text(_results("demo")["readme"])
 
 
+def proxies() -> str:
+    """List how far each proxy is off, and how often it says 98 % (and how often wrongly)."""
+    rows = _results("proxies")
+    names = list(dict.fromkeys(row["proxy"] for row in rows))
+    lines = [["set", "model", "points that keep 98 %", *names]]
+    subjects: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        subjects.setdefault((row["set"], row["model"]), {})[row["proxy"]] = row
+    for (name, model), found in subjects.items():
+        first = next(iter(found.values()))
+        cells = [_proxy(found[proxy]) if proxy in found else "" for proxy in names]
+        lines.append([name, model, f"{first['kept']} of {first['n_points']}", *cells])
+    return _markdown(lines)
+
+
+def _proxy(row: Mapping[str, Any]) -> str:
+    error = 100 * row["mean_absolute_error"]
+    return f"{error:.1f}; {row['claimed']} ({row['claimed_wrongly']} wrong)"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "quantisers": quantisers,
     "scan": scan,
+    "decisions": decisions,
     "demo": demo,
     "readme": readme,
+    "proxies": proxies,
 }
 
 
