@@ -25,6 +25,13 @@ def test_twin_weaker_at_full_width_shows_less_than_100_there_and_the_base_is_nam
     assert lines[3] == "100 % is Matryoshka at 512 dims, float32"
 
 
+def test_other_ways_to_cut_the_vectors_are_rows_of_the_tables(rich):
+    lines = retention_table(rich)
+    # 1.5 % for each halving to the power of 1.8, from the fixture
+    assert lines[3].split() == ["SVD", "float32", "100.0", "98.5", "94.8", "89.2", "81.8"]
+    assert "| random dims float32 | 100.0 | 94.0 |" in markdown_table(rich["Matryoshka"])
+
+
 def test_baseline_stands_below_the_table_with_both_scores(curves):
     assert retention_table(curves)[-1] == (
         f"BM25 scores .500, the model {curves['Matryoshka'].full.metrics['ndcg@10']:.3f}".replace(

@@ -141,7 +141,9 @@ class _QualityPicture:
         *others, leftmost = ends  # the fewest bits: nothing stands to the left of it
         for x in {ends[name][0] for name in others}:
             names = [name for name in others if ends[name][0] == x]
-            places = spread([ends[name][1] for name in names], GAP * self._range)
+            lowest = self._floor + 1.5 * GAP * self._range  # lest a name touch the ticks
+            heights = [max(ends[name][1], lowest) for name in names]
+            places = spread(heights, GAP * self._range)
             for name, y in zip(names, places, strict=True):
                 self.canvas.text([name], (x, y), offset=(5, -7))
         self.canvas.text([leftmost], ends[leftmost], offset=(-7, 0), align="right")

@@ -61,11 +61,10 @@ def size_chart(kept: Kept, chosen: OperatingPoint | None = None, *, dark: bool =
         canvas.percent_y(floor, top, room=max(1, (top - floor) * 0.04))
         sizes = [each.n_documents for each in rows[0].by_size[kept.metric]]
         canvas.log_x({size: f"{size:,}" for size in sizes}, left=0.15, right=0.9)
-        canvas.axes.set_xlabel("Documents, log scale", color=canvas.theme.muted)
         for row in rows:
             _draw(canvas, kept, row, is_chosen=row.point == chosen)
         _name_ends(canvas, kept, rows, chosen, gap=GAP * (top - floor))
-        _end_of_the_measured(canvas, max(sizes), floor)
+        _end_of_the_measured(canvas, max(sizes))
         note = f"100 % is full width, float32, at the same size. The axis begins at {floor:g} %."
         canvas.title(axis_title(kept), note)
         canvas.figure.set_label(_describe(kept, rows))
@@ -102,10 +101,10 @@ def _name_ends(
         canvas.text([name], (end.n_documents, y), offset=(9, 0), color=color)
 
 
-def _end_of_the_measured(canvas: Canvas, n_documents: int, floor: float) -> None:
+def _end_of_the_measured(canvas: Canvas, n_documents: int) -> None:
     canvas.axes.axvline(n_documents, color=canvas.theme.rule, linewidth=1, zorder=0)
-    lines = ["not measured", f"beyond {n_documents:,}"]
-    canvas.text(lines, (n_documents, floor), offset=(9, 20))
+    label = f"Documents, log scale; not measured beyond {n_documents:,}"
+    canvas.axes.set_xlabel(label, color=canvas.theme.muted)
 
 
 def _describe(kept: Kept, rows: Sequence[CurvePoint]) -> str:

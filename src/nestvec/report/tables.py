@@ -38,7 +38,7 @@ class KeptRow:
 
 
 def kept_rows(kept: Kept, precisions: Sequence[Precision] = ()) -> tuple[KeptRow, ...]:
-    """List each curve at float32, then the first curve at other precisions.
+    """List each curve at float32, the first at other precisions, and other ways to cut it.
 
     Args:
         kept: The curves; its dims are the columns.
@@ -46,7 +46,11 @@ def kept_rows(kept: Kept, precisions: Sequence[Precision] = ()) -> tuple[KeptRow
     """
     asked: list[tuple[str, Precision]] = [(name, "float32") for name in kept.curves]
     asked += [(kept.name, each) for each in precisions if each != "float32"]
-    return tuple(_row(kept, name, precision) for name, precision in asked)
+    baselines = (
+        KeptRow(f"{name} float32", tuple(shares.get(dim) for dim in kept.dims))
+        for name, shares in kept.baselines_by_dim().items()
+    )
+    return (*(_row(kept, name, precision) for name, precision in asked), *baselines)
 
 
 def retention_table(
