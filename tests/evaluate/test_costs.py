@@ -107,10 +107,20 @@ def test_cold_searches_map_their_codes_again_each_time(corpus, threads, watched,
     monkeypatch.setattr(cost, "reads_from_disk", lambda: next(reads))
     point = OperatingPoint.parse("16:binary@20>64:int8")
     (row,) = costs([point], QUERIES, corpus).values()
-    cold = watched[-cost.COLD_QUERIES :]
+    cold = [search for search in watched if search[-1] == [True]]
     assert cold == [(1, cost.TIMED_K, 1, [True])] * cost.COLD_QUERIES
     assert watched[0][3] == [False]
     assert row.cold_p50_ms > 0
+
+
+def test_reading_is_timed_once_for_points_that_read_alike(corpus, watched, monkeypatch):
+    reads = itertools.count()
+    monkeypatch.setattr(cost, "reads_from_disk", lambda: next(reads))
+    alike, other = ("16:binary@20>64:int8", "32:int2@20>64:int8"), "16:binary@9>64:int8"
+    measured = costs([*map(OperatingPoint.parse, (*alike, other))], QUERIES, corpus)
+    assert [mapped for *_, mapped in watched].count([True]) == 2 * cost.COLD_QUERIES
+    first, second = (measured[OperatingPoint.parse(name)] for name in alike)
+    assert first.cold_p50_ms - first.p50_ms == pytest.approx(second.cold_p50_ms - second.p50_ms)
 
 
 @pytest.mark.parametrize("name", ["can_forget", "reads_from_disk"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def costs(
     Args:
         points: What to run.
         queries: [n_queries, full_dim]; the first 100 are timed alone, the first 64 in a batch on
-            all threads of FAISS, the first 10 with cold rescore codes.
+            all threads of FAISS, the first 10 with rescore codes that must be read from disk.
         corpus: What to search.
         k: How many results each search asks for.
         on_step: Called after each point.
@@ -58,6 +58,9 @@ def _first(point: OperatingPoint) -> Key:
     return point.stages[0].representation
 
 
+_Read = tuple[tuple[int | None, Key], ...]
+
+
 @dataclass(frozen=True)
 class _Timer:
     """Times a point's searches.
@@ -67,12 +70,14 @@ class _Timer:
         k: How many results each search asks for.
         corpus: What is searched.
         cold: Where codes lie that are read from disk.
+        read: What reading takes, by the lengths of shortlists and the codes that they are read of.
     """
 
     queries: Embeddings
     k: int
     corpus: Representations
     cold: ColdCodes
+    read: dict[_Read, float | None] = field(default_factory=dict)
 
     def alone(self, search: StagedSearch) -> list[float]:
         """Return the milliseconds of each query searched alone on one thread."""
@@ -87,10 +92,21 @@ class _Timer:
         batch = self.queries[:BATCH]
         return len(batch) / self._ms(search, batch) * 1000
 
-    def cold_p50_ms(self, point: OperatingPoint, scan: Scan) -> float | None:
-        """Return the median of single queries whose rescore codes must be read from disk."""
+    def reading_ms(self, point: OperatingPoint, scan: Scan, warm_ms: float) -> float | None:
+        """Return what a single query takes longer where its rescore codes lie on disk only.
+
+        Measured once for all points that read as many rows of the same codes: which first stage
+        names the rows does not change what it takes to read them.
+        """
         if len(point.stages) == 1 or not can_forget():
             return None
+        read = tuple((stage.keep, later.representation) for stage, later in pairwise(point.stages))
+        if read not in self.read:
+            cold_ms = self._cold_p50_ms(point, scan)
+            self.read[read] = None if cold_ms is None else max(0.0, cold_ms - warm_ms)
+        return self.read[read]
+
+    def _cold_p50_ms(self, point: OperatingPoint, scan: Scan) -> float | None:
         reads = reads_from_disk()
         with _one_thread():
             times = [
@@ -124,6 +140,7 @@ def _cost(point: OperatingPoint, scan: Scan, timer: _Timer) -> Cost:
     size = Bytes.of(point, {key: each.codec for key, each in made.items()})
     search = timer.warm(point, scan)
     p50, p95, p99 = np.percentile(timer.alone(search), (50, 95, 99)).tolist()
+    reading = timer.reading_ms(point, scan, p50)
     return Cost(
         ram_bytes_per_vector=size.ram_per_vector,
         disk_bytes_per_vector=size.disk_per_vector,
@@ -133,7 +150,7 @@ def _cost(point: OperatingPoint, scan: Scan, timer: _Timer) -> Cost:
         p95_ms=p95,
         p99_ms=p99,
         batch_qps=timer.batch_qps(search),
-        cold_p50_ms=timer.cold_p50_ms(point, scan),
+        cold_p50_ms=None if reading is None else p50 + reading,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from nestvec.types import Embeddings, Rows
 
-_BLOCK = 16_384  # candidates decoded at a time: of one query, and not all of a large corpus
+_BLOCK = 4_096  # candidates decoded at a time: of several queries, and not all of a large corpus
 
 
 def score(
@@ -29,12 +29,16 @@ def score(
         [n_queries, width]; minus infinity where there is no candidate.
     """
     scores = np.empty(rows.shape, dtype=np.float32)
-    for line, query in enumerate(queries):
+    # Queries are decoded for together: a call for each waits for FAISS's threads each time.
+    n_lines = max(1, _BLOCK // max(1, rows.shape[1]))
+    for first in range(0, len(rows), n_lines):
         for start in range(0, rows.shape[1], _BLOCK):
-            part = slice(start, start + _BLOCK)
-            vectors = vectors_of(np.maximum(rows[line, part], 0))
-            # Not a matrix product: that may round equal vectors unequally, and part their ties.
-            scores[line, part] = np.einsum("ij,j->i", vectors, query)
+            block = np.s_[first : first + n_lines, start : start + _BLOCK]
+            vectors = vectors_of(np.maximum(rows[block], 0).ravel())
+            of_each = vectors.reshape(*rows[block].shape, -1)
+            for line, (own, query) in enumerate(zip(of_each, queries[first:], strict=False), first):
+                # Not a matrix product: that may round equal vectors unequally, and part their ties.
+                scores[line, block[1]] = np.einsum("ij,j->i", own, query)
     if len(empty):
         scores[np.isin(rows, empty)] = 0
     scores[rows < 0] = -np.inf
