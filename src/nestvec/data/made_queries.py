@@ -1,7 +1,7 @@
 """Queries made from a corpus that nobody has asked anything of yet.
 
 A document's title, or its first sentence, becomes a query that only this document answers, and is
-held out of the document. Such queries are easier and more wordy than what people type:
+held out of the document. Such queries are not what people type:
 ``benchmarks/proxies.py`` shows how well they predict what labels say.
 """
 
