@@ -28,6 +28,21 @@ def test_best_equals_a_stable_sort_with_many_ties(scores, k):
 
 
 @given(
+    arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=FEW_DISTINCT),
+    st.integers(1, 45),
+    st.integers(1, 15),
+)
+def test_best_of_blocks_equals_a_stable_sort_of_all_with_many_ties(scores, k, size):
+    so_far = None
+    for first in range(0, scores.shape[1], size):
+        block = np.ascontiguousarray(scores[:, first : first + size])
+        so_far = best(block, k, first_row=first, so_far=so_far)
+    expected_scores, expected_rows = reference(scores, k)
+    np.testing.assert_array_equal(so_far.rows, expected_rows)
+    np.testing.assert_array_equal(so_far.scores, expected_scores)
+
+
+@given(
     arrays(
         np.float32,
         st.tuples(st.integers(1, 3), st.integers(1, 30)),
