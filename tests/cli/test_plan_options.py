@@ -1,0 +1,62 @@
+"""Options of ``nestvec plan``: each goal, a projection, a moved cut-off, and what is refused."""
+
+import json
+
+import pytest
+
+PRICES = '{"currency": "USD", "ram_gb_month": 3.0, "disk_gb_month": 0.1}'
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+def test_a_projection_is_printed_within_the_width_and_stands_in_the_json(nestvec, tmp_path):
+    prices = tmp_path / "prices.json"
+    prices.write_text(PRICES)
+    asked = ("plan", "curve.json", "--vectors", "10_000_000", "--prices", prices, "--replicas", "2")
+    shown = nestvec(*asked)
+    assert (shown.code, shown.err) == (0, "")
+    assert "At 10,000,000 vectors in 2 replicas:" in flat(shown.out)
+    assert "extrapolated linearly from 60 documents, not measured" in flat(shown.out)
+    lines = shown.out.partition("Next")[0].splitlines()
+    assert max(map(len, lines)) <= 80
+    scale = json.loads(nestvec(*asked, "--json").out)["scale"]
+    # 32 dims of 4 bytes, 10 million, twice.
+    assert scale["full"]["ram_gb"] == pytest.approx(2.56)
+    assert scale["full"]["money_month"] == pytest.approx(7.68)
+
+
+@pytest.mark.parametrize("goal", ["--max-drop", "--min-overlap", "--min-retention"])
+def test_each_goal_can_be_asked(nestvec, goal):
+    kinds = {"--max-drop": "drop", "--min-overlap": "overlap", "--min-retention": "retention"}
+    ended = nestvec("plan", "curve.json", goal, "0.5", "--minimise", "latency", "--json")
+    assert ended.err == ""
+    assert json.loads(ended.out)["goal"]["kind"] == kinds[goal]
+
+
+def test_a_cutoff_is_moved(nestvec):
+    moved = json.loads(nestvec("plan", "curve.json", "--cutoff", "0.3", "--json").out)["cutoff"]
+    assert moved["low"] <= moved["new"] <= moved["high"]
+    assert moved["judged"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--min-retention 0.9 --max-drop 0.1", "min_retention and max_drop: a plan has one goal"),
+        ("--replicas 2", "give --vectors"),
+        ("--vectors 0", "vectors 0 < 1"),
+        ("--vectors 5 --prices nowhere.json", "nowhere.json: cannot be read as JSON"),
+        ("--cutoff 7", "cutoff 7 lets through nothing"),
+        ("--minimise money", "minimise 'money' is not one of ram, latency, disk"),
+        ("--min-slice-retention 0.9", "the curve has no slices"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line_and_writes_nothing(nestvec, options, message, tmp_path):
+    out = tmp_path / "new.json"
+    ended = nestvec("plan", "curve.json", *options.split(), "--out", out)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err
+    assert ended.err.count("\n") == 1
+    assert not out.exists()
