@@ -151,7 +151,7 @@ CASES = {
     "no index": (nothing, "search nowhere x", "nowhere: is not an index folder"),
     "no pairs": (nothing, "train --static --pairs no.jsonl --out new", "no.jsonl: does not exist"),
     "model is a file": (nothing, "evaluate plan.json data", "plan.json: is a file"),
-    "dataset is a file": (nothing, "evaluate model plan.json", "plan.json: is not a folder"),
+    "dataset is a file": (nothing, "evaluate model plan.json", "plan.json: is of an unknown kind"),
     "index is a file": (nothing, "search plan.json x", "plan.json: is not an index folder"),
     "curve is a folder": (nothing, "plan model", "model: cannot be read"),
     "pairs are a folder": (

@@ -13,7 +13,8 @@ from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, 
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
-from nestvec.plan.choose import Budget, Plan
+from nestvec.plan.budget import Budget, Goal
+from nestvec.plan.choose import Plan
 from nestvec.types import Document, OperatingPoint
 from nestvec.workflows import text_index
 from nestvec.workflows.text_index import Index, build_index
@@ -54,7 +55,21 @@ def make_plan(model, text):
     point = OperatingPoint.parse(text)
     row = CurvePoint(point, {"ndcg@10": 0.5}, {"ndcg@10": 1.0}, Cost(1, 1, 1, 1, 1, 1, 1))
     return Plan(
-        point, True, 1.0, 0.99, 5, 5, Budget(), 0, ("because",), row, row, model.info, {"name": "d"}
+        point=point,
+        confirmed=True,
+        goal=Goal("retention", "ndcg@10", 0.98),
+        kept=1.0,
+        at_least=0.98,
+        retention=1.0,
+        queries_ordering=5,
+        queries_tested=5,
+        budget=Budget(),
+        seed=0,
+        reasons=("because",),
+        row=row,
+        full=row,
+        model=model.info,
+        dataset={"name": "d"},
     )
 
 

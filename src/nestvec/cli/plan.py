@@ -58,10 +58,7 @@ def plan(
 ) -> None:
     """Choose the cheapest point that keeps what you ask, and say why.
 
-    Examples: `nestvec plan curve.json --min-retention 0.98 --out plan.json`,
-    `nestvec plan curve.json --max-drop 0.01 --minimise latency --max-ram-bytes 64`,
-    `nestvec plan curve.json --vectors 10_000_000 --prices prices.json --replicas 2`,
-    `nestvec plan curve.json --cutoff 0.62`
+    Example: `nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000`
     """
     from nestvec.curve import Curve
     from nestvec.plan.budget import Budget, Minimise

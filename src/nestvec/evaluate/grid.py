@@ -70,6 +70,11 @@ class Grid:
         for text in self.extra:
             if isinstance(text, str) and text != MRL_FUNNEL:
                 OperatingPoint.parse(text)
+        self._check_precisions()
+
+    def _check_precisions(self) -> None:
+        for precision in (*self.precisions, *self.shortlisted, *self.rescored):
+            Stage(1, precision)  # refuses one that does not exist
 
     def metrics_for(self, evidence: Evidence) -> tuple[str, ...]:
         """Return the metrics to measure by.
