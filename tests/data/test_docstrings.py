@@ -2,7 +2,6 @@
 
 import sys
 import textwrap
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -176,7 +175,7 @@ def test_several_processes_find_what_one_finds(root, monkeypatch):
     assert calls == sorted(calls)
 
 
-@pytest.mark.parametrize("error", [OSError("no semaphores"), BrokenProcessPool(), ImportError()])
+@pytest.mark.parametrize("error", [OSError("no pipes"), ChildProcessError(), ImportError()])
 def test_where_no_process_can_start_this_one_reads(root, monkeypatch, error):
     def refuse(*_):
         raise error
@@ -184,7 +183,7 @@ def test_where_no_process_can_start_this_one_reads(root, monkeypatch, error):
     expected = harvest_docstrings(roots=[root])
     monkeypatch.setattr(docstrings, "_FEW_FILES", 0)
     monkeypatch.setattr(docstrings, "_count_cores", lambda: 2)
-    monkeypatch.setattr(processes, "ProcessPoolExecutor", refuse)
+    monkeypatch.setattr(processes, "get_context", refuse)
     assert harvest_docstrings(roots=[root]) == expected
 
 

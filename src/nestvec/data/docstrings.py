@@ -15,7 +15,6 @@ import sysconfig
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +164,7 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
         try:
             with closing(map_in_processes(_read_package, packages, workers)) as readings:
                 return _follow(readings, packages, on_progress)
-        except (OSError, ImportError, NotImplementedError, BrokenProcessPool) as error:
+        except (OSError, ImportError, NotImplementedError) as error:
             _logger.info("reading in one process, as others could not start (%r)", error)
     return _follow(map(_read_package, packages), packages, on_progress)
 
