@@ -10,7 +10,6 @@ default number of candidates for rescoring (2 k), its ranges fitted on the corpu
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -63,11 +62,8 @@ class Subject:
 
 def main() -> None:
     """Measure every model on every set and record it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = subjects.options(__doc__, queries=2000)
     parser.add_argument("--cache", type=Path, help="Folder of embeddings that exist already.")
-    parser.add_argument("--queries", type=int, default=2000)
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:

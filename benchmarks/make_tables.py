@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
@@ -68,7 +69,7 @@ def scan() -> str:
         ["dims", "precision", "bytes", "ms", "ms, scalar quantiser", "times faster", "top 100"]
     ]
     for row in _results("scan"):
-        ours, theirs = _median(row["ms"]), _median(row["scalar_quantiser_ms"])
+        ours, theirs = (f"{median(row[key]):.2f}" for key in ("ms", "scalar_quantiser_ms"))
         share = f"{100 * row['overlap@100']:.2f} %"
         faster = f"{row['times_faster']:.1f}"
         size = str(row["bytes"])
@@ -126,6 +127,48 @@ def _proxy(row: Mapping[str, Any]) -> str:
     return f"{error:.1f}; {row['claimed']} ({row['claimed_wrongly']} wrong)"
 
 
+def evaluator() -> str:
+    """Say what the whole grid takes beside one evaluator."""
+    found = _results("evaluator")
+    lines = [["SciFact, all-MiniLM-L6-v2", "seconds, median", "of one evaluator"]]
+    one = median(found["evaluator_s"])
+    for name, key in (
+        ("Sentence Transformers, one dim at float32, from texts", "evaluator_s"),
+        (f"nestvec, {found['points']} operating points, from texts", "grid_from_texts_s"),
+        (f"nestvec, {found['points']} operating points, vectors cached", "grid_cached_s"),
+    ):
+        seconds = median(found[key])
+        lines.append([name, f"{seconds:.1f}", f"{seconds / one:.3f}"])
+    return _markdown(lines)
+
+
+def bytes_() -> str:
+    """List what is kept at equal bytes, alone and rescored, the best alone in bold."""
+    rows = _results("bytes")
+    sizes = sorted({row["bytes"] for row in rows})
+    lines = [["set", "model", "how", *(f"{size} B" for size in sizes)]]
+    kept: dict[tuple[str, str], dict[str, dict[int, Mapping[str, Any]]]] = {}
+    for row in rows:
+        hows = kept.setdefault((row["set"], row["model"]), {})
+        hows.setdefault(row["how"], {})[row["bytes"]] = row
+    for (name, model), hows in kept.items():
+        best = {
+            size: max(cells[size]["alone"] for cells in hows.values() if size in cells)
+            for size in sizes
+        }
+        for how, cells in hows.items():
+            texts = [_alone_rescored(cells.get(size), best[size]) for size in sizes]
+            lines.append([name, model, how, *texts])
+    return _markdown(lines)
+
+
+def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
+    if row is None:
+        return ""
+    alone = f"{100 * row['alone']:.1f}"
+    return f"{f'**{alone}**' if row['alone'] == best else alone} → {100 * row['rescored']:.1f}"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "quantisers": quantisers,
     "scan": scan,
@@ -133,15 +176,13 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "demo": demo,
     "readme": readme,
     "proxies": proxies,
+    "evaluator": evaluator,
+    "bytes": bytes_,
 }
 
 
 def _results(name: str) -> Any:
     return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["results"]
-
-
-def _median(values: list[float]) -> str:
-    return f"{sorted(values)[len(values) // 2]:.2f}"
 
 
 def _text(lines: Iterable[str]) -> str:

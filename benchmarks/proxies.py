@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
+import subjects
 from nestvec.data.made_queries import make_queries
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError
@@ -32,7 +33,6 @@ from nestvec.models.load import embed, load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Encoder
 from record import record
-from subjects import MINILM, WORDLLAMA, retrieval_set, wordllama
 
 TRUTH = "ndcg@10"
 AGREEMENT = ("overlap@10", "rbo@10")
@@ -53,31 +53,28 @@ class Subject(NamedTuple):
 
 def main() -> None:
     """Compare every proxy with the labels on every set, and record it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = subjects.options(__doc__, queries=1000)
     parser.add_argument("--vectors-root", type=Path, help="a folder of vectors for each set")
-    parser.add_argument("--queries", type=int, default=1000)
-    options = parser.parse_args()
+    given = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
-        for subject in _subjects(options, Path(scratch)):
-            found = _compare(subject, options.queries)
+        for subject in _subjects(given, Path(scratch)):
+            found = _compare(subject, given.queries)
             results += found
             print(*found, sep="\n", flush=True)
-    settings = {"truth": TRUTH, "target": TARGET, "max_queries": options.queries, "seed": 0}
+    settings = {"truth": TRUTH, "target": TARGET, "max_queries": given.queries, "seed": 0}
     print(record("proxies", settings=settings, results=results))
 
 
 def _subjects(options: argparse.Namespace, scratch: Path) -> Iterator[Subject]:
-    words = wordllama(scratch / "wordllama")
+    words = subjects.wordllama(scratch / "wordllama")
     for name in SETS:
-        data = retrieval_set(name, data=options.data, demo=options.demo)
-        yield Subject(name, WORDLLAMA, words, data)
+        data = subjects.retrieval_set(name, data=options.data, demo=options.demo)
+        yield Subject(name, subjects.WORDLLAMA, words, data)
         if name == "docstrings":
             yield Subject(name, "demo", load_model(options.demo / "model"), data)
         if options.vectors_root is not None:
-            yield Subject(name, MINILM, load_model(options.vectors_root / name), data)
+            yield Subject(name, subjects.MINILM, load_model(options.vectors_root / name), data)
 
 
 def _compare(subject: Subject, max_queries: int) -> list[dict[str, object]]:

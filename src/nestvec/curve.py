@@ -36,7 +36,8 @@ class Curve:
         machine: Processor, threads and library versions.
         points: The rows.
         scores: Per-query scores of the same rows.
-        encode_ms: Time to encode one query, beside the search times of the rows.
+        encode_ms: Time to encode one query, beside the search times of the rows; None where
+            vectors were given.
         baselines: Other methods on the same queries, by name ("bm25", "svd").
         counts: What was untidy: zero vectors, cut texts, unknown ids in qrels.
     """
@@ -46,7 +47,7 @@ class Curve:
     machine: Mapping[str, Any]
     points: tuple[CurvePoint, ...]
     scores: QueryScores
-    encode_ms: float
+    encode_ms: float | None
     baselines: Mapping[str, tuple[BaselinePoint, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 

@@ -6,14 +6,14 @@ quantiser asks for it, is ``codec``'s business. The measurement is ``benchmarks/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.threads import one_thread
 from nestvec.types import Embeddings, Precision
 
 PRODUCT = "PQx4"
@@ -76,7 +76,7 @@ def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:
     index = _empty_index(vectors.shape[1], quantiser)
     if len(vectors) < _CENTROIDS:  # k-means asks for one each; copies teach nothing else
         vectors = np.resize(vectors, (_CENTROIDS, vectors.shape[1]))
-    with _one_thread():
+    with one_thread():
         index.train(vectors)
     learnt: NDArray[np.float32] = faiss.vector_to_array(_state(index))
     return learnt
@@ -113,16 +113,3 @@ def _state(index: Any) -> Any:
     import faiss
 
     return index.pq.centroids if isinstance(index, faiss.IndexPQ) else index.sq.trained
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Learn on one thread: k-means of so few points gains nothing from more, which wait in turn."""
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)

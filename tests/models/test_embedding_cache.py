@@ -68,6 +68,25 @@ def test_it_is_an_encoder_and_shows_the_one_beneath(tmp_path):
     assert cached.uncached is model
 
 
+def test_the_time_of_a_text_is_the_model_s_own_and_kept(tmp_path, monkeypatch):
+    texts = [f"text {number}" for number in range(40)]
+    first = CachedEncoder(Fake(), tmp_path)
+    first.encode(texts, kind="query")
+    first.uncached.encoded.clear()
+    took = first.encode_ms(texts, kind="query")
+    assert took > 0
+    assert first.uncached.encoded == texts[:32]
+    again = CachedEncoder(Fake(), tmp_path)
+    assert again.encode_ms(texts, kind="query") == pytest.approx(took, abs=1e-6)
+    assert again.uncached.encoded == []
+    again.encode_ms(texts, kind="document")
+    assert again.uncached.encoded == texts[:32]
+    monkeypatch.setattr(cache_module.platform, "node", lambda: "another computer")
+    elsewhere = CachedEncoder(Fake(), tmp_path)
+    elsewhere.encode_ms(texts, kind="query")
+    assert elsewhere.uncached.encoded == texts[:32]
+
+
 def test_each_text_is_encoded_once_within_a_call_and_over_all(tmp_path):
     assert encode(["a", "b", "a", "a"], tmp_path) == ["a", "b"]
     assert encode(["c", "a", "c", "b"], tmp_path) == ["c"]

@@ -10,9 +10,9 @@ from nestvec.curve_point import Cost, CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.plan.budget import Budget
 from nestvec.plan.choose import Plan, plan
-from nestvec.plan.reasons import percent_at_least
 from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint
+from nestvec.wording import percent_at_least
 
 FULL = "512:float32"
 GAINS = np.append(1 / np.log2(np.arange(10) + 2), 0.0)

@@ -71,7 +71,7 @@ def test_a_drop_is_absolute():
     assert str(chosen.point) == "128:binary@200>512:int8"
     assert -0.008 == chosen.at_least < chosen.kept < 0
     assert chosen.reasons[0].startswith("Loses 0.00")
-    assert "of ndcg@10, at most 0.0080 with 95 % confidence" in chosen.reasons[0]
+    assert "of nDCG@10, at most 0.0080 with 95 % confidence" in chosen.reasons[0]
     kept = curve[chosen.point].metrics["ndcg@10"] - curve[FULL].metrics["ndcg@10"]
     assert chosen.kept == pytest.approx(kept, abs=0.002)
     assert "a loss of 0.008 is not confirmed" in str(chosen).replace("\n    ", " ")

@@ -4,12 +4,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument, MissingExtra, ModelMismatch
 from nestvec.plan.budget import Budget
 from nestvec.plan.choose import plan
-from nestvec.report.page import Example, write_report
+from nestvec.report.page import write_report
 from nestvec.report.verdict import how_it_works
 from nestvec.types import OperatingPoint
 
@@ -37,19 +38,25 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def hostile(curves, confirmed, tmp_path_factory):
-    main = curves["Matryoshka"]
+def hostile(rich, confirmed, tmp_path_factory):
+    main = rich["Matryoshka"]
+    scores = replace(
+        main.scores,
+        query_texts=np.full(len(main.scores.query_texts), HOSTILE),
+        doc_titles=np.full(len(main.scores.doc_titles), HOSTILE),
+        slices={HOSTILE: np.full(len(main.scores.query_ids), HOSTILE)},
+    )
     main = replace(
         main,
         model=replace(main.model, name=HOSTILE, query_prompt=HOSTILE),
         dataset={**main.dataset, "name": HOSTILE},
         machine={"processor": HOSTILE, "versions": {HOSTILE: HOSTILE}},
         counts={"cut_documents": 3, "zero_queries": 0},
+        scores=scores,
     )
-    example = Example(HOSTILE, [(HOSTILE, HOSTILE)], [(HOSTILE, HOSTILE, 0.71)], 0.7)
     path = tmp_path_factory.mktemp("page") / "report.html"
     plan = replace(confirmed, reasons=(HOSTILE,))
-    write_report(path, {HOSTILE: main, "twin": curves["plain twin"]}, plan, examples=[example])
+    write_report(path, {HOSTILE: main, "twin": rich["plain twin"]}, plan)
     return Page(path)
 
 
@@ -90,7 +97,7 @@ def test_page_can_be_read_without_seeing_it(hostile):
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(below - above <= 1 for above, below in pairwise(levels))
     assert all(each["scope"] in ("col", "row") for each in hostile.all("th"))
-    assert len(hostile.all("svg")) == len(hostile.all("figcaption")) == 2
+    assert len(hostile.all("svg")) == len(hostile.all("figcaption")) == 3
     assert all(each["role"] == "img" and each["aria-label"] for each in hostile.all("svg"))
     scrolling = [each for each in hostile.all("div") if each.get("class") == "scroll"]
     assert all(each["tabindex"] == "0" and each["aria-label"] for each in scrolling)

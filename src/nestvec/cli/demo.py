@@ -17,11 +17,9 @@ from nestvec.cli.plan import plan_lines
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
-    from nestvec.report.page import Example
-    from nestvec.workflows.demo import DemoFolder
+    from nestvec.workflows.demo import Answer, DemoFolder
 
 _INDENT = " " * 6
-_SHOWN = 2  # answers to each question; the report has more
 
 
 def demo(
@@ -77,10 +75,10 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         index = steps.build(folder, chosen, texts.corpus)
         said.append(f"{megabytes(index)}, verified")
     with _step("6/6 ask") as (said, _), index:
-        examples = steps.ask(index, texts.corpus)
-        steps.write_up(folder, curves, chosen, examples)
-        said.append(f"{len(examples)} questions, and the report of all this")
-    _say_all(_answers(examples))
+        answers = steps.ask(index)
+        steps.write_up(folder, curves, chosen)
+        said.append(f"{len(answers)} questions, and the report of all this")
+    _say_all(_answers(answers))
 
 
 @contextmanager
@@ -102,9 +100,8 @@ def _say_all(lines: Iterator[str] | Sequence[str]) -> None:
         say(_INDENT + line)
 
 
-def _answers(examples: Sequence[Example]) -> Iterator[str]:
-    for example in examples:
-        milliseconds = f"{example.milliseconds:.1f} ms"
-        yield _at_both_ends(f'"{example.query}"', milliseconds, indent=_INDENT)
-        found = [(score, title, where) for title, where, score in example.after[:_SHOWN]]
-        yield from hit_lines(found, width=width() - len(_INDENT))
+def _answers(answers: Sequence[Answer]) -> Iterator[str]:
+    for answer in answers:
+        milliseconds = f"{answer.milliseconds:.1f} ms"
+        yield _at_both_ends(f'"{answer.question}"', milliseconds, indent=_INDENT)
+        yield from hit_lines(answer.found, width=width() - len(_INDENT))

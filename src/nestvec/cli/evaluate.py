@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -43,30 +44,18 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="Curve to write.")] = Path("curve.json"),
     split: Annotated[str | None, typer.Option(help="Split of the qrels.")] = None,
-    queries: Annotated[
-        Path | None, typer.Option(help="Query log without judgements, to measure agreement.")
-    ] = None,
-    make_queries: Annotated[
-        str | None, typer.Option(help="Make queries from each text's title or first-sentence.")
-    ] = None,
+    queries: Annotated[Path | None, typer.Option(help="Query log without judgements.")] = None,
+    make_queries: Annotated[str | None, typer.Option(help="Of title or first-sentence.")] = None,
     dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,
     keeps: Annotated[str | None, typer.Option(help="Lengths of the shortlist.")] = None,
     points: Annotated[str | None, typer.Option(help="Further points, or mrl-funnel.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metrics; the first is shown.")] = None,
     depth: Annotated[int, typer.Option(help="How many documents are handed on.")] = 10,
-    group_by: Annotated[
-        str | None, typer.Option(help="Field that names the text a chunk is of.")
-    ] = None,
-    slices: Annotated[
-        str | None, typer.Option("--slice", help="Fields of the queries to tell apart.")
-    ] = None,
-    baselines: Annotated[
-        str | None, typer.Option("--baselines", help="Of bm25,svd,pca,random.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="What a transformer computes in: float32 or bfloat16.")
-    ] = "float32",
+    group_by: Annotated[str | None, typer.Option(help="Field that names a chunk's text.")] = None,
+    slices: Annotated[str | None, typer.Option("--slice", help="Fields of the queries.")] = None,
+    baselines: Annotated[str | None, typer.Option(help="Of bm25,svd,pca,random.")] = None,
+    dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
     cache: Annotated[bool, typer.Option(help="Keep embeddings on disk for the next time.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
@@ -103,10 +92,12 @@ def evaluate(
     curve = _measure(encoder, data, grid)
     curve.save(out)
     if as_json:
-        import json
-
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
-        return
+    else:
+        _tell(curve, grid, out)
+
+
+def _tell(curve: Curve, grid: Grid, out: Path) -> None:
     for line in _summary(curve, grid):
         say(line)
     say(f"{len(curve.points)} operating points in {shown_path(out)}")

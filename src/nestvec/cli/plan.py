@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
@@ -17,41 +17,30 @@ if TYPE_CHECKING:
     from nestvec.curve import Curve
     from nestvec.plan.choose import Plan
 
+_Extra = tuple[str, dict[str, Any]]
+"""What is said beside a plan, in words and in numbers."""
+
 
 def plan(
     curve: Annotated[Path, typer.Argument(help="What `nestvec evaluate` wrote.")],
     min_retention: Annotated[
         float | None, typer.Option(help="Share of full float32 to keep [0.98 if no goal is given].")
     ] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(help="Or: what the metric may lose, as 0.01.")
-    ] = None,
-    min_overlap: Annotated[
-        float | None, typer.Option(help="Or: share of full float32's results to keep.")
-    ] = None,
-    min_slice_retention: Annotated[
-        float | None, typer.Option(help="Share to keep in each slice, too.")
-    ] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Or: what it may lose, as 0.01.")] = None,
+    min_overlap: Annotated[float | None, typer.Option(help="Or: share of results kept.")] = None,
+    min_slice_retention: Annotated[float | None, typer.Option(help="Of each slice.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metric [the curve's first].")] = None,
     minimise: Annotated[str, typer.Option(help="ram, latency or disk.")] = "ram",
-    max_ram_bytes: Annotated[
-        float | None, typer.Option(help="Limit of memory bytes for each vector.")
-    ] = None,
-    max_disk_bytes: Annotated[
-        float | None, typer.Option(help="Limit of disk bytes for each vector.")
-    ] = None,
+    max_ram_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
+    max_disk_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
     max_p95_ms: Annotated[float | None, typer.Option(help="Limit of search time.")] = None,
     confidence: Annotated[float, typer.Option(help="Of the statement, one-sided.")] = 0.95,
-    vectors: Annotated[
-        int | None, typer.Option(help="Say what it takes at so many, as 10_000_000.")
-    ] = None,
+    vectors: Annotated[int | None, typer.Option(help="Say what so many would take.")] = None,
     prices: Annotated[
         Path | None, typer.Option(help="JSON with currency, ram_gb_month, disk_gb_month.")
     ] = None,
     replicas: Annotated[int | None, typer.Option(help="Copies of the index.")] = None,
-    cutoff: Annotated[
-        float | None, typer.Option(help="A cut-off of full float32's scores to move.")
-    ] = None,
+    cutoff: Annotated[float | None, typer.Option(help="Score cut-off at float32 to move.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split of the queries.")] = 0,
     out: Annotated[Path, typer.Option(help="Plan to write.")] = Path("plan.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
@@ -85,12 +74,20 @@ def plan(
     extras = [each for each in (scale, moved) if each is not None]
     chosen.save(out)
     if as_json:
-        values = json.loads(out.read_text(encoding="utf-8"))
-        for _, more in extras:
-            values |= more
-        typer.echo(json.dumps(values, indent=1))
-        return
-    for line in plan_lines(chosen, encode_ms=measured.encode_ms, width=width()):
+        _tell_json(out, extras)
+    else:
+        _tell(chosen, measured.encode_ms, extras, out)
+
+
+def _tell_json(out: Path, extras: Sequence[_Extra]) -> None:
+    values = json.loads(out.read_text(encoding="utf-8"))
+    for _, more in extras:
+        values |= more
+    typer.echo(json.dumps(values, indent=1))
+
+
+def _tell(chosen: Plan, encode_ms: float | None, extras: Sequence[_Extra], out: Path) -> None:
+    for line in plan_lines(chosen, encode_ms=encode_ms, width=width()):
         say(line)
     for text, _ in extras:
         for line in _wrapped(text, width()):
@@ -99,13 +96,14 @@ def plan(
     say_next(f"nestvec index build {model} CORPUS --plan {shown_path(out)} --out index")
 
 
-def plan_lines(chosen: Plan, *, encode_ms: float, width: int) -> Iterator[str]:
+def plan_lines(chosen: Plan, *, encode_ms: float | None, width: int) -> Iterator[str]:
     """Write a plan for people: the point, why it and no other, how long a search takes."""
     yield f"=> {chosen.point}   {chosen.verdict}"
     cost, full = chosen.row.cost, chosen.full.cost
+    encoding = "" if encode_ms is None else f"; encoding {encode_ms:.2f} ms"
     times = (
         f"Search {cost.p50_ms:.2f} ms p50, {cost.p99_ms:.2f} ms p99 (full: {full.p50_ms:.2f}, "
-        f"{full.p99_ms:.2f}); encoding {encode_ms:.2f} ms."
+        f"{full.p99_ms:.2f}){encoding}."
     )
     for reason in (*chosen.reasons, times):
         yield from _wrapped(reason, width)
@@ -126,10 +124,8 @@ def _check_scale(vectors: int | None, prices: Path | None, replicas: int | None)
         )
 
 
-def _scale(
-    chosen: Plan, vectors: int, prices_file: Path | None, replicas: int | None
-) -> tuple[str, dict[str, Any]]:
-    """Return what the point takes at another size, in words and in numbers."""
+def _scale(chosen: Plan, vectors: int, prices_file: Path | None, replicas: int | None) -> _Extra:
+    """Return what the point takes at another size."""
     from nestvec.plan.scale import Prices, project, scale_text
 
     prices = None if prices_file is None else Prices.load(prices_file)
@@ -144,8 +140,8 @@ def _scale(
     return text, {"scale": numbers}
 
 
-def _cutoff(measured: Curve, chosen: Plan, cutoff: float) -> tuple[str, dict[str, Any]]:
-    """Return where a cut-off moves to, in words and in numbers."""
+def _cutoff(measured: Curve, chosen: Plan, cutoff: float) -> _Extra:
+    """Return where a cut-off moves to."""
     from nestvec.plan.cutoff import move_cutoff
 
     moved = move_cutoff(measured, chosen.point, cutoff, seed=chosen.seed)

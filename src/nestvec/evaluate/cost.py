@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
@@ -15,6 +14,7 @@ from nestvec.evaluate.cold import ColdCodes, can_forget, reads_from_disk
 from nestvec.evaluate.representations import Key, Representations
 from nestvec.index.scan import Scan
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
+from nestvec.threads import one_thread
 from nestvec.types import Embeddings, OperatingPoint
 
 WARM_UP = 3
@@ -82,7 +82,7 @@ class _Timer:
     def alone(self, search: StagedSearch) -> list[float]:
         """Return the milliseconds of each query searched alone on one thread."""
         queries = self.queries[:TIMED_QUERIES]
-        with _one_thread():
+        with one_thread():
             for query in queries[:WARM_UP]:
                 self._ms(search, query[None])
             return [self._ms(search, query[None]) for query in queries]
@@ -108,7 +108,7 @@ class _Timer:
 
     def _cold_p50_ms(self, point: OperatingPoint, scan: Scan) -> float | None:
         reads = reads_from_disk()
-        with _one_thread():
+        with one_thread():
             times = [
                 # Made again for each: what the last query read is still mapped in its search.
                 self._ms(StagedSearch(point, scan, self._rescorers(point, cold=True)), query[None])
@@ -152,15 +152,3 @@ def _cost(point: OperatingPoint, scan: Scan, timer: _Timer) -> Cost:
         batch_qps=timer.batch_qps(search),
         cold_p50_ms=None if reading is None else p50 + reading,
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    import faiss
-
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(threads)

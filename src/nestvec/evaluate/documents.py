@@ -27,15 +27,15 @@ def rank_documents(
     depth: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[OperatingPoint, Ranked]:
-    """Return the best documents of each query at each point.
+    """Return the best documents of each query at each point, as ``exhaustive.rank`` does rows.
 
     Args:
-        points: What to run.
-        queries: [n_queries, full_dim], as the model gives them.
-        corpus: What to search.
+        points: As there.
+        queries: As there.
+        corpus: As there.
         doc_of_row: The document that each row of the corpus is of, [n_rows].
         depth: How many documents.
-        on_step: As ``exhaustive.rank`` calls it.
+        on_step: As there.
 
     Returns:
         For each point scores and documents, [n_queries, at most depth], best first; chunks' ties

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from nestvec.curve import Curve
 from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval
@@ -14,20 +11,20 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.evaluate.baselines import Measured, baselines_for, measure_baseline
 from nestvec.evaluate.cost import costs
 from nestvec.evaluate.documents import rank_documents
+from nestvec.evaluate.encoding import embed_timed
 from nestvec.evaluate.exhaustive import count_steps
 from nestvec.evaluate.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.evaluate.intervals import retention_intervals, retentions
 from nestvec.evaluate.machine import describe_machine
 from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge, full_recall_depths, query_scores, ranked_depth
+from nestvec.evaluate.steps import Steps
 from nestvec.evaluate.texts import Texts, slices_of
 from nestvec.evaluate.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.index.engine import capabilities
 from nestvec.models.load import embed
 from nestvec.query_scores import QueryScores
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
-
-_TIMED_ENCODES = 32
 
 
 def evaluate(
@@ -38,9 +35,7 @@ def evaluate(
     engine: str = "embedded",
     on_progress: OnProgress = lambda done, total: None,
 ) -> Curve:
-    """Measure quality and cost of every operating point of a grid.
-
-    Queries and corpus are each encoded once, whatever the grid.
+    """Measure quality and cost of every point of a grid; each text is encoded once.
 
     Args:
         model: What encodes; also precomputed vectors.
@@ -64,58 +59,34 @@ def evaluate(
     slices = slices_of(data, grid.slice_by)
     baselines = baselines_for(grid.baselines, data.evidence)
     documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
-    queries, encode_ms = _embed_queries(model, texts)
-    total = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
-    step = _Steps(total, on_progress)
-    depth = ranked_depth(metrics)
+    queries, encode_ms = embed_timed(model, texts.query_ids, texts.queries, kind="query")
+    n_steps = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
+    step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
-        ranked = rank_documents(
-            points, queries, corpus, texts.doc_of_row, depth=depth, on_step=step
-        )
+        of_row = texts.doc_of_row
+        ranked = rank_documents(points, queries, corpus, of_row, depth=depth, on_step=step)
         cost = costs(points, queries, corpus, k=grid.depth, on_step=step)
         judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
         of_points = judge.of_points(ranked)
-        looked_at = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
-        trend = size_trend(
-            [points[row] for row in looked_at],
-            queries,
-            corpus,
-            texts,
-            whole={metric: values[looked_at] for metric, values in of_points.items()},
-            on_part=step,
-        )
+        rows = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
+        of_rows = {metric: values[rows] for metric, values in of_points.items()}
+        at = [points[row] for row in rows]
+        trend = size_trend(at, queries, corpus, texts, whole=of_rows, on_part=step)
         counts = data.counts | _count_untidy(model, texts, queries, corpus)
-    scores = query_scores(
-        ranked, of_points, judge.judgements, texts=texts, data=data, slices=slices
-    )
+    judged = judge.judgements
+    scores = query_scores(ranked, of_points, judged, texts=texts, data=data, slices=slices)
+    full_recall = full_recall_depths(ranked, judged)
     measured = Measured(texts, queries, documents, model.info.layer_norm, judge, depth)
     return Curve(
         model=model.info,
         dataset=_describe(data, grid),
         machine=describe_machine(),
-        points=_rows(
-            points,
-            scores,
-            cost,
-            dict(zip(looked_at, trend, strict=True)),
-            full_recall_depths(ranked, judge.judgements),
-        ),
+        points=_rows(points, scores, cost, dict(zip(rows, trend, strict=True)), full_recall),
         scores=scores,
         encode_ms=encode_ms,
         baselines=_baselines(baselines, grid.widths(model.info.dims), measured, step),
         counts=counts,
     )
-
-
-class _Steps:
-    """Counts steps and tells of each."""
-
-    def __init__(self, total: int, on_progress: OnProgress) -> None:
-        self._done, self._total, self._on_progress = 0, total, on_progress
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._on_progress(self._done, self._total)
 
 
 def _check(data: RetrievalSet) -> None:
@@ -145,27 +116,8 @@ def _points(
     return points
 
 
-def _embed_queries(model: Encoder, texts: Texts) -> tuple[Embeddings, float]:
-    """Encode the first queries alone, to know what one costs, and the rest together.
-
-    What is timed is the model itself: a cache on top of it is left aside.
-    """
-    itself: Encoder = getattr(model, "uncached", model)
-    timed = min(_TIMED_ENCODES, len(texts.queries))
-    parts, times = [], []
-    for i in range(timed):
-        start = time.perf_counter()
-        one = slice(i, i + 1)
-        parts.append(embed(itself, texts.query_ids[one], texts.queries[one], kind="query"))
-        times.append((time.perf_counter() - start) * 1000)
-    if len(texts.queries) > timed:
-        rest = slice(timed, None)
-        parts.append(embed(model, texts.query_ids[rest], texts.queries[rest], kind="query"))
-    return np.concatenate(parts), float(np.median(times))
-
-
 def _baselines(
-    names: Sequence[Baseline], dims: Sequence[int], on: Measured, step: _Steps
+    names: Sequence[Baseline], dims: Sequence[int], on: Measured, step: Steps
 ) -> dict[str, tuple[BaselinePoint, ...]]:
     measured = {}
     for name in names:

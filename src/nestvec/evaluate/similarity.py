@@ -8,7 +8,6 @@ prompt for such tasks, load it with that.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,16 +25,16 @@ from nestvec.evaluate.comparisons import (
     triplet_accuracy,
 )
 from nestvec.evaluate.cost import costs
+from nestvec.evaluate.encoding import embed_timed
 from nestvec.evaluate.grid import DEFAULT_GRID, Grid
 from nestvec.evaluate.machine import describe_machine
 from nestvec.evaluate.representations import Representations
-from nestvec.models.load import embed
+from nestvec.evaluate.steps import Steps
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.query_scores import QueryScores
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 
 NEIGHBOURS = 10
-_TIMED_ENCODES = 32
 
 
 def evaluate_similarity(
@@ -72,7 +71,7 @@ def evaluate_similarity(
     points = _points(model, grid, len(task.texts))
     vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)
     with Representations(vectors, layer_norm=model.info.layer_norm) as corpus:
-        step = _Steps(2 * len(points), on_progress)
+        step = Steps(2 * len(points), on_progress)
         at_points = _at_points(points, vectors, corpus, step)
         measured = _measure(data, task, at_points, seed)
         cost = costs(points, vectors, corpus, on_step=step)
@@ -125,17 +124,6 @@ class _Task:
         return np.array([self.row_of[text] for text in texts], dtype=np.int64)
 
 
-class _Steps:
-    """Counts steps and tells of each."""
-
-    def __init__(self, total: int, on_progress: OnProgress) -> None:
-        self._done, self._total, self._on_progress = 0, total, on_progress
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._on_progress(self._done, self._total)
-
-
 def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
     points = grid.points(
         full_dim=model.info.full_dim, model_dims=model.info.dims, n_documents=n_texts
@@ -145,30 +133,19 @@ def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
 
 def _embed(
     model: Encoder, name: str, texts: list[str], on_progress: OnProgress
-) -> tuple[Embeddings, float]:
-    """Encode the first texts alone, to know what one costs, and the rest together."""
+) -> tuple[Embeddings, float | None]:
     if isinstance(model, PrecomputedVectors):
         problem = f"holds vectors by id, and the texts of {name} have none"
         raise ModelError(f"{model.info.name}: {problem}: name the model that made them")
-    itself: Encoder = getattr(model, "uncached", model)
     ids = [f"text {number}" for number in range(1, len(texts) + 1)]
-    timed = min(_TIMED_ENCODES, len(texts))
-    parts, times = [], []
-    for i in range(timed):
-        start = time.perf_counter()
-        parts.append(embed(itself, ids[i : i + 1], texts[i : i + 1], kind="document"))
-        times.append((time.perf_counter() - start) * 1000)
-    if len(texts) > timed:
-        rest = embed(model, ids[timed:], texts[timed:], kind="document", on_progress=on_progress)
-        parts.append(rest)
-    return np.concatenate(parts), float(np.median(times))
+    return embed_timed(model, ids, texts, kind="document", on_progress=on_progress)
 
 
 def _at_points(
     points: Sequence[OperatingPoint],
     vectors: Embeddings,
     corpus: Representations,
-    step: _Steps,
+    step: Steps,
 ) -> Iterator[Vectors]:
     for point in points:
         key = point.stages[0].representation

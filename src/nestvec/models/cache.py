@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -27,10 +28,13 @@ import numpy as np
 from nestvec.errors import ModelError
 from nestvec.models.allocation import new_embeddings
 from nestvec.models.cache_files import read_numbers, write_numbers
+from nestvec.models.timing import TIMED, encode_each
 from nestvec.models.vector_store import VectorStore
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 CHUNK = 1024  # texts encoded between two writes: what a process that is killed may lose
+
+_NS_PER_MS = 1_000_000
 
 Settings = Mapping[str, str]
 
@@ -116,6 +120,22 @@ class CachedEncoder:
         cut = self.uncached.count_cut(texts, kind=kind)
         write_numbers(file, {"cut": cut, "texts": len(texts)})
         return cut
+
+    def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float:
+        """Return the milliseconds that the model beneath takes for one text.
+
+        Measured once on a computer, with the first texts that it is asked about, and kept.
+        """
+        place = hashlib.sha256(f"{platform.node()} {kind}".encode()).hexdigest()
+        file = self._folder / f"{place}.time.json"
+        kept = (read_numbers(file, ("nanoseconds",)) or {}).get("nanoseconds")
+        if kept is not None and kept > 0:
+            return kept / _NS_PER_MS
+        _, milliseconds = encode_each(
+            min(TIMED, len(texts)), lambda rows: self.uncached.encode(texts[rows], kind=kind)
+        )
+        write_numbers(file, {"nanoseconds": round(milliseconds * _NS_PER_MS)})
+        return milliseconds
 
     def _keys(self, texts: Sequence[str], kind: Kind) -> list[bytes]:
         prompt = self.info.query_prompt if kind == "query" else self.info.document_prompt

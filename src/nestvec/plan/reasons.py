@@ -14,6 +14,7 @@ from nestvec.curve import Curve
 from nestvec.plan.budget import Budget, Goal
 from nestvec.plan.confirm import Tested
 from nestvec.types import OperatingPoint
+from nestvec.wording import bytes_text, metric_name, percent, percent_at_least
 
 _FULL_K = 10  # what k_for_full_recall is compared with
 
@@ -64,24 +65,6 @@ def explain(found: Findings) -> tuple[str, ...]:
     return tuple(_sentences(found))
 
 
-def percent(share: float) -> str:
-    """Write a share with one decimal.
-
-    >>> percent(0.98449)
-    '98.4 %'
-    """
-    return f"{share:.1%}".replace("%", " %")
-
-
-def percent_at_least(share: float) -> str:
-    """Write a lower bound with one decimal, rounded down so that it stays one.
-
-    >>> percent_at_least(0.98449), percent_at_least(0.97999)
-    ('98.4 %', '97.9 %')
-    """
-    return percent(math.floor(round(share * 1000, 6)) / 1000)
-
-
 def threshold_text(goal: Goal) -> str:
     """Write what a goal asks for.
 
@@ -97,18 +80,19 @@ def kept_text(goal: Goal, kept: float, at_least: float | None = None) -> str:
     """Write what is kept by a goal's measure, perhaps with its bound.
 
     >>> kept_text(Goal("retention", "ndcg@10", 0.98), 0.991, 0.98)
-    'keeps 99.1 % of ndcg@10, at least 98.0 %'
+    'keeps 99.1 % of nDCG@10, at least 98.0 %'
     >>> kept_text(Goal("drop", "ndcg@10", -0.01), -0.004, -0.0081)
-    'loses 0.0040 of ndcg@10, at most 0.0081'
+    'loses 0.0040 of nDCG@10, at most 0.0081'
     """
+    metric = metric_name(goal.metric)
     if goal.kind == "drop":
         bound = "" if at_least is None else f", at most {_up(-at_least)}"
         change = f"loses {-kept:.4f}" if kept <= 0 else f"gains {kept:.4f}"
-        return f"{change} of {goal.metric}{bound}"
+        return f"{change} of {metric}{bound}"
     bound = "" if at_least is None else f", at least {percent_at_least(at_least)}"
-    verb = "agrees with full precision by" if goal.kind == "overlap" else "keeps"
-    of = f" ({goal.metric})" if goal.kind == "overlap" else f" of {goal.metric}"
-    return f"{verb} {percent(kept)}{of}{bound}"
+    if goal.kind == "overlap":
+        return f"agrees with full precision by {percent(kept)} ({metric}){bound}"
+    return f"keeps {percent(kept)} of {metric}{bound}"
 
 
 def _up(loss: float) -> str:
@@ -149,13 +133,10 @@ def _kept(found: Findings) -> str:
 
 def _cost(found: Findings) -> str:
     cost = found.chosen.row.cost
-    disk = f" + {_bytes(cost.disk_bytes_per_vector)} on disk" if cost.disk_bytes_per_vector else ""
-    full = _bytes(found.curve.full.cost.ram_bytes_per_vector)
-    return f"Each vector takes {_bytes(cost.ram_bytes_per_vector)} in memory{disk}, was {full}."
-
-
-def _bytes(count: float) -> str:
-    return f"{count:,.1f}".removesuffix(".0") + " B"
+    ram, disk = cost.ram_bytes_per_vector, cost.disk_bytes_per_vector
+    on_disk = f" + {bytes_text(disk)} on disk" if disk else ""
+    full = bytes_text(found.curve.full.cost.ram_bytes_per_vector)
+    return f"Each vector takes {bytes_text(ram)} in memory{on_disk}, was {full}."
 
 
 def _slices(found: Findings) -> Iterator[str]:
@@ -201,9 +182,9 @@ def _price(found: Findings, tested: Tested) -> str:
     cost = tested.row.cost
     match found.budget.minimise:
         case "ram":
-            return f"{_bytes(cost.ram_bytes_per_vector)} in memory"
+            return f"{bytes_text(cost.ram_bytes_per_vector)} in memory"
         case "disk":
-            return f"{_bytes(cost.disk_bytes_per_vector)} on disk"
+            return f"{bytes_text(cost.disk_bytes_per_vector)} on disk"
         case "latency":
             return f"{cost.p95_ms:.2f} ms p95"
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import percent, percent_at_least
 from nestvec.report.evidence import axis_title, is_agreement, measure_name, picture_name
-from nestvec.report.kept import Kept, bytes_text, metric_name, score_text
+from nestvec.report.kept import Kept
+from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text
 
 
 def title(kept: Kept) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from nestvec.atomic import replace_file
 from nestvec.curve import Curve
 from nestvec.report.evidence import axis_title, evidence_line
-from nestvec.report.kept import Kept, metric_name, score_text
+from nestvec.report.kept import Kept
 from nestvec.report.tables import markdown_table
 from nestvec.version import __version__
+from nestvec.wording import metric_name, score_text
 
 
 def write_card(path: Path | str, curve: Curve, metric: str | None = None) -> None:

@@ -13,21 +13,13 @@ from typing import TYPE_CHECKING
 from nestvec.curve import Curve
 from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import percent
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import asked_share, chosen_note, describe_quality, note, title
-from nestvec.report.kept import Kept, bytes_text
-from nestvec.report.lines import (
-    GAP,
-    draw_single,
-    floor_below,
-    height,
-    interval_ends,
-    line_name,
-    singles,
-)
+from nestvec.report.kept import Kept
+from nestvec.report.lines import GAP, draw_singles, floor_below, height, interval_ends, singles
 from nestvec.report.svg import drawing, save_chart
 from nestvec.report.theme import DARK, LIGHT
+from nestvec.wording import bytes_text, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,14 +112,8 @@ class _QualityPicture:
             levels = [(float(_BYTES * dim), 100 * share) for dim, share in shares.items()]
             self.canvas.quiet_line(levels, number)
             self._note_end(ends, name, levels)
-        for line in singles(self._kept):
-            rows = [*self._kept.singles(*line).values()]
-            points = [self._place(row) for row in rows]
-            draw_single(self.canvas, self._kept, line, points)
-            if line[0] == self._kept.name:
-                bars = interval_ends(self._kept, rows, [x for x, _ in points])
-                self.canvas.bars(bars, self.canvas.theme.precisions[line[1]])
-            self._note_end(ends, line_name(self._kept, line), points)
+        for name, points in draw_singles(self.canvas, self._kept, _memory).items():
+            self._note_end(ends, name, points)
         self._name_ends(ends)
 
     def _note_end(
@@ -193,7 +179,7 @@ class _QualityPicture:
         )
 
     def _place(self, row: CurvePoint) -> tuple[float, float]:
-        return row.cost.ram_bytes_per_vector, height(self._kept, row)
+        return _memory(row), height(self._kept, row)
 
     def _drawn(self) -> list[CurvePoint]:
         lines = (self._kept.singles(*line).values() for line in singles(self._kept))
@@ -209,6 +195,10 @@ class _QualityPicture:
         while any(abs(y - taken) < step for taken in self._taken) and y - step > self._floor:
             y -= step
         return y
+
+
+def _memory(row: CurvePoint) -> float:
+    return row.cost.ram_bytes_per_vector
 
 
 def _baseline_shares(kept: Kept) -> dict[str, float]:

@@ -9,15 +9,7 @@ from nestvec.curve import Curve
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import describe_dims, note, title
 from nestvec.report.kept import Kept
-from nestvec.report.lines import (
-    GAP,
-    draw_single,
-    floor_below,
-    height,
-    interval_ends,
-    line_name,
-    singles,
-)
+from nestvec.report.lines import GAP, draw_singles, floor_below
 from nestvec.report.svg import drawing
 from nestvec.report.theme import DARK, LIGHT
 
@@ -37,17 +29,9 @@ def dims_chart(
     kept = Kept(curves, metric)
     with drawing():
         canvas = Canvas.new(DARK if dark else LIGHT)
-        ends: dict[str, float] = {}
-        heights: list[float] = []
-        for line in singles(kept):
-            rows = kept.singles(*line)
-            points = [(dim, height(kept, row)) for dim, row in rows.items()]
-            draw_single(canvas, kept, line, points)
-            if line[0] == kept.name:
-                bars = interval_ends(kept, [*rows.values()], [*rows])
-                canvas.bars(bars, canvas.theme.precisions[line[1]])
-            ends[line_name(kept, line)] = points[-1][1]
-            heights += [y for _, y in points]
+        lines = draw_singles(canvas, kept, lambda row: row.point.stages[0].dim)
+        ends = {name: points[-1][1] for name, points in lines.items()}
+        heights = [y for points in lines.values() for _, y in points]
         floor = floor_below(heights)
         canvas.percent_y(floor, max(heights), room=1)
         canvas.log_x({dim: f"{dim:,}" for dim in sorted(kept.dims)}, left=1.3, right=0.1)

@@ -6,7 +6,8 @@ of quality here.
 
 from __future__ import annotations
 
-from nestvec.report.kept import Kept, metric_name
+from nestvec.report.kept import Kept
+from nestvec.wording import metric_name
 
 _AGREEMENT = ("overlap@", "rbo@")
 

@@ -8,7 +8,8 @@ from typing import Any
 from nestvec.curve import Curve
 from nestvec.plan.choose import Plan
 from nestvec.plan.reasons import threshold_text
-from nestvec.report.kept import Kept, metric_name
+from nestvec.report.kept import Kept
+from nestvec.wording import metric_name
 
 _COUNTS = {
     "unknown_documents": "judgements that name an unknown document, left out",

@@ -16,7 +16,6 @@ from nestvec.curve_point import CurvePoint, Interval
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS, Precision
 
-_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
 _BASELINE_NAMES = {"bm25": "BM25", "svd": "SVD", "pca": "PCA", "random": "random dims"}
 
 
@@ -147,41 +146,3 @@ def baseline_name(name: str) -> str:
     ('BM25', 'my own')
     """
     return _BASELINE_NAMES.get(name, name)
-
-
-def metric_name(metric: str) -> str:
-    """Write a metric as the field does.
-
-    >>> metric_name("ndcg@10"), metric_name("recall@100")
-    ('nDCG@10', 'recall@100')
-    """
-    name, at, k = metric.partition("@")
-    return f"{_METRIC_NAMES.get(name, name)}{at}{k}"
-
-
-def score_text(score: float) -> str:
-    """Write a mean metric with three decimals, without the leading zero.
-
-    >>> score_text(0.5471), score_text(1)
-    ('.547', '1.000')
-    """
-    return f"{score:.3f}".removeprefix("0")
-
-
-def bytes_text(count: float) -> str:
-    """Write a number of bytes.
-
-    >>> bytes_text(2048), bytes_text(12.5)
-    ('2,048 B', '12.5 B')
-    """
-    return f"{count:,.1f}".removesuffix(".0") + " B"
-
-
-def milliseconds_text(milliseconds: float) -> str:
-    """Write a time with two significant digits or more.
-
-    >>> milliseconds_text(0.1772), milliseconds_text(12.34), milliseconds_text(1234.5)
-    ('0.18 ms', '12.3 ms', '1,234 ms')
-    """
-    digits = 2 if milliseconds < 1 else 1 if milliseconds < 100 else 0
-    return f"{milliseconds:,.{digits}f} ms"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nestvec.curve_point import CurvePoint
 from nestvec.report.canvas import Canvas
@@ -21,25 +21,33 @@ def singles(kept: Kept) -> list[tuple[str, Precision]]:
     return [*others, *((kept.name, precision) for precision in kept.precisions)]
 
 
-def draw_single(
-    canvas: Canvas,
-    kept: Kept,
-    line: tuple[str, Precision],
-    points: Sequence[tuple[float, float]],
-) -> None:
-    """Draw a line of ``singles`` through points (x, percent)."""
-    name, precision = line
-    if name != kept.name:
-        canvas.line(points, canvas.theme.twin, dashed=True)
-        return
-    canvas.line(points, canvas.theme.precisions[precision])
-    canvas.marks(points, precision)
+def draw_singles(
+    canvas: Canvas, kept: Kept, place: Callable[[CurvePoint], float]
+) -> dict[str, list[tuple[float, float]]]:
+    """Draw the lines of ``singles``, the first curve's with marks and intervals.
 
+    Args:
+        canvas: What to draw on.
+        kept: What to draw.
+        place: Where a row stands on the horizontal axis.
 
-def line_name(kept: Kept, line: tuple[str, Precision]) -> str:
-    """Name a line of ``singles``."""
-    name, precision = line
-    return precision if name == kept.name else f"{name} {precision}"
+    Returns:
+        The points (x, percent) of each line, by its name.
+    """
+    drawn = {}
+    for name, precision in singles(kept):
+        rows = [*kept.singles(name, precision).values()]
+        points = [(place(row), height(kept, row)) for row in rows]
+        if name != kept.name:
+            canvas.line(points, canvas.theme.twin, dashed=True)
+            drawn[f"{name} {precision}"] = points
+            continue
+        color = canvas.theme.precisions[precision]
+        canvas.line(points, color)
+        canvas.marks(points, precision)
+        canvas.bars(interval_ends(kept, rows, [x for x, _ in points]), color)
+        drawn[precision] = points
+    return drawn
 
 
 def height(kept: Kept, row: CurvePoint) -> float:

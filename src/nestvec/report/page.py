@@ -7,7 +7,7 @@ through the template's escaping, and a content security policy stands behind it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,12 @@ from nestvec.curve import Curve
 from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import percent, percent_at_least
 from nestvec.report.chart import quality_chart
 from nestvec.report.dims_chart import dims_chart
 from nestvec.report.evidence import axis_title, is_agreement
 from nestvec.report.facts import facts
-from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
-from nestvec.report.shown import Example, gather
+from nestvec.report.kept import Kept
+from nestvec.report.shown import gather
 from nestvec.report.size_chart import has_sizes, size_chart
 from nestvec.report.slices import LEAST_QUERIES, slice_fields
 from nestvec.report.svg import inline_svg
@@ -30,8 +29,14 @@ from nestvec.report.tables import kept_rows
 from nestvec.report.theme import DARK, LIGHT
 from nestvec.report.verdict import pronounce
 from nestvec.version import __version__
-
-__all__ = ["Example", "write_report"]
+from nestvec.wording import (
+    bytes_text,
+    metric_name,
+    milliseconds_text,
+    percent,
+    percent_at_least,
+    score_text,
+)
 
 _UNITS = re.compile(r"(?<=[\d,]) (?=(?:%|B|ms|dims)\b|%)")
 _NO_BREAK = "\u00a0"
@@ -43,7 +48,6 @@ def write_report(
     plan: Plan | None = None,
     *,
     metric: str | None = None,
-    examples: Sequence[Example] = (),
 ) -> None:
     """Write the page.
 
@@ -52,7 +56,6 @@ def write_report(
         curves: By the name to show, the main one first.
         plan: Made from the first curve. Without one, nothing is recommended.
         metric: What to show. Not given: the plan's, else the first that was measured.
-        examples: Questions with what they find. Not given: queries of the curve, chosen by rule.
 
     Raises:
         InvalidArgument: If there is no curve, the metric was not measured, full width scores 0,
@@ -68,7 +71,7 @@ def write_report(
         _check(plan, first)
         metric = metric or plan.goal.metric
     kept = Kept(curves, metric or next(iter(first.full.metrics)))
-    text = _render(kept, plan, examples)
+    text = _render(kept, plan)
     with replace_file(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -81,7 +84,7 @@ def _check(plan: Plan, curve: Curve) -> None:
         )
 
 
-def _render(kept: Kept, plan: Plan | None, examples: Sequence[Example]) -> str:
+def _render(kept: Kept, plan: Plan | None) -> str:
     environment = _environment()
     text: str = environment.get_template("page.html").render(
         kept=kept,
@@ -92,7 +95,7 @@ def _render(kept: Kept, plan: Plan | None, examples: Sequence[Example]) -> str:
         agreement=is_agreement(kept),
         rows=kept_rows(kept, kept.precisions),
         front=_front(kept, plan),
-        shown=gather(kept, plan, examples),
+        shown=gather(kept, plan),
         slices=() if plan is None else slice_fields(kept.curve, plan.point, kept.metric),
         least_queries=LEAST_QUERIES,
         facts=tuple(facts(kept, plan)),

@@ -29,16 +29,12 @@ class Found:
         place: Its rank, from 1.
         other: Its rank in the other list; None where it is not there.
         relevant: Whether it is judged relevant.
-        where: Where it is from, where that is known.
-        score: What the search gave it, where that is shown.
     """
 
     title: str
     place: int
     other: int | None
-    relevant: bool = False
-    where: str = ""
-    score: float | None = None
+    relevant: bool
 
 
 @dataclass(frozen=True)
@@ -49,15 +45,13 @@ class Comparison:
         query: The query.
         before: The best documents at full width, float32, or those of them that fell out.
         after: The best at the chosen point, or those of them that came in.
-        scores: The metric before and after, where it was measured.
-        milliseconds: How long the search took after, where it was timed.
+        scores: The metric before and after.
     """
 
     query: str
     before: tuple[Found, ...]
     after: tuple[Found, ...]
-    scores: tuple[float, float] | None = None
-    milliseconds: float | None = None
+    scores: tuple[float, float]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 
 from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument
-from nestvec.plan.reasons import percent
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.evidence import axis_title
 from nestvec.report.kept import Kept
@@ -18,6 +17,7 @@ from nestvec.report.lines import GAP, floor_below
 from nestvec.report.svg import drawing
 from nestvec.report.theme import DARK, LIGHT
 from nestvec.types import OperatingPoint, Precision
+from nestvec.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

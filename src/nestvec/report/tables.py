@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from nestvec.curve import Curve
 from nestvec.report.evidence import axis_title
-from nestvec.report.kept import Kept, score_text
+from nestvec.report.kept import Kept
 from nestvec.types import Precision
+from nestvec.wording import score_text
 
 _WIDTH = 80
 _NAME_WIDTH = 30

@@ -12,11 +12,19 @@ import numpy as np
 
 from nestvec.curve_point import CurvePoint
 from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import percent, percent_at_least, threshold_text
+from nestvec.plan.reasons import threshold_text
 from nestvec.report.evidence import evidence_line, is_agreement, measure_name
-from nestvec.report.kept import Kept, bytes_text, metric_name, milliseconds_text, score_text
+from nestvec.report.kept import Kept
 from nestvec.stats import lower_bound
 from nestvec.types import OperatingPoint, Stage
+from nestvec.wording import (
+    bytes_text,
+    metric_name,
+    milliseconds_text,
+    percent,
+    percent_at_least,
+    score_text,
+)
 
 _BITS: Mapping[str, str] = {
     "float32": "32 bits",
@@ -177,11 +185,15 @@ def _disk(row: CurvePoint) -> str:
 
 def _times(kept: Kept, row: CurvePoint) -> str:
     cost = row.cost
-    return (
+    search = (
         f"Searching takes {milliseconds_text(cost.p50_ms)} (median; 99th percentile "
-        f"{milliseconds_text(cost.p99_ms)}), warm, on one thread. Encoding a query takes "
-        f"{milliseconds_text(kept.curve.encode_ms)} before that, at any width: fewer dims do not "
-        f"make encoding cheaper."
+        f"{milliseconds_text(cost.p99_ms)}), warm, on one thread."
+    )
+    if kept.curve.encode_ms is None:
+        return search
+    return (
+        f"{search} Encoding a query takes {milliseconds_text(kept.curve.encode_ms)} before that, "
+        f"at any width: fewer dims do not make encoding cheaper."
     )
 
 

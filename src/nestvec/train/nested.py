@@ -8,7 +8,7 @@ gradients; what turns texts into vectors stays outside.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ def nested_ranking_loss(
             radial.append(turned.sum(1))
             positive_radial[number] += turned.sum(0)
             product_gradients.append(gradient)
-        gradient = torch.zeros_like(product)
-        for number, (low, high) in reversed(list(enumerate(blocks))):
-            gradient += product_gradients[number]
+        for (low, high), gradient in _gradients_of_blocks(blocks, product_gradients):
             torch.mm(gradient, positives[:, low:high], out=anchor_gradients[lines, low:high])
             positive_gradients[:, low:high].addmm_(gradient.T, part[:, low:high])
         _subtract_radial(
@@ -93,6 +91,16 @@ def nested_ranking_loss(
         )
     _subtract_radial(positive_gradients, positives, positive_radial, positive_lengths, blocks)
     return LossAndGradients(losses, anchor_gradients, positive_gradients)
+
+
+def _gradients_of_blocks(
+    blocks: Sequence[tuple[int, int]], of_prefixes: Sequence[Tensor]
+) -> Iterator[tuple[tuple[int, int], Tensor]]:
+    """Sum each block's gradient over the prefixes that hold it; only until the next one."""
+    total = of_prefixes[0].new_zeros(of_prefixes[0].shape)
+    for block, gradient in zip(reversed(blocks), reversed(of_prefixes), strict=True):
+        total += gradient
+        yield block, total
 
 
 def _prefix_loss(

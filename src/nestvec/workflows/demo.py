@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import mkdtemp
 
 from nestvec.atomic import check_replaceable
 from nestvec.curve import Curve
@@ -24,7 +24,7 @@ from nestvec.evaluate.run import evaluate
 from nestvec.models.load import load_model
 from nestvec.plan.choose import Plan, plan
 from nestvec.report.chart import quality_chart, save_chart
-from nestvec.report.page import Example, write_report
+from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenise
 from nestvec.types import Document, OnProgress
 from nestvec.workflows.text_index import Index, build_index
@@ -39,7 +39,7 @@ QUESTIONS = (
 )
 MATRYOSHKA, TWIN = "Matryoshka", "plain twin"
 _QUICK = StaticConfig(batch_size=256, epochs=30)  # few pairs make few steps in an epoch
-_SHOWN = 3
+_SHOWN = 2  # answers to each question
 _MARKER = "data/corpus.jsonl"
 _WRITTEN = (
     *("data", "model", "twin", "index", "curve.json", "curve.scores.npz"),
@@ -101,6 +101,21 @@ class DemoFolder:
     def report(self) -> Path:
         """The page."""
         return self.out / "report.html"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the index finds for a question.
+
+    Attributes:
+        question: What was asked.
+        found: (score, title, where) of the best documents.
+        milliseconds: How long the search took.
+    """
+
+    question: str
+    found: Sequence[tuple[float, str, str]]
+    milliseconds: float
 
 
 @contextmanager
@@ -198,43 +213,28 @@ def build(folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document]) -> I
     return Index.open(folder.index, model, verify=True)
 
 
-def ask(
-    index: Index, corpus: Mapping[str, Document], questions: Sequence[str] = QUESTIONS
-) -> list[Example]:
-    """Answer questions, beside what full width at float32 finds."""
-    asked = list(questions)
-    index.search(asked[:1])  # what loads on first use is not the search's time
-    full_point = f"{index.model.info.full_dim}:float32"
-    with (
-        TemporaryDirectory() as scratch,
-        build_index(index.model, corpus, full_point, Path(scratch) / "full") as full,
-    ):
-        before = full.search(asked, _SHOWN)
-    examples = []
-    for question, best_before in zip(asked, before.ids, strict=True):
-        start = time.perf_counter()
-        hits = index.search([question], _SHOWN)
-        milliseconds = (time.perf_counter() - start) * 1000
-        documents = index.get([*hits.ids[0], *best_before])
-        where = {id_: _where(document) for id_, document in documents.items()}
-        after = zip(hits.ids[0], hits.scores[0], strict=True)
-        examples.append(
-            Example(
-                question,
-                before=[(documents[id_].title, where[id_]) for id_ in best_before],
-                after=[(documents[id_].title, where[id_], score) for id_, score in after],
-                milliseconds=milliseconds,
-            )
-        )
-    return examples
+def ask(index: Index, questions: Sequence[str] = QUESTIONS) -> list[Answer]:
+    """Answer questions."""
+    index.search(questions[:1])  # what loads on first use is not the search's time
+    return [_answer(index, question) for question in questions]
 
 
-def write_up(
-    folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan, examples: Sequence[Example]
-) -> None:
+def _answer(index: Index, question: str) -> Answer:
+    start = time.perf_counter()
+    hits = index.search([question], _SHOWN)
+    milliseconds = (time.perf_counter() - start) * 1000
+    documents = index.get(hits.ids[0])
+    found = [
+        (score, documents[id_].title, _where(documents[id_]))
+        for id_, score in zip(hits.ids[0], hits.scores[0], strict=True)
+    ]
+    return Answer(question, found, milliseconds)
+
+
+def write_up(folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan) -> None:
     """Write the picture and the page."""
     save_chart(quality_chart(curves, chosen), folder.chart)
-    write_report(folder.report, curves, chosen, examples=examples)
+    write_report(folder.report, curves, chosen)
 
 
 def _where(document: Document) -> str:

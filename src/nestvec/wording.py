@@ -1,0 +1,63 @@
+"""How numbers and metrics are written for people, the same everywhere."""
+
+from __future__ import annotations
+
+import math
+
+_METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
+
+
+def metric_name(metric: str) -> str:
+    """Write a metric as the field does.
+
+    >>> metric_name("ndcg@10"), metric_name("recall@100")
+    ('nDCG@10', 'recall@100')
+    """
+    name, at, k = metric.partition("@")
+    return f"{_METRIC_NAMES.get(name, name)}{at}{k}"
+
+
+def percent(share: float) -> str:
+    """Write a share with one decimal.
+
+    >>> percent(0.98449)
+    '98.4 %'
+    """
+    return f"{share:.1%}".replace("%", " %")
+
+
+def percent_at_least(share: float) -> str:
+    """Write a lower bound with one decimal, rounded down so that it stays one.
+
+    >>> percent_at_least(0.98449), percent_at_least(0.97999)
+    ('98.4 %', '97.9 %')
+    """
+    return percent(math.floor(round(share * 1000, 6)) / 1000)
+
+
+def score_text(score: float) -> str:
+    """Write a mean metric with three decimals, without the leading zero.
+
+    >>> score_text(0.5471), score_text(1)
+    ('.547', '1.000')
+    """
+    return f"{score:.3f}".removeprefix("0")
+
+
+def bytes_text(count: float) -> str:
+    """Write a number of bytes.
+
+    >>> bytes_text(2048), bytes_text(12.5)
+    ('2,048 B', '12.5 B')
+    """
+    return f"{count:,.1f}".removesuffix(".0") + " B"
+
+
+def milliseconds_text(milliseconds: float) -> str:
+    """Write a time with two significant digits or more.
+
+    >>> milliseconds_text(0.1772), milliseconds_text(12.34), milliseconds_text(1234.5)
+    ('0.18 ms', '12.3 ms', '1,234 ms')
+    """
+    digits = 2 if milliseconds < 1 else 1 if milliseconds < 100 else 0
+    return f"{milliseconds:,.{digits}f} ms"
