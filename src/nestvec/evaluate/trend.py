@@ -67,7 +67,10 @@ class _Split:
 def trend_rows(
     points: Sequence[OperatingPoint], quality: Scores, cost: Mapping[OperatingPoint, Cost]
 ) -> list[int]:
-    """Choose the points whose trend is measured: all float32 dims, the best of each memory size.
+    """Choose the points whose trend is measured: all float32 dims, the best of each size.
+
+    A size is so many bytes of memory and so many of disk, so that whatever a plan may choose by
+    either is among them.
 
     Args:
         points: What was run, full precision first.
@@ -82,11 +85,11 @@ def trend_rows(
         for number, point in enumerate(points)
         if len(point.stages) == 1 and point.stages[0].precision == "float32"
     }
-    best: dict[float, int] = {}
+    best: dict[tuple[float, float], int] = {}
     for number, point in enumerate(points):
-        rival = best.setdefault(cost[point].ram_bytes_per_vector, number)
-        if quality[number] > quality[rival]:
-            best[cost[point].ram_bytes_per_vector] = number
+        size = cost[point].ram_bytes_per_vector, cost[point].disk_bytes_per_vector
+        if quality[number] > quality[best.setdefault(size, number)]:
+            best[size] = number
     return sorted({*chosen, *best.values()})
 
 
