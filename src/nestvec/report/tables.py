@@ -114,7 +114,8 @@ def _column_width(columns: int, name_width: int) -> int:
 
 
 def _line(name: str, cells: Sequence[str], name_width: int, column_width: int) -> str:
-    short = name if len(name) <= name_width else name[: name_width - 1] + "…"
+    # Of a long path the end says more, and the precision stands there.
+    short = name if len(name) <= name_width else "…" + name[1 - name_width :]
     return short.ljust(name_width) + "".join(cell.rjust(column_width) for cell in cells)
 
 
