@@ -153,7 +153,7 @@ def bytes_() -> str:
         hows.setdefault(row["how"], {})[row["bytes"]] = row
     for (name, model), hows in kept.items():
         best = {
-            size: max(cells[size]["alone"] for cells in hows.values() if size in cells)
+            size: max((row[size]["alone"] for row in hows.values() if size in row), default=0.0)
             for size in sizes
         }
         for how, cells in hows.items():

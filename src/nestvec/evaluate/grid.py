@@ -19,7 +19,7 @@ MRL_FUNNEL = "mrl-funnel"
 _KEEPS = (10, 25, 50, 100, 200, 400, 1000)
 _KEEP_SHARE = 0.01  # a longer shortlist than 1 % of the corpus is no longer a shortlist
 _USUAL_DEPTH = 10
-# Not pq4: at equal bytes int2, or binary with twice the dims, has kept more on average.
+# Not pq4: binary with twice the dims keeps more, and int2 is near (docs/precisions.md).
 _USUAL_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "pq4")
 
 
