@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
+BERT_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+BERT_WORDS += ["read", "a", "csv", "file", "table", "find"]
 
 
 @pytest.fixture(scope="session")
@@ -37,4 +39,33 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"{'wrote' if folder.is_dir() else 'did not write'} its folder\n"
             f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
         )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bert_folder(tmp_path_factory):
+    """A two-layer random transformer with a prompt for queries. Tests must not write to it."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    base = tmp_path_factory.mktemp("base")
+    (base / "vocab.txt").write_text("\n".join(BERT_WORDS))
+    BertTokenizerFast(vocab=str(base / "vocab.txt"), model_max_length=16).save_pretrained(base)
+    BertModel(
+        BertConfig(
+            vocab_size=len(BERT_WORDS),
+            hidden_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=32,
+        )
+    ).save_pretrained(base)
+    transformer = Transformer(str(base), max_seq_length=16)
+    model = SentenceTransformer(
+        modules=[transformer, Pooling(64)], prompts={"query": "find ", "document": ""}, device="cpu"
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
+    model.save(str(folder))
     return folder

@@ -7,8 +7,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from nestvec.models.static import save_static_model
 
 WORDS = ["[UNK]", "read", "a", "csv", "file", "into", "table", "what", "is", "nested", "find:"]
-BERT_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-BERT_WORDS += ["read", "a", "csv", "file", "table", "find"]
 
 
 @pytest.fixture
@@ -41,32 +39,3 @@ def with_normalize(static_folder):
     (static_folder / "modules.json").write_text(json.dumps(modules))
     (static_folder / "1_Normalize").mkdir()
     return static_folder
-
-
-@pytest.fixture(scope="session")
-def bert_folder(tmp_path_factory):
-    """A two-layer random transformer with a prompt for queries. Tests must not write to it."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    base = tmp_path_factory.mktemp("base")
-    (base / "vocab.txt").write_text("\n".join(BERT_WORDS))
-    BertTokenizerFast(vocab=str(base / "vocab.txt"), model_max_length=16).save_pretrained(base)
-    BertModel(
-        BertConfig(
-            vocab_size=len(BERT_WORDS),
-            hidden_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=32,
-        )
-    ).save_pretrained(base)
-    transformer = Transformer(str(base), max_seq_length=16)
-    model = SentenceTransformer(
-        modules=[transformer, Pooling(64)], prompts={"query": "find ", "document": ""}, device="cpu"
-    )
-    folder = tmp_path_factory.mktemp("models") / "tiny-bert"
-    model.save(str(folder))
-    return folder

@@ -8,13 +8,19 @@ gradients; what turns texts into vectors stays outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
+
+from nestvec.errors import InvalidArgument
+from nestvec.train.objective import ANCHORS, DEFAULT_RANKING, Prefixes, Ranking, Side, lay_out
+from nestvec.train.relations import NOTHING_KNOWN, Relations
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_CHUNK = 256  # lines at a time: memory is O(dims x chunk x batch), and fits a processor's cache
+# Lines at a time: memory is O(dims x chunk x batch), and what is computed fits a processor's cache.
+_CHUNK_ITEMS, _LEAST_CHUNK = 2**20, 128
+_TINY = 1e-30
 
 
 class LossAndGradients(NamedTuple):
@@ -22,26 +28,27 @@ class LossAndGradients(NamedTuple):
 
     Attributes:
         losses: Mean loss of each prefix, narrowest first, [n_dims].
-        anchors: Gradient of the weighted sum of losses, [batch, full_dim].
-        positives: The same, [batch, full_dim].
+        anchors: Gradient of the weighted sum of losses, [n_anchors, full_dim].
+        candidates: The same, [n_candidates, full_dim].
     """
 
     losses: Tensor
     anchors: Tensor
-    positives: Tensor
+    candidates: Tensor
 
 
 def nested_ranking_loss(
     anchors: Tensor,
-    positives: Tensor,
+    candidates: Tensor,
+    prefixes: Prefixes,
+    ranking: Ranking = DEFAULT_RANKING,
     *,
-    dims: Sequence[int],
-    weights: Sequence[float] | None = None,
-    scale: float = 20.0,
+    relations: Relations = NOTHING_KNOWN,
+    lines: slice = slice(None),
 ) -> LossAndGradients:
     """Compute the loss of every prefix and the gradients of their weighted sum.
 
-    For each prefix of d dims, with s(i, j) = scale * cos(anchor_i[:d], positive_j[:d]),
+    For each prefix of d dims, with s(i, j) = scale * cos(anchor_i[:d], candidate_j[:d]),
 
         loss(d) = mean_i [ logsumexp_j s(i, j) - s(i, i) ]
 
@@ -50,89 +57,210 @@ def nested_ranking_loss(
     block d1:d2 is G B[:, d1:d2], where G sums the gradients of U(d) over all d >= d2.
 
     Args:
-        anchors: Float32 [batch, full_dim], not normalised.
-        positives: Float32 [batch, full_dim]; line i belongs to anchor i, the others are negatives.
-        dims: Prefixes, ascending, the last one at most full_dim.
-        weights: One for each of ``dims``; None for 1 each.
-        scale: Inverse temperature.
+        anchors: Float32 [n_anchors, full_dim], not normalised.
+        candidates: Float32 [n_candidates, full_dim]: first the positive of each anchor, then
+            perhaps a negative of each, and another one.
+        prefixes: Widths, the greatest at most full_dim.
+        ranking: What each line is ranked against.
+        relations: Which texts say the same, so that none is taken for another's negative.
+        lines: Which anchors, and their positives, are ranked: this process's own.
     """
+    if len(anchors) == 0 or len(candidates) % len(anchors):
+        n = f"{len(candidates)} candidates for {len(anchors)} anchors"
+        raise InvalidArgument(f"{n}: each needs its positive, and as many negatives as the others")
+    batch = _Batch((anchors, candidates), prefixes, ranking, relations)
+    first, stop, _ = lines.indices(len(anchors))
+    size = max(_LEAST_CHUNK, _CHUNK_ITEMS // len(candidates))
+    for start in range(first, stop, size):
+        batch.rank(slice(start, min(start + size, stop)))
+    return batch.finish(stop - first)
+
+
+class _Batch:
+    """Vectors, and what is summed up over chunks of lines."""
+
+    def __init__(
+        self,
+        vectors: tuple[Tensor, Tensor],
+        prefixes: Prefixes,
+        ranking: Ranking,
+        relations: Relations,
+    ) -> None:
+        self._vectors, self._ranking, self._relations = vectors, ranking, relations
+        self._weights, dims = prefixes.weights, prefixes.dims
+        self._blocks = list(zip([0, *dims[:-1]], dims, strict=True))
+        self._inverse = [1 / _prefix_lengths(each, dims) for each in vectors]
+        self._losses = vectors[0].new_zeros(len(dims))
+        self._rooms: Tensor | None = None
+        self._gradients = [each.new_zeros(each.shape) for each in vectors]
+        self._radial = [each.new_zeros(len(dims), len(each)) for each in vectors]
+        self._sides, self._pools = lay_out(ranking, [len(each) for each in vectors])
+
+    def rank(self, chunk: slice) -> None:
+        """Add what a chunk of lines says."""
+        product, similarities, *of_prefixes = self._room(chunk.stop - chunk.start)
+        excluded = self._excluded(chunk)
+        taught = self._taught(chunk, excluded) if self._ranking.teach else None
+        product.zero_()
+        for number, (block, chances) in enumerate(zip(self._blocks, of_prefixes, strict=True)):
+            self._add_block(product, chunk, block)
+            self._measure(product, chunk, number, excluded, out=similarities)
+            self._share(similarities, excluded, out=chances)
+            self._losses[number] += self._lose(similarities, chances, chunk, taught)
+            similarities *= chances
+            for side in self._sides:
+                turned = similarities[:, side.columns]
+                self._radial[side.left][number, chunk] += turned.sum(1)
+                self._radial[side.right][number] += turned.sum(0)
+        self._add_gradients(chunk, of_prefixes)
+
+    def finish(self, n_lines: int) -> LossAndGradients:
+        """Return means, and the gradients without what would only make prefixes longer."""
+        weights = self._losses.new_tensor(self._weights)[:, None] / n_lines
+        for vectors, gradients, radial, inverse in zip(
+            self._vectors, self._gradients, self._radial, self._inverse, strict=True
+        ):
+            # d|x|/dx = x / |x|, summed over the prefixes that hold a block.
+            factors = (weights * radial * inverse.square()).flip(0).cumsum(0).flip(0)
+            gradients /= n_lines
+            for (low, high), factor in zip(self._blocks, factors, strict=True):
+                gradients[:, low:high] -= factor[:, None] * vectors[:, low:high]
+        return LossAndGradients(self._losses / n_lines, *self._gradients)
+
+    def _room(self, n_lines: int) -> Tensor:
+        """Return room for matrices of a chunk, the same for each: new memory costs time."""
+        shape = 2 + len(self._blocks), n_lines, self._sides[-1].columns.stop
+        if self._rooms is None:
+            self._rooms = self._vectors[0].new_empty(shape)
+        return self._rooms[:, :n_lines]
+
+    def _add_block(self, product: Tensor, chunk: slice, block: tuple[int, int]) -> None:
+        low, high = block
+        for left, right, columns in self._sides:
+            lines, others = self._vectors[left][chunk], self._vectors[right]
+            product[:, columns].addmm_(lines[:, low:high], others[:, low:high].T)
+
+    def _measure(
+        self, product: Tensor, chunk: slice, number: int, excluded: Tensor | None, *, out: Tensor
+    ) -> None:
+        """Turn inner products into similarities; those that do not count are minus infinity."""
+        import torch
+
+        for left, right, columns in self._sides:
+            part = out[:, columns]
+            torch.mul(product[:, columns], self._inverse[right][number], out=part)
+            part *= self._ranking.scale * self._inverse[left][number, chunk, None]
+        if excluded is not None:
+            out.masked_fill_(excluded, -torch.inf)
+
+    def _share(self, similarities: Tensor, excluded: Tensor | None, *, out: Tensor) -> None:
+        """Write the chances; afterwards, similarities that do not count are 0."""
+        import torch
+
+        for pool in self._pools:
+            part = out[:, pool.columns]
+            torch.softmax(similarities[:, pool.columns], dim=1, out=part)
+        if excluded is not None:
+            similarities.masked_fill_(excluded, 0)
+
+    def _lose(
+        self, similarities: Tensor, chances: Tensor, chunk: slice, taught: Tensor | None
+    ) -> Tensor:
+        """Return the loss, summed over lines; turn chances into its gradient, in place."""
+        loss = chances.new_zeros(())
+        owns = []
+        for pool in self._pools:
+            asked, found = similarities[:, pool.columns], chances[:, pool.columns]
+            own = found.diagonal(pool.own + chunk.start)
+            loss += _surprise(asked, found, asked.diagonal(pool.own + chunk.start), own).sum()
+            owns.append(own)
+        if taught is not None:
+            loss += self._ranking.teach * _divergence(taught, chances)
+            chances += self._ranking.teach * (chances - taught)
+        for own in owns:
+            own -= 1
+        if len(owns) > 1:
+            chances /= len(owns)
+        return loss / len(owns)
+
+    def _taught(self, chunk: slice, excluded: Tensor | None) -> Tensor:
+        """Return the chances at full width, which the prefixes are to learn."""
+        import torch
+
+        product, similarities, *_ = self._room(chunk.stop - chunk.start)
+        product.zero_()
+        self._add_block(product, chunk, (0, self._blocks[-1][1]))
+        self._measure(product, chunk, -1, excluded, out=similarities)
+        taught = torch.empty_like(similarities)
+        self._share(similarities, excluded, out=taught)
+        return taught
+
+    def _add_gradients(self, chunk: slice, of_prefixes: Sequence[Tensor]) -> None:
+        """Send the gradients by similarities on to the vectors, block by block."""
+        total, *_ = self._room(chunk.stop - chunk.start)
+        total.zero_()
+        prefixes = list(enumerate(zip(self._blocks, of_prefixes, self._weights, strict=True)))
+        for number, ((low, high), gradient, weight) in reversed(prefixes):
+            for left, right, columns in self._sides:
+                part = total[:, columns]
+                # A block is held by its own prefix and all wider ones.
+                gradient[:, columns] *= self._inverse[right][number]
+                factor = weight * self._ranking.scale * self._inverse[left][number, chunk, None]
+                part.addcmul_(gradient[:, columns], factor)
+                lines, others = self._vectors[left][chunk], self._vectors[right]
+                self._gradients[left][chunk, low:high].addmm_(part, others[:, low:high])
+                self._gradients[right][:, low:high].addmm_(part.T, lines[:, low:high])
+
+    def _excluded(self, chunk: slice) -> Tensor | None:
+        """Tell which similarities do not count, [chunk, columns]; None where all do."""
+        import torch
+
+        found = [self._excluded_of(side, chunk) for side in self._sides]
+        if all(each is None for each in found):
+            return None
+        shape = chunk.stop - chunk.start, self._sides[-1].columns.stop
+        excluded = torch.zeros(shape, dtype=torch.bool, device=self._vectors[0].device)
+        for side, each in zip(self._sides, found, strict=True):
+            if each is not None:
+                excluded[:, side.columns] = each
+        return excluded
+
+    def _excluded_of(self, side: Side, chunk: slice) -> Tensor | None:
+        import torch
+
+        against = self._relations.of_candidates if side.right else self._relations.of_anchors
+        same = against(chunk)
+        if same is None and side.holds_positive:
+            return None
+        rows = torch.arange(chunk.stop - chunk.start, device=self._vectors[0].device)
+        if same is None:
+            n_right = len(self._vectors[side.right])
+            same = torch.zeros(len(rows), n_right, dtype=torch.bool, device=rows.device)
+        if side.holds_positive:
+            same[rows, chunk.start + rows] = False
+        else:  # neither itself nor the other candidates of its own anchor
+            by_column = same.view(len(rows), -1, len(self._vectors[ANCHORS]))
+            by_column[rows, :, chunk.start + rows] = True
+        return same
+
+
+def _surprise(similarities: Tensor, chances: Tensor, own: Tensor, own_chance: Tensor) -> Tensor:
+    """Return minus the logarithm of each own chance, also where that is too small to hold."""
+    tiny = own_chance < _TINY
+    if not bool(tiny.any()):
+        return -own_chance.log()
+    # The largest chance can always be held, and says what all are divided by.
+    divisor = similarities[tiny].amax(1) - chances[tiny].amax(1).log()
+    found = -own_chance.log()
+    found[tiny] = divisor - own[tiny]
+    return found
+
+
+def _divergence(taught: Tensor, chances: Tensor) -> Tensor:
+    """Return how far chances are from those taught (Kullback and Leibler), summed over lines."""
     import torch
 
-    weights = [1.0] * len(dims) if weights is None else weights
-    blocks = list(zip([0, *dims[:-1]], dims, strict=True))
-    anchor_lengths, positive_lengths = (_prefix_lengths(v, dims) for v in (anchors, positives))
-    losses = anchors.new_zeros(len(dims))
-    anchor_gradients, positive_gradients = torch.zeros_like(anchors), torch.zeros_like(positives)
-    positive_radial = anchors.new_zeros(len(dims), len(positives))
-
-    for start in range(0, len(anchors), _CHUNK):
-        lines = slice(start, start + _CHUNK)
-        part = anchors[lines]
-        product = anchors.new_zeros(len(part), len(positives))
-        product_gradients, radial = [], []
-        for number, (low, high) in enumerate(blocks):
-            product.addmm_(part[:, low:high], positives[:, low:high].T)
-            loss, gradient, turned = _prefix_loss(
-                product,
-                scale / anchor_lengths[number, lines, None],
-                positive_lengths[number],
-                start=start,
-                weight=weights[number] / len(anchors),
-            )
-            losses[number] += loss / len(anchors)
-            radial.append(turned.sum(1))
-            positive_radial[number] += turned.sum(0)
-            product_gradients.append(gradient)
-        for (low, high), gradient in _gradients_of_blocks(blocks, product_gradients):
-            torch.mm(gradient, positives[:, low:high], out=anchor_gradients[lines, low:high])
-            positive_gradients[:, low:high].addmm_(gradient.T, part[:, low:high])
-        _subtract_radial(
-            anchor_gradients[lines], part, torch.stack(radial), anchor_lengths[:, lines], blocks
-        )
-    _subtract_radial(positive_gradients, positives, positive_radial, positive_lengths, blocks)
-    return LossAndGradients(losses, anchor_gradients, positive_gradients)
-
-
-def _gradients_of_blocks(
-    blocks: Sequence[tuple[int, int]], of_prefixes: Sequence[Tensor]
-) -> Iterator[tuple[tuple[int, int], Tensor]]:
-    """Sum each block's gradient over the prefixes that hold it; only until the next one."""
-    total = of_prefixes[0].new_zeros(of_prefixes[0].shape)
-    for block, gradient in zip(reversed(blocks), reversed(of_prefixes), strict=True):
-        total += gradient
-        yield block, total
-
-
-def _prefix_loss(
-    product: Tensor, inverse: Tensor, positive_lengths: Tensor, *, start: int, weight: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rank the positives by one prefix, for a chunk of anchors.
-
-    Args:
-        product: Inner products, [chunk, batch].
-        inverse: Scale over the anchors' lengths, [chunk, 1].
-        positive_lengths: [batch].
-        start: Position of the chunk's first anchor, whose own positive has the same.
-        weight: Of the gradients.
-
-    Returns:
-        The summed loss, not weighted; its gradient by ``product``; and its gradient by each
-        similarity times that similarity, which is what a longer vector would change.
-    """
-    import torch
-
-    similarities = product * inverse
-    similarities /= positive_lengths
-    chances = torch.log_softmax(similarities, dim=1)  # log: a tiny chance is not 0
-    own = chances.diagonal(start)
-    loss = -own.sum()
-    chances.exp_()
-    own -= 1  # chances is now the gradient of the loss by the similarities
-    chances *= weight
-    similarities *= chances
-    chances *= inverse
-    chances /= positive_lengths
-    return loss, chances, similarities
+    return (torch.xlogy(taught, taught) - torch.xlogy(taught, chances.clamp_min(_TINY))).sum()
 
 
 def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
@@ -141,16 +269,3 @@ def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
 
     squares = vectors.square().cumsum(1)[:, [dim - 1 for dim in dims]].T
     return torch.sqrt(squares).clamp_min(1e-12).contiguous()
-
-
-def _subtract_radial(
-    gradients: Tensor,
-    vectors: Tensor,
-    radial: Tensor,
-    lengths: Tensor,
-    blocks: Sequence[tuple[int, int]],
-) -> None:
-    """Take out what would only make a prefix longer: d|x|/dx = x / |x|, summed over prefixes."""
-    factors = (radial / lengths.square()).flip(0).cumsum(0).flip(0)
-    for number, (low, high) in enumerate(blocks):
-        gradients[:, low:high] -= factors[number, :, None] * vectors[:, low:high]

@@ -20,6 +20,7 @@ from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
 from nestvec.train.nested import nested_ranking_loss
+from nestvec.train.objective import Prefixes, Ranking
 from nestvec.train.tokenizer import train_tokenizer
 from nestvec.types import Embeddings, OnProgress, Rows
 
@@ -154,13 +155,13 @@ def train_static(
             result = nested_ranking_loss(
                 torch.from_numpy(anchors @ vectors),
                 torch.from_numpy(positives @ vectors),
-                dims=dims,
-                scale=config.scale,
+                Prefixes(config.dims),
+                Ranking(config.scale),
             )
         if not torch.isfinite(result.losses).all():
             problem = f"the loss is not finite at step {step + 1} of {steps}"
             raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
-        gradient = anchors.T @ result.anchors.numpy() + positives.T @ result.positives.numpy()
+        gradient = anchors.T @ result.anchors.numpy() + positives.T @ result.candidates.numpy()
         optimiser.step(tokens, gradient, config.learning_rate * _schedule(step, steps))
         losses.append(result.losses.numpy())
         on_progress(step + 1, steps)

@@ -1,0 +1,116 @@
+"""What a ranking loss over nested prefixes takes: forward and backward on given embeddings.
+
+Three contenders in turn, each in a process of its own: Sentence Transformers'
+MultipleNegativesRankingLoss at full width (plain), its MatryoshkaLoss around that, and ours. No
+encoder: a stub gives float32 embeddings as they are. Peak memory is what the process grew by.
+
+    python benchmarks/losses.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+import torch
+from sentence_transformers.sentence_transformer import losses as library
+from torch import Tensor, nn
+
+from nestvec.train.losses import NestedMultipleNegativesRankingLoss
+from record import record
+
+SIZES = (
+    (2048, (1024, 512, 256, 128, 64, 32)),
+    (8192, (512, 256, 128, 64, 32)),
+    (1024, (768, 512, 256, 128, 64)),
+)
+CONTENDERS = ("plain", "matryoshka", "nested", "nested, duplicates masked")
+ROUNDS, REPEATS = 3, 3
+
+
+class Given(nn.Module):
+    """A model whose texts are embedded already."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def get_embedding_dimension(self) -> int:
+        """Return the width."""
+        return self.dim
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the embeddings."""
+        return {**features, "sentence_embedding": features["given"]}
+
+
+def main() -> None:
+    """Time every contender at every size, and record it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", nargs=2, help="a contender and the number of a size, to time here")
+    one = parser.parse_args().one
+    if one is not None:
+        print(json.dumps(_time(one[0], *SIZES[int(one[1])])))
+        return
+    results = []
+    for number, (batch, dims) in enumerate(SIZES):
+        found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+        for _ in range(ROUNDS):
+            for name in CONTENDERS:
+                found[name].append(_in_a_process(name, number))
+        row: dict[str, Any] = {"batch": batch, "dims": dims}
+        for name, rounds in found.items():
+            row[name] = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+        results.append(row)
+        print(row, flush=True)
+    settings = {"rounds": ROUNDS, "repeats": REPEATS, "threads": torch.get_num_threads()}
+    print(record("losses", settings=settings, results=results))
+
+
+def _in_a_process(name: str, number: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--one", name, str(number)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
+
+
+def _time(name: str, batch: int, dims: tuple[int, ...]) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(0)
+    anchors = torch.randn(batch, dims[0], generator=generator)
+    positives = anchors + torch.randn(batch, dims[0], generator=generator)
+    ids = torch.arange(2 * batch).view(2, batch, 1)
+    if name.endswith("masked"):  # one pair in a hundred stands twice
+        ids[:, ::100] = ids[:, :1]
+    features = [
+        {"given": side.requires_grad_(), "input_ids": column, "attention_mask": column >= 0}
+        for side, column in zip((anchors, positives), ids, strict=True)
+    ]
+    loss = _loss(name, dims)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        loss(features, None).backward()
+        seconds.append(time.perf_counter() - start)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": statistics.median(seconds[1:]), "peak_mib": grown / 1024}
+
+
+def _loss(name: str, dims: tuple[int, ...]) -> nn.Module:
+    model: Any = Given(dims[0])
+    plain = library.MultipleNegativesRankingLoss(model)
+    if name == "plain":
+        return plain
+    if name == "matryoshka":
+        return library.MatryoshkaLoss(model, plain, list(dims))
+    return NestedMultipleNegativesRankingLoss(model, dims, mask_duplicates=name.endswith("masked"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What all nested losses have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+
+from nestvec.errors import InvalidArgument
+from nestvec.train.objective import Prefixes
+
+Features = dict[str, Tensor]
+
+_CITATION = """
+@misc{kusupati2024matryoshka,
+    title={Matryoshka Representation Learning},
+    author={Aditya Kusupati and Gantavya Bhatt and Aniket Rege and Matthew Wallingford and Aditya
+        Sinha and Vivek Ramanujan and William Howard-Snyder and Kaifeng Chen and Sham Kakade and
+        Prateek Jain and Ali Farhadi},
+    year={2024},
+    eprint={2205.13147},
+    archivePrefix={arXiv},
+    primaryClass={cs.LG}
+}
+"""
+
+
+class NestedLoss(nn.Module):
+    """What all nested losses have: a model, prefixes, and a description for the model card."""
+
+    citation = _CITATION
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        matryoshka_dims: Sequence[int],
+        matryoshka_weights: Sequence[float] | None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.prefixes = Prefixes(tuple(matryoshka_dims), tuple(matryoshka_weights or ()))
+        full_dim = model.get_embedding_dimension()
+        if full_dim is not None and self.prefixes.dims[-1] > full_dim:
+            problem = f"{self.prefixes.dims[-1]} dims > {full_dim}"
+            raise InvalidArgument(f"{problem}, which is the model's width")
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Return what the model card says of this loss."""
+        return {
+            "matryoshka_dims": self.prefixes.dims,
+            "matryoshka_weights": self.prefixes.weights,
+        }
+
+
+def float32_or_wider(vectors: Tensor) -> Tensor:
+    """Return vectors in a precision in which thousands of similarities can be summed."""
+    return vectors if vectors.dtype == torch.float64 else vectors.float()

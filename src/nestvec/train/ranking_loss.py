@@ -1,0 +1,191 @@
+"""Ranking in a batch over nested prefixes, as a loss of Sentence Transformers' kind.
+
+The arithmetic is in ``nested``, on plain tensors; here are columns of texts, gradient caching,
+several processes and texts that stand twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.losses.gradcache import CachedLossMixin
+from sentence_transformers.base.losses.merged_forward import embed_columns
+from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
+from torch import Tensor
+
+from nestvec.errors import InvalidArgument
+from nestvec.train.loss_base import Features, NestedLoss, float32_or_wider
+from nestvec.train.nested import nested_ranking_loss
+from nestvec.train.objective import Direction, PartitionMode, Ranking
+from nestvec.train.relations import NOTHING_KNOWN, Relations
+
+
+class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: ignore[misc]
+    """MatryoshkaLoss around MultipleNegativesRankingLoss, from one full-width product.
+
+    Takes (anchor, positive) or (anchor, positive, negative, ...) columns. With
+    ``mask_duplicates=False`` its value and gradients are those of the library's pair. The formula
+    is in ``nested.nested_ranking_loss``; it is computed in float32 whatever the model computes in.
+    """
+
+    def __init__(  # noqa: PLR0913 - the library's own names, each an option
+        self,
+        model: SentenceTransformer,
+        matryoshka_dims: Sequence[int],
+        matryoshka_weights: Sequence[float] | None = None,
+        scale: float = 20.0,
+        *,
+        directions: Sequence[Direction] = ("query_to_doc",),
+        partition_mode: PartitionMode = "joint",
+        mini_batch_size: int | None = None,
+        gather_across_devices: bool = False,
+        mask_duplicates: bool = True,
+        teach: float = 0.0,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            model: What is trained.
+            matryoshka_dims: Widths, in any order.
+            matryoshka_weights: One for each; None for 1 each.
+            scale: Inverse temperature.
+            directions: What is ranked against what, see ``objective.Ranking``.
+            partition_mode: One softmax over all directions, or one for each.
+            mini_batch_size: Embed so many texts at a time and keep their gradients only
+                (Gao et al. 2021), so that a batch may be larger than memory; each text is embedded
+                twice. None embeds the batch at once.
+            gather_across_devices: Rank against the texts of all processes.
+            mask_duplicates: Take no text for a negative that says the same as the anchor or its
+                positive: by equal tokens without padding, and by a label column where there is one.
+            teach: Weight of what prefixes learn from the full width's ranking; 0 for nothing.
+
+        Raises:
+            InvalidArgument: If a setting is out of range, or a dim is above the model's.
+        """
+        super().__init__(model, matryoshka_dims, matryoshka_weights)
+        self.ranking = Ranking(scale, tuple(directions), partition_mode, teach)
+        if mini_batch_size is not None and mini_batch_size < 1:
+            raise InvalidArgument(f"mini_batch_size {mini_batch_size} < 1")
+        self.uses_gradient_cache = mini_batch_size is not None
+        self.mini_batch_size = mini_batch_size or 0
+        self.gather_across_devices = gather_across_devices
+        self.mask_duplicates = mask_duplicates
+        self._relations = NOTHING_KNOWN
+
+    def forward(self, sentence_features: Iterable[Features], labels: Tensor | None) -> Tensor:
+        """Return the weighted sum of the prefixes' losses."""
+        features = list(sentence_features)
+        relations = self._relate(features, labels) if self.mask_duplicates else NOTHING_KNOWN
+        if self.uses_gradient_cache:
+            self._relations = relations
+            loss: Tensor = CachedLossMixin.forward_cached(self, features, labels)
+            return loss
+        return self._loss(embed_columns(self.model, features), relations)
+
+    def calculate_loss(
+        self,
+        reps: list[list[Tensor]],
+        labels: Tensor | None = None,
+        *,
+        with_backward: bool = False,
+    ) -> Tensor:
+        """Return the loss of a batch embedded in parts, as the gradient cache asks for it."""
+        loss = self._loss([torch.cat(column) for column in reps], self._relations)
+        if with_backward:
+            loss.backward()  # type: ignore[no-untyped-call]
+            return loss.detach()
+        return loss
+
+    def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
+        """Return the loss of embeddings, whose texts are not known."""
+        return self._loss(embeddings, NOTHING_KNOWN)
+
+    def _loss(self, columns: Sequence[Tensor], relations: Relations) -> Tensor:
+        if len(columns) < 2:
+            raise InvalidArgument(f"{len(columns)} column: pairs need an anchor and a positive")
+        first, n_lines = 0, len(columns[0])
+        if self.gather_across_devices:
+            columns = [all_gather_with_grad(column) for column in columns]
+            first = get_rank() * n_lines
+        loss: Tensor = _NestedRanking.apply(  # type: ignore[no-untyped-call]
+            columns[0],
+            torch.cat(list(columns[1:])),
+            self.prefixes,
+            self.ranking,
+            relations,
+            slice(first, first + n_lines),
+        )
+        return loss
+
+    def _relate(self, features: Sequence[Features], labels: Tensor | None) -> Relations:
+        device = next(iter(features[0].values())).device
+        keys = [_text_keys(column).to(device) for column in features]
+        known = labels if labels is not None and labels.numel() == len(keys[0]) else None
+        if self.gather_across_devices:
+            keys = [all_gather(column) for column in keys]
+            known = None if known is None else all_gather(known)
+        every = torch.cat(keys)
+        if len(torch.unique(every)) == len(every):  # no text stands twice
+            return Relations(labels=known)
+        return Relations(keys[0], torch.cat(keys[1:]), known)
+
+    def get_config_dict(self) -> dict[str, Any]:
+        """Return what the model card says of this loss."""
+        return super().get_config_dict() | {
+            "scale": self.ranking.scale,
+            "directions": self.ranking.directions,
+            "partition_mode": self.ranking.partition_mode,
+            "mini_batch_size": self.mini_batch_size or None,
+            "gather_across_devices": self.gather_across_devices,
+            "mask_duplicates": self.mask_duplicates,
+            "teach": self.ranking.teach,
+        }
+
+
+class _NestedRanking(torch.autograd.Function):
+    """``nested_ranking_loss`` for autograd: its gradients are known with its value."""
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, *settings: Any) -> Tensor:
+        prefixes, ranking, relations, lines = settings
+        vectors = float32_or_wider(anchors), float32_or_wider(candidates)
+        with torch.autocast(anchors.device.type, enabled=False):
+            found = nested_ranking_loss(
+                vectors[0], vectors[1], prefixes, ranking, relations=relations, lines=lines
+            )
+        gradients = found.anchors.to(anchors.dtype), found.candidates.to(candidates.dtype)
+        ctx.save_for_backward(*gradients)
+        loss: Tensor = prefixes.weigh(found.losses)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        anchors, candidates = ctx.saved_tensors
+        return anchors * gradient, candidates * gradient, None, None, None, None
+
+
+def _text_keys(features: Features) -> Tensor:
+    """Return a number for each text of a column, the same for the same tokens in any column."""
+    digests = (
+        hashlib.blake2b(tokens.cpu().numpy().tobytes(), digest_size=8)
+        for tokens in _tokens_of(features)
+    )
+    return torch.tensor([int.from_bytes(each.digest(), "little", signed=True) for each in digests])
+
+
+def _tokens_of(features: Features) -> Iterable[Tensor]:
+    """Return the token ids of each text of a column, without padding."""
+    ids = features["input_ids"]
+    if "attention_mask" in features:
+        masks = features["attention_mask"].bool()
+        return (row[mask] for row, mask in zip(ids, masks, strict=True))
+    if "cu_seq_lens_q" in features:  # flattened, for attention that needs no padding
+        ends = features["cu_seq_lens_q"].tolist()
+    else:  # a static model's
+        ends = [*features["offsets"].tolist(), ids.numel()]
+    return (ids.view(-1)[start:end] for start, end in pairwise(ends))
