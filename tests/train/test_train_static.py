@@ -5,19 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array
+from scipy.sparse import vstack
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.train.static import (
     StaticConfig,
     _batches,
-    _compact,
-    _RowAdam,
+    _lose,
     _schedule,
     tokenise,
     train_static,
 )
+from nestvec.train.workers import start_workers
 
 N_CONCEPTS = 300
 SMALL = StaticConfig(dims=(32, 8, 4), epochs=20, batch_size=64, learning_rate=0.1)
@@ -133,13 +133,20 @@ def test_shares_are_the_mean_of_a_texts_tokens_cut_at_max_tokens():
     np.testing.assert_allclose(cut.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
 
 
-def test_tokens_that_stand_in_no_text_are_left_out_of_a_step():
-    dense = np.array([[0, 0.5, 0, 0.5, 0], [0, 0, 0, 1, 0]], dtype=np.float32)
-    other = np.array([[1, 0, 0, 0, 0]], dtype=np.float32)
-    seen, compact = _compact(csr_array(dense), csr_array(other))
-    assert seen.tolist() == [0, 1, 3]
-    for full, small in zip((dense, other), compact, strict=True):
-        np.testing.assert_array_equal(small.toarray(), full[:, seen])
+def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient():
+    config = replace(SMALL, dims=(8, 4))
+    tokens = tokenise(synonyms(1300, copies=1), config)
+    texts = vstack([tokens.anchors, tokens.positives], format="csr")
+    table = np.random.default_rng(0).standard_normal((texts.shape[1], 8), dtype=np.float32)
+    before = torch.get_num_threads()
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with start_workers() as workers:
+            found.append(_lose(texts, table, config, workers))
+    torch.set_num_threads(before)
+    np.testing.assert_allclose(found[1].losses, found[0].losses, rtol=1e-5)
+    np.testing.assert_allclose(found[1].gradient, found[0].gradient, rtol=1e-4, atol=1e-6)
 
 
 def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):
@@ -150,31 +157,6 @@ def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):
     assert 0 < used.sum() < len(used)
     np.testing.assert_array_equal(model.table[~used], first[~used])
     assert (np.abs(model.table - first)[used].max(axis=1) > 0).all()
-
-
-def test_the_optimiser_equals_pytorchs_sparse_adam():
-    rng = np.random.default_rng(0)
-    table = rng.standard_normal((20, 6), dtype=np.float32)
-    ours = _RowAdam(table.copy())
-    theirs = torch.nn.Parameter(torch.from_numpy(table.copy()))
-    optimiser = torch.optim.SparseAdam([theirs], lr=0.1)
-    for step in range(8):
-        rows = np.sort(rng.choice(20, 7, replace=False))
-        gradient = rng.standard_normal((7, 6), dtype=np.float32)
-        rate = 0.1 / (step + 1)
-        before = ours.table.copy()
-        ours.step(rows, gradient, rate)
-        others = np.setdiff1d(np.arange(20), rows)
-        np.testing.assert_array_equal(ours.table[others], before[others])
-        optimiser.param_groups[0]["lr"] = rate
-        theirs.grad = torch.sparse_coo_tensor(
-            torch.from_numpy(rows)[None],
-            torch.from_numpy(gradient),
-            (20, 6),
-            check_invariants=True,
-        )
-        optimiser.step()
-    np.testing.assert_allclose(ours.table, theirs.detach().numpy(), atol=1e-6)
 
 
 def test_the_learning_rate_rises_then_falls_to_almost_nothing():

@@ -2,7 +2,8 @@
 
 Texts are tokenised once. A step touches only the rows of the tokens in its batch: forward and
 backward are products with a sparse matrix of token shares, and the optimiser (Adam) updates those
-rows alone, where ``EmbeddingBag`` would go over the whole table. Negatives that come with the pairs
+rows alone, where ``EmbeddingBag`` would go over the whole table. Threads share out the lines of the
+batch and the rows of the table (``workers``). Negatives that come with the pairs
 are not used: each pair sees the other positives of its batch.
 """
 
@@ -10,25 +11,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
 from nestvec.train.nested import nested_ranking_loss
 from nestvec.train.objective import Prefixes, Ranking
+from nestvec.train.row_adam import RowAdam
 from nestvec.train.tokenizer import train_tokenizer
+from nestvec.train.workers import Workers, start_workers
 from nestvec.types import Embeddings, OnProgress, Rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own defaults
 _WARM_UP_SHARE = 0.1
+_LEAST_LINES = 512  # of a worker; each goes over all candidates once more
 
 
 @dataclass(frozen=True)
@@ -140,52 +144,69 @@ def train_static(
     n = pairs.anchors.shape[0]
     if n < 2:
         raise InvalidArgument(f"{n} pairs < 2: a pair needs others beside it")
-    torch = require("torch", extra="train")
-    dims = sorted(config.dims)
+    require("torch", extra="train")
+    from scipy.sparse import vstack
+
     rng = np.random.default_rng(config.seed)
-    vocab = pairs.tokenizer.get_vocab_size()
-    optimiser = _RowAdam(rng.standard_normal((vocab, dims[-1]), dtype=np.float32))
+    shape = pairs.tokenizer.get_vocab_size(), max(config.dims)
+    optimiser = RowAdam(rng.standard_normal(shape, dtype=np.float32))
     batch_size = min(config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     losses = []
-    for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
-        tokens, (anchors, positives) = _compact(pairs.anchors[chosen], pairs.positives[chosen])
-        vectors = optimiser.rows(tokens)
-        with _one_thread():
-            result = nested_ranking_loss(
-                torch.from_numpy(anchors @ vectors),
-                torch.from_numpy(positives @ vectors),
-                Prefixes(config.dims),
-                Ranking(config.scale),
-            )
-        if not torch.isfinite(result.losses).all():
-            problem = f"the loss is not finite at step {step + 1} of {steps}"
-            raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
-        gradient = anchors.T @ result.anchors.numpy() + positives.T @ result.candidates.numpy()
-        optimiser.step(tokens, gradient, config.learning_rate * _schedule(step, steps))
-        losses.append(result.losses.numpy())
-        on_progress(step + 1, steps)
+    with start_workers() as workers:
+        for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
+            texts = vstack([pairs.anchors[chosen], pairs.positives[chosen]], format="csr")
+            result = _lose(texts, optimiser.table, config, workers)
+            if not np.isfinite(result.losses).all():
+                problem = f"the loss is not finite at step {step + 1} of {steps}"
+                raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
+            rate = config.learning_rate * _schedule(step, steps)
+            optimiser.step(texts.T.tocsr(), result.gradient, rate, workers)
+            losses.append(result.losses)
+            on_progress(step + 1, steps)
     last_epoch = np.mean(losses[-(n // batch_size) :], axis=0)
     return StaticModel(
-        pairs.tokenizer, optimiser.table, dict(zip(dims, last_epoch.tolist(), strict=True))
+        pairs.tokenizer,
+        optimiser.table,
+        dict(zip(sorted(config.dims), last_epoch.tolist(), strict=True)),
     )
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread of PyTorch.
+class _Loss(NamedTuple):
+    """What a batch says.
 
-    Most of a step is NumPy's and SciPy's. PyTorch's other threads would spin meanwhile: no gain
-    where cores are free, and many times slower where they are busy.
+    Attributes:
+        losses: Of each prefix, narrowest first, [n_dims].
+        gradient: Of the texts' vectors, [2 * batch, dim].
+    """
+
+    losses: NDArray[np.float32]
+    gradient: Embeddings
+
+
+def _lose(texts: csr_array, table: Embeddings, config: StaticConfig, workers: Workers) -> _Loss:
+    """Compute the loss of a batch.
+
+    Args:
+        texts: Token shares of the anchors, then of their positives, [2 * batch, vocab].
+        table: [vocab, dim].
+        config: Widths and scale.
+        workers: Each embeds a part of the texts, then ranks a part of the anchors.
     """
     import torch
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    embedded = workers.map(lambda part: texts[part] @ table, texts.shape[0], least=_LEAST_LINES)
+    anchors, positives = torch.from_numpy(np.concatenate(embedded)).chunk(2)
+    prefixes, ranking = Prefixes(config.dims), Ranking(config.scale)
+
+    def rank(lines: slice) -> list[NDArray[np.float32]]:
+        found = nested_ranking_loss(anchors, positives, prefixes, ranking, lines=lines)
+        share = (lines.stop - lines.start) / len(anchors)
+        return [each.mul_(share).numpy() for each in found]
+
+    ranked = workers.map(rank, len(anchors), least=_LEAST_LINES)
+    losses, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
+    return _Loss(losses, np.concatenate(gradients))
 
 
 def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[Rows]:
@@ -198,59 +219,9 @@ def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterato
         yield order[start : start + size]
 
 
-def _compact(*shares: csr_array) -> tuple[Rows, list[csr_array]]:
-    """Leave out the columns of tokens that stand in none of the texts.
-
-    Returns:
-        The tokens that do, ascending, and the matrices over these alone.
-    """
-    from scipy.sparse import csr_array
-
-    seen = np.zeros(shares[0].shape[1], dtype=bool)
-    for each in shares:
-        seen[each.indices] = True
-    tokens = np.flatnonzero(seen)
-    position = np.cumsum(seen) - 1
-    return tokens, [
-        csr_array(
-            (each.data, position[each.indices], each.indptr), shape=(each.shape[0], len(tokens))
-        )
-        for each in shares
-    ]
-
-
 def _schedule(step: int, steps: int) -> float:
     """Return the share of the peak learning rate: linear warm-up, then linear decay to 0."""
     warm_up = max(1, math.ceil(steps * _WARM_UP_SHARE))
     if step < warm_up:
         return (step + 1) / warm_up
     return (steps - step) / max(1, steps - warm_up)
-
-
-class _RowAdam:
-    """Adam (Kingma and Ba 2015) that reads and writes only the rows of a step.
-
-    Moments of other rows stand still, as in PyTorch's ``SparseAdam``.
-    """
-
-    def __init__(self, table: Embeddings) -> None:
-        self.table = table
-        self._first = np.zeros_like(table)
-        self._second = np.zeros_like(table)
-        self._steps = 0
-
-    def rows(self, tokens: Rows) -> Embeddings:
-        return self.table[tokens]
-
-    def step(self, tokens: Rows, gradient: Embeddings, learning_rate: float) -> None:
-        self._steps += 1
-        first = self._first[tokens]
-        first += (1 - _BETA1) * (gradient - first)
-        self._first[tokens] = first
-        second = self._second[tokens]
-        second += (1 - _BETA2) * (gradient * gradient - second)
-        self._second[tokens] = second
-        unbias_first, unbias_second = 1 - _BETA1**self._steps, 1 - _BETA2**self._steps
-        np.sqrt(second / unbias_second, out=second)
-        second += _EPSILON
-        self.table[tokens] -= learning_rate / unbias_first * (first / second)
