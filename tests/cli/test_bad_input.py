@@ -159,7 +159,7 @@ CASES = {
         "train --static --pairs model --out new",
         "model: has no corpus.jsonl",
     ),
-    "train without --static": (nothing, "train --pairs data --out new", "add --static"),
+    "train without --static": (nothing, "train --pairs data --out new", "name a model to fine-tune"),
     "plan of another model": (
         another_model,
         "index build model data --plan plan.json --out new",
@@ -265,3 +265,19 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
     ended = nestvec("evaluate", "model", "data", "--out", "closed/curve.json")
     assert ended.code == 2
     assert "closed/curve.json: cannot be written: no permission" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("train --pairs data --out new", "name a model to fine-tune, or train one with --static"),
+        ("train model --static --pairs data --out new", "--static trains from scratch: leave out"),
+        ("train --static --batch-size 9 --pairs data --out new", "--batch-size is for fine-tuning"),
+        ("train model --pairs data --out new", "no transformer; train static models with --static"),
+    ],
+)
+def test_what_train_cannot_do_is_one_line(nestvec, place, typed, message):
+    ended = nestvec(*typed.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert message in ended.err and ended.err.count("\n") == 1
+    assert not (place / "new").exists()

@@ -1,9 +1,9 @@
-"""``nestvec train``: train a static Matryoshka model from scratch."""
+"""``nestvec train``: fine-tune a model, or train a static one from scratch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,30 +18,74 @@ from nestvec.cli.console import (
 )
 from nestvec.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from nestvec.train.finetune import Finetuned
+
+_STATIC_DIMS = (512, 256, 128, 64, 32)
+
 
 def train(
-    pairs: Annotated[
-        list[Path],
-        typer.Option(help="JSONL, CSV or Parquet (anchor, positive), or a BEIR folder."),
-    ],
+    pairs: Annotated[list[Path], typer.Option(help="JSONL, CSV or Parquet, or a BEIR folder.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
+    model: Annotated[
+        str | None, typer.Argument(help="Model folder or hub id to fine-tune.")
+    ] = None,
     static: Annotated[bool, typer.Option("--static", help="A token table, from scratch.")] = False,
-    dims: Annotated[str, typer.Option(help="Widths to train for.")] = "512,256,128,64,32",
-    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the table and the order of pairs.")] = 0,
+    dims: Annotated[str | None, typer.Option(help="Widths [halvings of the full one].")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes [1; static: 10].")] = None,
+    dev: Annotated[Path | None, typer.Option(help="BEIR folder or scored pairs to judge.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs of a step [64].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5].")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
+    mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
+    dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
+    ] = False,
 ) -> None:
-    """Train a Matryoshka model on pairs of texts.
+    """Train a Matryoshka model on pairs, triplets or scored pairs of texts.
 
     Example: `nestvec train --static --pairs pairs.jsonl --out model`
     """
-    if not static:
-        raise InvalidArgument("only static models are trained so far: add --static")
     check_output(out, folder=True)
+    asked: dict[str, Any] = {
+        "dev": dev,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "max_tokens": max_tokens,
+        "mini_batch_size": mini_batch_size,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    widths = parse_ints(dims, option="--dims")
+    if static:
+        _check_static(model, given)
+        _train_static(pairs, out, widths or _STATIC_DIMS, epochs or 10, seed)
+    elif model is None:
+        raise InvalidArgument("name a model to fine-tune, or train one with --static")
+    else:
+        given = given | {"dtype": dtype, "seed": seed, "epochs": epochs or 1}
+        _finetune(model, pairs, out, widths, given, trust_remote_code=trust_remote_code)
+    dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
+    say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
+
+
+def _check_static(model: str | None, given: dict[str, Any]) -> None:
+    if model is not None:
+        raise InvalidArgument(f"--static trains from scratch: leave out {model}")
+    if given:
+        option = next(iter(given)).replace("_", "-")
+        raise InvalidArgument(f"--{option} is for fine-tuning, and --static trains from scratch")
+
+
+def _train_static(
+    pairs: list[Path], out: Path, dims: tuple[int, ...], epochs: int, seed: int
+) -> None:
     from nestvec.data.pairs import load_pairs
     from nestvec.train.static import StaticConfig
     from nestvec.workflows.trained import train_and_save
 
-    config = StaticConfig(dims=parse_ints(dims, option="--dims") or (), epochs=epochs, seed=seed)
+    config = StaticConfig(dims=dims, epochs=epochs, seed=seed)
     loaded = load_pairs(pairs)
     with progress("train") as on_progress:
         load_torch()
@@ -49,5 +93,35 @@ def train(
     say(f"{len(loaded):,} pairs, {epochs} epochs")
     for dim, loss in sorted(losses.items(), reverse=True):
         say(f"  loss {loss:5.3f} at {dim:>4} dims")
-    dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
-    say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
+
+
+def _finetune(
+    model: str,
+    pairs: list[Path],
+    out: Path,
+    dims: tuple[int, ...] | None,
+    given: dict[str, Any],
+    *,
+    trust_remote_code: bool,
+) -> None:
+    from nestvec.train.finetune import FinetuneConfig
+    from nestvec.workflows import finetuned
+
+    dev_path = given.pop("dev", None)
+    dev = None if dev_path is None else finetuned.load_dev_set(dev_path)
+    with progress("train") as on_progress:
+        load_torch()
+        base = finetuned.load_base(model, trust_remote_code=trust_remote_code)
+        config = FinetuneConfig(dims=dims or finetuned.usual_dims(base.info.full_dim), **given)
+        done = finetuned.finetune_and_save(
+            base, pairs, config, out, dev=dev, on_progress=on_progress
+        )
+    _tell(done)
+
+
+def _tell(done: Finetuned) -> None:
+    for name, loss in done.losses.items():
+        say(f"{name}: {loss}")
+    say(f"{done.steps:,} steps")
+    for dim, score in sorted(done.best.items(), reverse=True):
+        say(f"  dev {score:.4f} at {dim:>4} dims")

@@ -65,7 +65,7 @@ class SentenceTransformerEncoder:
         """
         library = require("sentence_transformers", extra="models")
         try:
-            with _quiet():
+            with quiet():
                 model = library.SentenceTransformer(
                     str(folder),
                     device=None if device == "auto" else device,
@@ -83,6 +83,12 @@ class SentenceTransformerEncoder:
     def info(self) -> ModelInfo:
         """What is known of the model."""
         return self._info
+
+    @property
+    def library_model(self) -> SentenceTransformer:
+        """The library's own model."""
+        model: SentenceTransformer = self._model
+        return model
 
     @property
     def settings(self) -> dict[str, str]:
@@ -114,7 +120,7 @@ class SentenceTransformerEncoder:
         if limit is None or not texts:
             return 0
         prompt = self._prompt(kind)
-        with _quiet():  # it would warn of each text that is too long
+        with quiet():  # it would warn of each text that is too long
             token_ids = self._model.tokenizer([prompt + text for text in texts])["input_ids"]
         return sum(len(ids) > limit for ids in token_ids)
 
@@ -154,8 +160,8 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    # A library draws no bars of its own: transformers' are turned off while ours has the word.
+def quiet() -> Iterator[None]:
+    """Let the libraries draw no bars of their own while ours has the word, and warn of nothing."""
     from transformers.utils import logging
 
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -1,0 +1,51 @@
+"""What is trained on: columns decide, and what cannot be is said in one line."""
+
+import pytest
+
+from nestvec.data.pairs import TrainingPairs
+from nestvec.data.similarity import ScoredPairs
+from nestvec.data.training import load_training_texts
+from nestvec.errors import DataError, InvalidArgument
+
+PAIRS = "anchor,positive\na,b\nc,d\n"
+SCORED = "sentence1,sentence2,score\na,b,0.5\nc,d,1\ne,f,0\n"
+
+
+def written(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.csv").write_text(text)
+    return [folder / f"{name}.csv" for name in files]
+
+
+def test_each_file_is_what_its_columns_say(tmp_path):
+    texts = load_training_texts(written(tmp_path, pairs=PAIRS, scored=SCORED))
+    assert list(texts) == ["pairs", "scored"]
+    assert isinstance(texts["pairs"], TrainingPairs)
+    assert isinstance(texts["scored"], ScoredPairs)
+    assert texts["scored"].scores == [0.5, 1, 0]
+
+
+def test_files_of_one_name_stay_apart(tmp_path):
+    (tmp_path / "other").mkdir()
+    paths = written(tmp_path, train=PAIRS) + written(tmp_path / "other", train=SCORED)
+    assert list(load_training_texts(paths)) == ["train", "train-2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sentence1,sentence2,score\na,b,0.5\nc,d,3\ne,f,0\n", "score 3 of pair 2 is not within"),
+        ("sentence1,sentence2,score\na,b,0.5\nc,d,-1\ne,f,0\n", "score -1 of pair 2"),
+        ("question,answer\na,b\n", "anchor"),
+        ("anchor,positive\na,\n", "positive"),
+        ("anchor,positive\na,b\na,c\n", "2 different anchors"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_said(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_training_texts(written(tmp_path, bad=text))
+
+
+def test_nothing_to_train_on_is_said():
+    with pytest.raises(InvalidArgument, match="no file to train on"):
+        load_training_texts([])
