@@ -13,6 +13,7 @@ from nestvec.train.losses import (
     NestedMultipleNegativesRankingLoss,
     NestedTripletLoss,
 )
+from nestvec.train.ranking_loss import _text_keys
 
 N, WIDTH = 12, 16
 DIMS, WEIGHTS = (7, 16, 4), (2.0, 1.0, 0.3)
@@ -264,3 +265,20 @@ def test_a_margin_that_cosines_cannot_meet_is_refused(model):
 def test_one_column_is_refused(model):
     with pytest.raises(InvalidArgument, match="pairs need an anchor and a positive"):
         NestedMultipleNegativesRankingLoss(model, (8,))(columns(model, 1), None)
+
+
+def test_keys_are_of_texts_whatever_their_form():
+    """Padded at either end, or all in one row; an empty text has a key too."""
+    ids = torch.tensor([[5, 6, 0, 0], [5, 6, 7, 0], [6, 5, 0, 0], [0, 0, 0, 0]])
+    right = {"input_ids": ids, "attention_mask": (ids > 0).long()}
+    left = {name: column.flip(1).clone() for name, column in right.items()}
+    for row, length in enumerate((2, 3, 2, 0)):
+        left["input_ids"][row, 4 - length :] = ids[row, :length]
+    flat = {"input_ids": torch.tensor([5, 6, 5, 6, 7, 6, 5]), "offsets": torch.tensor([0, 2, 5, 7])}
+    packed = {
+        "input_ids": flat["input_ids"][None],
+        "cu_seq_lens_q": torch.tensor([0, 2, 5, 7, 7], dtype=torch.int32),
+    }
+    keys = [_text_keys(features).tolist() for features in (right, left, flat, packed)]
+    assert keys[0] == keys[1] == keys[2] == keys[3]
+    assert len(set(keys[0])) == 4
