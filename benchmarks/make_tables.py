@@ -162,6 +162,21 @@ def bytes_() -> str:
     return _markdown(lines)
 
 
+def losses() -> str:
+    """List what each loss takes, in parts of the plain one."""
+    names = {"plain": "plain", "matryoshka": "MatryoshkaLoss", "nested": "nested"}
+    names |= {"nested, duplicates masked": "nested, duplicates masked"}
+    lines = [["batch", "dims", *(f"{name}: time" for name in names.values())]]
+    lines[0] += [f"{name}: MiB" for name in names.values()]
+    for row in _results("losses"):
+        plain = row["plain"]["seconds"]
+        times = [f"{row[name]['seconds'] / plain:.2f}" for name in names]
+        memory = [f"{row[name]['peak_mib']:,.0f}" for name in names]
+        dims = f"{row['dims'][0]:,} in {len(row['dims'])} prefixes"
+        lines.append([f"{row['batch']:,}", dims, *times, *memory])
+    return _markdown(lines)
+
+
 def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
     if row is None:
         return ""
@@ -178,6 +193,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "proxies": proxies,
     "evaluator": evaluator,
     "bytes": bytes_,
+    "losses": losses,
 }
 
 
