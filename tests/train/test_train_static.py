@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.sparse import vstack
+from tokenizers import Tokenizer
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError
@@ -147,6 +148,44 @@ def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient():
     torch.set_num_threads(before)
     np.testing.assert_allclose(found[1].losses, found[0].losses, rtol=1e-5)
     np.testing.assert_allclose(found[1].gradient, found[0].gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_tokenizer_that_exists_is_taken_without_its_padding(tokens):
+    tokenizer = Tokenizer.from_str(tokens.tokenizer.to_str())
+    tokenizer.enable_padding(length=20)
+    pairs = synonyms()
+    few = TrainingPairs(pairs.anchors[:3], pairs.positives[:3], pairs.negatives[:3])
+    taken = tokenise(few, SMALL, tokenizer=tokenizer)
+    assert taken.tokenizer is tokenizer
+    np.testing.assert_array_equal(taken.anchors.toarray(), tokens.anchors[:3].toarray())
+
+
+def test_training_goes_on_from_a_table_whatever_its_scale(tokens, model):
+    brief = replace(SMALL, epochs=1, learning_rate=0.01)
+    first = train_static(tokens, brief).losses
+    before = model.table.copy()
+    found = [
+        train_static(tokens, brief, start=scale * np.hstack([model.table, model.table]))
+        for scale in (1, 100)
+    ]
+    assert all(each.losses[32] < first[32] / 2 for each in found)
+    np.testing.assert_allclose(found[0].table, found[1].table, atol=1e-2)
+    np.testing.assert_array_equal(model.table, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table[1:], r"shape \[\d+, 32\] to start from is not \[\d+, at least 32\]"),
+        (lambda table: table[:, 1:], r"shape \[\d+, 31\] to start from is not"),
+        (lambda table: table[0], r"shape \[32\] to start from is not"),
+        (lambda table: 0 * table, "all zeros"),
+        (lambda table: table + np.inf, "NaN or infinity"),
+    ],
+)
+def test_a_table_that_cannot_be_started_from_is_refused(tokens, model, change, said):
+    with pytest.raises(InvalidArgument, match=said):
+        train_static(tokens, SMALL, start=change(model.table))
 
 
 def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):

@@ -105,9 +105,21 @@ class TokenisedPairs:
     positives: csr_array
 
 
-def tokenise(pairs: TrainingPairs, config: StaticConfig) -> TokenisedPairs:
-    """Train a tokenizer on the pairs and tokenise them with it."""
-    tokenizer = train_tokenizer([*pairs.anchors, *pairs.positives], vocab_size=config.vocab_size)
+def tokenise(
+    pairs: TrainingPairs, config: StaticConfig, *, tokenizer: Any = None
+) -> TokenisedPairs:
+    """Tokenise the pairs.
+
+    Args:
+        pairs: The texts.
+        config: How to train.
+        tokenizer: A ``tokenizers.Tokenizer``, whose padding is turned off; without one, it is
+            trained on the pairs.
+    """
+    if tokenizer is None:
+        texts = [*pairs.anchors, *pairs.positives]
+        tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size)
+    tokenizer.no_padding()
     anchors, positives = (
         _shares(tokenizer, texts, config.max_tokens) for texts in (pairs.anchors, pairs.positives)
     )
@@ -127,17 +139,20 @@ def train_static(
     pairs: TokenisedPairs,
     config: StaticConfig,
     *,
+    start: Embeddings | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> StaticModel:
-    """Train a token table on pairs, from random vectors.
+    """Train a token table on pairs.
 
     Args:
         pairs: What ``tokenise`` gave.
         config: How. A batch larger than the pairs shrinks to them.
+        start: A table to start from, [vocab, at least max(dims)], whose tokenizer the pairs were
+            tokenised with; its first dims are taken. Without one, vectors are random.
         on_progress: Called with steps done and in total.
 
     Raises:
-        InvalidArgument: If there are fewer than 2 pairs.
+        InvalidArgument: If there are fewer than 2 pairs, or the table does not fit or has no scale.
         MissingExtra: If torch is not installed.
         NestvecError: If the loss turns NaN or infinite.
     """
@@ -148,8 +163,7 @@ def train_static(
     from scipy.sparse import vstack
 
     rng = np.random.default_rng(config.seed)
-    shape = pairs.tokenizer.get_vocab_size(), max(config.dims)
-    optimiser = RowAdam(rng.standard_normal(shape, dtype=np.float32))
+    optimiser = RowAdam(_first_table(start, pairs.tokenizer.get_vocab_size(), config, rng))
     batch_size = min(config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     losses = []
@@ -207,6 +221,24 @@ def _lose(texts: csr_array, table: Embeddings, config: StaticConfig, workers: Wo
     ranked = workers.map(rank, len(anchors), least=_LEAST_LINES)
     losses, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
     return _Loss(losses, np.concatenate(gradients))
+
+
+def _first_table(
+    start: Embeddings | None, vocab: int, config: StaticConfig, rng: np.random.Generator
+) -> Embeddings:
+    """Return a table of unit variance, which learning rates are made for: cosines have no scale."""
+    dim = max(config.dims)
+    if start is None:
+        return rng.standard_normal((vocab, dim), dtype=np.float32)
+    if start.ndim != 2 or len(start) != vocab or start.shape[1] < dim:
+        fits = f"[{vocab}, at least {dim}]: the tokenizer's tokens, the widest of dims"
+        raise InvalidArgument(f"a table of shape {list(start.shape)} to start from is not {fits}")
+    taken = start[:, :dim].astype(np.float32)
+    scale = float(np.sqrt(np.mean(taken * taken, dtype=np.float64)))
+    if not 0 < scale < math.inf:
+        raise InvalidArgument("the table to start from is all zeros, or holds NaN or infinity")
+    taken /= scale
+    return taken
 
 
 def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[Rows]:
