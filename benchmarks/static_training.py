@@ -1,0 +1,241 @@
+"""How fast a static model trains from scratch beside Sentence Transformers' trainer, and how well.
+
+Theirs is SentenceTransformerTrainer with StaticEmbedding and MatryoshkaLoss around
+MultipleNegativesRankingLoss, in float32 and under bfloat16 autocast; ours is ``train_static``. Each
+gets the same pairs (the docstrings' train split), tokenizer, first table, dims, batch size, epochs,
+warm-up and threads, and its own learning rate. They run in turn, once for each seed. A step is
+timed from the end of one to the end of the next; ``train_s`` is all of ``trainer.train()``, which
+tokenises each batch, and of ``train_static``; ``tokenise_s`` is what ours takes before, once. Then
+nDCG@10 on the test split, and by how much ours is better than theirs in float32, query by query.
+
+    pip install accelerate datasets
+    python benchmarks/static_training.py --demo nestvec-demo --epochs 10 --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+import subjects
+from nestvec.data.pairs import TrainingPairs, load_pairs
+from nestvec.data.retrieval import RetrievalSet
+from nestvec.evaluate.exhaustive import rank
+from nestvec.evaluate.representations import Representations
+from nestvec.metrics import Judgements, score
+from nestvec.models.load import load_model
+from nestvec.models.static import save_static_model
+from nestvec.train.static import StaticConfig, tokenise, train_static
+from nestvec.types import Embeddings, OperatingPoint, Scores
+from record import record
+
+METRIC = "ndcg@10"
+DIMS = (512, 256, 128, 64, 32)
+THEIRS, THEIRS_BF16, OURS = "theirs, float32", "theirs, bfloat16", "ours, float32"
+WAYS = (THEIRS, THEIRS_BF16, OURS)
+WARM_UP = 0.1
+RESAMPLES = 10_000
+_PLACES = ("demo", "data")  # options that say nothing of what is measured
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A token table, [vocab, 512], and how long it took: all steps, and one as a median."""
+
+    table: Embeddings
+    train_s: float
+    step_s: float
+
+
+def main() -> None:
+    """Train every way for every seed, measure, and record it."""
+    options = _options().parse_args()
+    torch.set_num_threads(options.threads)
+    config = StaticConfig(DIMS, batch_size=options.batch, epochs=options.epochs)
+    pairs = _first(load_pairs([options.demo / "data"]), options.pairs)
+    tokenizer = tokenise(pairs, config).tokenizer
+    start = time.perf_counter()
+    tokenise(pairs, config, tokenizer=tokenizer)
+    tokenise_s = time.perf_counter() - start
+    data = subjects.retrieval_set("docstrings", data=options.data, demo=options.demo)
+    rates = {THEIRS: options.their_rate, THEIRS_BF16: options.their_rate, OURS: options.our_rate}
+    runs: list[dict[str, Any]] = []
+    scores: dict[str, list[NDArray[np.float64]]] = {way: [] for way in WAYS}
+    for seed in range(options.seeds):
+        for way in WAYS:
+            each = replace(config, learning_rate=rates[way], seed=seed)
+            trained = _train(way, pairs, tokenizer, each)
+            found = _evaluate(tokenizer, trained.table, data, options.queries)
+            scores[way].append(np.array(found))
+            means = dict(zip(DIMS, np.mean(found, axis=1).round(4).tolist(), strict=True))
+            runs.append({"way": way, "seed": seed, METRIC: means})
+            runs[-1] |= {"train_s": trained.train_s, "step_s": trained.step_s}
+            print(runs[-1], flush=True)
+    results = {"pairs": len(pairs), "tokenise_s": tokenise_s, "runs": runs}
+    results |= {"times_faster": _faster(runs, tokenise_s), "better": _better(scores)}
+    print(results["times_faster"], results["better"])
+    settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    settings |= {"dims": DIMS, "warm_up": WARM_UP, "scale": config.scale}
+    print(record("static_training", settings=settings, results=results))
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = subjects.options(__doc__, queries=2000)
+    parser.add_argument("--pairs", type=int, help="The first so many; all without.")
+    parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--their-rate", type=float, default=0.2)
+    parser.add_argument("--our-rate", type=float, default=StaticConfig.learning_rate)
+    return parser
+
+
+def _first(pairs: TrainingPairs, n: int | None) -> TrainingPairs:
+    return TrainingPairs(pairs.anchors[:n], pairs.positives[:n], pairs.negatives[:n])
+
+
+def _train(way: str, pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig) -> Trained:
+    if way == OURS:
+        return _ours(pairs, tokenizer, config)
+    return _theirs(pairs, tokenizer, config, bfloat16=way == THEIRS_BF16)
+
+
+def _ours(pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig) -> Trained:
+    tokens = tokenise(pairs, config, tokenizer=tokenizer)
+    ends: list[float] = []
+    start = time.perf_counter()
+    model = train_static(
+        tokens, config, on_progress=lambda done, total: ends.append(time.perf_counter())
+    )
+    return _timed(model.table, start, ends)
+
+
+def _theirs(
+    pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig, *, bfloat16: bool
+) -> Trained:
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from transformers import TrainerCallback
+
+    ends: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+    cut = Tokenizer.from_str(tokenizer.to_str())
+    cut.enable_truncation(config.max_tokens)
+    rng = np.random.default_rng(config.seed)
+    table = rng.standard_normal((cut.get_vocab_size(), DIMS[0]), dtype=np.float32)
+    module = StaticEmbedding(cut, embedding_weights=table)
+    model = SentenceTransformer(modules=[module], device="cpu")
+    plain = losses.MultipleNegativesRankingLoss(model, scale=config.scale)
+    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = SentenceTransformerTrainer(
+            model=model,
+            args=_arguments(config, scratch, bfloat16=bfloat16),
+            train_dataset=Dataset.from_dict({"anchor": pairs.anchors, "positive": pairs.positives}),
+            loss=losses.MatryoshkaLoss(model, plain, list(config.dims)),
+            callbacks=[Clock()],
+        )
+        start = time.perf_counter()
+        trainer.train()
+        return _timed(module.embedding.weight.detach().numpy(), start, ends)
+
+
+def _arguments(config: StaticConfig, scratch: str, *, bfloat16: bool) -> Any:
+    """Return the trainer's arguments: neither evaluating, nor saving, nor reporting."""
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    return SentenceTransformerTrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        dataloader_drop_last=True,
+        learning_rate=config.learning_rate,
+        warmup_steps=WARM_UP,  # below 1: a share of all steps
+        bf16=bfloat16,
+        seed=config.seed,
+        use_cpu=True,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def _timed(table: Embeddings, start: float, ends: list[float]) -> Trained:
+    train_s = time.perf_counter() - start
+    return Trained(table, train_s, float(np.median(np.diff(ends))))
+
+
+def _evaluate(
+    tokenizer: Tokenizer, table: Embeddings, data: RetrievalSet, max_queries: int
+) -> list[Scores]:
+    """Return each query's score at each dim."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        save_static_model(
+            folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=DIMS, extra={}
+        )
+        model = load_model(folder)
+    document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
+    queries = model.encode([data.queries[i] for i in query_ids], kind="query")
+    corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
+    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    points = [OperatingPoint.single(dim, "float32") for dim in DIMS]
+    ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
+    return [score(METRIC, judgements.grades(ranked[point].rows), judgements) for point in points]
+
+
+def _faster(runs: Sequence[dict[str, Any]], tokenise_s: float) -> dict[str, dict[str, float]]:
+    """Return how many times faster ours is, by the medians over seeds."""
+
+    def took(way: str, name: str) -> float:
+        return float(median(run[name] for run in runs if run["way"] == way))
+
+    ours = took(OURS, "train_s") + tokenise_s
+    return {
+        way: {
+            "step": took(way, "step_s") / took(OURS, "step_s"),
+            "train": took(way, "train_s") / took(OURS, "train_s"),
+            "train_and_tokenise": took(way, "train_s") / ours,
+        }
+        for way in (THEIRS, THEIRS_BF16)
+    }
+
+
+def _better(scores: dict[str, list[NDArray[np.float64]]]) -> list[dict[str, float]]:
+    """Return ours minus theirs at each dim, averaged over seeds, with its 95 % interval."""
+    differences = np.mean(scores[OURS], axis=0) - np.mean(scores[THEIRS], axis=0)
+    rng = np.random.default_rng(0)
+    n = differences.shape[1]
+    drawn = np.stack(
+        [differences[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES)]
+    )
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    ours = differences.mean(axis=1)
+    return [
+        {"dim": dim, "difference": float(ours[i]), "low": float(low[i]), "high": float(high[i])}
+        for i, dim in enumerate(DIMS)
+    ]
+
+
+if __name__ == "__main__":
+    main()
