@@ -16,9 +16,11 @@ from nestvec.cli.console import (
     say_next,
     shown_path,
 )
+from nestvec.cli.hits import shorten
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from nestvec.data.similarity import Triplets
     from nestvec.train.finetune import Finetuned
 
 _STATIC_DIMS = (512, 256, 128, 64, 32)
@@ -38,6 +40,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
+    probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
     dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
     seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
     trust_remote_code: Annotated[
@@ -49,6 +52,7 @@ def train(
     Example: `nestvec train --static --pairs pairs.jsonl --out model`
     """
     check_output(out, folder=True)
+    known = None if probes is None else _load_probes(probes)
     asked: dict[str, Any] = {
         "dev": dev,
         "batch_size": batch_size,
@@ -66,6 +70,8 @@ def train(
     else:
         given = given | {"dtype": dtype, "seed": seed, "epochs": epochs or 1}
         _finetune(model, pairs, out, widths, given, trust_remote_code=trust_remote_code)
+    if known is not None and not _probe(out, known, trust_remote_code=trust_remote_code):
+        raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
     say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
 
@@ -125,3 +131,25 @@ def _tell(done: Finetuned) -> None:
     say(f"{done.steps:,} steps")
     for dim, score in sorted(done.best.items(), reverse=True):
         say(f"  dev {score:.4f} at {dim:>4} dims")
+
+
+def _load_probes(path: Path) -> Triplets:
+    from nestvec.workflows.finetuned import load_probes
+
+    return load_probes(path)
+
+
+def _probe(out: Path, probes: Triplets, *, trust_remote_code: bool) -> bool:
+    """Say how many probes hold at each dim, and which do not; tell whether all do at the least."""
+    from nestvec.evaluate.dims import probe
+    from nestvec.models.load import load_model
+
+    model = load_model(out, trust_remote_code=trust_remote_code)
+    passed = probe(model, probes, model.info.dims)
+    for dim, held in passed.items():
+        say(f"  probes {held.sum():>4,} of {len(held):,} at {dim:>4} dims")
+    least = min(passed)
+    for number in (~passed[least]).nonzero()[0].tolist():
+        anchor, wrong = probes.anchors[number], probes.negatives[number]
+        say(f"  fails at {least} dims: {shorten(anchor, 24)!r} is nearer to {shorten(wrong, 24)!r}")
+    return bool(passed[least].all())

@@ -1,21 +1,25 @@
-"""What a model scores at each width at float32, and nothing else: to watch it while it learns."""
+"""What a model scores at each width at float32, and nothing else: to watch it while it learns.
+
+Also probes, which are few texts that a person knows the answer to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.codec import prefix
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.data.similarity import ScoredPairs
+from nestvec.data.similarity import ScoredPairs, Triplets
 from nestvec.evaluate.comparisons import Vectors, correlations
 from nestvec.evaluate.documents import rank_documents
 from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge
 from nestvec.evaluate.texts import Texts
 from nestvec.models.load import embed
-from nestvec.types import Encoder, OperatingPoint
+from nestvec.types import Encoder, Kind, OperatingPoint
 
 METRIC = "ndcg@10"
 
@@ -41,6 +45,26 @@ def score_dims(
         dim: judge.means(ranked[point].rows)[METRIC]
         for dim, point in zip(dims, points, strict=True)
     }
+
+
+def probe(model: Encoder, probes: Triplets, dims: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
+    """Tell whether each anchor is nearer to its positive than to its negative, by width.
+
+    Raises:
+        ModelError: If the model gives NaN, infinite numbers or another width than it says.
+    """
+    kinds: tuple[Kind, ...] = ("query", "document", "document")
+    sides = (probes.anchors, probes.positives, probes.negatives)
+    columns = [
+        embed(model, texts, texts, kind=kind) for texts, kind in zip(sides, kinds, strict=True)
+    ]
+    passed = {}
+    for dim in dims:
+        anchors, positives, negatives = (
+            prefix(each, dim, layer_norm=model.info.layer_norm) for each in columns
+        )
+        passed[dim] = (anchors * positives).sum(1) > (anchors * negatives).sum(1)
+    return passed
 
 
 def _correlate(model: Encoder, data: ScoredPairs, dims: Sequence[int]) -> dict[int, float]:

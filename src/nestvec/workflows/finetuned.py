@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nestvec.atomic import check_replaceable, replace_folder
 from nestvec.data.retrieval import RetrievalSet, load_dataset
-from nestvec.data.similarity import ScoredPairs, load_similarity
+from nestvec.data.similarity import ScoredPairs, Triplets, load_similarity
 from nestvec.data.training import load_training_texts
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.evaluate.dims import score_dims
@@ -61,6 +61,18 @@ def load_dev_set(path: Path) -> DevSet:
     if not isinstance(scored, ScoredPairs):
         raise DataError(path, "judges nothing: name a BEIR folder, or scored pairs")
     return scored
+
+
+def load_probes(path: Path) -> Triplets:
+    """Load texts whose order is known: anchor, positive, negative.
+
+    Raises:
+        DataError: If the file holds something else, or is malformed.
+    """
+    probes = load_similarity(path)
+    if not isinstance(probes, Triplets):
+        raise DataError(path, "needs the columns anchor, positive, negative to probe a model")
+    return probes
 
 
 def finetune_and_save(
