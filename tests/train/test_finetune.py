@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.similarity import ScoredPairs
-from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.errors import DataError, InvalidArgument, NestvecError
 from nestvec.train import trainer
 from nestvec.train.finetune import FinetuneConfig, finetune
 
@@ -139,3 +139,26 @@ def test_texts_are_cut_in_training_only(model, texts, tmp_path):
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(InvalidArgument, match=message):
         FinetuneConfig(**settings)
+
+
+def test_settings_come_from_a_file_between_what_is_usual_and_what_is_given(tmp_path):
+    (tmp_path / "run.toml").write_text("dims = [64, 8]\nweights = [1, 2.5]\nbatch_size = 16\n")
+    found = FinetuneConfig.from_file(
+        tmp_path / "run.toml", usual={"dims": (32,), "epochs": 2}, given={"batch_size": 8}
+    )
+    assert found == FinetuneConfig(dims=(64, 8), weights=(1, 2.5), epochs=2, batch_size=8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning = 1", "learning is not one of dims, weights"),
+        ("dims = [", "cannot be read"),
+        ("dims = [8]\nepochs = 'many'", "value of the wrong kind"),
+        ("dims = ['eight']", "value of the wrong kind"),
+    ],
+)
+def test_a_file_of_settings_that_cannot_be_is_said(tmp_path, text, message):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(DataError, match=message):
+        FinetuneConfig.from_file(tmp_path / "run.toml", usual={}, given={})

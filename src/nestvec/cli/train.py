@@ -40,9 +40,10 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with more settings.")] = None,
     probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
-    dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    dtype: Annotated[str | None, typer.Option(help="Compute in float32 or bfloat16.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of what is drawn at random.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -54,22 +55,25 @@ def train(
     check_output(out, folder=True)
     known = None if probes is None else _load_probes(probes)
     asked: dict[str, Any] = {
+        "config": config,
         "dev": dev,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
         "max_tokens": max_tokens,
         "mini_batch_size": mini_batch_size,
+        "dtype": dtype,
     }
     given = {name: value for name, value in asked.items() if value is not None}
     widths = parse_ints(dims, option="--dims")
     if static:
         _check_static(model, given)
-        _train_static(pairs, out, widths or _STATIC_DIMS, epochs or 10, seed)
+        _train_static(pairs, out, widths or _STATIC_DIMS, epochs or 10, seed or 0)
     elif model is None:
         raise InvalidArgument("name a model to fine-tune, or train one with --static")
     else:
-        given = given | {"dtype": dtype, "seed": seed, "epochs": epochs or 1}
-        _finetune(model, pairs, out, widths, given, trust_remote_code=trust_remote_code)
+        more = {"dims": widths, "epochs": epochs, "seed": seed}
+        given |= {name: value for name, value in more.items() if value is not None}
+        _finetune(model, pairs, out, given, trust_remote_code=trust_remote_code)
     if known is not None and not _probe(out, known, trust_remote_code=trust_remote_code):
         raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
@@ -105,7 +109,6 @@ def _finetune(
     model: str,
     pairs: list[Path],
     out: Path,
-    dims: tuple[int, ...] | None,
     given: dict[str, Any],
     *,
     trust_remote_code: bool,
@@ -113,12 +116,16 @@ def _finetune(
     from nestvec.train.finetune import FinetuneConfig
     from nestvec.workflows import finetuned
 
-    dev_path = given.pop("dev", None)
+    dev_path, file = given.pop("dev", None), given.pop("config", None)
     dev = None if dev_path is None else finetuned.load_dev_set(dev_path)
     with progress("train") as on_progress:
         load_torch()
         base = finetuned.load_base(model, trust_remote_code=trust_remote_code)
-        config = FinetuneConfig(dims=dims or finetuned.usual_dims(base.info.full_dim), **given)
+        usual = {"dims": finetuned.usual_dims(base.info.full_dim)}
+        if file is None:
+            config = FinetuneConfig(**{**usual, **given})
+        else:
+            config = FinetuneConfig.from_file(file, usual=usual, given=given)
         done = finetuned.finetune_and_save(
             base, pairs, config, out, dev=dev, on_progress=on_progress
         )

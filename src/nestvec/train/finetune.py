@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.training import TrainingTexts
-from nestvec.errors import InvalidArgument, NestvecError, require
+from nestvec.errors import DataError, InvalidArgument, NestvecError, require
 from nestvec.models.sentence_transformer import DTYPES, DType, quiet
 from nestvec.train.objective import Prefixes
 from nestvec.types import OnProgress
@@ -62,6 +63,36 @@ class FinetuneConfig:
     teach: float = 0.0
     checks: int = 5
     seed: int = 0
+
+    @classmethod
+    def from_file(
+        cls, path: Path, *, usual: Mapping[str, Any], given: Mapping[str, Any]
+    ) -> FinetuneConfig:
+        """Read a TOML file with these names.
+
+        Args:
+            path: The file.
+            usual: What stands below the file.
+            given: What stands above it.
+
+        Raises:
+            DataError: If the file cannot be read, or holds a name that is none of these or a
+                value of another kind.
+            InvalidArgument: If a value is out of range.
+        """
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(path, f"cannot be read ({error})") from error
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise DataError(path, f"{name} is not one of {', '.join(known)}")
+        lists = {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
+        try:
+            return cls(**{**usual, **values, **lists, **given})
+        except TypeError as error:
+            raise DataError(path, f"holds a value of the wrong kind ({error})") from error
 
     def __post_init__(self) -> None:
         """Check each value against its limit."""
