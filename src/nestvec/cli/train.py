@@ -40,6 +40,7 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
+    hard_negatives: Annotated[int | None, typer.Option(help="Mine so many a pair.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with more settings.")] = None,
     probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Compute in float32 or bfloat16.")] = None,
@@ -62,6 +63,7 @@ def train(
         "max_tokens": max_tokens,
         "mini_batch_size": mini_batch_size,
         "dtype": dtype,
+        "hard_negatives": hard_negatives,
     }
     given = {name: value for name, value in asked.items() if value is not None}
     widths = parse_ints(dims, option="--dims")

@@ -21,6 +21,7 @@ from nestvec.data.pairs import TrainingPairs
 from nestvec.data.training import TrainingTexts
 from nestvec.errors import DataError, InvalidArgument, NestvecError, require
 from nestvec.models.sentence_transformer import DTYPES, DType, quiet
+from nestvec.train.mining import mine_negatives
 from nestvec.train.objective import Prefixes
 from nestvec.types import OnProgress
 
@@ -48,6 +49,7 @@ class FinetuneConfig:
         dtype: What the model computes in; its weights stay float32.
         mini_batch_size: Texts embedded at a time, for batches larger than memory.
         teach: Weight of what prefixes learn from the full width's ranking.
+        hard_negatives: How many to mine for each pair that has none; 0 for none.
         checks: How often the model is judged and kept on the way.
         seed: Of the order of texts, and of dropout.
     """
@@ -61,6 +63,7 @@ class FinetuneConfig:
     dtype: DType = "float32"
     mini_batch_size: int | None = None
     teach: float = 0.0
+    hard_negatives: int = 0
     checks: int = 5
     seed: int = 0
 
@@ -100,6 +103,8 @@ class FinetuneConfig:
         for name in ("epochs", "checks"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} {getattr(self, name)} < 1")
+        if self.hard_negatives < 0:
+            raise InvalidArgument(f"hard_negatives {self.hard_negatives} < 0")
         if self.batch_size < _LEAST_BATCH:
             problem = f"batch_size {self.batch_size} < {_LEAST_BATCH}"
             raise InvalidArgument(f"{problem}: a pair needs others beside it")
@@ -155,7 +160,7 @@ def finetune(
     from nestvec.train.trainer import make_trainer
 
     _prepare(checkpoints, _identity(texts, config))
-    datasets = dict(_as_columns(texts))
+    datasets = dict(_as_columns(_mined(model, texts, config)))
     batch_size = min(config.batch_size, *(len(next(iter(d.values()))) for d in datasets.values()))
     trainer, losses, watcher = make_trainer(
         model, datasets, config, batch_size, checkpoints, judge, on_progress
@@ -168,6 +173,21 @@ def finetune(
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
     return Finetuned(losses, watcher.best, trainer.state.global_step)
+
+
+def _mined(
+    model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
+) -> Mapping[str, TrainingTexts]:
+    count = config.hard_negatives
+    if not count:
+        return texts
+    with quiet(), _cut_to(model, config.max_tokens):
+        return {
+            name: mine_negatives(model, each, count=count)
+            if isinstance(each, TrainingPairs)
+            else each
+            for name, each in texts.items()
+        }
 
 
 @contextmanager
