@@ -55,6 +55,21 @@ def test_each_file_has_its_loss_and_the_model_changes(model, texts, tmp_path):
     assert np.abs(vectors(model) - before).max() > 1e-3
 
 
+def test_negatives_are_mined_before_training(model, texts, tmp_path, monkeypatch):
+    mined = []
+
+    def mine(given, pairs, *, count):
+        mined.append((given is model, count))
+        negatives = [own or ["table"] for own in pairs.negatives]
+        return TrainingPairs(pairs.anchors, pairs.positives, negatives)
+
+    monkeypatch.setattr("nestvec.train.finetune.mine_negatives", mine)
+    config = FinetuneConfig(**{**vars(CONFIG), "hard_negatives": 1, "epochs": 1})
+    done = finetune(model, texts, config, checkpoints=tmp_path / "kept")
+    assert mined == [(True, 1)]
+    assert list(done.losses) == ["pairs", "scored"]  # all pairs have one negative now
+
+
 def test_a_run_that_was_killed_ends_as_one_that_was_not(model, texts, tmp_path):
     whole = copy.deepcopy(model)
     finetune(whole, texts, CONFIG, checkpoints=tmp_path / "whole")
@@ -133,6 +148,7 @@ def test_texts_are_cut_in_training_only(model, texts, tmp_path):
         ({"dims": (8,), "epochs": 0}, "epochs 0 < 1"),
         ({"dims": (8,), "batch_size": 1}, "batch_size 1 < 2: a pair needs others beside it"),
         ({"dims": (8,), "learning_rate": 0}, "learning_rate 0 is not within 0 and 1"),
+        ({"dims": (8,), "hard_negatives": -1}, "hard_negatives -1 < 0"),
         ({"dims": (8,), "dtype": "int8"}, "'int8' is not one of float32, bfloat16"),
     ],
 )

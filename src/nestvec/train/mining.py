@@ -12,9 +12,8 @@ from nestvec.errors import require
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_RELATIVE_MARGIN = (
-    0.05  # nearer to the anchor than this below its positive is likely an answer, too
-)
+# What is nearer to the anchor than this below its positive may well be an answer, too.
+_RELATIVE_MARGIN = 0.05
 
 
 def mine_negatives(
