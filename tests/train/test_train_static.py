@@ -85,6 +85,13 @@ def test_a_seed_gives_the_same_table_bit_by_bit_and_another_seed_another(tokens,
     assert np.abs(other.table - model.table).max() > 0.1
 
 
+def test_products_in_bfloat16_learn_as_well(tokens, model):
+    rounded = train_static(tokens, replace(SMALL, bfloat16=True))
+    assert rounded.losses != model.losses
+    for dim in SMALL.dims:
+        assert found_first(rounded, tokens, dim) > found_first(model, tokens, dim) - 0.05
+
+
 def test_pytorchs_global_random_state_is_left_alone(tokens):
     before = torch.get_rng_state()
     train_static(tokens, replace(SMALL, epochs=1))

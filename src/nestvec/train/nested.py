@@ -87,6 +87,7 @@ class _Batch:
         relations: Relations,
     ) -> None:
         self._vectors, self._ranking, self._relations = vectors, ranking, relations
+        self._factors = [each.bfloat16() if ranking.bfloat16 else each for each in vectors]
         self._weights, dims = prefixes.weights, prefixes.dims
         self._blocks = list(zip([0, *dims[:-1]], dims, strict=True))
         self._inverse = [1 / _prefix_lengths(each, dims) for each in vectors]
@@ -137,8 +138,8 @@ class _Batch:
     def _add_block(self, product: Tensor, chunk: slice, block: tuple[int, int]) -> None:
         low, high = block
         for left, right, columns in self._sides:
-            lines, others = self._vectors[left][chunk], self._vectors[right]
-            product[:, columns].addmm_(lines[:, low:high], others[:, low:high].T)
+            lines, others = self._factors[left][chunk], self._factors[right]
+            _add_product(product[:, columns], lines[:, low:high], others[:, low:high].T)
 
     def _measure(
         self, product: Tensor, chunk: slice, number: int, excluded: Tensor | None, *, out: Tensor
@@ -207,9 +208,10 @@ class _Batch:
                 gradient[:, columns] *= self._inverse[right][number]
                 factor = weight * self._ranking.scale * self._inverse[left][number, chunk, None]
                 part.addcmul_(gradient[:, columns], factor)
-                lines, others = self._vectors[left][chunk], self._vectors[right]
-                self._gradients[left][chunk, low:high].addmm_(part, others[:, low:high])
-                self._gradients[right][:, low:high].addmm_(part.T, lines[:, low:high])
+                lines, others = self._factors[left][chunk], self._factors[right]
+                part = part.to(lines.dtype)
+                _add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
+                _add_product(self._gradients[right][:, low:high], part.T, lines[:, low:high])
 
     def _excluded(self, chunk: slice) -> Tensor | None:
         """Tell which similarities do not count, [chunk, columns]; None where all do."""
@@ -242,6 +244,13 @@ class _Batch:
             by_column = same.view(len(rows), -1, len(self._vectors[ANCHORS]))
             by_column[rows, :, chunk.start + rows] = True
         return same
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 def _surprise(similarities: Tensor, chances: Tensor, own: Tensor, own_chance: Tensor) -> Tensor:
