@@ -18,6 +18,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
+METRIC = "nDCG@10"
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -177,6 +178,29 @@ def losses() -> str:
     return _markdown(lines)
 
 
+def static_training() -> str:
+    """List how many times faster static training is, and by how much better its models are."""
+    found = _results("static_training")
+    dims = [row["dim"] for row in next(iter(found["better"].values()))]
+    lines = [
+        [
+            "times faster",
+            "a step",
+            "training",
+            "with tokenising",
+            *(f"{METRIC} at {d}" for d in dims),
+        ]
+    ]
+    for way, times in found["times_faster"].items():
+        better = [
+            f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+            for row in found["better"][way]
+        ]
+        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenise")]
+        lines.append([way, *faster, *better])
+    return _markdown(lines)
+
+
 def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
     if row is None:
         return ""
@@ -194,6 +218,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "evaluator": evaluator,
     "bytes": bytes_,
     "losses": losses,
+    "static_training": static_training,
 }
 
 

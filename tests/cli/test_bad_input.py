@@ -159,7 +159,11 @@ CASES = {
         "train --static --pairs model --out new",
         "model: has no corpus.jsonl",
     ),
-    "train without --static": (nothing, "train --pairs data --out new", "name a model to fine-tune"),
+    "train without --static": (
+        nothing,
+        "train --pairs data --out new",
+        "name a model to fine-tune",
+    ),
     "plan of another model": (
         another_model,
         "index build model data --plan plan.json --out new",
@@ -273,6 +277,7 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
         ("train --pairs data --out new", "name a model to fine-tune, or train one with --static"),
         ("train model --static --pairs data --out new", "--static trains from scratch: leave out"),
         ("train --static --batch-size 9 --pairs data --out new", "--batch-size is for fine-tuning"),
+        ("train --static --dtype int8 --pairs data --out new", "'int8' is not one of float32,"),
         ("train model --pairs data --out new", "no transformer; train static models with --static"),
     ],
 )

@@ -29,9 +29,7 @@ _STATIC_DIMS = (512, 256, 128, 64, 32)
 def train(
     pairs: Annotated[list[Path], typer.Option(help="JSONL, CSV or Parquet, or a BEIR folder.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    model: Annotated[
-        str | None, typer.Argument(help="Model folder or hub id to fine-tune.")
-    ] = None,
+    model: Annotated[str | None, typer.Argument(help="Folder or hub id to fine-tune.")] = None,
     static: Annotated[bool, typer.Option("--static", help="A token table, from scratch.")] = False,
     dims: Annotated[str | None, typer.Option(help="Widths [halvings of the full one].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes [1; static: 10].")] = None,
@@ -69,7 +67,8 @@ def train(
     widths = parse_ints(dims, option="--dims")
     if static:
         _check_static(model, given)
-        _train_static(pairs, out, widths or _STATIC_DIMS, epochs or 10, seed or 0)
+        recipe = {"dims": widths or _STATIC_DIMS, "epochs": epochs or 10, "seed": seed or 0}
+        _train_static(pairs, out, recipe | {"bfloat16": dtype == "bfloat16"})
     elif model is None:
         raise InvalidArgument("name a model to fine-tune, or train one with --static")
     else:
@@ -83,6 +82,11 @@ def train(
 
 
 def _check_static(model: str | None, given: dict[str, Any]) -> None:
+    from nestvec.models.sentence_transformer import DTYPES
+
+    dtype = given.pop("dtype", DTYPES[0])
+    if dtype not in DTYPES:
+        raise InvalidArgument(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     if model is not None:
         raise InvalidArgument(f"--static trains from scratch: leave out {model}")
     if given:
@@ -90,19 +94,17 @@ def _check_static(model: str | None, given: dict[str, Any]) -> None:
         raise InvalidArgument(f"--{option} is for fine-tuning, and --static trains from scratch")
 
 
-def _train_static(
-    pairs: list[Path], out: Path, dims: tuple[int, ...], epochs: int, seed: int
-) -> None:
+def _train_static(pairs: list[Path], out: Path, recipe: dict[str, Any]) -> None:
     from nestvec.data.pairs import load_pairs
     from nestvec.train.static import StaticConfig
     from nestvec.workflows.trained import train_and_save
 
-    config = StaticConfig(dims=dims, epochs=epochs, seed=seed)
+    config = StaticConfig(**recipe)
     loaded = load_pairs(pairs)
     with progress("train") as on_progress:
         load_torch()
         losses = train_and_save(loaded, config, out, on_progress=on_progress)
-    say(f"{len(loaded):,} pairs, {epochs} epochs")
+    say(f"{len(loaded):,} pairs, {config.epochs} epochs")
     for dim, loss in sorted(losses.items(), reverse=True):
         say(f"  loss {loss:5.3f} at {dim:>4} dims")
 
