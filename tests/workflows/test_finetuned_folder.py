@@ -53,9 +53,10 @@ def test_what_is_in_the_way_is_known_before_training(bert_folder, pairs, tmp_pat
 
 def test_a_dim_above_the_model_s_is_refused_before_training(bert_folder, pairs, tmp_path):
     config = FinetuneConfig(dims=(128, 8))
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(InvalidArgument, match="128 dims > 64, which is the model's width"):
         finetune_and_save(load_base(str(bert_folder)), pairs, config, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_dev_file_that_judges_nothing_is_refused(tmp_path):

@@ -159,12 +159,11 @@ def finetune(
         require(name, extra="train")
     from nestvec.train.trainer import make_trainer
 
-    _prepare(checkpoints, _identity(texts, config))
     datasets = dict(_as_columns(_mined(model, texts, config)))
-    batch_size = min(config.batch_size, *(len(next(iter(d.values()))) for d in datasets.values()))
     trainer, losses, watcher = make_trainer(
-        model, datasets, config, batch_size, checkpoints, judge, on_progress
+        model, datasets, config, checkpoints, judge, on_progress
     )
+    _prepare(checkpoints, _identity(texts, config))
     with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
     if watcher.spoilt_at is not None:

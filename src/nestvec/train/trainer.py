@@ -78,11 +78,10 @@ class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
         return {_MEAN: mean, **{str(dim): score for dim, score in found.items()}}
 
 
-def make_trainer(  # noqa: PLR0913 - what a run consists of
+def make_trainer(
     model: SentenceTransformer,
     columns: Mapping[str, Mapping[str, list[Any]]],
     config: FinetuneConfig,
-    batch_size: int,
     checkpoints: Path,
     judge: Judge | None,
     on_progress: OnProgress,
@@ -97,7 +96,7 @@ def make_trainer(  # noqa: PLR0913 - what a run consists of
     losses = {name: _loss(model, each, config) for name, each in columns.items()}
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=_arguments(config, batch_size, checkpoints, judged=judge is not None),
+        args=_arguments(config, checkpoints, judged=judge is not None),
         train_dataset={name: Dataset.from_dict(dict(each)) for name, each in columns.items()},
         loss=losses,
         evaluator=None if judge is None else JudgingEvaluator(judge, watcher),
@@ -129,7 +128,7 @@ def _loss(
 
 
 def _arguments(
-    config: FinetuneConfig, batch_size: int, checkpoints: Path, *, judged: bool
+    config: FinetuneConfig, checkpoints: Path, *, judged: bool
 ) -> SentenceTransformerTrainingArguments:
     share = min(1 / config.checks, 0.999)  # the trainer takes numbers below 1 as shares of the run
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
@@ -139,7 +138,7 @@ def _arguments(
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=batch_size,
+        per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         warmup_steps=_WARM_UP_SHARE,
         bf16=config.dtype == "bfloat16",
