@@ -275,8 +275,11 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
     ("typed", "message"),
     [
         ("train --pairs data --out new", "name a model to fine-tune, or train one with --static"),
-        ("train model --static --pairs data --out new", "--static trains from scratch: leave out"),
-        ("train --static --batch-size 9 --pairs data --out new", "--batch-size is for fine-tuning"),
+        ("train model --static --dims 64 --pairs data --out new", "dims 64 > 32, the width of"),
+        ("train --static --batch-size 1 --pairs data --out new", "batch_size 1 < 2: a pair needs"),
+        ("train --static --dev data --pairs data --out new", "--dev is for fine-tuning, not"),
+        ("train --static --config no.toml --pairs data --out new", "no.toml: cannot be read"),
+        ("train nowhere/at/all --static --pairs data --out new", "there is no such folder"),
         ("train --static --dtype int8 --pairs data --out new", "'int8' is not one of float32,"),
         ("train model --pairs data --out new", "no transformer; train static models with --static"),
     ],

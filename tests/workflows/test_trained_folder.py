@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from nestvec.data.pairs import TrainingPairs
-from nestvec.errors import DataError
+from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.train.static import StaticConfig, tokenise
 from nestvec.workflows import trained
-from nestvec.workflows.trained import train_and_save
+from nestvec.workflows.trained import train_and_save, usual_settings
 
 CONFIG = StaticConfig(dims=(8, 24, 16), epochs=3, batch_size=8, vocab_size=200, seed=7)
 PAIRS = TrainingPairs(
@@ -45,7 +45,8 @@ def test_the_config_names_the_widths_and_the_settings(folder):
     config = json.loads((folder / "config.json").read_text())
     assert config["matryoshka_dimensions"] == [24, 16, 8]
     settings = config["nestvec"]["train"]
-    assert StaticConfig(**{**settings, "dims": tuple(settings["dims"])}) == CONFIG
+    settings |= {name: tuple(each) for name, each in settings.items() if isinstance(each, list)}
+    assert StaticConfig(**settings) == CONFIG
     info = load_model(folder).info
     assert (info.full_dim, info.dims, info.dims_trained) == (24, (24, 16, 8), True)
 
@@ -71,3 +72,54 @@ def test_an_older_model_is_replaced_when_training_is_done(tmp_path):
     train_and_save(PAIRS, StaticConfig(dims=(4,), epochs=1, batch_size=8), path)
     assert load_model(path).info.full_dim == 4
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_training_goes_on_from_a_static_model_with_its_tokenizer(folder, tmp_path):
+    start = load_model(folder)
+    config = StaticConfig(dims=(16, 8), epochs=1, batch_size=8, learning_rate=1e-6)
+    train_and_save(PAIRS, config, tmp_path / "next", start=start)
+    written = load_model(tmp_path / "next")
+    before, after = (model.encode(TEXTS[:6], kind="query") for model in (start, written))
+    scale = np.linalg.norm(after) / np.linalg.norm(before[:, :16])
+    np.testing.assert_allclose(after, before[:, :16] * scale, atol=1e-3)
+    assert (tmp_path / "next" / "tokenizer.json").read_text() == (
+        folder / "tokenizer.json"
+    ).read_text()
+    config = json.loads((tmp_path / "next" / "config.json").read_text())
+    assert config["nestvec"]["start"] == {
+        "model": str(folder),
+        "fingerprint": start.info.fingerprint,
+        "origin": "table",
+    }
+    assert config["nestvec"]["train"]["learning_rate"] == 1e-6
+
+
+def test_a_model_distilled_from_a_transformer_loads_anywhere(bert_folder, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    pairs = TrainingPairs(
+        ["read a csv", "find a table"] * 4, ["file", "table csv"] * 4, [[] for _ in range(8)]
+    )
+    teacher = load_model(bert_folder)
+    config = StaticConfig(**{**usual_settings(teacher), "epochs": 1})
+    assert (config.dims, config.learning_rate) == ((64, 32), 0.1)
+    train_and_save(pairs, config, tmp_path / "model", start=teacher)
+    texts = ["read a table", "file csv " * 40, "nothing known"]
+    ours = load_model(tmp_path / "model").encode(texts, kind="document")
+    theirs = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(texts)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert np.abs(ours[0]).max() > 0
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["nestvec"]["start"]["origin"] == "teacher"
+
+
+def test_dims_above_the_starts_are_refused_before_anything_is_read(bert_folder, tmp_path):
+    with pytest.raises(InvalidArgument, match=r"dims 128 > 64, the width of .*tiny-bert"):
+        train_and_save(
+            PAIRS,
+            StaticConfig(dims=(32, 128)),
+            tmp_path / "model",
+            start=load_model(bert_folder),
+            on_progress=lambda done, total: pytest.fail("was read"),
+        )
+    assert not (tmp_path / "model").exists()

@@ -1,4 +1,4 @@
-"""``nestvec train``: fine-tune a model, or train a static one from scratch."""
+"""``nestvec train``: fine-tune a model, or train a static one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,19 @@ from nestvec.errors import InvalidArgument
 if TYPE_CHECKING:
     from nestvec.data.similarity import Triplets
     from nestvec.train.finetune import Finetuned
-
-_STATIC_DIMS = (512, 256, 128, 64, 32)
+    from nestvec.types import Encoder
 
 
 def train(
     pairs: Annotated[list[Path], typer.Option(help="JSONL, CSV or Parquet, or a BEIR folder.")],
     out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    model: Annotated[str | None, typer.Argument(help="Folder or hub id to fine-tune.")] = None,
-    static: Annotated[bool, typer.Option("--static", help="A token table, from scratch.")] = False,
+    model: Annotated[str | None, typer.Argument(help="Folder or hub id to start from.")] = None,
+    static: Annotated[bool, typer.Option("--static", help="Train a token table.")] = False,
     dims: Annotated[str | None, typer.Option(help="Widths [halvings of the full one].")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes [1; static: 10].")] = None,
     dev: Annotated[Path | None, typer.Option(help="BEIR folder or scored pairs to judge.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pairs of a step [64].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5].")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs of a step [64; 512].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5; 0.1, 0.4].")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
     hard_negatives: Annotated[int | None, typer.Option(help="Mine so many a pair.")] = None,
@@ -49,11 +48,16 @@ def train(
 ) -> None:
     """Train a Matryoshka model on pairs, triplets or scored pairs of texts.
 
+    A static one (--static) starts from MODEL's token table, a transformer's tokens, or scratch.
+
     Example: `nestvec train --static --pairs pairs.jsonl --out model`
     """
     check_output(out, folder=True)
     known = None if probes is None else _load_probes(probes)
     asked: dict[str, Any] = {
+        "dims": parse_ints(dims, option="--dims"),
+        "epochs": epochs,
+        "seed": seed,
         "config": config,
         "dev": dev,
         "batch_size": batch_size,
@@ -64,16 +68,11 @@ def train(
         "hard_negatives": hard_negatives,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    widths = parse_ints(dims, option="--dims")
     if static:
-        _check_static(model, given)
-        recipe = {"dims": widths or _STATIC_DIMS, "epochs": epochs or 10, "seed": seed or 0}
-        _train_static(pairs, out, recipe | {"bfloat16": dtype == "bfloat16"})
+        _train_static(model, pairs, out, given, trust_remote_code=trust_remote_code)
     elif model is None:
         raise InvalidArgument("name a model to fine-tune, or train one with --static")
     else:
-        more = {"dims": widths, "epochs": epochs, "seed": seed}
-        given |= {name: value for name, value in more.items() if value is not None}
         _finetune(model, pairs, out, given, trust_remote_code=trust_remote_code)
     if known is not None and not _probe(out, known, trust_remote_code=trust_remote_code):
         raise typer.Exit(1)
@@ -81,32 +80,56 @@ def train(
     say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
 
 
-def _check_static(model: str | None, given: dict[str, Any]) -> None:
-    from nestvec.models.sentence_transformer import DTYPES
-
-    dtype = given.pop("dtype", DTYPES[0])
-    if dtype not in DTYPES:
-        raise InvalidArgument(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    if model is not None:
-        raise InvalidArgument(f"--static trains from scratch: leave out {model}")
-    if given:
-        option = next(iter(given)).replace("_", "-")
-        raise InvalidArgument(f"--{option} is for fine-tuning, and --static trains from scratch")
-
-
-def _train_static(pairs: list[Path], out: Path, recipe: dict[str, Any]) -> None:
+def _train_static(
+    model: str | None,
+    pairs: list[Path],
+    out: Path,
+    given: dict[str, Any],
+    *,
+    trust_remote_code: bool,
+) -> None:
     from nestvec.data.pairs import load_pairs
+    from nestvec.train.config_file import config_from_file
     from nestvec.train.static import StaticConfig
-    from nestvec.workflows.trained import train_and_save
+    from nestvec.workflows.trained import train_and_save, usual_settings
 
-    config = StaticConfig(**recipe)
+    file = _check_static(given)
     loaded = load_pairs(pairs)
+    start = None if model is None else _load_start(model, trust_remote_code=trust_remote_code)
+    usual = {} if start is None else usual_settings(start)
+    if file is None:
+        config = StaticConfig(**{**usual, **given})
+    else:
+        config = config_from_file(StaticConfig, file, usual=usual, given=given)
     with progress("train") as on_progress:
         load_torch()
-        losses = train_and_save(loaded, config, out, on_progress=on_progress)
+        losses = train_and_save(loaded, config, out, start=start, on_progress=on_progress)
     say(f"{len(loaded):,} pairs, {config.epochs} epochs")
     for dim, loss in sorted(losses.items(), reverse=True):
         say(f"  loss {loss:5.3f} at {dim:>4} dims")
+
+
+def _check_static(given: dict[str, Any]) -> Path | None:
+    """Turn options into settings of a static model; return the file of further ones, if any."""
+    from nestvec.models.sentence_transformer import DTYPES
+
+    for name in ("dev", "mini_batch_size", "hard_negatives"):
+        if name in given:
+            raise InvalidArgument(f"--{name.replace('_', '-')} is for fine-tuning, not --static")
+    dtype = given.pop("dtype", None)
+    if dtype is not None:
+        if dtype not in DTYPES:
+            raise InvalidArgument(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+        given["bfloat16"] = dtype == "bfloat16"
+    file: Path | None = given.pop("config", None)
+    return file
+
+
+def _load_start(name_or_path: str, *, trust_remote_code: bool) -> Encoder:
+    from nestvec.models.load import load_model
+
+    load_torch()
+    return load_model(name_or_path, trust_remote_code=trust_remote_code)
 
 
 def _finetune(

@@ -79,6 +79,16 @@ class StaticEncoder:
         """What is known of the model."""
         return self._info
 
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Its ids are rows of the table."""
+        return self._tokenizer
+
+    @property
+    def table(self) -> Embeddings:
+        """A vector for each token, [vocabulary, full_dim]; there may be rows without a token."""
+        return self._table
+
     def encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
     ) -> Embeddings:

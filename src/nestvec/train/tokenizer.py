@@ -6,7 +6,7 @@ The same texts give the same vocabulary, in the same order, on every run.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -50,6 +50,12 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int) -> Any:
     learner.train_from_iterator(texts, trainer)
     # A new tokenizer, as in the learner all of these would be special in texts too.
     return _new_tokenizer(models.WordPiece(learner.get_vocab(), unk_token=UNKNOWN))
+
+
+def row_count(tokenizer: Any) -> int:
+    """Count the rows that a table needs for all ids of a ``tokenizers.Tokenizer``."""
+    ids: Iterable[int] = tokenizer.get_vocab(with_added_tokens=True).values()
+    return max(ids, default=-1) + 1
 
 
 def _new_tokenizer(model: Any) -> Any:
