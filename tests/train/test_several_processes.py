@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from sentence_transformers import SentenceTransformer
 
 from nestvec.train.losses import NestedMultipleNegativesRankingLoss
 
-ANCHORS = [f"a table {i}" for i in range(8)]
-POSITIVES = [f"read a file {i}" for i in range(7)] + ["read a file 0"]
+TEXTS = [" ".join(words) for words in permutations(["read", "csv", "table", "find"], 3)]
+ANCHORS = TEXTS[:8]
+POSITIVES = [*TEXTS[8:15], TEXTS[8]]  # one stands twice, in texts of both processes
 WORKER = """
 import sys, torch, torch.distributed as dist
 from sentence_transformers import SentenceTransformer
@@ -61,6 +63,7 @@ def test_two_processes_equal_one(bert_folder, tmp_path, directions):
     assert [each.returncode for each in processes] == [0, 0], errors
     value, found = torch.load(tmp_path / "found.pt", weights_only=True)
     expected, theirs = gradients(bert_folder, slice(0, 8), gather=False, directions=directions)
+    assert expected > 1
     torch.testing.assert_close(value, expected)
     largest = max(float(each.abs().max()) for each in theirs.values())
     for name, gradient in found.items():

@@ -141,8 +141,9 @@ def test_shares_are_the_mean_of_a_texts_tokens_cut_at_max_tokens():
     np.testing.assert_allclose(cut.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
 
 
-def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient():
-    config = replace(SMALL, dims=(8, 4))
+@pytest.mark.parametrize("added", [{}, {"straight_through": "int8", "orthogonality": 1.0}])
+def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient(added):
+    config = replace(SMALL, dims=(8, 4), random_dims=1, **added)
     tokens = tokenise(synonyms(1300, copies=1), config)
     texts = vstack([tokens.anchors, tokens.positives], format="csr")
     table = np.random.default_rng(0).standard_normal((texts.shape[1], 8), dtype=np.float32)
@@ -151,10 +152,39 @@ def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient():
     for threads in (1, 2):
         torch.set_num_threads(threads)
         with start_workers() as workers:
-            found.append(_lose(texts, table, config, workers))
+            found.append(_lose(texts, table, config.objective(), workers, drawn=(6,)))
     torch.set_num_threads(before)
     np.testing.assert_allclose(found[1].losses, found[0].losses, rtol=1e-5)
     np.testing.assert_allclose(found[1].gradient, found[0].gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"teach": 1.0},
+        {"random_dims": 2},
+        {"straight_through": "int8"},
+        {"straight_through": "binary"},
+        {"orthogonality": 1.0},
+    ],
+)
+def test_what_is_added_to_the_loss_changes_what_is_learnt_and_it_still_learns(tokens, model, added):
+    found = train_static(tokens, replace(SMALL, **added))
+    assert list(found.losses) == [4, 8, 32]
+    assert found.losses != model.losses
+    assert found_first(found, tokens, 32) > 0.95
+
+
+def test_weights_belong_to_their_dims_in_any_order(tokens, model):
+    short = replace(SMALL, epochs=2)
+    found = [
+        train_static(tokens, replace(short, dims=dims, weights=weights)).table
+        for dims, weights in (((32, 4), (0.0, 1.0)), ((4, 32), (1.0, 0.0)))
+    ]
+    np.testing.assert_array_equal(*found)
+    first = np.random.default_rng(SMALL.seed).standard_normal(model.table.shape, dtype=np.float32)
+    assert np.abs(found[0] - first)[:, :4].max() > 0.1
+    np.testing.assert_array_equal(found[0][:, 4:], first[:, 4:])  # 32 dims count nothing
 
 
 def test_a_tokenizer_that_exists_is_taken_without_its_padding(tokens):
@@ -225,9 +255,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(tokens):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"dims": ()}, r"dims \(\) need distinct widths"),
-        ({"dims": (8, 0)}, r"dims \(8, 0\) need distinct widths of at least 1"),
-        ({"dims": (8, 8)}, r"dims \(8, 8\) need distinct"),
+        ({"dims": ()}, r"dims \[\] need distinct widths"),
+        ({"dims": (8, 0)}, r"dims \[8, 0\] need distinct widths of at least 1"),
+        ({"dims": (8, 8)}, r"dims \[8, 8\] need distinct"),
         ({"epochs": 0}, "epochs 0 < 1"),
         ({"vocab_size": 0}, "vocab_size 0 < 1"),
         ({"max_tokens": -1}, "max_tokens -1 < 1"),
@@ -237,6 +267,11 @@ def test_a_loss_that_is_no_number_stops_and_names_the_step(tokens):
         ({"learning_rate": float("inf")}, "learning_rate inf is not above 0 and finite"),
         ({"scale": 0.0}, "scale 0.0 is not above 0"),
         ({"scale": -20.0}, "scale -20.0 is not above 0"),
+        ({"weights": (1.0,)}, "1 weights for 5 dims"),
+        ({"teach": -1.0}, "teach -1.0 is not 0 or more"),
+        ({"dims": (8, 4), "random_dims": 4}, "random_dims 4 is not within 0 to 3"),
+        ({"straight_through": "int4"}, "'int4' is not one of int8, binary"),
+        ({"orthogonality": -1.0}, "orthogonality -1.0 is not 0 or more"),
     ],
 )
 def test_a_setting_outside_its_limit_is_refused_with_both(changes, said):

@@ -1,10 +1,15 @@
-"""What nested ranking asks for: which prefixes, and what each line of a batch is ranked against."""
+"""What training asks of a batch: which prefixes, what is ranked against what, and what is added.
+
+Settings and their checks only; the arithmetic is in ``nested`` and ``regularised``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import numpy as np
 
 from nestvec.errors import InvalidArgument
 
@@ -13,6 +18,7 @@ if TYPE_CHECKING:
 
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 PartitionMode = Literal["joint", "per_direction"]
+StraightThrough = Literal["int8", "binary"]
 
 ANCHORS, CANDIDATES = 0, 1
 _SIDES: dict[Direction, tuple[int, int]] = {
@@ -114,6 +120,64 @@ def _check_directions(directions: Sequence[str], mode: PartitionMode) -> None:
 
 
 DEFAULT_RANKING = Ranking()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Nested ranking, and what may be added to it; as it stands here, nothing is.
+
+    Attributes:
+        prefixes: Widths, and what each counts.
+        ranking: What each line is ranked against.
+        random_dims: So many more widths are drawn for each step, between the smallest and the
+            largest of ``prefixes``, and trained with their mean weight: a width between two that
+            are trained is worse than both suggest (sentence-transformers issue 2593).
+        straight_through: Rank codes of the candidates as well, with the same weights; anchors stay
+            floats, as in search. The gradient of a code is taken for its vector's (Bengio et al.
+            2013). "binary" codes are signs, "int8" whole multiples of 1/127 of a vector's largest
+            number.
+        orthogonality: Weight of the squared correlations between dims (the covariance term of
+            VICReg, Bardes et al. 2022, on correlations), see ``regularised.correlation_penalty``.
+    """
+
+    prefixes: Prefixes
+    ranking: Ranking = DEFAULT_RANKING
+    random_dims: int = 0
+    straight_through: StraightThrough | None = None
+    orthogonality: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            InvalidArgument: If one is out of range or unknown.
+        """
+        if not 0 <= self.random_dims <= len(self._between()):
+            limit = f"0 to {len(self._between())}, the widths between those of dims"
+            raise InvalidArgument(f"random_dims {self.random_dims} is not within {limit}")
+        if self.straight_through not in (None, *get_args(StraightThrough)):
+            known = ", ".join(get_args(StraightThrough))
+            problem = f"straight_through {self.straight_through!r} is not one of {known}"
+            raise InvalidArgument(problem)
+        if not 0 <= self.orthogonality < float("inf"):
+            raise InvalidArgument(f"orthogonality {self.orthogonality} is not 0 or more and finite")
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """Draw the further widths of a step."""
+        drawn = rng.choice(self._between(), self.random_dims, replace=False)
+        return tuple(drawn.tolist())
+
+    def prefixes_with(self, drawn: Sequence[int]) -> Prefixes:
+        """Return the prefixes of a step that drew some widths."""
+        if not drawn:
+            return self.prefixes
+        dims, weights = self.prefixes.dims, self.prefixes.weights
+        mean = sum(weights) / len(weights)
+        return Prefixes((*dims, *drawn), (*weights, *(mean,) * len(drawn)))
+
+    def _between(self) -> list[int]:
+        dims = self.prefixes.dims
+        return sorted({*range(dims[0], dims[-1])} - {*dims})
 
 
 class Side(NamedTuple):

@@ -1,14 +1,15 @@
 """Ranking in a batch over nested prefixes, as a loss of Sentence Transformers' kind.
 
-The arithmetic is in ``nested``, on plain tensors; here are columns of texts, gradient caching,
-several processes and texts that stand twice.
+The arithmetic is in ``nested`` and ``regularised``, on plain tensors; here are columns of texts,
+gradient caching, several processes and texts that stand twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.losses.gradcache import CachedLossMixin
@@ -18,8 +19,14 @@ from torch import Tensor
 
 from nestvec.errors import InvalidArgument
 from nestvec.train.loss_base import Features, NestedLoss, float32_or_wider
-from nestvec.train.nested import nested_ranking_loss
-from nestvec.train.objective import Direction, PartitionMode, Ranking
+from nestvec.train.objective import (
+    Direction,
+    Objective,
+    PartitionMode,
+    Ranking,
+    StraightThrough,
+)
+from nestvec.train.regularised import regularised_ranking_loss
 from nestvec.train.relations import NOTHING_KNOWN, Relations
 
 
@@ -44,6 +51,9 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         gather_across_devices: bool = False,
         mask_duplicates: bool = True,
         teach: float = 0.0,
+        random_dims: int = 0,
+        straight_through: StraightThrough | None = None,
+        orthogonality: float = 0.0,
     ) -> None:
         """Take the settings.
 
@@ -61,12 +71,22 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
             mask_duplicates: Take no text for a negative that says the same as the anchor or its
                 positive: by equal tokens without padding, and by a label column where there is one.
             teach: Weight of what prefixes learn from the full width's ranking; 0 for nothing.
+            random_dims: Train so many more widths in each step, drawn between the others.
+            straight_through: Rank "int8" or "binary" codes of the candidates as well.
+            orthogonality: Weight of the squared correlations between dims; of all three, see
+                ``objective.Objective``.
 
         Raises:
             InvalidArgument: If a setting is out of range, or a dim is above the model's.
         """
         super().__init__(model, matryoshka_dims, matryoshka_weights)
-        self.ranking = Ranking(scale, tuple(directions), partition_mode, teach)
+        self.objective = Objective(
+            self.prefixes,
+            Ranking(scale, tuple(directions), partition_mode, teach),
+            random_dims,
+            straight_through,
+            orthogonality,
+        )
         if mini_batch_size is not None and mini_batch_size < 1:
             raise InvalidArgument(f"mini_batch_size {mini_batch_size} < 1")
         self.uses_gradient_cache = mini_batch_size is not None
@@ -110,15 +130,21 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         if self.gather_across_devices:
             columns = [all_gather_with_grad(column) for column in columns]
             first = get_rank() * n_lines
-        loss: Tensor = _NestedRanking.apply(  # type: ignore[no-untyped-call]
+        loss, self.latest = _NestedRanking.apply(  # type: ignore[no-untyped-call]
             columns[0],
             torch.cat(list(columns[1:])),
-            self.prefixes,
-            self.ranking,
+            self.objective,
+            self._draw(),
             relations,
             slice(first, first + n_lines),
         )
-        return loss
+        return cast("Tensor", loss)
+
+    def _draw(self) -> tuple[int, ...]:
+        """Draw further widths, from the generator that trainers save and restore."""
+        if not self.objective.random_dims or not torch.is_grad_enabled():  # evaluating
+            return ()
+        return self.objective.draw(np.random.default_rng(int(torch.randint(2**62, ()))))
 
     def _relate(self, features: Sequence[Features], labels: Tensor | None) -> Relations:
         device = next(iter(features[0].values())).device
@@ -134,35 +160,44 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card says of this loss."""
+        ranking = self.objective.ranking
         return super().get_config_dict() | {
-            "scale": self.ranking.scale,
-            "directions": self.ranking.directions,
-            "partition_mode": self.ranking.partition_mode,
+            "scale": ranking.scale,
+            "directions": ranking.directions,
+            "partition_mode": ranking.partition_mode,
             "mini_batch_size": self.mini_batch_size or None,
             "gather_across_devices": self.gather_across_devices,
             "mask_duplicates": self.mask_duplicates,
-            "teach": self.ranking.teach,
+            "teach": ranking.teach,
+            "random_dims": self.objective.random_dims,
+            "straight_through": self.objective.straight_through,
+            "orthogonality": self.objective.orthogonality,
         }
 
 
 class _NestedRanking(torch.autograd.Function):
-    """``nested_ranking_loss`` for autograd: its gradients are known with its value."""
+    """``regularised_ranking_loss`` for autograd: its gradients are known with its value.
+
+    Gives the sum to be lowered, and the loss of each prefix, which is only to be looked at.
+    """
 
     @staticmethod
-    def forward(ctx: Any, anchors: Tensor, candidates: Tensor, *settings: Any) -> Tensor:
-        prefixes, ranking, relations, lines = settings
+    def forward(
+        ctx: Any, anchors: Tensor, candidates: Tensor, *settings: Any
+    ) -> tuple[Tensor, Tensor]:
+        objective, drawn, relations, lines = settings
         vectors = float32_or_wider(anchors), float32_or_wider(candidates)
         with torch.autocast(anchors.device.type, enabled=False):
-            found = nested_ranking_loss(
-                vectors[0], vectors[1], prefixes, ranking, relations=relations, lines=lines
+            found = regularised_ranking_loss(
+                vectors[0], vectors[1], objective, drawn=drawn, relations=relations, lines=lines
             )
         gradients = found.anchors.to(anchors.dtype), found.candidates.to(candidates.dtype)
         ctx.save_for_backward(*gradients)
-        loss: Tensor = prefixes.weigh(found.losses)
-        return loss
+        ctx.mark_non_differentiable(found.losses)
+        return objective.prefixes.weigh(found.losses) + found.added, found.losses
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         anchors, candidates = ctx.saved_tensors
         return anchors * gradient, candidates * gradient, None, None, None, None
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
-from nestvec.train.nested import nested_ranking_loss
-from nestvec.train.objective import Prefixes, Ranking
+from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
+from nestvec.train.regularised import regularised_ranking_loss
 from nestvec.train.row_adam import RowAdam
 from nestvec.train.tokenizer import train_tokenizer
 from nestvec.train.workers import Workers, start_workers
@@ -49,6 +49,12 @@ class StaticConfig:
         max_tokens: Longer texts are cut in training (not when the model is used).
         seed: Of the initial table and the order of pairs.
         bfloat16: Multiply matrices in bfloat16: faster where the processor can (avx512_bf16, amx).
+        weights: What each of ``dims`` counts, in the same order; none for 1 each.
+        teach: Weight of what narrow prefixes learn from the widest one's ranking.
+        random_dims: Further widths that each step draws and trains.
+        straight_through: Codes of the positives that are ranked as well, "int8" or "binary".
+        orthogonality: Weight of the squared correlations between dims; of all five, see
+            ``objective``.
     """
 
     dims: tuple[int, ...] = (512, 256, 128, 64, 32)
@@ -60,11 +66,14 @@ class StaticConfig:
     max_tokens: int = 256
     seed: int = 0
     bfloat16: bool = False
+    weights: tuple[float, ...] = ()
+    teach: float = 0.0
+    random_dims: int = 0
+    straight_through: StraightThrough | None = None
+    orthogonality: float = 0.0
 
     def __post_init__(self) -> None:
         """Check each value against its limit."""
-        if not self.dims or min(self.dims) < 1 or len(set(self.dims)) < len(self.dims):
-            raise InvalidArgument(f"dims {self.dims} need distinct widths of at least 1")
         for name in ("epochs", "vocab_size", "max_tokens"):
             if getattr(self, name) < 1:
                 raise InvalidArgument(f"{name} {getattr(self, name)} < 1")
@@ -72,9 +81,23 @@ class StaticConfig:
             raise InvalidArgument(
                 f"batch_size {self.batch_size} < 2: a pair needs others beside it"
             )
-        for name in ("learning_rate", "scale"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidArgument(f"{name} {getattr(self, name)} is not above 0 and finite")
+        if not 0 < self.learning_rate < math.inf:
+            raise InvalidArgument(f"learning_rate {self.learning_rate} is not above 0 and finite")
+        self.objective()  # checks the rest
+
+    def objective(self) -> Objective:
+        """Return what is asked of a batch.
+
+        Raises:
+            InvalidArgument: If a setting of it is out of range or unknown.
+        """
+        return Objective(
+            Prefixes(self.dims, self.weights),
+            Ranking(self.scale, teach=self.teach, bfloat16=self.bfloat16),
+            self.random_dims,
+            self.straight_through,
+            self.orthogonality,
+        )
 
 
 @dataclass(frozen=True)
@@ -168,11 +191,12 @@ def train_static(
     optimiser = RowAdam(_first_table(start, pairs.tokenizer.get_vocab_size(), config, rng))
     batch_size = min(config.batch_size, n)
     steps = config.epochs * (n // batch_size)
+    objective, widths = config.objective(), rng.spawn(1)[0]
     losses = []
     with start_workers() as workers:
         for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
             texts = vstack([pairs.anchors[chosen], pairs.positives[chosen]], format="csr")
-            result = _lose(texts, optimiser.table, config, workers)
+            result = _lose(texts, optimiser.table, objective, workers, drawn=objective.draw(widths))
             if not np.isfinite(result.losses).all():
                 problem = f"the loss is not finite at step {step + 1} of {steps}"
                 raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
@@ -200,29 +224,35 @@ class _Loss(NamedTuple):
     gradient: Embeddings
 
 
-def _lose(texts: csr_array, table: Embeddings, config: StaticConfig, workers: Workers) -> _Loss:
+def _lose(
+    texts: csr_array,
+    table: Embeddings,
+    objective: Objective,
+    workers: Workers,
+    *,
+    drawn: tuple[int, ...] = (),
+) -> _Loss:
     """Compute the loss of a batch.
 
     Args:
         texts: Token shares of the anchors, then of their positives, [2 * batch, vocab].
         table: [vocab, dim].
-        config: Widths and scale.
+        objective: What is asked of it.
         workers: Each embeds a part of the texts, then ranks a part of the anchors.
+        drawn: Further widths of this step.
     """
     import torch
 
     embedded = workers.map(lambda part: texts[part] @ table, texts.shape[0], least=_LEAST_LINES)
     anchors, positives = torch.from_numpy(np.concatenate(embedded)).chunk(2)
-    prefixes = Prefixes(config.dims)
-    ranking = Ranking(config.scale, bfloat16=config.bfloat16)
 
     def rank(lines: slice) -> list[NDArray[np.float32]]:
-        found = nested_ranking_loss(anchors, positives, prefixes, ranking, lines=lines)
+        found = regularised_ranking_loss(anchors, positives, objective, drawn=drawn, lines=lines)
         share = (lines.stop - lines.start) / len(anchors)
         return [each.mul_(share).numpy() for each in found]
 
     ranked = workers.map(rank, len(anchors), least=_LEAST_LINES)
-    losses, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
+    losses, _, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
     return _Loss(losses, np.concatenate(gradients))
 
 
