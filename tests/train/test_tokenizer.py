@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+from tokenizers import Tokenizer, models
 
-from nestvec.train.tokenizer import UNKNOWN, train_tokenizer
+from nestvec.data.pairs import TrainingPairs
+from nestvec.train.static import StaticConfig, tokenise
+from nestvec.train.tokenizer import UNKNOWN, row_count, train_tokenizer
 
 TEXTS = [
     "readCsvFile read_csv_file Read the CSV file",
@@ -106,3 +109,10 @@ def test_every_run_learns_the_same_vocabulary():
     digests = [process.communicate(timeout=60)[0] for process in running]
     assert all(process.returncode == 0 for process in running)
     assert len(set(digests)) == 1
+
+
+def test_a_table_has_a_row_for_the_highest_id_whatever_is_missing_below():
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 5}, unk_token="a"))
+    assert (tokenizer.get_vocab_size(), row_count(tokenizer)) == (2, 6)
+    pairs = TrainingPairs(["a"], ["b"], [[]])
+    assert tokenise(pairs, StaticConfig(), tokenizer=tokenizer).positives.shape == (1, 6)

@@ -1,4 +1,4 @@
-"""Train a static Matryoshka model from scratch: a table of token vectors, a text is their mean.
+"""Train a static Matryoshka model: a table of token vectors, a text is their mean.
 
 Texts are tokenised once. A step touches only the rows of the tokens in its batch: forward and
 backward are products with a sparse matrix of token shares, and the optimiser (Adam) updates those
@@ -24,7 +24,7 @@ from nestvec.models.static import token_counts
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
 from nestvec.train.regularised import regularised_ranking_loss
 from nestvec.train.row_adam import RowAdam
-from nestvec.train.tokenizer import train_tokenizer
+from nestvec.train.tokenizer import row_count, train_tokenizer
 from nestvec.train.workers import Workers, start_workers
 from nestvec.types import Embeddings, OnProgress, Rows
 
@@ -154,7 +154,7 @@ def tokenise(
 def _shares(tokenizer: Any, texts: list[str], max_tokens: int) -> csr_array:
     encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     token_ids = [encoding.ids[:max_tokens] for encoding in encodings]
-    shares = token_counts(token_ids, tokenizer.get_vocab_size())
+    shares = token_counts(token_ids, row_count(tokenizer))
     shares.data /= np.repeat(np.diff(shares.indptr), np.diff(shares.indptr))
     shares.sum_duplicates()
     return shares
@@ -188,7 +188,7 @@ def train_static(
     from scipy.sparse import vstack
 
     rng = np.random.default_rng(config.seed)
-    optimiser = RowAdam(_first_table(start, pairs.tokenizer.get_vocab_size(), config, rng))
+    optimiser = RowAdam(_first_table(start, pairs.anchors.shape[1], config, rng))
     batch_size = min(config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     objective, widths = config.objective(), rng.spawn(1)[0]
