@@ -1,9 +1,9 @@
 """What a static model starts from: whose rows they are, which tokens are read, what is weighed."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelError
@@ -72,6 +72,26 @@ def test_a_static_model_gives_its_table_as_it_is(tmp_path):
     assert start.table_for(pairs) is start.table
 
 
+def test_a_table_that_only_sentence_transformers_reads_is_still_a_table(tmp_path):
+    tokenizer = train_tokenizer(["read a csv file"] * 3, vocab_size=60)
+    table = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 8))
+    folder = tmp_path / "m"
+    save_static_model(
+        folder,
+        tokenizer_json=tokenizer,
+        table=table.astype(np.float32),
+        matryoshka_dims=(8,),
+        extra={},
+    )
+    weights = {"embedding.weight": torch.tensor(table, dtype=torch.bfloat16)}
+    save_file(weights, folder / "model.safetensors")
+    model = load_model(folder)
+    assert isinstance(model, SentenceTransformerEncoder)
+    start = start_from(model)
+    assert start.origin == "table"
+    np.testing.assert_allclose(start.table, table, rtol=0.01)
+
+
 PAIRS = TrainingPairs(
     ["read a csv"] * 3 + ["a"], ["find a table"] * 3 + ["a file"], [[] for _ in range(4)]
 )
@@ -91,10 +111,12 @@ def test_tokens_of_many_texts_are_weighed_down(distilled):
     )
 
 
-def test_a_tokenizer_written_in_python_is_refused(teacher):
-    library = SimpleNamespace(tokenizer=object(), device="cpu")
-    slow = SentenceTransformerEncoder(teacher.info, library)
-    with pytest.raises(ModelError, match="a tokenizer written in Python"):
+def test_a_transformer_without_a_fast_tokenizer_is_refused(teacher):
+    class Slow(list):
+        tokenizer = object()
+
+    slow = SentenceTransformerEncoder(teacher.info, Slow())
+    with pytest.raises(ModelError, match="has no fast tokenizer"):
         start_from(slow)
 
 

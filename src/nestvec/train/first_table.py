@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Origin = Literal["table", "teacher"]
 _CHUNK = 1024  # tokens that a teacher reads at a time
 _SIF = 1e-3  # a token with this share of all tokens counts half as much as a rare one
+# Those that the library must read: in bfloat16, or under names of model2vec.
+_STATIC = (["StaticEmbedding"], ["StaticEmbedding", "Normalize"])
 _UNUSED = re.compile(r"[\[<]unused_?\d+[\]>]")
 
 
@@ -60,12 +62,16 @@ def start_from(model: Encoder, *, on_progress: OnProgress = lambda done, total: 
 
     Raises:
         InvalidArgument: If it is neither.
-        ModelError: If a transformer's tokenizer is not one of ``tokenizers``.
+        ModelError: If a transformer has no tokenizer of ``tokenizers``.
     """
     if isinstance(model, StaticEncoder):
         return Start("table", model.tokenizer, model.table[: row_count(model.tokenizer)])
     if not isinstance(model, SentenceTransformerEncoder):
         raise InvalidArgument(f"{model.info.name}: has no tokenizer to start from, name a model")
+    if [type(module).__name__ for module in model.library_model] in _STATIC:
+        static = model.library_model[0]
+        table = static.embedding.weight.detach().float().cpu().numpy()
+        return Start("table", static.tokenizer, table[: row_count(static.tokenizer)])
     tokenizer = _fast_tokenizer(model)
     # Around their mean: what being a single token gives to all of them says nothing of any, and
     # after training on 19,000 pairs nDCG@10 was .405 with it taken away, .372 with it.
@@ -87,8 +93,8 @@ def _fast_tokenizer(model: SentenceTransformerEncoder) -> Any:
     backend = getattr(model.library_model.tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ModelError(
-            f"{model.info.name}: has a tokenizer written in Python, and a static model needs a "
-            "tokenizer.json: save the model with its fast tokenizer"
+            f"{model.info.name}: has no fast tokenizer (tokenizer.json), which a static model "
+            "takes over: save the model with one, or name another"
         )
     tokenizer = Tokenizer.from_str(backend.to_str())
     tokenizer.no_padding()

@@ -56,7 +56,7 @@ def train_and_save(
         DataError: If the folder holds something else than a model, or cannot be written; this
             is known before training.
         InvalidArgument: If a dim is above the width of ``start``, or that has no tokenizer.
-        ModelError: If the tokenizer of a transformer is not one of ``tokenizers``.
+        ModelError: If a transformer has no tokenizer of ``tokenizers``.
     """
     check_replaceable(path, marker=MARKER)
     begun = None if start is None else _begin(start, config, on_progress)
