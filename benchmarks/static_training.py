@@ -32,22 +32,19 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 import subjects
+from comparison import METRIC, better, score_points
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.evaluate.exhaustive import rank
-from nestvec.evaluate.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics import Judgements
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.static import StaticConfig, tokenise, train_static
-from nestvec.types import Embeddings, OperatingPoint, Scores
+from nestvec.types import Embeddings, OperatingPoint
 from record import record
 
-METRIC = "ndcg@10"
 DIMS = (512, 256, 128, 64, 32)
 THEIRS, OURS, OURS_BF16 = WAYS = ("theirs", "ours", "ours, bfloat16")
 WARM_UP = 0.1
-RESAMPLES = 10_000
 _PLACES = ("demo", "data")  # options that say nothing of what is measured
 
 
@@ -79,7 +76,7 @@ def main() -> None:
             each = replace(config, learning_rate=rates[way], seed=seed, bfloat16=way == OURS_BF16)
             trained = (_theirs if way == THEIRS else _ours)(pairs, tokenizer, each)
             found = _evaluate(tokenizer, trained.table, data, options.queries)
-            scores[way].append(np.array(found))
+            scores[way].append(found)
             means = dict(zip(DIMS, np.mean(found, axis=1).round(4).tolist(), strict=True))
             runs.append({"way": way, "seed": seed, METRIC: means})
             runs[-1] |= {"train_s": trained.train_s, "step_s": trained.step_s}
@@ -88,7 +85,8 @@ def main() -> None:
     results |= {"times_faster": {}, "better": {}}
     for way in WAYS[1:]:
         results["times_faster"][way] = _faster(runs, way, tokenise_s)
-        results["better"][way] = _better(scores[way], scores[THEIRS])
+        found = better(scores[way], scores[THEIRS])
+        results["better"][way] = [{"dim": d, **row} for d, row in zip(DIMS, found, strict=True)]
     print(results["times_faster"], results["better"])
     settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
     settings |= {"dims": DIMS, "warm_up": WARM_UP, "scale": config.scale}
@@ -182,8 +180,8 @@ def _timed(table: Embeddings, start: float, ends: list[float]) -> Trained:
 
 def _evaluate(
     tokenizer: Tokenizer, table: Embeddings, data: RetrievalSet, max_queries: int
-) -> list[Scores]:
-    """Return each query's score at each dim."""
+) -> NDArray[np.float64]:
+    """Return each query's score at each dim, [n_dims, n_queries]."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         save_static_model(
@@ -195,8 +193,7 @@ def _evaluate(
     corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
     judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
     points = [OperatingPoint.single(dim, "float32") for dim in DIMS]
-    ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
-    return [score(METRIC, judgements.grades(ranked[point].rows), judgements) for point in points]
+    return score_points(points, queries, corpus, judgements)
 
 
 def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenise_s: float) -> dict[str, float]:
@@ -210,24 +207,6 @@ def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenise_s: float) -> dic
         "train": took(THEIRS, "train_s") / took(ours, "train_s"),
         "train_and_tokenise": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenise_s),
     }
-
-
-def _better(
-    ours: list[NDArray[np.float64]], theirs: list[NDArray[np.float64]]
-) -> list[dict[str, float]]:
-    """Return ours minus theirs at each dim, averaged over seeds, with its 95 % interval."""
-    differences = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
-    rng = np.random.default_rng(0)
-    n = differences.shape[1]
-    drawn = np.stack(
-        [differences[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES)]
-    )
-    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
-    means = differences.mean(axis=1)
-    return [
-        {"dim": dim, "difference": float(means[i]), "low": float(low[i]), "high": float(high[i])}
-        for i, dim in enumerate(DIMS)
-    ]
 
 
 if __name__ == "__main__":

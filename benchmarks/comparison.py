@@ -1,0 +1,50 @@
+"""Scores of each query at several operating points, and by how much one way is better than another.
+
+Two ways are compared on the same queries, averaged over seeds first; an interval is over queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.evaluate.exhaustive import rank
+from nestvec.evaluate.representations import Representations
+from nestvec.metrics import Judgements, score
+from nestvec.types import Embeddings, OperatingPoint
+
+METRIC = "ndcg@10"
+RESAMPLES = 10_000
+
+
+def score_points(
+    points: Sequence[OperatingPoint], queries: Embeddings, corpus: Embeddings, judged: Judgements
+) -> NDArray[np.float64]:
+    """Return each query's score at each point, [n_points, n_queries]."""
+    ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
+    found = [score(METRIC, judged.grades(ranked[point].rows), judged) for point in points]
+    return np.array(found, dtype=np.float64)
+
+
+def better(
+    ours: Sequence[NDArray[np.float64]], theirs: Sequence[NDArray[np.float64]]
+) -> list[dict[str, float]]:
+    """Return ours minus theirs at each point, averaged over seeds, with its 95 % interval.
+
+    Args:
+        ours: Of each seed, [n_points, n_queries].
+        theirs: The same.
+    """
+    differences = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
+    rng = np.random.default_rng(0)
+    n = differences.shape[1]
+    drawn = np.stack(
+        [differences[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES)]
+    )
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return [
+        {"difference": float(mean), "low": float(low[i]), "high": float(high[i])}
+        for i, mean in enumerate(differences.mean(axis=1))
+    ]
