@@ -7,7 +7,7 @@ documentation (``pairs``/squad-sent and techdocs, searched with questions about 
 Then nDCG@10 at each dim trained and at some between, at 1 bit as nestvec stores it ("binary":
 rotated) and as bare signs; documents are coded and queries are not. Differences from equal weights
 are averaged over seeds, query by query; their intervals are over queries. Each process computes on
-one thread. Each setting has one value only, as a person would first try it.
+one thread. Values are first guesses (of orthogonality two, as 10 was worse in a short try).
 
     python benchmarks/ablation.py --demo nestvec-demo --data ../shared/data --seeds 3
 """
@@ -50,6 +50,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "random_dims 2": {"random_dims": 2},
     "straight_through int8": {"straight_through": "int8"},
     "straight_through binary": {"straight_through": "binary"},
+    "orthogonality 0.1": {"orthogonality": 0.1},
     "orthogonality 1": {"orthogonality": 1.0},
 }
 POINTS = (
@@ -113,7 +114,7 @@ def _options() -> argparse.ArgumentParser:
     parser = subjects.options(__doc__, queries=1500)
     parser.add_argument("--pairs", type=int, default=30_000, help="Of each set, at most.")
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", type=float, default=StaticConfig.learning_rate)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
@@ -223,6 +223,43 @@ def static_pairs() -> str:
     return _markdown(lines)
 
 
+def ablation() -> str:
+    """List what each addition to the loss changes at each dim in float32."""
+    return _ablation("float32")
+
+
+def ablation_binary() -> str:
+    """List what each addition to the loss changes at each dim in binary."""
+    return _ablation("binary")
+
+
+def _ablation(precision: str) -> str:
+    """List changes in hundredths of the metric, in bold where the interval leaves out 0."""
+    found = [row for row in _results("ablation")["rows"] if row["point"].endswith(f":{precision}")]
+    dims = list(dict.fromkeys(row["point"].partition(":")[0] for row in found))
+    lines = [["set", "trained with", *(f"{dim} dims" for dim in dims), "seeds differ by"]]
+    kept: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in found:
+        kept.setdefault((row["set"], row["variant"]), []).append(row)
+    for (name, variant), rows in kept.items():
+        equal = kept[name, found[0]["variant"]]
+        if rows is equal:
+            cells = [f"{100 * mean(row['seeds']):.1f}" for row in rows]
+            lines.append([name, f"{variant}: {METRIC}", *cells, ""])
+            continue
+        spread = max(
+            stdev(ours - theirs for ours, theirs in zip(row["seeds"], base["seeds"], strict=True))
+            for row, base in zip(rows, equal, strict=True)
+        )
+        lines.append([name, variant, *map(_change, rows), f"{100 * spread:.1f}"])
+    return _markdown(lines)
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    text = f"{100 * row['difference']:+.1f} ± {50 * (row['high'] - row['low']):.1f}"
+    return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text
+
+
 def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
     if row is None:
         return ""
@@ -241,6 +278,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "bytes": bytes_,
     "losses": losses,
     "static_training": static_training,
+    "ablation": ablation,
+    "ablation_binary": ablation_binary,
     "static_pairs": static_pairs,
 }
 
