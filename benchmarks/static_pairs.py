@@ -144,7 +144,11 @@ def _train(
     for seed in range(seeds):
         begun = time.perf_counter()
         trained = train_static(tokens, replace(way.config, seed=seed), start=table)
-        facts: dict[str, Any] = {"seed": seed, "tokenise_s": tokenise_s, "train_s": time.perf_counter() - begun}
+        facts: dict[str, Any] = {
+            "seed": seed,
+            "tokenise_s": tokenise_s,
+            "train_s": time.perf_counter() - begun,
+        }
         facts["losses"] = {dim: round(loss, 4) for dim, loss in trained.losses.items()}
         yield _as_encoder(trained, scratch / "trained"), facts
 

@@ -41,8 +41,8 @@ def test_settings_of_fine_tuning_are_read_alike(read):
         ("epochs = true", "epochs = True is not a whole number"),
         ("bfloat16 = 1", "bfloat16 = 1 is not true or false"),
         ('learning_rate = "x"', "learning_rate = 'x' is not a number"),
-        ("dims = 64", "dims = 64 is not a list of whole numbers"),
-        ('dims = [64, "x"]', "is not a list of whole numbers"),
+        ("dims = 64", "dims = 64 is not a list, each of which is a whole number"),
+        ('dims = [64, "x"]', "dims = [64, 'x'] is not a list"),
         ("epochs = ", "cannot be read"),
     ],
 )
@@ -66,6 +66,7 @@ def test_a_value_out_of_range_is_the_settings_own_matter(read):
 class Few:
     code: Literal["int8", "binary"] | None = None
     limit: int | None = None
+    names: tuple[str, ...] = ()
 
 
 def test_one_of_few_words_is_named(read):
@@ -74,3 +75,5 @@ def test_one_of_few_words_is_named(read):
         read('code = "int4"', Few)
     with pytest.raises(DataError, match="limit = 'x' is not a whole number"):
         read('limit = "x"', Few)
+    with pytest.raises(DataError, match="is not a list, each of which is text"):
+        read('names = "x"', Few)

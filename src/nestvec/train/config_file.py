@@ -63,7 +63,7 @@ def _named(expected: Any) -> str:
     """Return how an error calls a type."""
     options = [option for option in get_args(expected) if option is not NoneType]
     if get_origin(expected) is tuple:
-        return f"a list of {'whole ' if options[0] is int else ''}numbers"
+        return f"a list, each of which is {_named(options[0])}"
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(str, options))}"
     if options:
