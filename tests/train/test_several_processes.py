@@ -21,7 +21,7 @@ from sentence_transformers import SentenceTransformer
 from test_several_processes import gradients
 rank, folder, place = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
-value, found = gradients(folder, slice(4 * rank, 4 * rank + 4), gather=True, directions=DIRECTIONS)
+value, found = gradients(folder, slice(4 * rank, 4 * rank + 4), gather=True, **SETTINGS)
 for each in (value, *found.values()):
     dist.all_reduce(each)
     each /= 2  # as data-parallel training does
@@ -32,13 +32,13 @@ dist.destroy_process_group()
 EVERY = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 
 
-def gradients(folder, rows, *, gather, directions):
+def gradients(folder, rows, *, gather, **settings):
     torch.set_num_threads(1)
     model = SentenceTransformer(str(folder), device="cpu").eval()
     with torch.no_grad():  # a random transformer gives much the same for all texts
         model[0].auto_model.embeddings.word_embeddings.weight.mul_(30)
     loss = NestedMultipleNegativesRankingLoss(
-        model, (8, 64), directions=directions, gather_across_devices=gather
+        model, (8, 64), gather_across_devices=gather, **settings
     )
     value = loss([model.preprocess(column[rows]) for column in (ANCHORS, POSITIVES)], None)
     value.backward()
@@ -46,9 +46,11 @@ def gradients(folder, rows, *, gather, directions):
     return value.detach(), found
 
 
-@pytest.mark.parametrize("directions", [("query_to_doc",), EVERY])
-def test_two_processes_equal_one(bert_folder, tmp_path, directions):
-    worker = WORKER.replace("DIRECTIONS", repr(directions))
+@pytest.mark.parametrize(
+    "settings", [{}, {"directions": EVERY, "straight_through": "int8", "orthogonality": 0.7}]
+)
+def test_two_processes_equal_one(bert_folder, tmp_path, settings):
+    worker = WORKER.replace("SETTINGS", repr(settings))
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     processes = [
         subprocess.Popen(
@@ -62,7 +64,7 @@ def test_two_processes_equal_one(bert_folder, tmp_path, directions):
     errors = [each.communicate(timeout=120)[1] for each in processes]
     assert [each.returncode for each in processes] == [0, 0], errors
     value, found = torch.load(tmp_path / "found.pt", weights_only=True)
-    expected, theirs = gradients(bert_folder, slice(0, 8), gather=False, directions=directions)
+    expected, theirs = gradients(bert_folder, slice(0, 8), gather=False, **settings)
     assert expected > 1
     torch.testing.assert_close(value, expected)
     largest = max(float(each.abs().max()) for each in theirs.values())
