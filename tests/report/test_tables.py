@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from nestvec.errors import InvalidArgument
+from nestvec.report.kept import Kept
 from nestvec.report.tables import markdown_table, retention_table
 
 
@@ -29,7 +30,9 @@ def test_other_ways_to_cut_the_vectors_are_rows_of_the_tables(rich):
     lines = retention_table(rich)
     # 1.5 % for each halving to the power of 1.8, from the fixture
     assert lines[3].split() == ["SVD", "float32", "100.0", "98.5", "94.8", "89.2", "81.8"]
-    assert "| random dims float32 | 100.0 | 94.0 |" in markdown_table(rich["Matryoshka"])
+    assert "| random dims float32 | 100.0 | 94.0 |" in markdown_table(
+        Kept({"": rich["Matryoshka"]}, "ndcg@10")
+    )
 
 
 def test_baseline_stands_below_the_table_with_both_scores(curves):
@@ -57,7 +60,7 @@ def test_dims_that_a_curve_lacks_are_shown_as_absent(curves):
 
 
 def test_markdown_table_is_dims_by_precisions(curves):
-    header, rule, *rows = markdown_table(curves["Matryoshka"]).splitlines()
+    header, rule, *rows = markdown_table(Kept({"": curves["Matryoshka"]}, "ndcg@10")).splitlines()
     assert cells(header)[1:] == ["512 dims", "256 dims", "128 dims", "64 dims", "32 dims"]
     assert len(cells(rule)) == 6
     assert [cells(row)[0] for row in rows] == [

@@ -9,9 +9,10 @@ from sentence_transformers import SentenceTransformer
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.similarity import ScoredPairs
-from nestvec.errors import DataError, InvalidArgument, NestvecError
+from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.train import trainer
-from nestvec.train.finetune import FinetuneConfig, finetune
+from nestvec.train.finetune import Callbacks, finetune
+from nestvec.train.finetune_config import FinetuneConfig
 
 WORDS = ["read", "a", "csv", "file", "table", "find"]
 CONFIG = FinetuneConfig(dims=(64, 8), batch_size=4, learning_rate=1e-3, checks=3, epochs=3)
@@ -44,7 +45,7 @@ def test_each_file_has_its_loss_and_the_model_changes(model, texts, tmp_path):
         texts,
         CONFIG,
         checkpoints=tmp_path / "kept",
-        on_progress=lambda done, total: steps.append((done, total)),
+        callbacks=Callbacks(lambda done, total: steps.append((done, total))),
     )
     assert done.losses == {
         "pairs, 0 negatives": "NestedMultipleNegativesRankingLoss",
@@ -82,7 +83,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(model, texts, tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept", on_progress=kill)
+        finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept", callbacks=Callbacks(kill))
     first = []
     again = copy.deepcopy(model)
     finetune(
@@ -90,7 +91,7 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(model, texts, tmp_path):
         texts,
         CONFIG,
         checkpoints=tmp_path / "kept",
-        on_progress=lambda done, total: first.append(done),
+        callbacks=Callbacks(lambda done, total: first.append(done)),
     )
     assert first[0] == 13  # the second of three checkpoints
     np.testing.assert_allclose(vectors(again), vectors(whole), atol=1e-6)
@@ -100,20 +101,27 @@ def test_checkpoints_of_other_texts_or_settings_are_not_gone_on_with(model, text
     kept, seen = tmp_path / "kept", []
     finetune(copy.deepcopy(model), texts, CONFIG, checkpoints=kept)
     other = FinetuneConfig(**{**vars(CONFIG), "seed": 1})
-    finetune(model, texts, other, checkpoints=kept, on_progress=lambda d, t: seen.append(d))
+    callbacks = Callbacks(lambda done, total: seen.append(done))
+    finetune(model, texts, other, checkpoints=kept, callbacks=callbacks)
     assert seen[0] == 1
 
 
 def test_the_best_by_the_judge_is_kept(model, texts, tmp_path):
-    found = iter([{64: 0.2, 8: 0.1}, {64: 0.9, 8: 0.7}, {64: 0.3, 8: 0.2}])
-    seen = []
+    told = [{64: 0.2, 8: 0.1}, {64: 0.9, 8: 0.7}, {64: 0.3, 8: 0.2}]
+    found, seen, checks = iter(told), [], []
 
     def judge(judged):
         seen.append(vectors(judged))
         return next(found)
 
-    done = finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept", judge=judge)
+    callbacks = Callbacks(on_check=lambda *told: checks.append(told))
+    done = finetune(
+        model, texts, CONFIG, checkpoints=tmp_path / "kept", judge=judge, callbacks=callbacks
+    )
     assert done.best == {64: 0.9, 8: 0.7}
+    assert [step for step, _, _ in checks] == [6, 12, 18]
+    assert [scores for _, _, scores in checks] == told
+    assert all(sorted(losses) == [8, 64] and min(losses.values()) > 0 for _, losses, _ in checks)
     np.testing.assert_allclose(vectors(model), seen[1], atol=1e-6)
     assert np.abs(seen[2] - seen[1]).max() > 1e-4
 
@@ -144,40 +152,58 @@ def test_texts_are_cut_in_training_only(model, texts, tmp_path):
     assert model.max_seq_length == limit
 
 
+def test_a_head_makes_vectors_narrower_and_learns(model, texts, tmp_path):
+    whole = vectors(copy.deepcopy(model))
+    config = FinetuneConfig(**{**vars(CONFIG), "dims": (16, 8), "out_dim": 16, "epochs": 1})
+    widths = []
+
+    def judge(judged):
+        widths.append(vectors(judged).shape[1])
+        return {16: 0.5, 8: 0.5}
+
+    finetune(model, texts, config, checkpoints=tmp_path / "kept", judge=judge)
+    assert {*widths} == {16}
+    assert whole.shape[1] == 64
+    head = model[-1] if hasattr(model[-1], "linear") else model[-2]
+    products = (head.linear.weight @ head.linear.weight.T).detach().numpy()
+    assert 1e-3 < np.abs(products - np.eye(16)).max() < 0.5  # it was orthogonal, and has moved
+
+
+def test_small_files_are_drawn_from_more_often_at_a_higher_temperature(model, texts, tmp_path):
+    def steps_by_loss(temperature):
+        seen = []
+
+        class Counted(trainer.NestedCoSENTLoss):
+            def forward(self, *given):
+                seen.append(self)
+                return super().forward(*given)
+
+        config = FinetuneConfig(**{**vars(CONFIG), "batch_size": 2, "temperature": temperature})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(trainer, "NestedCoSENTLoss", Counted)
+            given = {"pairs": pairs, "scored": texts["scored"]}
+            done = finetune(copy.deepcopy(model), given, config, checkpoints=tmp_path / "kept")
+        return len(seen), done.steps
+
+    bare = [[] for _ in texts["pairs"].anchors]
+    pairs = TrainingPairs(texts["pairs"].anchors, texts["pairs"].positives, bare)
+    assert steps_by_loss(1.0) == (3 * 4, 3 * 12)
+    assert steps_by_loss(1e9) == (3 * 6, 3 * 12)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dims": ()}, "distinct widths"),
+        ({"dims": (8, 8)}, "distinct widths"),
         ({"dims": (8,), "epochs": 0}, "epochs 0 < 1"),
         ({"dims": (8,), "batch_size": 1}, "batch_size 1 < 2: a pair needs others beside it"),
         ({"dims": (8,), "learning_rate": 0}, "learning_rate 0 is not within 0 and 1"),
         ({"dims": (8,), "hard_negatives": -1}, "hard_negatives -1 < 0"),
+        ({"dims": (8,), "temperature": 0.5}, "temperature 0.5 < 1"),
+        ({"dims": (8, 64), "out_dim": 32}, "64 dims > out_dim 32"),
         ({"dims": (8,), "dtype": "int8"}, "'int8' is not one of float32, bfloat16"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(InvalidArgument, match=message):
         FinetuneConfig(**settings)
-
-
-def test_settings_come_from_a_file_between_what_is_usual_and_what_is_given(tmp_path):
-    (tmp_path / "run.toml").write_text("dims = [64, 8]\nweights = [1, 2.5]\nbatch_size = 16\n")
-    found = FinetuneConfig.from_file(
-        tmp_path / "run.toml", usual={"dims": (32,), "epochs": 2}, given={"batch_size": 8}
-    )
-    assert found == FinetuneConfig(dims=(64, 8), weights=(1, 2.5), epochs=2, batch_size=8)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("learning = 1", "learning is not one of dims, weights"),
-        ("dims = [", "cannot be read"),
-        ("dims = [8]\nepochs = 'many'", "value of the wrong kind"),
-        ("dims = ['eight']", "value of the wrong kind"),
-    ],
-)
-def test_a_file_of_settings_that_cannot_be_is_said(tmp_path, text, message):
-    (tmp_path / "run.toml").write_text(text)
-    with pytest.raises(DataError, match=message):
-        FinetuneConfig.from_file(tmp_path / "run.toml", usual={}, given={})

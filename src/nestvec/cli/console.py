@@ -59,6 +59,11 @@ def warn(message: str) -> None:
     _errors.print(f"nestvec: {' '.join(printable(message).split())}", markup=False)
 
 
+def log(line: str) -> None:
+    """Print a line of a long run's log on standard error, above a progress bar if there is one."""
+    _errors.print(printable(line), markup=False)
+
+
 class Warnings(logging.Handler):
     """Shows what the library warns about."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from nestvec.cli.console import (
     check_output,
     load_torch,
+    log,
     parse_ints,
     progress,
     say,
@@ -21,8 +23,12 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.data.similarity import Triplets
-    from nestvec.train.finetune import Finetuned
     from nestvec.types import Encoder
+    from nestvec.workflows.finetuned import Outcome
+
+_FINETUNING_ONLY = (
+    *("dev", "test", "twin", "mini_batch_size", "hard_negatives", "out_dim", "report_to"),
+)
 
 
 def train(
@@ -38,6 +44,10 @@ def train(
     max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
     hard_negatives: Annotated[int | None, typer.Option(help="Mine so many a pair.")] = None,
+    out_dim: Annotated[int | None, typer.Option(help="Append a layer to this width.")] = None,
+    test: Annotated[Path | None, typer.Option(help="As --dev; for the model card.")] = None,
+    twin: Annotated[bool, typer.Option("--twin", help="Train without Matryoshka too.")] = False,
+    report_to: Annotated[list[str] | None, typer.Option(help="A tracker: tensorboard...")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with more settings.")] = None,
     probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Compute in float32 or bfloat16.")] = None,
@@ -66,6 +76,10 @@ def train(
         "mini_batch_size": mini_batch_size,
         "dtype": dtype,
         "hard_negatives": hard_negatives,
+        "out_dim": out_dim,
+        "test": test,
+        "twin": twin or None,
+        "report_to": tuple(report_to) if report_to else None,
     }
     given = {name: value for name, value in asked.items() if value is not None}
     if static:
@@ -113,7 +127,7 @@ def _check_static(given: dict[str, Any]) -> Path | None:
     """Turn options into settings of a static model; return the file of further ones, if any."""
     from nestvec.models.sentence_transformer import DTYPES
 
-    for name in ("dev", "mini_batch_size", "hard_negatives"):
+    for name in _FINETUNING_ONLY:
         if name in given:
             raise InvalidArgument(f"--{name.replace('_', '-')} is for fine-tuning, not --static")
     dtype = given.pop("dtype", None)
@@ -140,31 +154,52 @@ def _finetune(
     *,
     trust_remote_code: bool,
 ) -> None:
-    from nestvec.train.finetune import FinetuneConfig
+    from nestvec.train.config_file import config_from_file
+    from nestvec.train.finetune import Callbacks
+    from nestvec.train.finetune_config import FinetuneConfig
     from nestvec.workflows import finetuned
 
-    dev_path, file = given.pop("dev", None), given.pop("config", None)
-    dev = None if dev_path is None else finetuned.load_dev_set(dev_path)
+    dev, test = (
+        None if path is None else finetuned.load_dev_set(path, split=split)
+        for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
+    )
+    evidence = finetuned.Evidence(dev, test, twin=given.pop("twin", False))
+    file = given.pop("config", None)
+    if file is None:
+        config = FinetuneConfig(**given)
+    else:
+        config = config_from_file(FinetuneConfig, file, usual={}, given=given)
     with progress("train") as on_progress:
         load_torch()
         base = finetuned.load_base(model, trust_remote_code=trust_remote_code)
-        usual = {"dims": finetuned.usual_dims(base.info.full_dim)}
-        if file is None:
-            config = FinetuneConfig(**{**usual, **given})
-        else:
-            config = FinetuneConfig.from_file(file, usual=usual, given=given)
+        callbacks = Callbacks(on_progress, _log_check)
         done = finetuned.finetune_and_save(
-            base, pairs, config, out, dev=dev, on_progress=on_progress
+            base, pairs, config, out, evidence=evidence, callbacks=callbacks
         )
     _tell(done)
 
 
-def _tell(done: Finetuned) -> None:
+def _log_check(step: int, losses: Mapping[int, float], scores: Mapping[int, float]) -> None:
+    """Say how training goes, on standard error: a line of losses, and one of what a judge found."""
+    for name, values in ((f"step {step:,}, loss", losses), ("dev", scores)):
+        if values:
+            cells = (f"{value:.4g} at {dim}" for dim, value in sorted(values.items(), reverse=True))
+            log(f"{name} {', '.join(cells)}")
+
+
+def _tell(outcome: Outcome) -> None:
+    from nestvec.report.tables import retention_table
+
+    done = outcome.training
     for name, loss in done.losses.items():
         say(f"{name}: {loss}")
     say(f"{done.steps:,} steps")
     for dim, score in sorted(done.best.items(), reverse=True):
         say(f"  dev {score:.4f} at {dim:>4} dims")
+    if outcome.curves:
+        metric = next(iter(outcome.curves.values())).main_metric
+        for line in retention_table(outcome.curves, metric, precisions=("int8", "binary")):
+            say(line)
 
 
 def _load_probes(path: Path) -> Triplets:

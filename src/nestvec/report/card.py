@@ -26,10 +26,23 @@ def write_card(path: Path | str, curve: Curve, metric: str | None = None) -> Non
         InvalidArgument: If the metric was not measured, or full width scores 0.
         DataError: If the file cannot be written.
     """
-    metric = metric or curve.main_metric
-    text = f"{markdown_table(curve, metric)}\n{provenance(Kept({'': curve}, metric))}\n"
     with replace_file(Path(path)) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(card_text({"": curve}, metric), encoding="utf-8")
+
+
+def card_text(curves: Mapping[str, Curve], metric: str | None = None) -> str:
+    """Return the table of what a model keeps beside others, and a sentence of provenance.
+
+    Args:
+        curves: By the name to show, the model's own first.
+        metric: What to show. Not given: the first that was measured.
+
+    Raises:
+        InvalidArgument: If the metric was not measured, or the model scores 0 at full width.
+    """
+    first = next(iter(curves.values()))
+    kept = Kept(curves, metric or first.main_metric)
+    return f"{markdown_table(kept)}\n{provenance(kept)}\n"
 
 
 def provenance(kept: Kept) -> str:

@@ -83,13 +83,8 @@ def retention_table(
     return (*lines, *_notes(kept))
 
 
-def markdown_table(curve: Curve, metric: str = "ndcg@10") -> str:
-    """Write what one model keeps at each precision and dim as a Markdown table.
-
-    Raises:
-        InvalidArgument: If the metric was not measured, or full width scores 0.
-    """
-    kept = Kept({"": curve}, metric)
+def markdown_table(kept: Kept) -> str:
+    """Write what is kept as Markdown: each curve at float32, the first at each precision."""
     header = [axis_title(kept), *(f"{dim:,} dims" for dim in kept.dims)]
     lines = [header, [":--", *("--:" for _ in kept.dims)]]
     lines += [[row.name, *row.cells] for row in kept_rows(kept, kept.precisions)]

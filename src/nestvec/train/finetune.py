@@ -9,20 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.training import TrainingTexts
-from nestvec.errors import DataError, InvalidArgument, NestvecError, require
-from nestvec.models.sentence_transformer import DTYPES, DType, quiet
+from nestvec.errors import NestvecError, require
+from nestvec.models.sentence_transformer import quiet
+from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.train.mining import mine_negatives
-from nestvec.train.objective import Prefixes
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
@@ -30,88 +29,27 @@ if TYPE_CHECKING:
 
 Judge = Callable[["SentenceTransformer"], Mapping[int, float]]
 """Scores a model at each width."""
+OnCheck = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
+"""Told at each checkpoint: steps done, mean loss since the last one and the judge's score, each by
+width (no scores without a judge)."""
 
 _SETTINGS = "nestvec.json"
-_LEAST_BATCH = 2
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
-    """How to fine-tune.
+class Callbacks:
+    """What is called on the way.
 
     Attributes:
-        dims: Widths trained for, in any order; the model's own should be among them.
-        weights: What each counts, in the order of ``dims``; none for 1 each.
-        epochs: Passes over the texts.
-        batch_size: Pairs of a step; each sees the others' texts as negatives.
-        learning_rate: Peak, after a linear warm-up and before a linear decay to 0.
-        max_tokens: Longer texts are cut in training; None for the model's own limit.
-        dtype: What the model computes in; its weights stay float32.
-        mini_batch_size: Texts embedded at a time, for batches larger than memory.
-        teach: Weight of what prefixes learn from the full width's ranking.
-        hard_negatives: How many to mine for each pair that has none; 0 for none.
-        checks: How often the model is judged and kept on the way.
-        seed: Of the order of texts, and of dropout.
+        on_progress: With steps done and in total.
+        on_check: At each checkpoint.
     """
 
-    dims: tuple[int, ...]
-    weights: tuple[float, ...] = ()
-    epochs: int = 1
-    batch_size: int = 64
-    learning_rate: float = 2e-5
-    max_tokens: int | None = None
-    dtype: DType = "float32"
-    mini_batch_size: int | None = None
-    teach: float = 0.0
-    hard_negatives: int = 0
-    checks: int = 5
-    seed: int = 0
+    on_progress: OnProgress = lambda done, total: None
+    on_check: OnCheck = lambda step, losses, scores: None
 
-    @classmethod
-    def from_file(
-        cls, path: Path, *, usual: Mapping[str, Any], given: Mapping[str, Any]
-    ) -> FinetuneConfig:
-        """Read a TOML file with these names.
 
-        Args:
-            path: The file.
-            usual: What stands below the file.
-            given: What stands above it.
-
-        Raises:
-            DataError: If the file cannot be read, or holds a name that is none of these or a
-                value of another kind.
-            InvalidArgument: If a value is out of range.
-        """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(path, f"cannot be read ({error})") from error
-        known = [field.name for field in fields(cls)]
-        for name in values:
-            if name not in known:
-                raise DataError(path, f"{name} is not one of {', '.join(known)}")
-        lists = {name: tuple(each) for name, each in values.items() if isinstance(each, list)}
-        try:
-            return cls(**{**usual, **values, **lists, **given})
-        except TypeError as error:
-            raise DataError(path, f"holds a value of the wrong kind ({error})") from error
-
-    def __post_init__(self) -> None:
-        """Check each value against its limit."""
-        Prefixes(self.dims, self.weights)
-        for name in ("epochs", "checks"):
-            if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} {getattr(self, name)} < 1")
-        if self.hard_negatives < 0:
-            raise InvalidArgument(f"hard_negatives {self.hard_negatives} < 0")
-        if self.batch_size < _LEAST_BATCH:
-            problem = f"batch_size {self.batch_size} < {_LEAST_BATCH}"
-            raise InvalidArgument(f"{problem}: a pair needs others beside it")
-        if not 0 < self.learning_rate < 1:
-            raise InvalidArgument(f"learning_rate {self.learning_rate} is not within 0 and 1")
-        if self.dtype not in DTYPES:
-            raise InvalidArgument(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+NO_CALLBACKS = Callbacks()
 
 
 @dataclass(frozen=True)
@@ -136,7 +74,7 @@ def finetune(
     *,
     checkpoints: Path,
     judge: Judge | None = None,
-    on_progress: OnProgress = lambda done, total: None,
+    callbacks: Callbacks = NO_CALLBACKS,
 ) -> Finetuned:
     """Fine-tune a model in place.
 
@@ -148,21 +86,23 @@ def finetune(
             that was killed are gone on with, others are deleted.
         judge: Scores the model now and then; the best one, by the mean over widths, is kept.
             Without one, the last is.
-        on_progress: Called with steps done and in total.
+        callbacks: Called on the way.
 
     Raises:
-        InvalidArgument: If a dim is above the model's.
+        InvalidArgument: If a dim is above the model's, or a tracker is not known.
         MissingExtra: If a library that the trainer needs is not installed.
         NestvecError: If the loss turns NaN or infinite.
     """
     for name in ("datasets", "accelerate"):
         require(name, extra="train")
-    from nestvec.train.trainer import make_trainer
+    from nestvec.train.head import append_head
+    from nestvec.train.trainer import Watcher, make_trainer
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
-    trainer, losses, watcher = make_trainer(
-        model, datasets, config, checkpoints, judge, on_progress
-    )
+    if config.out_dim is not None:
+        append_head(model, [*_every_text(texts)], config.out_dim)
+    watcher = Watcher(callbacks)
+    trainer, losses = make_trainer(model, datasets, config, checkpoints, judge, watcher)
     _prepare(checkpoints, _identity(texts, config))
     with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
@@ -172,6 +112,14 @@ def finetune(
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
     return Finetuned(losses, watcher.best, trainer.state.global_step)
+
+
+def _every_text(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
+    for each in texts.values():
+        if isinstance(each, TrainingPairs):
+            yield from (*each.anchors, *each.positives)
+        else:
+            yield from (*each.first, *each.second)
 
 
 def _mined(

@@ -29,7 +29,12 @@ _CITATION = """
 
 
 class NestedLoss(nn.Module):
-    """What all nested losses have: a model, prefixes, and a description for the model card."""
+    """What all nested losses have: a model, prefixes, and a description for the model card.
+
+    Attributes:
+        prefixes: Widths and weights.
+        latest: Loss of each prefix of the batch before, narrowest first; empty before the first.
+    """
 
     citation = _CITATION
 
@@ -46,6 +51,12 @@ class NestedLoss(nn.Module):
         if full_dim is not None and self.prefixes.dims[-1] > full_dim:
             problem = f"{self.prefixes.dims[-1]} dims > {full_dim}"
             raise InvalidArgument(f"{problem}, which is the model's width")
+        self.latest = torch.empty(0)
+
+    def weigh(self, losses: Tensor) -> Tensor:
+        """Return the weighted sum of the prefixes' losses, [n_dims], and keep them to be logged."""
+        self.latest = losses.detach()
+        return self.prefixes.weigh(losses)
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card says of this loss."""

@@ -28,10 +28,21 @@ class NestedCoSENTLoss(NestedLoss):
         matryoshka_dims: Sequence[int],
         matryoshka_weights: Sequence[float] | None = None,
         scale: float = 20.0,
+        *,
+        teach: float = 0.0,
     ) -> None:
-        """Take the settings, as in ``NestedMultipleNegativesRankingLoss``."""
+        """Take the settings, as in ``NestedMultipleNegativesRankingLoss``.
+
+        Args:
+            model: What is trained.
+            matryoshka_dims: Widths, in any order.
+            matryoshka_weights: One for each; None for 1 each.
+            scale: Inverse temperature.
+            teach: Weight of what prefixes learn from the full width's similarities of all texts of
+                the batch to one another, which scores say nothing of; 0 for nothing.
+        """
         super().__init__(model, matryoshka_dims, matryoshka_weights)
-        self.scale = Ranking(scale).scale
+        self.ranking = Ranking(scale, teach=teach)
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor) -> Tensor:
         """Return the weighted sum of the prefixes' losses."""
@@ -42,7 +53,7 @@ class NestedCoSENTLoss(NestedLoss):
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
         """Return the loss of embeddings."""
         first, second = embeddings
-        similarities = self.scale * _prefix_cosines(first, second, self.prefixes.dims)
+        similarities = self.ranking.scale * _prefix_cosines(first, second, self.prefixes.dims)
         labels, order = labels.view(-1).float().sort()
         similarities = similarities[:, order]
         # Behind each pair: log of the sum of exp(-s) over all pairs with a higher score.
@@ -50,11 +61,38 @@ class NestedCoSENTLoss(NestedLoss):
         behind = nn.functional.pad(behind, (0, 1), value=-torch.inf)
         higher = torch.searchsorted(labels, labels, right=True)
         terms = nn.functional.pad(similarities + behind[:, higher], (1, 0))  # exp(0) = 1
-        return self.prefixes.weigh(terms.logsumexp(1))
+        losses = terms.logsumexp(1)
+        if self.ranking.teach:
+            losses = losses + self.ranking.teach * self._divergence(torch.cat([first, second]))
+        return self.weigh(losses)
+
+    def _divergence(self, texts: Tensor) -> Tensor:
+        """Return how far each prefix's neighbours are from the full width's, [n_dims].
+
+        Mean over texts of the divergence (Kullback and Leibler) of the softmax of scaled cosines to
+        all others.
+        """
+        texts = float32_or_wider(texts)
+        itself = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
+        chances = []
+        for dim in self.prefixes.dims:
+            prefix = nn.functional.normalize(texts[:, :dim], dim=1)
+            similarities = (self.ranking.scale * prefix @ prefix.T).masked_fill(itself, -1e4)
+            chances.append(similarities.log_softmax(1))
+        taught = chances[-1].detach()
+        return torch.stack(
+            [
+                nn.functional.kl_div(each, taught, log_target=True, reduction="batchmean")
+                for each in chances
+            ]
+        )
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card says of this loss."""
-        return super().get_config_dict() | {"scale": self.scale}
+        return super().get_config_dict() | {
+            "scale": self.ranking.scale,
+            "teach": self.ranking.teach,
+        }
 
 
 class NestedTripletLoss(NestedLoss):
@@ -98,7 +136,7 @@ class NestedTripletLoss(NestedLoss):
         right = _prefix_cosines(anchors, positives, self.prefixes.dims)
         wrong = _prefix_cosines(anchors, negatives, self.prefixes.dims)
         losses = (wrong - right + self.margin).relu().mean(1)
-        return self.prefixes.weigh(losses)
+        return self.weigh(losses)
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card says of this loss."""

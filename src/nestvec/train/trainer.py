@@ -6,7 +6,9 @@ Importing this loads PyTorch and Sentence Transformers.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +19,38 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from sentence_transformers.base.modules import Dense
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 
+from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
-from nestvec.types import OnProgress
+from nestvec.train.sampling import TemperedBatchSampler
 
 if TYPE_CHECKING:
-    from nestvec.train.finetune import FinetuneConfig, Judge
+    from nestvec.train.finetune import Callbacks, Judge
+    from nestvec.train.finetune_config import FinetuneConfig
 
 _MEAN = "mean"
+_LOSS_AT = "loss_at_"
 _WARM_UP_SHARE = 0.1
+_HEAD_RATE = 50  # times the model's: a new layer's weights have further to go
+
+
+class NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """The library's trainer, which also logs the loss of each prefix."""
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], *given: Any, **named: Any
+    ) -> Any:
+        """Compute the loss of a batch, and put down that of each prefix."""
+        loss = self.loss[inputs["dataset_name"]]
+        found = super().compute_loss(model, inputs, *given, **named)
+        of_prefixes = zip(loss.prefixes.dims, loss.latest, strict=True)
+        self.track_loss_components({f"{_LOSS_AT}{dim}": each for dim, each in of_prefixes})
+        return found
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
@@ -37,17 +58,20 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
 
     Attributes:
         best: What the judge found of the best model so far, by width.
+        latest: What it found last.
         spoilt_at: The step at which the loss was not finite.
     """
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._on_progress = on_progress
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+        self._losses: dict[int, list[float]] = defaultdict(list)
         self.best: Mapping[int, float] = {}
+        self.latest: Mapping[int, float] = {}
         self.spoilt_at: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell how far training is."""
-        self._on_progress(state.global_step, state.max_steps)
+        self._callbacks.on_progress(state.global_step, state.max_steps)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
@@ -57,6 +81,15 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
             self.spoilt_at = state.global_step
             control.should_training_stop = True
             control.should_save = False
+        for name, loss in logs.items():
+            if name.startswith(_LOSS_AT):
+                self._losses[int(name.removeprefix(_LOSS_AT))].append(loss)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell what the losses were since the last checkpoint, and what the judge found."""
+        means = {dim: sum(losses) / len(losses) for dim, losses in self._losses.items()}
+        self._losses.clear()
+        self._callbacks.on_check(state.global_step, means, self.latest)
 
 
 class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
@@ -72,6 +105,7 @@ class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
     ) -> dict[str, float]:
         """Return the mean over widths, and the score at each."""
         found = self._judge(model)
+        self._watcher.latest = found
         mean = sum(found.values()) / len(found)
         if mean > self._highest:
             self._highest, self._watcher.best = mean, found
@@ -84,26 +118,25 @@ def make_trainer(
     config: FinetuneConfig,
     checkpoints: Path,
     judge: Judge | None,
-    on_progress: OnProgress,
-) -> tuple[SentenceTransformerTrainer, dict[str, str], Watcher]:
+    watcher: Watcher,
+) -> tuple[NestedTrainer, dict[str, str]]:
     """Set up a trainer.
 
     Returns:
-        The trainer, the name of the loss of each data set, and what watches the run.
+        The trainer, and the name of the loss of each data set.
     """
     _keep_texts_out_of_the_card(model)
-    watcher = Watcher(on_progress)
     losses = {name: _loss(model, each, config) for name, each in columns.items()}
-    trainer = SentenceTransformerTrainer(
+    trainer = NestedTrainer(
         model=model,
-        args=_arguments(config, checkpoints, judged=judge is not None),
+        args=_arguments(model, config, checkpoints, judged=judge is not None),
         train_dataset={name: Dataset.from_dict(dict(each)) for name, each in columns.items()},
         loss=losses,
         evaluator=None if judge is None else JudgingEvaluator(judge, watcher),
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer, {name: type(loss).__name__ for name, loss in losses.items()}, watcher
+    return trainer, {name: type(loss).__name__ for name, loss in losses.items()}
 
 
 def _keep_texts_out_of_the_card(model: SentenceTransformer) -> None:
@@ -115,20 +148,23 @@ def _keep_texts_out_of_the_card(model: SentenceTransformer) -> None:
 
 def _loss(
     model: SentenceTransformer, columns: Mapping[str, list[Any]], config: FinetuneConfig
-) -> nn.Module:
+) -> NestedLoss:
     if "score" in columns:
-        return NestedCoSENTLoss(model, config.dims, config.weights)
+        return NestedCoSENTLoss(model, config.dims, config.weights, teach=config.teach)
     return NestedMultipleNegativesRankingLoss(
         model,
         config.dims,
         config.weights,
         mini_batch_size=config.mini_batch_size,
         teach=config.teach,
+        random_dims=config.random_dims,
+        straight_through=config.straight_through,
+        orthogonality=config.orthogonality,
     )
 
 
 def _arguments(
-    config: FinetuneConfig, checkpoints: Path, *, judged: bool
+    model: SentenceTransformer, config: FinetuneConfig, checkpoints: Path, *, judged: bool
 ) -> SentenceTransformerTrainingArguments:
     share = min(1 / config.checks, 0.999)  # the trainer takes numbers below 1 as shares of the run
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
@@ -140,15 +176,24 @@ def _arguments(
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
+        learning_rate_mapping=_head_rate(model, config),
         warmup_steps=_WARM_UP_SHARE,
         bf16=config.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         batch_sampler=BatchSamplers.NO_DUPLICATES,
+        multi_dataset_batch_sampler=partial(TemperedBatchSampler, temperature=config.temperature),
         seed=config.seed,
         logging_strategy="steps",
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
-        report_to="none",
+        report_to=list(config.report_to) or "none",
         **every,
     )
+
+
+def _head_rate(model: SentenceTransformer, config: FinetuneConfig) -> dict[str, float]:
+    if config.out_dim is None:
+        return {}
+    number = max(i for i, module in enumerate(model) if isinstance(module, Dense))
+    return {rf"\b{number}\.linear\.weight$": _HEAD_RATE * config.learning_rate}

@@ -1,0 +1,106 @@
+"""Sentence Transformers' own trainer and losses, set as ours are: the rivals of fine-tuning."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from nestvec.data.similarity import ScoredPairs
+from nestvec.data.training import TrainingTexts
+from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet
+from nestvec.train.finetune import finetune
+from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.workflows.finetuned import load_base
+
+Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
+CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")
+RESAMPLES = 10_000
+_WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: who trains, from what, on what and how.
+
+    Attributes:
+        contender: The loss at full width alone, in MatryoshkaLoss, or ours.
+        base: Folder of the model to be trained.
+        texts: What it learns from.
+        config: Dims, rates, steps and seed are the same for all; what else it says is ours.
+        threads: Of PyTorch.
+    """
+
+    contender: Contender
+    base: Path
+    texts: TrainingTexts
+    config: FinetuneConfig
+    threads: int
+
+
+def train(run: Training) -> SentenceTransformerEncoder:
+    """Train a fresh copy of the base, and return it."""
+    torch.set_num_threads(run.threads)
+    base = load_base(str(run.base))
+    with tempfile.TemporaryDirectory() as scratch, quiet():
+        if run.contender == "nestvec":
+            checkpoints = Path(scratch) / "checkpoints"
+            finetune(base.library_model, {"texts": run.texts}, run.config, checkpoints=checkpoints)
+        else:
+            _train_theirs(base.library_model, run, scratch)
+    return base
+
+
+def _train_theirs(model: SentenceTransformer, run: Training, scratch: str) -> None:
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+    )
+    from sentence_transformers.sentence_transformer import losses
+    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+
+    scored = isinstance(run.texts, ScoredPairs)
+    kind = losses.CoSENTLoss if scored else losses.MultipleNegativesRankingLoss
+    loss = kind(model)
+    if run.contender == "MatryoshkaLoss":
+        loss = losses.MatryoshkaLoss(model, loss, list(run.config.dims))
+    limit = model.max_seq_length
+    model.max_seq_length = run.config.max_tokens or limit
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=scratch,
+        num_train_epochs=run.config.epochs,
+        per_device_train_batch_size=run.config.batch_size,
+        learning_rate=run.config.learning_rate,
+        warmup_steps=_WARM_UP,  # below 1: a share of all steps
+        bf16=run.config.dtype == "bfloat16",
+        use_cpu=True,
+        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        seed=run.config.seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    data = Dataset.from_dict(_columns(run.texts))
+    SentenceTransformerTrainer(model, args=arguments, train_dataset=data, loss=loss).train()
+    model.max_seq_length = limit
+
+
+def _columns(texts: TrainingTexts) -> dict[str, Sequence[object]]:
+    if isinstance(texts, ScoredPairs):
+        return {"sentence1": texts.first, "sentence2": texts.second, "score": texts.scores}
+    return {"anchor": texts.anchors, "positive": texts.positives}
+
+
+def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the 95 % interval of resampled values."""
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return float(low), float(high)

@@ -1,0 +1,76 @@
+"""How to fine-tune: every setting, and its check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nestvec.errors import InvalidArgument
+from nestvec.models.sentence_transformer import DTYPES, DType
+from nestvec.train.objective import Prefixes, StraightThrough
+
+_LEAST_BATCH = 2
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """How to fine-tune.
+
+    Attributes:
+        dims: Widths trained for, in any order; the model's own should be among them. With none,
+            ``finetune_and_save`` takes that and its halves.
+        weights: What each counts, in the order of ``dims``; none for 1 each.
+        epochs: Passes over the texts.
+        batch_size: Pairs of a step; each sees the others' texts as negatives.
+        learning_rate: Peak, after a linear warm-up and before a linear decay to 0.
+        max_tokens: Longer texts are cut in training; None for the model's own limit.
+        dtype: What the model computes in; its weights stay float32.
+        mini_batch_size: Texts embedded at a time, for batches larger than memory.
+        teach: Weight of what prefixes learn from the full width.
+        random_dims: Widths drawn for each step between those of ``dims``, for pairs.
+        straight_through: Rank the candidates' codes ("int8", "binary") as well, for pairs.
+        orthogonality: Weight of the squared correlations between dims, for pairs.
+        out_dim: Append a layer that makes vectors so narrow, and train it as well.
+        hard_negatives: How many to mine for each pair that has none; 0 for none.
+        temperature: Files are drawn from in proportion to their size to the power of 1 /
+            temperature: at 1 each text is seen once an epoch, above it small files more often.
+        checks: How often the model is judged and kept on the way.
+        seed: Of the order of texts, and of dropout.
+        report_to: Trackers that the library knows ("tensorboard", "wandb", ...).
+    """
+
+    dims: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    epochs: int = 1
+    batch_size: int = 64
+    learning_rate: float = 2e-5
+    max_tokens: int | None = None
+    dtype: DType = "float32"
+    mini_batch_size: int | None = None
+    teach: float = 0.0
+    random_dims: int = 0
+    straight_through: StraightThrough | None = None
+    orthogonality: float = 0.0
+    out_dim: int | None = None
+    hard_negatives: int = 0
+    temperature: float = 1.0
+    checks: int = 5
+    seed: int = 0
+    report_to: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check each value against its limit."""
+        if self.dims or self.weights:
+            Prefixes(self.dims, self.weights)
+        least = {"epochs": 1, "checks": 1, "hard_negatives": 0, "temperature": 1}
+        for name, limit in least.items():
+            if not getattr(self, name) >= limit:
+                raise InvalidArgument(f"{name} {getattr(self, name)} < {limit}")
+        if self.batch_size < _LEAST_BATCH:
+            problem = f"batch_size {self.batch_size} < {_LEAST_BATCH}"
+            raise InvalidArgument(f"{problem}: a pair needs others beside it")
+        if not 0 < self.learning_rate < 1:
+            raise InvalidArgument(f"learning_rate {self.learning_rate} is not within 0 and 1")
+        if self.out_dim is not None and max(self.dims, default=1) > self.out_dim:
+            raise InvalidArgument(f"{max(self.dims)} dims > out_dim {self.out_dim}")
+        if self.dtype not in DTYPES:
+            raise InvalidArgument(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
