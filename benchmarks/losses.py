@@ -2,9 +2,11 @@
 
 Three contenders in turn, each in a process of its own: Sentence Transformers'
 MultipleNegativesRankingLoss at full width (plain), its MatryoshkaLoss around that, and ours. No
-encoder: a stub gives float32 embeddings as they are. Peak memory is what the process grew by.
+encoder: a stub gives float32 embeddings as they are. Peak memory is what the process grew by; on a
+GPU, what PyTorch took of it, and batches are what a GPU is bought for.
 
     python benchmarks/losses.py
+    python benchmarks/losses.py --device cuda
 """
 
 from __future__ import annotations
@@ -25,11 +27,18 @@ from torch import Tensor, nn
 from nestvec.train.losses import NestedMultipleNegativesRankingLoss
 from record import record
 
-SIZES = (
-    (2048, (1024, 512, 256, 128, 64, 32)),
-    (8192, (512, 256, 128, 64, 32)),
-    (1024, (768, 512, 256, 128, 64)),
-)
+SIZES = {
+    "cpu": (
+        (2048, (1024, 512, 256, 128, 64, 32)),
+        (8192, (512, 256, 128, 64, 32)),
+        (1024, (768, 512, 256, 128, 64)),
+    ),
+    "cuda": (
+        (2048, (1024, 512, 256, 128, 64, 32)),
+        (16384, (1024, 512, 256, 128, 64, 32)),
+        (32768, (768, 512, 256, 128, 64)),
+    ),
+}
 CONTENDERS = ("plain", "matryoshka", "nested", "nested, duplicates masked")
 ROUNDS, REPEATS = 3, 3
 
@@ -53,34 +62,43 @@ class Given(nn.Module):
 def main() -> None:
     """Time every contender at every size, and record it."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=tuple(SIZES), default="cpu")
     parser.add_argument("--one", nargs=2, help="a contender and the number of a size, to time here")
-    one = parser.parse_args().one
-    if one is not None:
-        print(json.dumps(_time(one[0], *SIZES[int(one[1])])))
+    options = parser.parse_args()
+    if options.one is not None:
+        name, number = options.one
+        print(json.dumps(_time(name, *SIZES[options.device][int(number)], options.device)))
         return
     results = []
-    for number, (batch, dims) in enumerate(SIZES):
+    for number, (batch, dims) in enumerate(SIZES[options.device]):
         found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
         for _ in range(ROUNDS):
             for name in CONTENDERS:
-                found[name].append(_in_a_process(name, number))
+                found[name].append(_in_a_process(name, number, options.device))
         row: dict[str, Any] = {"batch": batch, "dims": dims}
         for name, rounds in found.items():
             row[name] = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
         results.append(row)
         print(row, flush=True)
-    settings = {"rounds": ROUNDS, "repeats": REPEATS, "threads": torch.get_num_threads()}
-    print(record("losses", settings=settings, results=results))
+    settings: dict[str, Any] = {
+        "rounds": ROUNDS,
+        "repeats": REPEATS,
+        "threads": torch.get_num_threads(),
+    }
+    recorded = "losses"
+    if options.device == "cuda":
+        recorded, settings["gpu"] = "losses_cuda", torch.cuda.get_device_name()
+    print(record(recorded, settings=settings, results=results))
 
 
-def _in_a_process(name: str, number: int) -> dict[str, float]:
-    command = [sys.executable, __file__, "--one", name, str(number)]
+def _in_a_process(name: str, number: int, device: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--device", device, "--one", name, str(number)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     measured: dict[str, float] = json.loads(done.stdout)
     return measured
 
 
-def _time(name: str, batch: int, dims: tuple[int, ...]) -> dict[str, float]:
+def _time(name: str, batch: int, dims: tuple[int, ...], device: str) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     anchors = torch.randn(batch, dims[0], generator=generator)
     positives = anchors + torch.randn(batch, dims[0], generator=generator)
@@ -88,18 +106,35 @@ def _time(name: str, batch: int, dims: tuple[int, ...]) -> dict[str, float]:
     if name.endswith("masked"):  # one pair in a hundred stands twice
         ids[:, ::100] = ids[:, :1]
     features = [
-        {"given": side.requires_grad_(), "input_ids": column, "attention_mask": column >= 0}
+        {
+            "given": side.to(device).requires_grad_(),
+            "input_ids": column.to(device),
+            "attention_mask": column.to(device) >= 0,
+        }
         for side, column in zip((anchors, positives), ids, strict=True)
     ]
     loss = _loss(name, dims)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_bytes(device)
     seconds = []
     for _ in range(REPEATS + 1):
+        _wait(device)
         start = time.perf_counter()
         loss(features, None).backward()
+        _wait(device)
         seconds.append(time.perf_counter() - start)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": statistics.median(seconds[1:]), "peak_mib": grown / 1024}
+    grown = _peak_bytes(device) - before
+    return {"seconds": statistics.median(seconds[1:]), "peak_mib": grown / 2**20}
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak_bytes(device: str) -> int:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _loss(name: str, dims: tuple[int, ...]) -> nn.Module:
