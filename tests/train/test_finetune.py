@@ -136,13 +136,16 @@ def test_a_loss_that_is_not_finite_stops_training(model, texts, tmp_path, monkey
         finetune(model, {"scored": texts["scored"]}, CONFIG, checkpoints=tmp_path / "kept")
 
 
-def test_a_batch_larger_than_a_file_takes_all_of_it_and_leaves_others_alone(model, texts, tmp_path):
+def test_a_batch_larger_than_a_file_takes_all_of_it_and_leaves_others_alone(
+    model, texts, tmp_path, caplog
+):
     pairs = texts["pairs"]
     one_has_two = [["find", "read"], *([] for _ in pairs.anchors[1:])]
     pairs = TrainingPairs(pairs.anchors, pairs.positives, one_has_two)
     config = FinetuneConfig(dims=(64,), batch_size=512)
     done = finetune(model, {"pairs": pairs}, config, checkpoints=tmp_path / "kept")
     assert len(done.losses) == done.steps == 2
+    assert "pairs, 2 negatives: batch_size 512 > 1 rows, all in one batch" in caplog.messages
 
 
 def test_texts_are_cut_in_training_only(model, texts, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ OnCheck = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
 """Told at each checkpoint: steps done, mean loss since the last one and the judge's score, each by
 width (no scores without a judge)."""
 
+_logger = logging.getLogger(__name__)
 _SETTINGS = "nestvec.json"
 
 
@@ -99,6 +101,11 @@ def finetune(
     from nestvec.train.trainer import Watcher, make_trainer
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
+    for name, columns in datasets.items():
+        n = len(next(iter(columns.values())))
+        if n < config.batch_size:
+            problem = "%s: batch_size %d > %d rows, all in one batch"
+            _logger.warning(problem, name, config.batch_size, n)
     if config.out_dim is not None:
         append_head(model, [*_every_text(texts)], config.out_dim)
     watcher = Watcher(callbacks)

@@ -9,6 +9,7 @@ are not used: each pair sees the other positives of its batch.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from nestvec.types import Embeddings, OnProgress, Rows
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+_logger = logging.getLogger(__name__)
 _WARM_UP_SHARE = 0.1
 _LEAST_LINES = 512  # of a worker; each goes over all candidates once more
 
@@ -190,6 +192,8 @@ def train_static(
     rng = np.random.default_rng(config.seed)
     optimiser = RowAdam(_first_table(start, pairs.anchors.shape[1], config, rng))
     batch_size = min(config.batch_size, n)
+    if batch_size < config.batch_size:
+        _logger.warning("batch_size %d > %d pairs, all in one batch", config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     objective, widths = config.objective(), rng.spawn(1)[0]
     losses = []
