@@ -23,18 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 import subjects
+from comparison import better, score_points
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet, load_dataset
-from nestvec.evaluate.exhaustive import rank
-from nestvec.evaluate.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics import Judgements
 from nestvec.models.load import embed
 from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.types import Encoder, OperatingPoint
+from nestvec.workflows.finetuned import load_base
 from record import record
-from rivals import RESAMPLES, Contender, Training, interval, train
+from rivals import Contender, Training, train
 
-METRIC = "ndcg@10"
 DIMS = (384, 256, 128, 64, 32)
 TESTS = {"scifact": "test", "cosqa": "dev", "squad-sent": "dev"}
 TUNING = {"scifact": "train"}
@@ -121,54 +120,29 @@ def _train_and_search(
     run: Training | None, data: Sequence[RetrievalSet]
 ) -> list[NDArray[np.float64]]:
     """Return each query's score at each dim, [n_dims, n_queries], of each set."""
-    if run is None:
-        return [search(subjects.load_model(subjects.minilm_folder()), each) for each in data]
-    model = train(run)
-    return [search(model, each) for each in data]
+    model = load_base(str(subjects.minilm_folder())) if run is None else train(run)
+    model.library_model.bfloat16()  # each model alike: encoding is most of the time
+    return [_search(model, each) for each in data]
 
 
-def search(model: Encoder, data: RetrievalSet) -> NDArray[np.float64]:
-    """Return each query's score at each dim, [n_dims, n_queries]."""
-    document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
-    corpus = embed(
-        model, document_ids, [data.corpus[i].content for i in document_ids], kind="document"
-    )
+def _search(model: Encoder, data: RetrievalSet) -> NDArray[np.float64]:
+    ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
+    corpus = embed(model, ids, [data.corpus[i].content for i in ids], kind="document")
     queries = embed(model, query_ids, list(data.queries.values()), kind="query")
-    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    judged = Judgements.from_qrels(data.qrels, query_ids, ids)
     points = [OperatingPoint.single(dim, "float32") for dim in DIMS]
-    with Representations(corpus, layer_norm=False) as of_corpus:
-        ranked = rank(points, queries, of_corpus, depth=10)
-    return np.stack(
-        [score(METRIC, judgements.grades(ranked[each].rows), judgements) for each in points]
-    )
+    return score_points(points, queries, corpus, judged)
 
 
 def _summarise(scores: Mapping[str, Sequence[NDArray[np.float64]]], number: int) -> dict[str, Any]:
     of = {name: each[number] for name, each in scores.items()}
     results: dict[str, Any] = {
-        name: dict(zip(DIMS, each.mean(axis=1).round(4).tolist(), strict=True))
-        for name, each in of.items()
+        name: dict(zip(DIMS, each.mean(axis=1).tolist(), strict=True)) for name, each in of.items()
     }
     for other in (BASE, THEIRS):
         if OURS in of and other in of:
-            results[f"{OURS} - {other}"] = _differences(of[OURS] - of[other])
+            results[f"{OURS} - {other}"] = better([of[OURS]], [of[other]])
     return results
-
-
-def _differences(differences: NDArray[np.float64]) -> list[dict[str, float]]:
-    """Describe what differs at each dim, [n_dims, n_queries]."""
-    rng = np.random.default_rng(0)
-    n = differences.shape[1]
-    draws = np.stack(
-        [differences[:, rng.integers(n, size=n)].mean(axis=1) for _ in range(RESAMPLES)]
-    )
-    found = []
-    for i, dim in enumerate(DIMS):
-        low, high = interval(draws[:, i])
-        found.append(
-            {"dim": dim, "difference": float(differences[i].mean()), "low": low, "high": high}
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -30,11 +30,14 @@ from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import load_training_texts
 from nestvec.models.load import embed
 from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.types import Encoder
+from nestvec.workflows.finetuned import load_base
 from record import record
-from rivals import CONTENDERS, RESAMPLES, Training, interval, train
+from rivals import CONTENDERS, Training, train
 
 DIMS = (384, 256, 128, 64, 32)
-FULL, BASE, OURS, THEIRS, PLAIN = DIMS[0], "untouched", "nestvec", "MatryoshkaLoss", "plain"
+BASE, OURS, THEIRS, PLAIN = "untouched", "nestvec", "MatryoshkaLoss", "plain"
+RESAMPLES = 1_000  # each ranks anew
 
 
 def main() -> None:
@@ -63,7 +66,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs, mp_context=context, max_tasks_per_child=1) as pool:
         cosines = list(pool.map(_train_and_compare, runs, [dev] * len(runs)))
     of = {name: np.stack(cosines[i :: len(CONTENDERS)]) for i, name in enumerate(CONTENDERS)}
-    of[BASE] = compare(subjects.load_model(base), dev)[None]
+    of[BASE] = compare(load_base(str(base)), dev)[None]
     results = summarise(of, np.array(dev.scores))
     for name, values in results.items():
         print(name, values)
@@ -92,7 +95,7 @@ def _train_and_compare(run: Training, dev: ScoredPairs) -> NDArray[np.float32]:
     return found
 
 
-def compare(model: Any, pairs: ScoredPairs) -> NDArray[np.float32]:
+def compare(model: Encoder, pairs: ScoredPairs) -> NDArray[np.float32]:
     """Return the cosine of each pair at each dim, [n_dims, n]."""
     first, second = (
         embed(model, side, side, kind="document") for side in (pairs.first, pairs.second)
@@ -110,7 +113,7 @@ def summarise(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) 
     """
     rng = np.random.default_rng(0)
     every = np.arange(len(gold))
-    draws = [every, *(rng.integers(len(gold), size=len(gold)) for _ in range(RESAMPLES // 10))]
+    draws = [every, *(rng.integers(len(gold), size=len(gold)) for _ in range(RESAMPLES))]
     # [1 + resamples, n_dims], of the mean over seeds; the first is of all pairs
     found = {
         name: np.stack([_spearman(each, gold, rows) for rows in draws]) for name, each in of.items()
@@ -131,12 +134,9 @@ def summarise(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) 
 
 def _with_intervals(values: NDArray[np.float64]) -> list[dict[str, float]]:
     """Describe what is found at each dim, [1 + resamples, n_dims]."""
+    low, high = np.quantile(values[1:], (0.025, 0.975), axis=0)
     return [
-        {
-            "dim": dim,
-            "value": float(values[0, i]),
-            **dict(zip(("low", "high"), interval(values[1:, i]), strict=True)),
-        }
+        {"dim": dim, "value": float(values[0, i]), "low": float(low[i]), "high": float(high[i])}
         for i, dim in enumerate(DIMS)
     ]
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from nestvec.data.similarity import ScoredPairs
@@ -22,7 +20,6 @@ from nestvec.workflows.finetuned import load_base
 
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
 CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")
-RESAMPLES = 10_000
 _WARM_UP = 0.1
 
 
@@ -98,9 +95,3 @@ def _columns(texts: TrainingTexts) -> dict[str, Sequence[object]]:
     if isinstance(texts, ScoredPairs):
         return {"sentence1": texts.first, "sentence2": texts.second, "score": texts.scores}
     return {"anchor": texts.anchors, "positive": texts.positives}
-
-
-def interval(draws: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the 95 % interval of resampled values."""
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return float(low), float(high)
