@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.similarity import ScoredPairs
-from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.errors import DataError, InvalidArgument, NestvecError
 from nestvec.train import trainer
 from nestvec.train.finetune import Callbacks, finetune
 from nestvec.train.finetune_config import FinetuneConfig
@@ -95,6 +95,32 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(model, texts, tmp_path):
     )
     assert first[0] == 13  # the second of three checkpoints
     np.testing.assert_allclose(vectors(again), vectors(whole), atol=1e-6)
+
+
+def test_a_checkpoint_that_is_half_written_is_not_gone_on_with(model, texts, tmp_path):
+    kept, steps = tmp_path / "kept", []
+    finetune(copy.deepcopy(model), texts, CONFIG, checkpoints=kept)
+    names = sorted(path.name for path in kept.glob("checkpoint-*"))
+    assert names == ["checkpoint-12", "checkpoint-18"]
+    (kept / "checkpoint-18" / "trainer_state.json").write_text("{")
+    callbacks = Callbacks(lambda done, total: steps.append(done))
+    finetune(model, texts, CONFIG, checkpoints=kept, callbacks=callbacks)
+    assert steps[0] == 13
+
+
+def test_a_full_disk_is_told_in_one_line(model, texts, tmp_path, monkeypatch):
+    def save(*given, **named):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(DataError, match=r"kept: cannot be written \(\[enforce fail .* pos\)$"):
+        finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept")
+
+
+def test_a_tracker_that_is_not_there_is_refused(model, texts, tmp_path):
+    config = FinetuneConfig(**{**vars(CONFIG), "report_to": ("nothing",)})
+    with pytest.raises(InvalidArgument, match="'nothing': no such tracker is installed"):
+        finetune(model, texts, config, checkpoints=tmp_path / "kept")
 
 
 def test_checkpoints_of_other_texts_or_settings_are_not_gone_on_with(model, texts, tmp_path):

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nestvec.errors import ModelError, require
+from nestvec.errors import DataError, ModelError, require
 from nestvec.models.allocation import new_embeddings
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
@@ -152,11 +152,30 @@ def _max_tokens(model: Any) -> int | None:
     return int(limit) if limit is not None and math.isfinite(limit) else None
 
 
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or repr(error)
+
+
 def _why(error: Exception) -> str:
-    first_line = str(error).strip().partition("\n")[0] or repr(error)
+    first_line = _first_line(error)
     if "trust_remote_code" in str(error):
         return "runs code of its own: pass trust_remote_code=True if you trust its source"
     return f"cannot be loaded by Sentence Transformers ({first_line})"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in one way that a model cannot be written; each library has an error of its own.
+
+    Raises:
+        DataError: If the block fails to write.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise DataError(path, f"cannot be written ({_first_line(error)})") from error
 
 
 @contextmanager

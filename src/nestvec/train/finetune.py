@@ -91,7 +91,8 @@ def finetune(
         callbacks: Called on the way.
 
     Raises:
-        InvalidArgument: If a dim is above the model's, or a tracker is not known.
+        DataError: If the checkpoints cannot be written.
+        InvalidArgument: If a dim is above the model's, or a tracker is not installed.
         MissingExtra: If a library that the trainer needs is not installed.
         NestvecError: If the loss turns NaN or infinite.
     """
@@ -101,11 +102,7 @@ def finetune(
     from nestvec.train.trainer import Watcher, make_trainer
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
-    for name, columns in datasets.items():
-        n = len(next(iter(columns.values())))
-        if n < config.batch_size:
-            problem = "%s: batch_size %d > %d rows, all in one batch"
-            _logger.warning(problem, name, config.batch_size, n)
+    _tell_of_small(datasets, config.batch_size)
     if config.out_dim is not None:
         append_head(model, [*_every_text(texts)], config.out_dim)
     watcher = Watcher(callbacks)
@@ -119,6 +116,13 @@ def finetune(
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
     return Finetuned(losses, watcher.best, trainer.state.global_step)
+
+
+def _tell_of_small(datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int) -> None:
+    for name, columns in datasets.items():
+        n = len(next(iter(columns.values())))
+        if n < batch_size:
+            _logger.warning("%s: batch_size %d > %d rows, all in one batch", name, batch_size, n)
 
 
 def _every_text(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
@@ -160,10 +164,20 @@ def _prepare(checkpoints: Path, identity: str) -> None:
     settings = checkpoints / _SETTINGS
     if checkpoints.exists():
         if settings.is_file() and settings.read_text(encoding="utf-8") == identity:
+            _remove_halves(checkpoints)
             return
         shutil.rmtree(checkpoints)
     checkpoints.mkdir(parents=True)
     settings.write_text(identity, encoding="utf-8")
+
+
+def _remove_halves(checkpoints: Path) -> None:
+    """Remove a checkpoint in the writing of which a run was killed: its state is written last."""
+    for checkpoint in checkpoints.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
 
 
 def _identity(texts: Mapping[str, TrainingTexts], config: FinetuneConfig) -> str:

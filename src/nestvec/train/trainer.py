@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,10 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
+from transformers.integrations import get_available_reporting_integrations
 
+from nestvec.errors import InvalidArgument
+from nestvec.models.sentence_transformer import writing
 from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
 from nestvec.train.sampling import TemperedBatchSampler
@@ -51,6 +54,10 @@ class NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         of_prefixes = zip(loss.prefixes.dims, loss.latest, strict=True)
         self.track_loss_components({f"{_LOSS_AT}{dim}": each for dim, each in of_prefixes})
         return found
+
+    def _save_checkpoint(self, *given: Any, **named: Any) -> None:
+        with writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(*given, **named)
 
 
 class Watcher(TrainerCallback):  # type: ignore[misc]
@@ -124,7 +131,11 @@ def make_trainer(
 
     Returns:
         The trainer, and the name of the loss of each data set.
+
+    Raises:
+        InvalidArgument: If a dim is above the model's, or a tracker is not installed.
     """
+    _check_trackers(config.report_to)
     _keep_texts_out_of_the_card(model)
     losses = {name: _loss(model, each, config) for name, each in columns.items()}
     trainer = NestedTrainer(
@@ -137,6 +148,14 @@ def make_trainer(
     )
     trainer.remove_callback(PrinterCallback)
     return trainer, {name: type(loss).__name__ for name, loss in losses.items()}
+
+
+def _check_trackers(names: Sequence[str]) -> None:
+    installed = get_available_reporting_integrations()
+    for name in names:
+        if name not in installed:
+            found = ", ".join(installed) or "none"
+            raise InvalidArgument(f"report_to {name!r}: no such tracker is installed ({found} is)")
 
 
 def _keep_texts_out_of_the_card(model: SentenceTransformer) -> None:

@@ -19,7 +19,7 @@ from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.evaluate.dims import score_dims
 from nestvec.models.info import Asked, describe
 from nestvec.models.load import load_model
-from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet
+from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER
 from nestvec.train.finetune import NO_CALLBACKS, Callbacks, Finetuned, finetune
 from nestvec.train.finetune_config import FinetuneConfig
@@ -169,7 +169,8 @@ def finetune_and_save(
     curves = run.curves_beside(of_twin, Callbacks(callbacks.on_progress))
     done = run.train(base.library_model, config, checkpoints, callbacks)
     with replace_folder(path, marker=MARKER) as folder, quiet():
-        base.library_model.save(str(folder))
+        with writing(path):
+            base.library_model.save(str(folder))
         _describe(folder, config)
         if evidence.shown is not None:
             trained = _as_saved(base, folder, name=str(path))
