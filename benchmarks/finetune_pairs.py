@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import rivals
 import subjects
 from comparison import better, score_points
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.metrics import Judgements
 from nestvec.models.load import embed
-from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.types import Encoder, OperatingPoint
 from nestvec.workflows.finetuned import load_base
 from record import record
@@ -56,21 +56,16 @@ def main() -> None:
     folder = options.data / "retrieval"
     tests = TUNING if options.tune else TESTS
     data = [load_dataset(folder / name, split=split) for name, split in tests.items()]
-    config = FinetuneConfig(
-        dims=DIMS,
-        weights=tuple(options.weights),
-        batch_size=options.batch,
-        learning_rate=options.rate,
-        max_tokens=options.max_tokens,
-        dtype="bfloat16",
-        teach=options.teach,
-        checks=1,
-        seed=options.seed,
-    )
     pairs = mix(options.data / "pairs", options.seed)
     runs: list[Training | None] = [None] if not options.only else []
     runs += [
-        Training(contender, subjects.minilm_folder(), pairs, config, options.threads)
+        Training(
+            contender,
+            subjects.minilm_folder(),
+            pairs,
+            rivals.config(options, DIMS, options.seed),
+            options.threads,
+        )
         for contender in TRAINED
         if options.only in (None, contender)
     ]
@@ -82,22 +77,13 @@ def main() -> None:
     for name, values in results.items():
         print(name, values)
     if not options.tune:
-        settings = {name: value for name, value in vars(options).items() if name != "data"}
-        settings |= {"dims": DIMS, "mixture": MIXTURE}
+        settings = rivals.settings(options) | {"dims": DIMS, "mixture": MIXTURE}
         print(record("finetune_pairs", settings=settings, results=results))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=5e-5)
-    parser.add_argument("--max-tokens", type=int, default=96)
-    parser.add_argument("--weights", type=float, nargs="*", default=[])
-    parser.add_argument("--teach", type=float, default=1.0)
+    parser = rivals.options(__doc__, batch=64, rate=5e-5, max_tokens=96)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
-    parser.add_argument("--threads", type=int, default=1, help="Of each.")
     parser.add_argument("--tune", action="store_true", help="On training queries; not recorded.")
     parser.add_argument("--only", help="One contender alone.")
     return parser.parse_args()

@@ -15,21 +15,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+import rivals
 import subjects
 from nestvec.codec import prefix
 from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import load_training_texts
 from nestvec.models.load import embed
-from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.types import Encoder
 from nestvec.workflows.finetuned import load_base
 from record import record
@@ -45,20 +43,9 @@ def main() -> None:
     options = _options()
     (learnt,) = load_training_texts([options.data / "scored" / "stsb-train.jsonl.gz"]).values()
     (dev,) = load_training_texts([options.data / "scored" / "stsb-dev.jsonl.gz"]).values()
-    config = FinetuneConfig(
-        dims=DIMS,
-        weights=tuple(options.weights),
-        epochs=options.epochs,
-        batch_size=options.batch,
-        learning_rate=options.rate,
-        max_tokens=options.max_tokens,
-        dtype="bfloat16",
-        teach=options.teach,
-        checks=1,
-    )
     base = subjects.minilm_folder()
     runs = [
-        Training(contender, base, learnt, replace(config, seed=seed), options.threads)
+        Training(contender, base, learnt, rivals.config(options, DIMS, seed), options.threads)
         for seed in range(options.seeds)
         for contender in CONTENDERS
     ]
@@ -70,22 +57,15 @@ def main() -> None:
     results = summarise(of, np.array(dev.scores))
     for name, values in results.items():
         print(name, values)
-    settings = {name: value for name, value in vars(options).items() if name != "data"}
-    print(record("finetune_sts", settings=settings | {"dims": DIMS}, results=results))
+    print(
+        record("finetune_sts", settings=rivals.settings(options) | {"dims": DIMS}, results=results)
+    )
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser = rivals.options(__doc__, batch=32, rate=1e-4, max_tokens=64)
+    parser.set_defaults(epochs=2)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-4)
-    parser.add_argument("--max-tokens", type=int, default=64)
-    parser.add_argument("--weights", type=float, nargs="*", default=[])
-    parser.add_argument("--teach", type=float, default=1.0)
-    parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
-    parser.add_argument("--threads", type=int, default=1, help="Of each.")
     return parser.parse_args()
 
 

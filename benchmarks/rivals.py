@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -21,6 +22,7 @@ from nestvec.workflows.finetuned import load_base
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
 CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")
 _WARM_UP = 0.1
+_PLACES = ("data",)  # options that say nothing of what is measured
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,44 @@ class Training:
     texts: TrainingTexts
     config: FinetuneConfig
     threads: int
+
+
+def options(
+    description: str | None, *, batch: int, rate: float, max_tokens: int
+) -> argparse.ArgumentParser:
+    """Return a parser of how all contenders train, and of what ours adds."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=batch)
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--max-tokens", type=int, default=max_tokens)
+    parser.add_argument("--weights", type=float, nargs="*", default=[], help="Ours, of each dim.")
+    parser.add_argument("--teach", type=float, default=1.0, help="Ours.")
+    parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
+    parser.add_argument("--threads", type=int, default=1, help="Of each.")
+    return parser
+
+
+def config(chosen: argparse.Namespace, dims: tuple[int, ...], seed: int) -> FinetuneConfig:
+    """Return the settings of a run."""
+    return FinetuneConfig(
+        dims=dims,
+        weights=tuple(chosen.weights),
+        epochs=chosen.epochs,
+        batch_size=chosen.batch,
+        learning_rate=chosen.rate,
+        max_tokens=chosen.max_tokens,
+        dtype="bfloat16",
+        teach=chosen.teach,
+        checks=1,
+        seed=seed,
+    )
+
+
+def settings(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that say how something was measured."""
+    return {name: value for name, value in vars(chosen).items() if name not in _PLACES}
 
 
 def train(run: Training) -> SentenceTransformerEncoder:

@@ -82,12 +82,8 @@ def train(
         "report_to": tuple(report_to) if report_to else None,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    if static:
-        _train_static(model, pairs, out, given, trust_remote_code=trust_remote_code)
-    elif model is None:
-        raise InvalidArgument("name a model to fine-tune, or train one with --static")
-    else:
-        _finetune(model, pairs, out, given, trust_remote_code=trust_remote_code)
+    learn = _train_static if static else _finetune
+    learn(model, pairs, out, given, trust_remote_code=trust_remote_code)
     if known is not None and not _probe(out, known, trust_remote_code=trust_remote_code):
         raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
@@ -147,7 +143,7 @@ def _load_start(name_or_path: str, *, trust_remote_code: bool) -> Encoder:
 
 
 def _finetune(
-    model: str,
+    model: str | None,
     pairs: list[Path],
     out: Path,
     given: dict[str, Any],
@@ -159,6 +155,8 @@ def _finetune(
     from nestvec.train.finetune_config import FinetuneConfig
     from nestvec.workflows import finetuned
 
+    if model is None:
+        raise InvalidArgument("name a model to fine-tune, or train one with --static")
     dev, test = (
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))

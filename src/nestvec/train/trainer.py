@@ -169,11 +169,14 @@ def _loss(
     model: SentenceTransformer, columns: Mapping[str, list[Any]], config: FinetuneConfig
 ) -> NestedLoss:
     if "score" in columns:
-        return NestedCoSENTLoss(model, config.dims, config.weights, teach=config.teach)
+        return NestedCoSENTLoss(
+            model, config.dims, config.weights, config.scale, teach=config.teach
+        )
     return NestedMultipleNegativesRankingLoss(
         model,
         config.dims,
         config.weights,
+        config.scale,
         mini_batch_size=config.mini_batch_size,
         teach=config.teach,
         random_dims=config.random_dims,
