@@ -7,19 +7,18 @@ python benchmarks/make_tables.py --check    # exits with 1 where a table is stal
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
+import training_tables
+from markdown_tables import markdown, results, text_block
+
 REPOSITORY = Path(__file__).parent.parent
-RESULTS = REPOSITORY / "benchmarks" / "results"
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
-METRIC = "nDCG@10"
-_SHOWN = ("float32", "binary")  # of static_pairs
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -45,7 +44,7 @@ def quantisers() -> str:
     """List what each candidate keeps, the bound one in bold."""
     from nestvec.quantiser import QUANTISERS
 
-    rows = _results("quantisers")
+    rows = results("quantisers")
     columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))
     kept: dict[tuple[str, str, bool], dict[tuple[str, int], Mapping[str, Any]]] = {}
     for row in rows:
@@ -62,7 +61,7 @@ def quantisers() -> str:
         values.append(tuple(sum(each) / len(columns) for each in zip(*values, strict=True)))
         texts = (f"{100 * alone:.1f} → {100 * rescored:.1f}" for alone, rescored in values)
         lines.append([precision, label, *texts])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def scan() -> str:
@@ -70,13 +69,13 @@ def scan() -> str:
     lines = [
         ["dims", "precision", "bytes", "ms", "ms, scalar quantiser", "times faster", "top 100"]
     ]
-    for row in _results("scan"):
+    for row in results("scan"):
         ours, theirs = (f"{median(row[key]):.2f}" for key in ("ms", "scalar_quantiser_ms"))
         share = f"{100 * row['overlap@100']:.2f} %"
         faster = f"{row['times_faster']:.1f}"
         size = str(row["bytes"])
         lines.append([str(row["dim"]), row["precision"], size, ours, theirs, faster, share])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def decisions() -> str:
@@ -84,7 +83,7 @@ def decisions() -> str:
     names = ("false", "false, bootstrap-t", "confirmed", "confirmed, bootstrap-t")
     lines = [["set", "target", "queries", *names, "memory over the least that holds"]]
     kept: dict[tuple[str, float, int], dict[str, Mapping[str, Any]]] = {}
-    for row in _results("decisions"):
+    for row in results("decisions"):
         kept.setdefault((row["set"], row["target"], row["queries"]), {})[row["bound"]] = row
     for (name, target, queries), bounds in sorted(kept.items()):
         ours, rival = bounds["gaffke"], bounds["bootstrap-t"]
@@ -96,22 +95,22 @@ def decisions() -> str:
         over = ours.get("bytes_over_oracle")
         ratio = f"{over['median']:g}, mean {over['mean']:.2f}" if over else "-"
         lines.append([name, f"{target * 100:g} %", f"{queries:,}", *false, *confirmed, ratio])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def demo() -> str:
     """Show what the demo measured, as it prints it."""
-    return _text(_results("demo")["retention_table"])
+    return text_block(results("demo")["retention_table"])
 
 
 def readme() -> str:
     """Show what the README's first lines of code printed on the full demo's data."""
-    return _text(_results("demo")["readme"])
+    return text_block(results("demo")["readme"])
 
 
 def proxies() -> str:
     """List how far each proxy is off, and how often it says 98 % (and how often wrongly)."""
-    rows = _results("proxies")
+    rows = results("proxies")
     names = list(dict.fromkeys(row["proxy"] for row in rows))
     lines = [["set", "model", "points that keep 98 %", *names]]
     subjects: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
@@ -121,7 +120,7 @@ def proxies() -> str:
         first = next(iter(found.values()))
         cells = [_proxy(found[proxy]) if proxy in found else "" for proxy in names]
         lines.append([name, model, f"{first['kept']} of {first['n_points']}", *cells])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _proxy(row: Mapping[str, Any]) -> str:
@@ -131,7 +130,7 @@ def _proxy(row: Mapping[str, Any]) -> str:
 
 def evaluator() -> str:
     """Say what the whole grid takes beside one evaluator."""
-    found = _results("evaluator")
+    found = results("evaluator")
     lines = [["SciFact, all-MiniLM-L6-v2", "seconds, median", "of one evaluator"]]
     one = median(found["evaluator_s"])
     for name, key in (
@@ -141,12 +140,12 @@ def evaluator() -> str:
     ):
         seconds = median(found[key])
         lines.append([name, f"{seconds:.1f}", f"{seconds / one:.3f}"])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def bytes_() -> str:
     """List what is kept at equal bytes, alone and rescored, the best alone in bold."""
-    rows = _results("bytes")
+    rows = results("bytes")
     sizes = sorted({row["bytes"] for row in rows})
     lines = [["set", "model", "how", *(f"{size} B" for size in sizes)]]
     kept: dict[tuple[str, str], dict[str, dict[int, Mapping[str, Any]]]] = {}
@@ -161,103 +160,7 @@ def bytes_() -> str:
         for how, cells in hows.items():
             texts = [_alone_rescored(cells.get(size), best[size]) for size in sizes]
             lines.append([name, model, how, *texts])
-    return _markdown(lines)
-
-
-def losses() -> str:
-    """List what each loss takes, in parts of the plain one."""
-    names = {"plain": "plain", "matryoshka": "MatryoshkaLoss", "nested": "nested"}
-    names |= {"nested, duplicates masked": "nested, duplicates masked"}
-    lines = [["batch", "dims", *(f"{name}: time" for name in names.values())]]
-    lines[0] += [f"{name}: MiB" for name in names.values()]
-    for row in _results("losses"):
-        plain = row["plain"]["seconds"]
-        times = [f"{row[name]['seconds'] / plain:.2f}" for name in names]
-        memory = [f"{row[name]['peak_mib']:,.0f}" for name in names]
-        dims = f"{row['dims'][0]:,} in {len(row['dims'])} prefixes"
-        lines.append([f"{row['batch']:,}", dims, *times, *memory])
-    return _markdown(lines)
-
-
-def static_training() -> str:
-    """List how many times faster static training is, and by how much better its models are."""
-    found = _results("static_training")
-    dims = [row["dim"] for row in next(iter(found["better"].values()))]
-    lines = [
-        [
-            "times faster",
-            "a step",
-            "training",
-            "with tokenising",
-            *(f"{METRIC} at {d}" for d in dims),
-        ]
-    ]
-    for way, times in found["times_faster"].items():
-        better = [
-            f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
-            for row in found["better"][way]
-        ]
-        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenise")]
-        lines.append([way, *faster, *better])
-    return _markdown(lines)
-
-
-def static_pairs() -> str:
-    """List what each static model scores at each dim, float32 and binary, averaged over seeds."""
-    rows = _results("static_pairs")["rows"]
-    dims = sorted({row["dim"] for row in rows}, reverse=True)
-    found: dict[tuple[str, str], dict[tuple[int, str], list[float]]] = {}
-    for set_name in dict.fromkeys(row["set"] for row in rows):
-        for row in (row for row in rows if row["set"] == set_name):
-            cells = found.setdefault((set_name, row["model"]), {})
-            cells.setdefault((row["dim"], row["precision"]), []).append(row["ndcg@10"])
-    lines = [["set", "model", *(f"{dim:,} dims" for dim in dims)]]
-    for (set_name, model), cells in found.items():
-        texts = [
-            " / ".join(f"{100 * mean(cells[dim, precision]):.1f}" for precision in _SHOWN)
-            if (dim, _SHOWN[0]) in cells
-            else ""
-            for dim in dims
-        ]
-        lines.append([set_name, model, *texts])
-    return _markdown(lines)
-
-
-def ablation() -> str:
-    """List what each addition to the loss changes at each dim in float32."""
-    return _ablation("float32")
-
-
-def ablation_binary() -> str:
-    """List what each addition to the loss changes at each dim in binary."""
-    return _ablation("binary")
-
-
-def _ablation(precision: str) -> str:
-    """List changes in hundredths of the metric, in bold where the interval leaves out 0."""
-    found = [row for row in _results("ablation")["rows"] if row["point"].endswith(f":{precision}")]
-    dims = list(dict.fromkeys(row["point"].partition(":")[0] for row in found))
-    lines = [["set", "trained with", *(f"{dim} dims" for dim in dims), "seeds differ by"]]
-    kept: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in found:
-        kept.setdefault((row["set"], row["variant"]), []).append(row)
-    for (name, variant), rows in kept.items():
-        equal = kept[name, found[0]["variant"]]
-        if rows is equal:
-            cells = [f"{100 * mean(row['seeds']):.1f}" for row in rows]
-            lines.append([name, f"{variant}: {METRIC}", *cells, ""])
-            continue
-        spread = max(
-            stdev(ours - theirs for ours, theirs in zip(row["seeds"], base["seeds"], strict=True))
-            for row, base in zip(rows, equal, strict=True)
-        )
-        lines.append([name, variant, *map(_change, rows), f"{100 * spread:.1f}"])
-    return _markdown(lines)
-
-
-def _change(row: Mapping[str, Any]) -> str:
-    text = f"{100 * row['difference']:+.1f} ± {50 * (row['high'] - row['low']):.1f}"
-    return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text
+    return markdown(lines)
 
 
 def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
@@ -276,26 +179,14 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "proxies": proxies,
     "evaluator": evaluator,
     "bytes": bytes_,
-    "losses": losses,
-    "static_training": static_training,
-    "ablation": ablation,
-    "ablation_binary": ablation_binary,
-    "static_pairs": static_pairs,
+    "finetune_sts": training_tables.finetune_sts,
+    "finetune_pairs": training_tables.finetune_pairs,
+    "losses": training_tables.losses,
+    "static_training": training_tables.static_training,
+    "ablation": training_tables.ablation,
+    "ablation_binary": training_tables.ablation_binary,
+    "static_pairs": training_tables.static_pairs,
 }
-
-
-def _results(name: str) -> Any:
-    return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["results"]
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in ("```text", *lines, "```"))
-
-
-def _markdown(lines: Iterable[list[str]]) -> str:
-    header, *rows = lines
-    rule = [":--" if number < 2 else "--:" for number in range(len(header))]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))
 
 
 if __name__ == "__main__":
