@@ -160,8 +160,7 @@ def finetune_and_save(
     check_replaceable(path, marker=MARKER)
     if evidence.shown is not None:
         require("matplotlib", extra="report")
-    if not config.dims:
-        config = replace(config, dims=usual_dims(config.out_dim or base.info.full_dim))
+    config = _with_dims(config, base.info.full_dim)
     checkpoints, of_twin = (
         path.with_name(f".{path.name}.{kind}") for kind in ("checkpoints", "twin-checkpoints")
     )
@@ -182,6 +181,16 @@ def finetune_and_save(
     for folder in (checkpoints, of_twin):
         shutil.rmtree(folder, ignore_errors=True)
     return Outcome(done, curves)
+
+
+def _with_dims(config: FinetuneConfig, full_dim: int) -> FinetuneConfig:
+    """Return settings whose dims are known to fit, before anything takes long."""
+    width = config.out_dim or full_dim
+    if not config.dims:
+        return replace(config, dims=usual_dims(width))
+    if max(config.dims) > width:
+        raise InvalidArgument(f"{max(config.dims)} dims > {width}, which is the model's width")
+    return config
 
 
 @dataclass(frozen=True)
