@@ -56,6 +56,7 @@ def options(
     parser.add_argument("--max-tokens", type=int, default=max_tokens)
     parser.add_argument("--weights", type=float, nargs="*", default=[], help="Ours, of each dim.")
     parser.add_argument("--teach", type=float, default=1.0, help="Ours.")
+    parser.add_argument("--scale", type=float, default=20.0, help="Ours; theirs is 20.")
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--threads", type=int, default=1, help="Of each.")
     return parser
@@ -71,6 +72,7 @@ def config(chosen: argparse.Namespace, dims: tuple[int, ...], seed: int) -> Fine
         learning_rate=chosen.rate,
         max_tokens=chosen.max_tokens,
         dtype="bfloat16",
+        scale=chosen.scale,
         teach=chosen.teach,
         checks=1,
         seed=seed,
