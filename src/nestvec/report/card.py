@@ -59,6 +59,6 @@ def provenance(kept: Kept) -> str:
 def _measured_on(dataset: Mapping[str, object]) -> str:
     """Name a data set; its name is a stranger's text, and must not become Markdown."""
     name = " ".join(str(dataset.get("name") or "unnamed texts").split()).replace("`", "'")
-    split = f", split {dataset['split']}" if dataset.get("split") else ""
-    documents = dataset.get("n_documents")
-    return f"`{name}`{split}" + (f", {documents:,} documents" if documents else "")
+    split = f", split {dataset['split']}" if dataset.get("split") not in (None, "all") else ""
+    documents, kind = dataset.get("n_documents"), "texts" if "task" in dataset else "documents"
+    return f"`{name}`{split}" + (f", {documents:,} {kind}" if documents else "")

@@ -37,7 +37,9 @@ def picture_name(kept: Kept) -> str:
 
 def evidence_line(kept: Kept) -> tuple[str, str]:
     """Return what the numbers rest on: two or three words, and a sentence."""
-    counted = kept.curve.dataset.get("n_queries")
+    counted, task = (kept.curve.dataset.get(name) for name in ("n_queries", "task"))
+    if isinstance(task, str):
+        return f"Evidence: {task}", f"{counted:,} of them, as people have judged them."
     queries = f"{counted:,} queries" if isinstance(counted, int) else "queries"
     match kept.curve.evidence:
         case "agreement":
