@@ -236,3 +236,21 @@ def test_small_files_are_drawn_from_more_often_at_a_higher_temperature(model, te
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(InvalidArgument, match=message):
         FinetuneConfig(**settings)
+
+
+def test_the_model_before_training_is_asked_and_not_trained(model, texts, tmp_path, monkeypatch):
+    asked = []
+
+    class Watched(trainer.NestedMultipleNegativesRankingLoss):
+        def ask_teacher(self, *given):
+            asked.append(self.teacher)
+            return super().ask_teacher(*given)
+
+    monkeypatch.setattr(trainer, "NestedMultipleNegativesRankingLoss", Watched)
+    before = vectors(model)
+    settings = {"teach": 1.0, "teacher": "base", "dims": (16, 8), "out_dim": 16, "epochs": 1}
+    config = FinetuneConfig(**{**vars(CONFIG), **settings})
+    finetune(model, {"pairs": texts["pairs"]}, config, checkpoints=tmp_path / "kept")
+    assert len(asked) == 4
+    np.testing.assert_array_equal(vectors(asked[-1]), before)
+    assert vectors(model).shape[1] == 16

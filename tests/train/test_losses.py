@@ -1,5 +1,6 @@
 """The losses as a trainer calls them: equal to the library's MatryoshkaLoss around its own."""
 
+import copy
 from itertools import permutations
 
 import pytest
@@ -132,6 +133,34 @@ def test_by_definition_what_is_taught_is_the_ranking_at_full_width(model):
     assert_same(found, (expected, gradient))
 
 
+def test_by_definition_a_teacher_s_ranking_is_what_all_widths_learn(model):
+    features, dims = columns(model, 2), (4, 16)
+    teacher = copy.deepcopy(model)
+    with torch.no_grad():
+        teacher[0].embedding.weight.mul_(torch.linspace(0, 1, 16))
+    loss = NestedMultipleNegativesRankingLoss(model, dims, teach=0.7, teacher=teacher)
+    found = value_and_gradient(loss, model, features)
+    expected, gradient = value_and_gradient(
+        NestedMultipleNegativesRankingLoss(model, dims), model, features
+    )
+    model.zero_grad()
+    normalize = torch.nn.functional.normalize
+    sides = columns_as_vectors(model, features)
+    taught = [normalize(each) for each in columns_as_vectors(teacher, features)]
+    taught = (20 * taught[0] @ taught[1].T).log_softmax(1).detach()
+    divergence = torch.zeros(())
+    for dim in dims:
+        learnt = [normalize(each[:, :dim]) for each in sides]
+        learnt = (20 * learnt[0] @ learnt[1].T).log_softmax(1)
+        divergence = divergence + torch.nn.functional.kl_div(
+            learnt, taught, reduction="batchmean", log_target=True
+        )
+    divergence.backward()
+    expected += 0.7 * divergence.detach()
+    gradient += 0.7 * model[0].embedding.weight.grad
+    assert_same(found, (expected, gradient))
+
+
 def columns_as_vectors(model, features):
     anchors, *candidates = (model(each)["sentence_embedding"] for each in features)
     return anchors, torch.cat(candidates)
@@ -202,8 +231,10 @@ def test_a_text_that_is_padded_is_the_same_text(bert_folder):
     assert len({*relations.anchors.tolist(), *relations.candidates.tolist()}) == 3
 
 
-@pytest.mark.parametrize("directions", [("query_to_doc",), EVERY])
-def test_gradients_kept_of_parts_are_those_of_the_whole(bert_folder, directions):
+@pytest.mark.parametrize(
+    ("directions", "teach"), [(("query_to_doc",), 0.0), (EVERY, 0.0), (EVERY, 1.0)]
+)
+def test_gradients_kept_of_parts_are_those_of_the_whole(bert_folder, directions, teach):
     distinct = [" ".join(words) for words in permutations(["read", "csv", "table", "find"], 3)]
     texts = distinct[:9], distinct[9:18]
 
@@ -211,7 +242,12 @@ def test_gradients_kept_of_parts_are_those_of_the_whole(bert_folder, directions)
         torch.manual_seed(0)
         model = SentenceTransformer(str(bert_folder), device="cpu").eval()
         loss = NestedMultipleNegativesRankingLoss(
-            model, (8, 16), mini_batch_size=mini_batch_size, directions=directions
+            model,
+            (8, 16),
+            mini_batch_size=mini_batch_size,
+            directions=directions,
+            teach=teach,
+            teacher=SentenceTransformer(str(bert_folder), device="cpu"),
         )
         value = loss([model.preprocess(column) for column in texts], None)
         value.backward()

@@ -13,6 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,14 +100,18 @@ def finetune(
     for name in ("datasets", "accelerate"):
         require(name, extra="train")
     from nestvec.train.head import append_head
-    from nestvec.train.trainer import Watcher, make_trainer
+    from nestvec.train.trainer import Watcher, make_lessons, make_trainer
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
     _tell_of_small(datasets, config.batch_size)
+    teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     if config.out_dim is not None:
         append_head(model, [*_every_text(texts)], config.out_dim)
+    lessons = make_lessons(model, datasets, config, teacher=teacher)
     watcher = Watcher(callbacks)
-    trainer, losses = make_trainer(model, datasets, config, checkpoints, judge, watcher)
+    trainer = make_trainer(
+        model, lessons, config, checkpoints=checkpoints, judge=judge, watcher=watcher
+    )
     _prepare(checkpoints, _identity(texts, config))
     with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
@@ -115,6 +120,7 @@ def finetune(
             f"the loss is not finite at step {watcher.spoilt_at}: lower learning_rate "
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
+    losses = {name: type(lesson.loss).__name__ for name, lesson in lessons.items()}
     return Finetuned(losses, watcher.best, trainer.state.global_step)
 
 

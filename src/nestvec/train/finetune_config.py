@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from nestvec.errors import InvalidArgument
 from nestvec.models.sentence_transformer import DTYPES, DType
 from nestvec.train.objective import Prefixes, StraightThrough
 
+Teacher = Literal["itself", "base"]
 _LEAST_BATCH = 2
 
 
@@ -28,6 +30,9 @@ class FinetuneConfig:
         scale: Inverse temperature of similarities in the losses. For scored pairs 5 was better at
             every dim than 20, which Sentence Transformers takes.
         teach: Weight of what prefixes learn from the full width.
+        teacher: For pairs, whose full width: the model's own as it is at each step, or that of the
+            model before training ("base"), from which the full width learns as well, so that it
+            forgets less.
         random_dims: Widths drawn for each step between those of ``dims``, for pairs.
         straight_through: Rank the candidates' codes ("int8", "binary") as well, for pairs.
         orthogonality: Weight of the squared correlations between dims, for pairs.
@@ -50,6 +55,7 @@ class FinetuneConfig:
     mini_batch_size: int | None = None
     scale: float = 20.0
     teach: float = 0.0
+    teacher: Teacher = "itself"
     random_dims: int = 0
     straight_through: StraightThrough | None = None
     orthogonality: float = 0.0
@@ -73,7 +79,12 @@ class FinetuneConfig:
             raise InvalidArgument(f"{problem}: a pair needs others beside it")
         if not 0 < self.learning_rate < 1:
             raise InvalidArgument(f"learning_rate {self.learning_rate} is not within 0 and 1")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
         if self.out_dim is not None and max(self.dims, default=1) > self.out_dim:
             raise InvalidArgument(f"{max(self.dims)} dims > out_dim {self.out_dim}")
-        if self.dtype not in DTYPES:
-            raise InvalidArgument(f"dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        for name, known in (("dtype", DTYPES), ("teacher", get_args(Teacher))):
+            if getattr(self, name) not in known:
+                problem = f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}"
+                raise InvalidArgument(problem)

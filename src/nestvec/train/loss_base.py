@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class NestedLoss(nn.Module):
 
     Attributes:
         prefixes: Widths and weights.
+        teacher: A model that is asked and not trained; None for none.
         latest: Loss of each prefix of the batch before, narrowest first; empty before the first.
     """
 
@@ -43,15 +44,32 @@ class NestedLoss(nn.Module):
         model: SentenceTransformer,
         matryoshka_dims: Sequence[int],
         matryoshka_weights: Sequence[float] | None,
+        teacher: SentenceTransformer | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.teacher = None if teacher is None else teacher.requires_grad_(False).eval()
         self.prefixes = Prefixes(tuple(matryoshka_dims), tuple(matryoshka_weights or ()))
         full_dim = model.get_embedding_dimension()
         if full_dim is not None and self.prefixes.dims[-1] > full_dim:
             problem = f"{self.prefixes.dims[-1]} dims > {full_dim}"
             raise InvalidArgument(f"{problem}, which is the model's width")
         self.latest = torch.empty(0)
+
+    def ask_teacher(self, columns: Sequence[Features], at_once: int) -> list[Tensor]:
+        """Return what the teacher makes of each column, float32 [n, width].
+
+        Args:
+            columns: What the model gets.
+            at_once: Texts at a time; 0 for a whole column.
+        """
+        if self.teacher is None:
+            return []
+        with torch.inference_mode():
+            return [
+                torch.cat([self.teacher(part)["sentence_embedding"].float() for part in parts])
+                for parts in (_cut(column, at_once) for column in columns)
+            ]
 
     def weigh(self, losses: Tensor) -> Tensor:
         """Return the weighted sum of the prefixes' losses, [n_dims], and keep them to be logged."""
@@ -64,6 +82,16 @@ class NestedLoss(nn.Module):
             "matryoshka_dims": self.prefixes.dims,
             "matryoshka_weights": self.prefixes.weights,
         }
+
+
+def _cut(features: Features, size: int) -> Iterator[Features]:
+    """Cut a padded column into parts of a size, if any; a flattened one stays whole."""
+    n = len(features["input_ids"])
+    if not size or any(value.ndim < 2 or len(value) != n for value in features.values()):
+        size = n
+    for start in range(0, n, size):
+        # What is embedded is put beside what was embedded: the model's own is to stay.
+        yield {name: value[start : start + size] for name, value in features.items()}
 
 
 def float32_or_wider(vectors: Tensor) -> Tensor:

@@ -62,17 +62,21 @@ def nested_ranking_loss(
             perhaps a negative of each, and another one.
         prefixes: Widths, the greatest at most full_dim.
         ranking: What each line is ranked against.
-        relations: Which texts say the same, so that none is taken for another's negative.
+        relations: Which texts say the same, so that none is taken for another's negative; and
+            perhaps a teacher's vectors.
         lines: Which anchors, and their positives, are ranked: this process's own.
     """
     if len(anchors) == 0 or len(candidates) % len(anchors):
         n = f"{len(candidates)} candidates for {len(anchors)} anchors"
         raise InvalidArgument(f"{n}: each needs its positive, and as many negatives as the others")
-    batch = _Batch((anchors, candidates), prefixes, ranking, relations)
+    teacher = batch = _Batch((anchors, candidates), prefixes, ranking, relations)
+    if relations.teacher is not None:
+        whole = Prefixes((relations.teacher[0].shape[1],))
+        teacher = _Batch(relations.teacher, whole, ranking, relations)
     first, stop, _ = lines.indices(len(anchors))
     size = max(_LEAST_CHUNK, _CHUNK_ITEMS // len(candidates))
     for start in range(first, stop, size):
-        batch.rank(slice(start, min(start + size, stop)))
+        batch.rank(slice(start, min(start + size, stop)), teacher)
     return batch.finish(stop - first)
 
 
@@ -97,11 +101,11 @@ class _Batch:
         self._radial = [each.new_zeros(len(dims), len(each)) for each in vectors]
         self._sides, self._pools = lay_out(ranking, [len(each) for each in vectors])
 
-    def rank(self, chunk: slice) -> None:
-        """Add what a chunk of lines says."""
+    def rank(self, chunk: slice, teacher: _Batch) -> None:
+        """Add what a chunk of lines says; the teacher may be this batch itself."""
         product, similarities, *of_prefixes = self._room(chunk.stop - chunk.start)
         excluded = self._excluded(chunk)
-        taught = self._taught(chunk, excluded) if self._ranking.teach else None
+        taught = teacher.chances(chunk, excluded) if self._ranking.teach else None
         product.zero_()
         for number, (block, chances) in enumerate(zip(self._blocks, of_prefixes, strict=True)):
             self._add_block(product, chunk, block)
@@ -114,6 +118,18 @@ class _Batch:
                 self._radial[side.left][number, chunk] += turned.sum(1)
                 self._radial[side.right][number] += turned.sum(0)
         self._add_gradients(chunk, of_prefixes)
+
+    def chances(self, chunk: slice, excluded: Tensor | None) -> Tensor:
+        """Return the chances at full width, which prefixes are to learn."""
+        import torch
+
+        product, similarities, *_ = self._room(chunk.stop - chunk.start)
+        product.zero_()
+        self._add_block(product, chunk, (0, self._blocks[-1][1]))
+        self._measure(product, chunk, -1, excluded, out=similarities)
+        taught = torch.empty_like(similarities)
+        self._share(similarities, excluded, out=taught)
+        return taught
 
     def finish(self, n_lines: int) -> LossAndGradients:
         """Return means, and the gradients without what would only make prefixes longer."""
@@ -183,18 +199,6 @@ class _Batch:
         if len(owns) > 1:
             chances /= len(owns)
         return loss / len(owns)
-
-    def _taught(self, chunk: slice, excluded: Tensor | None) -> Tensor:
-        """Return the chances at full width, which the prefixes are to learn."""
-        import torch
-
-        product, similarities, *_ = self._room(chunk.stop - chunk.start)
-        product.zero_()
-        self._add_block(product, chunk, (0, self._blocks[-1][1]))
-        self._measure(product, chunk, -1, excluded, out=similarities)
-        taught = torch.empty_like(similarities)
-        self._share(similarities, excluded, out=taught)
-        return taught
 
     def _add_gradients(self, chunk: slice, of_prefixes: Sequence[Tensor]) -> None:
         """Send the gradients by similarities on to the vectors, block by block."""

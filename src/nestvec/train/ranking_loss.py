@@ -7,6 +7,7 @@ gradient caching, several processes and texts that stand twice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -54,6 +55,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         random_dims: int = 0,
         straight_through: StraightThrough | None = None,
         orthogonality: float = 0.0,
+        teacher: SentenceTransformer | None = None,
     ) -> None:
         """Take the settings.
 
@@ -71,6 +73,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
             mask_duplicates: Take no text for a negative that says the same as the anchor or its
                 positive: by equal tokens without padding, and by a label column where there is one.
             teach: Weight of what prefixes learn from the full width's ranking; 0 for nothing.
+            teacher: Prefixes, and the full width, learn from this model's ranking instead.
             random_dims: Train so many more widths in each step, drawn between the others.
             straight_through: Rank "int8" or "binary" codes of the candidates as well.
             orthogonality: Weight of the squared correlations between dims; of all three, see
@@ -79,7 +82,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         Raises:
             InvalidArgument: If a setting is out of range, or a dim is above the model's.
         """
-        super().__init__(model, matryoshka_dims, matryoshka_weights)
+        super().__init__(model, matryoshka_dims, matryoshka_weights, teacher)
         self.objective = Objective(
             self.prefixes,
             Ranking(scale, tuple(directions), partition_mode, teach),
@@ -99,6 +102,9 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         """Return the weighted sum of the prefixes' losses."""
         features = list(sentence_features)
         relations = self._relate(features, labels) if self.mask_duplicates else NOTHING_KNOWN
+        if self.teacher is not None:
+            asked = self._gathered(self.ask_teacher(features, self.mini_batch_size))
+            relations = replace(relations, teacher=(asked[0], torch.cat(asked[1:])))
         if self.uses_gradient_cache:
             self._relations = relations
             loss: Tensor = CachedLossMixin.forward_cached(self, features, labels)
@@ -150,13 +156,18 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         device = next(iter(features[0].values())).device
         keys = [_text_keys(column).to(device) for column in features]
         known = labels if labels is not None and labels.numel() == len(keys[0]) else None
-        if self.gather_across_devices:
-            keys = [all_gather(column) for column in keys]
-            known = None if known is None else all_gather(known)
+        keys = self._gathered(keys)
+        known = None if known is None else self._gathered([known])[0]
         every = torch.cat(keys)
         if len(torch.unique(every)) == len(every):  # no text stands twice
             return Relations(labels=known)
         return Relations(keys[0], torch.cat(keys[1:]), known)
+
+    def _gathered(self, columns: list[Tensor]) -> list[Tensor]:
+        """Return columns of all processes, where those are ranked against each other."""
+        if not self.gather_across_devices:
+            return columns
+        return [cast("Tensor", all_gather(column)) for column in columns]
 
     def get_config_dict(self) -> dict[str, Any]:
         """Return what the model card says of this loss."""

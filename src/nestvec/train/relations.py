@@ -1,7 +1,8 @@
-"""Which texts of a batch say the same, so that none is taken for another one's negative.
+"""What is known of a batch's texts beside their vectors: which say the same, which are near.
 
 In a batch of thousands of real pairs some questions stand twice, and some answers: trained as they
-come, a model is told to push apart what belongs together.
+come, a model is told to push apart what belongs together. And where few pairs are there to learn
+from, another model may know more of which texts are near than they say.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ class Relations:
         candidates: A key for each candidate's text, of the same kind, [n_candidates]: first the
             positive of each anchor.
         labels: A label for each pair, [n_anchors].
+        teacher: What another model makes of anchors and candidates, [n_anchors, width] and
+            [n_candidates, width]: prefixes learn from its ranking, not from the full width's.
     """
 
     anchors: Tensor | None = None
     candidates: Tensor | None = None
     labels: Tensor | None = None
+    teacher: tuple[Tensor, Tensor] | None = None
 
     def of_candidates(self, lines: slice) -> Tensor | None:
         """Tell which candidates answer which of some anchors: the own positive, and its like.

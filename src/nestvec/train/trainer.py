@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from datasets import Dataset
@@ -119,35 +119,62 @@ class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
         return {_MEAN: mean, **{str(dim): score for dim, score in found.items()}}
 
 
+class Lesson(NamedTuple):
+    """A data set, and the loss that it is learnt by.
+
+    Attributes:
+        columns: Texts, and perhaps scores, by the library's names.
+        loss: What is lowered.
+    """
+
+    columns: Mapping[str, list[Any]]
+    loss: NestedLoss
+
+
+def make_lessons(
+    model: SentenceTransformer,
+    datasets: Mapping[str, Mapping[str, list[Any]]],
+    config: FinetuneConfig,
+    *,
+    teacher: SentenceTransformer | None,
+) -> dict[str, Lesson]:
+    """Give each data set the loss that its columns ask for.
+
+    Raises:
+        InvalidArgument: If a dim is above the model's.
+    """
+    return {
+        name: Lesson(columns, _loss(model, columns, config, teacher))
+        for name, columns in datasets.items()
+    }
+
+
 def make_trainer(
     model: SentenceTransformer,
-    columns: Mapping[str, Mapping[str, list[Any]]],
+    lessons: Mapping[str, Lesson],
     config: FinetuneConfig,
+    *,
     checkpoints: Path,
     judge: Judge | None,
     watcher: Watcher,
-) -> tuple[NestedTrainer, dict[str, str]]:
+) -> NestedTrainer:
     """Set up a trainer.
 
-    Returns:
-        The trainer, and the name of the loss of each data set.
-
     Raises:
-        InvalidArgument: If a dim is above the model's, or a tracker is not installed.
+        InvalidArgument: If a tracker is not installed.
     """
     _check_trackers(config.report_to)
     _keep_texts_out_of_the_card(model)
-    losses = {name: _loss(model, each, config) for name, each in columns.items()}
     trainer = NestedTrainer(
         model=model,
         args=_arguments(model, config, checkpoints, judged=judge is not None),
-        train_dataset={name: Dataset.from_dict(dict(each)) for name, each in columns.items()},
-        loss=losses,
+        train_dataset={name: Dataset.from_dict(each.columns) for name, each in lessons.items()},
+        loss={name: each.loss for name, each in lessons.items()},
         evaluator=None if judge is None else JudgingEvaluator(judge, watcher),
         callbacks=[watcher],
     )
     trainer.remove_callback(PrinterCallback)
-    return trainer, {name: type(loss).__name__ for name, loss in losses.items()}
+    return trainer
 
 
 def _check_trackers(names: Sequence[str]) -> None:
@@ -166,7 +193,10 @@ def _keep_texts_out_of_the_card(model: SentenceTransformer) -> None:
 
 
 def _loss(
-    model: SentenceTransformer, columns: Mapping[str, list[Any]], config: FinetuneConfig
+    model: SentenceTransformer,
+    columns: Mapping[str, list[Any]],
+    config: FinetuneConfig,
+    teacher: SentenceTransformer | None,
 ) -> NestedLoss:
     if "score" in columns:
         return NestedCoSENTLoss(
@@ -182,6 +212,7 @@ def _loss(
         random_dims=config.random_dims,
         straight_through=config.straight_through,
         orthogonality=config.orthogonality,
+        teacher=teacher,
     )
 
 
