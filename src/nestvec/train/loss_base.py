@@ -87,11 +87,12 @@ class NestedLoss(nn.Module):
 def _cut(features: Features, size: int) -> Iterator[Features]:
     """Cut a padded column into parts of a size, if any; a flattened one stays whole."""
     n = len(features["input_ids"])
-    if not size or any(value.ndim < 2 or len(value) != n for value in features.values()):
+    tensors = {name: value for name, value in features.items() if isinstance(value, Tensor)}
+    if not size or any(value.ndim < 2 or len(value) != n for value in tensors.values()):
         size = n
     for start in range(0, n, size):
-        # What is embedded is put beside what was embedded: the model's own is to stay.
-        yield {name: value[start : start + size] for name, value in features.items()}
+        # A dict of its own: the model puts what it makes of texts beside them.
+        yield {**features, **{name: each[start : start + size] for name, each in tensors.items()}}
 
 
 def float32_or_wider(vectors: Tensor) -> Tensor:
