@@ -13,6 +13,7 @@ from nestvec.errors import DataError, InvalidArgument, NestvecError
 from nestvec.train import trainer
 from nestvec.train.finetune import Callbacks, finetune
 from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.head import append_head
 
 WORDS = ["read", "a", "csv", "file", "table", "find"]
 CONFIG = FinetuneConfig(dims=(64, 8), batch_size=4, learning_rate=1e-3, checks=3, epochs=3)
@@ -196,6 +197,19 @@ def test_a_head_makes_vectors_narrower_and_learns(model, texts, tmp_path):
     head = model[-1] if hasattr(model[-1], "linear") else model[-2]
     products = (head.linear.weight @ head.linear.weight.T).detach().numpy()
     assert 1e-3 < np.abs(products - np.eye(16)).max() < 0.5  # it was orthogonal, and has moved
+
+
+def test_a_head_of_the_model_s_own_width_turns_vectors_and_keeps_cosines(model, texts):
+    every = [*texts["pairs"].anchors, *texts["pairs"].positives]
+    before = vectors(model)
+    append_head(model, every, 64)
+    after = vectors(model)
+    np.testing.assert_allclose(after @ after.T, before @ before.T, rtol=1e-4)
+    found = model.encode(every)
+    variance = (found**2).sum(axis=0)
+    assert (np.diff(variance) <= 1e-3 * variance[0]).all()  # the first dims hold the most
+    with pytest.raises(InvalidArgument, match="out_dim 65 is not within 1 and 64, the model's"):
+        append_head(model, every, 65)
 
 
 def test_small_files_are_drawn_from_more_often_at_a_higher_temperature(model, texts, tmp_path):

@@ -1,4 +1,4 @@
-"""A trained layer that makes a model's vectors narrower, where its width is more than is needed.
+"""A trained layer that makes a model's vectors narrower, or turns them to principal axes.
 
 Importing this loads PyTorch and Sentence Transformers.
 """
@@ -25,14 +25,14 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
     Args:
         model: What is changed.
         texts: Those that the model is to learn from; a sample of them is encoded.
-        out_dim: The new width.
+        out_dim: The new width; the model's own only turns its vectors.
 
     Raises:
-        InvalidArgument: If the width is not below the model's.
+        InvalidArgument: If the width is above the model's.
     """
     full_dim = model.get_embedding_dimension() or 0
-    if not 0 < out_dim < full_dim:
-        raise InvalidArgument(f"out_dim {out_dim} is not within 1 and {full_dim - 1}, the model's")
+    if not 0 < out_dim <= full_dim:
+        raise InvalidArgument(f"out_dim {out_dim} is not within 1 and {full_dim}, the model's width")
     distinct = list(dict.fromkeys(texts))
     sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
     vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()
