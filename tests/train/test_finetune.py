@@ -153,6 +153,23 @@ def test_the_best_by_the_judge_is_kept(model, texts, tmp_path):
     assert np.abs(seen[2] - seen[1]).max() > 1e-4
 
 
+def test_the_best_at_one_width_is_kept_also_over_a_kill(model, texts, tmp_path):
+    told = iter([{64: 0.2, 8: 0.8}, {64: 0.9, 8: 0.7}, {64: 0.3, 8: 0.2}])
+    config = FinetuneConfig(**{**vars(CONFIG), "best_at": 8})
+
+    class Killed(BaseException):
+        pass
+
+    def kill(done, total):
+        if done == 14:
+            raise Killed
+
+    given = {"checkpoints": tmp_path / "kept", "judge": lambda _: next(told)}
+    with pytest.raises(Killed):
+        finetune(copy.deepcopy(model), texts, config, callbacks=Callbacks(kill), **given)
+    assert finetune(model, texts, config, **given).best == {64: 0.2, 8: 0.8}
+
+
 def test_a_loss_that_is_not_finite_stops_training(model, texts, tmp_path, monkeypatch):
     class Spoilt(trainer.NestedCoSENTLoss):
         def forward(self, *given):
@@ -244,6 +261,7 @@ def test_small_files_are_drawn_from_more_often_at_a_higher_temperature(model, te
         ({"dims": (8,), "hard_negatives": -1}, "hard_negatives -1 < 0"),
         ({"dims": (8,), "temperature": 0.5}, "temperature 0.5 < 1"),
         ({"dims": (8, 64), "out_dim": 32}, "64 dims > out_dim 32"),
+        ({"dims": (8, 64), "best_at": 32}, "best_at 32 is not one of the dims 8, 64"),
         ({"dims": (8,), "dtype": "int8"}, "'int8' is not one of float32, bfloat16"),
     ],
 )

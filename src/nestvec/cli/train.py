@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from nestvec.workflows.finetuned import Outcome
 
 _FINETUNING_ONLY = (
-    *("dev", "test", "twin", "mini_batch_size", "hard_negatives", "out_dim", "report_to"),
+    *(
+        "dev",
+        "test",
+        "twin",
+        "mini_batch_size",
+        "hard_negatives",
+        "out_dim",
+        "best_at",
+        "report_to",
+    ),
 )
 
 
@@ -45,6 +54,7 @@ def train(
     mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
     hard_negatives: Annotated[int | None, typer.Option(help="Mine so many a pair.")] = None,
     out_dim: Annotated[int | None, typer.Option(help="Append a layer to this width.")] = None,
+    best_at: Annotated[int | None, typer.Option(help="Dim that --dev goes by [the mean].")] = None,
     test: Annotated[Path | None, typer.Option(help="As --dev; for the model card.")] = None,
     twin: Annotated[bool, typer.Option("--twin", help="Train without Matryoshka too.")] = False,
     report_to: Annotated[list[str] | None, typer.Option(help="A tracker: tensorboard...")] = None,
@@ -77,6 +87,7 @@ def train(
         "dtype": dtype,
         "hard_negatives": hard_negatives,
         "out_dim": out_dim,
+        "best_at": best_at,
         "test": test,
         "twin": twin or None,
         "report_to": tuple(report_to) if report_to else None,

@@ -87,8 +87,7 @@ def finetune(
         config: How. A batch larger than the texts shrinks to them.
         checkpoints: A folder for checkpoints; those of a run with the same texts and settings
             that was killed are gone on with, others are deleted.
-        judge: Scores the model now and then; the best one, by the mean over widths, is kept.
-            Without one, the last is.
+        judge: Scores the model now and then; the best one is kept. Without one, the last is.
         callbacks: Called on the way.
 
     Raises:
@@ -100,7 +99,7 @@ def finetune(
     for name in ("datasets", "accelerate"):
         require(name, extra="train")
     from nestvec.train.head import append_head
-    from nestvec.train.trainer import Watcher, make_lessons, make_trainer
+    from nestvec.train.trainer import Watcher, found_of_best, make_lessons, make_trainer
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
     _tell_of_small(datasets, config.batch_size)
@@ -121,7 +120,7 @@ def finetune(
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
     losses = {name: type(lesson.loss).__name__ for name, lesson in lessons.items()}
-    return Finetuned(losses, watcher.best, trainer.state.global_step)
+    return Finetuned(losses, found_of_best(trainer), trainer.state.global_step)
 
 
 def _tell_of_small(datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int) -> None:

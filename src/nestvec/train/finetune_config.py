@@ -41,6 +41,7 @@ class FinetuneConfig:
         temperature: Files are drawn from in proportion to their size to the power of 1 /
             temperature: at 1 each text is seen once an epoch, above it small files more often.
         checks: How often the model is judged and kept on the way.
+        best_at: Width whose score tells which is the best; None for the mean over ``dims``.
         seed: Of the order of texts, and of dropout.
         report_to: Trackers that the library knows ("tensorboard", "wandb", ...).
     """
@@ -63,6 +64,7 @@ class FinetuneConfig:
     hard_negatives: int = 0
     temperature: float = 1.0
     checks: int = 5
+    best_at: int | None = None
     seed: int = 0
     report_to: tuple[str, ...] = ()
 
@@ -82,6 +84,9 @@ class FinetuneConfig:
         self._check_choices()
 
     def _check_choices(self) -> None:
+        if self.best_at is not None and self.dims and self.best_at not in self.dims:
+            dims = ", ".join(map(str, self.dims))
+            raise InvalidArgument(f"best_at {self.best_at} is not one of the dims {dims}")
         if self.out_dim is not None and max(self.dims, default=1) > self.out_dim:
             raise InvalidArgument(f"{max(self.dims)} dims > out_dim {self.out_dim}")
         for name, known in (("dtype", DTYPES), ("teacher", get_args(Teacher))):

@@ -32,7 +32,9 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
     """
     full_dim = model.get_embedding_dimension() or 0
     if not 0 < out_dim <= full_dim:
-        raise InvalidArgument(f"out_dim {out_dim} is not within 1 and {full_dim}, the model's width")
+        raise InvalidArgument(
+            f"out_dim {out_dim} is not within 1 and {full_dim}, the model's width"
+        )
     distinct = list(dict.fromkeys(texts))
     sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
     vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()

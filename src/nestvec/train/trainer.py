@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nestvec.train.finetune import Callbacks, Judge
     from nestvec.train.finetune_config import FinetuneConfig
 
-_MEAN = "mean"
+_MEAN, _JUDGED = "mean", "eval_"  # the library puts the latter before what an evaluator returns
 _LOSS_AT = "loss_at_"
 _WARM_UP_SHARE = 0.1
 _HEAD_RATE = 50  # times the model's: a new layer's weights have further to go
@@ -64,15 +64,13 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
     """Tells of progress, stops where the loss is not finite, and keeps what the judge found.
 
     Attributes:
-        best: What the judge found of the best model so far, by width.
-        latest: What it found last.
+        latest: What the judge found last, by width.
         spoilt_at: The step at which the loss was not finite.
     """
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
         self._losses: dict[int, list[float]] = defaultdict(list)
-        self.best: Mapping[int, float] = {}
         self.latest: Mapping[int, float] = {}
         self.spoilt_at: int | None = None
 
@@ -105,7 +103,7 @@ class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
     def __init__(self, judge: Judge, watcher: Watcher) -> None:
         super().__init__()
         self.primary_metric = _MEAN
-        self._judge, self._watcher, self._highest = judge, watcher, -math.inf
+        self._judge, self._watcher = judge, watcher
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, *_: Any, **__: Any
@@ -114,8 +112,6 @@ class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
         found = self._judge(model)
         self._watcher.latest = found
         mean = sum(found.values()) / len(found)
-        if mean > self._highest:
-            self._highest, self._watcher.best = mean, found
         return {_MEAN: mean, **{str(dim): score for dim, score in found.items()}}
 
 
@@ -177,6 +173,15 @@ def make_trainer(
     return trainer
 
 
+def found_of_best(trainer: NestedTrainer) -> dict[int, float]:
+    """Return what the judge found of the model that was kept, by width; empty without a judge."""
+    metric = trainer.args.metric_for_best_model
+    rows = [row for row in trainer.state.log_history if metric in row]
+    best: dict[str, float] = max(rows, key=lambda row: row[metric], default={})
+    names = ((name, name.removeprefix(_JUDGED)) for name in best)
+    return {int(dim): best[name] for name, dim in names if dim.isdigit()}
+
+
 def _check_trackers(names: Sequence[str]) -> None:
     installed = get_available_reporting_integrations()
     for name in names:
@@ -223,7 +228,7 @@ def _arguments(
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
     if judged:
         every |= {"eval_strategy": "steps", "eval_steps": share}
-        every |= {"load_best_model_at_end": True, "metric_for_best_model": f"eval_{_MEAN}"}
+        every |= {"load_best_model_at_end": True, "metric_for_best_model": _best_by(config)}
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=config.epochs,
@@ -243,6 +248,10 @@ def _arguments(
         report_to=list(config.report_to) or "none",
         **every,
     )
+
+
+def _best_by(config: FinetuneConfig) -> str:
+    return f"{_JUDGED}{_MEAN if config.best_at is None else config.best_at}"
 
 
 def _head_rate(model: SentenceTransformer, config: FinetuneConfig) -> dict[str, float]:

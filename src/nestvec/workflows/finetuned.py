@@ -230,7 +230,7 @@ class _Run:
         curves = {_BASE_NAME: measure_widths(self.base, shown, dims, precisions=_FLOATS)}
         if self.evidence.twin:
             twin = deepcopy(self.base.library_model)
-            plain = replace(self.config, dims=(max(dims),), weights=())
+            plain = replace(self.config, dims=(max(dims),), weights=(), best_at=None)
             self.train(twin, plain, checkpoints, callbacks)
             encoder = _encoder(self.base, twin)
             curves[_TWIN_NAME] = measure_widths(encoder, shown, dims, precisions=_FLOATS)
