@@ -20,6 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from nestvec.train.config_file import config_from_file
+from nestvec.train.finetune_config import FinetuneConfig
+
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
@@ -139,6 +142,15 @@ $ nestvec demo
 anything
 ```
 """
+
+
+def test_the_settings_that_are_shown_are_taken(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "train.md").read_text("utf-8")
+    blocks = [block for block in read_blocks(page) if block.language == "toml"]
+    assert blocks
+    for block in blocks:
+        (tmp_path / "run.toml").write_text(block.text, encoding="utf-8")
+        config_from_file(FinetuneConfig, tmp_path / "run.toml", usual={}, given={})
 
 
 def test_blocks_are_found_with_their_line_and_whether_they_run() -> None:
