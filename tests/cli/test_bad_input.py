@@ -234,7 +234,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(place):
 
 
 FULL = {
-    "train": "train --static --pairs data --dims 32,8 --epochs 1 --out model",
+    "train": "train --static --pairs data --dims 32,8 --epochs 1 --batch-size 60 --out model",
     "evaluate": "evaluate model data --precisions float32 --out curve.json",
     "plan": "plan curve.json --out plan.json",
     "index": "index build model data --point 32:float32 --out index",
