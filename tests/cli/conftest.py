@@ -79,7 +79,8 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loop")
     write_dataset(folder / "data")
     steps = {
-        "train": "train --static --pairs data --dims 32,16,8 --epochs 3 --batch-size 60 --out model",
+        "train": "train --static --pairs data --dims 32,16,8 --epochs 3 "
+        "--batch-size 60 --out model",
         "evaluate": "evaluate model data --keeps 10 --baselines bm25 --out curve.json",
         "plan": "plan curve.json --min-retention 0.9 --out plan.json",
         "index": "index build model data --plan plan.json --out index",
