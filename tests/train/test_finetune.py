@@ -84,7 +84,8 @@ def test_a_run_that_was_killed_ends_as_one_that_was_not(model, texts, tmp_path):
             raise Killed
 
     with pytest.raises(Killed):
-        finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept", callbacks=Callbacks(kill))
+        killed = copy.deepcopy(model)
+        finetune(killed, texts, CONFIG, checkpoints=tmp_path / "kept", callbacks=Callbacks(kill))
     first = []
     again = copy.deepcopy(model)
     finetune(
@@ -122,6 +123,14 @@ def test_a_tracker_that_is_not_there_is_refused(model, texts, tmp_path):
     config = FinetuneConfig(**{**vars(CONFIG), "report_to": ("nothing",)})
     with pytest.raises(InvalidArgument, match="'nothing': no such tracker is installed"):
         finetune(model, texts, config, checkpoints=tmp_path / "kept")
+
+
+def test_checkpoints_of_another_model_are_not_gone_on_with(model, texts, tmp_path):
+    kept, seen = tmp_path / "kept", []
+    finetune(model, texts, CONFIG, checkpoints=kept)  # and is another model afterwards
+    callbacks = Callbacks(lambda done, total: seen.append(done))
+    finetune(model, texts, CONFIG, checkpoints=kept, callbacks=callbacks)
+    assert seen[0] == 1
 
 
 def test_checkpoints_of_other_texts_or_settings_are_not_gone_on_with(model, texts, tmp_path):

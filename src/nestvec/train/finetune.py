@@ -85,8 +85,8 @@ def finetune(
         model: What is trained.
         texts: By name, what ``load_training_texts`` gives.
         config: How. A batch larger than the texts shrinks to them.
-        checkpoints: A folder for checkpoints; those of a run with the same texts and settings
-            that was killed are gone on with, others are deleted.
+        checkpoints: A folder for checkpoints; those of a run with the same model, texts and
+            settings that was killed are gone on with, others are deleted.
         judge: Scores the model now and then; the best one is kept. Without one, the last is.
         callbacks: Called on the way.
 
@@ -103,6 +103,7 @@ def finetune(
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
     _tell_of_small(datasets, config.batch_size)
+    identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     if config.out_dim is not None:
         append_head(model, [*_every_text(texts)], config.out_dim)
@@ -111,7 +112,7 @@ def finetune(
     trainer = make_trainer(
         model, lessons, config, checkpoints=checkpoints, judge=judge, watcher=watcher
     )
-    _prepare(checkpoints, _identity(texts, config))
+    _prepare(checkpoints, identity)
     with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
     if watcher.spoilt_at is not None:
@@ -185,11 +186,18 @@ def _remove_halves(checkpoints: Path) -> None:
             shutil.rmtree(checkpoint)
 
 
-def _identity(texts: Mapping[str, TrainingTexts], config: FinetuneConfig) -> str:
+def _identity(
+    model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
+) -> str:
+    """Say from what a run is made: its model's weights, texts and settings."""
+    import torch
+
     digest = hashlib.sha256()
+    for weights in model.state_dict().values():
+        digest.update(weights.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     for name, each in texts.items():
         digest.update(json.dumps([name, asdict(each)]).encode())
-    return json.dumps({"config": asdict(config), "texts": digest.hexdigest()}, indent=1)
+    return json.dumps({"config": asdict(config), "model and texts": digest.hexdigest()}, indent=1)
 
 
 def _as_columns(
