@@ -14,23 +14,26 @@ HEAVY = {
     "torch", "transformers", "sentence_transformers", "scipy", "faiss", "matplotlib", "jinja2",
     "typer", "fastapi", "uvicorn",
 }  # fmt: skip
-MAX_SECONDS = 0.3
+MAX_TIMES_NUMPY = 3.0  # measured: 2.2, which is 0.2 to 0.3 s
 MAX_NAMES = 15
 
 CHILD = """
 import json, sys, time
-start = time.perf_counter()
+start = time.process_time()
+import numpy
+numpy_s = time.process_time() - start
 import nestvec
-seconds = time.perf_counter() - start
-print(json.dumps({"seconds": seconds, "modules": sorted(sys.modules)}))
+all_s = time.process_time() - start
+print(json.dumps({"ratio": all_s / numpy_s, "modules": sorted(sys.modules)}))
 """
 
 
 def import_in_a_new_process() -> tuple[float, set[str]]:
+    """Return how many times as long as NumPy nestvec takes with it, and the packages loaded."""
     command = [sys.executable, "-c", CHILD]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     seen = json.loads(done.stdout)
-    return seen["seconds"], {name.partition(".")[0] for name in seen["modules"]}
+    return seen["ratio"], {name.partition(".")[0] for name in seen["modules"]}
 
 
 def test_import_loads_nothing_heavy() -> None:
@@ -40,8 +43,9 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_import_is_fast() -> None:
-    seconds = [import_in_a_new_process()[0] for _ in range(5)]
-    assert statistics.median(seconds) < MAX_SECONDS, f"import nestvec took {seconds} s"
+    # A ratio within one process, not seconds: machines differ, and are busy with other things.
+    ratios = [import_in_a_new_process()[0] for _ in range(5)]
+    assert statistics.median(ratios) < MAX_TIMES_NUMPY, f"import nestvec took {ratios} NumPys"
 
 
 def test_the_types_are_shipped() -> None:

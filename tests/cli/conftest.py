@@ -91,7 +91,18 @@ def finished(tmp_path_factory):
     for name, typed in steps.items():
         printed[name] = run_in(folder, *typed.split())
         assert printed[name].code == 0, printed[name].err
+        if name == "evaluate":
+            make_latency_grow_with_bytes(folder / "curve.json")
     return folder, printed
+
+
+def make_latency_grow_with_bytes(curve: Path) -> None:
+    """Put made-up latencies in the place of measured ones, which differ from run to run."""
+    values = json.loads(curve.read_text())
+    for point in values["points"]:
+        ram, disk = point["ram_bytes_per_vector"], point["disk_bytes_per_vector"]
+        point |= {f"p{share}_ms": (ram + disk / 10) * share / 1000 for share in (50, 95, 99)}
+    curve.write_text(json.dumps(values))
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def test_closing_ends_the_processes_even_as_they_write(items):
     with closing(map_in_processes(_long, items, 2)) as results:
         assert next(results) == b""
         start = time.monotonic()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30  # for ever, if it waited
     assert active_children() == []
 
 
