@@ -172,7 +172,10 @@ def test_the_first_candidates_mostly_suffice(monkeypatch):
         monkeypatch.setattr(
             scan,
             "_try",
-            lambda q, k, w, tried=tried, try_=original: (tried.append(len(q)), try_(q, k, w))[1],
+            lambda q, *rest, tried=tried, try_=original, **named: (
+                tried.append(len(q)),
+                try_(q, *rest, **named),
+            )[1],
         )
         scan.search(queries, 10)
         assert sum(tried) <= 105, precision

@@ -2,13 +2,15 @@
 
 FAISS proposes candidates, more than asked, which are scored again from their codes. Where it adds
 up in rounded tables (``fast_scan``), or where scores tie, even more are fetched until no row that
-is left out can belong to the best.
+is left out can belong to the best. Where only some rows are allowed, candidates that are not are
+dropped, as fast-scan cannot leave rows out; few allowed rows are all scored, without asking FAISS.
 What does not change with the corpus's size, a graph or clusters over these codes, would stand here
 too; this is the flat form.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,17 @@ from numpy.typing import NDArray
 
 from nestvec.codec import Codec
 from nestvec.index import fast_scan
-from nestvec.index.scoring import score
-from nestvec.ranking import best, order
+from nestvec.index.allowed import Allowed
+from nestvec.index.scoring import best_of, score
+from nestvec.quantiser import PRODUCT, QUANTISERS
+from nestvec.ranking import Ranked, order
 from nestvec.types import Codes, Embeddings, Rows
 
 # How many candidates FAISS is asked for at first: mostly enough.
 OVERFETCH = 1.25
 OVERFETCH_AT_LEAST = 32
 WIDEN = 4  # and how many times more wherever that was not enough
+_CANDIDATES = 2**20  # of all queries that are looked at together: some 100 MB
 _FLOAT_ERROR = 1e-5  # FAISS adds up in another order than we do
 _ROUNDING_DEVIATIONS = 6  # one row in 10^9 is off by more
 
@@ -43,6 +48,8 @@ class Scan:
         self._empty = empty
         codes = np.ascontiguousarray(codes)
         self._rounded = fast_scan.fits(codec)
+        product = QUANTISERS[codec.precision].faiss_name == PRODUCT
+        self._selects = not self._rounded and not product  # of FAISS's scans, those that can
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)
             self._codes = fast_scan.packed_codes(self._index)
@@ -56,49 +63,74 @@ class Scan:
         """Count the rows."""
         return int(self._index.ntotal)
 
-    def search(self, embeddings: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+    def search(
+        self, embeddings: Embeddings, k: int, *, allowed: Allowed | None = None
+    ) -> tuple[Embeddings, Rows]:
         """Return the best ``k`` rows of each query, best first, ties by ascending row.
 
         Args:
             embeddings: [n_queries, full_dim], as the model gives them.
-            k: How many; cut to the number of rows.
+            k: How many; cut to the number of rows, or of those that are allowed.
+            allowed: Which rows to search, of all; the answer is that of a scan of these alone.
 
         Returns:
-            Scores and rows, both [n_queries, min(k, n)].
+            Scores and rows, both [n_queries, min(k, rows searched)].
         """
-        k = min(k, len(self))
+        searched = len(self) if allowed is None else allowed.count
+        k = min(k, searched)
         queries = np.ascontiguousarray(self._codec.prepare(embeddings))
-        # What stands is the answer to zero queries, which score 0 with every row.
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        rows = np.tile(np.arange(k), (len(queries), 1))
-        left = np.flatnonzero(queries.any(axis=1))
+        rows = np.zeros((len(queries), k), dtype=np.int64)
+        some = queries.any(axis=1) & (k > 0)
+        if not some.all():  # a zero query scores 0 with every row
+            rows[~some] = self._every(allowed)[:k]
+        left = np.flatnonzero(some)
         width = max(int(k * OVERFETCH), k + OVERFETCH_AT_LEAST)
-        while len(left) and width < len(self):
-            scores[left], rows[left], sure = self._try(queries[left], k, width)
+        if not self._selects:  # as many candidates are allowed as of all rows, or so we hope
+            width = width * len(self) // max(1, searched)
+        # To look through more candidates would be dearer than to score every row that is searched.
+        while len(left) and width < searched:
+            sure = np.empty(len(left), dtype=np.bool_)
+            for part in _parts(len(left), width):
+                lines = left[part]
+                scores[lines], rows[lines], sure[part] = self._try(
+                    queries[lines], k, width, allowed=allowed
+                )
             left = left[~sure]
             width *= WIDEN
-        for line in left:
-            scores[line], rows[line] = self._search_all(queries[line], k)
+        if len(left):
+            scores[left], rows[left] = self._search_every(queries[left], k, allowed)
         return scores, rows
 
+    def _every(self, allowed: Allowed | None) -> Rows:
+        return np.arange(len(self)) if allowed is None else allowed.rows
+
     def _try(
-        self, queries: Embeddings, k: int, width: int
+        self, queries: Embeddings, k: int, width: int, *, allowed: Allowed | None
     ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
         """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
-        found_scores, found = self._index.search(queries, width)
-        if len(self._empty):
+        params = allowed.faiss_parameters if allowed is not None and self._selects else None
+        found_scores, found = self._index.search(queries, width, params=params)
+        # Fast-scan leaves out what it rounds to the lowest score, however much room there is.
+        full = found[:, -1] >= 0
+        empty = self._empty
+        if allowed is not None:
+            empty = empty[allowed.mask[empty]]
+            if not self._selects:
+                found = _only(found, allowed.mask, k)
+        if len(empty):
             # They stand as candidates of their own, the first k of them: all score 0.
-            found[np.isin(found, self._empty)] = -1
-            first = np.broadcast_to(self._empty[:k], (len(found), min(k, len(self._empty))))
+            found[np.isin(found, empty)] = -1
+            first = np.broadcast_to(empty[:k], (len(found), min(k, len(empty))))
             found = np.concatenate((found, first), axis=1)
         scores, rows = order(self._score(queries, found), found)
         limit = found_scores[:, -1] + self._tolerance(queries)
-        return scores[:, :k], rows[:, :k], scores[:, k - 1] > limit
+        return scores[:, :k], rows[:, :k], full & (scores[:, k - 1] > limit)
 
-    def _search_all(self, query: Embeddings, k: int) -> tuple[Embeddings, Rows]:
-        every = np.arange(len(self))[None]
-        scores, rows = best(self._score(query[None], every), k)
-        return scores[0], rows[0]
+    def _search_every(self, queries: Embeddings, k: int, allowed: Allowed | None) -> Ranked:
+        every = self._every(allowed)
+        found = best_of(queries, every, k, self._vectors_of, empty=self._empty)
+        return Ranked(found.scores, every[found.rows])
 
     def _score(self, queries: Embeddings, rows: Rows) -> Embeddings:
         return score(queries, rows, self._vectors_of, empty=self._empty)
@@ -113,6 +145,28 @@ class Scan:
             return _FLOAT_ERROR
         deviation = fast_scan.rounding_deviation(queries, self._centroids)
         return _FLOAT_ERROR + _ROUNDING_DEVIATIONS * deviation
+
+
+def _parts(n_queries: int, width: int) -> Iterator[slice]:
+    """Cut queries into parts that have a bounded number of candidates together."""
+    step = max(1, _CANDIDATES // width)
+    return (slice(start, start + step) for start in range(0, n_queries, step))
+
+
+def _only(found: Rows, mask: NDArray[np.bool_], k: int) -> Rows:
+    """Leave the candidates in a mask, at least ``k`` columns, -1 where there is none.
+
+    Args:
+        found: [n_queries, width]; -1 where there is no candidate.
+        mask: [n], which rows to leave.
+        k: At most width.
+    """
+    inside = mask[found] & (found >= 0)
+    if inside.all():
+        return found
+    widest = max(k, int(np.count_nonzero(inside, axis=1).max()))
+    left: Rows = np.sort(np.where(inside, found, -1), axis=1)[:, -widest:]
+    return left
 
 
 def _plain_codes(index: Any) -> Codes:

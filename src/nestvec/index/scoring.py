@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nestvec.ranking import Ranked, best
 from nestvec.types import Embeddings, Rows
 
 _BLOCK = 4_096  # candidates decoded at a time: of several queries, and not all of a large corpus
+_QUERIES = 256  # scored together against a block of the same candidates
 
 
 def score(
@@ -43,3 +45,48 @@ def score(
         scores[np.isin(rows, empty)] = 0
     scores[rows < 0] = -np.inf
     return scores
+
+
+def best_of(
+    queries: Embeddings,
+    rows: Rows,
+    k: int,
+    vectors_of: Callable[[Rows], Embeddings],
+    *,
+    empty: Rows,
+) -> Ranked:
+    """Return the best ``k`` of the same candidates for every query, as positions among these.
+
+    Each candidate is decoded once for many queries, and no more is held than a block of them.
+
+    Args:
+        queries: [n_queries, dim], in the space of the vectors.
+        rows: Candidates, [width]; equal scores stand in their order.
+        k: At most width.
+        vectors_of: As in ``score``.
+        empty: As in ``score``.
+    """
+    parts = [
+        _best_of(queries[start : start + _QUERIES], rows, k, vectors_of, empty=empty)
+        for start in range(0, len(queries), _QUERIES)
+    ]
+    return Ranked(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _best_of(
+    queries: Embeddings,
+    rows: Rows,
+    k: int,
+    vectors_of: Callable[[Rows], Embeddings],
+    *,
+    empty: Rows,
+) -> Ranked:
+    found = None
+    for start in range(0, len(rows), _BLOCK):
+        block = rows[start : start + _BLOCK]
+        scores = np.empty((len(queries), len(block)), dtype=np.float32)
+        np.einsum("id,qd->qi", vectors_of(block), queries, out=scores)
+        scores[:, np.isin(block, empty)] = 0
+        found = best(scores, k, first_row=start, so_far=found)
+    assert found is not None, "no queries or no candidates"
+    return found

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nestvec.codec import Codec
+from nestvec.index.allowed import Allowed
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import score
 from nestvec.ranking import order
@@ -91,18 +92,21 @@ class StagedSearch:
     scan: Scan
     rescorers: Sequence[Rescorer]
 
-    def search(self, embeddings: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+    def search(
+        self, embeddings: Embeddings, k: int, *, allowed: Allowed | None = None
+    ) -> tuple[Embeddings, Rows]:
         """Return the best ``k`` rows of each query by the last stage's scores.
 
         Args:
             embeddings: [n_queries, full_dim], as the model gives them.
-            k: How many; cut to what the last shortlist and the corpus hold.
+            k: How many; cut to what the last shortlist and the rows searched hold.
+            allowed: Which rows to search, of all; the answer is that of an index of these alone.
 
         Returns:
             Scores and rows, both [n_queries, at most k].
         """
         widths = [_width(stage, k) for stage in self.point.stages]
-        scores, rows = self.scan.search(embeddings, widths[0])
+        scores, rows = self.scan.search(embeddings, widths[0], allowed=allowed)
         for rescorer, width in zip(self.rescorers, widths[1:], strict=True):
             scores, rows = rescorer.search(embeddings, rows, width)
         return scores, rows
