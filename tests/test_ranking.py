@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,6 +16,7 @@ def reference(scores, k):
     return np.take_along_axis(scores, rows, axis=1), rows
 
 
+@settings(deadline=None)  # FAISS's threads may wait for each other
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=FEW_DISTINCT),
     st.integers(1, 45),
@@ -27,6 +28,7 @@ def test_best_equals_a_stable_sort_with_many_ties(scores, k):
     np.testing.assert_array_equal(found_scores, expected_scores)
 
 
+@settings(deadline=None)  # FAISS's threads may wait for each other
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 40)), elements=FEW_DISTINCT),
     st.integers(1, 45),
@@ -42,6 +44,7 @@ def test_best_of_blocks_equals_a_stable_sort_of_all_with_many_ties(scores, k, si
     np.testing.assert_array_equal(so_far.scores, expected_scores)
 
 
+@settings(deadline=None)  # FAISS's threads may wait for each other
 @given(
     arrays(
         np.float32,
@@ -80,6 +83,7 @@ def test_best_of_no_queries_is_empty():
     assert scores.shape == rows.shape == (0, 3)
 
 
+@settings(deadline=None)  # FAISS's threads may wait for each other
 @given(
     arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 20)), elements=FEW_DISTINCT),
     st.randoms(use_true_random=False),

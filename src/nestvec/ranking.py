@@ -90,13 +90,16 @@ def _heap(scores: Embeddings, width: int, first_row: int, so_far: Ranked) -> Ran
 
 def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:
     """Put equal scores, which stand side by side, in ascending order of row."""
-    # They are rare, and sorting by two keys is slow: only for the lines that have some.
-    tied = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
-    # lexsort's last key is its first criterion.
-    sequence = np.lexsort((rows[tied], -scores[tied]), axis=-1)
-    scores[tied], rows[tied] = _take(scores[tied], rows[tied], sequence)
+    # They are rare, and sorting by two keys is slow: only for the lines that need it.
+    swapped = (scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] < rows[:, :-1])
+    if swapped.any():
+        tied = np.flatnonzero(swapped.any(axis=1))
+        # lexsort's last key is its first criterion.
+        sequence = np.lexsort((rows[tied], -scores[tied]), axis=-1)
+        scores[tied], rows[tied] = _take(scores[tied], rows[tied], sequence)
     return Ranked(scores, rows)
 
 
 def _take(scores: Embeddings, rows: Rows, sequence: NDArray[np.intp]) -> Ranked:
-    return Ranked(np.take_along_axis(scores, sequence, 1), np.take_along_axis(rows, sequence, 1))
+    lines = np.arange(len(sequence))[:, None]
+    return Ranked(scores[lines, sequence], rows[lines, sequence])

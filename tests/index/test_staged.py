@@ -7,7 +7,7 @@ from nestvec.codec import Codec
 from nestvec.errors import InvalidArgument
 from nestvec.index.engine import Capabilities, capabilities
 from nestvec.index.scan import Scan
-from nestvec.index.scoring import score
+from nestvec.index.scoring import among, score
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
 from nestvec.ranking import best
 from nestvec.types import PRECISIONS, OperatingPoint
@@ -167,3 +167,8 @@ def test_an_engine_runs_what_it_says():
         "8:int8@9>8:float32@5>8:float32": False,
     }
     assert {text: engine.can_run(OperatingPoint.parse(text)) for text in runs} == runs
+
+
+def test_rows_of_a_long_list_are_told_from_others():
+    ascending, rows = np.array([3, 7, 8]), np.array([[-1, 3, 4], [8, 9, 0]])
+    assert among(ascending, rows).tolist() == [[False, True, False], [True, False, False]]

@@ -62,7 +62,7 @@ def centroids(codec: Codec) -> NDArray[np.float32]:
     twice = np.arange(2**_BITS, dtype=np.uint8) * 17  # in both halves of a byte
     decoded = codec.decode(np.repeat(twice[:, None], codec.bytes_per_vector, axis=1))
     by_code = decoded.reshape(2**_BITS, 2 * codec.bytes_per_vector, -1).swapaxes(0, 1)
-    return np.ascontiguousarray(by_code)
+    return np.asfortranarray(by_code)  # as ``_spans`` reads them
 
 
 def packed_codes(index: Any) -> NDArray[np.uint8]:
@@ -80,9 +80,13 @@ def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
     """
     block, row = np.divmod(rows, _BLOCK)
     half, lane = np.divmod(row, _BLOCK // 2)
-    halves = packed[block, :, :, _LANE[lane]] >> (_BITS * half).astype(np.uint8)[:, None, None]
-    halves &= 15
-    codes: Codes = np.bitwise_or(halves[:, :, 0], np.left_shift(halves[:, :, 1], np.uint8(_BITS)))
+    # The two halves of a code's byte, each in the byte of its own: 0x0L0H once the other row's are
+    # shifted or masked away, then 0xHL in the lower byte.
+    pairs = packed[block, :, :, _LANE[lane]].view("<u2")[:, :, 0]
+    pairs >>= (_BITS * half).astype(np.uint16)[:, None]
+    pairs &= 0x0F0F
+    pairs |= pairs >> _BITS
+    codes: Codes = pairs.astype(np.uint8)
     return codes
 
 
@@ -109,7 +113,8 @@ def _spans(
     queries: Embeddings, centroids: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the largest and the summed span of each query's tables."""
-    n_codes, _, dims_each = centroids.shape
-    tables = np.einsum("qmd,mjd->qmj", queries.reshape(-1, n_codes, dims_each), centroids)
-    spans = np.ptp(tables, axis=2)
+    # Code by code, all tables at a time: these have few entries of few dims, but are many.
+    by_dim = zip(queries.reshape(len(queries), len(centroids), -1).T, centroids.T, strict=True)
+    tables = sum(query.T[:, None] * codes for query, codes in by_dim)
+    spans = tables.max(axis=1) - tables.min(axis=1)
     return spans.max(axis=1), spans.sum(axis=1)

@@ -10,7 +10,7 @@ too; this is the flat form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from nestvec.codec import Codec
 from nestvec.index import fast_scan
 from nestvec.index.allowed import Allowed
-from nestvec.index.scoring import best_of, score
+from nestvec.index.scoring import among, best_of, score
 from nestvec.quantiser import PRODUCT, QUANTISERS
 from nestvec.ranking import Ranked, order
-from nestvec.types import Codes, Embeddings, Rows
+from nestvec.types import Codes, Embeddings, Precision, Rows
 
-# How many candidates FAISS is asked for at first: mostly enough.
-OVERFETCH = 1.25
-OVERFETCH_AT_LEAST = 32
+# How many candidates FAISS is asked for at first: mostly enough. The more is rounded, the more.
+OVERFETCH: Mapping[Precision, float] = {"int4": 2.0, "pq4": 4.0}
+OVERFETCH_OTHERS, OVERFETCH_AT_LEAST = 1.25, 32
 WIDEN = 4  # and how many times more wherever that was not enough
-_CANDIDATES = 2**20  # of all queries that are looked at together: some 100 MB
+_CANDIDATES = 2**20  # of all queries that are looked at together: some 50 MB
 _FLOAT_ERROR = 1e-5  # FAISS adds up in another order than we do
 _ROUNDING_DEVIATIONS = 6  # one row in 10^9 is off by more
 
@@ -46,6 +46,7 @@ class Scan:
         """
         self._codec = codec
         self._empty = empty
+        self._overfetch = OVERFETCH.get(codec.precision, OVERFETCH_OTHERS)
         codes = np.ascontiguousarray(codes)
         self._rounded = fast_scan.fits(codec)
         product = QUANTISERS[codec.precision].faiss_name == PRODUCT
@@ -85,7 +86,7 @@ class Scan:
         if not some.all():  # a zero query scores 0 with every row
             rows[~some] = self._every(allowed)[:k]
         left = np.flatnonzero(some)
-        width = max(int(k * OVERFETCH), k + OVERFETCH_AT_LEAST)
+        width = max(int(k * self._overfetch), k + OVERFETCH_AT_LEAST)
         if not self._selects:  # as many candidates are allowed as of all rows, or so we hope
             width = width * len(self) // max(1, searched)
         # To look through more candidates would be dearer than to score every row that is searched.
@@ -110,22 +111,30 @@ class Scan:
     ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
         """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
         params = allowed.faiss_parameters if allowed is not None and self._selects else None
-        found_scores, found = self._index.search(queries, width, params=params)
+        proposed, found = self._index.search(queries, width, params=params)
+        tolerance = self._tolerance(queries)
         # Fast-scan leaves out what it rounds to the lowest score, however much room there is.
-        full = found[:, -1] >= 0
-        empty = self._empty
-        if allowed is not None:
-            empty = empty[allowed.mask[empty]]
-            if not self._selects:
-                found = _only(found, allowed.mask, k)
+        full, limit = found[:, -1] >= 0, proposed[:, -1] + tolerance
+        empty = self._empty if allowed is None else self._empty[allowed.mask[self._empty]]
+        proposed, found = _leave(proposed, found, self._may_stay(found, allowed))
+        # What is proposed further below the k-th best proposal cannot be among the best.
+        near = proposed >= (proposed[:, k - 1] - 2 * tolerance)[:, None]
+        found = found[:, : max(k, int(near.sum(axis=1).max()))]
         if len(empty):
             # They stand as candidates of their own, the first k of them: all score 0.
-            found[np.isin(found, empty)] = -1
             first = np.broadcast_to(empty[:k], (len(found), min(k, len(empty))))
             found = np.concatenate((found, first), axis=1)
         scores, rows = order(self._score(queries, found), found)
-        limit = found_scores[:, -1] + self._tolerance(queries)
         return scores[:, :k], rows[:, :k], full & (scores[:, k - 1] > limit)
+
+    def _may_stay(self, found: Rows, allowed: Allowed | None) -> NDArray[np.bool_]:
+        """Tell which proposals are rows that score what their codes say, and are allowed."""
+        stays: NDArray[np.bool_] = found >= 0
+        if len(self._empty):
+            stays &= ~among(self._empty, found)
+        if allowed is not None and not self._selects:
+            stays &= allowed.mask[found]
+        return stays
 
     def _search_every(self, queries: Embeddings, k: int, allowed: Allowed | None) -> Ranked:
         every = self._every(allowed)
@@ -153,20 +162,14 @@ def _parts(n_queries: int, width: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, n_queries, step))
 
 
-def _only(found: Rows, mask: NDArray[np.bool_], k: int) -> Rows:
-    """Leave the candidates in a mask, at least ``k`` columns, -1 where there is none.
-
-    Args:
-        found: [n_queries, width]; -1 where there is no candidate.
-        mask: [n], which rows to leave.
-        k: At most width.
-    """
-    inside = mask[found] & (found >= 0)
-    if inside.all():
-        return found
-    widest = max(k, int(np.count_nonzero(inside, axis=1).max()))
-    left: Rows = np.sort(np.where(inside, found, -1), axis=1)[:, -widest:]
-    return left
+def _leave(scores: Embeddings, rows: Rows, stays: NDArray[np.bool_]) -> tuple[Embeddings, Rows]:
+    """Leave some of each line and put what stands for nothing, minus infinity and -1, behind."""
+    if stays.all():
+        return scores, rows
+    sequence = np.argsort(~stays, axis=1, kind="stable")
+    lines = np.arange(len(stays))[:, None]
+    scores, rows = np.where(stays, scores, -np.inf), np.where(stays, rows, -1)
+    return scores[lines, sequence], rows[lines, sequence]
 
 
 def _plain_codes(index: Any) -> Codes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.ranking import Ranked, best
 from nestvec.types import Embeddings, Rows
@@ -36,15 +37,26 @@ def score(
     for first in range(0, len(rows), n_lines):
         for start in range(0, rows.shape[1], _BLOCK):
             block = np.s_[first : first + n_lines, start : start + _BLOCK]
-            vectors = vectors_of(np.maximum(rows[block], 0).ravel())
-            of_each = vectors.reshape(*rows[block].shape, -1)
-            for line, (own, query) in enumerate(zip(of_each, queries[first:], strict=False), first):
-                # Not a matrix product: that may round equal vectors unequally, and part their ties.
-                scores[line, block[1]] = np.einsum("ij,j->i", own, query)
+            own = np.maximum(rows[block], 0)
+            vectors = vectors_of(own.ravel()).reshape(*own.shape, -1)
+            # Not a matrix product: that may round equal vectors unequally, and part their ties.
+            np.einsum("qwd,qd->qw", vectors, queries[first : first + n_lines], out=scores[block])
     if len(empty):
-        scores[np.isin(rows, empty)] = 0
+        scores[among(empty, rows)] = 0
     scores[rows < 0] = -np.inf
     return scores
+
+
+def among(ascending: Rows, rows: Rows) -> NDArray[np.bool_]:
+    """Tell which rows stand in a list, fast where that is long.
+
+    Args:
+        ascending: The list, not empty.
+        rows: Of any shape, which is that of the answer.
+    """
+    at = np.minimum(np.searchsorted(ascending, rows), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[at] == rows
+    return found
 
 
 def best_of(
@@ -86,7 +98,8 @@ def _best_of(
         block = rows[start : start + _BLOCK]
         scores = np.empty((len(queries), len(block)), dtype=np.float32)
         np.einsum("id,qd->qi", vectors_of(block), queries, out=scores)
-        scores[:, np.isin(block, empty)] = 0
+        if len(empty):
+            scores[:, among(empty, block)] = 0
         found = best(scores, k, first_row=start, so_far=found)
     assert found is not None, "no queries or no candidates"
     return found
