@@ -28,6 +28,7 @@ from nestvec.types import Codes, Embeddings, Precision, Rows
 OVERFETCH: Mapping[Precision, float] = {"int4": 2.0, "pq4": 4.0}
 OVERFETCH_OTHERS, OVERFETCH_AT_LEAST = 1.25, 32
 WIDEN = 4  # and how many times more wherever that was not enough
+_IN_VAIN = 8  # but not for more than this part of all rows: these may all be worse than others
 _CANDIDATES = 2**20  # of all queries that are looked at together: some 50 MB
 _FLOAT_ERROR = 1e-5  # FAISS adds up in another order than we do
 _ROUNDING_DEVIATIONS = 6  # one row in 10^9 is off by more
@@ -86,11 +87,8 @@ class Scan:
         if not some.all():  # a zero query scores 0 with every row
             rows[~some] = self._every(allowed)[:k]
         left = np.flatnonzero(some)
-        width = max(int(k * self._overfetch), k + OVERFETCH_AT_LEAST)
-        if not self._selects:  # as many candidates are allowed as of all rows, or so we hope
-            width = width * len(self) // max(1, searched)
-        # To look through more candidates would be dearer than to score every row that is searched.
-        while len(left) and width < searched:
+        width, limit = self._first_width(k, searched)
+        while len(left) and width < limit:
             sure = np.empty(len(left), dtype=np.bool_)
             for part in _parts(len(left), width):
                 lines = left[part]
@@ -98,10 +96,19 @@ class Scan:
                     queries[lines], k, width, allowed=allowed
                 )
             left = left[~sure]
-            width *= WIDEN
+            width, limit = width * WIDEN, searched // _IN_VAIN
         if len(left):
             scores[left], rows[left] = self._search_every(queries[left], k, allowed)
         return scores, rows
+
+    def _first_width(self, k: int, searched: int) -> tuple[int, int]:
+        """Return how many candidates to ask for, and for how many to score every row instead."""
+        width = max(int(k * self._overfetch), k + OVERFETCH_AT_LEAST)
+        if self._selects:
+            return width, searched
+        # As many of them are allowed as of all rows, if these are no worse than others; dropping
+        # one costs less than half of what scoring one does.
+        return width * len(self) // max(1, searched), min(2 * searched, len(self))
 
     def _every(self, allowed: Allowed | None) -> Rows:
         return np.arange(len(self)) if allowed is None else allowed.rows
