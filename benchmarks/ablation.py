@@ -30,10 +30,10 @@ from tokenizers import Tokenizer
 
 import subjects
 from comparison import METRIC, better, score_points
-from nestvec.codec import prefix
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.metrics import Judgements, score
 from nestvec.models.static import token_counts
+from nestvec.prefix import prefix
 from nestvec.ranking import best
 from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
 from nestvec.train.tokenizer import row_count

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import subjects
-from nestvec.codec import prefix
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.evaluate.exhaustive import rank
 from nestvec.evaluate.representations import Representations
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import load_model
+from nestvec.prefix import prefix
 from nestvec.quantiser import QUANTISERS
 from nestvec.types import Embeddings, Encoder, OperatingPoint, Precision, Rows, Stage
 from record import record

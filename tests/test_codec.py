@@ -10,14 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec import codec as codec_module
-from nestvec.codec import (
-    Codec,
-    layer_normalise,
-    normalise,
-    prefix,
-    prefix_scores,
-)
+from nestvec.codec import Codec
 from nestvec.errors import InvalidArgument
+from nestvec.prefix import layer_normalise, normalise, prefix, prefix_scores
 from nestvec.quantiser import PRODUCT, QUANTISERS, can_code
 from nestvec.types import PRECISIONS
 

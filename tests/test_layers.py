@@ -17,7 +17,7 @@ SOURCE = REPOSITORY / "src" / "nestvec"
 
 LAYERS = (
     ("version", "types", "errors", "atomic", "ranking", "threads", "versioned", "wording"),
-    ("agreement", "curve_point", "quantiser", "query_scores"),
+    ("agreement", "curve_point", "prefix", "quantiser", "query_scores"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),
     ("train", "evaluate", "plan"),

@@ -1,7 +1,7 @@
-"""Layer-norm (where the model asks) -> truncate -> L2 re-normalise -> quantise: held here, once.
+"""A prefix, re-normalised, then quantised: what is searched is made here, once.
 
-This is the only file that makes a searchable prefix of a vector. Every score in nestvec is
-asymmetric: the float query times what a document's code stands for,
+How a prefix is cut stands in ``prefix``. Every score in nestvec is asymmetric: the float query
+times what a document's code stands for,
 
     score(q, x) = <prepare(q), decode(encode(x))>
 
@@ -11,8 +11,8 @@ so that a query loses nothing to quantisation. Which quantiser a precision is bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -20,86 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument
-from nestvec.quantiser import QUANTISERS, Quantiser, can_code, learn, new_index
+from nestvec.prefix import check_width, prefix
+from nestvec.quantiser import QUANTISERS, RANGE, Quantiser, can_code, code_bytes, learn, new_index
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # ranges are learnt from no more vectors than that
-LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's default, as nomic's card uses it
 
 
-def layer_normalise(embeddings: Embeddings) -> Embeddings:
-    """Give each vector zero mean and unit variance, [n, dim] -> [n, dim] (Ba et al. 2016)."""
-    centred = embeddings - embeddings.mean(axis=1, keepdims=True)
-    variance = np.mean(centred * centred, axis=1, keepdims=True)
-    normalised: Embeddings = centred / np.sqrt(variance + LAYER_NORM_EPSILON)
-    return normalised
-
-
-def normalise(embeddings: Embeddings) -> Embeddings:
-    """Give each vector unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
-    lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
-    unit: Embeddings = np.divide(
-        embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0
-    )
-    return unit
-
-
-def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Embeddings:
-    """Cut vectors to their first ``dim`` dimensions and re-normalise them.
-
-    Args:
-        embeddings: [n, full_dim], as the model gives them.
-        dim: Dimensions to keep, at most full_dim.
-        layer_norm: Layer-normalise the whole vector first, where the model's card asks for it.
-
-    Returns:
-        [n, dim], each of unit length or zero.
-
-    Raises:
-        InvalidArgument: If ``dim`` is not within 1 and full_dim.
-    """
-    _check_width(embeddings, dim)
-    if layer_norm:
-        embeddings = layer_normalise(embeddings)
-    return normalise(np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32))
-
-
-def prefix_scores(
-    queries: Embeddings, corpus: Embeddings, dims: Sequence[int], *, layer_norm: bool = False
-) -> Iterator[tuple[int, Embeddings]]:
-    """Yield the cosines of every query and document at each prefix, from one full-width product.
-
-    With A and B cut into blocks between the dims, the product of the wider prefix is the product
-    of the narrower one plus one block's: U(d2) = U(d1) + A[:, d1:d2] B[:, d1:d2]^T, and squared
-    lengths add up alike.
-
-    Args:
-        queries: [n_queries, full_dim].
-        corpus: [n, full_dim].
-        dims: Prefixes, in any order.
-        layer_norm: As in ``prefix``.
-
-    Yields:
-        (dim, scores [n_queries, n]), narrowest first; equal to
-        ``prefix(queries, dim) @ prefix(corpus, dim).T`` up to rounding.
-    """
-    full_dim = corpus.shape[1]
-    _check_width(queries, full_dim)
-    queries, corpus = (prefix(side, full_dim, layer_norm=layer_norm) for side in (queries, corpus))
-    product = np.zeros((len(queries), len(corpus)), dtype=np.float32)
-    query_squares, corpus_squares = np.zeros(len(queries)), np.zeros(len(corpus))
-    start = 0
-    for stop in sorted(set(dims)):
-        _check_width(corpus, stop)
-        query_block, corpus_block = queries[:, start:stop], corpus[:, start:stop]
-        product += query_block @ corpus_block.T
-        query_squares += _squared_lengths(query_block)
-        corpus_squares += _squared_lengths(corpus_block)
-        scores = product * _inverse_lengths(query_squares)[:, None]
-        scores *= _inverse_lengths(corpus_squares)
-        yield stop, scores
-        start = stop
+def sample_rows(n: int, precision: Precision) -> NDArray[np.int64]:
+    """Return which of ``n`` vectors to fit a codec on, ascending; one where it learns nothing."""
+    if not QUANTISERS[precision].learnt:
+        return np.arange(min(n, 1), dtype=np.int64)
+    return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _drawn(n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +70,7 @@ class Codec:
             InvalidArgument: If ``dim`` is above full_dim, or the precision cannot code it, or
                 there are no vectors.
         """
-        _check_width(embeddings, dim)
+        check_width(embeddings, dim)
         if len(embeddings) == 0:
             raise InvalidArgument("cannot fit a codec on 0 vectors")
         if not can_code(dim, precision):
@@ -153,7 +86,32 @@ class Codec:
     @property
     def bytes_per_vector(self) -> int:
         """Size of one code."""
-        return -(-self.dim * QUANTISERS[self.precision].bits // 8)
+        return code_bytes(self.dim, self.precision)
+
+    @property
+    def ranges(self) -> tuple[Embeddings, Embeddings] | None:
+        """The least and the greatest value of each dimension that was learnt, [dim] each.
+
+        None where the precision learns no ranges.
+        """
+        if QUANTISERS[self.precision].learnt != RANGE:
+            return None
+        low, extent = self.calibration.reshape(RANGE, self.dim)
+        return low, low + extent
+
+    @classmethod
+    def fit_stored(
+        cls, stored: Embeddings, dim: int, precision: Precision, *, layer_norm: bool = False
+    ) -> Codec:
+        """Learn from vectors that are kept ``as_stored``, as ``fit`` does.
+
+        Args:
+            stored: [n, full_dim] at float16 or float32, layer-normalised already.
+            dim: As in ``fit``.
+            precision: As in ``fit``.
+            layer_norm: Whether queries are to be layer-normalised, as the stored vectors were.
+        """
+        return replace(cls.fit(_rounded(stored, precision), dim, precision), layer_norm=layer_norm)
 
     def prepare(self, embeddings: Embeddings) -> Embeddings:
         """Return unit prefixes in the space that codes stand in, [n, full_dim] -> [n, dim].
@@ -171,6 +129,14 @@ class Codec:
         codes: Codes = self._quantiser.sa_encode(vectors)
         return codes
 
+    def encode_stored(self, stored: NDArray[np.floating]) -> Codes:
+        """Return codes of vectors that are kept ``as_stored``, the same at float16 and float32.
+
+        Args:
+            stored: [n, at least dim]; layer-normalised already, where the model asks for it.
+        """
+        return self._of_stored.encode(_rounded(stored, self.precision))
+
     def decode(self, codes: Codes) -> Embeddings:
         """Return the vectors that codes stand for, [n, bytes_per_vector] -> [n, dim]."""
         codes = np.ascontiguousarray(codes)
@@ -182,6 +148,10 @@ class Codec:
     def new_faiss_index(self) -> Any:
         """Return an empty FAISS index of this representation, by inner product."""
         return new_index(self.dim, QUANTISERS[self.precision], self.calibration)
+
+    @cached_property
+    def _of_stored(self) -> Codec:
+        return replace(self, layer_norm=False)
 
     @cached_property
     def _quantiser(self) -> Any:
@@ -225,31 +195,19 @@ def _prepare(
     return vectors @ _rotation(dim) if quantiser.rotated else vectors
 
 
+def _rounded(stored: NDArray[np.floating], precision: Precision) -> Embeddings:
+    """Round as an index does that keeps float16, but for what only one of float32 can give."""
+    return (stored if precision == "float32" else stored.astype(np.float16)).astype(np.float32)
+
+
 def _sample(embeddings: Embeddings) -> Embeddings:
-    if len(embeddings) <= FIT_ROWS:
-        return embeddings
-    chosen = np.random.RandomState(_FIT_SEED).permutation(len(embeddings))
-    return embeddings[np.sort(chosen[:FIT_ROWS])]
+    n = len(embeddings)
+    return embeddings if n <= FIT_ROWS else embeddings[_drawn(n)]
 
 
-def _check_width(embeddings: Embeddings, dim: int) -> None:
-    if embeddings.ndim != 2:
-        raise InvalidArgument(f"embeddings need the shape [n, dim], not {embeddings.shape}")
-    if dim > embeddings.shape[1]:
-        raise InvalidArgument(f"dim {dim} > full_dim {embeddings.shape[1]}")
-    if dim < 1:
-        raise InvalidArgument(f"dim {dim} < 1")
-
-
-def _squared_lengths(embeddings: Embeddings) -> NDArray[np.float64]:
-    """Sum squares as float64, in which the square of no float32 is 0 or infinite."""
-    squares: NDArray[np.float64] = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
-    return squares
-
-
-def _inverse_lengths(squares: NDArray[np.float64]) -> NDArray[np.float32]:
-    lengths = np.sqrt(squares)
-    return np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
+def _drawn(n: int) -> NDArray[np.int64]:
+    chosen = np.random.RandomState(_FIT_SEED).permutation(n)
+    return np.sort(chosen[:FIT_ROWS]).astype(np.int64)
 
 
 @lru_cache(maxsize=16)

@@ -19,6 +19,7 @@ from nestvec.types import Embeddings, Precision
 PRODUCT = "PQx4"
 _PRODUCT_BITS, _PAIR = 4, 2
 _CENTROIDS = 2**_PRODUCT_BITS
+RANGE = 2  # values learnt for each dimension where they are the ends of its range
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Quantiser:
 QUANTISERS: Mapping[Precision, Quantiser] = {
     "float32": Quantiser(None, 32),
     "float16": Quantiser("QT_fp16", 16),
-    "int8": Quantiser("QT_8bit", 8, learnt=2),
+    "int8": Quantiser("QT_8bit", 8, learnt=RANGE),
     "int4": Quantiser("QT_4bit_tqmse", 4, rotated=True),
     "int2": Quantiser("QT_2bit_tqmse", 2, rotated=True),
     "binary": Quantiser("QT_1bit_tqmse", 1, rotated=True),
@@ -56,6 +57,11 @@ QUANTISERS: Mapping[Precision, Quantiser] = {
 def can_code(dim: int, precision: Precision) -> bool:
     """Tell whether a precision can code that many dims: product codes stand for pairs."""
     return QUANTISERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
+
+
+def code_bytes(dim: int, precision: Precision) -> int:
+    """Return the size of one code."""
+    return -(-dim * QUANTISERS[precision].bits // 8)
 
 
 def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:

@@ -8,12 +8,12 @@ import pytest
 import pytrec_eval
 
 from fakes import NestedHashEncoder, assert_same_ranking
-from nestvec.codec import prefix
 from nestvec.data.retrieval import load_dataset
 from nestvec.evaluate.exhaustive import rank
 from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge
 from nestvec.evaluate.texts import Texts
+from nestvec.prefix import prefix
 from nestvec.types import OperatingPoint
 
 DIMS = (64, 32, 16, 8)

@@ -19,7 +19,7 @@ from nestvec.metrics import evaluate_run
 from nestvec.models.load import embed, load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.types import OperatingPoint
-from nestvec.workflows.text_index import build_index
+from nestvec.workflows.index_building import build_index
 
 METRICS = ("ndcg@10", "recall@50", "mrr@10", "map@50")
 TREC = {"ndcg@10": "ndcg_cut_10", "recall@50": "recall_50", "map@50": "map_cut_50"}

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from fakes import FAKE_INFO, assert_same_ranking
-from nestvec.codec import Codec, layer_normalise, prefix
+from made_index import build
+from nestvec.codec import Codec
 from nestvec.evaluate import exhaustive, representations
 from nestvec.evaluate.exhaustive import count_steps, rank
 from nestvec.evaluate.representations import Representations
-from nestvec.index.embedded import EmbeddedIndex, build
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.prefix import as_stored, layer_normalise, prefix
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
 N, DEPTH = 500, 20
@@ -54,8 +56,9 @@ def rank_one(point, queries=QUERIES, corpus=CORPUS, *, layer_norm=False, depth=D
 def last_scores(point, queries, corpus, *, layer_norm=False):
     """What the last stage of a point scores, in float64 NumPy."""
     last = point.stages[-1]
-    codec = Codec.fit(corpus, last.dim, last.precision, layer_norm=layer_norm)
-    decoded = codec.decode(codec.encode(corpus)).astype(np.float64)
+    stored = as_stored(corpus, layer_norm=layer_norm)
+    codec = Codec.fit_stored(stored, last.dim, last.precision, layer_norm=layer_norm)
+    decoded = codec.decode(codec.encode_stored(stored)).astype(np.float64)
     decoded[~corpus.any(axis=1)] = 0
     return codec.prepare(queries).astype(np.float64) @ decoded.T
 

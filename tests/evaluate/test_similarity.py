@@ -8,7 +8,7 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.neighbors import KNeighborsClassifier
 
 from fakes import NestedHashEncoder, fake_info
-from nestvec.codec import Codec, prefix
+from nestvec.codec import Codec
 from nestvec.curve import Curve
 from nestvec.data.similarity import LabelledTexts, ScoredPairs, Triplets
 from nestvec.errors import InvalidArgument, ModelError
@@ -16,6 +16,7 @@ from nestvec.evaluate.comparisons import Vectors, correlations, label_agreement,
 from nestvec.evaluate.grid import Grid
 from nestvec.evaluate.similarity import evaluate_similarity
 from nestvec.models.precomputed import PrecomputedVectors, save_vectors
+from nestvec.prefix import as_stored, prefix
 
 GRID = Grid(precisions=("float32", "int8", "binary"))
 POINTS = [f"{dim}:{precision}" for dim in (64, 32, 16) for precision in GRID.precisions]
@@ -63,9 +64,10 @@ def triplets(rng, n=40):
 def at_point(model, point, texts, fitted_on):
     """Return the float and the decoded vectors of texts, by the codec alone."""
     stage = point.stages[0]
-    codec = Codec.fit(model.encode(fitted_on, kind="document"), stage.dim, stage.precision)
+    sample = as_stored(model.encode(fitted_on, kind="document"))
+    codec = Codec.fit_stored(sample, stage.dim, stage.precision)
     vectors = model.encode(texts, kind="document")
-    return codec.prepare(vectors), codec.decode(codec.encode(vectors))
+    return codec.prepare(vectors), codec.decode(codec.encode_stored(as_stored(vectors)))
 
 
 def test_correlations_are_those_of_scipy_on_what_the_codec_makes(pairs):

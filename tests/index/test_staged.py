@@ -143,11 +143,7 @@ def test_candidates_are_decoded_in_blocks():
 )
 def test_bytes_by_hand(text, ram, disk, read):
     point = OperatingPoint.parse(text)
-    corpus = np.eye(2, 512, dtype=np.float32)
-    codecs = {
-        stage.representation: Codec.fit(corpus, *stage.representation) for stage in point.stages
-    }
-    assert Bytes.of(point, codecs) == Bytes(ram, disk, read)
+    assert Bytes.of(point) == Bytes(ram, disk, read)
 
 
 def test_the_embedded_engine_runs_every_point():

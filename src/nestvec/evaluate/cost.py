@@ -137,7 +137,7 @@ class _Timer:
 
 def _cost(point: OperatingPoint, scan: Scan, timer: _Timer) -> Cost:
     made = {stage.representation: timer.corpus[stage.representation] for stage in point.stages}
-    size = Bytes.of(point, {key: each.codec for key, each in made.items()})
+    size = Bytes.of(point)
     search = timer.warm(point, scan)
     p50, p95, p99 = np.percentile(timer.alone(search), (50, 95, 99)).tolist()
     reading = timer.reading_ms(point, scan, p50)

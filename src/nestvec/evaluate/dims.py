@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import prefix
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.similarity import ScoredPairs, Triplets
 from nestvec.evaluate.comparisons import Vectors, correlations
@@ -19,6 +18,7 @@ from nestvec.evaluate.representations import Representations
 from nestvec.evaluate.scores import Judge
 from nestvec.evaluate.texts import Texts
 from nestvec.models.load import embed
+from nestvec.prefix import prefix
 from nestvec.types import Encoder, Kind, OperatingPoint
 
 METRIC = "ndcg@10"

@@ -15,13 +15,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nestvec.codec import prefix_scores
 from nestvec.evaluate.representations import Key, Representations
+from nestvec.prefix import prefix_scores
 from nestvec.ranking import Ranked, best, order
 from nestvec.types import Embeddings, OperatingPoint, Rows, Stage
 
 DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats
 SCORE_BYTES = 256 * 2**20  # of their scores with a block of queries
+_ROUNDING = 2e-6  # by which a product may round the cosines of equal vectors unequally
 
 _Node = tuple[Stage, ...]
 _Waiting = dict[Key, list[_Node]]
@@ -59,7 +60,24 @@ def rank(
             lists |= _rank_all(lengths, blocks)
         else:
             lists |= _rescore(lengths, blocks, lists)
+        for name in lengths:
+            lists[name] = _tie_equals(lists[name], name[1], corpus)
     return {point: lists[_list_of(point.stages)].cut(depth) for point in points}
+
+
+def _tie_equals(found: Ranked, key: Key, corpus: Representations) -> Ranked:
+    """Give documents with the same codes the same score, and put them in ascending row.
+
+    A matrix product may round equal columns unequally, by where they stand in it.
+    """
+    gaps = found.scores[:, :-1] - found.scores[:, 1:]
+    near = gaps <= _ROUNDING
+    near &= (near & (gaps > 0)).any(axis=1, keepdims=True)  # where all are equal, all is well
+    lines, places = np.nonzero(near)
+    same = corpus.same(key, found.rows[lines, places], found.rows[lines, places + 1])
+    for line, place in zip(lines[same].tolist(), places[same].tolist(), strict=True):
+        found.scores[line, place + 1] = found.scores[line, place]
+    return order(*found) if same.any() else found
 
 
 def count_steps(points: Sequence[OperatingPoint]) -> int:

@@ -15,9 +15,11 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nestvec.codec import Codec
-from nestvec.index.embedded import empty_rows
+from nestvec.codec import Codec, sample_rows
+from nestvec.index.scoring import empty_rows
+from nestvec.prefix import as_stored
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
 Key = tuple[int, Precision]
@@ -25,6 +27,7 @@ Key = tuple[int, Precision]
 
 MEMORY_BYTES = 2**30  # of all codes of a corpus together; the rest lies in a file
 BLOCK_BYTES = 64 * 2**20  # of the embeddings that are encoded at a time
+_PAIRS = 16_384  # of documents compared at a time
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,36 @@ class Representations:
         vectors[self.empty[first:last] - start] = 0
         return vectors
 
+    def same(self, key: Key, rows: Rows, others: Rows) -> NDArray[np.bool_]:
+        """Tell which documents have the codes of others, [n] each; float32 ones: the vectors."""
+        held = self._corpus if key[1] == "float32" else self._of_all(key).codes
+        if self._rows is not None:
+            rows, others = self._rows[rows], self._rows[others]
+        equal = np.empty(len(rows), dtype=bool)
+        for start in range(0, len(rows), _PAIRS):
+            pairs = slice(start, start + _PAIRS)
+            equal[pairs] = (held[rows[pairs]] == held[others[pairs]]).all(axis=1)
+        return equal
+
     def _selected(self, lines: slice) -> slice | Rows:
         return lines if self._rows is None else self._rows[lines]
 
     def _of_all(self, key: Key) -> Representation:
         if key not in self._made:
             start = time.perf_counter()
-            codec = Codec.fit(self._corpus, *key, layer_norm=self.layer_norm)
-            blocks = map(codec.encode, _blocks(self._corpus))
+            codec = self._fit(key)
+            blocks = (codec.encode_stored(self._stored(block)) for block in _blocks(self._corpus))
             codes = self._codes.keep(blocks, (len(self._corpus), codec.bytes_per_vector))
             self._made[key] = Representation(codec, codes, time.perf_counter() - start)
         return self._made[key]
+
+    def _fit(self, key: Key) -> Codec:
+        rows = sample_rows(len(self._corpus), key[1])
+        return Codec.fit_stored(self._stored(self._corpus[rows]), *key, layer_norm=self.layer_norm)
+
+    def _stored(self, embeddings: Embeddings) -> Embeddings:
+        """Return vectors as an index keeps them: what is measured is what runs."""
+        return as_stored(embeddings, layer_norm=self.layer_norm)
 
 
 class _CodeStore:

@@ -17,6 +17,11 @@ _BLOCK = 4_096  # candidates decoded at a time: of several queries, and not all 
 _QUERIES = 256  # scored together against a block of the same candidates
 
 
+def empty_rows(embeddings: Embeddings) -> Rows:
+    """Return the rows of zero vectors, as an encoder gives them for empty texts."""
+    return np.flatnonzero(~embeddings.any(axis=1)).astype(np.int64)
+
+
 def score(
     queries: Embeddings, rows: Rows, vectors_of: Callable[[Rows], Embeddings], *, empty: Rows
 ) -> Embeddings:

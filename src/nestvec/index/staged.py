@@ -6,15 +6,16 @@ Knows arrays only. Where they lie on disk and which documents they are is ``embe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nestvec.codec import Codec
 from nestvec.index.allowed import Allowed
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import score
+from nestvec.quantiser import code_bytes
 from nestvec.ranking import order
-from nestvec.types import Codes, Embeddings, OperatingPoint, Precision, Rows, Stage
+from nestvec.types import Codes, Embeddings, OperatingPoint, Rows, Stage
 
 
 @dataclass(frozen=True)
@@ -32,17 +33,14 @@ class Bytes:
     read_per_query: int
 
     @classmethod
-    def of(cls, point: OperatingPoint, codecs: Mapping[tuple[int, Precision], Codec]) -> Bytes:
-        """Count for a point, given the codec of each of its representations."""
-        first, *later = point.stages
+    def of(cls, point: OperatingPoint) -> Bytes:
+        """Count for a point."""
+        first, *later = (code_bytes(*stage.representation) for stage in point.stages)
         keeps = [stage.keep or 0 for stage in point.stages[:-1]]
         return cls(
-            ram_per_vector=codecs[first.representation].bytes_per_vector,
-            disk_per_vector=sum(codecs[s.representation].bytes_per_vector for s in later),
-            read_per_query=sum(
-                keep * codecs[stage.representation].bytes_per_vector
-                for keep, stage in zip(keeps, later, strict=True)
-            ),
+            ram_per_vector=first,
+            disk_per_vector=sum(later),
+            read_per_query=sum(keep * each for keep, each in zip(keeps, later, strict=True)),
         )
 
 
