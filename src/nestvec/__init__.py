@@ -10,7 +10,8 @@ from nestvec.plan.budget import Budget
 from nestvec.plan.choose import Plan, plan
 from nestvec.types import Document, Hits, OperatingPoint
 from nestvec.version import __version__
-from nestvec.workflows.text_index import Index, build_index
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
 
 __all__ = [
     "Budget",

@@ -29,9 +29,9 @@ def replace_file(path: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise DataError(path, _why(error)) from error
     finally:
@@ -51,21 +51,41 @@ def replace_folder(path: Path, *, marker: str) -> Iterator[Path]:
         DataError: If ``path`` holds something else, cannot be written, or the disk is full.
     """
     check_replaceable(path, marker=marker)
-    target = path.resolve()
-    temporary, old = _temporary_name(target), _temporary_name(target)
+    temporary = _temporary_name(path.resolve())
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for file in (temporary, *temporary.rglob("*")):
-            _sync(file)
-        if target.exists():
-            target.replace(old)
-        temporary.replace(target)
-        _sync(target.parent)
+        put_in_place(temporary, path, marker=marker)
     except OSError as error:
         raise DataError(path, _why(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(made: Path, path: Path, *, marker: str) -> None:
+    """Move a folder that is complete to ``path``, where an older one may stand.
+
+    Args:
+        made: On the same file system.
+        path: As ``replace_folder`` takes it.
+        marker: As in ``check_replaceable``.
+
+    Raises:
+        DataError: If ``path`` holds something else, or cannot be written.
+    """
+    check_replaceable(path, marker=marker)
+    target = path.resolve()
+    old = _temporary_name(target)
+    try:
+        for file in (made, *made.rglob("*")):
+            sync(file)
+        if target.exists():
+            target.replace(old)
+        made.replace(target)
+        sync(target.parent)
+    except OSError as error:
+        raise DataError(path, _why(error)) from error
+    finally:
         if old.exists() and not target.exists():  # failed between the two renames
             old.replace(target)
         shutil.rmtree(old, ignore_errors=True)
@@ -95,7 +115,12 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk.
+
+    Raises:
+        OSError: If it cannot be opened, or the disk fails.
+    """
     windows = os.name == "nt"
     if windows and path.is_dir():  # cannot be opened there
         return

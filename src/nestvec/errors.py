@@ -3,9 +3,10 @@
 NestvecError
 ├── InvalidArgument      a value outside its limit (also a ValueError)
 ├── DataError            a file that cannot be used as it is; names the file and the line
+│   ├── DamagedFile      a file of ours whose content is not what was written
+│   └── IndexLocked      an index that another process is changing
 ├── ModelError           a model that cannot be loaded or cannot do what is asked
 ├── ModelMismatch        vectors of one model against an index or a curve of another
-├── DamagedFile          a file of ours whose content is not what was written
 └── MissingExtra         an optional dependency that is not installed (also an ImportError)
 """
 
@@ -49,6 +50,10 @@ class ModelMismatch(NestvecError):
 
 class DamagedFile(DataError):
     """A file of ours whose content is not what was written."""
+
+
+class IndexLocked(DataError):
+    """An index that another process is changing."""
 
 
 class MissingExtra(NestvecError, ImportError):

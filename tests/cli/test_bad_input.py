@@ -123,7 +123,7 @@ CASES = {
         "index build model data --plan plan.json --point 8:int4 --out new",
         "either --plan",
     ),
-    "truncated codes": (truncated("index/stage-0.codes"), "search index x", "stage-0.codes: has"),
+    "truncated vectors": (truncated("index/vectors/0-0.vectors"), "search index x", "0-0.vectors"),
     "truncated documents": (truncated("index/documents.sqlite"), "search index x", "documents"),
     "truncated manifest": (truncated("index/manifest.json"), "search index x", "manifest.json"),
     "truncated curve": (truncated("curve.json"), "plan curve.json", "curve.json: is not JSON"),

@@ -13,7 +13,7 @@ import pytest
 from nestvec.cli.console import printable, width
 from nestvec.cli.main import run
 from nestvec.errors import DataError
-from nestvec.workflows import text_index, trained
+from nestvec.workflows import index_building, trained
 from nestvec.workflows.demo import DemoFolder, replacing
 
 COMMAND = [sys.executable, "-m", "nestvec.cli.main"]
@@ -160,8 +160,8 @@ def test_an_interrupt_while_processes_read_docstrings_is_one_line(tmp_path):
     ("module", "name", "typed"),
     [
         (trained, "train_static", "train --static --pairs data --out model"),
-        (text_index, "embed", "index build model data --point 8:int4 --out index"),
-        (text_index, "build", "index build model data --point 8:int4 --out index"),
+        (index_building, "embed", "index build model data --point 8:int4 --out index"),
+        (index_building, "create", "index build model data --point 8:int4 --out index"),
     ],
 )
 def test_an_interrupted_step_is_one_line_and_leaves_the_old(

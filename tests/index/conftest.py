@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 import pytest
 
-from nestvec.index.embedded import build
+from made_index import build
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 FULL_DIM = 32

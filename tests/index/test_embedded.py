@@ -8,15 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from made_index import build
 from nestvec.codec import Codec
 from nestvec.errors import DataError, InvalidArgument, ModelMismatch
-from nestvec.index.embedded import EmbeddedIndex, build, check_target, empty_rows
+from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.scan import Scan
+from nestvec.index.scoring import empty_rows
 from nestvec.index.staged import Rescorer, StagedSearch
+from nestvec.prefix import as_stored
 from nestvec.types import Document, OperatingPoint
 
 POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]
 POINTS += ["16:pq4@50>32:int8", "8:binary@50>30:pq4"]
+POINT = OperatingPoint.parse("8:int8")
 
 
 @pytest.mark.parametrize("text", POINTS)
@@ -25,11 +29,11 @@ def test_an_index_finds_what_its_stages_find(tmp_path, model, corpus, embeddings
     build(tmp_path / "i", model=model, corpus=corpus, embeddings=embeddings, point=point)
     ids = sorted(corpus, reverse=True)
     rows = {id_: row for row, id_ in enumerate(corpus)}
-    stored = embeddings[[rows[id_] for id_ in ids]]
-    codecs = [Codec.fit(stored, stage.dim, stage.precision) for stage in point.stages]
+    stored = as_stored(embeddings[[rows[id_] for id_ in ids]])
+    codecs = [Codec.fit_stored(stored, stage.dim, stage.precision) for stage in point.stages]
     empty = empty_rows(stored)
-    scan = Scan(codecs[0], codecs[0].encode(stored), empty=empty)
-    rescorers = [Rescorer(codec, codec.encode(stored), empty) for codec in codecs[1:]]
+    scan = Scan(codecs[0], codecs[0].encode_stored(stored), empty=empty)
+    rescorers = [Rescorer(codec, codec.encode_stored(stored), empty) for codec in codecs[1:]]
     scores, found = StagedSearch(point, scan, rescorers).search(queries, 10)
     index = EmbeddedIndex(tmp_path / "i", verify=True)
     hits = index.search(queries, 10)
@@ -67,13 +71,9 @@ def built(folder, corpus, embeddings, text):
     index = EmbeddedIndex(folder)
     model = index.manifest.model
     index.close()
-    build(
-        folder,
-        model=model,
-        corpus=corpus,
-        embeddings=embeddings,
-        point=OperatingPoint.parse(text),
-    )
+    shutil.rmtree(folder)
+    point = OperatingPoint.parse(text)
+    build(folder, model=model, corpus=corpus, embeddings=embeddings, point=point)
 
 
 def test_documents_come_back_as_they_went_in(folder, corpus):
@@ -114,7 +114,7 @@ def test_unusual_ids_and_texts_survive(tmp_path, model):
 
 def test_half_a_surrogate_pair_is_refused(tmp_path, model):
     corpus = {"a": Document("b\ud800")}
-    with pytest.raises(InvalidArgument, match="is not Unicode"):
+    with pytest.raises(InvalidArgument, match="document 'a' holds a text that is not Unicode"):
         build(
             tmp_path / "i",
             model=model,
@@ -122,7 +122,9 @@ def test_half_a_surrogate_pair_is_refused(tmp_path, model):
             embeddings=np.ones((1, 32), np.float32),
             point=OperatingPoint.parse("8:int8"),
         )
-    assert not list(tmp_path.iterdir())
+    index = EmbeddedIndex(tmp_path / "i")
+    assert len(index) == 0
+    index.close()
 
 
 @pytest.mark.parametrize("text", POINTS)
@@ -181,7 +183,7 @@ def test_another_model_is_refused_with_both_sides_and_the_way_out(folder, model)
     index.check_model(replace(model, name="elsewhere/same"))
     with pytest.raises(ModelMismatch) as caught:
         index.check_model(replace(model, name="models/theirs", fingerprint="0" * 64))
-    for told in ("models/ours (ffffffffffff)", "models/theirs (000000000000)", "rebuild"):
+    for told in ("models/ours (ffffffffffff)", "models/theirs (000000000000)", "re-embed"):
         assert told in str(caught.value)
     index.close()
 
@@ -199,28 +201,22 @@ def test_float64_and_strided_queries_are_taken_and_left_as_they_were(folder, que
 def test_the_manifest_holds_what_an_index_is(folder, model):
     values = json.loads((folder / "manifest.json").read_text())
     assert values["format"] == "nestvec-index"
-    assert values["version"] == 1
+    assert values["version"] == 2
+    assert values["stored"] == "float16"
     assert values["model"]["fingerprint"] == "f" * 64
     assert values["full_dim"] == 32
     assert values["point"] == "16:binary@40>32:int8@20>32:float16"
-    assert values["n"] == 250
-    assert [codec["quantiser"] for codec in values["codecs"]] == [
-        "QT_1bit_tqmse",
-        "QT_8bit",
-        "QT_fp16",
-    ]
-    assert [len(codec["calibration"]) for codec in values["codecs"]] == [0, 64, 0]
-    assert values["files"].keys() == {file.name for file in folder.iterdir()} - {"manifest.json"}
-    for name, entry in values["files"].items():
-        assert entry["bytes"] == (folder / name).stat().st_size
-        assert len(entry["sha256"]) == 64
+    codecs = {codec["quantiser"]: len(codec["calibration"]) for codec in values["codecs"]}
+    assert codecs == {"QT_1bit_tqmse": 0, "QT_8bit": 64, "QT_fp16": 0}
 
 
 def test_bytes_are_those_of_the_files(folder):
     index = EmbeddedIndex(folder)
-    sizes = [(folder / f"stage-{i}.codes").stat().st_size / len(index) for i in range(3)]
-    assert index.bytes.ram_per_vector == sizes[0] == 2
-    assert index.bytes.disk_per_vector == sizes[1] + sizes[2] == 32 + 64
+    head = 64
+    sizes = {file.name: file.stat().st_size - head for file in folder.glob("codes/*/*.codes")}
+    assert sizes == {"16-binary.codes": 250 * 2, "32-int8.codes": 250 * 32}
+    assert index.bytes.ram_per_vector == 2
+    assert index.bytes.disk_per_vector == 32 + 64
     assert index.bytes.read_per_query == 40 * 32 + 20 * 64
     index.close()
 
@@ -233,47 +229,41 @@ def test_building_leaves_its_inputs_as_they_were(tmp_path, model, corpus, embedd
     np.testing.assert_array_equal(embeddings, before)
 
 
-def test_an_index_may_be_built_anew_while_it_is_open(folder, corpus, embeddings, queries):
+def test_vectors_that_do_not_fit_are_refused_by_row(folder, model, corpus, embeddings):
     index = EmbeddedIndex(folder)
-    before = index.search(queries, 5)
-    built(folder, dict(list(corpus.items())[:3]), embeddings[:3], "8:int8")
-    assert index.search(queries, 5) == before
-    index.close()
-    new = EmbeddedIndex(folder)
-    assert len(new) == 3
-    new.close()
-
-
-def test_vectors_that_do_not_fit_are_refused_before_anything_is_written(
-    tmp_path, model, corpus, embeddings
-):
-    point = OperatingPoint.parse("8:int8")
+    spoilt = embeddings.copy()
+    spoilt[7, 3], spoilt[9, 0] = np.nan, np.inf
     cases = [
-        (embeddings[:-1], point, r"embeddings \(249, 32\) for 250 documents of 32"),
-        (embeddings[:, :16], point, r"embeddings \(250, 16\) for 250 documents of 32"),
-        (embeddings, OperatingPoint.parse("8:int8@9>33:int8"), "dim 33 > full_dim 32"),
+        (embeddings[:-1], r"embeddings \(249, 32\) for 250 documents of 32"),
+        (embeddings[:, :16], r"embeddings \(250, 16\) for 250 documents of 32"),
+        (spoilt, r"vector 7 \(id 'doc-7'\) holds NaN or infinity, and 1 more"),
     ]
-    for vectors, asked, told in cases:
+    for vectors, told in cases:
         with pytest.raises(InvalidArgument, match=told):
-            build(tmp_path / "i", model=model, corpus=corpus, embeddings=vectors, point=asked)
-    assert not list(tmp_path.iterdir())
+            index.add(corpus, vectors, replace=True)
+    with pytest.raises(InvalidArgument, match="id 'doc-0' and 249 more are in the index already"):
+        index.add(corpus, embeddings)
+    assert len(index) == 250
+    index.close()
+
+
+def test_a_wider_point_and_one_that_needs_float32_are_refused(folder, queries):
+    index = EmbeddedIndex(folder)
+    for text, told in (("64:int8", "dim 64 > full_dim 32"), ("16:float32", "keeps float16")):
+        point = OperatingPoint.parse(text)
+        with pytest.raises(InvalidArgument, match=told):
+            index.search(queries, 3, point=point)
+        with pytest.raises(InvalidArgument, match=told):
+            index.use(point)
+    index.close()
 
 
 @pytest.mark.parametrize("file", ["thesis.txt", "manifest.json"])
-def test_a_folder_that_is_not_an_index_is_not_replaced(tmp_path, model, corpus, embeddings, file):
-    # A manifest.json alone is no index: browser extensions have one, too.
+def test_a_folder_that_holds_something_is_not_made_an_index(tmp_path, model, file):
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / file).write_text("{}")
-    with pytest.raises(DataError, match="is not replaced: name a new one"):
-        check_target(tmp_path / "theirs")
-    with pytest.raises(DataError, match="is not replaced: name a new one"):
-        build(
-            tmp_path / "theirs",
-            model=model,
-            corpus=corpus,
-            embeddings=embeddings,
-            point=OperatingPoint.parse("8:int8"),
-        )
+    with pytest.raises(DataError, match="is not empty: name a new folder"):
+        create(tmp_path / "theirs", model=model, point=POINT, stored="float16")
     assert [each.name for each in tmp_path.rglob("*")] == ["theirs", file]
 
 
@@ -301,17 +291,3 @@ def test_threads_share_an_index(folder, queries, corpus):
         thread.join()
     assert wrong == []
     index.close()
-
-
-def test_a_read_only_folder_opens(folder, queries):
-    for file in folder.iterdir():
-        file.chmod(0o444)
-    folder.chmod(0o555)
-    try:
-        index = EmbeddedIndex(folder, verify=True)
-        index.search(queries, 3)
-        index.close()
-        assert {file.name for file in folder.iterdir()} == {*index.manifest.files, "manifest.json"}
-    finally:
-        folder.chmod(0o755)
-        shutil.rmtree(folder)

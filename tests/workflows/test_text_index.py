@@ -17,7 +17,8 @@ from nestvec.plan.budget import Budget, Goal
 from nestvec.plan.choose import Plan
 from nestvec.types import Document, OperatingPoint
 from nestvec.workflows import text_index
-from nestvec.workflows.text_index import Index, build_index
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
 
 WORDS = ["[UNK]", "read", "write", "csv", "json", "file", "table", "socket", "open", "ζήτα"]
 CORPUS = {
@@ -148,10 +149,10 @@ def test_a_model_that_is_gone_is_asked_for(tmp_path, model, path):
 
 def test_another_model_is_refused_when_named_and_when_found(tmp_path, model, path):
     build_index(model, CORPUS, POINT, path).close()
-    with pytest.raises(ModelMismatch, match="open it with the former, or rebuild it with the la"):
+    with pytest.raises(ModelMismatch, match="open it with the former, or re-embed it with the la"):
         Index.open(path, make_model(tmp_path / "other", seed=1))
     make_model(tmp_path / "work" / "model", seed=1)  # trained anew in its place
-    with Index.open(path) as index, pytest.raises(ModelMismatch, match="rebuild it"):
+    with Index.open(path) as index, pytest.raises(ModelMismatch, match="re-embed it"):
         index.search(["read"])
 
 
@@ -265,10 +266,10 @@ def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, 
 
 def test_damage_is_found_when_verified(model, path):
     build_index(model, CORPUS, POINT, path).close()
-    file = path / "stage-1.codes"
+    (file,) = path.glob("vectors/*")
     data = bytearray(file.read_bytes())
-    data[3] ^= 1
+    data[-3] ^= 1
     file.write_bytes(data)
     Index.open(path, model).close()
-    with pytest.raises(DamagedFile, match=r"stage-1\.codes: has another checksum"):
+    with pytest.raises(DamagedFile, match=r"0-0\.vectors: holds another vector in row 4"):
         Index.open(path, model, verify=True)

@@ -41,7 +41,7 @@ def build(
     from nestvec.models.load import load_model
     from nestvec.plan.choose import Plan
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.text_index import build_index
+    from nestvec.workflows.index_building import build_index
 
     if (plan is None) == (point is None):
         raise InvalidArgument("name either --plan PLAN or --point POINT")

@@ -27,7 +27,8 @@ from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenise
 from nestvec.types import Document, OnProgress
-from nestvec.workflows.text_index import Index, build_index
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
 from nestvec.workflows.trained import train_and_save
 
 QUESTIONS = (

@@ -2,70 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from nestvec.errors import InvalidArgument, ModelError, ModelMismatch
-from nestvec.index.embedded import EmbeddedIndex, build, check_target
+from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.index.embedded.compaction import Compacted
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.index.embedded.statistics import Stats
 from nestvec.index.staged import Bytes
-from nestvec.models.load import embed, load_model
+from nestvec.index.where import Where
+from nestvec.models.load import embed
 from nestvec.plan.choose import Plan
 from nestvec.types import (
     Document,
     Embeddings,
     Encoder,
     Hits,
+    Metadata,
     ModelInfo,
     OnProgress,
     OperatingPoint,
 )
+from nestvec.workflows.index_model import load_named
+from nestvec.workflows.new_documents import documents_of, given_vectors
+from nestvec.workflows.points import point_for
 
-
-def build_index(
-    model: Encoder,
-    corpus: Mapping[str, Document],
-    point: Plan | OperatingPoint | str,
-    path: Path | str,
-    *,
-    on_progress: OnProgress | None = None,
-) -> Index:
-    """Encode a corpus, write its index folder and open it.
-
-    Args:
-        model: What encodes; also precomputed vectors.
-        corpus: The documents by id.
-        point: How to search: a plan, a point or a point's text form.
-        path: The folder; an index in its place is replaced when the new one is complete.
-        on_progress: Called with documents encoded and in total.
-
-    Raises:
-        InvalidArgument: If the point is wider than the model or the corpus is empty.
-        ModelMismatch: If the plan is another model's.
-        DataError: If the folder cannot be written; what was there is untouched.
-    """
-    chosen = _point(point, model.info)
-    if not corpus:
-        raise InvalidArgument("the corpus is empty: an index needs at least one document")
-    check_target(Path(path))  # before the corpus is encoded, not after
-    texts = [document.content for document in corpus.values()]
-    build(
-        Path(path),
-        model=_findable_anywhere(model.info),
-        corpus=corpus,
-        embeddings=embed(model, list(corpus), texts, kind="document", on_progress=on_progress),
-        point=chosen,
-    )
-    return Index.open(path, model)
+_BATCH = 4_096  # documents that are encoded, and committed, at a time
 
 
 class Index:
-    """An index folder and the model that encodes its queries.
+    """An index folder and the model that encodes its queries and new documents.
 
-    Use it as a context manager, or ``close`` it.
+    Any number of processes may read it, one may change it: the first change takes the writer's
+    lock, ``close`` gives it back. May be used from several threads, as a context manager or with
+    ``close``.
     """
 
     def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
@@ -87,7 +60,7 @@ class Index:
             path: The folder.
             model: What encodes queries; None loads the model that the index names, once a text
                 is searched for.
-            verify: Check the checksum of every file, not only of what is read into memory.
+            verify: Check every vector, too, not only documents and codes.
 
         Raises:
             DataError: If it is not an index folder of this version.
@@ -105,6 +78,10 @@ class Index:
         """Count the documents."""
         return len(self._embedded)
 
+    def __contains__(self, id_: object) -> bool:
+        """Tell whether there is a document of that id."""
+        return id_ in self._embedded
+
     def __enter__(self) -> Index:
         """Return itself."""
         return self
@@ -118,6 +95,20 @@ class Index:
         """Close the files."""
         self.close()
 
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents."""
+        return self._embedded.ids()
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._embedded.path
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model whose vectors it holds, as it was when they were made."""
+        return self._embedded.manifest.model
+
     @property
     def point(self) -> OperatingPoint:
         """How it is searched."""
@@ -130,75 +121,173 @@ class Index:
 
     @property
     def model(self) -> Encoder:
-        """The model that encodes queries, loaded now if it was not yet.
+        """The model that encodes, loaded now if it was not yet.
 
         Raises:
             ModelError: If the model that the index names is not there.
             ModelMismatch: If there is another one in its place.
         """
         if self._model is None:
-            model = _load_named(self._embedded.manifest.model.name, self._embedded.path)
+            model = load_named(self.info.name, self.path)
             self._embedded.check_model(model.info)
             self._model = model
         return self._model
 
-    def search(self, queries: Sequence[str] | Embeddings, k: int = 10) -> Hits:
+    def search(
+        self,
+        queries: Sequence[str] | Embeddings,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        point: OperatingPoint | str | None = None,
+        exact: bool = False,
+    ) -> Hits:
         """Return the best ``k`` documents of each query.
 
         Args:
             queries: Texts, or embeddings [n_queries, full_dim] of the same model.
             k: At least 1; fewer come where the index or its last shortlist holds fewer.
+            where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
+            point: Another operating point than the index's own; its codes are made when it is
+                first named, and kept while the index is open.
+            exact: Score every document by its whole stored vector: slow, and the truth.
 
         Raises:
-            InvalidArgument: If k is below 1, queries are one string, or a vector holds NaN.
+            InvalidArgument: If k is below 1, queries are one string, a vector holds NaN, or the
+                filter or the point cannot be read.
             ModelError: If the model cannot encode texts, or is not there.
             ModelMismatch: If the vectors have another width than the model's.
         """
         if isinstance(queries, str):
             raise InvalidArgument("queries is one string: search takes a list of them")
+        condition = None if where is None else Where.parse(where)
+        asked = OperatingPoint.parse(point) if isinstance(point, str) else point
         if not isinstance(queries, np.ndarray):
             # Not embed: precomputed vectors have none for a new text.
             queries = self.model.encode(queries, kind="query")
-        return self._embedded.search(queries, k)
+        return self._embedded.search(queries, k, where=condition, point=asked, exact=exact)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked."""
         return self._embedded.get(ids)
 
+    def add(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None = None,
+        *,
+        embeddings: Embeddings | None = None,
+        titles: Sequence[str] | None = None,
+        metadata: Sequence[Metadata] | None = None,
+    ) -> None:
+        """Add documents; they are on disk, and found by the next search, when this returns.
+
+        Args:
+            ids: One for each, none of them in the index yet.
+            texts: What is encoded (after the title), and given back by ``get``.
+            embeddings: Vectors of the same model in the place of encoding, [n, full_dim].
+            titles: Put before the texts.
+            metadata: Strings and numbers by field, for filters.
+
+        Raises:
+            InvalidArgument: If counts differ, an id is there or stands twice, or a vector is zero
+                or not finite; then nothing is added.
+            IndexLocked: If another process changes the index.
+            DataError: If the disk is full or the folder read-only; then nothing has changed.
+        """
+        added = documents_of(ids, texts, titles=titles, metadata=metadata)
+        self._put(added, embeddings, replace=False)
+
+    def upsert(
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str] | None = None,
+        *,
+        embeddings: Embeddings | None = None,
+        titles: Sequence[str] | None = None,
+        metadata: Sequence[Metadata] | None = None,
+    ) -> None:
+        """Add documents, or replace those that have the same ids; otherwise as ``add``."""
+        added = documents_of(ids, texts, titles=titles, metadata=metadata)
+        self._put(added, embeddings, replace=True)
+
+    def add_documents(
+        self, added: Mapping[str, Document], *, on_progress: OnProgress | None = None
+    ) -> None:
+        """Add documents by id, committed in batches: what was added before an error stays.
+
+        Raises:
+            InvalidArgument: If an id is there already: nothing of its batch is added.
+        """
+        self._put_batches(added, replace=False, on_progress=on_progress)
+
+    def upsert_documents(
+        self, added: Mapping[str, Document], *, on_progress: OnProgress | None = None
+    ) -> None:
+        """Add or replace documents by id, committed in batches."""
+        self._put_batches(added, replace=True, on_progress=on_progress)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Delete documents, and return how many of the ids were there.
+
+        They are gone from results at once, and from the disk after ``compact``.
+        """
+        if isinstance(ids, str):
+            raise InvalidArgument("ids is one string: delete takes a list of them")
+        return self._embedded.delete(ids)
+
+    def use(self, point: Plan | OperatingPoint | str) -> None:
+        """Search by another point from now on: only codes are made anew."""
+        self._embedded.use(point_for(point, self.info))
+
+    def compact(self) -> Compacted:
+        """Remove what was deleted from the disk, and fit the codecs to what is there."""
+        return self._embedded.compact()
+
+    def verify(self) -> None:
+        """Check every document and every vector.
+
+        Raises:
+            DamagedFile: If something is not what was written, naming file and row.
+        """
+        self._embedded.verify()
+
+    def stats(self) -> Stats:
+        """Return numbers of the index."""
+        return self._embedded.stats()
+
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and let others write."""
         self._embedded.close()
 
+    def lock(self) -> None:
+        """Become the one writer now, not at the first change.
 
-def _point(asked: Plan | OperatingPoint | str, model: ModelInfo) -> OperatingPoint:
-    """Return the point that is asked for, once it is one for the model."""
-    if isinstance(asked, Plan) and asked.model.fingerprint != model.fingerprint:
-        raise ModelMismatch(
-            f"the plan is of {asked.model.name} ({asked.model.fingerprint[:12]}), not of "
-            f"{model.name} ({model.fingerprint[:12]}): plan on the latter's curve, "
-            f"or name the point {asked.point} itself"
-        )
-    if isinstance(asked, Plan):
-        point = asked.point
-    else:
-        point = OperatingPoint.parse(asked) if isinstance(asked, str) else asked
-    widest = max(stage.dim for stage in point.stages)
-    if widest > model.full_dim:
-        raise InvalidArgument(f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}")
-    return point
+        Raises:
+            IndexLocked: If another process changes the index.
+        """
+        self._embedded.lock()
 
+    def _put(
+        self, added: Mapping[str, Document], embeddings: Embeddings | None, *, replace: bool
+    ) -> None:
+        if embeddings is None:
+            texts = [document.content for document in added.values()]
+            embeddings = embed(self.model, list(added), texts, kind="document")
+        else:
+            embeddings = given_vectors(embeddings, list(added))
+        self._embedded.add(added, embeddings, replace=replace)
 
-def _findable_anywhere(model: ModelInfo) -> ModelInfo:
-    """Name a local model by its whole path, so that the index finds it from any folder."""
-    folder = Path(model.name)
-    return replace(model, name=str(folder.resolve())) if folder.exists() else model
-
-
-def _load_named(name: str, index: Path) -> Encoder:
-    """Load the model that an index names; a folder that moved with it stands beside it."""
-    moved = index.resolve().parent / Path(name).name
-    if Path(name).is_absolute() and not Path(name).exists():
-        if moved.exists():
-            return load_model(moved)
-        raise ModelError(f"{name}, the model of {index}, is not there: name it when opening")
-    return load_model(name)
+    def _put_batches(
+        self,
+        added: Mapping[str, Document],
+        *,
+        replace: bool,
+        on_progress: OnProgress | None,
+    ) -> None:
+        ids = list(added)
+        for start in range(0, len(ids), _BATCH):
+            batch = {id_: added[id_] for id_ in ids[start : start + _BATCH]}
+            self._put(batch, None, replace=replace)
+            if on_progress is not None:
+                on_progress(start + len(batch), len(ids))

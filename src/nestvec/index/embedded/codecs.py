@@ -1,0 +1,64 @@
+"""The codecs of an index: those in its manifest, and those that another point needs.
+
+What a precision learns, it learns from the stored vectors of the documents that are coded, in
+descending order of id: the same sample, and so the same codes, as when the curve was measured.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+
+from nestvec.codec import Codec, sample_rows
+from nestvec.index.embedded.manifest import Key
+from nestvec.index.embedded.snapshot import Snapshot
+from nestvec.quantiser import QUANTISERS
+from nestvec.types import ModelInfo, OperatingPoint
+
+FROM_VECTORS = ("float16", "float32")
+"""Precisions whose later stages are read from the stored vectors: no codes of their own."""
+
+
+class Codecs:
+    """What makes the codes of any representation, fitted once."""
+
+    def __init__(self, model: ModelInfo, known: Mapping[Key, Codec]) -> None:
+        """Take those that are known already."""
+        self._model = model
+        self._lock = threading.Lock()
+        self._fitted = dict(known)
+
+    @property
+    def fitted(self) -> Mapping[Key, Codec]:
+        """All that are known, by (dim, precision)."""
+        with self._lock:
+            return dict(self._fitted)
+
+    def of(self, point: OperatingPoint, snapshot: Snapshot) -> list[Codec]:
+        """Return the codec of each stage, fitted on a snapshot if it is not known yet."""
+        with self._lock:
+            return [self._of(stage.representation, snapshot) for stage in point.stages]
+
+    def _of(self, key: Key, snapshot: Snapshot) -> Codec:
+        if key in self._fitted:
+            return self._fitted[key]
+        dim, precision = key
+        n_coded = int(snapshot.starts[-1])
+        if QUANTISERS[precision].learnt and not n_coded:
+            # Nothing to learn from, and nothing coded: the tail is scored as it is.
+            return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
+        rows = snapshot.rows(sample_rows(n_coded, precision))
+        sample = snapshot.vectors.floats(rows, self._model.full_dim)
+        if not len(sample):
+            sample = np.zeros((1, self._model.full_dim), dtype=np.float32)
+        codec = Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
+        self._fitted[key] = codec
+        return codec
+
+
+def with_codes(point: OperatingPoint) -> set[Key]:
+    """Return the representations of a point that have codes in files."""
+    first, *later = (stage.representation for stage in point.stages)
+    return {first, *(key for key in later if key[1] not in FROM_VECTORS)}

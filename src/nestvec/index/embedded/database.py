@@ -1,0 +1,150 @@
+"""The SQLite file of an index: the connection, its settings, and errors in our words.
+
+Write-ahead logging lets readers see the last commit while the next is written;
+``synchronous=FULL`` lets a commit return when it is on disk. What the tables hold is
+``documents``' business.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import DamagedFile, DataError
+
+_BUSY_S = 30
+_DAMAGE = ("malformed", "not a database", "corrupt", "no such table", "no such column", "decode")
+
+
+class Database:
+    """A connection to the file, which threads may share."""
+
+    def __init__(self, path: Path, *, write: bool, create: bool = False) -> None:
+        """Connect.
+
+        Args:
+            path: The file.
+            write: False lets nothing be changed.
+            create: Make the file, which must not be there.
+
+        Raises:
+            DamagedFile: If it is not a database, or is missing.
+            DataError: If it lies in a folder where nothing may be written, and its last changes
+                are not in the file itself yet.
+        """
+        self.path = path
+        self.lock = threading.RLock()
+        self._failed = "cannot be read"
+        if write:
+            self._failed = "could not be written; what was committed before is untouched"
+        if not create and not path.is_file():
+            raise DamagedFile(path, "is missing: rebuild the index")
+        options = "mode=rwc" if create else "mode=rw"
+        if not write and not os.access(path.parent, os.W_OK):
+            options = "mode=ro&immutable=1"
+            _check_no_log(path)
+        with self._in_our_words():
+            self._connection = sqlite3.connect(
+                f"{path.resolve().as_uri()}?{options}",
+                uri=True,
+                check_same_thread=False,
+                timeout=_BUSY_S,
+                isolation_level=None,  # transactions begin where we say
+            )
+        try:
+            self._set_up(write=write, create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, *, write: bool, create: bool) -> None:
+        if create:
+            self.execute("pragma journal_mode = wal")
+        if write:
+            self.execute("pragma synchronous = full")
+            self.execute("pragma secure_delete = on")  # what is deleted is overwritten
+        else:
+            self.execute("pragma query_only = on")
+        self.execute("pragma cell_size_check = on")
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Run one statement and return its rows."""
+        with self.lock, self._in_our_words():
+            return self._connection.execute(statement, values).fetchall()
+
+    def execute_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of many rows of values."""
+        with self.lock, self._in_our_words():
+            self._connection.executemany(statement, values)
+
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """Yield rows as they are read, within a ``transaction`` or ``reading``."""
+        with self._in_our_words():
+            yield from self._connection.execute(statement, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block does when it ends well, else undo it."""
+        with self._begun("begin immediate", "commit"):
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Let the block see one commit, whatever others write meanwhile."""
+        with self._begun("begin", "rollback"):
+            yield
+
+    @contextmanager
+    def _begun(self, begin: str, end: str) -> Iterator[None]:
+        with self.lock:
+            self.execute(begin)
+            try:
+                yield
+                self.execute(end)
+            finally:
+                if self._connection.in_transaction:
+                    self.execute("rollback")
+
+    def version(self) -> int:
+        """Return a number that changes when another connection commits."""
+        [(version,)] = self.execute("pragma data_version")
+        return int(version)
+
+    def checkpoint(self) -> bool:
+        """Move the log into the file; False where a reader still needs some of it."""
+        [(busy, _, _)] = self.execute("pragma wal_checkpoint(truncate)")
+        return not busy
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self.lock:
+            self._connection.close()
+
+    @contextmanager
+    def _in_our_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if any(word in str(error) for word in _DAMAGE):
+                raise self._damaged(error) from error
+            raise DataError(self.path, f"{self._failed} ({error})") from error
+        except sqlite3.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: sqlite3.Error) -> DamagedFile:
+        return DamagedFile(self.path, f"cannot be read ({error}): rebuild the index")
+
+
+def _check_no_log(path: Path) -> None:
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        raise DataError(
+            path.parent,
+            f"cannot be read where nothing may be written: {log.name} holds changes that are not "
+            "in the database yet; open it once from where it can be written",
+        )

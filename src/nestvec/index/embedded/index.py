@@ -1,0 +1,193 @@
+"""The embedded index as an object: what ``reader`` does, and the changes of the one writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.index.embedded import documents
+from nestvec.index.embedded.codecs import Codecs, with_codes
+from nestvec.index.embedded.coding import next_parts
+from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes
+from nestvec.index.embedded.database import Database
+from nestvec.index.embedded.drift import drift
+from nestvec.index.embedded.file_system import check_file_system
+from nestvec.index.embedded.layout import CODES, DATABASE, VECTORS, codes_name
+from nestvec.index.embedded.manifest import Manifest, Stored
+from nestvec.index.embedded.reader import IndexReader
+from nestvec.index.embedded.writer import TAIL_ROWS, Writer
+from nestvec.prefix import as_stored
+from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
+
+
+def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Stored) -> None:
+    """Make the folder of an empty index.
+
+    Args:
+        path: A new or empty folder.
+        model: Whose vectors it will hold.
+        point: How it will be searched.
+        stored: How full vectors are kept.
+
+    Raises:
+        DataError: If the folder holds something, cannot be written, or lies on a network.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise DataError(path, "is not empty: name a new folder")
+    for folder in (path, path / VECTORS, path / CODES):
+        folder.mkdir(parents=True, exist_ok=True)
+    check_file_system(path)
+    database = Database(path / DATABASE, write=True, create=True)
+    try:
+        with database.transaction():
+            documents.create_tables(database)
+        database.checkpoint()
+    finally:
+        database.close()
+    Manifest(model, stored, point, {}).save(path)
+
+
+class EmbeddedIndex(IndexReader):
+    """An index folder opened for searching, and for changing by the first that begins to."""
+
+    def __init__(self, path: Path, *, verify: bool = False) -> None:
+        """Open a folder as ``IndexReader`` does."""
+        self._writer: Writer | None = None
+        super().__init__(path, verify=verify)
+
+    def add(
+        self,
+        added: Mapping[str, Document],
+        embeddings: Embeddings,
+        *,
+        replace: bool = False,
+        code: bool = True,
+    ) -> None:
+        """Commit documents: they are on disk, and found by the next search, when this returns.
+
+        Args:
+            added: By id.
+            embeddings: One for each in the same order, [n, full_dim], as the model gives them.
+            replace: True replaces documents of the same id; False refuses them.
+            code: False leaves making codes to a later call, for loads of many batches.
+
+        Raises:
+            InvalidArgument: If an id is there already, a vector is not finite or counts differ.
+            IndexLocked: If another process changes the index.
+            DataError: If the disk is full or the folder is read-only; then nothing has changed.
+        """
+        self._check_added(added, embeddings)
+        manifest = self.manifest
+        unit = as_stored(embeddings, layer_norm=manifest.model.layer_norm)
+        stored = unit.astype(manifest.stored)
+        with self._lock:
+            found = drift(manifest.codecs.values(), stored)
+            self.writer.add(added, stored, replace=replace, drift=found)
+            if code:
+                self.code(at_least=TAIL_ROWS)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Commit that documents are gone, and return how many of the ids were there.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+            DataError: If the folder cannot be written.
+        """
+        with self._lock:
+            return self.writer.delete(ids)
+
+    def use(self, point: OperatingPoint) -> None:
+        """Search by another point from now on; its codes are made before this returns.
+
+        Raises:
+            InvalidArgument: If it is wider than the vectors.
+            IndexLocked: If another process changes the index.
+        """
+        self._check_point(point)
+        with self._lock:
+            self._make_codes(self.snapshot(), point)
+            self._save(point)
+            self.writer.commit_parts(self.writer.state.parts)  # so that readers look again
+            self.writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
+
+    def code(self, *, at_least: int = 1) -> None:
+        """Make codes of the tail, if it has so many rows."""
+        with self._lock:
+            parts = next_parts(self.writer.state, at_least=at_least)
+            if parts is None:
+                return
+            coded = self.snapshot().coded(self.path, self._database, parts)
+            self._make_codes(coded, self.manifest.point)
+            if self._codecs.fitted.keys() - self.manifest.codecs.keys():
+                self._save(self.manifest.point)
+            self.writer.commit_parts(parts)
+            self._take(coded)
+            self.writer.remove_leftovers()
+
+    def compact(self) -> Compacted:
+        """Remove deleted documents from the disk, and fit the codecs anew.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+            DamagedFile: If something is not what was written; then nothing has changed.
+            DataError: If the disk is full; then nothing has changed.
+        """
+        with self._lock:
+            compacted = compact(self.writer)
+            self._codecs = Codecs(self.manifest.model, {})
+            self.code()
+            return replace(compacted, bytes_after=folder_bytes(self.path))
+
+    def lock(self) -> None:
+        """Become the one writer now, not at the first change.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+        """
+        _ = self.writer
+
+    def close(self) -> None:
+        """Close the files; what was changed is in the database itself then."""
+        with self._lock:
+            super().close()
+            if self._writer is not None:
+                writer, self._writer = self._writer, None
+                writer.close()
+
+    @property
+    def writer(self) -> Writer:
+        """The one writer, which this index becomes now if it was not yet.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+            DataError: If nothing may be written there.
+        """
+        with self._lock:
+            if self._writer is None:
+                if not os.access(self.path, os.W_OK):
+                    raise DataError(self.path, "cannot be written: no permission")
+                self._writer = Writer(self.path, self.manifest)
+            return self._writer
+
+    def _save(self, point: OperatingPoint) -> None:
+        keys = {stage.representation for stage in point.stages}
+        codecs = {key: codec for key, codec in self._codecs.fitted.items() if key in keys}
+        self.manifest = replace(self.manifest, point=point, codecs=codecs)
+        self.manifest.save(self.path)
+
+    def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
+        expected = (len(added), self.manifest.model.full_dim)
+        if embeddings.shape != expected:
+            problem = f"embeddings {embeddings.shape} for {expected[0]} documents of {expected[1]}"
+            raise InvalidArgument(problem)
+        spoilt = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        if len(spoilt):
+            row = int(spoilt[0])
+            more = f", and {len(spoilt) - 1:,} more" if len(spoilt) > 1 else ""
+            id_ = list(added)[row]
+            raise InvalidArgument(f"vector {row} (id {id_!r}) holds NaN or infinity{more}")

@@ -1,0 +1,159 @@
+"""A part of an index: a span of rows in descending order of id, with their codes.
+
+Stages search positions in a part, not rows: so ties, which come in ascending order of position,
+come in descending order of id. Everything here can be made again from the vectors and SQLite; what
+can be, lies in files, and what must be made anew is said.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec import Codec
+from nestvec.errors import DamagedFile, DataError
+from nestvec.index.embedded.cache_file import read_cache, write_cache
+from nestvec.index.embedded.checksums import digest
+from nestvec.index.embedded.layout import codes_name
+from nestvec.index.embedded.stacked import Stacked
+from nestvec.index.embedded.state import Span
+from nestvec.index.scan import Scan
+from nestvec.types import Codes, Rows
+
+_BLOCK = 16_384  # vectors coded at a time
+_logger = logging.getLogger(__name__)
+
+
+class Part:
+    """The rows of a span that were there when it was coded, searchable in any representation."""
+
+    def __init__(
+        self,
+        folder: Path,
+        span: Span,
+        vectors: Stacked,
+        read_ids: Callable[[], Sequence[tuple[int, str]]],
+        *,
+        expected: frozenset[str] = frozenset(),
+    ) -> None:
+        """Map what is there, and make what is not.
+
+        Args:
+            folder: Where its files lie; they are written where they may be.
+            span: Its rows.
+            vectors: Of all rows.
+            read_ids: Returns rows and ids of the span, in descending order of id.
+            expected: Files that were there before: if one is missing, that is said.
+        """
+        self.folder, self.span = folder, span
+        self._expected = expected
+        self._vectors = vectors
+        self._lock = threading.Lock()
+        self._codes: dict[tuple[str, bytes], Codes] = {}
+        self._scans: dict[tuple[str, bytes], Scan] = {}
+        self._load_order(read_ids)
+        self._identity = f"{span.token} {digest(self.rows.tobytes()).hex()}"
+        empty = self._cached("empty", self._identity, self._find_empty)
+        self.empty: Rows = empty.view(np.int64)
+
+    def __len__(self) -> int:
+        """Count the positions."""
+        return len(self.rows)
+
+    def ids(self, positions: Rows) -> list[str]:
+        """Return the ids of positions, in their order."""
+        text, offsets = self._texts, self._offsets
+        starts, ends = offsets[positions].tolist(), offsets[positions + 1].tolist()
+        return [str(text[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
+
+    def codes(self, codec: Codec) -> Codes:
+        """Return the codes of one representation, [n, bytes_per_vector], memory-mapped."""
+        key = _key(codec)
+        with self._lock:
+            if key not in self._codes:
+                name = codes_name(codec.dim, codec.precision)
+                label = f"{self._identity} {name} {digest(codec.calibration.tobytes()).hex()}"
+                flat = self._cached(name, label, lambda: self._encode(codec))
+                self._codes[key] = flat.reshape(len(self), codec.bytes_per_vector)
+            return self._codes[key]
+
+    def scan(self, codec: Codec) -> Scan:
+        """Return the first stage over one representation, its codes in memory."""
+        codes, key = self.codes(codec), _key(codec)
+        with self._lock:
+            if key not in self._scans:
+                self._scans[key] = Scan(codec, codes, empty=self.empty)
+            return self._scans[key]
+
+    def _load_order(self, read_ids: Callable[[], Sequence[tuple[int, str]]]) -> None:
+        read: list[Sequence[tuple[int, str]]] = []
+
+        def once() -> Sequence[tuple[int, str]]:
+            if not read:
+                read.append(read_ids())
+            return read[0]
+
+        label = f"{self.span.token} order"
+        rows = self._cached("rows", label, lambda: _as_bytes([row for row, _ in once()]))
+        self.rows: Rows = rows.view(np.int64)
+        label = f"{label} {digest(self.rows.tobytes()).hex()}"
+        table = self._cached("ids", label, lambda: _id_table([id_ for _, id_ in once()]))
+        n = 8 * (len(self.rows) + 1)
+        self._offsets: Rows = table[:n].view(np.int64)
+        self._texts = table[n:].data
+
+    def _find_empty(self) -> NDArray[np.uint8]:
+        found = [
+            positions[~self._vectors.take(self.rows[positions]).any(axis=1)]
+            for positions in self._in_order_of_rows()
+        ]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *found])).view(np.uint8)
+
+    def _encode(self, codec: Codec) -> NDArray[np.uint8]:
+        codes = np.empty((len(self), codec.bytes_per_vector), dtype=np.uint8)
+        for positions in self._in_order_of_rows():
+            vectors = self._vectors.take(self.rows[positions], codec.dim)
+            codes[positions] = codec.encode_stored(vectors)
+        return codes.reshape(-1)
+
+    def _in_order_of_rows(self) -> list[Rows]:
+        """Return all positions in blocks whose vectors stand together on disk."""
+        positions = np.argsort(self.rows, kind="stable")
+        return [positions[start : start + _BLOCK] for start in range(0, len(self), _BLOCK)]
+
+    def _cached(
+        self, name: str, label: str, make: Callable[[], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        """Return the content of a file, made again if it is not there."""
+        path = self.folder / name
+        try:
+            return read_cache(path, label)
+        except DamagedFile as error:
+            if name in self._expected or path.exists():
+                _logger.warning("%s: made again from the vectors", error)
+        made = make()
+        try:
+            write_cache(path, label, len(made), lambda content: np.copyto(content, made))
+            return read_cache(path, label)
+        except DataError:  # nothing may be written here: it is as good in memory
+            return made
+
+
+def _key(codec: Codec) -> tuple[str, bytes]:
+    return codes_name(codec.dim, codec.precision), codec.calibration.tobytes()
+
+
+def _as_bytes(rows: Sequence[int]) -> NDArray[np.uint8]:
+    return np.array(rows, dtype=np.int64).view(np.uint8)
+
+
+def _id_table(ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Return where each id begins and ends, int64 [n + 1], and then their texts."""
+    texts = [id_.encode() for id_ in ids]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return np.concatenate((ends.view(np.uint8), np.frombuffer(b"".join(texts), np.uint8)))

@@ -1,0 +1,252 @@
+"""An index folder opened for reading: searches, documents, numbers, checks.
+
+Takes and gives vectors and documents; what joins it to a model is ``workflows``' business, what
+changes it is ``index``'.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.index.condition import Condition
+from nestvec.index.embedded import documents
+from nestvec.index.embedded.checking import check_at_opening, check_everything
+from nestvec.index.embedded.codecs import Codecs, with_codes
+from nestvec.index.embedded.coding import next_parts
+from nestvec.index.embedded.compaction import folder_bytes
+from nestvec.index.embedded.database import Database
+from nestvec.index.embedded.file_system import check_file_system
+from nestvec.index.embedded.filtering import Filter
+from nestvec.index.embedded.layout import DATABASE
+from nestvec.index.embedded.manifest import Manifest
+from nestvec.index.embedded.searching import PointSearch, search_exactly
+from nestvec.index.embedded.snapshot import Snapshot, take_snapshot
+from nestvec.index.embedded.statistics import Stats
+from nestvec.index.embedded.writer import TAIL_ROWS
+from nestvec.index.staged import Bytes
+from nestvec.prefix import as_stored
+from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint
+
+
+class IndexReader:
+    """An index folder opened for searching, by any number of threads."""
+
+    def __init__(self, path: Path, *, verify: bool = False) -> None:
+        """Open a folder.
+
+        The manifest, what SQLite holds, the heads of all segments and all codes are checked.
+
+        Args:
+            path: The folder.
+            verify: Check every vector, too.
+
+        Raises:
+            DataError: If it is not an index folder of this version, or cannot be read.
+            DamagedFile: If a file is missing, truncated or changed.
+        """
+        self.path = path
+        self.manifest = Manifest.load(path)
+        check_file_system(path)
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
+        self._searches: dict[OperatingPoint, PointSearch] = {}
+        self._snapshot: Snapshot
+        self._database = Database(path / DATABASE, write=False)
+        try:
+            check_at_opening(path, self.manifest, self._database)
+            self._version = self._database.version()
+            self._take(None)
+            self._filter = Filter(self._database)
+            self._warm_up()
+            if verify:
+                self.verify()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __len__(self) -> int:
+        """Count the documents."""
+        return documents.read_state(self._database).n_documents
+
+    def __contains__(self, id_: object) -> bool:
+        """Tell whether there is a document of that id."""
+        return isinstance(id_, str) and bool(documents.rows_of(self._database, [id_]))
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents."""
+        yield from documents.all_ids(self._database)
+
+    @property
+    def bytes(self) -> Bytes:
+        """What the index takes for each vector and reads for each query."""
+        return Bytes.of(self.manifest.point)
+
+    def check_model(self, model: ModelInfo) -> None:
+        """Refuse a model other than the one whose vectors are stored.
+
+        Raises:
+            ModelMismatch: If it is another one.
+        """
+        stored = self.manifest.model
+        if model.fingerprint != stored.fingerprint:
+            raise ModelMismatch(
+                f"{self.path} holds vectors of {stored.name} ({stored.fingerprint[:12]}), "
+                f"not of {model.name} ({model.fingerprint[:12]}): "
+                "open it with the former, or re-embed it with the latter"
+            )
+
+    def search(
+        self,
+        embeddings: Embeddings,
+        k: int,
+        *,
+        where: Condition | None = None,
+        point: OperatingPoint | None = None,
+        exact: bool = False,
+    ) -> Hits:
+        """Return the best ``k`` documents of each query, equal scores by descending id.
+
+        Args:
+            embeddings: [n_queries, full_dim], as the model gives them.
+            k: At least 1; a shortlist or corpus that holds fewer gives fewer.
+            where: Which documents may be returned.
+            point: Another operating point than the index's own.
+            exact: Score every document by its whole stored vector: slow, and the truth.
+
+        Raises:
+            InvalidArgument: If k is below 1, the point is wider than the vectors, or a vector
+                holds NaN or infinity.
+            ModelMismatch: If the vectors have another width than the stored model's.
+        """
+        embeddings = self._checked(embeddings, k)
+        if point is not None:
+            self._check_point(point)
+        while True:
+            snapshot = self.snapshot()
+            mask = None if where is None else self._filter.mask(where, snapshot)
+            if where is None or mask is not None:
+                break
+        if len(embeddings) == 0:
+            return Hits([], [])
+        if exact:
+            queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
+            scores, positions = search_exactly(snapshot, queries, k, mask)
+        else:
+            search = self._prepared(snapshot, point or self.manifest.point)
+            scores, positions = search.search(embeddings, k, mask)
+        ids, width = snapshot.ids(positions.ravel()), positions.shape[1]
+        starts = range(0, len(embeddings) * width, width) if width else [0] * len(embeddings)
+        return Hits([ids[start : start + width] for start in starts], scores.tolist())
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of those ids that are there, in the order asked."""
+        return documents.get(self._database, ids)
+
+    def verify(self) -> None:
+        """Check every row and every vector; codes are checked whenever they are opened.
+
+        Raises:
+            DamagedFile: If something is not what was written, naming file and row.
+        """
+        check_everything(self.path, self.manifest, self._database)
+
+    def stats(self) -> Stats:
+        """Return numbers of the index."""
+        snapshot = self.snapshot()
+        state, manifest = snapshot.state, self.manifest
+        return Stats(
+            documents=state.n_documents,
+            deleted=len(snapshot.deleted),
+            model=manifest.model.name,
+            full_dim=manifest.model.full_dim,
+            stored=manifest.stored,
+            point=str(manifest.point),
+            parts=len(snapshot.parts),
+            uncoded=len(snapshot.tail.ids),
+            outside=state.outside / state.checked if state.checked else None,
+            resident_bytes=self.bytes.ram_per_vector * sum(map(len, snapshot.parts)),
+            disk_bytes=folder_bytes(self.path),
+            commits=state.counter,
+            generation=state.generation,
+        )
+
+    def close(self) -> None:
+        """Close the files."""
+        with self._lock:
+            self._database.close()
+
+    def snapshot(self) -> Snapshot:
+        """Return what the last commit shows."""
+        with self._lock:
+            version = self._database.version()
+            if version != self._version:
+                self._take(self._snapshot)
+                self._version = version
+            return self._snapshot
+
+    def _take(self, before: Snapshot | None) -> None:
+        manifest = Manifest.load(self.path)
+        if manifest.to_json() != self.manifest.to_json():
+            self.manifest = manifest
+            self._codecs = Codecs(manifest.model, manifest.codecs)
+        taken = take_snapshot(self.path, manifest, self._database, before)
+        parts = next_parts(taken.state, at_least=TAIL_ROWS + 1)
+        # A load that was interrupted leaves a long tail: it is coded here as a writer would.
+        self._snapshot = taken.coded(self.path, self._database, parts) if parts else taken
+        self._searches = {}
+
+    def _prepared(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch:
+        with self._lock:
+            prepared = self._searches.get(point)
+            if prepared is None or prepared.snapshot is not snapshot:
+                codecs = self._codecs.of(point, snapshot)
+                prepared = self._searches[point] = PointSearch(snapshot, point, codecs)
+            return prepared
+
+    def _warm_up(self) -> None:
+        """Check the codes of the index's own point, and have those of the first stage in memory."""
+        search = self._prepared(self._snapshot, self.manifest.point)
+        for part in self._snapshot.parts:
+            part.scan(search.codecs[0])
+        self._make_codes(self._snapshot, self.manifest.point)
+
+    def _make_codes(self, snapshot: Snapshot, point: OperatingPoint) -> None:
+        for codec in self._codecs.of(point, snapshot):
+            if (codec.dim, codec.precision) in with_codes(point):
+                for part in snapshot.parts:
+                    part.codes(codec)
+
+    def _checked(self, embeddings: Embeddings, k: int) -> Embeddings:
+        with np.errstate(over="ignore"):  # a float64 above float32's limit is found as infinity
+            embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+        stored = self.manifest.model
+        if k < 1:
+            raise InvalidArgument(f"k {k} < 1")
+        if embeddings.ndim != 2 or embeddings.shape[1] != stored.full_dim:
+            raise ModelMismatch(
+                f"queries of shape {embeddings.shape} for an index of {stored.name}, which needs "
+                f"[n, {stored.full_dim}]: encode at full width, the index truncates; "
+                "or rebuild it with the other model"
+            )
+        if not np.isfinite(embeddings).all():
+            raise InvalidArgument("a query vector holds NaN or infinity")
+        return embeddings
+
+    def _check_point(self, point: OperatingPoint) -> None:
+        model = self.manifest.model
+        widest = max(stage.dim for stage in point.stages)
+        if widest > model.full_dim:
+            problem = f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}"
+            raise InvalidArgument(problem)
+        if self.manifest.stored != "float32" and any(
+            s.precision == "float32" for s in point.stages
+        ):
+            problem = f"{point}: the index keeps float16; build it with stored float32, or"
+            raise InvalidArgument(f"{problem} name float16")

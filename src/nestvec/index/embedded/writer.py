@@ -1,0 +1,240 @@
+"""Everything that changes an index, one commit at a time.
+
+The order that a power cut cannot break: vectors are on disk before SQLite commits their rows, and
+the newest segment notes a commit after SQLite has it on disk. So SQLite never names a vector that
+is not there, and a commit that SQLite lost is missed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import reduce
+from operator import xor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.index.embedded import documents
+from nestvec.index.embedded.checksums import vector_checksums
+from nestvec.index.embedded.database import Database
+from nestvec.index.embedded.documents import Row
+from nestvec.index.embedded.drift import NO_DRIFT, Drift
+from nestvec.index.embedded.layout import CODES, DATABASE, VECTORS, part_folder, segment_file
+from nestvec.index.embedded.lock import WriterLock
+from nestvec.index.embedded.manifest import Manifest
+from nestvec.index.embedded.seal import write_seal
+from nestvec.index.embedded.segments import Segment
+from nestvec.index.embedded.snapshot import segment_of
+from nestvec.index.embedded.state import Span
+from nestvec.types import Document
+
+TAIL_ROWS = 4_096  # more than so many rows without codes are coded as a part
+
+
+class Writer:
+    """The one writer of an index folder."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        """Take the lock and see what is there.
+
+        Raises:
+            IndexLocked: If another writer holds it.
+            DamagedFile: If the state is not what was written.
+        """
+        self.folder, self.manifest = folder, manifest
+        self._lock = WriterLock(folder)
+        try:
+            self.database = Database(folder / DATABASE, write=True)
+            self.state = documents.read_state(self.database)
+            self.remove_leftovers()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def add(
+        self,
+        added: Mapping[str, Document],
+        vectors: NDArray[np.floating],
+        *,
+        replace: bool,
+        drift: Drift = NO_DRIFT,
+    ) -> None:
+        """Commit documents and their vectors.
+
+        Args:
+            added: By id.
+            vectors: As they are stored, [n, full_dim], in the same order.
+            replace: True replaces documents of the same id; False refuses them.
+            drift: How many of their values the codecs were not fitted for.
+
+        Raises:
+            InvalidArgument: If an id is there already, or a text is not Unicode.
+            DataError: If the disk is full; then nothing has changed.
+        """
+        if not added:
+            return
+        first_row = self.state.n_rows
+        rows = [
+            Row.of(first_row + number, id_, document, vector_sum)
+            for number, ((id_, document), vector_sum) in enumerate(
+                zip(added.items(), vector_checksums(vectors), strict=True)
+            )
+        ]
+        with self._committing():
+            there = documents.rows_of(self.database, list(added))
+            if there and not replace:
+                raise InvalidArgument(_already(list(there)))
+            segments = self.append(self.state.segments, vectors)
+            changes = self._take_out(there)
+            documents.insert_rows(self.database, rows)
+            changes |= {
+                "n_documents": changes["n_documents"] + len(rows),
+                "documents_sum": reduce(
+                    xor, (row.row_sum for row in rows), changes["documents_sum"]
+                ),
+                "segments": segments,
+                "checked": self.state.checked + drift.checked,
+                "outside": self.state.outside + drift.outside,
+            }
+            self._write(**changes)
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Commit that documents are gone, and return how many there were."""
+        with self._committing():
+            there = documents.rows_of(self.database, ids)
+            if there:
+                self._write(**self._take_out(there))
+        return len(there)
+
+    def commit_parts(self, parts: tuple[Span, ...]) -> None:
+        """Commit which spans of rows are coded."""
+        with self._committing():
+            self._write(parts=parts)
+
+    def renumber(self, rows: Iterator[Row], segments: tuple[Span, ...]) -> None:
+        """Commit a new generation, whose vectors are on disk.
+
+        Args:
+            rows: Every document that is there, numbered anew from 0.
+            segments: What each new segment file holds.
+        """
+        with self._committing():
+            total = documents.replace_all(self.database, rows)
+            self._write(
+                generation=self.state.generation + 1,
+                documents_sum=total,
+                deleted_sum=0,
+                segments=segments,
+                parts=(),
+            )
+
+    def append(
+        self, segments: Sequence[Span], vectors: NDArray[np.floating], *, generations: int = 0
+    ) -> tuple[Span, ...]:
+        """Write vectors behind those that are there, and return what segments hold then.
+
+        Args:
+            segments: What they hold before.
+            vectors: As they are stored, [n, full_dim].
+            generations: 1 writes the files of the next generation.
+        """
+        spans, generation = list(segments), self.state.generation + generations
+        while len(vectors):
+            if not spans or spans[-1].n_rows >= self._segment(generation, spans).room:
+                spans.append(Span(spans[-1].end if spans else 0, 0))
+                file = self._segment(generation, spans)
+                file.create(self.state.counter, self.state.digest)
+            last, file = spans[-1], self._segment(generation, spans)
+            fits = vectors[: file.room - last.n_rows]
+            file.append(last.n_rows, fits)
+            spans[-1] = Span(last.first_row, last.n_rows + len(fits))
+            vectors = vectors[len(fits) :]
+        return tuple(spans)
+
+    def remove_leftovers(self) -> None:
+        """Remove files that no commit names: of older generations, or of a write that never was.
+
+        Who has them mapped can go on reading them.
+        """
+        state = self.state
+        kept = {
+            segment_file(self.folder, state.generation, number)
+            for number in range(len(state.segments))
+        } | {
+            part_folder(self.folder, state.generation, span.first_row, span.n_rows)
+            for span in state.parts
+        }
+        for path in [*(self.folder / VECTORS).iterdir(), *(self.folder / CODES).iterdir()]:
+            if path not in kept and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path not in kept:
+                path.unlink(missing_ok=True)
+
+    def remove_codes_but(self, names: Collection[str]) -> None:
+        """Remove codes of operating points that are not used any more."""
+        for path in (self.folder / CODES).glob("*/*.codes"):
+            if path.name not in names:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Move the log into the database, seal it, and let others write."""
+        try:
+            try:
+                done = self.database.checkpoint()
+            finally:
+                self.database.close()
+            if done:
+                with suppress(DataError):  # without a seal, each row is checked at the next opening
+                    write_seal(self.folder)
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def _committing(self) -> Iterator[None]:
+        """Commit what the block writes; then let the newest segment bear witness."""
+        before = self.state
+        try:
+            with self.database.transaction():
+                yield
+        except BaseException as error:
+            # An interrupt may come after SQLite has committed: what it says holds.
+            self.state = documents.read_state(self.database)
+            if isinstance(error, OSError):
+                problem = f"cannot be written ({error.strerror}); the last commit is untouched"
+                raise DataError(self.folder, problem) from error
+            raise
+        if self.state is not before and self.state.segments:
+            newest = self._segment(self.state.generation, self.state.segments)
+            newest.bear_witness(self.state.counter, self.state.digest)
+
+    def _write(self, **changes: Any) -> None:
+        state = self.state.next(**changes)
+        documents.write_state(self.database, state)
+        self.state = state
+
+    def _take_out(self, there: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        """Take documents out, and return what of the state is other then."""
+        rows = [row for row, _ in there.values()]
+        documents.delete_rows(self.database, rows)
+        sums = (row_sum for _, row_sum in there.values())
+        return {
+            "n_documents": self.state.n_documents - len(rows),
+            "documents_sum": reduce(xor, sums, self.state.documents_sum),
+            "deleted_sum": self.state.deleted_sum ^ documents.deleted_sum(rows),
+        }
+
+    def _segment(self, generation: int, spans: Sequence[Span]) -> Segment:
+        """Return the newest segment file."""
+        at = spans[-1].first_row
+        return segment_of(self.folder, self.manifest, generation, len(spans) - 1, at)
+
+
+def _already(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
+    verb = "are" if len(ids) > 1 else "is"
+    return f"id {ids[0]!r}{more} {verb} in the index already: upsert to replace"

@@ -1,0 +1,163 @@
+"""Build an index of a corpus, or move one to another model; what was interrupted is gone on with.
+
+An index grows in ``.NAME.unfinished`` beside its place, and gets its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from nestvec.atomic import check_replaceable, put_in_place, replace_file
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.index.embedded.layout import DATABASE, VECTORS
+from nestvec.index.embedded.manifest import Stored
+from nestvec.models.load import embed
+from nestvec.plan.choose import Plan
+from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
+from nestvec.workflows.index_model import findable_anywhere
+from nestvec.workflows.points import point_for
+from nestvec.workflows.text_index import Index
+
+_BATCH = 4_096  # documents that are encoded, and committed, at a time
+_SOURCE = "source.json"  # in an unfinished folder: what it is made of
+
+
+def build_index(
+    model: Encoder,
+    corpus: Mapping[str, Document],
+    point: Plan | OperatingPoint | str,
+    path: Path | str,
+    *,
+    stored: Stored | None = None,
+    on_progress: OnProgress | None = None,
+) -> Index:
+    """Encode a corpus, write its index folder and open it.
+
+    An interrupted build of the same model and corpus goes on where it stopped.
+
+    Args:
+        model: What encodes; also precomputed vectors.
+        corpus: The documents by id.
+        point: How to search: a plan, a point or a point's text form.
+        path: The folder; an index in its place is replaced when the new one is complete.
+        stored: How full vectors are kept; None for float16, or float32 where the point needs it.
+        on_progress: Called with documents encoded and in total.
+
+    Raises:
+        InvalidArgument: If the point is wider than the model or the corpus is empty.
+        ModelMismatch: If the plan is another model's.
+        DataError: If the folder cannot be written; what was there is untouched.
+    """
+    place = Path(path)
+    chosen = point_for(point, model.info)
+    if not corpus:
+        raise InvalidArgument("the corpus is empty: an index needs at least one document")
+    check_replaceable(place, marker=DATABASE)  # before the corpus is encoded, not after
+    if stored is None:
+        stored = "float32" if any(s.precision == "float32" for s in chosen.stages) else "float16"
+    unfinished = place.resolve().with_name(f".{place.resolve().name}.unfinished")
+    with _kept_if_begun(unfinished):
+        index = _unfinished(unfinished, model, corpus, chosen, stored)
+        try:
+            _fill(index, model, corpus, on_progress)
+            index.code()
+        finally:
+            index.close()
+    (unfinished / _SOURCE).unlink()
+    put_in_place(unfinished, place, marker=DATABASE)
+    return Index.open(place, model)
+
+
+def reembed(
+    path: Path | str,
+    model: Encoder,
+    *,
+    point: Plan | OperatingPoint | str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Index:
+    """Move an index to another model: encode its texts beside it, then switch.
+
+    Args:
+        path: The index folder, which is searched as it was until the new one is complete.
+        model: What encodes from then on.
+        point: How to search then; None for the same point.
+        on_progress: Called with documents encoded and in total.
+
+    Raises:
+        InvalidArgument: If the point is wider than the model, or a document has no text.
+        IndexLocked: If another process changes the index.
+        DataError: If the new index cannot be written; the old one is untouched.
+    """
+    with Index.open(path) as old:
+        old.lock()  # nothing may be added to it meanwhile: that would be lost
+        asked = old.point if point is None else point
+        corpus = old.get(list(old.ids()))
+        without = [id_ for id_, document in corpus.items() if not document.content]
+        if len(without) == len(corpus) and corpus:
+            raise InvalidArgument(f"{path}: holds no texts to encode: it was built of vectors")
+        return build_index(model, corpus, asked, path, on_progress=on_progress)
+
+
+def _unfinished(
+    folder: Path,
+    model: Encoder,
+    corpus: Mapping[str, Document],
+    point: OperatingPoint,
+    stored: Stored,
+) -> EmbeddedIndex:
+    """Open what an interrupted build of the same left, or begin."""
+    digest = sha256()
+    for id_, document in corpus.items():
+        values = [id_, document.title, document.text, dict(document.metadata)]
+        digest.update(json.dumps(values).encode())
+    source = {
+        "fingerprint": model.info.fingerprint,
+        "corpus": digest.hexdigest(),
+        "point": str(point),
+        "stored": stored,
+    }
+    try:
+        if json.loads((folder / _SOURCE).read_text(encoding="utf-8")) == source:
+            return EmbeddedIndex(folder)
+    except (OSError, ValueError, DataError):
+        pass  # none was begun, or of something else
+    shutil.rmtree(folder, ignore_errors=True)
+    create(folder, model=findable_anywhere(model.info), point=point, stored=stored)
+    with replace_file(folder / _SOURCE) as file:
+        file.write_text(json.dumps(source), encoding="utf-8")
+    return EmbeddedIndex(folder)
+
+
+@contextmanager
+def _kept_if_begun(folder: Path) -> Iterator[None]:
+    """Keep what an error or an interrupt leaves only where there is something to go on with."""
+    try:
+        yield
+    except BaseException:
+        if not any((folder / VECTORS).glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _fill(
+    index: EmbeddedIndex,
+    model: Encoder,
+    corpus: Mapping[str, Document],
+    on_progress: OnProgress | None,
+) -> None:
+    there = set(index.ids())
+    missing = [id_ for id_ in corpus if id_ not in there]
+    done = len(corpus) - len(missing)
+    for start in range(0, len(missing), _BATCH):
+        ids = missing[start : start + _BATCH]
+        batch = {id_: corpus[id_] for id_ in ids}
+        texts = [document.content for document in batch.values()]
+        index.add(batch, embed(model, ids, texts, kind="document"), code=False)
+        if on_progress is not None:
+            on_progress(done + start + len(ids), len(corpus))

@@ -1,0 +1,76 @@
+"""Documents and vectors as a person gives them, in lists beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nestvec.errors import InvalidArgument
+from nestvec.types import Document, Embeddings
+
+
+def documents_of(
+    ids: Sequence[str],
+    texts: Sequence[str] | None,
+    *,
+    titles: Sequence[str] | None,
+    metadata: Sequence[Mapping[Any, Any]] | None,
+) -> dict[str, Document]:
+    """Join the lists to documents by id.
+
+    Raises:
+        InvalidArgument: If they differ in length, an id stands twice, or a value is of a kind
+            that is not kept.
+    """
+    for name, values in (("ids", ids), ("texts", texts), ("titles", titles)):
+        if isinstance(values, str):
+            raise InvalidArgument(f"{name} is one string: give a list of them")
+        _check(name, values, len(ids), str)
+    _check("metadata", metadata, len(ids), dict)
+    if len(set(ids)) != len(ids):
+        twice = next(id_ for number, id_ in enumerate(ids) if id_ in ids[:number])
+        raise InvalidArgument(f"id {twice!r} stands twice")
+    documents = {}
+    for number, id_ in enumerate(ids):
+        known = metadata[number] if metadata is not None else {}
+        for field, value in known.items():
+            if not isinstance(field, str) or not isinstance(value, str | int | float):
+                kind = type(value).__name__
+                problem = f"metadata of {id_!r}: {field!r} is a {kind}, not a string or number"
+                raise InvalidArgument(problem)
+        documents[id_] = Document(
+            texts[number] if texts is not None else "",
+            titles[number] if titles is not None else "",
+            known,
+        )
+    return documents
+
+
+def given_vectors(embeddings: Embeddings, ids: Sequence[str]) -> Embeddings:
+    """Return vectors as float32, once there is one for each document.
+
+    Raises:
+        InvalidArgument: If there is not, or one is all zero, so that no search would find it.
+    """
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    if embeddings.ndim != 2 or len(embeddings) != len(ids):
+        problem = f"embeddings of shape {embeddings.shape} for {len(ids):,} documents"
+        raise InvalidArgument(f"{problem}: give [n, full_dim]")
+    empty = np.flatnonzero(~embeddings.any(axis=1))
+    if len(empty):
+        row = int(empty[0])
+        raise InvalidArgument(f"vector {row} (id {ids[row]!r}) is all zero: leave it out")
+    return embeddings
+
+
+def _check(name: str, values: Sequence[Any] | None, n: int, kind: type) -> None:
+    if values is None:
+        return
+    if len(values) != n:
+        raise InvalidArgument(f"{len(values):,} {name} for {n:,} ids")
+    for number, value in enumerate(values):
+        if not isinstance(value, kind):
+            found = type(value).__name__
+            raise InvalidArgument(f"{name}[{number}] is a {found}, not a {kind.__name__}")

@@ -1,0 +1,19 @@
+"""Index folders of vectors that tests of several folders make."""
+
+from __future__ import annotations
+
+from nestvec.index.embedded.index import EmbeddedIndex, create
+
+
+def build(path, *, model, corpus, embeddings, point, stored=None):
+    """Write an index of documents and their vectors, coded."""
+    if stored is None:
+        needed = any(stage.precision == "float32" for stage in point.stages)
+        stored = "float32" if needed else "float16"
+    create(path, model=model, point=point, stored=stored)
+    index = EmbeddedIndex(path)
+    try:
+        index.add(corpus, embeddings)
+        index.code()
+    finally:
+        index.close()
