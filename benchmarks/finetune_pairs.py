@@ -125,9 +125,9 @@ def _summarise(scores: Mapping[str, Sequence[NDArray[np.float64]]], number: int)
     results: dict[str, Any] = {
         name: dict(zip(DIMS, each.mean(axis=1).tolist(), strict=True)) for name, each in of.items()
     }
-    for other in (BASE, THEIRS):
-        if OURS in of and other in of:
-            results[f"{OURS} - {other}"] = better([of[OURS]], [of[other]])
+    for one, other in ((OURS, BASE), (OURS, THEIRS), (THEIRS, BASE)):
+        if one in of and other in of:
+            results[f"{one} - {other}"] = better([of[one]], [of[other]])
     return results
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from sentence_transformers import SentenceTransformer
@@ -16,7 +16,7 @@ from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import TrainingTexts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet
 from nestvec.train.finetune import finetune
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.finetune_config import FinetuneConfig, Teacher
 from nestvec.workflows.finetuned import load_base
 
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
@@ -56,6 +56,8 @@ def options(
     parser.add_argument("--max-tokens", type=int, default=max_tokens)
     parser.add_argument("--weights", type=float, nargs="*", default=[], help="Ours, of each dim.")
     parser.add_argument("--teach", type=float, default=1.0, help="Ours.")
+    parser.add_argument("--teacher", choices=get_args(Teacher), default="itself", help="Ours.")
+    parser.add_argument("--blend", type=float, default=0.0, help="Ours.")
     parser.add_argument("--scale", type=float, default=20.0, help="Ours; theirs is 20.")
     parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
     parser.add_argument("--threads", type=int, default=1, help="Of each.")
@@ -74,6 +76,8 @@ def config(chosen: argparse.Namespace, dims: tuple[int, ...], seed: int) -> Fine
         dtype="bfloat16",
         scale=chosen.scale,
         teach=chosen.teach,
+        teacher=chosen.teacher,
+        blend=chosen.blend,
         checks=1,
         seed=seed,
     )

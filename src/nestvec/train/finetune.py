@@ -22,6 +22,7 @@ from nestvec.data.pairs import TrainingPairs
 from nestvec.data.training import TrainingTexts
 from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
+from nestvec.train.blend import blend, keep_weights
 from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.train.mining import mine_negatives
 from nestvec.types import OnProgress
@@ -87,7 +88,8 @@ def finetune(
         config: How. A batch larger than the texts shrinks to them.
         checkpoints: A folder for checkpoints; those of a run with the same model, texts and
             settings that was killed are gone on with, others are deleted.
-        judge: Scores the model now and then; the best one is kept. Without one, the last is.
+        judge: Scores the model now and then; the best one is kept, blended if the settings say
+            so, and scored again. Without one, the last is.
         callbacks: Called on the way.
 
     Raises:
@@ -105,6 +107,7 @@ def finetune(
     _tell_of_small(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
+    kept = keep_weights(model) if config.blend else []
     if config.out_dim is not None:
         append_head(model, [*_every_text(texts)], config.out_dim)
     lessons = make_lessons(model, datasets, config, teacher=teacher)
@@ -115,13 +118,21 @@ def finetune(
     _prepare(checkpoints, identity)
     with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
-    if watcher.spoilt_at is not None:
+        _refuse_spoilt(watcher.spoilt_at, config, checkpoints)
+        best: Mapping[int, float] = found_of_best(trainer)
+        if kept:
+            blend(kept, config.blend)
+            best = judge(model) if judge is not None else {}
+    losses = {name: type(lesson.loss).__name__ for name, lesson in lessons.items()}
+    return Finetuned(losses, best, trainer.state.global_step)
+
+
+def _refuse_spoilt(step: int | None, config: FinetuneConfig, checkpoints: Path) -> None:
+    if step is not None:
         raise NestvecError(
-            f"the loss is not finite at step {watcher.spoilt_at}: lower learning_rate "
+            f"the loss is not finite at step {step}: lower learning_rate "
             f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
         )
-    losses = {name: type(lesson.loss).__name__ for name, lesson in lessons.items()}
-    return Finetuned(losses, found_of_best(trainer), trainer.state.global_step)
 
 
 def _tell_of_small(datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int) -> None:

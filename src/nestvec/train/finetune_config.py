@@ -36,6 +36,8 @@ class FinetuneConfig:
         random_dims: Widths drawn for each step between those of ``dims``, for pairs.
         straight_through: Rank the candidates' codes ("int8", "binary") as well, for pairs.
         orthogonality: Weight of the squared correlations between dims, for pairs.
+        blend: Share of the weights from before training in those that are kept, so that less is
+            forgotten (WiSE-FT, arXiv 2109.01903); what ``out_dim`` appends stays as trained.
         out_dim: Append a layer that makes vectors so narrow, and train it as well.
         hard_negatives: How many to mine for each pair that has none; 0 for none.
         temperature: Files are drawn from in proportion to their size to the power of 1 /
@@ -60,6 +62,7 @@ class FinetuneConfig:
     random_dims: int = 0
     straight_through: StraightThrough | None = None
     orthogonality: float = 0.0
+    blend: float = 0.0
     out_dim: int | None = None
     hard_negatives: int = 0
     temperature: float = 1.0
@@ -81,6 +84,8 @@ class FinetuneConfig:
             raise InvalidArgument(f"{problem}: a pair needs others beside it")
         if not 0 < self.learning_rate < 1:
             raise InvalidArgument(f"learning_rate {self.learning_rate} is not within 0 and 1")
+        if not 0 <= self.blend < 1:
+            raise InvalidArgument(f"blend {self.blend} is not at least 0 and below 1")
         self._check_choices()
 
     def _check_choices(self) -> None:
