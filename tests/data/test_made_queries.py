@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from nestvec.data.corpus import load_corpus
 from nestvec.data.made_queries import make_queries
-from nestvec.data.retrieval import load_corpus
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 

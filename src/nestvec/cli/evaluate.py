@@ -108,8 +108,9 @@ def _load(
     dataset: Path, *, split: str | None, queries: Path | None, source: str | None, strict: bool
 ) -> RetrievalSet | SimilaritySet:
     """Load what the arguments say: judged queries, a log, queries to be made, or a file's rows."""
+    from nestvec.data.corpus import load_corpus
     from nestvec.data.made_queries import make_queries
-    from nestvec.data.retrieval import load_corpus, load_dataset, load_query_log
+    from nestvec.data.retrieval import load_dataset, load_query_log
     from nestvec.data.similarity import load_similarity
 
     if queries is not None and source is not None:

@@ -37,7 +37,7 @@ def build(
 
     Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
     """
-    from nestvec.data.retrieval import load_corpus
+    from nestvec.data.corpus import load_corpus
     from nestvec.models.load import load_model
     from nestvec.plan.choose import Plan
     from nestvec.types import OperatingPoint

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nestvec.atomic import replace_folder
+from nestvec.data.corpus import find_file, load_corpus, load_documents
 from nestvec.data.query_log import MAX_QUERIES, read_query_log
 from nestvec.data.records import (
     Row,
@@ -83,8 +84,8 @@ def load_dataset(
     path = Path(path)
     if split is None and not any((path / "qrels").glob("*.tsv*")):
         return load_query_log(path, _find_unjudged_queries(path))
-    corpus = _load_documents(_find(path, "corpus.jsonl"))
-    texts, fields = _load_queries(_find(path, "queries.jsonl"))
+    corpus = load_documents(find_file(path, "corpus.jsonl"))
+    texts, fields = _load_queries(find_file(path, "queries.jsonl"))
     split, qrels_path = _choose_split(path, split)
     grades, unknown = _read_qrels(qrels_path, corpus, texts, strict=strict)
     qrels = {
@@ -137,19 +138,6 @@ def load_query_log(
         evidence="agreement",
         query_fields=log.fields,
     )
-
-
-def load_corpus(path: Path | str) -> dict[str, Document]:
-    """Load documents by id from a BEIR folder, or from one JSONL, CSV, TSV or Parquet file.
-
-    A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``; other columns of
-    strings and numbers become the document's metadata.
-
-    Raises:
-        DataError: If a file is missing or malformed, or an id stands twice.
-    """
-    path = Path(path)
-    return _load_documents(_find(path, "corpus.jsonl") if path.is_dir() else path)
 
 
 def save_dataset(
@@ -220,17 +208,8 @@ def _warn_of_unknown(path: Path, counts: Mapping[str, int]) -> None:
         )
 
 
-def _find(folder: Path, name: str) -> Path:
-    if not folder.is_dir():
-        raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.exists():
-            return candidate
-    raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
-
-
 def _find_unjudged_queries(folder: Path) -> Path:
-    _find(folder, "corpus.jsonl")  # without it, that is what is wrong
+    find_file(folder, "corpus.jsonl")  # without it, that is what is wrong
     for candidate in (folder / "queries.jsonl", folder / "queries.jsonl.gz"):
         if candidate.exists():
             return candidate
@@ -253,18 +232,6 @@ def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
         if name in found:
             return name, found[name]
     raise DataError(folder, f"has no split {wanted[0]!r}: name one of {', '.join(sorted(found))}")
-
-
-def _load_documents(path: Path) -> dict[str, Document]:
-    corpus: dict[str, Document] = {}
-    for line, row in read_records(path):
-        id_column = "_id" if "_id" in row or "id" not in row else "id"
-        document_id = new_id_of(path, row, id_column, corpus, line=line)
-        text = text_of(path, row, "text", line=line)
-        # Exports of data frames write null for a document without a title.
-        title = text_of(path, row, "title", line=line) if row.get("title") is not None else ""
-        corpus[document_id] = Document(text, title, metadata_of(row, (id_column, "title", "text")))
-    return corpus
 
 
 def _load_queries(path: Path) -> tuple[dict[str, str], dict[str, Metadata]]:
