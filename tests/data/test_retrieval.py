@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data.retrieval import load_corpus, load_dataset, load_query_log, save_dataset
+from nestvec.data.retrieval import load_dataset, load_query_log, save_dataset
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
@@ -180,22 +180,6 @@ def test_a_corpus_and_a_log_may_be_two_files(tmp_path):
         ["d1", "d2", "d3"],
     )
     assert data.queries == {"line-1": "how?", "line-2": "why?"}
-
-
-def test_a_corpus_loads_from_a_folder_or_from_one_file(tmp_path):
-    folder = beir(tmp_path / "x")
-    assert load_corpus(folder) == load_corpus(folder / "corpus.jsonl")
-    (tmp_path / "c.csv").write_text("id,text,page\na,hello,7\n")
-    assert load_corpus(tmp_path / "c.csv") == {"a": Document("hello", "", {"page": "7"})}
-
-
-def test_a_corpus_loads_from_parquet_with_null_titles(tmp_path):
-    pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
-    rows = [{"id": "a", "title": None, "text": "x", "page": 7}]
-    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "c.parquet")
-    assert load_corpus(tmp_path / "c.parquet") == {"a": Document("x", "", {"page": 7})}
 
 
 def test_what_is_saved_loads_the_same_whatever_is_in_it(tmp_path):

@@ -5,18 +5,26 @@ What is asked of the corpus, and which documents answer it, is the work of ``ret
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from nestvec.data.records import metadata_of, new_id_of, read_records, text_of
+from nestvec.data.records import Row, metadata_of, new_id_of, read_records, suffix_of, text_of
 from nestvec.errors import DataError
 from nestvec.types import Document
+
+_OWN_COLUMNS = ("_id", "id", "title", "text")
+# No leading zeros and no plus: such are codes and telephone numbers. Of more than 15 digits not
+# every integer is a float, so nor is it a number to whoever reads the metadata as JSON.
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 
 
 def load_corpus(path: Path | str) -> dict[str, Document]:
     """Load documents by id from a BEIR folder, or from one JSONL, CSV, TSV or Parquet file.
 
     A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``; other columns of
-    strings and numbers become the document's metadata.
+    strings and numbers become the document's metadata. In CSV and TSV, where all is text, a
+    column is one of numbers if each of its values is one or empty.
 
     Raises:
         DataError: If a file is missing or malformed, or an id stands twice.
@@ -32,7 +40,7 @@ def load_documents(path: Path) -> dict[str, Document]:
         DataError: If it is malformed, or an id stands twice.
     """
     corpus: dict[str, Document] = {}
-    for line, row in read_records(path):
+    for line, row in _read_typed(path):
         id_column = "_id" if "_id" in row or "id" not in row else "id"
         document_id = new_id_of(path, row, id_column, corpus, line=line)
         text = text_of(path, row, "text", line=line)
@@ -54,3 +62,25 @@ def find_file(folder: Path, name: str) -> Path:
         if candidate.exists():
             return candidate
     raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
+
+
+def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
+    """Yield rows with their line numbers; columns of numbers in CSV and TSV become numbers."""
+    if suffix_of(path) not in (".csv", ".tsv"):
+        yield from read_records(path)
+        return
+    rows = list(read_records(path))
+    others = [column for column in rows[0][1] if column not in _OWN_COLUMNS]
+    numeric = [column for column in others if _holds_numbers([row[column] for _, row in rows])]
+    for line, row in rows:
+        numbers = {column: _number(row[column]) for column in numeric if row[column]}
+        yield line, {key: value for key, value in row.items() if key not in numeric} | numbers
+
+
+def _holds_numbers(values: Sequence[str]) -> bool:
+    filled = [value for value in values if value]
+    return bool(filled) and all(_NUMBER.fullmatch(value) for value in filled)
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
