@@ -1,4 +1,4 @@
-"""Load a corpus: documents by id, from a BEIR folder or from one file of rows.
+"""Load a corpus: documents by id, from a BEIR folder, one file of rows, or a folder of texts.
 
 What is asked of the corpus, and which documents answer it, is the work of ``retrieval``.
 """
@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nestvec.data.passages import PASSAGE_WORDS
 from nestvec.data.records import Row, metadata_of, new_id_of, read_records, suffix_of, text_of
+from nestvec.data.text_files import SUFFIXES, read_text_files
 from nestvec.errors import DataError
 from nestvec.types import Document
 
@@ -19,18 +21,38 @@ _OWN_COLUMNS = ("_id", "id", "title", "text")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 
 
-def load_corpus(path: Path | str) -> dict[str, Document]:
-    """Load documents by id from a BEIR folder, or from one JSONL, CSV, TSV or Parquet file.
+def load_corpus(
+    path: Path | str, *, passage_words: int = PASSAGE_WORDS, overlap_words: int = 0
+) -> dict[str, Document]:
+    """Load documents by id.
 
-    A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``; other columns of
-    strings and numbers become the document's metadata. In CSV and TSV, where all is text, a
-    column is one of numbers if each of its values is one or empty.
+    Args:
+        path: One JSONL, CSV, TSV or Parquet file, a BEIR folder, or any other folder that holds
+            text files. A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``;
+            other columns of strings and numbers become the document's metadata. In CSV and TSV,
+            where all is text, a column is one of numbers if each of its values is one or empty.
+        passage_words: The most words of a document that is made of a text file, as
+            ``split_passages`` takes it.
+        overlap_words: How many of them are the previous document's, as it takes them.
 
     Raises:
-        DataError: If a file is missing or malformed, or an id stands twice.
+        InvalidArgument: If a limit of words is impossible.
+        DataError: If a file is missing or malformed, an id stands twice, or a folder holds
+            neither rows nor texts.
     """
     path = Path(path)
-    return load_documents(find_file(path, "corpus.jsonl") if path.is_dir() else path)
+    if not is_text_folder(path):
+        return load_documents(find_file(path, "corpus.jsonl") if path.is_dir() else path)
+    corpus = read_text_files(path, passage_words=passage_words, overlap_words=overlap_words)
+    if not corpus:
+        kinds = ", ".join(SUFFIXES)
+        raise DataError(path, f"holds neither corpus.jsonl (or .gz) nor text files ({kinds})")
+    return corpus
+
+
+def is_text_folder(path: Path) -> bool:
+    """Tell whether a corpus would be made of the text files of a folder."""
+    return path.is_dir() and not _files(path, "corpus.jsonl")
 
 
 def load_documents(path: Path) -> dict[str, Document]:
@@ -58,10 +80,14 @@ def find_file(folder: Path, name: str) -> Path:
     """
     if not folder.is_dir():
         raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.exists():
-            return candidate
-    raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
+    found = _files(folder, name)
+    if not found:
+        raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
+    return found[0]
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    return [file for file in (folder / name, folder / f"{name}.gz") if file.exists()]
 
 
 def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
