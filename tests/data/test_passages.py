@@ -102,7 +102,8 @@ def test_a_text_within_the_limit_is_one_passage_and_an_empty_one_none():
         ("a b c dd. e J. f g h i j", ["a b c dd.", "e J. f g h i j"]),
         # A heading begins a passage, with or without a blank line, and never ends one.
         ("a b c d e\n# F\n\ng h i j k", ["a b c d e", "# F\n\ng h i j k"]),
-        ("a b c d e\nF\n---\ng h i j k", ["a b c d e", "F\n---\ng h i j k"]),
+        ("a b c d e\n\nF\n---\ng h i j k", ["a b c d e", "F\n---\ng h i j k"]),
+        ("a b c dd. e\n\n# F\n\n# G\n\nh i j k", ["a b c dd. e", "# F\n\n# G\n\nh i j k"]),
     ],
 )
 def test_cuts_fall_at_the_best_joint(text, expected):
@@ -138,8 +139,9 @@ def test_impossible_limits_are_refused(limits, message):
         ("# One\ntext\n## Two ##\n#Three\n", ["One", "Two"]),
         ("# C#\n", ["C#"]),
         ("One\n===\n\nTwo words\n---\n", ["One", "Two words"]),
-        ("*****\nTitle\n*****\n:mod:`x` y\n==========\n", ["Title", ":mod:`x` y"]),
+        ("*****\nTitle\n*****\n\n:mod:`x` y\n==========\n", ["Title", ":mod:`x` y"]),
         ("a long line\n****\n", []),  # parts it from what follows
+        ("the end of\na paragraph\n-----------\n", []),
         ("```\n# no\n```\n# yes\n~~~\n# no\n", ["yes"]),
         ("---\ntitle: no\nlayout: no\n---\n# yes\n", ["yes"]),
         ("text\n\n---\n\ntext\n", []),

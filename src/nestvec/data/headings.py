@@ -1,7 +1,7 @@
 """Find the headings of Markdown, reStructuredText and plain text.
 
-A heading is marked with ``#``, or underlined. Lines in code blocks and in front matter are none;
-headings in HTML are not looked for.
+A heading is marked with ``#``, or is underlined and begins a paragraph. Lines in code blocks and in
+front matter are none; headings in HTML are not looked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PIECES = re.compile(
     \A---[ \t]*\n (?s:.*?) ^---[ \t]*$
     | ^[ ]{0,3}(?P<fence>```|~~~) (?s:.*?) (?:^[ ]{0,3}(?P=fence)|\Z)
     | ^[ ]{0,3}\#{1,6}[ \t]+(?P<marked>\S.{0,199})$
-    | ^(?:(?P<over>[=\-~^"'*+#]{3,})[ \t]*\n)?
+    | ^(?<![^\n]\n)(?:(?P<over>[=\-~^"'*+#]{3,})[ \t]*\n)?
       [ ]?(?P<title>[\w:`("'\[].{0,199})\n(?P<under>(?P<mark>[=\-~^"'*+#])(?P=mark){2,})[ \t]*$
     """,
     re.MULTILINE | re.VERBOSE,
