@@ -140,6 +140,7 @@ class EmbeddedIndex(IndexReader):
         with self._lock:
             compacted = compact(self.writer)
             self._codecs = Codecs(self.manifest.model, {})
+            self._save(self.manifest.point)  # without codecs, so that those fitted now are kept
             self.code()
             return replace(compacted, bytes_after=folder_bytes(self.path))
 

@@ -131,6 +131,8 @@ class Writer:
                 deleted_sum=0,
                 segments=segments,
                 parts=(),
+                checked=0,
+                outside=0,
             )
 
     def append(
