@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,14 +17,13 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE, VECTORS
 from nestvec.index.embedded.manifest import Stored
-from nestvec.models.load import embed
 from nestvec.plan.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
+from nestvec.workflows.batches import encoded_batches
 from nestvec.workflows.index_model import findable_anywhere
 from nestvec.workflows.points import point_for
 from nestvec.workflows.text_index import Index
 
-_BATCH = 4_096  # documents that are encoded, and committed, at a time
 _SOURCE = "source.json"  # in an unfinished folder: what it is made of
 
 
@@ -61,7 +60,7 @@ def build_index(
     check_replaceable(place, marker=DATABASE)  # before the corpus is encoded, not after
     if stored is None:
         stored = "float32" if any(s.precision == "float32" for s in chosen.stages) else "float16"
-    unfinished = place.resolve().with_name(f".{place.resolve().name}.unfinished")
+    unfinished = _unfinished_folder(place)
     with _kept_if_begun(unfinished):
         index = _unfinished(unfinished, model, corpus, chosen, stored)
         try:
@@ -102,6 +101,20 @@ def reembed(
         if len(without) == len(corpus) and corpus:
             raise InvalidArgument(f"{path}: holds no texts to encode: it was built of vectors")
         return build_index(model, corpus, asked, path, on_progress=on_progress)
+
+
+def count_unfinished(path: Path | str) -> int:
+    """Count the documents that an interrupted build, or move to a model, has kept beside a path."""
+    try:
+        with closing(EmbeddedIndex(_unfinished_folder(Path(path)))) as index:
+            return len(index)
+    except DataError:  # none was interrupted
+        return 0
+
+
+def _unfinished_folder(place: Path) -> Path:
+    target = place.resolve()
+    return target.with_name(f".{target.name}.unfinished")
 
 
 def _unfinished(
@@ -152,12 +165,7 @@ def _fill(
     on_progress: OnProgress | None,
 ) -> None:
     there = set(index.ids())
-    missing = [id_ for id_ in corpus if id_ not in there]
+    missing = {id_: document for id_, document in corpus.items() if id_ not in there}
     done = len(corpus) - len(missing)
-    for start in range(0, len(missing), _BATCH):
-        ids = missing[start : start + _BATCH]
-        batch = {id_: corpus[id_] for id_ in ids}
-        texts = [document.content for document in batch.values()]
-        index.add(batch, embed(model, ids, texts, kind="document"), code=False)
-        if on_progress is not None:
-            on_progress(done + start + len(ids), len(corpus))
+    for batch, embeddings in encoded_batches(model, missing, on_progress=on_progress, before=done):
+        index.add(batch, embeddings, code=False)

@@ -26,11 +26,10 @@ from nestvec.types import (
     OnProgress,
     OperatingPoint,
 )
+from nestvec.workflows.batches import encoded_batches
 from nestvec.workflows.index_model import load_named
 from nestvec.workflows.new_documents import documents_of, given_vectors
 from nestvec.workflows.points import point_for
-
-_BATCH = 4_096  # documents that are encoded, and committed, at a time
 
 
 class Index:
@@ -285,9 +284,6 @@ class Index:
         replace: bool,
         on_progress: OnProgress | None,
     ) -> None:
-        ids = list(added)
-        for start in range(0, len(ids), _BATCH):
-            batch = {id_: added[id_] for id_ in ids[start : start + _BATCH]}
-            self._put(batch, None, replace=replace)
-            if on_progress is not None:
-                on_progress(start + len(batch), len(ids))
+        if added:  # else the model need not be there
+            for batch, embeddings in encoded_batches(self.model, added, on_progress=on_progress):
+                self._embedded.add(batch, embeddings, replace=replace)
