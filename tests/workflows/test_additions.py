@@ -1,0 +1,112 @@
+"""An index is brought up to date with a corpus: new, changed and outdated, and nothing else."""
+
+import json
+
+import pytest
+
+from fakes import NestedHashEncoder
+from nestvec.data.corpus import load_corpus
+from nestvec.types import Document
+from nestvec.workflows import batches
+from nestvec.workflows.additions import bring_in, compare
+from nestvec.workflows.index_building import build_index
+
+POINT = "16:int8@50>64:float32"
+
+
+@pytest.fixture
+def model():
+    return NestedHashEncoder()
+
+
+@pytest.fixture
+def index(model, tmp_path):
+    corpus = {f"d{n}": Document(f"text {n}", metadata={"n": n}) for n in range(5)}
+    with build_index(model, corpus, POINT, tmp_path / "index") as built:
+        model.calls.clear()
+        yield built
+
+
+def found(index):
+    return index.get(sorted(index.ids()))
+
+
+def test_only_what_is_new_or_changed_is_encoded(index, model):
+    corpus = {
+        "d0": Document("text 0", metadata={"n": 0}),
+        "d1": Document("another text", metadata={"n": 1}),
+        "d2": Document("text 2", metadata={"n": 2.5}),  # what is known of it has changed
+        "new": Document("text", "title"),
+    }
+    before = found(index)
+    changes = compare(index, corpus)
+    assert changes.new == {"new": corpus["new"]}
+    assert changes.changed == {"d1": corpus["d1"], "d2": corpus["d2"]}
+    assert (changes.same, changes.outdated) == (1, ())
+    assert model.calls == []  # found without a model
+    bring_in(index, changes)
+    assert set(model.times_encoded("document")) == {"title text", "another text", "text 2"}
+    assert found(index) == before | corpus
+
+
+def test_what_was_interrupted_goes_on_where_it_stood(index, model, monkeypatch):
+    monkeypatch.setattr(batches, "_BATCH", 10)
+    corpus = {f"new{n}": Document(f"own{n}") for n in range(25)}
+    embed, sizes = batches.embed, []
+
+    def interrupted(model, ids, *args, **named):
+        sizes.append(len(ids))
+        if len(sizes) == 3:
+            raise KeyboardInterrupt
+        return embed(model, ids, *args, **named)
+
+    monkeypatch.setattr(batches, "embed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bring_in(index, compare(index, corpus))
+    model.calls.clear()
+    left = compare(index, corpus)
+    assert (len(left.new), left.same) == (5, 20)
+    bring_in(index, left)
+    assert sizes == [10, 10, 5, 5]
+    assert model.times_encoded("document").total() == 5
+    assert index.get(list(corpus)) == corpus
+
+
+def test_progress_counts_over_all_batches(index, monkeypatch):
+    monkeypatch.setattr(batches, "_BATCH", 10)
+    corpus = {f"new{n}": Document(f"own{n}") for n in range(25)}
+    seen = []
+    bring_in(index, compare(index, corpus), on_progress=lambda *each: seen.append(each))
+    assert seen[-1] == (25, 25)
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {25}
+
+
+def test_passages_that_a_file_no_longer_has_are_deleted(index, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (notes / "a.md").write_text("one two three.\n\nfour five six.\n\nseven eight nine.")
+    (notes / "b.md").write_text("whole")
+    bring_in(index, compare(index, load_corpus(notes, passage_words=3)))
+    assert {"a.md#1", "a.md#2", "a.md#3", "b.md", "d0"} <= {*index.ids()}
+    (notes / "a.md").write_text("one two three.")
+    (notes / "b.md").unlink()  # a corpus may be a part: what it does not name stays
+    changes = compare(index, load_corpus(notes, passage_words=3))
+    assert changes.outdated == ("a.md#1", "a.md#2", "a.md#3")
+    bring_in(index, changes)
+    assert {id_ for id_ in index.ids() if not id_.startswith("d")} == {"a.md", "b.md"}
+
+
+def test_ids_of_rows_are_never_taken_for_passages(index, tmp_path):
+    bring_in(index, compare(index, {"x#1": Document("a"), "x#2": Document("b")}))
+    rows = [{"_id": "x", "text": "c", "file": "x"}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert compare(index, load_corpus(tmp_path / "rows.jsonl")).outdated == ()
+
+
+def test_nothing_to_do_is_nothing_done(index, model):
+    corpus = found(index)
+    changes = compare(index, corpus)
+    assert (changes.new, changes.changed, changes.same) == ({}, {}, 5)
+    bring_in(index, changes)
+    assert model.calls == []
