@@ -53,6 +53,27 @@ def bytes_text(count: float) -> str:
     return f"{count:,.1f}".removesuffix(".0") + " B"
 
 
+def size_text(count: int) -> str:
+    """Write the size of a file or of what lies in memory.
+
+    >>> size_text(980), size_text(24_043_520), size_text(1_500_000_000)
+    ('980 B', '24.0 MB', '1.5 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} B"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Write how many of something there are.
+
+    >>> count_text(1, "document"), count_text(46_961, "document")
+    ('1 document', '46,961 documents')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def milliseconds_text(milliseconds: float) -> str:
     """Write a time with two significant digits or more.
 

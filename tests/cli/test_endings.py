@@ -13,7 +13,7 @@ import pytest
 from nestvec.cli.console import printable, width
 from nestvec.cli.main import run
 from nestvec.errors import DataError
-from nestvec.workflows import index_building, trained
+from nestvec.workflows import batches, index_building, trained
 from nestvec.workflows.demo import DemoFolder, replacing
 
 COMMAND = [sys.executable, "-m", "nestvec.cli.main"]
@@ -25,6 +25,13 @@ COMMANDS = [
     "plan",
     "index",
     "index build",
+    "index add",
+    "index delete",
+    "index use",
+    "index reembed",
+    "index compact",
+    "index verify",
+    "index stats",
     "search",
     "report",
 ]  # fmt: skip
@@ -160,8 +167,9 @@ def test_an_interrupt_while_processes_read_docstrings_is_one_line(tmp_path):
     ("module", "name", "typed"),
     [
         (trained, "train_static", "train --static --pairs data --out model"),
-        (index_building, "embed", "index build model data --point 8:int4 --out index"),
+        (batches, "embed", "index build model data --point 8:int4 --out index"),
         (index_building, "create", "index build model data --point 8:int4 --out index"),
+        (batches, "embed", "index reembed index model --point 8:int4"),
     ],
 )
 def test_an_interrupted_step_is_one_line_and_leaves_the_old(

@@ -11,14 +11,24 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from textwrap import wrap
 from typing import NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from nestvec.data.processes import interrupts_held
 from nestvec.errors import DataError, InvalidArgument, require
@@ -39,6 +49,14 @@ def printable(text: str) -> str:
 def say(line: str) -> None:
     """Print one line for people."""
     typer.echo(printable(line))
+
+
+def say_wrapped(text: str) -> None:
+    """Print a text for people in as many lines as it needs, cut only between words."""
+    for line in wrap(
+        text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    ):
+        say(line)
 
 
 def say_next(*commands: str) -> None:
@@ -77,13 +95,35 @@ def width() -> int:
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
+class _Rate(ProgressColumn):
+    """How many are done in a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Write the rate, once there is one."""
+        speed = task.speed or 0
+        digits = 0 if speed >= 10 else 1
+        rate = f"{speed:,.{digits}f} {self._unit}/s" if speed else ""
+        return Text(rate, style="progress.data.speed")
+
+
 @contextmanager
-def progress(label: str) -> Iterator[OnProgress]:
-    """Show a bar with the time left on a terminal while the block runs; stay quiet in a pipe."""
+def progress(label: str, *, unit: str = "") -> Iterator[OnProgress]:
+    """Show a bar with the time left on a terminal while the block runs; stay quiet in a pipe.
+
+    Args:
+        label: Stands before the bar.
+        unit: What is counted; where it is given, the rate is shown, too.
+    """
+    rate = [_Rate(unit)] if unit else []
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=24 if unit else 40),  # in 80 columns, with all that stands beside it
         TaskProgressColumn(),
+        *rate,
         TimeRemainingColumn(compact=True),
     )
     shown = Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
@@ -99,6 +139,19 @@ def progress(label: str) -> Iterator[OnProgress]:
             shown.update(task, completed=done)
 
         yield on_progress
+
+
+@contextmanager
+def going_on_later(count_kept: Callable[[], int], total: int) -> Iterator[None]:
+    """End on Ctrl-C with how many of the documents are kept for the same command to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = count_kept()
+        if kept == 0:
+            raise
+        said = f"interrupted; {kept:,} of {total:,} documents kept, the same command goes on"
+        fail(said, code=INTERRUPTED)
 
 
 def load_torch() -> None:

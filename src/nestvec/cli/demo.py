@@ -12,7 +12,7 @@ import typer
 
 from nestvec.cli.console import check_output, load_torch, progress, say, say_next, shown_path, width
 from nestvec.cli.hits import hit_lines
-from nestvec.cli.index import megabytes
+from nestvec.cli.index_state import sizes
 from nestvec.cli.plan import plan_lines
 from nestvec.types import OnProgress
 
@@ -73,7 +73,8 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     _say_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
     with _step("5/6 index") as (said, _):
         index = steps.build(folder, chosen, texts.corpus)
-        said.append(f"{megabytes(index)}, verified")
+        stats = index.stats()
+        said.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
     with _step("6/6 ask") as (said, _), index:
         answers = steps.ask(index)
         steps.write_up(folder, curves, chosen)

@@ -1,34 +1,41 @@
-"""``nestvec index``: build the two-stage index of a corpus."""
+"""``nestvec index``: build an index of a corpus, and choose how it is searched.
+
+Its documents are changed in ``index_documents``, its files looked after in ``index_files``.
+"""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from nestvec.cli.console import check_output, progress, say, say_next, shown_path
+from nestvec.cli import index_documents, index_files
+from nestvec.cli.console import check_output, going_on_later, progress, say_next, shown_path
+from nestvec.cli.index_state import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from nestvec.workflows.text_index import Index
+    from nestvec.index.embedded.manifest import Stored
 
-app = typer.Typer(help="Build an index.", rich_markup_mode="markdown")
-
-
-@app.callback()
-def _group() -> None:
-    """Build an index."""
+app = typer.Typer(help="Build an index, and keep it.", rich_markup_mode="markdown")
 
 
-@app.command("build")
 def build(
     model: Annotated[str, typer.Argument(help="Model folder, hub id, or folder of vectors.")],
-    corpus: Annotated[Path, typer.Argument(help="BEIR folder, or JSONL, CSV, Parquet.")],
+    corpus: Annotated[
+        Path, typer.Argument(help="BEIR folder, folder of texts, or JSONL, CSV, Parquet.")
+    ],
     out: Annotated[Path, typer.Option(help="Index folder to write.")],
     plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
     point: Annotated[str | None, typer.Option(help="Or a point: 64:binary@200>512:int8.")] = None,
+    stored: Annotated[
+        str | None, typer.Option(help="Full vectors: float16, float32 [as the point needs].")
+    ] = None,
+    passage_words: Annotated[
+        int | None, typer.Option(help="Most words of a passage of a text file [200].")
+    ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -37,29 +44,106 @@ def build(
 
     Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
     """
-    from nestvec.data.corpus import load_corpus
     from nestvec.models.load import load_model
     from nestvec.plan.choose import Plan
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.index_building import build_index
+    from nestvec.workflows.index_building import build_index, count_unfinished
 
     if (plan is None) == (point is None):
         raise InvalidArgument("name either --plan PLAN or --point POINT")
+    precision = _stored(stored)
     check_output(out, folder=True)
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
-    documents = load_corpus(corpus)
+    documents = load_texts(corpus, passage_words)
     encoder = load_model(model, trust_remote_code=trust_remote_code)
-    with progress("index") as on_progress:
-        index = build_index(encoder, documents, chosen, out, on_progress=on_progress)
+    with (
+        going_on_later(lambda: count_unfinished(out), len(documents)),
+        progress("index", unit="documents") as on_progress,
+    ):
+        index = build_index(
+            encoder,
+            documents,
+            chosen,
+            out,
+            stored=precision,
+            on_progress=on_progress,
+        )
     with index:
-        seconds = time.perf_counter() - start
-        say(f"{len(index):,} documents at {index.point}: {megabytes(index)}, {seconds:.0f} s")
+        say_closed(index, seconds=time.perf_counter() - start)
     say_next(f'nestvec search {shown_path(out)} "your question"')
 
 
-def megabytes(index: Index) -> str:
-    """Write what the vectors of an index take."""
-    size = index.bytes
-    ram, disk = (len(index) * each / 1e6 for each in (size.ram_per_vector, size.disk_per_vector))
-    return f"{ram:.1f} MB in memory, {disk:.1f} MB on disk"
+def use(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    point: Annotated[str, typer.Argument(help="Point, as 64:binary@200>512:int8.")],
+) -> None:
+    """Search an index by another operating point from now on.
+
+    No text is encoded for that, only codes are made.
+
+    Example: `nestvec index use index "64:binary@400>512:int8"`
+    """
+    from nestvec.types import OperatingPoint
+    from nestvec.workflows.text_index import Index
+
+    chosen = OperatingPoint.parse(point)
+    start = time.perf_counter()
+    with Index.open(index) as opened:
+        opened.use(chosen)
+        say_closed(opened, seconds=time.perf_counter() - start)
+
+
+def reembed(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    model: Annotated[str, typer.Argument(help="The new model: folder, hub id or vectors.")],
+    point: Annotated[
+        str | None, typer.Option(help="How to search from now on [as before].")
+    ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
+    ] = False,
+) -> None:
+    """Encode the documents of an index with another model.
+
+    Until that is complete, the index is searched as it was.
+
+    Example: `nestvec index reembed index better-model`
+    """
+    from nestvec.models.load import load_model
+    from nestvec.types import OperatingPoint
+    from nestvec.workflows.index_building import count_unfinished
+    from nestvec.workflows.index_building import reembed as encode_anew
+    from nestvec.workflows.text_index import Index
+
+    chosen = None if point is None else OperatingPoint.parse(point)
+    start = time.perf_counter()
+    encoder = load_model(model, trust_remote_code=trust_remote_code)
+    with Index.open(index) as opened:
+        total = len(opened)
+    with (
+        going_on_later(lambda: count_unfinished(index), total),
+        progress("reembed", unit="documents") as on_progress,
+    ):
+        changed = encode_anew(index, encoder, point=chosen, on_progress=on_progress)
+    with changed:
+        say_closed(changed, seconds=time.perf_counter() - start)
+
+
+def _stored(name: str | None) -> Stored | None:
+    from nestvec.index.embedded.manifest import Stored
+
+    known = get_args(Stored)
+    if name is not None and name not in known:
+        raise InvalidArgument(f"--stored {name!r} is not one of {', '.join(known)}")
+    return cast("Stored | None", name)
+
+
+app.command("build")(build)
+app.command("add")(index_documents.add)
+app.command("delete")(index_documents.delete)
+app.command("use")(use)
+app.command("reembed")(reembed)
+app.command("compact")(index_files.compact)
+app.command("verify")(index_files.verify)
+app.command("stats")(index_files.stats)

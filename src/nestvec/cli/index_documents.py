@@ -1,0 +1,108 @@
+"""``nestvec index add`` and ``delete``: change the documents of an index."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestvec.cli.console import going_on_later, progress, say_next, say_wrapped, shown_path
+from nestvec.cli.index_state import load_texts, say_closed
+from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
+
+if TYPE_CHECKING:
+    from nestvec.workflows.additions import Changes
+
+
+def add(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    corpus: Annotated[
+        Path, typer.Argument(help="BEIR folder, folder of texts, or JSONL, CSV, Parquet.")
+    ],
+    upsert: Annotated[
+        bool, typer.Option("--upsert", help="Replace documents whose texts have changed.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option(help="Model folder or hub id, if it is elsewhere now.")
+    ] = None,
+    passage_words: Annotated[
+        int | None, typer.Option(help="Most words of a passage of a text file [200].")
+    ] = None,
+) -> None:
+    """Add the documents of a corpus that an index does not hold yet.
+
+    Example: `nestvec index add index notes --upsert`
+    """
+    from nestvec.models.load import load_model
+    from nestvec.workflows.additions import bring_in, compare
+    from nestvec.workflows.text_index import Index
+
+    start = time.perf_counter()
+    documents = load_texts(corpus, passage_words)
+    with Index.open(index, load_model(model) if model else None) as opened:
+        changes = compare(opened, documents)
+        _check(changes, upsert=upsert)
+        with (
+            going_on_later(lambda: compare(opened, documents).same - changes.same, changes.count),
+            progress("add", unit="documents") as on_progress,
+        ):
+            bring_in(opened, changes, on_progress=on_progress)
+        say_wrapped(_done(changes))
+        say_closed(opened, seconds=time.perf_counter() - start)
+
+
+def delete(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents.")] = None,
+    ids_file: Annotated[
+        Path | None, typer.Option("--ids", help="File with further ids, one a line.")
+    ] = None,
+) -> None:
+    """Delete documents from an index.
+
+    Example: `nestvec index delete index report-7 report-8`
+    """
+    from nestvec.workflows.text_index import Index
+
+    wanted = _ids(ids or [], ids_file)
+    start = time.perf_counter()
+    with Index.open(index) as opened:
+        deleted = opened.delete(wanted)
+        missing = len(wanted) - deleted
+        absent = f"; {count_text(missing, 'id')} not found" if missing else ""
+        say_wrapped(f"deleted {count_text(deleted, 'document')}{absent}")
+        say_closed(opened, seconds=time.perf_counter() - start)
+    if deleted:
+        say_next(f"nestvec index compact {shown_path(index)}")
+
+
+def _check(changes: Changes, *, upsert: bool) -> None:
+    replaced = [*changes.changed, *changes.outdated]
+    if replaced and not upsert:
+        count = count_text(len(replaced), "document")
+        problem = f"{count} in the index would be replaced, the first is {replaced[0]!r}"
+        raise InvalidArgument(f"{problem}: if that is meant, add with --upsert")
+
+
+def _done(changes: Changes) -> str:
+    parts = [f"added {count_text(len(changes.new), 'document')}"]
+    if changes.changed:
+        parts.append(f"replaced {len(changes.changed):,}")
+    if changes.outdated:
+        parts.append(f"deleted {count_text(len(changes.outdated), 'passage')} of changed files")
+    if changes.same:
+        parts.append(f"{changes.same:,} there already")
+    return ", ".join(parts)
+
+
+def _ids(given: list[str], file: Path | None) -> list[str]:
+    from nestvec.data.records import read_lines
+
+    listed = [text.strip() for _, text in read_lines(file)] if file else []
+    ids = list(dict.fromkeys([*given, *filter(None, listed)]))
+    if not ids:
+        raise InvalidArgument("no ids: name some, or a file of them with --ids")
+    return ids

@@ -1,0 +1,87 @@
+"""``nestvec index compact``, ``verify`` and ``stats``: look after the files of an index."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestvec.cli.console import say, say_wrapped
+from nestvec.cli.index_state import say_closed
+from nestvec.wording import count_text, percent, size_text
+
+if TYPE_CHECKING:
+    from nestvec.index.embedded.statistics import Stats
+
+
+def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None:
+    """Take deleted documents off the disk, and fit codes to the others.
+
+    Example: `nestvec index compact index`
+    """
+    from nestvec.index.embedded.compaction import folder_bytes
+    from nestvec.workflows.text_index import Index
+
+    start = time.perf_counter()
+    before = size_text(folder_bytes(index))
+    with Index.open(index) as opened:
+        done = opened.compact()
+        say_wrapped(f"compacted, from {before} on disk")
+        if done.pinned:
+            held = size_text(done.pinned)
+            say_wrapped(f"{held} more are given back when programs that read it now have ended")
+        say_closed(opened, seconds=time.perf_counter() - start)
+
+
+def verify(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None:
+    """Compare every byte of an index with its checksums.
+
+    Example: `nestvec index verify index`
+    """
+    from nestvec.workflows.text_index import Index
+
+    start = time.perf_counter()
+    with Index.open(index) as opened:
+        opened.verify()
+        size, documents = size_text(opened.stats().disk_bytes), count_text(len(opened), "document")
+        seconds = time.perf_counter() - start
+        say_wrapped(f"whole: {documents}, {size} are as they were written, {seconds:.0f} s")
+
+
+def stats(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what an index holds and takes.
+
+    Example: `nestvec index stats index --json`
+    """
+    from nestvec.workflows.text_index import Index
+
+    with Index.open(index) as opened:
+        found = opened.stats()
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), indent=1))
+        return
+    for name, value in _rows(found):
+        say(f"{name:<10} {value}")
+
+
+def _rows(found: Stats) -> Iterator[tuple[str, str]]:
+    yield "documents", f"{found.documents:,}"
+    if found.deleted:
+        yield "deleted", f"{found.deleted:,}, on disk until compacted"
+    yield "point", found.point
+    yield "model", f"{found.model}, {found.full_dim} dims"
+    yield "vectors", found.stored
+    uncoded = f", {count_text(found.uncoded, 'document')} without" if found.uncoded else ""
+    yield "codes", count_text(found.parts, "part") + uncoded
+    if found.outside is not None:
+        yield "outside", f"{percent(found.outside)} of values added since codes were fitted"
+    yield "memory", size_text(found.resident_bytes)
+    yield "disk", size_text(found.disk_bytes)
+    yield "changes", f"{found.commits:,}, {count_text(found.generation, 'compaction')}"
