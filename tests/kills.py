@@ -1,0 +1,222 @@
+"""Kill a process that changes an index, and look at what is left: for tests, and for the soak.
+
+The process tells of each change before it begins and when it has returned, so whoever killed it
+knows what must be there, and what one change may be there besides. A document, its metadata and its
+vector all follow from one number, so what is found can be compared with what was written.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+import nestvec.index.embedded as package
+from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.types import Document, ModelInfo, OperatingPoint
+
+FULL_DIM = 32
+MODEL = ModelInfo("models/ours", "f" * 64, FULL_DIM, (32, 16), "config.json", True)
+POINTS = ("16:binary@64>32:float16", "16:int8@64>32:float16", "8:int4@64>16:int8@32>32:float16")
+OURS = str(Path(package.__file__).parent)
+MOST = 150  # documents in an index: more are deleted
+
+Contents = dict[str, int]
+"""The number that each document follows from, by id."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One call that changes an index, or closes and opens it.
+
+    Attributes:
+        what: The method, or ``reopen``.
+        put: Documents that are there after it.
+        removed: Ids that are gone after it.
+        point: Of ``use``.
+    """
+
+    what: str
+    put: Mapping[str, int] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+    point: str = ""
+
+    def after(self, contents: Contents) -> Contents:
+        """Return what is there after it."""
+        return {id_: n for id_, n in contents.items() if id_ not in self.removed} | self.put
+
+
+def document(number: int) -> Document:
+    return Document(f"text {number} 👋", f"title {number}", {"number": number, "odd": number % 2})
+
+
+def vectors(numbers: Iterator[int] | Mapping[Any, int]) -> np.ndarray:
+    each = numbers.values() if isinstance(numbers, Mapping) else numbers
+    made = [np.random.default_rng(n).standard_normal(FULL_DIM) for n in each]
+    return np.array(made, dtype=np.float32).reshape(-1, FULL_DIM)
+
+
+def new_index(folder: Path, point: str = POINTS[0]) -> Path:
+    create(folder, model=MODEL, point=OperatingPoint.parse(point), stored="float16")
+    return folder
+
+
+def add(index: EmbeddedIndex, contents: Mapping[str, int], **options: Any) -> None:
+    """Put documents into an index by their numbers."""
+    index.add({id_: document(n) for id_, n in contents.items()}, vectors(contents), **options)
+
+
+def perform(index: EmbeddedIndex, change: Change) -> EmbeddedIndex:
+    """Make a change, and return the index to go on with."""
+    if change.what in ("add", "upsert"):
+        add(index, change.put, replace=change.what == "upsert")
+    elif change.what == "delete":
+        index.delete(change.removed)
+    elif change.what == "use":
+        index.use(OperatingPoint.parse(change.point))
+    elif change.what == "reopen":
+        index.close()
+        return EmbeddedIndex(index.path)
+    else:
+        getattr(index, change.what)()
+    return index
+
+
+def some_change(choose: random.Random, contents: Contents) -> Change:
+    """Choose a change that an index of these contents allows."""
+    kinds = ["add", "add", "upsert", "upsert", "delete", "delete", "code", "compact", "use"]
+    what = "delete" if len(contents) > MOST else choose.choice([*kinds, "reopen"])
+    there = choose.sample(sorted(contents), min(len(contents), choose.randint(0, 60)))
+    new = [f"{choose.getrandbits(32):08x}ü" for _ in range(choose.randint(1, 30))]
+    if what == "delete":
+        return Change(what, removed=(*there, "never was"))
+    if what in ("add", "upsert"):
+        ids = new if what == "add" else [*there[:20], *new]
+        return Change(what, {id_: choose.getrandbits(32) for id_ in ids})
+    return Change(what, point=choose.choice(POINTS))
+
+
+def contents_of(index: EmbeddedIndex) -> Contents:
+    """Return what an index holds, once documents and vectors are known to be those written."""
+    found = index.get(list(index.ids()))
+    contents = {id_: int(each.metadata["number"]) for id_, each in found.items()}
+    assert found == {id_: document(n) for id_, n in contents.items()}
+    assert len(index) == len(contents)
+    for exact in (True, False):
+        if contents:
+            hits = index.search(vectors(contents), 1, exact=exact)
+            assert [ids[0] for ids in hits.ids] == list(contents)
+    return contents
+
+
+def checked_contents(folder: Path) -> Contents:
+    """Open an index, check it to the last byte, and return what it holds."""
+    index = EmbeddedIndex(folder, verify=True)
+    try:
+        return contents_of(index)
+    finally:
+        index.close()
+
+
+class Killer:
+    """Runs processes that change one index, and kills them."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        """Make an empty index."""
+        self.folder = new_index(folder)
+        self.contents: Contents = {}
+        self.changes = 0
+        self._choose = random.Random(seed)
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([__name__])
+
+    def kill_by_time(self, at_most_s: float = 0.3) -> None:
+        """Kill a process from outside, at any moment."""
+        self._run(self._choose.uniform(0, at_most_s), 0)
+
+    def kill_by_line(self, at_most: int = 6_000) -> None:
+        """Have a process kill itself at any line of ours, as short as that may take."""
+        self._run(60.0, self._choose.randint(1, at_most))
+
+    def _run(self, seconds: float, lines: int) -> None:
+        ours, theirs = self._context.Pipe(duplex=False)
+        arguments = (self.folder, self.contents, self._choose.getrandbits(32), lines, theirs)
+        process = self._context.Process(target=_work, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        told = list(_told(ours, seconds))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, "it ended by itself"
+        told += _told(ours, 1.0)
+        self._check(told)
+
+    def _check(self, told: list[Change | None]) -> None:
+        """Compare what is there with what was told: each change, and None when it returned."""
+        before = after = self.contents
+        for change in told:
+            if change is not None:
+                after = change.after(before)
+            else:
+                before, self.changes = after, self.changes + 1
+        found = checked_contents(self.folder)
+        assert found in (before, after), (
+            f"{told[-2:]}: {len(found)} documents, not {len(before)} or {len(after)}"
+        )
+        self.contents = found
+
+
+def _told(connection: Connection, seconds: float) -> Iterator[Change | None]:
+    """Yield what a process tells until time is up; the clock runs from its first word on."""
+    end = time.monotonic() + 60
+    begun = False
+    while connection.poll(max(0.0, end - time.monotonic())):
+        try:
+            yield connection.recv()
+        except EOFError:
+            return
+        if not begun:
+            begun, end = True, time.monotonic() + seconds
+
+
+def _work(folder: Path, contents: Contents, seed: int, lines: int, tell: Connection) -> None:
+    """Change an index until killed."""
+    choose = random.Random(seed)
+    index = EmbeddedIndex(folder)
+    if lines:
+        at_line(lines, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    while True:
+        change = some_change(choose, contents)
+        tell.send(change)
+        index = perform(index, change)
+        contents = change.after(contents)
+        tell.send(None)
+
+
+def at_line(number: int, act: Any) -> None:
+    """Call a function before the n-th line of the index's code that runs from now on."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal left
+        if not frame.f_code.co_filename.startswith(OURS):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                sys.settrace(None)
+                act()
+        return trace
+
+    sys.settrace(trace)
