@@ -38,6 +38,7 @@ class Database:
                 are not in the file itself yet.
         """
         self.path = path
+        self._process = os.getpid()
         self.lock = threading.RLock()
         self._failed = "cannot be read"
         if write:
@@ -57,15 +58,14 @@ class Database:
                 isolation_level=None,  # transactions begin where we say
             )
         try:
-            self._set_up(write=write, create=create)
+            self._set_up(write=write)
         except BaseException:
             self.close()
             raise
 
-    def _set_up(self, *, write: bool, create: bool) -> None:
-        if create:
-            self.execute("pragma journal_mode = wal")
+    def _set_up(self, *, write: bool) -> None:
         if write:
+            self.execute("pragma journal_mode = wal")
             self.execute("pragma synchronous = full")
             self.execute("pragma secure_delete = on")  # what is deleted is overwritten
         else:
@@ -102,13 +102,18 @@ class Database:
     @contextmanager
     def _begun(self, begin: str, end: str) -> Iterator[None]:
         with self.lock:
-            self.execute(begin)
+            self._roll_back()  # what an interrupt left open
             try:
+                self.execute(begin)
                 yield
                 self.execute(end)
             finally:
-                if self._connection.in_transaction:
-                    self.execute("rollback")
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        with self._in_our_words():
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
 
     def version(self) -> int:
         """Return a number that changes when another connection commits."""
@@ -121,14 +126,24 @@ class Database:
         return not busy
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, unless another process opened it: then SQLite forbids that."""
         with self.lock:
-            self._connection.close()
+            if self.ours:
+                self._connection.close()
+
+    @property
+    def ours(self) -> bool:
+        """Whether this process opened it, not one that was forked into this."""
+        return os.getpid() == self._process
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
+        if not self.ours:
+            raise DataError(self.path, "was opened before a fork: open the index again in each")
         try:
             yield
+        except sqlite3.ProgrammingError as error:
+            raise DataError(self.path, "is closed: open the index again") from error
         except sqlite3.OperationalError as error:
             if any(word in str(error) for word in _DAMAGE):
                 raise self._damaged(error) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nestvec.errors import IndexLocked
+from nestvec.errors import DataError, IndexLocked
 from nestvec.index.embedded.layout import HOLDER, LOCK
 
 _WAIT_S = 2.0  # a reader holds it for as long as it looks whether there is a writer
@@ -25,6 +25,7 @@ class WriterLock:
 
         Raises:
             IndexLocked: If another process, or another index opened in this one, holds it.
+            DataError: If nothing can be written there.
         """
         self._folder = folder
         self._lock = FileLock(folder / LOCK, is_singleton=False, thread_local=False)
@@ -32,12 +33,15 @@ class WriterLock:
             self._lock.acquire(timeout=_WAIT_S)
         except Timeout as error:
             raise IndexLocked(folder, f"is being changed by {_holder(folder)}") from error
+        except OSError as error:
+            raise DataError(folder, f"cannot be written ({error.strerror})") from error
         holder = {
             "process": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
+        with suppress(OSError):  # on a full disk, nobody is told who holds it
+            (folder / HOLDER).write_text(json.dumps(holder), encoding="utf-8")
 
     def release(self) -> None:
         """Let others write."""

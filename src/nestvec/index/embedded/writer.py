@@ -30,7 +30,7 @@ from nestvec.index.embedded.manifest import Manifest
 from nestvec.index.embedded.seal import write_seal
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.snapshot import segment_of
-from nestvec.index.embedded.state import Span
+from nestvec.index.embedded.state import Span, State
 from nestvec.types import Document
 
 TAIL_ROWS = 4_096  # more than so many rows without codes are coded as a part
@@ -50,11 +50,19 @@ class Writer:
         self._lock = WriterLock(folder)
         try:
             self.database = Database(folder / DATABASE, write=True)
-            self.state = documents.read_state(self.database)
+            self._noted = b""
             self.remove_leftovers()
         except BaseException:
             self._lock.release()
             raise
+
+    @property
+    def state(self) -> State:
+        """What SQLite says: the last commit, or, within a change, what that has written so far.
+
+        It is not kept: an interrupt at the wrong moment would leave it other than what SQLite has.
+        """
+        return documents.read_state(self.database)
 
     def add(
         self,
@@ -78,9 +86,9 @@ class Writer:
         """
         if not added:
             return
-        first_row = self.state.n_rows
+        before = self.state
         rows = [
-            Row.of(first_row + number, id_, document, vector_sum)
+            Row.of(before.n_rows + number, id_, document, vector_sum)
             for number, ((id_, document), vector_sum) in enumerate(
                 zip(added.items(), vector_checksums(vectors), strict=True)
             )
@@ -89,7 +97,7 @@ class Writer:
             there = documents.rows_of(self.database, list(added))
             if there and not replace:
                 raise InvalidArgument(_already(list(there)))
-            segments = self.append(self.state.segments, vectors)
+            segments = self.append(before.segments, vectors)
             changes = self._take_out(there)
             documents.insert_rows(self.database, rows)
             changes |= {
@@ -98,8 +106,8 @@ class Writer:
                     xor, (row.row_sum for row in rows), changes["documents_sum"]
                 ),
                 "segments": segments,
-                "checked": self.state.checked + drift.checked,
-                "outside": self.state.outside + drift.outside,
+                "checked": before.checked + drift.checked,
+                "outside": before.outside + drift.outside,
             }
             self._write(**changes)
 
@@ -145,12 +153,13 @@ class Writer:
             vectors: As they are stored, [n, full_dim].
             generations: 1 writes the files of the next generation.
         """
-        spans, generation = list(segments), self.state.generation + generations
+        spans, state = list(segments), self.state
+        generation = state.generation + generations
         while len(vectors):
             if not spans or spans[-1].n_rows >= self._segment(generation, spans).room:
                 spans.append(Span(spans[-1].end if spans else 0, 0))
                 file = self._segment(generation, spans)
-                file.create(self.state.counter, self.state.digest)
+                file.create(state.counter, state.digest)
             last, file = spans[-1], self._segment(generation, spans)
             fits = vectors[: file.room - last.n_rows]
             file.append(last.n_rows, fits)
@@ -163,7 +172,8 @@ class Writer:
 
         Who has them mapped can go on reading them.
         """
-        state = self.state
+        with self.database.reading():
+            state = self.state
         kept = {
             segment_file(self.folder, state.generation, number)
             for number in range(len(state.segments))
@@ -185,6 +195,8 @@ class Writer:
 
     def close(self) -> None:
         """Move the log into the database, seal it, and let others write."""
+        if not self.database.ours:  # a fork: the log and the lock are the other process's
+            return
         try:
             try:
                 done = self.database.checkpoint()
@@ -199,35 +211,36 @@ class Writer:
     @contextmanager
     def _committing(self) -> Iterator[None]:
         """Commit what the block writes; then let the newest segment bear witness."""
-        before = self.state
         try:
+            self._bear_witness()  # to the commit before, if a kill or an interrupt left that out
             with self.database.transaction():
                 yield
-        except BaseException as error:
-            # An interrupt may come after SQLite has committed: what it says holds.
-            self.state = documents.read_state(self.database)
-            if isinstance(error, OSError):
-                problem = f"cannot be written ({error.strerror}); the last commit is untouched"
-                raise DataError(self.folder, problem) from error
-            raise
-        if self.state is not before and self.state.segments:
-            newest = self._segment(self.state.generation, self.state.segments)
-            newest.bear_witness(self.state.counter, self.state.digest)
+        except OSError as error:
+            problem = f"cannot be written ({error.strerror}); the last commit is untouched"
+            raise DataError(self.folder, problem) from error
+        with suppress(OSError):  # it is committed, and the next change notes it before its own
+            self._bear_witness()
+
+    def _bear_witness(self) -> None:
+        """Let the newest segment note the last commit: it may be one behind, and no more."""
+        state = self.state
+        if state.digest != self._noted and state.segments:
+            newest = self._segment(state.generation, state.segments)
+            newest.bear_witness(state.counter, state.digest)
+            self._noted = state.digest
 
     def _write(self, **changes: Any) -> None:
-        state = self.state.next(**changes)
-        documents.write_state(self.database, state)
-        self.state = state
+        documents.write_state(self.database, self.state.next(**changes))
 
     def _take_out(self, there: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
         """Take documents out, and return what of the state is other then."""
-        rows = [row for row, _ in there.values()]
+        state, rows = self.state, [row for row, _ in there.values()]
         documents.delete_rows(self.database, rows)
         sums = (row_sum for _, row_sum in there.values())
         return {
-            "n_documents": self.state.n_documents - len(rows),
-            "documents_sum": reduce(xor, sums, self.state.documents_sum),
-            "deleted_sum": self.state.deleted_sum ^ documents.deleted_sum(rows),
+            "n_documents": state.n_documents - len(rows),
+            "documents_sum": reduce(xor, sums, state.documents_sum),
+            "deleted_sum": state.deleted_sum ^ documents.deleted_sum(rows),
         }
 
     def _segment(self, generation: int, spans: Sequence[Span]) -> Segment:
