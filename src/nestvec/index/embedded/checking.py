@@ -30,13 +30,14 @@ def check_at_opening(folder: Path, manifest: Manifest, database: Database) -> No
     Raises:
         DamagedFile: If something is not what was written.
     """
-    if writer_is_alive(folder):
-        return
-    with database.reading():
-        state = documents.read_state(database)
+
+    def check(state: State) -> None:
         _check_witness(folder, manifest, state)
         if not is_sealed(folder):
             documents.check_rows(database, state)
+
+    if not writer_is_alive(folder):
+        documents.of_one_commit(database, check)
 
 
 def check_everything(folder: Path, manifest: Manifest, database: Database) -> None:
@@ -45,8 +46,8 @@ def check_everything(folder: Path, manifest: Manifest, database: Database) -> No
     Raises:
         DamagedFile: If something is not what was written, naming file and row.
     """
-    with database.reading():
-        state = documents.read_state(database)
+
+    def check(state: State) -> None:
         for (problem,) in database.execute("pragma integrity_check(1)"):
             if problem != "ok":
                 raise DamagedFile(database.path, f"is damaged ({problem}): restore it from a copy")
@@ -56,6 +57,8 @@ def check_everything(folder: Path, manifest: Manifest, database: Database) -> No
             rows = documents.vector_sums(database, first, first + len(block))
             lines = np.fromiter((row - first for row, _ in rows), np.int64, len(rows))
             _compare(_segment_name(folder, state, first), rows, np.ascontiguousarray(block[lines]))
+
+    documents.of_one_commit(database, check)
 
 
 def check_vectors(

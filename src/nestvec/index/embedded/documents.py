@@ -7,11 +7,11 @@ value. Whose vectors they are, and when what is committed, is ``writer``'s busin
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import xor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.state import State
 from nestvec.types import Document, Rows
 
+_T = TypeVar("_T")
 _DOCUMENTS = (
     "create table {name} (row integer primary key, id text not null unique, "
     "title text not null, text text not null, metadata text not null, "
@@ -96,11 +97,32 @@ def read_state(database: Database) -> State:
     try:
         [(body, previous, digest)] = database.execute("select body, previous, digest from state")
         state = State.parse(body, previous)
+        whole = state.digest == digest and state.body == body
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(database.path, f"a state that cannot be read ({error!r})") from error
-    if state.digest != digest or state.body != body:
+    if not whole:
         raise _damaged(database.path, "a state with another checksum than when written")
     return state
+
+
+def of_one_commit(database: Database, work: Callable[[State], _T]) -> _T:
+    """Return what ``work`` makes of the last commit, none of which changes meanwhile in SQLite.
+
+    The files do: a compaction removes those that ``work`` is about to open, and the newest segment
+    notes the next commit. Then it is done again for that commit.
+
+    Raises:
+        DamagedFile: If ``work`` raises it, and no other commit has come.
+    """
+    while True:
+        with database.reading():
+            state = read_state(database)
+            try:
+                return work(state)
+            except DamagedFile as error:
+                damage = error
+        if read_state(database) == state:
+            raise damage
 
 
 def write_state(database: Database, state: State) -> None:

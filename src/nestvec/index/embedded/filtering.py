@@ -26,32 +26,38 @@ class Filter:
     def mask(self, condition: Condition, snapshot: Snapshot) -> Mask | None:
         """Return which rows of a snapshot are selected, [n_rows].
 
-        None where the index was compacted since, and its rows are numbered anew.
+        None where it has to be asked again for a newer one: rows are numbered anew since, or what
+        is to be read has changed.
         """
         n_rows = snapshot.state.n_rows
         with self._lock:
             if not self._read(condition.fields, snapshot):
                 return None
-            columns = {field: self._columns[field] for field in condition.fields}
+            columns = {field: self._columns.get(field, Column()) for field in condition.fields}
         return condition.matches(columns, n_rows)
 
     def _read(self, fields: frozenset[str], snapshot: Snapshot) -> bool:
+        state = snapshot.state
+        columns = self._columns if state.generation == self._generation else {}
+        behind = {
+            field: column
+            for field in fields
+            if len(column := columns.get(field, Column())) < state.n_rows
+        }
+        if not behind:
+            return True
         with self._database.reading():
-            state = documents.read_state(self._database)
-            if state.generation != snapshot.state.generation:
-                return False
+            if documents.read_state(self._database) != state:
+                return False  # a row of the snapshot may be gone by now, and its metadata
             if state.generation != self._generation:
                 self._generation, self._columns = state.generation, {}
-            for field in fields:
-                column = self._columns.get(field, Column())
+            for field, column in behind.items():
                 self._columns[field] = self._extended(column, field, state.n_rows)
         return True
 
     def _extended(self, column: Column, field: str, n_rows: int) -> Column:
         """Return a column with the rows that came since."""
         first = len(column)
-        if first == n_rows:
-            return column
         values = np.full(n_rows - first, None, dtype=object)
         for row, value in documents.field_from(self._database, field, first):
             values[row - first] = value

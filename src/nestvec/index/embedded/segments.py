@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import struct
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.atomic import sync
-from nestvec.errors import DamagedFile
+from nestvec.errors import DamagedFile, DataError
 from nestvec.index.embedded.checksums import digest
 from nestvec.index.embedded.manifest import Stored
 
@@ -94,7 +95,7 @@ class Segment:
         Raises:
             DamagedFile: If neither page is whole.
         """
-        with self.path.open("rb") as file:
+        with self._opened() as file:
             pages = [self._read(file.fileno(), _PAGE * number, _WITNESS) for number in (1, 2)]
         noted = [_WITNESS.unpack(page) for page in pages if page is not None]
         if not noted:
@@ -108,20 +109,27 @@ class Segment:
         Raises:
             DamagedFile: If the file is missing, too short, or another one.
         """
-        if not self.path.is_file():
-            raise DamagedFile(self.path, "is missing: restore it from a copy")
         expected = _DATA + n_rows * self._row_bytes
-        if self.path.stat().st_size < expected:
-            size = self.path.stat().st_size
-            raise DamagedFile(self.path, f"has {size} bytes < {expected}: restore it from a copy")
-        with self.path.open("rb") as file:
-            header = self._read(file.fileno(), 0, _HEADER)
-        if header != self._header():
-            raise DamagedFile(self.path, "has another header than written: restore it from a copy")
-        if not n_rows:
-            return np.empty((0, self.full_dim), dtype=self.stored)
-        shape = (n_rows, self.full_dim)
-        return np.memmap(self.path, dtype=self.stored, mode="r", offset=_DATA, shape=shape)
+        with self._opened() as file:
+            size = os.fstat(file.fileno()).st_size
+            if size < expected:
+                problem = f"has {size} bytes < {expected}: restore it from a copy"
+                raise DamagedFile(self.path, problem)
+            if self._read(file.fileno(), 0, _HEADER) != self._header():
+                problem = "has another header than written: restore it from a copy"
+                raise DamagedFile(self.path, problem)
+            if not n_rows:
+                return np.empty((0, self.full_dim), dtype=self.stored)
+            shape = (n_rows, self.full_dim)
+            return np.memmap(file, dtype=self.stored, mode="r", offset=_DATA, shape=shape)
+
+    def _opened(self) -> BufferedReader:
+        try:
+            return self.path.open("rb")
+        except FileNotFoundError as error:
+            raise DamagedFile(self.path, "is missing: restore it from a copy") from error
+        except OSError as error:
+            raise DataError(self.path, f"cannot be read ({error.strerror})") from error
 
     @property
     def _row_bytes(self) -> int:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.errors import DamagedFile
 from nestvec.index.allowed import Allowed
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.database import Database
@@ -27,7 +26,6 @@ from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span, State
 from nestvec.types import Rows
 
-_RETRIES = 5
 _ORDER = ("rows", "ids", "empty")
 
 
@@ -155,20 +153,13 @@ def take_snapshot(
     Raises:
         DamagedFile: If a file that it needs is missing or another one.
     """
-    for attempt in range(_RETRIES):
-        with database.reading():
-            state = documents.read_state(database)
-            if before is not None and state == before.state:
-                return before
-            deleted = documents.deleted_rows(database)
-            tail = documents.ids_from(database, state.n_coded, state.n_rows)
-        try:
-            return _assemble(folder, manifest, database, before, (state, deleted, tail))
-        except DamagedFile:
-            # A compaction may have removed the files between both steps: then there is a newer one.
-            if attempt == _RETRIES - 1 or documents.read_state(database) == state:
-                raise
-    raise AssertionError  # unreachable: the last attempt returns or raises
+
+    def taken(state: State) -> Snapshot:
+        if before is not None and state == before.state:
+            return before
+        return _assemble(folder, manifest, database, before, state)
+
+    return documents.of_one_commit(database, taken)
 
 
 def segment_of(folder: Path, manifest: Manifest, generation: int, number: int, at: int) -> Segment:
@@ -192,9 +183,10 @@ def _assemble(
     manifest: Manifest,
     database: Database,
     before: Snapshot | None,
-    read: tuple[State, Rows, list[tuple[int, str]]],
+    state: State,
 ) -> Snapshot:
-    state, deleted, tail = read
+    deleted = documents.deleted_rows(database)
+    tail = documents.ids_from(database, state.n_coded, state.n_rows)
     vectors = map_vectors(folder, manifest, state)
     same = before is not None and before.state.generation == state.generation
     known = before.parts if before is not None and same else ()
