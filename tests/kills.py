@@ -7,6 +7,7 @@ vector all follow from one number, so what is found can be compared with what wa
 
 from __future__ import annotations
 
+import linecache
 import multiprocessing
 import os
 import random
@@ -205,14 +206,19 @@ def _work(folder: Path, contents: Contents, seed: int, lines: int, tell: Connect
 
 
 def at_line(number: int, act: Any) -> None:
-    """Call a function before the n-th line of the index's code that runs from now on."""
+    """Call a function before the n-th line of the index's code that runs from now on.
+
+    Lines that begin with ``with`` do not count: they run again at the end of their block, where
+    Python lets no signal in before a lock is released.
+    """
     left = number
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
         if not frame.f_code.co_filename.startswith(OURS):
             return None
-        if event == "line":
+        line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not line.lstrip().startswith("with "):
             left -= 1
             if left == 0:
                 sys.settrace(None)

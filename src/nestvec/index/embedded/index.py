@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.atomic import sync
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.codecs import Codecs, with_codes
@@ -39,8 +40,11 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(path, "is not empty: name a new folder")
+    made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
     for folder in (path, path / VECTORS, path / CODES):
         folder.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        sync(folder.parent)  # else a power cut could take the index with the folder's name
     check_file_system(path)
     database = Database(path / DATABASE, write=True, create=True)
     try:
@@ -123,8 +127,7 @@ class EmbeddedIndex(IndexReader):
                 return
             coded = self.snapshot().coded(self.path, self._database, parts)
             self._make_codes(coded, self.manifest.point)
-            if self._codecs.fitted.keys() - self.manifest.codecs.keys():
-                self._save(self.manifest.point)
+            self._save(self.manifest.point)
             self.writer.commit_parts(parts)
             self._take(coded)
             self.writer.remove_leftovers()
@@ -178,8 +181,10 @@ class EmbeddedIndex(IndexReader):
     def _save(self, point: OperatingPoint) -> None:
         keys = {stage.representation for stage in point.stages}
         codecs = {key: codec for key, codec in self._codecs.fitted.items() if key in keys}
-        self.manifest = replace(self.manifest, point=point, codecs=codecs)
-        self.manifest.save(self.path)
+        manifest = replace(self.manifest, point=point, codecs=codecs)
+        if manifest.to_json() != self.manifest.to_json():
+            manifest.save(self.path)
+            self.manifest = manifest
 
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
         expected = (len(added), self.manifest.model.full_dim)

@@ -6,7 +6,6 @@ changes it is ``index``'.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -54,7 +53,6 @@ class IndexReader:
         self.manifest = Manifest.load(path)
         check_file_system(path)
         self._lock = threading.RLock()
-        self._process = os.getpid()
         self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
         self._searches: dict[OperatingPoint, PointSearch] = {}
         self._snapshot: Snapshot
