@@ -14,11 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from nestvec.errors import DamagedFile, DataError
 
 _BUSY_S = 30
 _DAMAGE = ("malformed", "not a database", "corrupt", "no such table", "no such column", "decode")
+
+_open: WeakSet[Database] = WeakSet()
 
 
 class Database:
@@ -37,7 +40,10 @@ class Database:
             DataError: If it lies in a folder where nothing may be written, and its last changes
                 are not in the file itself yet.
         """
-        self.path = path
+        self.path: Path = path
+        for other in list(_open):
+            if other.path.resolve() == path.resolve():
+                other._check_ours()  # SQLite would not take the locks that the other process has
         self._process = os.getpid()
         self.lock = threading.RLock()
         self._failed = "cannot be read"
@@ -62,6 +68,7 @@ class Database:
         except BaseException:
             self.close()
             raise
+        _open.add(self)
 
     def _set_up(self, *, write: bool) -> None:
         if write:
@@ -130,16 +137,21 @@ class Database:
         with self.lock:
             if self.ours:
                 self._connection.close()
+                _open.discard(self)
 
     @property
     def ours(self) -> bool:
         """Whether this process opened it, not one that was forked into this."""
         return os.getpid() == self._process
 
+    def _check_ours(self) -> None:
+        if not self.ours:
+            problem = "was opened before this process was forked: close it before, open it after"
+            raise DataError(self.path, problem)
+
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        if not self.ours:
-            raise DataError(self.path, "was opened before a fork: open the index again in each")
+        self._check_ours()
         try:
             yield
         except sqlite3.ProgrammingError as error:

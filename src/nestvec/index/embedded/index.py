@@ -114,10 +114,11 @@ class EmbeddedIndex(IndexReader):
         """
         self._check_point(point)
         with self._lock:
+            writer = self.writer
             self._make_codes(self.snapshot(), point)
             self._save(point)
-            self.writer.commit_parts(self.writer.state.parts)  # so that readers look again
-            self.writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
+            writer.commit_parts(writer.state.parts)  # so that readers look again
+            writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
 
     def code(self, *, at_least: int = 1) -> None:
         """Make codes of the tail, if it has so many rows."""
@@ -173,6 +174,7 @@ class EmbeddedIndex(IndexReader):
         """
         with self._lock:
             if self._writer is None:
+                self._database.version()  # refuses if this is closed, or was opened before a fork
                 if not os.access(self.path, os.W_OK):
                     raise DataError(self.path, "cannot be written: no permission")
                 self._writer = Writer(self.path, self.manifest)

@@ -59,6 +59,8 @@ def writer_is_alive(folder: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         return True
+    except OSError:  # the lock's file may not be opened: then it cannot be told, and is checked
+        return False
     lock.release()
     return False  # who wrote that note was killed
 

@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +67,9 @@ class Segment:
         """Make the file, with the last commit as its witness, and have its name on disk."""
         header = _summed(self._header())
         witness = _page(_summed(_WITNESS.pack(counter, running_hash)))
-        with self.path.open("wb") as file:
+        with self._written("wb") as file:
             file.write(_page(header) + witness + witness)
-            _flush(file.fileno(), file)
-        sync(self.path.parent)
+            sync(self.path.parent)
 
     def append(self, at: int, vectors: Vectors) -> None:
         """Write vectors behind the first ``at`` of them, and have them on disk.
@@ -76,18 +78,16 @@ class Segment:
             at: How many are committed; what lies behind is of a write that never was.
             vectors: [n, full_dim], of the stored kind.
         """
-        with self.path.open("r+b") as file:
+        with self._written("r+b") as file:
             file.truncate(_DATA + at * self._row_bytes)
             file.seek(0, os.SEEK_END)
             file.write(np.ascontiguousarray(vectors).reshape(-1).view(np.uint8).data)
-            _flush(file.fileno(), file)
 
     def bear_witness(self, counter: int, running_hash: bytes) -> None:
         """Note a commit that is on disk, in the older of both pages, and have that on disk."""
-        with self.path.open("r+b") as file:
+        with self._written("r+b") as file:
             file.seek(_PAGE * (1 + counter % 2))
             file.write(_summed(_WITNESS.pack(counter, running_hash)))
-            _flush(file.fileno(), file)
 
     def witness(self) -> tuple[int, bytes]:
         """Return counter and running hash of the last commit that was noted.
@@ -123,6 +123,22 @@ class Segment:
             shape = (n_rows, self.full_dim)
             return np.memmap(file, dtype=self.stored, mode="r", offset=_DATA, shape=shape)
 
+    @contextmanager
+    def _written(self, mode: str) -> Iterator[IO[bytes]]:
+        """Open the file to write, and have what the block writes on disk.
+
+        Raises:
+            DataError: If it cannot be; of what was committed, nothing has changed.
+        """
+        try:
+            with self.path.open(mode) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            problem = f"could not be written ({error.strerror}); the last commit is untouched"
+            raise DataError(self.path, problem) from error
+
     def _opened(self) -> BufferedReader:
         try:
             return self.path.open("rb")
@@ -154,8 +170,3 @@ def _summed(packed: bytes) -> bytes:
 
 def _page(content: bytes) -> bytes:
     return content.ljust(_PAGE, b"\0")
-
-
-def _flush(descriptor: int, file: object) -> None:
-    file.flush()  # type: ignore[attr-defined]
-    os.fsync(descriptor)

@@ -211,14 +211,10 @@ class Writer:
     @contextmanager
     def _committing(self) -> Iterator[None]:
         """Commit what the block writes; then let the newest segment bear witness."""
-        try:
-            self._bear_witness()  # to the commit before, if a kill or an interrupt left that out
-            with self.database.transaction():
-                yield
-        except OSError as error:
-            problem = f"cannot be written ({error.strerror}); the last commit is untouched"
-            raise DataError(self.folder, problem) from error
-        with suppress(OSError):  # it is committed, and the next change notes it before its own
+        self._bear_witness()  # to the commit before, if a kill or an interrupt left that out
+        with self.database.transaction():
+            yield
+        with suppress(DataError):  # it is committed, and the next change notes it before its own
             self._bear_witness()
 
     def _bear_witness(self) -> None:
