@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("engine_adapter", "engine_changes", "engine_searches")
+
 REPOSITORY = Path(__file__).parent.parent
 BERT_WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 BERT_WORDS += ["read", "a", "csv", "file", "table", "find"]

@@ -1,0 +1,156 @@
+"""What the contract of engines needs: an engine, an adapter to it, and what NumPy finds instead.
+
+The corpus is small and made: ids "d0" to "d199", whose numbers are rows of ``VECTORS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import pytest
+
+from nestvec.index.condition import Condition
+from nestvec.index.engine import capabilities
+from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
+
+Feature = Literal["filters", "exact", "point of a search"]
+"""What an engine may leave out."""
+
+
+class Engine(Protocol):
+    """An index that is opened."""
+
+    def __len__(self) -> int: ...
+    def __contains__(self, id_: object) -> bool: ...
+    def ids(self) -> Iterator[str]: ...
+    def get(self, ids: Sequence[str]) -> dict[str, Document]: ...
+
+    def add(
+        self, added: Mapping[str, Document], embeddings: Embeddings, *, replace: bool = False
+    ) -> None: ...
+
+    def delete(self, ids: Sequence[str]) -> int: ...
+
+    def search(
+        self,
+        embeddings: Embeddings,
+        k: int,
+        *,
+        where: Condition | None = None,
+        point: OperatingPoint | None = None,
+        exact: bool = False,
+    ) -> Hits: ...
+
+    def close(self) -> None: ...
+
+
+class Adapter(Protocol):
+    """What the tests need to know of an engine.
+
+    Attributes:
+        name: Its name in ``ENGINES``.
+        lacks: Features that it leaves out.
+    """
+
+    name: str
+    lacks: frozenset[Feature]
+
+    def create(self, place: Path, model: ModelInfo, point: OperatingPoint) -> Engine:
+        """Make an empty index that keeps float32 vectors, and open it."""
+
+    def open(self, place: Path) -> Engine:
+        """Open an index again."""
+
+    def settle(self, engine: Engine) -> None:
+        """Return when everything that was added is searched as it will be from then on."""
+
+    def scores(self, queries: Embeddings, corpus: Embeddings, stage: Stage) -> np.ndarray:
+        """Return what a stage has to score, by NumPy, [n_queries, n].
+
+        Args:
+            queries: [n_queries, full_dim], as the model gives them.
+            corpus: [n, full_dim], of all documents when they were settled: ``VECTORS``.
+            stage: Whose codes.
+        """
+
+
+FULL_DIM = 32
+MODEL = ModelInfo("models/any", "e" * 64, FULL_DIM, (32, 16), "config.json", True)
+POINTS = ["32:float32", "32:float16", "16:int8", "16:int4", "8:binary", "16:pq4"]
+POINTS += ["16:binary@40>32:float16", "16:int8@30>32:float32", "8:binary@90>16:int8@30>32:float16"]
+PLAIN = OperatingPoint.parse("32:float32")
+STAGED = OperatingPoint.parse("16:binary@40>32:float16")
+N = 200
+
+
+def make_document(number: int) -> Document:
+    metadata: dict[str, str | int | float] = {"n": number, "half": number / 2}
+    if number % 3:  # every third has none
+        metadata["lang"] = ("en", "de")[number % 2]
+    if number % 5 == 0:
+        metadata["mixed"] = str(number) if number % 2 else number
+    if number % 7 == 0:
+        metadata["open"] = number % 2 == 0
+    return Document(f"text {number}", f"title {number}", metadata)
+
+
+# Ids that are not in the order of their numbers; "d3" and "d30" have one vector.
+CORPUS = {f"d{number}": make_document(number) for number in range(N)}
+
+
+def made(n: int, seed: int) -> Embeddings:
+    return np.random.default_rng(seed).standard_normal((n, FULL_DIM)).astype(np.float32)
+
+
+VECTORS = made(N, seed=0)
+VECTORS[3] = VECTORS[30]
+QUERIES = made(5, seed=1)
+VECTORS.setflags(write=False)
+QUERIES.setflags(write=False)
+
+
+def best_ids(scores: np.ndarray, ids: Sequence[str], k: int) -> list[int]:
+    """Return positions, best first, equal scores by descending id."""
+    by_id = sorted(range(len(ids)), key=ids.__getitem__, reverse=True)
+    return sorted(by_id, key=lambda position: -scores[position])[:k]
+
+
+def brute_force(
+    adapter: Adapter, point: OperatingPoint, k: int, allowed: Sequence[str] = tuple(CORPUS)
+) -> Hits:
+    """Run the stages of a point by NumPy over the documents that are allowed."""
+    rows = np.array([int(id_[1:]) for id_ in allowed], dtype=np.int64)
+    stages = [adapter.scores(QUERIES, VECTORS, stage) for stage in point.stages]
+    hits = Hits([], [])
+    for query in range(len(QUERIES)):
+        left = rows
+        for stage, scores in zip(point.stages, stages, strict=True):
+            ids = [f"d{row}" for row in left]
+            left = left[best_ids(scores[query, left], ids, stage.keep or k)]
+        hits.ids.append([f"d{row}" for row in left])
+        hits.scores.append(stages[-1][query, left].tolist())
+    return hits
+
+
+def unit(vectors: Embeddings) -> np.ndarray:
+    wide = vectors.astype(np.float64)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def assert_same(found: Hits, expected: Hits) -> None:
+    assert found.ids == expected.ids
+    for scores, others in zip(found.scores, expected.scores, strict=True):
+        np.testing.assert_allclose(scores, others, atol=2e-6)
+
+
+def needs(adapter: Adapter, feature: Feature) -> None:
+    if feature in adapter.lacks:
+        pytest.skip(f"engine {adapter.name} leaves out: {feature}")
+
+
+def needs_point(adapter: Adapter, point: OperatingPoint) -> None:
+    if not capabilities(adapter.name).can_run(point):
+        pytest.skip(f"engine {adapter.name} does not run {point}")

@@ -1,0 +1,187 @@
+"""The part of the engine contract that searches: by a point, exactly, with filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine_adapter import (
+    CORPUS,
+    PLAIN,
+    POINTS,
+    QUERIES,
+    STAGED,
+    VECTORS,
+    N,
+    assert_same,
+    best_ids,
+    brute_force,
+    needs,
+    unit,
+)
+from nestvec.index.engine import capabilities
+from nestvec.index.where import Where
+from nestvec.types import Document, Hits, OperatingPoint
+
+# Filters, and what they mean of a document's metadata.
+SELECTIVE = {  # the numbers that match: none, one, 1 %, 50 %, 99 %, all
+    "n < 0": range(0),
+    "n = 17": range(17, 18),
+    "n >= 100 and n < 102": range(100, 102),
+    "n < 100": range(100),
+    "n >= 2": range(2, N),
+    "n exists": range(N),
+}
+MEANINGS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "lang = 'de'": lambda m: m.get("lang") == "de",
+    "lang != 'de'": lambda m: m.get("lang", "de") != "de",  # without the field: no match
+    "not lang = 'de'": lambda m: m.get("lang") != "de",
+    "lang exists": lambda m: "lang" in m,
+    "lang in ('de', 'fr')": lambda m: m.get("lang") in ("de", "fr"),
+    "lang not in ('de', 'fr')": lambda m: m.get("lang", "de") not in ("de", "fr"),
+    "lang > 'de'": lambda m: m.get("lang", "") > "de",
+    "n in (3, 30, 300)": lambda m: m["n"] in (3, 30, 300),
+    "half = 8.5": lambda m: m["half"] == 8.5,
+    "half > 8 and half <= 9.5": lambda m: 8 < m["half"] <= 9.5,
+    "n = 17.0": lambda m: m["n"] == 17,
+    "n = '17'": lambda m: False,  # types are strict
+    "mixed = 10": lambda m: m.get("mixed") == 10,
+    "mixed = '15'": lambda m: m.get("mixed") == "15",
+    "mixed != '15'": lambda m: m.get("mixed", "15") != "15",
+    "open = true": lambda m: m.get("open") is True,
+    "open < 1": lambda m: m.get("open") is False,
+    "nothing = 1": lambda m: False,
+    "not nothing exists": lambda m: True,
+    "lang = 'de' and n < 50 or n = 199": lambda m: (
+        (m.get("lang") == "de" and m["n"] < 50) or m["n"] == 199
+    ),
+    "not (lang = 'de' or n < 150)": lambda m: m.get("lang") != "de" and m["n"] >= 150,
+}
+
+
+class Searches:
+    """What is found; ``EngineContract`` gives the fixtures."""
+
+    @pytest.mark.parametrize("text", POINTS)
+    def test_a_search_is_brute_force_over_what_codes_stand_for(self, adapter, open_index, text):
+        point = OperatingPoint.parse(text)
+        index = open_index(point)
+        for k in (1, 10, 30):
+            assert_same(index.search(QUERIES, k), brute_force(adapter, point, k))
+
+    def test_equal_scores_stand_in_descending_order_of_id(self, open_index):
+        index = open_index()
+        hits = index.search(VECTORS[[3]], 2)
+        assert hits.ids == [["d30", "d3"]]
+        assert hits.scores[0][0] == hits.scores[0][1]
+        assert index.search(VECTORS[[3]], 1).ids == [["d30"]]
+
+    def test_equal_scores_stand_so_whenever_they_came(self, adapter, open_index):
+        index = open_index(ids=["d1"])
+        for id_ in ("d7", "d8", "d6", "d70"):
+            index.add({id_: Document("the same")}, VECTORS[[9]])
+        assert index.search(VECTORS[[9]], 4).ids == [["d8", "d70", "d7", "d6"]]
+        adapter.settle(index)
+        assert index.search(VECTORS[[9]], 3).ids == [["d8", "d70", "d7"]]
+
+    def test_k_above_the_number_of_documents_gives_all(self, open_index):
+        index = open_index(ids=["d1", "d2", "d3"])
+        (ids,) = index.search(QUERIES[:1], 100).ids
+        assert sorted(ids) == ["d1", "d2", "d3"]
+
+    def test_a_shortlist_that_holds_fewer_than_k_gives_fewer(self, open_index):
+        hits = open_index(STAGED).search(QUERIES, 100)
+        assert {len(ids) for ids in hits.ids} == {40}
+
+    def test_each_query_is_answered_by_itself(self, open_index):
+        index = open_index(STAGED)
+        together = index.search(QUERIES, 10)
+        for number in range(len(QUERIES)):
+            (ids,) = index.search(QUERIES[number : number + 1], 10).ids
+            assert ids == together.ids[number]
+
+    def test_no_queries_have_no_answers(self, open_index):
+        assert open_index().search(QUERIES[:0], 3) == Hits([], [])
+
+    @pytest.mark.parametrize("text", POINTS)
+    def test_an_empty_index_finds_nothing_until_something_is_added(self, open_index, text):
+        index = open_index(OperatingPoint.parse(text), ids=())
+        assert len(index) == 0
+        assert list(index.ids()) == []
+        assert index.search(QUERIES[:2], 3) == Hits([[], []], [[], []])
+        index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
+        assert index.search(QUERIES[:2], 3).ids == [["d5"], ["d5"]]
+
+    def test_a_search_may_name_another_point(self, adapter, open_index):
+        needs(adapter, "point of a search")
+        index = open_index(STAGED)
+        for text in POINTS:
+            point = OperatingPoint.parse(text)
+            if capabilities(adapter.name).can_run(point):
+                assert_same(index.search(QUERIES, 10, point=point), brute_force(adapter, point, 10))
+        assert_same(index.search(QUERIES, 10), brute_force(adapter, STAGED, 10))
+
+    # Exact search
+
+    def test_an_exact_search_is_numpy_in_float64_up_to_rounding(self, adapter, open_index):
+        needs(adapter, "exact")
+        index = open_index(STAGED)
+        scores = unit(QUERIES) @ unit(VECTORS).T
+        for k in (1, 10, N + 1):
+            hits = index.search(QUERIES, k, exact=True)
+            for query, (ids, found) in enumerate(zip(*hits, strict=True)):
+                expected = best_ids(scores[query], list(CORPUS), k)
+                assert ids == [f"d{row}" for row in expected]
+                np.testing.assert_allclose(found, scores[query, expected], atol=1e-6)
+
+    def test_an_exact_search_knows_filters_and_changes(self, adapter, open_index):
+        needs(adapter, "exact")
+        needs(adapter, "filters")
+        index = open_index(STAGED)
+        index.delete(["d9"])
+        index.add({"new": Document("", metadata={"n": 10})}, VECTORS[[9]])
+        where = Where.parse("n >= 9 and n <= 10")
+        (ids,) = index.search(VECTORS[[9]], 5, where=where, exact=True).ids
+        assert ids == ["new", "d10"]
+
+    # Filters
+
+    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
+    def test_a_filtered_search_is_brute_force_over_what_matches(self, adapter, open_index, point):
+        needs(adapter, "filters")
+        index = open_index(point)
+        for text, numbers in SELECTIVE.items():
+            allowed = [f"d{number}" for number in numbers]
+            for k in (1, 10):
+                found = index.search(QUERIES, k, where=Where.parse(text))
+                assert_same(found, brute_force(adapter, point, k, allowed))
+
+    def test_a_filter_means_what_it_says(self, adapter, open_index):
+        needs(adapter, "filters")
+        index = open_index()
+        for text, means in MEANINGS.items():
+            expected = {id_ for id_, document in CORPUS.items() if means(document.metadata)}
+            (ids,) = index.search(QUERIES[:1], N, where=Where.parse(text)).ids
+            assert set(ids) == expected, text
+            assert len(ids) == len(expected), text
+
+    def test_a_filter_sees_every_change_at_once(self, adapter, open_index):
+        needs(adapter, "filters")
+        index = open_index()
+
+        def found(text):
+            return sorted(index.search(QUERIES[:1], N, where=Where.parse(text)).ids[0])
+
+        assert found("n in (4, 5)") == ["d4", "d5"]
+        index.add({"new": Document("", metadata={"n": 4, "more": "x"})}, VECTORS[[4]])
+        assert found("n in (4, 5)") == ["d4", "d5", "new"]
+        assert found("more exists") == ["new"]
+        index.add({"d4": Document("", metadata={"n": 6})}, VECTORS[[4]], replace=True)
+        assert found("n in (4, 5)") == ["d5", "new"]
+        assert found("n = 6") == ["d4", "d6"]
+        index.delete(["d5", "new"])
+        assert found("n in (4, 5)") == []
+        assert found("not more exists and n < 3") == ["d0", "d1", "d2"]
