@@ -9,6 +9,7 @@ from engine_adapter import (
     CORPUS,
     MODEL,
     PLAIN,
+    POINTS,
     QUERIES,
     STAGED,
     VECTORS,
@@ -79,6 +80,24 @@ class Changes:
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         adapter.settle(index)
         assert index.search(QUERIES[:1], 3).ids == [["d5"]]
+
+    @pytest.mark.parametrize("text", POINTS)
+    def test_an_index_whose_documents_are_all_gone_before_it_settles_opens_again(
+        self, adapter, tmp_path, text
+    ):
+        point = OperatingPoint.parse(text)
+        needs_point(adapter, point)
+        index = adapter.create(tmp_path / "index", MODEL, point)
+        index.add({"d1": CORPUS["d1"], "d2": CORPUS["d2"]}, VECTORS[1:3])
+        index.delete(["d1", "d2"])
+        adapter.settle(index)
+        index.close()
+        index = adapter.open(tmp_path / "index")
+        assert len(index) == 0
+        assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
+        index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
+        assert index.search(QUERIES[:1], 3).ids == [["d5"]]
+        index.close()
 
     def test_changes_in_any_order_give_what_one_load_gives(self, adapter, open_index):
         ids = list(CORPUS)

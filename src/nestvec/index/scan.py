@@ -184,4 +184,4 @@ def _plain_codes(index: Any) -> Codes:
     import faiss
 
     memory: Codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
-    return memory.reshape(index.ntotal, -1)
+    return memory.reshape(index.ntotal, index.code_size)
