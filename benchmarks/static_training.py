@@ -11,7 +11,7 @@ tokenises each batch, and of ``train_static``; ``tokenise_s`` is what ours takes
 nDCG@10 on the test split, and by how much ours is better than theirs, query by query.
 
     pip install accelerate datasets
-    python benchmarks/static_training.py --demo nestvec-demo --epochs 10 --seeds 3 --our-rate 0.3
+    python benchmarks/static_training.py --demo nestvec-demo --epochs 10 --seeds 3
 """
 
 from __future__ import annotations
