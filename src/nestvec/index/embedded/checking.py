@@ -14,7 +14,6 @@ from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.layout import DATABASE, VECTORS
 from nestvec.index.embedded.lock import writer_is_alive
 from nestvec.index.embedded.manifest import Manifest
-from nestvec.index.embedded.seal import is_sealed
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.snapshot import map_vectors, segment_of
 from nestvec.index.embedded.state import State
@@ -22,10 +21,16 @@ from nestvec.index.embedded.state import State
 _BLOCK = 16_384  # vectors read at a time
 
 
-def check_at_opening(folder: Path, manifest: Manifest, database: Database) -> None:
+def check_at_opening(folder: Path, manifest: Manifest, database: Database, *, sealed: bool) -> None:
     """Check that no commit is lost, and every row, by the seal or one by one.
 
     While somebody writes, that is their business: they have checked it before.
+
+    Args:
+        folder: The index.
+        manifest: What it says of itself.
+        database: Its documents.
+        sealed: Whether its seal was unbroken before it was opened.
 
     Raises:
         DamagedFile: If something is not what was written.
@@ -33,7 +38,7 @@ def check_at_opening(folder: Path, manifest: Manifest, database: Database) -> No
 
     def check(state: State) -> None:
         _check_witness(folder, manifest, state)
-        if not is_sealed(folder):
+        if not sealed:
             documents.check_rows(database, state)
 
     if not writer_is_alive(folder):

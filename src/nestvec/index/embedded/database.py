@@ -21,6 +21,7 @@ from nestvec.errors import DamagedFile, DataError
 _BUSY_S = 30
 _DAMAGE = ("malformed", "not a database", "corrupt", "no such table", "no such column", "decode")
 
+_opening = threading.Lock()
 _open: WeakSet[Database] = WeakSet()
 
 
@@ -41,9 +42,6 @@ class Database:
                 are not in the file itself yet.
         """
         self.path: Path = path
-        for other in list(_open):
-            if other.path.resolve() == path.resolve():
-                other._check_ours()  # SQLite would not take the locks that the other process has
         self._process = os.getpid()
         self.lock = threading.RLock()
         self._failed = "cannot be read"
@@ -55,20 +53,23 @@ class Database:
         if not write and not os.access(path.parent, os.W_OK):
             options = "mode=ro&immutable=1"
             _check_no_log(path)
-        with self._in_our_words():
-            self._connection = sqlite3.connect(
-                f"{path.resolve().as_uri()}?{options}",
-                uri=True,
-                check_same_thread=False,
-                timeout=_BUSY_S,
-                isolation_level=None,  # transactions begin where we say
-            )
+        with _opening:
+            for other in _others(path):
+                other._check_ours()  # SQLite would not take the locks that its process has
+            with self._in_our_words():
+                self._connection = sqlite3.connect(
+                    f"{path.resolve().as_uri()}?{options}",
+                    uri=True,
+                    check_same_thread=False,
+                    timeout=_BUSY_S,
+                    isolation_level=None,  # transactions begin where we say
+                )
+            _open.add(self)
         try:
             self._set_up(write=write)
         except BaseException:
             self.close()
             raise
-        _open.add(self)
 
     def _set_up(self, *, write: bool) -> None:
         if write:
@@ -165,6 +166,21 @@ class Database:
 
     def _damaged(self, error: sqlite3.Error) -> DamagedFile:
         return DamagedFile(self.path, f"cannot be read ({error}): rebuild the index")
+
+
+@contextmanager
+def not_open_here(path: Path) -> Iterator[bool]:
+    """Let no thread of this process open a database, and tell whether none has it open.
+
+    Only then may its file be read other than by SQLite: whoever closes a file takes all locks of
+    the process on it (POSIX), those of SQLite's connections too.
+    """
+    with _opening:
+        yield not _others(path)
+
+
+def _others(path: Path) -> list[Database]:
+    return [each for each in list(_open) if each.path.resolve() == path.resolve()]
 
 
 def _check_no_log(path: Path) -> None:

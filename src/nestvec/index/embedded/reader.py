@@ -24,6 +24,7 @@ from nestvec.index.embedded.file_system import check_file_system
 from nestvec.index.embedded.filtering import Filter
 from nestvec.index.embedded.layout import DATABASE
 from nestvec.index.embedded.manifest import Manifest
+from nestvec.index.embedded.seal import is_sealed
 from nestvec.index.embedded.searching import PointSearch, search_exactly
 from nestvec.index.embedded.snapshot import Snapshot, take_snapshot
 from nestvec.index.embedded.statistics import Stats
@@ -56,9 +57,10 @@ class IndexReader:
         self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
         self._searches: dict[OperatingPoint, PointSearch] = {}
         self._snapshot: Snapshot
+        sealed = is_sealed(path)  # while it is not open yet
         self._database = Database(path / DATABASE, write=False)
         try:
-            check_at_opening(path, self.manifest, self._database)
+            check_at_opening(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
             self._take(None)
             self._filter = Filter(self._database)
