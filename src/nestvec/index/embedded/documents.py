@@ -214,15 +214,17 @@ def vector_sums(database: Database, first_row: int, end: int) -> list[tuple[int,
 
 
 def get(database: Database, ids: Sequence[str]) -> dict[str, Document]:
-    """Return the documents of those ids that are there, in the order asked.
+    """Return the documents of those ids that are there, in the order asked, all of one commit.
 
     Raises:
         DamagedFile: If one is not what was written.
     """
     query = f"select {_FIELDS} from documents where id = ?"  # noqa: S608
     documents = {}
-    for id_ in ids:
-        for values in database.execute(query, (id_,)):
+    with database.reading():
+        found = {id_: database.execute(query, (id_,)) for id_ in ids}
+    for id_, rows in found.items():
+        for values in rows:
             row = Row(*values)
             check_row(database.path, row)
             metadata = _metadata(database.path, row.row, row.metadata)

@@ -11,6 +11,7 @@ from nestvec.index.condition import Condition
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.snapshot import Snapshot
+from nestvec.index.embedded.state import State
 
 
 class Filter:
@@ -20,7 +21,7 @@ class Filter:
         """Take the connection to read from."""
         self._database = database
         self._lock = threading.Lock()
-        self._generation = -1
+        self._read_at = State()
         self._columns: dict[str, Column] = {}
 
     def mask(self, condition: Condition, snapshot: Snapshot) -> Mask | None:
@@ -38,7 +39,9 @@ class Filter:
 
     def _read(self, fields: frozenset[str], snapshot: Snapshot) -> bool:
         state = snapshot.state
-        columns = self._columns if state.generation == self._generation else {}
+        if state.counter < self._read_at.counter:
+            return False  # rows that it has may have been gone when columns were read
+        columns = self._columns if state.generation == self._read_at.generation else {}
         behind = {
             field: column
             for field in fields
@@ -49,10 +52,11 @@ class Filter:
         with self._database.reading():
             if documents.read_state(self._database) != state:
                 return False  # a row of the snapshot may be gone by now, and its metadata
-            if state.generation != self._generation:
-                self._generation, self._columns = state.generation, {}
-            for field, column in behind.items():
-                self._columns[field] = self._extended(column, field, state.n_rows)
+            extended = {
+                field: self._extended(column, field, state.n_rows)
+                for field, column in behind.items()
+            }
+        self._columns, self._read_at = columns | extended, state
         return True
 
     def _extended(self, column: Column, field: str, n_rows: int) -> Column:
