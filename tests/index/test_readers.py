@@ -1,0 +1,235 @@
+"""Readers see whole commits only, while another process or another thread changes the index."""
+
+import multiprocessing
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kills import POINTS, add, document, new_index, vectors
+from nestvec.index.condition import Comparison
+from nestvec.index.embedded.checking import writer_is_alive
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.index.embedded.snapshot import Snapshot, take_snapshot
+from nestvec.types import OperatingPoint
+
+N = 30  # documents of a batch
+IDS = [f"d{number}" for number in range(N)]
+EVERY = Comparison("number", ">=", 0)
+
+
+def batch(number):
+    """The same ids each time; what they hold tells which batch it was."""
+    return {id_: number * N + line for line, id_ in enumerate(IDS)}
+
+
+def look(index, seen):
+    """Search in all ways, and note which batches were seen; of one search, it must be one."""
+    query = np.ones((1, 32), np.float32)
+    points = [None, *(OperatingPoint.parse(point) for point in POINTS)]
+    for options in [{"point": point} for point in points] + [{"exact": True}]:
+        for where in (None, EVERY):
+            [ids] = index.search(query, 2 * N, where=where, **options).ids
+            assert sorted(ids) == sorted(IDS), (options, where, len(ids))
+    found = index.get(IDS)
+    assert found == {id_: document(int(each.metadata["number"])) for id_, each in found.items()}
+    [of] = {int(each.metadata["number"]) // N for each in found.values()}
+    assert not seen or of >= seen[-1], "a commit was taken back"
+    seen.append(of)
+
+
+def write(folder, seconds, tell):
+    index, choose = EmbeddedIndex(folder), random.Random(0)
+    end, number = time.monotonic() + seconds, 1
+    while time.monotonic() < end:
+        add(index, batch(number), replace=True)
+        number += 1
+        what = choose.choice(["add", "add", "code", "compact", "use", "reopen"])
+        if what == "use":
+            index.use(OperatingPoint.parse(choose.choice(POINTS)))
+        elif what == "reopen":
+            index.close()
+            index = EmbeddedIndex(folder)
+        elif what != "add":
+            getattr(index, what)()
+    index.close()
+    tell.send(number - 1)
+
+
+def read(folder, seconds, reopen, tell):
+    index, seen = EmbeddedIndex(folder), []
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        look(index, seen)
+        if reopen:
+            index.close()
+            index = EmbeddedIndex(folder, verify=True)
+    files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    index.close()
+    tell.send((len(set(seen)), files))
+
+
+def run_together(folder, seconds):
+    """Run a writer and two readers; return how many batches each wrote or saw."""
+    index = EmbeddedIndex(new_index(folder))
+    add(index, batch(0))
+    index.close()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kills"])
+    told, processes = [], []
+    for target, *more in ((write,), (read, False), (read, True)):
+        ours, theirs = context.Pipe(duplex=False)
+        processes.append(context.Process(target=target, args=(folder, seconds, *more, theirs)))
+        processes[-1].start()
+        theirs.close()
+        told.append(ours)
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    return [each.recv() for each in told]
+
+
+def test_readers_in_other_processes_see_whole_batches_only(tmp_path):
+    written, *readers = run_together(tmp_path / "index", 2.0)
+    assert written > 3
+    for seen, files in readers:
+        assert seen > 1
+        assert files < 60, "files of older commits stay open"
+    index = EmbeddedIndex(tmp_path / "index", verify=True)
+    look(index, [])
+    index.close()
+
+
+def search_until(done, index, wrong):
+    seen = []
+    try:
+        while not done.is_set():
+            look(index, seen)
+    except BaseException as error:  # would otherwise be lost with the thread
+        wrong.append(error)
+
+
+def test_threads_search_while_another_adds(tmp_path):
+    index = EmbeddedIndex(new_index(tmp_path / "index"))
+    add(index, batch(0))
+    wrong, done = [], threading.Event()
+    threads = [threading.Thread(target=search_until, args=(done, index, wrong)) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 13):
+        add(index, batch(number), replace=True)
+        if number % 4 == 3:
+            index.compact()
+        elif number % 2:
+            index.code()
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    index.verify()
+    index.close()
+
+
+def test_a_reader_that_opens_while_a_writer_begins_misses_no_commit(tmp_path, monkeypatch):
+    writer = EmbeddedIndex(new_index(tmp_path / "index"))
+    add(writer, batch(0))
+    writer.close()
+    writer = EmbeddedIndex(tmp_path / "index")
+
+    def nobody_yet(folder):
+        if not writer_is_alive(folder):
+            add(writer, batch(1), replace=True)
+        return False
+
+    monkeypatch.setattr("nestvec.index.embedded.checking.writer_is_alive", nobody_yet)
+    seen = []
+    reader = EmbeddedIndex(tmp_path / "index")
+    look(reader, seen)
+    assert seen == [1]
+    for each in (reader, writer):
+        each.close()
+
+
+@pytest.mark.parametrize("change", ["upsert", "compact"])
+def test_what_a_snapshot_shows_is_of_one_commit(tmp_path, monkeypatch, change):
+    """A change comes between what is read from SQLite and what is opened after it."""
+    monkeypatch.setattr("nestvec.index.embedded.database._BUSY_S", 0)  # it waits for no reader
+    writer = EmbeddedIndex(new_index(tmp_path / "index"))
+    add(writer, batch(0))
+    writer.code()
+    reader = EmbeddedIndex(tmp_path / "index")
+    add(writer, batch(1), replace=True)
+    changes = []
+
+    def meanwhile(*arguments, **options):
+        if not changes:
+            changes.append(change)
+            add(writer, batch(2), replace=True)
+            if change == "compact":
+                writer.compact()
+        return Snapshot(*arguments, **options)
+
+    monkeypatch.setattr("nestvec.index.embedded.snapshot.Snapshot", meanwhile)
+    look(reader, [])
+    assert changes
+    monkeypatch.undo()
+    for each in (reader, writer):
+        each.close()
+
+
+def test_a_filter_reads_the_rows_of_its_snapshot(tmp_path, monkeypatch):
+    """Documents are replaced after a search has taken its snapshot and before it reads columns."""
+    writer = EmbeddedIndex(new_index(tmp_path / "index"))
+    add(writer, batch(0))
+    reader = EmbeddedIndex(tmp_path / "index")
+    taken = []
+
+    def late(*arguments):
+        taken.append(take_snapshot(*arguments))
+        if len(taken) == 1:
+            add(writer, batch(2), replace=True)
+        return taken[-1]
+
+    add(writer, batch(1), replace=True)
+    monkeypatch.setattr("nestvec.index.embedded.reader.take_snapshot", late)
+    [ids] = reader.search(vectors([0]), 2 * N, where=EVERY).ids
+    assert sorted(ids) == sorted(IDS)
+    assert len(taken) == 2
+    for each in (reader, writer):
+        each.close()
+
+
+def test_checking_the_seal_takes_no_lock_from_sqlite(tmp_path):
+    """Whoever closes a file gives up all locks of the process on it: SQLite's log was deleted."""
+    folder = new_index(tmp_path / "index")
+    index = EmbeddedIndex(folder)
+    add(index, batch(0))
+    index.close()
+    first, second = EmbeddedIndex(folder), EmbeddedIndex(folder)
+    context = multiprocessing.get_context("forkserver")
+    change = context.Process(target=change_and_close, args=(folder,))
+    change.start()
+    change.join()
+    for reader in (first, second):
+        seen = []
+        look(reader, seen)
+        assert seen == [1]
+    assert (folder / "documents.sqlite-wal").exists(), "two have it open"
+    second.close()
+    add(first, batch(2), replace=True)
+    first.close()
+    seen = []
+    last = EmbeddedIndex(folder, verify=True)
+    look(last, seen)
+    last.close()
+    assert seen == [2]
+
+
+def change_and_close(folder):
+    index = EmbeddedIndex(folder)
+    add(index, batch(1), replace=True)
+    index.close()
