@@ -55,6 +55,7 @@ def check_everything(folder: Path, manifest: Manifest, database: Database) -> No
     def check(state: State) -> None:
         for (problem,) in database.execute("pragma integrity_check(1)"):
             if problem != "ok":
+                problem = " ".join(problem.split())
                 raise DamagedFile(database.path, f"is damaged ({problem}): restore it from a copy")
         documents.check_rows(database, state)
         vectors = map_vectors(folder, manifest, state)

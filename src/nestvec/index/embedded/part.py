@@ -102,7 +102,12 @@ class Part:
         rows = self._cached("rows", label, lambda: _as_bytes([row for row, _ in once()]))
         self.rows: Rows = rows.view(np.int64)
         label = f"{label} {digest(self.rows.tobytes()).hex()}"
-        table = self._cached("ids", label, lambda: _id_table([id_ for _, id_ in once()]))
+
+        def id_table() -> NDArray[np.uint8]:
+            names = dict(once())  # without those that are gone since: nobody asks for their ids
+            return _id_table([names.get(row, "") for row in self.rows.tolist()])
+
+        table = self._cached("ids", label, id_table)
         n = 8 * (len(self.rows) + 1)
         self._offsets: Rows = table[:n].view(np.int64)
         self._texts = table[n:].data
