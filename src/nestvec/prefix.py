@@ -53,6 +53,12 @@ def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Emb
     return normalise(np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32))
 
 
+def as_float32(embeddings: NDArray[np.floating]) -> Embeddings:
+    """Return vectors as float32 in one piece; what is above its limit becomes infinite."""
+    with np.errstate(over="ignore"):  # whoever checks for infinity says more than a warning
+        return np.ascontiguousarray(embeddings, dtype=np.float32)
+
+
 def as_stored(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
     """Return vectors as an index keeps them: of unit length, layer-normalised where asked.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import InvalidArgument
+from nestvec.prefix import as_float32
 from nestvec.types import Document, Embeddings
 
 
@@ -54,7 +55,7 @@ def given_vectors(embeddings: Embeddings, ids: Sequence[str]) -> Embeddings:
     Raises:
         InvalidArgument: If there is not, or one is all zero, so that no search would find it.
     """
-    embeddings = np.asarray(embeddings, dtype=np.float32)
+    embeddings = as_float32(embeddings)
     if embeddings.ndim != 2 or len(embeddings) != len(ids):
         problem = f"embeddings of shape {embeddings.shape} for {len(ids):,} documents"
         raise InvalidArgument(f"{problem}: give [n, full_dim]")

@@ -167,7 +167,13 @@ class Index:
         return self._embedded.search(queries, k, where=condition, point=asked, exact=exact)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of those ids that are there, in the order asked."""
+        """Return the documents of those ids that are there, in the order asked.
+
+        Raises:
+            InvalidArgument: If ids are one string.
+        """
+        if isinstance(ids, str):
+            raise InvalidArgument("ids is one string: get takes a list of them")
         return self._embedded.get(ids)
 
     def add(

@@ -43,6 +43,7 @@ class Database:
         """
         self.path: Path = path
         self._process = os.getpid()
+        self._closed = False
         self.lock = threading.RLock()
         self._failed = "cannot be read"
         if write:
@@ -136,6 +137,7 @@ class Database:
     def close(self) -> None:
         """Close the connection, unless another process opened it: then SQLite forbids that."""
         with self.lock:
+            self._closed = True
             if self.ours:
                 self._connection.close()
                 _open.discard(self)
@@ -150,13 +152,23 @@ class Database:
             problem = "was opened before this process was forked: close it before, open it after"
             raise DataError(self.path, problem)
 
+    def check_open(self) -> None:
+        """Refuse to go on after ``close``.
+
+        Raises:
+            DataError: If it was closed.
+        """
+        if self._closed:
+            raise DataError(self.path.parent, "is closed: open it again")
+
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
+        self.check_open()
         self._check_ours()
         try:
             yield
-        except sqlite3.ProgrammingError as error:
-            raise DataError(self.path, "is closed: open the index again") from error
+        except sqlite3.ProgrammingError as error:  # closed by another thread, just now
+            raise DataError(self.path.parent, "is closed: open it again") from error
         except sqlite3.OperationalError as error:
             if any(word in str(error) for word in _DAMAGE):
                 raise self._damaged(error) from error

@@ -62,14 +62,16 @@ class Row(NamedTuple):
         """Make a row and its checksum.
 
         Raises:
-            InvalidArgument: If a text holds half of a surrogate pair, which no encoding can store,
-                or a number in the metadata is not finite.
+            InvalidArgument: If id, title or text are no strings or hold half of a surrogate pair,
+                which no encoding can store, or the metadata is none of JSON's values.
         """
+        if not all(isinstance(text, str) for text in (id_, document.title, document.text)):
+            raise InvalidArgument(f"document {id_!r}: id, title and text have to be strings")
         try:
             metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
             values = (row, id_, document.title, document.text, metadata, vector_sum)
             return cls(*values, row_checksum(values))
-        except (UnicodeEncodeError, ValueError) as error:
+        except (UnicodeEncodeError, ValueError, TypeError) as error:
             what = "a text that is not Unicode" if isinstance(error, UnicodeError) else "metadata"
             raise InvalidArgument(f"document {id_!r} holds {what}: {error}") from error
 
