@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument
 from nestvec.prefix import check_width, prefix
-from nestvec.quantiser import QUANTISERS, RANGE, Quantiser, can_code, code_bytes, learn, new_index
+from nestvec.quantiser import (
+    QUANTISERS,
+    RANGE,
+    Quantiser,
+    check_codable,
+    code_bytes,
+    learn,
+    new_index,
+)
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
@@ -73,10 +81,7 @@ class Codec:
         check_width(embeddings, dim)
         if len(embeddings) == 0:
             raise InvalidArgument("cannot fit a codec on 0 vectors")
-        if not can_code(dim, precision):
-            raise InvalidArgument(
-                f"{precision} codes dims in pairs, and dim {dim} is odd: take an even one, or int2"
-            )
+        check_codable(dim, precision)
         quantiser, calibration = QUANTISERS[precision], np.empty(0, dtype=np.float32)
         if quantiser.learnt:
             vectors = _prepare(_sample(embeddings), dim, quantiser, layer_norm=layer_norm)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.errors import InvalidArgument
 from nestvec.threads import one_thread
 from nestvec.types import Embeddings, Precision
 
@@ -57,6 +58,18 @@ QUANTISERS: Mapping[Precision, Quantiser] = {
 def can_code(dim: int, precision: Precision) -> bool:
     """Tell whether a precision can code that many dims: product codes stand for pairs."""
     return QUANTISERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
+
+
+def check_codable(dim: int, precision: Precision) -> None:
+    """Refuse a dim that a precision cannot code.
+
+    Raises:
+        InvalidArgument: If it cannot.
+    """
+    if not can_code(dim, precision):
+        raise InvalidArgument(
+            f"{precision} codes dims in pairs, and dim {dim} is odd: take an even one, or int2"
+        )
 
 
 def code_bytes(dim: int, precision: Precision) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.plan.choose import Plan
+from nestvec.quantiser import check_codable
 from nestvec.types import ModelInfo, OperatingPoint
 
 
@@ -11,7 +12,8 @@ def point_for(asked: Plan | OperatingPoint | str, model: ModelInfo) -> Operating
     """Return the point that is asked for.
 
     Raises:
-        InvalidArgument: If it is wider than the model, or its text cannot be read.
+        InvalidArgument: If it is wider than the model, a stage's dim cannot be coded, or its text
+            cannot be read.
         ModelMismatch: If it is a plan for another model.
     """
     if isinstance(asked, Plan) and asked.model.fingerprint != model.fingerprint:
@@ -27,4 +29,6 @@ def point_for(asked: Plan | OperatingPoint | str, model: ModelInfo) -> Operating
     widest = max(stage.dim for stage in point.stages)
     if widest > model.full_dim:
         raise InvalidArgument(f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}")
+    for stage in point.stages:
+        check_codable(*stage.representation)
     return point

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from nestvec.atomic import replace_file
 from nestvec.codec import Codec
-from nestvec.errors import DamagedFile, DataError
+from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.index.embedded.layout import MANIFEST
+from nestvec.quantiser import check_codable
 from nestvec.types import ModelInfo, OperatingPoint, Precision
 from nestvec.version import __version__
 
@@ -42,6 +43,23 @@ class Manifest:
     stored: Stored
     point: OperatingPoint
     codecs: Mapping[Key, Codec]
+
+    def check_point(self, point: OperatingPoint) -> None:
+        """Refuse a point that the vectors cannot be searched by.
+
+        Raises:
+            InvalidArgument: If it is wider than they are, needs float32 where they are kept as
+                float16, or a stage's dim cannot be coded.
+        """
+        full_dim, name = self.model.full_dim, self.model.name
+        for stage in point.stages:
+            if stage.dim > full_dim:
+                problem = f"{point}: dim {stage.dim} > full_dim {full_dim} of {name}"
+                raise InvalidArgument(problem)
+            check_codable(*stage.representation)
+            if stage.precision == "float32" and self.stored != "float32":
+                problem = f"{point}: the index keeps float16; build it with stored float32, or"
+                raise InvalidArgument(f"{problem} name float16")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for ``manifest.json``, their own checksum with them."""

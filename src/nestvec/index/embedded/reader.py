@@ -30,7 +30,7 @@ from nestvec.index.embedded.snapshot import Snapshot, take_snapshot
 from nestvec.index.embedded.statistics import Stats
 from nestvec.index.embedded.writer import TAIL_ROWS
 from nestvec.index.staged import Bytes
-from nestvec.prefix import as_stored
+from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint
 
 
@@ -121,13 +121,13 @@ class IndexReader:
             exact: Score every document by its whole stored vector: slow, and the truth.
 
         Raises:
-            InvalidArgument: If k is below 1, the point is wider than the vectors, or a vector
-                holds NaN or infinity.
+            InvalidArgument: If k is below 1, the vectors cannot be searched by the point, or a
+                query holds NaN or infinity.
             ModelMismatch: If the vectors have another width than the stored model's.
         """
         embeddings = self._checked(embeddings, k)
         if point is not None:
-            self._check_point(point)
+            self.manifest.check_point(point)
         while True:
             snapshot = self.snapshot()
             mask = None if where is None else self._filter.mask(where, snapshot)
@@ -224,8 +224,7 @@ class IndexReader:
                     part.codes(codec)
 
     def _checked(self, embeddings: Embeddings, k: int) -> Embeddings:
-        with np.errstate(over="ignore"):  # a float64 above float32's limit is found as infinity
-            embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
+        embeddings = as_float32(embeddings)
         stored = self.manifest.model
         if k < 1:
             raise InvalidArgument(f"k {k} < 1")
@@ -238,15 +237,3 @@ class IndexReader:
         if not np.isfinite(embeddings).all():
             raise InvalidArgument("a query vector holds NaN or infinity")
         return embeddings
-
-    def _check_point(self, point: OperatingPoint) -> None:
-        model = self.manifest.model
-        widest = max(stage.dim for stage in point.stages)
-        if widest > model.full_dim:
-            problem = f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}"
-            raise InvalidArgument(problem)
-        if self.manifest.stored != "float32" and any(
-            s.precision == "float32" for s in point.stages
-        ):
-            problem = f"{point}: the index keeps float16; build it with stored float32, or"
-            raise InvalidArgument(f"{problem} name float16")
