@@ -22,7 +22,7 @@ from nestvec.index.embedded.layout import CODES, DATABASE, VECTORS, codes_name
 from nestvec.index.embedded.manifest import Manifest, Stored
 from nestvec.index.embedded.reader import IndexReader
 from nestvec.index.embedded.writer import TAIL_ROWS, Writer
-from nestvec.prefix import as_stored
+from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 
@@ -36,8 +36,11 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
         stored: How full vectors are kept.
 
     Raises:
+        InvalidArgument: If the vectors cannot be searched by the point.
         DataError: If the folder holds something, cannot be written, or lies on a network.
     """
+    manifest = Manifest(model, stored, point, {})
+    manifest.check_point(point)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(path, "is not empty: name a new folder")
     made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
@@ -53,7 +56,7 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
         database.checkpoint()
     finally:
         database.close()
-    Manifest(model, stored, point, {}).save(path)
+    manifest.save(path)
 
 
 class EmbeddedIndex(IndexReader):
@@ -85,6 +88,7 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
             DataError: If the disk is full or the folder is read-only; then nothing has changed.
         """
+        embeddings = as_float32(embeddings)
         self._check_added(added, embeddings)
         manifest = self.manifest
         unit = as_stored(embeddings, layer_norm=manifest.model.layer_norm)
@@ -109,27 +113,28 @@ class EmbeddedIndex(IndexReader):
         """Search by another point from now on; its codes are made before this returns.
 
         Raises:
-            InvalidArgument: If it is wider than the vectors.
+            InvalidArgument: If the vectors cannot be searched by it.
             IndexLocked: If another process changes the index.
         """
-        self._check_point(point)
+        self.manifest.check_point(point)
         with self._lock:
-            writer = self.writer
+            writer = self.writer  # before anything is written
             self._make_codes(self.snapshot(), point)
-            self._save(point)
-            writer.commit_parts(writer.state.parts)  # so that readers look again
+            # Without new parts, too, so that readers look again.
+            writer.commit_parts(writer.state.parts, fitted=self._save(point))
             writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
 
     def code(self, *, at_least: int = 1) -> None:
-        """Make codes of the tail, if it has so many rows."""
+        """Make codes of the tail, if it has so many rows; codecs are fitted when all is coded."""
         with self._lock:
             parts = next_parts(self.writer.state, at_least=at_least)
             if parts is None:
                 return
             coded = self.snapshot().coded(self.path, self._database, parts)
+            if len(parts) == 1:  # everything anew: so by codecs that know all of it
+                self._codecs = Codecs(self.manifest.model, {})
             self._make_codes(coded, self.manifest.point)
-            self._save(self.manifest.point)
-            self.writer.commit_parts(parts)
+            self.writer.commit_parts(parts, fitted=self._save(self.manifest.point))
             self._take(coded)
             self.writer.remove_leftovers()
 
@@ -143,8 +148,6 @@ class EmbeddedIndex(IndexReader):
         """
         with self._lock:
             compacted = compact(self.writer)
-            self._codecs = Codecs(self.manifest.model, {})
-            self._save(self.manifest.point)  # without codecs, so that those fitted now are kept
             self.code()
             return replace(compacted, bytes_after=folder_bytes(self.path))
 
@@ -170,7 +173,7 @@ class EmbeddedIndex(IndexReader):
 
         Raises:
             IndexLocked: If another process changes the index.
-            DataError: If nothing may be written there.
+            DataError: If nothing may be written there, or the index is closed.
         """
         with self._lock:
             if self._writer is None:
@@ -180,13 +183,16 @@ class EmbeddedIndex(IndexReader):
                 self._writer = Writer(self.path, self.manifest)
             return self._writer
 
-    def _save(self, point: OperatingPoint) -> None:
+    def _save(self, point: OperatingPoint) -> bool:
+        """Write the manifest, and tell whether a codec in it is new."""
         keys = {stage.representation for stage in point.stages}
         codecs = {key: codec for key, codec in self._codecs.fitted.items() if key in keys}
+        known = self.manifest.codecs
         manifest = replace(self.manifest, point=point, codecs=codecs)
         if manifest.to_json() != self.manifest.to_json():
             manifest.save(self.path)
             self.manifest = manifest
+        return any(codec is not known.get(key) for key, codec in codecs.items())
 
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
         expected = (len(added), self.manifest.model.full_dim)

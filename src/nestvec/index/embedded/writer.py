@@ -119,10 +119,15 @@ class Writer:
                 self._write(**self._take_out(there))
         return len(there)
 
-    def commit_parts(self, parts: tuple[Span, ...]) -> None:
-        """Commit which spans of rows are coded."""
+    def commit_parts(self, parts: tuple[Span, ...], *, fitted: bool) -> None:
+        """Commit which spans of rows are coded.
+
+        Args:
+            parts: The spans.
+            fitted: Whether codecs were fitted for it: drift counts from then on.
+        """
         with self._committing():
-            self._write(parts=parts)
+            self._write(parts=parts, **{"checked": 0, "outside": 0} if fitted else {})
 
     def renumber(self, rows: Iterator[Row], segments: tuple[Span, ...]) -> None:
         """Commit a new generation, whose vectors are on disk.

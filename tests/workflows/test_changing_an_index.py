@@ -1,0 +1,342 @@
+"""An index as a person uses it: texts and vectors come, change and go, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder
+from nestvec.errors import DataError, IndexLocked, InvalidArgument, ModelError
+from nestvec.index.embedded import lock
+from nestvec.types import Document, OperatingPoint
+from nestvec.workflows import text_index
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
+
+WORDS = ["read", "write", "csv", "json", "socket", "table", "open", "close", "tree", "graph"]
+CORPUS = {
+    f"d{number}": Document(f"{WORDS[number]} own{number}", metadata={"n": number})
+    for number in range(10)
+}
+
+
+@pytest.fixture
+def model():
+    return NestedHashEncoder()
+
+
+@pytest.fixture
+def index(model, tmp_path):
+    with build_index(model, CORPUS, "16:binary@8>64:int8", tmp_path / "index") as index:
+        model.calls.clear()
+        yield index
+
+
+def first(index, text, **options):
+    (ids,) = index.search([text], 1, **options).ids
+    return ids[0] if ids else None
+
+
+def vectors_of(texts):
+    return NestedHashEncoder().encode(texts, kind="document")
+
+
+# Adding
+
+
+def test_texts_are_encoded_once_after_their_titles_and_found_at_once(index, model):
+    index.add(
+        ["a", "b"], ["new text", "other words"], titles=["Title", ""], metadata=[{"n": 1}, {}]
+    )
+    assert model.calls == [("document", ["Title new text", "other words"])]
+    assert first(index, "Title new text") == "a"
+    assert first(index, "other words") == "b"
+    assert index.get(["b", "a"]) == {
+        "b": Document("other words"),
+        "a": Document("new text", "Title", {"n": 1}),
+    }
+    assert "a" in index
+    assert 5 not in index
+    assert len(index) == 12
+    assert list(index.ids()) == [*CORPUS, "a", "b"]
+
+
+def test_vectors_of_ones_own_are_not_encoded(index, model):
+    index.add(["a"], embeddings=vectors_of(["some words"]))
+    index.upsert(["a", "b"], ["kept text", ""], embeddings=vectors_of(["more words", "yet others"]))
+    assert model.calls == []
+    assert first(index, "more words") == "a"
+    assert first(index, "yet others") == "b"
+    assert index.get(["a"]) == {"a": Document("kept text")}
+
+
+def test_documents_come_in_batches_and_what_came_before_an_error_stays(index, model, monkeypatch):
+    monkeypatch.setattr(text_index, "_BATCH", 4)
+    told = []
+    more = {f"e{number}": Document(f"extra{number}") for number in range(10)}
+    index.add_documents(more, on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(4, 10), (8, 10), (10, 10)]
+    assert [len(texts) for _, texts in model.calls] == [4, 4, 2]
+    assert first(index, "extra7") == "e7"
+    again = {f"f{number}": Document("x") for number in range(6)} | {"e1": Document("y")}
+    with pytest.raises(InvalidArgument, match="id 'e1' is in the index already: upsert to replace"):
+        index.add_documents(again)
+    assert sorted(set(again) & set(index.ids())) == ["e1", "f0", "f1", "f2", "f3"]
+    index.upsert_documents({"e1": Document("replaced words"), "g": Document("gained")})
+    assert first(index, "replaced words") == "e1"
+    assert first(index, "gained") == "g"
+
+
+def test_nothing_is_added_of_nothing(index, model):
+    before = index.stats().commits
+    index.add([], [])
+    index.add_documents({})
+    assert index.stats().commits == before
+
+
+def test_an_upsert_replaces_text_vector_and_metadata(index):
+    index.upsert(["d3"], ["entirely different"], metadata=[{"n": 33}])
+    assert len(index) == 10
+    assert first(index, "entirely different") == "d3"
+    assert first(index, "entirely different", where="n = 33") == "d3"
+    assert first(index, "json own3", where="n = 3") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"ids": ["a"], "texts": ["x", "y"]}, "2 texts for 1 ids"),
+        ({"ids": "abc", "texts": ["x", "y", "z"]}, "ids is one string: give a list"),
+        ({"ids": ["a"], "texts": "x"}, "texts is one string: give a list"),
+        ({"ids": ["a"], "texts": ["x"], "titles": "t"}, "titles is one string: give a list"),
+        ({"ids": ["a", "b", "a"], "texts": ["x"] * 3}, "id 'a' stands twice"),
+        ({"ids": [7], "texts": ["x"]}, r"ids\[0\] is a int, not a str"),
+        ({"ids": ["a"], "texts": [None]}, r"texts\[0\] is a NoneType, not a str"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": {"n": 1}}, r"metadata\[0\] is a str, not a d"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": None}]}, "'n' is a NoneType, not a st"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": [1]}]}, "'n' is a list, not a string"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{1: 1}]}, "metadata of 'a': 1 is a int"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": np.nan}]}, "'a' holds metadata: Out of"),
+        ({"ids": ["\ud800"], "texts": ["x"]}, r"document '\\ud800' holds a text that is not Uni"),
+        ({"ids": ["d1"], "texts": ["x"]}, "id 'd1' is in the index already: upsert to replace"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_nothing_is_added(index, arguments, told):
+    before = index.stats().commits
+    with pytest.raises(InvalidArgument, match=told):
+        index.add(**arguments)
+    assert index.stats().commits == before
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda v: v[:2], r"embeddings of shape \(2, 64\) for 3 documents: give \[n, full_dim\]"),
+        (lambda v: v[0], r"embeddings of shape \(64,\)"),
+        (lambda v: v[:, :32], r"embeddings \(3, 32\) for 3 documents of 64"),
+        (lambda v: v * [[1], [0], [1]], r"vector 1 \(id 'b'\) is all zero: leave it out"),
+        (lambda v: v * [[1], [1], [np.nan]], r"vector 2 \(id 'c'\) holds NaN or infinity"),
+        (lambda v: v * [[1], [1e300], [1]], r"vector 1 \(id 'b'\) holds NaN or infinity"),
+    ],
+)
+def test_vectors_that_cannot_be_found_are_refused_by_row(index, spoil, told):
+    vectors = vectors_of(["one", "two", "three"]).astype(np.float64)
+    with pytest.raises(InvalidArgument, match=told):
+        index.add(["a", "b", "c"], embeddings=spoil(vectors))
+    assert len(index) == 10
+
+
+@pytest.mark.parametrize(
+    "added",
+    [{7: Document("x")}, {"a": Document(None)}, {"a": Document("x", 5)}],
+    ids=["id", "text", "title"],
+)
+def test_a_document_of_wrong_kinds_is_refused_not_kept_and_called_damaged(index, added):
+    embeddings = np.ones((1, 64), np.float32)
+    with pytest.raises(InvalidArgument, match="id, title and text have to be strings"):
+        index._embedded.add(added, embeddings)
+    with pytest.raises(InvalidArgument, match=r"document 'a' holds metadata: .*object"):
+        index.add_documents({"a": Document("x", metadata={"n": object()})})
+    index.verify()
+
+
+def test_an_encoder_that_gives_no_numbers_is_refused_and_nothing_is_added(tmp_path):
+    model = NestedHashEncoder(spoiled={"bad": np.nan})
+    with build_index(model, CORPUS, "16:int8", tmp_path / "index") as index:
+        with pytest.raises(ModelError, match=r"infinite numbers for 1 of 2 texts, .* 'b'"):
+            index.add(["a", "b"], ["good", "bad"])
+        assert len(index) == 10
+
+
+def test_an_empty_text_is_kept_and_scores_0(index):
+    index.add(["blank"], [""])
+    hits = index.search(["read own0"], 20, point="64:int8")
+    assert dict(zip(hits.ids[0], hits.scores[0], strict=True))["blank"] == 0
+
+
+# Deleting
+
+
+def test_what_is_deleted_is_gone(index):
+    assert index.delete(["d1", "d2", "unknown"]) == 2
+    assert "d1" not in index
+    assert index.get(["d1"]) == {}
+    assert first(index, "write own1") != "d1"
+    assert index.delete([]) == 0
+    with pytest.raises(InvalidArgument, match="ids is one string: delete takes a list"):
+        index.delete("d3")
+
+
+def test_one_string_is_no_list_of_ids_to_get(index):
+    with pytest.raises(InvalidArgument, match="ids is one string: get takes a list"):
+        index.get("d3")
+
+
+# Searching
+
+
+def test_a_search_takes_a_filter_a_point_and_the_truth(index):
+    text = "read own0"
+    assert first(index, text) == "d0"
+    assert first(index, text, where="n > 0") != "d0"
+    assert first(index, text, where="n < 0") is None
+    assert first(index, text, where="n < 0", exact=True) is None
+    assert first(index, text, point="64:float16") == "d0"
+    assert first(index, text, point=OperatingPoint.parse("32:int4@3>64:float16")) == "d0"
+    exact = index.search([text], 3, exact=True, where="n >= 1")
+    expected = index.search([text], 3, point="64:float16", where="n >= 1")
+    assert exact.ids == expected.ids
+    np.testing.assert_allclose(exact.scores, expected.scores, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"where": "n >"}, "filter"),
+        ({"where": ""}, "filter"),
+        ({"point": "16"}, "is not an operating point"),
+        ({"point": "65:int8"}, "dim 65 > full_dim 64"),
+        ({"point": "64:float32"}, "the index keeps float16"),
+        ({"point": "7:pq4"}, "pq4 codes dims in pairs, and dim 7 is odd"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(index, options, told):
+    with pytest.raises(InvalidArgument, match=told):
+        index.search(["read"], 3, **options)
+
+
+def test_the_model_is_loaded_when_a_text_needs_it_and_not_before(index, model, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(text_index, "load_named", lambda *_: loaded.append(1) or model)
+    with Index.open(index.path) as again:
+        assert again.search(vectors_of(["read own0"]), 1).ids == [["d0"]]
+        again.add(["a"], embeddings=vectors_of(["given"]))
+        again.delete(["a"])
+        assert loaded == []
+        assert first(again, "read own0") == "d0"
+        again.add(["a"], ["text"])
+        assert loaded == [1]
+
+
+# The point
+
+
+def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):
+    with Index.open(index.path, model) as reader:
+        index.use("32:int4@5>64:float16")
+        for each in (index, reader):
+            assert first(each, "read own0") == "d0"
+            assert str(each.point) == "32:int4@5>64:float16"
+        assert index.search(["csv json"], 5) == reader.search(["csv json"], 5)
+    names = {path.name for path in index.path.glob("codes/*/*.codes")}
+    assert names == {"32-int4.codes"}
+
+
+def test_a_point_is_used_on_an_empty_index(index):
+    index.delete(list(index.ids()))
+    index.compact()
+    for point in ("16:int8", "32:pq4@5>64:float16", "16:binary@4>64:int8"):
+        index.use(point)
+        assert index.search(["read"], 3).ids == [[]]
+        assert first(index, "read", exact=True) is None
+    index.add(["a", "b"], ["read", "write"])
+    assert first(index, "read") == "a"
+    index.compact()
+    assert first(index, "read") == "a"
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ("65:int8", "dim 65 > full_dim 64"),
+        ("16:int8@5>64:float32", "keeps float16; build it with stored float32, or name float16"),
+        ("7:pq4", "pq4 codes dims in pairs, and dim 7 is odd"),
+    ],
+)
+def test_a_point_that_cannot_be_is_refused_and_the_old_one_stays(index, point, told):
+    with pytest.raises(InvalidArgument, match=told):
+        index.use(point)
+    assert str(index.point) == "16:binary@8>64:int8"
+
+
+def test_a_point_is_not_changed_under_the_one_who_writes(index, model, monkeypatch):
+    monkeypatch.setattr(lock, "_WAIT_S", 0)
+    index.add(["a"], ["text"])
+    with Index.open(index.path, model) as other:
+        with pytest.raises(IndexLocked, match="is being changed by process"):
+            other.use("32:int4")
+        assert json.loads((index.path / "manifest.json").read_text())["point"] == str(index.point)
+        assert not list(index.path.glob("codes/*/32-int4.codes"))
+
+
+# The rest
+
+
+def test_compaction_verification_and_numbers(index):
+    index.delete(["d1", "d2"])
+    index.add(["a"], ["text"])
+    stats = index.stats()
+    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 2, 1, 1)
+    assert (stats.model, stats.full_dim, stats.stored) == ("fake/nested", 64, "float16")
+    assert stats.point == "16:binary@8>64:int8"
+    assert stats.disk_bytes == sum(f.stat().st_size for f in index.path.rglob("*") if f.is_file())
+    index.verify()
+    before = index.search(["read own0", "text"], 9, exact=True)
+    compacted = index.compact()
+    assert compacted.bytes_after < compacted.bytes_before
+    stats = index.stats()
+    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 0, 0, 1)
+    assert stats.resident_bytes == 9 * 2
+    assert stats.generation == 1
+    assert json.loads(json.dumps(stats.to_json()))["documents"] == 9
+    index.verify()
+    assert index.search(["read own0", "text"], 9, exact=True) == before
+
+
+USES = {
+    "len": len,
+    "in": lambda index: "d1" in index,
+    "ids": lambda index: list(index.ids()),
+    "get": lambda index: index.get(["d1"]),
+    "search": lambda index: index.search(["read"]),
+    "exact": lambda index: index.search(["read"], exact=True),
+    "add": lambda index: index.add(["a"], ["text"]),
+    "upsert": lambda index: index.upsert(["d1"], ["text"]),
+    "delete": lambda index: index.delete(["d1"]),
+    "use": lambda index: index.use("16:int8"),
+    "compact": lambda index: index.compact(),
+    "verify": lambda index: index.verify(),
+    "stats": lambda index: index.stats(),
+    "lock": lambda index: index.lock(),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_closed_index_says_that_it_is_closed(index, model, use):
+    index.close()
+    index.close()
+    with pytest.raises(DataError, match="index: is closed: open it again"):
+        use(index)
+    with Index.open(index.path, model) as again:  # and it holds no lock
+        again.add(["a"], ["text"])
+        assert len(again) == 11
