@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from nestvec.errors import DataError
 
 _MOUNTS = Path("/proc/self/mounts")
+_OCTAL = re.compile(r"\\([0-7]{3})")  # how a space, a tab or a backslash is written there
 _NETWORK = {
     *("9p", "afs", "ceph", "cifs", "davfs", "glusterfs", "lustre", "ncpfs", "nfs", "nfs4"),
     *("smb2", "smb3", "smbfs"),
@@ -39,7 +41,7 @@ def _kind(folder: Path) -> str | None:
     found, longest = None, -1
     for line in lines:
         _, place, kind, *_ = line.split(" ")
-        place = place.replace("\\040", " ")
+        place = _OCTAL.sub(lambda found: chr(int(found[1], 8)), place)
         inside = place == "/" or str(folder) == place or str(folder).startswith(place + os.sep)
         if inside and len(place) >= longest:
             found, longest = kind, len(place)

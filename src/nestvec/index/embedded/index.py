@@ -43,12 +43,12 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
     manifest.check_point(point)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(path, "is not empty: name a new folder")
+    check_file_system(path)
     made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
     for folder in (path, path / VECTORS, path / CODES):
         folder.mkdir(parents=True, exist_ok=True)
     for folder in made:
         sync(folder.parent)  # else a power cut could take the index with the folder's name
-    check_file_system(path)
     database = Database(path / DATABASE, write=True, create=True)
     try:
         with database.transaction():
