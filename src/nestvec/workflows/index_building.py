@@ -89,7 +89,7 @@ def reembed(
         on_progress: Called with documents encoded and in total.
 
     Raises:
-        InvalidArgument: If the point is wider than the model, or a document has no text.
+        InvalidArgument: If the point is wider than the model, or no document has a text.
         IndexLocked: If another process changes the index.
         DataError: If the new index cannot be written; the old one is untouched.
     """
@@ -100,7 +100,9 @@ def reembed(
         without = [id_ for id_, document in corpus.items() if not document.content]
         if len(without) == len(corpus) and corpus:
             raise InvalidArgument(f"{path}: holds no texts to encode: it was built of vectors")
-        return build_index(model, corpus, asked, path, on_progress=on_progress)
+        # Who asked for float32 keeps it; float16 gives way where the new point needs more.
+        stored: Stored | None = "float32" if old.stats().stored == "float32" else None
+        return build_index(model, corpus, asked, path, stored=stored, on_progress=on_progress)
 
 
 def count_unfinished(path: Path | str) -> int:

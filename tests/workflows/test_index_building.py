@@ -1,0 +1,264 @@
+"""Building an index and moving it to another model: gone on with after an interrupt, or anew."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder, fake_info
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
+from nestvec.index.embedded import lock
+from nestvec.types import Document
+from nestvec.workflows import index_building
+from nestvec.workflows.index_building import build_index, reembed
+from nestvec.workflows.text_index import Index
+
+CORPUS = {
+    f"d{number}": Document(f"own{number} words", f"title{number}", {"n": number, "lang": "ü"})
+    for number in range(10)
+}
+POINT = "16:binary@8>64:int8"
+OTHER = fake_info(name="fake/other", fingerprint="0" * 64)
+
+
+class Interrupted(NestedHashEncoder):
+    """Is interrupted after so many batches."""
+
+    def __init__(self, batches, *, info=None):
+        super().__init__(*[info] if info else [])
+        self._left = batches
+
+    def encode(self, texts, *, kind, on_progress=None):
+        if self._left == 0:
+            raise KeyboardInterrupt
+        self._left -= 1
+        return super().encode(texts, kind=kind, on_progress=on_progress)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(index_building, "_BATCH", 4)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "index"
+
+
+def interrupt(path, *, corpus=CORPUS, point=POINT, batches=2, **options):
+    with pytest.raises(KeyboardInterrupt):
+        build_index(Interrupted(batches), corpus, point, path, **options)
+
+
+def encoded(path, *, corpus=CORPUS, point=POINT, info=None, **options):
+    """Build, and return how many texts were encoded for it."""
+    model = NestedHashEncoder(*[info] if info else [])
+    with build_index(model, corpus, point, path, **options) as index:
+        assert index.get(list(index.ids())) == dict(corpus)
+        index.verify()
+        for id_, document in corpus.items():
+            assert index.search([document.content], 1, exact=True).ids == [[id_]]
+        assert index.stats().uncoded == 0
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    return sum(model.times_encoded("document").values())
+
+
+# Building
+
+
+def test_a_build_encodes_each_document_once_with_its_title(path):
+    told = []
+    model = NestedHashEncoder()
+    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: told.append(done)).close()
+    texts = [f"title{number} own{number} words" for number in range(10)]
+    assert model.calls == [
+        ("document", texts[start:end]) for start, end in ((0, 4), (4, 8), (8, 10))
+    ]
+    assert told == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(path):
+    interrupt(path)
+    assert not path.exists()
+    assert encoded(path) == 2
+    assert encoded(path) == 10  # nothing is left of it afterwards
+
+
+def test_an_interrupted_build_that_goes_on_tells_all_that_is_done(path):
+    interrupt(path)
+    told = []
+    model = NestedHashEncoder()
+    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: told.append(done)).close()
+    assert told == [(10, 10)]
+
+
+def test_a_build_is_interrupted_as_often_as_one_likes(path):
+    interrupt(path, batches=1)
+    interrupt(path, batches=1)
+    assert encoded(path) == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"corpus": CORPUS | {"d9": Document("other text")}},
+        {"corpus": CORPUS | {"d9": Document("own9 words", "title9", {"n": 10})}},
+        {"corpus": dict(list(CORPUS.items())[:9])},
+        {"info": OTHER},
+        {"point": "16:int8"},
+        {"stored": "float32"},
+    ],
+    ids=["text", "metadata", "fewer", "model", "point", "stored"],
+)
+def test_a_build_of_something_else_begins_anew(path, other):
+    interrupt(path)
+    assert encoded(path, **other) == len(other.get("corpus", CORPUS))
+
+
+def test_a_damaged_half_of_a_build_is_begun_anew(path):
+    interrupt(path)
+    half = path.with_name(".index.unfinished")
+    database = half / "documents.sqlite"
+    database.write_bytes(b"x" * database.stat().st_size)
+    assert encoded(path) == 10
+
+
+def test_nothing_is_left_of_a_build_that_was_interrupted_before_anything_was_done(path):
+    interrupt(path, batches=0)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_an_interrupted_build_leaves_the_index_in_its_place(path):
+    encoded(path)
+    interrupt(path, point="16:int8", batches=1)
+    with Index.open(path, NestedHashEncoder(), verify=True) as index:
+        assert str(index.point) == POINT
+        assert len(index) == 10
+
+
+@pytest.mark.parametrize(
+    ("point", "stored", "kept"),
+    [
+        ("64:float32", None, "float32"),
+        ("16:int8@5>64:float32", None, "float32"),
+        ("64:float16", None, "float16"),
+        ("16:int8", None, "float16"),
+        ("16:int8", "float32", "float32"),
+    ],
+)
+def test_full_vectors_are_kept_as_the_point_needs_or_as_asked(path, point, stored, kept):
+    with build_index(NestedHashEncoder(), CORPUS, point, path, stored=stored) as index:
+        assert index.stats().stored == kept
+
+
+@pytest.mark.parametrize("point", ["64:float32", "7:pq4"])
+def test_a_point_that_cannot_be_is_refused_before_anything_is_encoded(path, point):
+    with pytest.raises(InvalidArgument, match=r"keeps float16|dim 7 is odd"):
+        build_index(Interrupted(0), CORPUS, point, path, stored="float16")
+    assert list(path.parent.iterdir()) == []
+
+
+# Another model
+
+
+def test_reembedding_keeps_the_documents_and_switches_the_model(path):
+    with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
+        index.delete(["d0"])
+        index.upsert(["d1"], ["changed"], metadata=[{"n": -1}])
+        expected = index.get(list(index.ids()))
+        ids = list(index.ids())
+    model = NestedHashEncoder(OTHER)
+    with reembed(path, model) as index:
+        assert index.info == OTHER
+        assert str(index.point) == POINT
+        assert list(index.ids()) == ids
+        assert index.get(ids) == expected
+        assert index.search(["changed"], 1).ids == [["d1"]]
+        assert index.search(["words"], 9, where="n < 0").ids == [["d1"]]
+        assert sorted(model.times_encoded("document")) == sorted(
+            document.content for document in expected.values()
+        )
+        index.verify()
+    with Index.open(path, NestedHashEncoder(OTHER), verify=True) as index:
+        assert len(index) == 9
+    assert [each.name for each in path.parent.iterdir()] == ["index"]
+
+
+def test_what_was_reembedded_can_be_changed_at_once(path):
+    encoded(path)
+    with reembed(path, NestedHashEncoder(OTHER)) as index:
+        index.add(["new"], ["new text"])
+        assert index.search(["new text"], 1).ids == [["new"]]
+        with Index.open(path, NestedHashEncoder(OTHER)) as reader:
+            assert reader.search(["new text"], 1).ids == [["new"]]
+            index.delete(["new"])
+            assert "new" not in reader
+    with Index.open(path, NestedHashEncoder(OTHER), verify=True) as index:
+        assert len(index) == 10
+
+
+def test_reembedding_takes_another_point_and_keeps_the_precision_of_vectors(path):
+    build_index(NestedHashEncoder(), CORPUS, POINT, path, stored="float32").close()
+    with reembed(path, NestedHashEncoder(OTHER), point="32:int4") as index:
+        assert str(index.point) == "32:int4"
+        assert index.stats().stored == "float32"
+
+
+def test_interrupted_reembedding_leaves_the_old_index_and_goes_on(path):
+    encoded(path)
+    with pytest.raises(KeyboardInterrupt):
+        reembed(path, Interrupted(2, info=OTHER))
+    with Index.open(path, NestedHashEncoder(), verify=True) as index:
+        assert index.search(["title3 own3 words"], 1).ids == [["d3"]]
+        index.lock()  # nobody holds it any more
+    model = NestedHashEncoder(OTHER)
+    reembed(path, model).close()
+    assert len(model.times_encoded("document")) == 2
+
+
+def test_an_index_of_vectors_has_no_texts_to_encode(path):
+    with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
+        index.delete(list(CORPUS))
+        index.add(["a", "b"], embeddings=np.ones((2, 64), np.float32))
+    with pytest.raises(InvalidArgument, match="holds no texts to encode: it was built of vectors"):
+        reembed(path, Interrupted(0, info=OTHER))
+    with Index.open(path, NestedHashEncoder()) as index:
+        assert len(index) == 2
+
+
+def test_an_index_that_is_being_changed_is_not_reembedded(path, monkeypatch):
+    monkeypatch.setattr(lock, "_WAIT_S", 0)
+    with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
+        index.lock()
+        with pytest.raises(IndexLocked, match="is being changed by process"):
+            reembed(path, Interrupted(0, info=OTHER))
+
+
+def test_a_narrower_model_needs_another_point(path):
+    encoded(path)
+    narrow = NestedHashEncoder(fake_info(fingerprint="1" * 64, full_dim=32, dims=(32, 16)))
+    with pytest.raises(InvalidArgument, match="dim 64 > full_dim 32"):
+        reembed(path, narrow)
+    with reembed(path, narrow, point="16:int8") as index:
+        assert index.info.full_dim == 32
+
+
+def test_an_index_that_is_not_there_is_not_reembedded(path):
+    with pytest.raises(DataError, match="is not an index folder"):
+        reembed(path, NestedHashEncoder())
+    assert not path.exists()
+
+
+def test_an_empty_index_is_not_reembedded(path):
+    with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
+        index.delete(list(CORPUS))
+    with pytest.raises(InvalidArgument, match="the corpus is empty"):
+        reembed(path, NestedHashEncoder(OTHER))
+
+
+def test_a_copied_index_is_reembedded_by_itself(path, tmp_path):
+    encoded(path)
+    shutil.copytree(path, tmp_path / "copy")
+    reembed(tmp_path / "copy", NestedHashEncoder(OTHER)).close()
+    with Index.open(path, NestedHashEncoder(), verify=True) as index:
+        assert len(index) == 10
