@@ -130,6 +130,13 @@ def checked_contents(folder: Path) -> Contents:
         index.close()
 
 
+def processes_of() -> Any:
+    """Return what starts processes in milliseconds, each forked from one that has imported all."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["faiss", "scipy", "nestvec.index.embedded.index"])
+    return context
+
+
 class Killer:
     """Runs processes that change one index, and kills them."""
 
@@ -139,8 +146,7 @@ class Killer:
         self.contents: Contents = {}
         self.changes = 0
         self._choose = random.Random(seed)
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([__name__])
+        self._context = processes_of()
 
     def kill_by_time(self, at_most_s: float = 0.3) -> None:
         """Kill a process from outside, at any moment."""

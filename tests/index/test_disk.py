@@ -1,7 +1,6 @@
 """What the disk and the system do to an index: interrupts, no room, no permission, moves, forks."""
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -50,9 +49,7 @@ def index(tmp_path, begun):
 
 def in_a_process(function, *arguments):
     """Run a function in a fresh process, as it changes what a process is."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kills"])
-    process = context.Process(target=function, args=arguments)
+    process = kills.processes_of().Process(target=function, args=arguments)
     process.start()
     process.join()
     assert process.exitcode == 0
