@@ -43,7 +43,6 @@ class Database:
         """
         self.path: Path = path
         self._process = os.getpid()
-        self._closed = False
         self.lock = threading.RLock()
         self._failed = "cannot be read"
         if write:
@@ -137,7 +136,6 @@ class Database:
     def close(self) -> None:
         """Close the connection, unless another process opened it: then SQLite forbids that."""
         with self.lock:
-            self._closed = True
             if self.ours:
                 self._connection.close()
                 _open.discard(self)
@@ -152,17 +150,12 @@ class Database:
             problem = "was opened before this process was forked: close it before, open it after"
             raise DataError(self.path, problem)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise DataError(self.path.parent, "is closed: open it again")
-
     @contextmanager
     def _in_our_words(self) -> Iterator[None]:
         self._check_ours()
-        self._check_open()
         try:
             yield
-        except sqlite3.ProgrammingError as error:  # closed by another thread, just now
+        except sqlite3.ProgrammingError as error:
             raise DataError(self.path.parent, "is closed: open it again") from error
         except sqlite3.OperationalError as error:
             if any(word in str(error) for word in _DAMAGE):

@@ -21,43 +21,46 @@ class Filter:
         """Take the connection to read from."""
         self._database = database
         self._lock = threading.Lock()
-        self._generation, self._counter = -1, -1
+        self._read_at = State()
         self._columns: dict[str, Column] = {}
 
     def mask(self, condition: Condition, snapshot: Snapshot) -> Mask | None:
         """Return which rows of a snapshot are selected, [n_rows].
 
-        None where the index has changed since: of what was deleted, nothing can be read any more.
+        None where it has to be asked again for a newer one: rows are numbered anew since, or what
+        is to be read has changed.
         """
+        n_rows = snapshot.state.n_rows
         with self._lock:
-            if not self._read(condition.fields, snapshot.state):
+            if not self._read(condition.fields, snapshot):
                 return None
-            columns = {field: self._column(field) for field in condition.fields}
-        return condition.matches(columns, snapshot.state.n_rows)
+            columns = {field: self._columns.get(field, Column()) for field in condition.fields}
+        return condition.matches(columns, n_rows)
 
-    def _column(self, field: str) -> Column:
-        return self._columns.get(field, Column())
-
-    def _read(self, fields: frozenset[str], state: State) -> bool:
-        """Read what is missing of a commit; False where a later one is all that can be read."""
-        if state.counter < self._counter:
-            return False
-        if state.generation != self._generation:
-            self._generation, self._columns = state.generation, {}
-        behind = [field for field in fields if len(self._column(field)) < state.n_rows]
+    def _read(self, fields: frozenset[str], snapshot: Snapshot) -> bool:
+        state = snapshot.state
+        if state.counter < self._read_at.counter:
+            return False  # rows that it has may have been gone when columns were read
+        columns = self._columns if state.generation == self._read_at.generation else {}
+        behind = {
+            field: column
+            for field in fields
+            if len(column := columns.get(field, Column())) < state.n_rows
+        }
         if not behind:
             return True
         with self._database.reading():
-            if documents.read_state(self._database).counter != state.counter:
-                return False
-            for field in behind:
-                self._columns[field] = self._extended(field, state.n_rows)
-        self._counter = state.counter
+            if documents.read_state(self._database) != state:
+                return False  # a row of the snapshot may be gone by now, and its metadata
+            extended = {
+                field: self._extended(column, field, state.n_rows)
+                for field, column in behind.items()
+            }
+        self._columns, self._read_at = columns | extended, state
         return True
 
-    def _extended(self, field: str, n_rows: int) -> Column:
+    def _extended(self, column: Column, field: str, n_rows: int) -> Column:
         """Return a column with the rows that came since."""
-        column = self._column(field)
         first = len(column)
         values = np.full(n_rows - first, None, dtype=object)
         for row, value in documents.field_from(self._database, field, first):
