@@ -49,6 +49,7 @@ def test_a_second_writer_is_refused_whatever_the_note_says(tmp_path, note):
 
 def test_a_writer_is_seen_while_it_is_there(tmp_path):
     assert not writer_is_alive(tmp_path)
+    assert list(tmp_path.iterdir()) == []  # to look leaves nothing
     held = WriterLock(tmp_path)
     assert writer_is_alive(tmp_path)
     note = json.loads((tmp_path / "writer.json").read_text())

@@ -1,0 +1,133 @@
+"""An index as a person uses it: by another point, compacted, verified, counted, and closed."""
+
+import json
+
+import pytest
+
+from fakes import NestedHashEncoder
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
+from nestvec.index.embedded import lock
+from nestvec.types import Document
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
+
+WORDS = ["read", "write", "csv", "json", "socket", "table", "open", "close", "tree", "graph"]
+CORPUS = {
+    f"d{number}": Document(f"{WORDS[number]} own{number}", metadata={"n": number})
+    for number in range(10)
+}
+
+
+@pytest.fixture
+def model():
+    return NestedHashEncoder()
+
+
+@pytest.fixture
+def index(model, tmp_path):
+    with build_index(model, CORPUS, "16:binary@8>64:int8", tmp_path / "index") as index:
+        model.calls.clear()
+        yield index
+
+
+def first(index, text, **options):
+    (ids,) = index.search([text], 1, **options).ids
+    return ids[0] if ids else None
+
+
+def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):
+    with Index.open(index.path, model) as reader:
+        index.use("32:int4@5>64:float16")
+        for each in (index, reader):
+            assert first(each, "read own0") == "d0"
+            assert str(each.point) == "32:int4@5>64:float16"
+        assert index.search(["csv json"], 5) == reader.search(["csv json"], 5)
+    names = {path.name for path in index.path.glob("codes/*/*.codes")}
+    assert names == {"32-int4.codes"}
+
+
+def test_a_point_is_used_on_an_empty_index(index):
+    index.delete(list(index.ids()))
+    index.compact()
+    for point in ("16:int8", "32:pq4@5>64:float16", "16:binary@4>64:int8"):
+        index.use(point)
+        assert index.search(["read"], 3).ids == [[]]
+        assert first(index, "read", exact=True) is None
+    index.add(["a", "b"], ["read", "write"])
+    assert first(index, "read") == "a"
+    index.compact()
+    assert first(index, "read") == "a"
+
+
+@pytest.mark.parametrize(
+    ("point", "told"),
+    [
+        ("65:int8", "dim 65 > full_dim 64"),
+        ("16:int8@5>64:float32", "keeps float16; build it with stored float32, or name float16"),
+        ("7:pq4", "pq4 codes dims in pairs, and dim 7 is odd"),
+    ],
+)
+def test_a_point_that_cannot_be_is_refused_and_the_old_one_stays(index, point, told):
+    with pytest.raises(InvalidArgument, match=told):
+        index.use(point)
+    assert str(index.point) == "16:binary@8>64:int8"
+
+
+def test_a_point_is_not_changed_under_the_one_who_writes(index, model, monkeypatch):
+    monkeypatch.setattr(lock, "_WAIT_S", 0)
+    index.add(["a"], ["text"])
+    with Index.open(index.path, model) as other:
+        with pytest.raises(IndexLocked, match="is being changed by process"):
+            other.use("32:int4")
+        assert json.loads((index.path / "manifest.json").read_text())["point"] == str(index.point)
+        assert not list(index.path.glob("codes/*/32-int4.codes"))
+
+
+def test_compaction_verification_and_numbers(index):
+    index.delete(["d1", "d2"])
+    index.add(["a"], ["text"])
+    stats = index.stats()
+    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 2, 1, 1)
+    assert (stats.model, stats.full_dim, stats.stored) == ("fake/nested", 64, "float16")
+    assert stats.point == "16:binary@8>64:int8"
+    assert stats.disk_bytes == sum(f.stat().st_size for f in index.path.rglob("*") if f.is_file())
+    index.verify()
+    before = index.search(["read own0", "text"], 9, exact=True)
+    compacted = index.compact()
+    assert compacted.bytes_after < compacted.bytes_before
+    stats = index.stats()
+    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 0, 0, 1)
+    assert stats.resident_bytes == 9 * 2
+    assert stats.generation == 1
+    assert json.loads(json.dumps(stats.to_json()))["documents"] == 9
+    index.verify()
+    assert index.search(["read own0", "text"], 9, exact=True) == before
+
+
+USES = {
+    "len": len,
+    "in": lambda index: "d1" in index,
+    "ids": lambda index: list(index.ids()),
+    "get": lambda index: index.get(["d1"]),
+    "search": lambda index: index.search(["read"]),
+    "exact": lambda index: index.search(["read"], exact=True),
+    "add": lambda index: index.add(["a"], ["text"]),
+    "upsert": lambda index: index.upsert(["d1"], ["text"]),
+    "delete": lambda index: index.delete(["d1"]),
+    "use": lambda index: index.use("16:int8"),
+    "compact": lambda index: index.compact(),
+    "verify": lambda index: index.verify(),
+    "stats": lambda index: index.stats(),
+    "lock": lambda index: index.lock(),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_closed_index_says_that_it_is_closed(index, model, use):
+    index.close()
+    index.close()
+    with pytest.raises(DataError, match="is closed: open it again"):
+        use(index)
+    with Index.open(index.path, model) as again:  # and it holds no lock
+        again.add(["a"], ["text"])
+        assert len(again) == 11
