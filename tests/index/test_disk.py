@@ -13,6 +13,7 @@ import pytest
 import kills
 from kills import POINTS, Change, add, at_line, checked_contents, contents_of, new_index, perform
 from nestvec.errors import DataError
+from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.embedded.segments import Segment
 
@@ -104,6 +105,28 @@ def test_changes_that_stopped_before_they_were_noted_are_not_taken_for_damage(in
     expected = contents_of(index)
     index.close()
     assert checked_contents(index.path) == expected
+
+
+@pytest.mark.parametrize("statement", ["begin immediate", "commit", "begin"])
+def test_an_interrupt_right_after_a_statement_leaves_no_transaction_open(
+    index, monkeypatch, statement
+):
+    before, execute = contents_of(index), Database.execute
+
+    def interrupted(database, asked, values=()):
+        rows = execute(database, asked, values)
+        return interrupt() if asked == statement else rows
+
+    add(index, {"first": 1001})  # so that there is a writer
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as kept:
+        patch.setattr(Database, "execute", interrupted)
+        add(index, {"second": 1002})
+        index.get(["first"])
+    add(index, {"third": 1003})
+    found = contents_of(index)
+    assert found.keys() - before.keys() - {"second"} == {"first", "third"}
+    index.verify()
+    assert kept  # its traceback keeps the frames, and what they hold open
 
 
 def fill_the_disk(folder, contents):

@@ -150,3 +150,14 @@ def change_and_close(folder):
     index = EmbeddedIndex(folder)
     add(index, batch(1), replace=True)
     index.close()
+
+
+def test_columns_that_were_read_later_do_not_filter_an_older_snapshot(tmp_path):
+    index = EmbeddedIndex(new_index(tmp_path / "index"))
+    add(index, batch(0))
+    older = index.snapshot()
+    add(index, batch(1), replace=True)
+    index.search(vectors([0]), 1, where=EVERY)
+    assert index._filter.mask(EVERY, older) is None
+    assert index._filter.mask(EVERY, index.snapshot()).sum() == N
+    index.close()

@@ -108,15 +108,18 @@ class Changes(RuleBasedStateMachine):
         number=VECTORS,
         k=st.integers(1, 40),
         where=st.sampled_from(CONDITIONS),
-        how=st.sampled_from(["exact", None, *POINTS]),
+        how=st.sampled_from([None, *POINTS]),
     )
     def search(self, number, k, where, how):
         condition, holds = where
         queries = np.stack([vector(number), vector(number + 20)])
         chosen = [id_ for id_, each in self.documents.items() if holds(each.metadata)]
-        options = {"exact": True} if how == "exact" else {}
-        options |= {"point": OperatingPoint.parse(how)} if how in POINTS else {}
-        hits = self.index.search(queries, k, where=condition, **options)
+        point = OperatingPoint.parse(how) if how else None
+        for options in ({"exact": True}, {"point": point}):
+            hits = self.index.search(queries, k, where=condition, **options)
+            self._check(hits, queries, k, chosen)
+
+    def _check(self, hits, queries, k, chosen):
         for query, ids, scores in zip(queries, hits.ids, hits.scores, strict=True):
             expected = self._expected(query, chosen)
             assert len(ids) == min(k, len(chosen))
@@ -147,7 +150,7 @@ class Changes(RuleBasedStateMachine):
 
 TestChanges = Changes.TestCase
 TestChanges.settings = settings(
-    max_examples=25,
+    max_examples=30,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
