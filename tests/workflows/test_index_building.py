@@ -127,6 +127,21 @@ def test_a_damaged_half_of_a_build_is_begun_anew(path):
     assert encoded(path) == 10
 
 
+@pytest.mark.parametrize("point", [POINT, "16:int8"], ids=["the same", "another"])
+def test_two_builds_at_once_do_not_undo_each_other(path, point, monkeypatch):
+    monkeypatch.setattr(lock, "_WAIT_S", 0)
+
+    class Meanwhile(NestedHashEncoder):
+        def encode(self, texts, *, kind, on_progress=None):
+            with pytest.raises(IndexLocked, match="is being changed by process"):
+                build_index(Interrupted(0), CORPUS, point, path)
+            return super().encode(texts, kind=kind, on_progress=on_progress)
+
+    with build_index(Meanwhile(), CORPUS, POINT, path) as index:
+        assert len(index) == 10
+        assert str(index.point) == POINT
+
+
 def test_nothing_is_left_of_a_build_that_was_interrupted_before_anything_was_done(path):
     interrupt(path, batches=0)
     assert list(path.parent.iterdir()) == []

@@ -13,9 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from nestvec.atomic import check_replaceable, put_in_place, replace_file
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE, VECTORS
+from nestvec.index.embedded.lock import WriterLock
 from nestvec.index.embedded.manifest import Stored
 from nestvec.plan.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
@@ -51,6 +52,7 @@ def build_index(
     Raises:
         InvalidArgument: If the point is wider than the model or the corpus is empty.
         ModelMismatch: If the plan is another model's.
+        IndexLocked: If another process builds an index there.
         DataError: If the folder cannot be written; what was there is untouched.
     """
     place = Path(path)
@@ -64,6 +66,7 @@ def build_index(
     with _kept_if_begun(unfinished):
         index = _unfinished(unfinished, model, corpus, chosen, stored)
         try:
+            index.lock()
             _fill(index, model, corpus, on_progress)
             index.code()
         finally:
@@ -142,6 +145,8 @@ def _unfinished(
             return EmbeddedIndex(folder)
     except (OSError, ValueError, DataError):
         pass  # none was begun, or of something else
+    if folder.exists():
+        WriterLock(folder).release()  # not under the feet of another process
     shutil.rmtree(folder, ignore_errors=True)
     create(folder, model=findable_anywhere(model.info), point=point, stored=stored)
     with replace_file(folder / _SOURCE) as file:
@@ -154,6 +159,8 @@ def _kept_if_begun(folder: Path) -> Iterator[None]:
     """Keep what an error or an interrupt leaves only where there is something to go on with."""
     try:
         yield
+    except IndexLocked:  # another process builds there
+        raise
     except BaseException:
         if not any((folder / VECTORS).glob("*")):
             shutil.rmtree(folder, ignore_errors=True)
