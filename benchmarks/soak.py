@@ -55,7 +55,6 @@ def _kills(folder: Path, n: int, seed: int) -> dict[str, Any]:
     return {
         "kills": n,
         "acknowledged": killer.changes,
-        "lost": 0,
         "seconds": round(time.perf_counter() - start),
     }
 
@@ -63,7 +62,7 @@ def _kills(folder: Path, n: int, seed: int) -> dict[str, Any]:
 def _readers(folder: Path, seconds: float) -> dict[str, Any]:
     """Change an index in one process and search it in two others."""
     written, *read = run_together(folder, seconds)
-    return {"batches_written": written, "batches_seen": [seen for seen, _ in read], "halves": 0}
+    return {"batches_written": written, "batches_seen": [seen for seen, _ in read]}
 
 
 def _damage(folder: Path, n: int, seed: int) -> dict[str, Any]:

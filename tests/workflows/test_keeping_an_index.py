@@ -4,35 +4,10 @@ import json
 
 import pytest
 
-from fakes import NestedHashEncoder
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.index.embedded import lock
-from nestvec.types import Document
-from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
-
-WORDS = ["read", "write", "csv", "json", "socket", "table", "open", "close", "tree", "graph"]
-CORPUS = {
-    f"d{number}": Document(f"{WORDS[number]} own{number}", metadata={"n": number})
-    for number in range(10)
-}
-
-
-@pytest.fixture
-def model():
-    return NestedHashEncoder()
-
-
-@pytest.fixture
-def index(model, tmp_path):
-    with build_index(model, CORPUS, "16:binary@8>64:int8", tmp_path / "index") as index:
-        model.calls.clear()
-        yield index
-
-
-def first(index, text, **options):
-    (ids,) = index.search([text], 1, **options).ids
-    return ids[0] if ids else None
+from ten_documents import first
 
 
 def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):

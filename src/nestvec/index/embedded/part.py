@@ -139,7 +139,7 @@ class Part:
         try:
             return read_cache(path, label)
         except DamagedFile as error:
-            if name in self._expected or path.exists():
+            if name in self._expected:
                 _logger.warning("%s: made again from the vectors", error)
         made = make()
         try:
