@@ -327,3 +327,16 @@ def test_codes_of_another_quantiser_or_width_are_refused():
         Codec.from_json(values | {"quantiser": "QT_6bit"})
     with pytest.raises(InvalidArgument, match="16 calibration values do not fit 7 dims"):
         Codec.from_json(values | {"dim": 7})
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3, 8, 36, 300])
+@pytest.mark.parametrize("stored", ["float16", "float32"])
+def test_stored_vectors_decode_as_their_codes_do(dim, stored):
+    many = normalise(vectors(2_000, dim))
+    many[7] = 0
+    kept = many.astype(stored)
+    for cut in {dim, dim // 2 or 1}:
+        codec = Codec.fit(many, cut, "float16")
+        expected = codec.decode(codec.encode_stored(kept))
+        np.testing.assert_array_equal(codec.decode_stored(kept), expected)
+        np.testing.assert_array_equal(codec.decode_stored(kept[:, :cut]), expected)

@@ -113,7 +113,7 @@ class PointSearch:
     @cached_property
     def _tail_decoded(self) -> Embeddings:
         codec = self.codecs[-1]
-        return codec.decode(codec.encode_stored(self.snapshot.tail.vectors))
+        return codec.decode_stored(self.snapshot.tail.vectors)
 
 
 def search_exactly(
@@ -161,8 +161,7 @@ def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings
         rows = Stacked.of([part.rows for part in snapshot.parts])
 
         def from_vectors(positions: Rows) -> Embeddings:
-            vectors = snapshot.vectors.take(rows.take(positions), codec.dim)
-            return codec.decode(codec.encode_stored(vectors))
+            return codec.decode_stored(snapshot.vectors.take(rows.take(positions), codec.dim))
 
         return from_vectors
     codes = Stacked.of([part.codes(codec) for part in snapshot.parts])
