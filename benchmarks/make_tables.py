@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import speed_tables
 import training_tables
 from markdown_tables import markdown, results, text_block
 
@@ -186,6 +187,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation": training_tables.ablation,
     "ablation_binary": training_tables.ablation_binary,
     "static_pairs": training_tables.static_pairs,
+    "index_speed": speed_tables.index_speed,
+    "index_speed_growth": speed_tables.index_speed_growth,
+    "index_speed_service": speed_tables.index_speed_service,
 }
 
 

@@ -1,0 +1,144 @@
+"""How fast the embedded index searches beside what people use instead, on a large real corpus.
+
+Every contender is built once, kept, and searched in a process of its own: the same vectors,
+queries, exact answers and threads. One query at a time runs on one core, batches on all threads.
+
+    python benchmarks/sentences.py --model nestvec-demo/model --out corpus
+    python benchmarks/index_speed.py --corpus corpus --n 1000000
+
+needs usearch, hnswlib, scann and lancedb; what is not installed is left out, and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from record import record
+from speed_corpus import Corpus, K
+from speed_rivals import CONTENDERS, left_out
+
+GROWING = ("nestvec 512:binary", "nestvec 512:int4", "nestvec 512:pq4")
+_PACKAGES = ("faiss-cpu", "usearch", "hnswlib", "scann", "lancedb")
+_TASK = Path(__file__).parent / "speed_task.py"
+
+
+def main() -> None:
+    """Build and search everything, and record it."""
+    options = _options()
+    for results in _results(options):  # hours: what is found so far is kept each time
+        path = record("index_speed", settings=_settings(options), results=results)
+    print(path)
+
+
+def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield what is found so far, each time that it is more."""
+    whole = Corpus(options.corpus, options.n, options.work)
+    others = [Corpus(options.corpus, n, options.work) for n in options.sizes if n != options.n]
+    largest = max([*others, whole], key=lambda each: each.n)
+    names = [name for name in options.only or CONTENDERS if name not in left_out()]
+    results: dict[str, Any] = {"corpus": whole.about, "left_out": left_out()}
+    for key, corpora, measured in (
+        ("contenders", [whole], names),
+        ("growth", others, [name for name in GROWING if name in names]),
+    ):
+        results[key] = []
+        for corpus in corpora:
+            for name in measured:
+                results[key].append(_measure(corpus, name, options))
+                yield results
+    results["service_n"] = largest.n
+    for task in ("opening", "threads", "cold", "bandwidth"):
+        results[task] = _run(task, largest, options)
+    yield results | {"processes": _two_processes(largest, options)}
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "n": options.n,
+        "sizes": options.sizes,
+        "k": K,
+        "threads": options.threads,
+        "seconds": options.seconds,
+        "versions": dict(_versions(_PACKAGES)),
+    }
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True, help="What sentences.py wrote.")
+    parser.add_argument("--work", type=Path, default=Path("index-speed"), help="Keeps indexes.")
+    parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[10_000, 100_000], help="More, of nestvec alone."
+    )
+    parser.add_argument("--only", nargs="*", help="Names of contenders.")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=3.0, help="Of one timing.")
+    return parser.parse_args()
+
+
+def _measure(corpus: Corpus, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Build a contender, if it is not there, and search it."""
+    _ = corpus.exact  # not in a process whose memory is measured
+    kept = corpus.place(name).with_suffix(".json")
+    if not kept.exists():
+        kept.write_text(json.dumps(_run("build", corpus, options, name)))
+    built = json.loads(kept.read_text())
+    found = _run("search", corpus, options, name)
+    return {"name": name, "n": corpus.n, "build": built, **found}
+
+
+def _run(task: str, corpus: Corpus, options: argparse.Namespace, name: str | None = None) -> Any:
+    """Return what a task found, with how busy the machine was when it began."""
+    busy = os.getloadavg()[0]
+    command = _command(task, corpus, options, name)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{task} of {name or 'the index'} failed")
+    found = json.loads(done.stdout.splitlines()[-1])
+    if isinstance(found, dict):
+        found["load_before"] = round(busy, 2)
+    print(corpus.n, task, name or "", json.dumps(found), flush=True)
+    return found
+
+
+def _two_processes(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Let two processes search the same folder at once, each from 1, 8 and 32 threads."""
+    command = _command("threads", corpus, options, None)
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    found = [json.loads(each.communicate()[0].splitlines()[-1]) for each in both]
+    return [
+        {
+            "threads": own["threads"],
+            "qps": round(own["qps"] + other["qps"], 1),
+            "p99_ms": max(own["p99_ms"], other["p99_ms"]),
+        }
+        for own, other in zip(*found, strict=True)
+    ]
+
+
+def _command(task: str, corpus: Corpus, options: argparse.Namespace, name: str | None) -> list[str]:
+    places = [str(corpus.folder), str(corpus.work), str(corpus.n)]
+    clocks = ["--threads", str(options.threads), "--seconds", str(options.seconds)]
+    named = [] if name is None else ["--name", name]
+    return [sys.executable, str(_TASK), task, *places, *clocks, *named]
+
+
+def _versions(packages: Iterable[str]) -> Iterable[tuple[str, str]]:
+    for package in packages:
+        try:
+            yield package, version(package)
+        except PackageNotFoundError:
+            continue
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""What is compared: nestvec's operating points and FAISS's indexes, each built, kept and swept.
+
+A contender writes its index into a folder, and opens it in another process, where it is searched
+at settings from cheap to thorough. Those of other projects stand in ``speed_rivals``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
+
+Setting = tuple[int, ...]
+Search = Callable[[Embeddings, int, Setting, int], Rows]
+"""Takes queries, k, a setting and threads; returns the best rows of each query, [n_queries, k]."""
+EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in (16, 32, 64, 128, 256, 512, 1024))
+_BATCH = 50_000  # documents added together
+
+
+class Contender(Protocol):
+    """An index that can be built and searched.
+
+    Attributes:
+        name: What tables call it.
+        package: What it imports.
+        settings: From cheap to thorough.
+    """
+
+    name: str
+    package: ClassVar[str]
+    settings: Sequence[Setting]
+
+    def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
+        """Write the index of unit vectors, [n, dim], into an empty folder."""
+
+    def open(self, folder: Path) -> Search:
+        """Return what searches the index of a folder."""
+
+
+@dataclass(frozen=True)
+class NestVec:
+    """The embedded index at one first stage, the shortlist's length swept.
+
+    Attributes:
+        name: What tables call it.
+        stage: Its first stage.
+        settings: Lengths of the shortlist; 0 is the exact search.
+    """
+
+    package: ClassVar[str] = "faiss"
+    name: str
+    stage: str
+    settings: Sequence[Setting]
+
+    def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
+        """Write documents without texts: no rival keeps any."""
+        _let_faiss_use(threads)
+        full_dim = vectors.shape[1]
+        model = ModelInfo("benchmark", "benchmark", full_dim, (full_dim,), "benchmark", True)
+        create(folder, model=model, point=self._point(full_dim, 100), stored="float16")
+        index = EmbeddedIndex(folder)
+        for start in range(0, len(vectors), _BATCH):
+            block = vectors[start : start + _BATCH]
+            added = {f"{row:09d}": Document("") for row in range(start, start + len(block))}
+            index.add(added, block, code=False)
+        index.code()
+        index.close()
+
+    def open(self, folder: Path) -> Search:
+        """Open the folder."""
+        index = EmbeddedIndex(folder)
+
+        def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
+            _let_faiss_use(threads)
+            if setting == (0,):
+                hits = index.search(queries, k, exact=True)
+            else:
+                hits = index.search(queries, k, point=self._point(queries.shape[1], *setting))
+            return np.array(hits.ids, dtype=np.int64)
+
+        return search
+
+    def _point(self, full_dim: int, keep: int) -> OperatingPoint:
+        return OperatingPoint.parse(f"{self.stage}@{keep}>{full_dim}:float16")
+
+
+@dataclass(frozen=True)
+class Faiss:
+    """An index of FAISS, written and read back whole.
+
+    Attributes:
+        name: What tables call it.
+        factory: How ``faiss.index_factory`` writes it; ``{lists}`` grows with the corpus.
+        names: What each number of a setting sets.
+        settings: From cheap to thorough.
+        built: What is set before it is built.
+    """
+
+    package: ClassVar[str] = "faiss"
+    name: str
+    factory: str
+    names: Sequence[str]
+    settings: Sequence[Setting]
+    built: Mapping[str, int] = field(default_factory=dict)
+
+    def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
+        """Train, add and write."""
+        import faiss
+
+        _let_faiss_use(threads)
+        lists = 2 ** round(np.log2(4 * np.sqrt(len(vectors))))
+        factory = self.factory.format(lists=lists)
+        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        space: Any = faiss.ParameterSpace()
+        for name, value in self.built.items():
+            space.set_index_parameter(index, name, value)
+        index.train(vectors)
+        index.add(vectors)
+        faiss.write_index(index, str(folder / "index.faiss"))
+
+    def open(self, folder: Path) -> Search:
+        """Read it into memory, as FAISS does."""
+        import faiss
+
+        index = faiss.read_index(str(folder / "index.faiss"))
+        space: Any = faiss.ParameterSpace()
+
+        def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
+            _let_faiss_use(threads)
+            for name, value in zip(self.names, setting, strict=True):
+                space.set_index_parameter(index, name, value)
+            rows: Rows = index.search(queries, k)[1]
+            return rows
+
+        return search
+
+
+def _let_faiss_use(threads: int) -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+
+
+def _shortlists(*keeps: int) -> tuple[Setting, ...]:
+    return tuple((keep,) for keep in keeps)
+
+
+_BUILT = {"efConstruction": 100}
+_PROBES = (4, 8, 16, 32, 64, 128, 256)
+OURS: tuple[NestVec, ...] = (
+    NestVec("nestvec 512:binary", "512:binary", _shortlists(20, 50, 100, 200, 400, 800)),
+    NestVec("nestvec 256:binary", "256:binary", _shortlists(50, 100, 200, 400, 800, 1600)),
+    NestVec("nestvec 512:int4", "512:int4", _shortlists(10, 15, 20, 50)),
+    NestVec("nestvec 256:int4", "256:int4", _shortlists(10, 20, 50, 100, 200)),
+    NestVec("nestvec 512:pq4", "512:pq4", _shortlists(10, 20, 30, 50, 100)),
+    NestVec("nestvec, exact", "512:binary", _shortlists(0)),
+)
+THEIRS: tuple[Faiss, ...] = (
+    Faiss("FAISS flat float32", "Flat", (), ((),)),
+    Faiss("FAISS HNSW16 float32", "HNSW16,Flat", ["efSearch"], EFFORTS, _BUILT),
+    Faiss("FAISS HNSW32 float32", "HNSW32,Flat", ["efSearch"], EFFORTS, _BUILT),
+    Faiss("FAISS HNSW32 8-bit", "HNSW32,SQ8", ["efSearch"], EFFORTS, _BUILT),
+    Faiss(
+        "FAISS IVF-PQ fast-scan, refined at float16",
+        "IVF{lists},PQ256x4fs,Refine(SQfp16)",
+        ["k_factor_rf", "nprobe"],
+        (*((10, probes) for probes in _PROBES), (20, 256), (20, 512), (20, 1024)),
+    ),
+)

@@ -1,0 +1,86 @@
+"""The vectors, queries and answers that every contender gets: a folder of ``sentences.py``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.metrics import Judgements, score
+from nestvec.ranking import best
+from nestvec.types import Embeddings, Rows
+
+K = 10
+_BLOCK = 20_000  # vectors scored at a time
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The first ``n`` texts of a folder.
+
+    Attributes:
+        folder: What ``sentences.py`` wrote.
+        n: How many.
+        work: Where indexes are kept.
+    """
+
+    folder: Path
+    n: int
+    work: Path
+
+    @cached_property
+    def vectors(self) -> Embeddings:
+        """Unit vectors, memory-mapped, [n, dim]."""
+        vectors: Embeddings = np.load(self.folder / "vectors.npy", mmap_mode="r")
+        return vectors[: self.n]
+
+    @cached_property
+    def queries(self) -> Embeddings:
+        """Unit vectors, [n_queries, dim]."""
+        queries: Embeddings = np.load(self.folder / "queries.npy")
+        return queries
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """How the folder was made."""
+        about: dict[str, Any] = json.loads((self.folder / "about.json").read_text("utf-8"))
+        return about
+
+    def place(self, name: str) -> Path:
+        """Return the folder of a contender's index."""
+        return self.work / str(self.n) / name.replace(" ", "_").replace(",", "")
+
+    @cached_property
+    def exact(self) -> Rows:
+        """The best rows of each query by float32, [n_queries, K]; found once and kept."""
+        file = self.work / str(self.n) / "exact.npy"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            np.save(file, _exact(self.queries, self.vectors))
+        rows: Rows = np.load(file)
+        return rows
+
+    def ndcg(self, rankings: Sequence[Rows]) -> list[float] | None:
+        """Return nDCG@10 of each ranking; None where judged documents are not all in the corpus."""
+        if self.about["judged_documents"] > self.n:
+            return None
+        grades = json.loads((self.folder / "qrels.json").read_text("utf-8"))
+        ids = [str(number) for number in range(len(grades))]
+        documents = [str(row) for row in range(self.n)]
+        judged = Judgements.from_qrels(dict(zip(ids, grades, strict=True)), ids, documents)
+        scores = (score(f"ndcg@{K}", judged.grades(rows), judged) for rows in rankings)
+        return [round(float(each.mean()), 4) for each in scores]
+
+
+def _exact(queries: Embeddings, vectors: Embeddings) -> Rows:
+    found = None
+    for start in range(0, len(vectors), _BLOCK):
+        scores = queries @ vectors[start : start + _BLOCK].T
+        found = best(np.ascontiguousarray(scores), K, first_row=start, so_far=found)
+    assert found is not None, "no vectors"
+    return found.rows

@@ -1,0 +1,122 @@
+"""How the embedded index behaves as a service: opening, many readers, a cold disk, bandwidth."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.codec import Codec
+from nestvec.evaluate.cold import reads_from_disk
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.index.scan import Scan
+from nestvec.types import Embeddings, Hits, Precision
+from speed_clock import (
+    Numbers,
+    grown,
+    latencies,
+    memory,
+    one_at_a_time,
+    run_on,
+    stopwatch,
+    summary,
+    threads_at_once,
+)
+from speed_corpus import Corpus, K
+
+READERS = (1, 8, 32)
+COLD_QUERIES = 300
+_REPETITIONS = 20
+_SCANNED: tuple[tuple[int, Precision], ...] = ((512, "binary"), (256, "binary"), (512, "int4"))
+
+
+def opening(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
+    """Open an index, with FAISS imported already, and say what of its memory must be there."""
+    with stopwatch() as importing:
+        import_module("faiss")
+    before = memory()
+    with stopwatch() as taken:
+        index = EmbeddedIndex(corpus.place(options.name))
+    return {
+        "importing_faiss": importing,
+        "opening": taken,
+        "grown": grown(before),
+        "codes_mb": round(index.stats().resident_bytes / 2**20, 1),
+    }
+
+
+def threads(corpus: Corpus, options: argparse.Namespace) -> list[Numbers]:
+    """Search one opened index from 1, 8 and 32 threads, FAISS's own threads off."""
+    # What threads that begin later inherit: FAISS's setter is for the thread that calls it.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    index = EmbeddedIndex(corpus.place(options.name))
+    search = partial(_search, index)
+    one_at_a_time(search, corpus.queries, 0.5)
+    return [threads_at_once(search, corpus.queries, n, options.seconds) for n in READERS]
+
+
+def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
+    """Search with no vector in memory: each file's pages are dropped once it is open."""
+    _one_thread()
+    folder = corpus.place(options.name)
+    index = EmbeddedIndex(folder)
+    for file in (folder / "vectors").iterdir():
+        _forget(file)
+    search, before = partial(_search, index), reads_from_disk()
+    taken = latencies(search, corpus.queries[:COLD_QUERIES], seconds=60)
+    reads = round((reads_from_disk() - before) / len(taken), 1)
+    warm = summary(latencies(search, corpus.queries[:COLD_QUERIES], seconds=60))
+    return {"cold": summary(taken) | {"reads_per_query": reads}, "warm": warm}
+
+
+def bandwidth(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Compare the bytes of codes that a scan gets through with reading and copying as many."""
+    _one_thread()
+    run_on({sorted(os.sched_getaffinity(0))[-1]})
+    rows = []
+    for dim, precision in _SCANNED:
+        codec = Codec.fit(np.ascontiguousarray(corpus.vectors[:50_000]), dim, precision)
+        blocks = np.array_split(np.arange(corpus.n), max(1, corpus.n // 50_000))
+        codes = np.concatenate([codec.encode(corpus.vectors[rows_]) for rows_ in blocks])
+        scan = Scan(codec, codes, empty=np.empty(0, np.int64))
+        words = codes.reshape(-1).view(np.uint64)
+        copy = np.empty_like(words)
+        seconds = {
+            "scan": _median(lambda query, scan=scan: scan.search(query[None], 100), corpus.queries),
+            "sum": _median(lambda _, words=words: words.sum(), corpus.queries),
+            "copy": _median(lambda _, a=copy, b=words: np.copyto(a, b), corpus.queries),
+        }
+        rates = {f"{name}_gb_s": round(codes.nbytes / s / 1e9, 2) for name, s in seconds.items()}
+        rows.append({"codes": f"{dim}:{precision}", "mb": round(codes.nbytes / 2**20, 1), **rates})
+    return rows
+
+
+def _search(index: EmbeddedIndex, query: Embeddings) -> Hits:
+    return index.search(query, K)
+
+
+def _median(work: Any, queries: Embeddings) -> float:
+    taken = []
+    for query in queries[: _REPETITIONS + 3]:
+        start = time.perf_counter()
+        work(query)
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken[3:]))
+
+
+def _one_thread() -> None:
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+
+
+def _forget(path: Path) -> None:
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,125 @@
+"""Tables of ``results/index_speed.json``: contenders, growth, and the index as a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from markdown_tables import markdown, results
+
+TARGETS = (0.95, 0.99)  # of overlap@10
+_EXTRAPOLATED = 10_000_000
+_READ = 1024  # bytes of a vector of 512 dims at float16, read to rescore it
+_HEADER = (
+    *("overlap@10 of", "index", "setting", "overlap@10", "nDCG@10", "queries/s, one core"),
+    *("p50, p99 ms", "processor ms", "queries/s, 2 threads", "own MB", "mapped MB"),
+    *("KB read a query", "disk MB", "build s (processor s)"),
+)
+Row = Mapping[str, Any]
+
+
+def index_speed() -> str:
+    """List each contender at the cheapest setting that reaches each target."""
+    lines = [list(_HEADER)]
+    contenders = results("index_speed")["contenders"]
+    for target in TARGETS:
+        for each in contenders:
+            found = _first(each["settings"], target)
+            cells = _reached(each, found) if found else _missed(each)
+            lines.append([f"{target:g}", each["name"], *cells])
+    return markdown(lines)
+
+
+def index_speed_growth() -> str:
+    """List what a query takes as the corpus grows, and what a line through both largest says."""
+    found = results("index_speed")
+    whole = [each for each in found["contenders"] if each["name"].startswith("nestvec")]
+    sizes = sorted({each["n"] for each in [*found["growth"], *whole]})
+    times = {
+        (each["name"], each["n"], tuple(row["setting"])): row["processor_ms"]
+        for each in [*found["growth"], *whole]
+        for row in each["settings"]
+    }
+    header = [f"{n:,}" for n in sizes]
+    lines = [["point", "shortlist", *header, f"{_EXTRAPOLATED:,} (extrapolated)"]]
+    for each in whole:
+        row = _first(each["settings"], TARGETS[-1])
+        if row is not None:
+            keys = [(each["name"], n, tuple(row["setting"])) for n in sizes]
+            cells = [f"{times[key]:.2f} ms" if key in times else "" for key in keys]
+            last = _line(
+                [(n, times[key]) for n, key in zip(sizes, keys, strict=True) if key in times]
+            )
+            lines.append([each["name"], _setting(row), *cells, last])
+    return markdown(lines)
+
+
+def index_speed_service() -> str:
+    """List how the index opens, serves many readers and a cold disk, and how near memory it is."""
+    found = results("index_speed")
+    opening, cold = found["opening"], found["cold"]
+    lines = [["what", "how much"]]
+    grown, codes = opening["grown"]["own_mb"], opening["codes_mb"]
+    seconds = f"{opening['opening']['seconds']:.2f} s, {grown:.0f} MB for {codes:.0f} MB of codes"
+    lines.append(["opening, FAISS imported", seconds])
+    for name, rows in (("one process", found["threads"]), ("two processes", found["processes"])):
+        lines += [
+            [
+                f"{name}, {row['threads']:.0f} reader{'s' if row['threads'] > 1 else ''} in each",
+                f"{row['qps']:.0f} queries/s, p99 {row['p99_ms']:.1f} ms",
+            ]
+            for row in rows
+        ]
+    for name in ("warm", "cold"):
+        row = cold[name]
+        lines.append([f"vectors {name}", f"p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f} ms"])
+    lines += [
+        [
+            f"{row['codes']}, {row['mb']:.0f} MB",
+            f"scanned at {row['scan_gb_s']} GB/s, summed at {row['sum_gb_s']}, "
+            f"copied at {row['copy_gb_s']}",
+        ]
+        for row in found["bandwidth"]
+    ]
+    return markdown(lines)
+
+
+def _first(rows: Iterable[Row], target: float) -> Row | None:
+    """Return the fastest setting that reaches a target."""
+    reached = [row for row in rows if row["overlap@10"] >= target]
+    return min(reached, key=lambda row: row["processor_ms"], default=None)
+
+
+def _reached(contender: Row, row: Row) -> list[str]:
+    memory, build = contender["searched"], contender["build"]
+    ours = contender["name"].startswith("nestvec ")
+    return [
+        _setting(row),
+        f"{row['overlap@10']:.3f}",
+        f"{row['ndcg@10']:.3f}" if "ndcg@10" in row else "",
+        f"{row['qps']:,.0f}",
+        f"{row['p50_ms']:.2f}, {row['p99_ms']:.2f}",
+        f"{row['processor_ms']:.2f}",
+        f"{row['batch_qps']:,.0f}",
+        f"{memory['own_mb']:,.0f}",
+        f"{memory['mapped_mb']:,.0f}",
+        f"{row['setting'][0] * _READ / 1000:,.0f}" if ours else "",
+        f"{contender['disk_mb']:,.0f}",
+        f"{build['seconds']:,.0f} ({build['processor_seconds']:,.0f})",
+    ]
+
+
+def _missed(contender: Row) -> list[str]:
+    best = max(row["overlap@10"] for row in contender["settings"])
+    return ["not reached", f"{best:.3f} at most", *[""] * 10]
+
+
+def _setting(row: Row) -> str:
+    return ", ".join(map(str, row["setting"]))
+
+
+def _line(points: list[tuple[int, float]]) -> str:
+    if len(points) < 2:
+        return ""
+    (n, low), (larger, high) = points[-2:]
+    return f"{high + (high - low) / (larger - n) * (_EXTRAPOLATED - larger):.0f} ms"
