@@ -9,7 +9,7 @@ import pytest
 from nestvec import codec as codec_module
 from nestvec.codec import Codec
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import prefix
+from nestvec.prefix import normalise, prefix
 from nestvec.quantiser import PRODUCT, QUANTISERS, can_code
 from nestvec.types import PRECISIONS
 
