@@ -19,7 +19,8 @@ from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 Setting = tuple[int, ...]
 Search = Callable[[Embeddings, int, Setting, int], Rows]
 """Takes queries, k, a setting and threads; returns the best rows of each query, [n_queries, k]."""
-EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in (16, 32, 64, 128, 256, 512, 1024))
+_EFFORTS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024)
+EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in _EFFORTS)
 _BATCH = 50_000  # documents added together
 
 
