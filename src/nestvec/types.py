@@ -169,6 +169,7 @@ class ModelInfo:
         query_prompt: Put before each query.
         document_prompt: Put before each document.
         max_tokens: Longer texts are cut; None where there is no limit.
+        adaptor: sha256 of what its vectors went through; "" where they are as it gives them.
     """
 
     name: str
@@ -181,6 +182,7 @@ class ModelInfo:
     query_prompt: str = ""
     document_prompt: str = ""
     max_tokens: int | None = None
+    adaptor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
