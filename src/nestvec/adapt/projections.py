@@ -17,6 +17,7 @@ from nestvec.types import Embeddings
 
 FITTED_ROWS = 100_000  # more of them no longer move the axes
 _BLOCK = 8_192
+_LEAST_SPREAD = 1e-6  # of the greatest: below it there is only rounding
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,30 @@ def fit_pca(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) 
     """
     moments, mean = _moments(embeddings, layer_norm, seed)
     return Projection(_axes(moments - np.outer(mean, mean)), mean.astype(np.float32))
+
+
+def fit_whitening(
+    embeddings: Embeddings, *, power: float = 0.25, layer_norm: bool = False, seed: int = 0
+) -> Projection:
+    """Take the axes of ``fit_svd`` and shrink what they differ in by.
+
+    Each axis is divided by a power of its mean square. A half would spread all equally, and make
+    what the last axes hold, mostly noise, as loud as what the first do; a quarter is half way.
+
+    Args:
+        embeddings: As ``fit_svd`` takes them.
+        power: 0 leaves lengths as they are.
+        layer_norm: As in ``codec.prefix``.
+        seed: Of the sample.
+
+    Raises:
+        InvalidArgument: If there are no vectors.
+    """
+    moments, _ = _moments(embeddings, layer_norm, seed)
+    axes = _axes(moments)
+    spread = np.einsum("ij,ij->j", axes, moments @ axes)
+    spread = np.maximum(spread / spread.max(), _LEAST_SPREAD)
+    return Projection((axes / spread**power).astype(np.float32))
 
 
 def random_dims(full_dim: int, *, seed: int = 0) -> Projection:

@@ -1,0 +1,224 @@
+"""Fit an adaptor on vectors: try the methods from cheap to strong, keep what is surely better.
+
+Works on arrays; where they come from, and which model they are of, is for ``workflows``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nestvec.adapt.adaptor import METHODS, Adaptor, Head, Method
+from nestvec.adapt.choosing import CUTTING, Scores, choose
+from nestvec.adapt.measuring import Yardstick
+from nestvec.adapt.projections import fit_svd, fit_whitening
+from nestvec.adapt.sample import Parted, Sample, part
+from nestvec.adapt.training import Schedule, Training, train_heads
+from nestvec.errors import InvalidArgument, require
+from nestvec.types import OnProgress
+
+TRAINED: tuple[Method, ...] = ("linear", "mlp")
+_HIDDEN = 2  # times the width
+_HALVINGS = 4
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """What is asked of an adaptor.
+
+    Attributes:
+        dims: Widths that are to be good; the full one is always added. None for halvings.
+        method: None chooses by measurement; a name fits that one, and says so if it is no better.
+        schedule: "joint" or "sequential", of what is trained.
+        two_heads: Queries through a head of their own; needs queries and a trained method.
+        steps: Of training.
+        sample: At most so many documents, and queries, are fitted on.
+        seed: Of all that is drawn.
+    """
+
+    dims: tuple[int, ...] | None = None
+    method: Method | None = None
+    schedule: Schedule = "joint"
+    two_heads: bool = False
+    steps: int = 200
+    sample: int = 100_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the vectors."""
+        if self.method is not None and self.method not in METHODS:
+            raise InvalidArgument(f"method {self.method!r} is not one of {', '.join(METHODS)}")
+        if self.sample < 1:
+            raise InvalidArgument(f"sample {self.sample} < 1")
+        if self.two_heads and self.method not in TRAINED:
+            raise InvalidArgument(f"two heads are trained: name method {' or '.join(TRAINED)}")
+        Training(dims=(), steps=self.steps, schedule=self.schedule)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The model whose vectors they are.
+
+    Attributes:
+        fingerprint: "" where the vectors are of no known model.
+        name: In messages.
+        layer_norm: Whether its vectors were layer-normalised for the sample.
+    """
+
+    fingerprint: str
+    name: str
+    layer_norm: bool = False
+
+
+class _Candidate(NamedTuple):
+    """A way to fit."""
+
+    method: Method
+    labels: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.method}, labels" if self.labels else self.method
+
+
+class _Heads(NamedTuple):
+    documents: Head
+    queries: Head
+
+
+def fit(
+    sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
+) -> Adaptor:
+    """Fit, measure and choose.
+
+    Args:
+        sample: Unit vectors, as ``check_vectors`` returns them.
+        base: Whose they are.
+        config: What is asked.
+        on_progress: Called with training steps done and in all.
+
+    Raises:
+        InvalidArgument: If a dim is not within 1 and the full width, or two heads are asked for
+            without queries.
+        MissingExtra: If something is to be trained and PyTorch is not installed.
+    """
+    config = replace(config, dims=asked_dims(config.dims, sample.documents.shape[1]))
+    if config.two_heads and not len(sample.queries):
+        raise InvalidArgument("two heads need queries: give some, or leave two_heads out")
+    parted = part(sample, seed=config.seed)
+    tried = _candidates(config.method, labelled=parted.fitted.labelled)
+    start = time.perf_counter()
+    heads = {str(each): _fit(each, parted.fitted, config, on_progress) for each in tried}
+    seconds = time.perf_counter() - start
+    yardstick = Yardstick.of(parted)
+    dims = sorted(config.dims or ())
+    scores = {CUTTING: yardstick.measure(None, None, dims)}
+    scores |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
+    best = choose(scores, yardstick.metric, seed=config.seed)
+    taken = best if config.method is None else str(tried[0]) if tried else CUTTING
+    if taken != best:
+        _logger.warning("%s is not surely better than cutting on held-out vectors", taken)
+    figures = _figures(config, parted, yardstick, scores)
+    figures |= {"better_than_cutting": best != CUTTING, "seconds": round(seconds, 1)}
+    method: Method = next((each.method for each in tried if str(each) == taken), "none")
+    return _adaptor(method, heads.get(taken), base, config, figures)
+
+
+def asked_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
+    """Return the widths asked for, widest first, the full one with them; None for halvings.
+
+    Raises:
+        InvalidArgument: If one is not within 1 and the full width, or none is below it.
+    """
+    if dims is None:
+        dims = tuple(full_dim >> times for times in range(1, _HALVINGS + 1) if full_dim >> times)
+    for dim in dims:
+        if not 1 <= dim <= full_dim:
+            raise InvalidArgument(f"dim {dim} is not within 1 and full_dim {full_dim}")
+    if all(dim == full_dim for dim in dims):
+        raise InvalidArgument(f"dims {full_dim} alone: at full width there is nothing to adapt")
+    return tuple(sorted({*dims, full_dim}, reverse=True))
+
+
+def _candidates(method: Method | None, *, labelled: bool) -> list[_Candidate]:
+    """Return what is tried: unasked, what any tool can apply as one matrix, cheap to strong."""
+    if method == CUTTING:
+        return []
+    if method is not None:
+        return [_Candidate(method, labelled and method in TRAINED)]
+    usual = [_Candidate("svd"), _Candidate("linear")]
+    if labelled:  # only relevance can tell whether whitening helps, or what was learnt of answers
+        usual = [usual[0], _Candidate("whiten"), usual[1], _Candidate("linear", labels=True)]
+    return usual
+
+
+def _fit(
+    candidate: _Candidate, sample: Sample, config: AdaptConfig, on_progress: OnProgress | None
+) -> _Heads:
+    method = candidate.method
+    if method == "whiten":
+        whitening = Head(fit_whitening(sample.documents).matrix)
+        return _Heads(whitening, whitening)
+    axes = Head(fit_svd(sample.documents).matrix)
+    if method == "svd":
+        return _Heads(axes, axes)
+    require("torch", extra="train")
+    training = Training(
+        dims=config.dims or (),
+        steps=config.steps,
+        schedule=config.schedule,
+        two_heads=config.two_heads,
+        hidden=_HIDDEN * len(axes.matrix) if method == "mlp" else 0,
+        seed=config.seed,
+    )
+    learnt_from = sample if candidate.labels else replace(sample, positives=None)
+    return _Heads(*train_heads(learnt_from, axes, training, on_progress=on_progress))
+
+
+def _adaptor(
+    method: Method,
+    heads: _Heads | None,
+    base: Base,
+    config: AdaptConfig,
+    figures: Mapping[str, Any],
+) -> Adaptor:
+    dims = config.dims or ()
+    if heads is None:
+        same = Head(np.eye(max(dims), dtype=np.float32))
+        heads = _Heads(same, same)
+    return Adaptor(
+        method=method,
+        dims=dims,
+        base=base.fingerprint,
+        base_name=base.name,
+        layer_norm=base.layer_norm,
+        documents=heads.documents,
+        queries=heads.queries,
+        seed=config.seed,
+        fitted=figures,
+    )
+
+
+def _figures(
+    config: AdaptConfig, parted: Parted, yardstick: Yardstick, scores: Mapping[str, Scores]
+) -> dict[str, Any]:
+    dims = [str(dim) for dim in sorted(config.dims or ())]
+    return {
+        "config": asdict(config),
+        "documents": len(parted.fitted.documents),
+        "queries": len(parted.fitted.queries),
+        "labelled": parted.fitted.labelled,
+        "held_out_documents": len(parted.held_out.documents),
+        "held_out_queries": len(parted.held_out.queries),
+        "metric": yardstick.metric,
+        "means": {
+            name: dict(zip(dims, found.mean(axis=1).round(4).tolist(), strict=True))
+            for name, found in scores.items()
+        },
+    }

@@ -1,0 +1,71 @@
+"""What an adaptor is fitted on: refused in one line, or parted so that no vector is in both."""
+
+import numpy as np
+import pytest
+
+from nestvec.adapt.sample import Sample, check_vectors, part, unit_vectors
+from nestvec.errors import InvalidArgument
+
+RNG = np.random.default_rng(0)
+VECTORS = RNG.standard_normal((400, 8)).astype(np.float32)
+NO_QUERIES = np.empty((0, 8), np.float32)
+
+
+def test_vectors_come_out_at_unit_length_and_zeros_stay():
+    given = np.vstack([VECTORS, np.zeros((2, 8), np.float32)])
+    found = check_vectors(given)
+    np.testing.assert_allclose(np.linalg.norm(found[:-2], axis=1), 1, rtol=1e-5)
+    assert not found[-2:].any()
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (VECTORS[:31], "31 vectors that are not zero < 32"),
+        (np.vstack([VECTORS[:31], np.zeros((9, 8), np.float32)]), "31 vectors that are not zero"),
+        (np.repeat(VECTORS[:100], 3, axis=0), "200 of 300 vectors repeat another"),
+        (np.where(np.arange(400)[:, None] == 7, np.nan, VECTORS), "vector 7 holds NaN"),
+        (VECTORS[0], r"shape \[8\]"),
+    ],
+)
+def test_what_cannot_be_used_is_said(vectors, message):
+    with pytest.raises(InvalidArgument, match=message):
+        check_vectors(vectors.astype(np.float32))
+
+
+def test_half_the_vectors_may_repeat_another():
+    check_vectors(np.repeat(VECTORS[:100], 2, axis=0))
+
+
+def test_a_fifth_is_held_out_and_shares_nothing():
+    parted = part(Sample(unit_vectors(VECTORS), NO_QUERIES), seed=0)
+    fitted, held = ({row.tobytes() for row in each.documents} for each in
+                    (parted.fitted, parted.held_out))  # fmt: skip
+    assert (len(fitted), len(held)) == (320, 80)
+    assert not fitted & held
+    own = parted.held_out.documents[parted.own_rows]
+    np.testing.assert_array_equal(own, parted.held_out.queries)
+
+
+def test_held_out_queries_keep_their_answers_and_those_are_held_out():
+    rows = [np.array([number, 399 - number]) for number in range(50)]
+    sample = Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:50] + 1), tuple(rows))
+    parted = part(sample, seed=3)
+    assert len(parted.held_out.queries) == 10
+    assert parted.own_rows is None
+    known = {row.tobytes(): number for number, row in enumerate(sample.documents)}
+    asked = {row.tobytes(): number for number, row in enumerate(sample.queries)}
+    for of in (parted.fitted, parted.held_out):
+        for query, positives in zip(of.queries, of.positives, strict=True):
+            number = asked[query.tobytes()]
+            answers = {known[of.documents[row].tobytes()] for row in positives}
+            assert answers <= {number, 399 - number}
+            if of is parted.held_out:
+                assert len(answers) == 2
+
+
+def test_the_same_seed_parts_alike():
+    sample = Sample(unit_vectors(VECTORS), NO_QUERIES)
+    one, two, other = (part(sample, seed=seed).held_out.documents for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(one, other)
