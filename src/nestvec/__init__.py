@@ -10,6 +10,7 @@ from nestvec.plan.budget import Budget
 from nestvec.plan.choose import Plan, plan
 from nestvec.types import Document, Hits, OperatingPoint
 from nestvec.version import __version__
+from nestvec.workflows.adapting import fit_adaptor
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "build_index",
     "evaluate",
+    "fit_adaptor",
     "load_dataset",
     "load_model",
     "plan",

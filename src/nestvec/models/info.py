@@ -62,7 +62,9 @@ def describe(folder: Path, asked: Asked, *, full_dim: int, max_tokens: int | Non
         ModelError: If the folder's configuration cannot be used.
     """
     known = known_model(asked.name, full_dim)
-    widths = choose_dims(full_dim, asked=asked.dims, configured=_matryoshka(folder), known=known)
+    widths = choose_dims(
+        full_dim, asked=asked.dims, configured=configured_dims(folder), known=known
+    )
     prompts = _choose_prompts(folder, asked, known)
     return ModelInfo(
         name=asked.name,
@@ -151,7 +153,12 @@ def _choose_prompts(folder: Path, asked: Asked, known: KnownModel | None) -> dic
     return {**prompts, **asked.prompts}
 
 
-def _matryoshka(folder: Path) -> tuple[int, ...] | None:
+def configured_dims(folder: Path) -> tuple[int, ...] | None:
+    """Return the widths that a folder's ``config.json`` says it is made for.
+
+    Raises:
+        ModelError: If they are not whole numbers, or the file is not JSON.
+    """
     file = folder / "config.json"
     dims = read_config(file).get("matryoshka_dimensions")
     if dims is None:

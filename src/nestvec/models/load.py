@@ -66,7 +66,7 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         dims=None if dims is None else tuple(dims),
         prompts=prompts or {},
     )
-    folder = _local_folder(asked.name)
+    folder = local_folder(asked.name)
     if holds_vectors(folder):
         if prompts:
             raise InvalidArgument(f"{folder}: holds vectors, so prompts come too late")
@@ -141,7 +141,12 @@ def _spoilt(embeddings: Embeddings) -> list[int]:
     return rows
 
 
-def _local_folder(name: str) -> Path:
+def local_folder(name: str) -> Path:
+    """Return the folder of a model: the one named, or a copy of the hub's.
+
+    Raises:
+        ModelError: If there is no such folder, and the hub has no such model.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return path

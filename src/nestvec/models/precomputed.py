@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
 from nestvec.errors import DataError, InvalidArgument, ModelError, require
-from nestvec.models.info import choose_dims, known_model
+from nestvec.models.info import choose_dims, configured_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class PrecomputedVectors:
             DataError: If a file is damaged, a row is NaN, infinite or zero, or ids and rows do
                 not fit together.
             InvalidArgument: If a width that is asked for is above the vectors'.
+            ModelError: If a ``config.json`` beside them names other widths, or is not JSON.
             MissingExtra: If a Parquet file is there and ``pyarrow`` is not.
         """
         vectors = {
@@ -82,7 +83,8 @@ class PrecomputedVectors:
         # where there is a corpus.
         fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
         model = known_model(folder.name if known is None else known, full_dim)
-        chosen = choose_dims(full_dim, asked=dims, known=model)
+        configured = configured_dims(folder)
+        chosen = choose_dims(full_dim, asked=dims, configured=configured, known=model)
         info = ModelInfo(
             name=str(folder) if known is None else known,
             fingerprint=fingerprint,
@@ -103,11 +105,11 @@ class PrecomputedVectors:
         """Return the ids of a kind in the order of the file; none where there is no file."""
         return list(self._vectors[kind].rows) if kind in self._vectors else []
 
-    def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
-        """Return the vectors of ids in the order asked, float32 [n, full_dim].
+    def check(self, ids: Sequence[str], *, kind: Kind) -> None:
+        """Refuse ids that have no vector.
 
         Raises:
-            DataError: If an id has no vector.
+            DataError: If an id has none.
         """
         if kind not in self._vectors:
             raise DataError(self._info.name, f"holds no {_STEMS[kind]} vectors")
@@ -116,6 +118,15 @@ class PrecomputedVectors:
         if missing:
             count = f"{len(missing)} of {len(ids)} ids have no vector"
             raise DataError(found.path, f"{count}, the first is {missing[0]!r}")
+
+    def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
+        """Return the vectors of ids in the order asked, float32 [n, full_dim].
+
+        Raises:
+            DataError: If an id has no vector.
+        """
+        self.check(ids, kind=kind)
+        found = self._vectors[kind]
         rows = np.fromiter((found.rows[name] for name in ids), dtype=np.int64, count=len(ids))
         return found.values[rows].astype(np.float32)
 

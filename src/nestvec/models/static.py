@@ -200,6 +200,22 @@ def save_static_model(
         (folder / "model.safetensors").write_bytes(weights)
 
 
+def replace_table(folder: Path, table: Embeddings) -> None:
+    """Put another table in the place of a folder's own: for copies that nobody uses yet.
+
+    Args:
+        folder: A folder that ``is_static`` accepts.
+        table: float32, [vocabulary, full_dim].
+
+    Raises:
+        InvalidArgument: If the table is not float32, or holds NaN or infinite numbers.
+    """
+    _check_table(table, ())
+    to_bytes = require("safetensors.numpy", extra="models").save
+    place = folder / _modules(folder)[0]["path"]
+    (place / "model.safetensors").write_bytes(to_bytes({_WEIGHTS: np.ascontiguousarray(table)}))
+
+
 def _check_table(table: Embeddings, matryoshka_dims: Sequence[int]) -> None:
     if table.ndim != 2 or table.dtype != np.float32:
         shape = f"{table.dtype} {list(table.shape)}"

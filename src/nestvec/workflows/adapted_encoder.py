@@ -1,0 +1,62 @@
+"""A model behind an adaptor: it encodes as the model does, and turns what comes out.
+
+For adaptors that no plain model folder can hold, and for trying one out. A model that is to be
+kept, or used by other tools, is better written as a folder (``adapted_files``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.adapt.adaptor import Adaptor, adapted_info
+from nestvec.adapt.adaptor_file import load_adaptor
+from nestvec.errors import ModelMismatch
+from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
+
+
+class AdaptedEncoder:
+    """An encoder whose vectors have gone through an adaptor."""
+
+    def __init__(self, base: Encoder, adaptor: Adaptor) -> None:
+        """Put an adaptor behind a model.
+
+        Raises:
+            ModelMismatch: If the adaptor is for another model, or there is none but a folder of
+                vectors, which is turned as a whole.
+        """
+        if isinstance(base, PrecomputedVectors):
+            problem = "holds vectors: turn them all with `nestvec apply`"
+            raise ModelMismatch(f"{base.info.name} {problem}, and name that folder")
+        self._info = adapted_info(base.info, adaptor)
+        self.base = base
+        self.adaptor = adaptor
+
+    @property
+    def info(self) -> ModelInfo:
+        """What is known of the adapted model."""
+        return self._info
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        """Encode texts and turn them, float32 [n, full_dim], not normalised."""
+        found = self.base.encode(texts, kind=kind, on_progress=on_progress)
+        return self.adaptor.apply(np.asarray(found, dtype=np.float32), kind)
+
+    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+        """Count the texts that are longer than the model's maximum length."""
+        return self.base.count_cut(texts, kind=kind)
+
+
+def behind(model: Encoder, adaptor: Path | None) -> Encoder:
+    """Put the adaptor of a file behind a model; None leaves the model as it is.
+
+    Raises:
+        DataError: If there is no adaptor in the file.
+        ModelMismatch: If it is for another model.
+    """
+    return model if adaptor is None else AdaptedEncoder(model, load_adaptor(adaptor))

@@ -1,0 +1,169 @@
+"""Apply an adaptor to what lies on disk: a folder of vectors, a model, or nothing but a matrix.
+
+Linear adaptors with one head become part of the model: a Sentence Transformers folder gets a
+``Dense`` layer without bias and a ``Normalize``, a static table is multiplied. Both are plain
+folders again, which any tool loads. An index is adapted in ``index_adapting``.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.adapt.adaptor import BLOCK, Adaptor
+from nestvec.adapt.adaptor_file import save_adaptor
+from nestvec.atomic import replace_file, replace_folder
+from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
+from nestvec.models.load import load_model, local_folder
+from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
+from nestvec.models.static import MARKER, StaticEncoder, replace_table
+from nestvec.types import Embeddings, Kind, OnProgress
+
+ADAPTOR = "adaptor.safetensors"
+"""Beside vectors that were turned, so that those which come later go through the same."""
+_STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
+_MATRIX_SUFFIXES = (".npy", ".safetensors")
+
+
+def apply_adaptor(
+    adaptor: Adaptor,
+    source: str | Path,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Write what a folder of vectors, or a model, becomes behind an adaptor.
+
+    Args:
+        adaptor: Fitted for that model, or for vectors of that width.
+        source: A folder of vectors, a model folder, or a hub id.
+        out: The folder to write; one of the same kind in its place is replaced.
+        trust_remote_code: As ``load_model`` takes it.
+        on_progress: Called with vectors done and in all.
+
+    Raises:
+        ModelMismatch: If the adaptor is for another model.
+        ModelError: If the model cannot be loaded, or no layer can be appended to it.
+        InvalidArgument: If a model is to hold what is not one matrix, or the width differs.
+        DataError: If the vectors cannot be used or the folder cannot be written; what was there
+            before is untouched.
+    """
+    model = load_model(source, trust_remote_code=trust_remote_code)
+    if isinstance(model, PrecomputedVectors):
+        _check_width(adaptor, model)
+        _write_vectors(adaptor, model, out, on_progress)
+        return
+    adaptor.check_base(model.info)
+    if model.info.layer_norm and adaptor.method != "none":
+        name = model.info.name
+        raise ModelError(f"{name} is layer-normalised before it is cut: no plain layer comes after")
+    matrix = adaptor.matrix()
+    if isinstance(model, StaticEncoder):
+        _write_static(adaptor, local_folder(str(source)), model.table @ matrix, out)
+    elif isinstance(model, SentenceTransformerEncoder):
+        _write_model(adaptor, model, out)
+    else:
+        raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
+
+
+def save_matrix(adaptor: Adaptor, path: Path) -> None:
+    """Write the matrix alone, float32 [full_dim, full_dim]: row vectors of unit length @ matrix.
+
+    Args:
+        adaptor: One matrix for queries and documents.
+        path: A ``.npy`` file, or ``.safetensors`` with the name ``matrix``.
+
+    Raises:
+        InvalidArgument: If it is not one matrix, or the file has another suffix.
+        DataError: If it cannot be written.
+    """
+    matrix = np.ascontiguousarray(adaptor.matrix(), dtype=np.float32)
+    if path.suffix not in _MATRIX_SUFFIXES:
+        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(_MATRIX_SUFFIXES)}")
+    with replace_file(path) as temporary:
+        if path.suffix == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, matrix, allow_pickle=False)
+        else:
+            to_bytes = require("safetensors.numpy", extra="models").save
+            temporary.write_bytes(to_bytes({"matrix": matrix}))
+
+
+def _check_width(adaptor: Adaptor, vectors: PrecomputedVectors) -> None:
+    """Vectors do not say of which model they are, so all that can be told is their width."""
+    width = vectors.info.full_dim
+    if width != adaptor.full_dim:
+        said = f"{width} dims, the adaptor is for {adaptor.full_dim}"
+        raise ModelMismatch(f"{vectors.info.name} has {said}: fit one on its vectors")
+
+
+def _write_vectors(
+    adaptor: Adaptor, vectors: PrecomputedVectors, out: Path, on_progress: OnProgress | None
+) -> None:
+    ids_of = {kind: vectors.ids(kind) for kind, _ in _STEMS}
+    total = sum(map(len, ids_of.values()))
+    done = 0
+    with replace_folder(out, marker=ADAPTOR) as folder:
+        for kind, stem in _STEMS:
+            ids = ids_of[kind]
+            if not ids:
+                continue
+            shape = len(ids), adaptor.full_dim
+            turned = np.lib.format.open_memmap(
+                folder / f"{stem}.npy", mode="w+", dtype=np.float32, shape=shape
+            )
+            for start in range(0, len(ids), BLOCK):
+                block = ids[start : start + BLOCK]
+                turned[start : start + len(block)] = adaptor.apply(
+                    vectors.take(block, kind=kind), kind
+                )
+                done += len(block)
+                if on_progress is not None:
+                    on_progress(done, total)
+            turned.flush()
+            names = "".join(f"{name}\n" for name in ids)
+            (folder / f"{stem}.ids.txt").write_text(names, encoding="utf-8", newline="\n")
+        save_adaptor(adaptor, folder / ADAPTOR)
+        _describe(adaptor, folder)
+
+
+def _write_static(adaptor: Adaptor, source: Path, table: Embeddings, out: Path) -> None:
+    with replace_folder(out, marker=MARKER) as folder:
+        shutil.copytree(source, folder, dirs_exist_ok=True)
+        replace_table(folder, table.astype(np.float32))
+        _describe(adaptor, folder)
+
+
+def _write_model(adaptor: Adaptor, model: SentenceTransformerEncoder, out: Path) -> None:
+    import torch
+    from sentence_transformers.base.modules import Dense, Normalize
+
+    library_model = model.library_model
+    weight = torch.from_numpy(np.ascontiguousarray(adaptor.matrix().T))
+    full_dim = adaptor.full_dim
+    dense = Dense(full_dim, full_dim, bias=False, activation_function=None, init_weight=weight)
+    for module in (dense, Normalize()):
+        library_model.add_module(str(len(library_model)), module)
+    if model.info.query_prompt or model.info.document_prompt:  # known by a name that it loses now
+        library_model.prompts |= {
+            "query": model.info.query_prompt,
+            "document": model.info.document_prompt,
+        }
+    with replace_folder(out, marker=MARKER) as folder, quiet():
+        with writing(out):
+            library_model.save(str(folder))
+        _describe(adaptor, folder)
+
+
+def _describe(adaptor: Adaptor, folder: Path) -> None:
+    """Write the widths where vLLM reads them, and which adaptor it was."""
+    file = folder / "config.json"
+    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    values["matryoshka_dimensions"] = list(adaptor.dims)
+    values["nestvec"] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

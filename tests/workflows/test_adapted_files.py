@@ -1,0 +1,171 @@
+"""Adaptors applied to what lies on disk: plain folders again, and a matrix for everything else."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from fakes import NestedHashEncoder
+from nestvec.adapt import adaptor as adaptor_module
+from nestvec.adapt.adaptor import Adaptor, Head
+from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
+from nestvec.models.static import save_static_model
+from nestvec.prefix import prefix
+from nestvec.workflows import adapted_files
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
+
+RNG = np.random.default_rng(0)
+MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)
+WORDS = ["[UNK]", "read", "a", "csv", "file", "into", "table"]
+TEXTS = ["read a csv file", "table", "into a file"]
+
+
+def adaptor(documents=MATRIX, queries=None, *, method="linear", base=""):
+    head = Head(documents)
+    other = head if queries is None else Head(queries)
+    return Adaptor(method, (8, 4), base, "a model", False, head, other, 0)
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    folder = tmp_path / "vectors"
+    folder.mkdir()
+    for kind, n in (("document", 30), ("query", 5)):
+        values = RNG.standard_normal((n, 8)).astype(np.float32)
+        save_vectors(folder, kind, [f"{kind}{i}" for i in range(n)], values)
+    return folder
+
+
+@pytest.fixture
+def static(tmp_path):
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(WORDS)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    folder = tmp_path / "static"
+    table = RNG.standard_normal((len(WORDS), 8)).astype(np.float32)
+    save_static_model(
+        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(8,), extra={"own": 1}
+    )
+    return folder
+
+
+@pytest.mark.parametrize("queries", [None, OTHER], ids=["one head", "two heads"])
+def test_a_folder_of_vectors_becomes_another_block_by_block(
+    vectors, tmp_path, monkeypatch, queries
+):
+    for module in (adapted_files, adaptor_module):
+        monkeypatch.setattr(module, "BLOCK", 7)
+    fitted, seen = adaptor(MATRIX, queries), []
+    apply_adaptor(fitted, vectors, tmp_path / "out", on_progress=lambda *now: seen.append(now))
+    before, after = load_model(vectors), load_model(tmp_path / "out")
+    for kind in ("document", "query"):
+        assert after.ids(kind) == before.ids(kind)
+        expected = fitted.apply(before.take(before.ids(kind), kind=kind), kind)
+        np.testing.assert_allclose(after.take(after.ids(kind), kind=kind), expected, atol=1e-6)
+    assert after.info.fingerprint != before.info.fingerprint
+    assert seen[-1] == (35, 35)
+    assert after.info.dims == (8, 4)
+
+
+def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
+    for _ in range(2):
+        apply_adaptor(adaptor(), vectors, tmp_path / "out")
+    with pytest.raises(DataError, match="is not replaced"):
+        apply_adaptor(adaptor(), vectors, vectors)
+
+
+def test_an_interrupt_leaves_nothing(vectors, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apply_adaptor(adaptor(), vectors, tmp_path / "out", on_progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
+
+
+def test_a_static_table_is_multiplied_and_stays_a_plain_folder(static, tmp_path):
+    model = load_model(static)
+    fitted = adaptor(base=model.info.fingerprint)
+    apply_adaptor(fitted, static, tmp_path / "out")
+    changed = load_model(tmp_path / "out")
+    expected = prefix(fitted.apply(model.encode(TEXTS, kind="document"), "document"), 4)
+    found = prefix(changed.encode(TEXTS, kind="document"), 4)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert changed.info.fingerprint != model.info.fingerprint
+    assert changed.info.dims == (8, 4)
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["own"] == 1
+    assert config["nestvec"]["adaptor"]["digest"] == fitted.digest()
+
+
+def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    modules = json.loads((static / "modules.json").read_text())
+    kind = "sentence_transformers.models.Normalize"
+    modules += [{"idx": i, "name": str(i), "path": f"{i}_Normalize", "type": kind} for i in (1, 2)]
+    for module in modules[1:]:
+        (static / module["path"]).mkdir()
+    (static / "modules.json").write_text(json.dumps(modules))  # two: not read as a static table
+    model = load_model(static)
+    fitted = adaptor(base=model.info.fingerprint)
+    apply_adaptor(fitted, static, tmp_path / "out")
+    expected = prefix(fitted.apply(load_model(static).encode(TEXTS, kind="query"), "query"), 8)
+    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out")).encode(TEXTS)
+    ours = load_model(tmp_path / "out")
+    np.testing.assert_allclose(theirs, expected, atol=1e-5)
+    np.testing.assert_allclose(ours.encode(TEXTS, kind="query"), expected, atol=1e-5)
+    assert ours.info.dims == (8, 4)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
+def test_the_matrix_alone_is_what_unit_rows_are_multiplied_by(tmp_path, suffix):
+    path = tmp_path / f"matrix{suffix}"
+    save_matrix(adaptor(), path)
+    found = np.load(path) if suffix == ".npy" else load_file(path)["matrix"]
+    np.testing.assert_array_equal(found, MATRIX)
+
+
+def test_a_matrix_of_another_suffix_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"written as \.npy or \.safetensors"):
+        save_matrix(adaptor(), tmp_path / "matrix.csv")
+
+
+def test_a_model_does_not_take_what_is_not_one_matrix(static, tmp_path):
+    base = load_model(static).info.fingerprint
+    with pytest.raises(InvalidArgument, match="a head of its own for queries"):
+        apply_adaptor(adaptor(MATRIX, OTHER, base=base), static, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_others_than_what_it_was_fitted_for_are_refused(static, vectors, tmp_path):
+    with pytest.raises(ModelMismatch, match="is not the model that the adaptor was fitted on"):
+        apply_adaptor(adaptor(base="0" * 64), static, tmp_path / "out")
+    narrow = adaptor(MATRIX[:4, :4])
+    with pytest.raises(ModelMismatch, match="has 8 dims, the adaptor is for 4"):
+        apply_adaptor(narrow, vectors, tmp_path / "out")
+
+
+def test_a_layer_normalised_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):
+    loaded = load_model(static)
+    loaded._info = replace(loaded.info, layer_norm=True)
+    monkeypatch.setattr(adapted_files, "load_model", lambda *_, **__: loaded)
+    with pytest.raises(ModelError, match="layer-normalised before it is cut"):
+        apply_adaptor(adaptor(base=loaded.info.fingerprint), static, tmp_path / "out")
+
+
+def test_an_encoder_behind_an_adaptor_encodes_what_the_adaptor_makes(vectors):
+    model = NestedHashEncoder()
+    matrix, other = RNG.standard_normal((2, 64, 64)).astype(np.float32)
+    fitted = adaptor(matrix, other, base=model.info.fingerprint)
+    adapted = AdaptedEncoder(model, fitted)
+    for kind in ("document", "query"):
+        expected = fitted.apply(model.encode(["one two"], kind=kind), kind)
+        np.testing.assert_allclose(adapted.encode(["one two"], kind=kind), expected, rtol=1e-6)
+    assert adapted.info.adaptor == fitted.digest()
+    with pytest.raises(ModelMismatch, match="turn them all"):
+        AdaptedEncoder(load_model(vectors), adaptor())

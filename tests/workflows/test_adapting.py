@@ -1,0 +1,118 @@
+"""Fitting an adaptor on what a person has: vectors, a corpus, pairs, labels."""
+
+import pytest
+
+from fakes import NestedHashEncoder, fake_info, retrieval_set
+from nestvec.adapt.fitting import AdaptConfig
+from nestvec.data.pairs import TrainingPairs
+from nestvec.errors import DataError, InvalidArgument, ModelMismatch
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
+from nestvec.types import Document
+from nestvec.workflows.adapting import fit_adaptor
+
+WORDS = 300
+TEXTS = {f"d{i}": f"w{i} w{(7 * i) % 41} w{(3 * i) % 17}" for i in range(WORDS)}
+QUERIES = {f"q{i}": f"w{i} w{(7 * i) % 41}" for i in range(40)}
+QRELS = {f"q{i}": {f"d{i}": 1} for i in range(40)}
+CORPUS = {id_: Document(text) for id_, text in TEXTS.items()}
+SVD = {"dims": (16,), "method": "svd"}
+
+
+@pytest.fixture
+def model():
+    return NestedHashEncoder()
+
+
+@pytest.fixture
+def folder(tmp_path, model):
+    path = tmp_path / "vectors"
+    path.mkdir()
+    for kind, texts in (("document", TEXTS), ("query", QUERIES)):
+        save_vectors(path, kind, list(texts), model.encode(list(texts.values()), kind=kind))
+    return path
+
+
+def test_a_model_encodes_the_corpus_and_the_adaptor_is_for_it(model):
+    adaptor = fit_adaptor(model, CORPUS, **SVD)
+    assert (adaptor.base, adaptor.base_name, adaptor.dims) == ("f" * 64, "fake/nested", (64, 16))
+    assert model.times_encoded("document").total() == WORDS
+    assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == WORDS
+
+
+def test_labels_of_a_set_are_measured_by(model):
+    data = retrieval_set(TEXTS, QUERIES, QRELS)
+    adaptor = fit_adaptor(model, data, **SVD)
+    assert adaptor.fitted["metric"] == "ndcg@10"
+    assert adaptor.fitted["queries"] + adaptor.fitted["held_out_queries"] == 40
+
+
+def test_pairs_are_queries_and_the_documents_that_answer_them(model):
+    texts = list(TEXTS.values())
+    pairs = TrainingPairs([text.split()[0] for text in texts], texts, [[] for _ in texts])
+    adaptor = fit_adaptor(model, pairs, **SVD)
+    assert (adaptor.fitted["metric"], adaptor.fitted["labelled"]) == ("ndcg@10", True)
+
+
+def test_a_folder_of_vectors_needs_no_texts_and_its_queries_ask(folder):
+    adaptor = fit_adaptor(load_model(folder), **SVD)
+    assert adaptor.base == ""
+    assert adaptor.fitted["metric"] == "overlap@10"
+    assert adaptor.fitted["held_out_queries"] == 60
+
+
+def test_qrels_name_the_vectors_of_a_folder(folder):
+    data = retrieval_set(TEXTS, QUERIES, QRELS)
+    assert fit_adaptor(load_model(folder), data, **SVD).fitted["metric"] == "ndcg@10"
+
+
+@pytest.mark.parametrize(
+    ("queries", "qrels", "message"),
+    [
+        ({"q99": "w1"}, {"q99": {"d1": 1}}, "1 of 1 ids have no vector, the first is 'q99'"),
+        ({"q1": "w1"}, {"q1": {"d999": 1}}, "1 of 1 ids have no vector, the first is 'd999'"),
+    ],
+)
+def test_labels_that_name_unknown_ids_are_refused(folder, queries, qrels, message):
+    data = retrieval_set(TEXTS | {"d999": "x"}, queries, qrels)
+    with pytest.raises(DataError, match=message):
+        fit_adaptor(load_model(folder), data, **SVD)
+
+
+def test_an_array_is_vectors_of_no_known_model(model):
+    vectors = model.encode(list(TEXTS.values()), kind="document")
+    adaptor = fit_adaptor(vectors, **SVD)
+    assert (adaptor.base, adaptor.base_name) == ("", "an array of vectors")
+    with pytest.raises(InvalidArgument, match="no ids"):
+        fit_adaptor(vectors, CORPUS, **SVD)
+
+
+def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model):
+    data = retrieval_set(TEXTS, QUERIES, QRELS)
+    config = AdaptConfig(sample=270)
+    adaptor = fit_adaptor(model, data, config=config, **SVD)
+    assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == 270
+    assert {TEXTS[f"d{i}"] for i in range(40)} <= set(model.times_encoded("document"))
+
+
+def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, folder):
+    with pytest.raises(InvalidArgument, match="encodes texts: give a corpus"):
+        fit_adaptor(model)
+    with pytest.raises(InvalidArgument, match="dim 65"):
+        fit_adaptor(model, CORPUS, dims=(65,))
+    with pytest.raises(ModelMismatch, match="is adapted already"):
+        fit_adaptor(NestedHashEncoder(fake_info(adaptor="a")), CORPUS)
+    with pytest.raises(InvalidArgument, match="pairs are texts"):
+        fit_adaptor(load_model(folder), TrainingPairs(["a", "b"], ["c", "d"], [[], []]))
+    assert model.times_encoded("document").total() == WORDS  # those of the folder
+
+
+def test_too_few_vectors_for_their_width_are_refused(model):
+    few = {id_: CORPUS[id_] for id_ in list(CORPUS)[:255]}
+    with pytest.raises(InvalidArgument, match="255 vectors that are not zero < 256"):
+        fit_adaptor(model, few, **SVD)
+
+
+def test_layer_normalised_models_are_fitted_as_they_are_compared():
+    model = NestedHashEncoder(fake_info(layer_norm=True))
+    assert fit_adaptor(model, CORPUS, **SVD).layer_norm
