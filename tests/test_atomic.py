@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.atomic import check_replaceable, replace_file, replace_folder
+from nestvec.atomic import check_replaceable, put_in_place, replace_file, replace_folder
 from nestvec.errors import DataError
 
 
@@ -135,6 +135,15 @@ def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="No space left on device"):
         write_kind(tmp_path / "kind", "new")
     assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
+
+
+def test_the_older_folder_is_kept_where_that_is_asked(tmp_path):
+    write_kind(tmp_path / "kind", "old")
+    write_kind(tmp_path / "made", "new")
+    put_in_place(tmp_path / "made", tmp_path / "kind", marker="mark", kept=tmp_path / "before")
+    assert content(tmp_path) == {
+        "kind/mark": "new", "kind/sub/file": "new", "before/mark": "old", "before/sub/file": "old"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("other", ["a folder", "a file"])

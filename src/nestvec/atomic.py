@@ -62,20 +62,21 @@ def replace_folder(path: Path, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put_in_place(made: Path, path: Path, *, marker: str) -> None:
+def put_in_place(made: Path, path: Path, *, marker: str, kept: Path | None = None) -> None:
     """Move a folder that is complete to ``path``, where an older one may stand.
 
     Args:
         made: On the same file system.
         path: As ``replace_folder`` takes it.
         marker: As in ``check_replaceable``.
+        kept: Where the older one goes, beside it, where nothing is; None removes it.
 
     Raises:
         DataError: If ``path`` holds something else, or cannot be written.
     """
     check_replaceable(path, marker=marker)
     target = path.resolve()
-    old = _temporary_name(target)
+    old = _temporary_name(target) if kept is None else kept
     try:
         for file in (made, *made.rglob("*")):
             sync(file)
@@ -88,7 +89,8 @@ def put_in_place(made: Path, path: Path, *, marker: str) -> None:
     finally:
         if old.exists() and not target.exists():  # failed between the two renames
             old.replace(target)
-        shutil.rmtree(old, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def check_replaceable(path: Path, *, marker: str) -> None:

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.atomic import check_replaceable, put_in_place, replace_file
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.index.embedded.index import EmbeddedIndex, create
@@ -20,6 +21,8 @@ from nestvec.index.embedded.lock import WriterLock
 from nestvec.index.embedded.manifest import Stored
 from nestvec.plan.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.workflows.adapted_files import ADAPTOR
 from nestvec.workflows.batches import encoded_batches
 from nestvec.workflows.index_model import findable_anywhere
 from nestvec.workflows.points import point_for
@@ -71,6 +74,8 @@ def build_index(
             index.code()
         finally:
             index.close()
+    if isinstance(model, AdaptedEncoder):
+        save_adaptor(model.adaptor, unfinished / ADAPTOR)
     (unfinished / _SOURCE).unlink()
     put_in_place(unfinished, place, marker=DATABASE)
     return Index.open(place, model)

@@ -1,13 +1,22 @@
-"""Find the model that an index names, also when both have moved."""
+"""The model of an index: found also when both have moved, and behind an adaptor if it has one."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nestvec.errors import ModelError
-from nestvec.models.load import load_model
-from nestvec.types import Encoder, ModelInfo
+import numpy as np
+
+from nestvec.adapt.adaptor import Adaptor, adapted_info
+from nestvec.adapt.adaptor_file import load_adaptor
+from nestvec.errors import DamagedFile, ModelError
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.models.load import embed, load_model
+from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.workflows.adapted_files import ADAPTOR
+from nestvec.workflows.batches import encoded_batches
 
 
 def findable_anywhere(model: ModelInfo) -> ModelInfo:
@@ -28,3 +37,77 @@ def load_named(name: str, index: Path) -> Encoder:
             return load_model(moved)
         raise ModelError(f"{name}, the model of {index}, is not there: name it when opening")
     return load_model(name)
+
+
+class IndexModel:
+    """Makes the vectors that an index holds: of texts, or of its model's own vectors."""
+
+    def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
+        """Join an index to its model; None loads the one that it was built with when needed.
+
+        Raises:
+            ModelMismatch: If the index holds another model's vectors.
+            DataError: If its adaptor is missing or another one.
+        """
+        self._embedded = embedded
+        self._adaptor = _adaptor_of(embedded)
+        self._model: Encoder | None = None
+        if isinstance(model, AdaptedEncoder):
+            embedded.check_model(model.info)
+            self._model = model.base
+        elif model is not None:
+            self._model = self._checked(model)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, loaded now if it was not yet; what it gives is not adapted yet.
+
+        Raises:
+            ModelError: If the model that the index names is not there.
+            ModelMismatch: If there is another one in its place.
+        """
+        if self._model is None:
+            embedded = self._embedded
+            self._model = self._checked(load_named(embedded.manifest.model.name, embedded.path))
+        return self._model
+
+    def adapt(self, embeddings: Embeddings, kind: Kind) -> Embeddings:
+        """Turn vectors of the model, [n, full_dim]; those of another width others will refuse."""
+        full_dim = self._embedded.manifest.model.full_dim
+        fits = embeddings.ndim == 2 and embeddings.shape[1] == full_dim
+        return self._adaptor.apply(embeddings, kind) if self._adaptor and fits else embeddings
+
+    def queries(self, asked: Sequence[str] | Embeddings) -> Embeddings:
+        """Return what searches, of texts or of the model's vectors."""
+        if not isinstance(asked, np.ndarray):
+            # Not embed: precomputed vectors have none for a new text.
+            asked = self.encoder.encode(asked, kind="query")
+        return self.adapt(asked, "query")
+
+    def documents(self, added: Mapping[str, Document]) -> Embeddings:
+        """Encode documents."""
+        texts = [document.content for document in added.values()]
+        return self.adapt(embed(self.encoder, list(added), texts, kind="document"), "document")
+
+    def batches(
+        self, added: Mapping[str, Document], *, on_progress: OnProgress | None
+    ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
+        """Yield documents, a batch at a time, and what is stored of them."""
+        for batch, found in encoded_batches(self.encoder, added, on_progress=on_progress):
+            yield batch, self.adapt(found, "document")
+
+    def _checked(self, model: Encoder) -> Encoder:
+        info = model.info
+        self._embedded.check_model(adapted_info(info, self._adaptor) if self._adaptor else info)
+        return model
+
+
+def _adaptor_of(embedded: EmbeddedIndex) -> Adaptor | None:
+    digest = embedded.manifest.model.adaptor
+    if not digest:
+        return None
+    adaptor = load_adaptor(embedded.path / ADAPTOR)
+    if adaptor.digest() != digest:
+        problem = "is not the adaptor that the index's vectors went through: put that back"
+        raise DamagedFile(embedded.path / ADAPTOR, problem)
+    return adaptor

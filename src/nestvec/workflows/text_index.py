@@ -6,15 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
-from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.index.embedded.compaction import Compacted
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.embedded.statistics import Stats
 from nestvec.index.staged import Bytes
 from nestvec.index.where import Where
-from nestvec.models.load import embed
 from nestvec.plan.choose import Plan
 from nestvec.types import (
     Document,
@@ -26,8 +23,7 @@ from nestvec.types import (
     OnProgress,
     OperatingPoint,
 )
-from nestvec.workflows.batches import encoded_batches
-from nestvec.workflows.index_model import load_named
+from nestvec.workflows.index_model import IndexModel
 from nestvec.workflows.new_documents import documents_of, given_vectors
 from nestvec.workflows.points import point_for
 
@@ -46,10 +42,8 @@ class Index:
         Raises:
             ModelMismatch: If the index holds another model's vectors.
         """
-        if model is not None:
-            embedded.check_model(model.info)
+        self._model = IndexModel(embedded, model)
         self._embedded = embedded
-        self._model = model
 
     @classmethod
     def open(cls, path: Path | str, model: Encoder | None = None, *, verify: bool = False) -> Index:
@@ -69,7 +63,7 @@ class Index:
         embedded = EmbeddedIndex(Path(path), verify=verify)
         try:
             return cls(embedded, model)
-        except ModelMismatch:
+        except NestvecError:
             embedded.close()
             raise
 
@@ -120,17 +114,13 @@ class Index:
 
     @property
     def model(self) -> Encoder:
-        """The model that encodes, loaded now if it was not yet.
+        """The model that encodes, loaded now if it was not yet; an adaptor comes after it.
 
         Raises:
             ModelError: If the model that the index names is not there.
             ModelMismatch: If there is another one in its place.
         """
-        if self._model is None:
-            model = load_named(self.info.name, self.path)
-            self._embedded.check_model(model.info)
-            self._model = model
-        return self._model
+        return self._model.encoder
 
     def search(
         self,
@@ -161,10 +151,8 @@ class Index:
             raise InvalidArgument("queries is one string: search takes a list of them")
         condition = None if where is None else Where.parse(where)
         asked = OperatingPoint.parse(point) if isinstance(point, str) else point
-        if not isinstance(queries, np.ndarray):
-            # Not embed: precomputed vectors have none for a new text.
-            queries = self.model.encode(queries, kind="query")
-        return self._embedded.search(queries, k, where=condition, point=asked, exact=exact)
+        vectors = self._model.queries(queries)
+        return self._embedded.search(vectors, k, where=condition, point=asked, exact=exact)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked.
@@ -277,10 +265,10 @@ class Index:
         self, added: Mapping[str, Document], embeddings: Embeddings | None, *, replace: bool
     ) -> None:
         if embeddings is None:
-            texts = [document.content for document in added.values()]
-            embeddings = embed(self.model, list(added), texts, kind="document")
+            embeddings = self._model.documents(added)
         else:
-            embeddings = given_vectors(embeddings, list(added))
+            given = given_vectors(embeddings, list(added))
+            embeddings = self._model.adapt(given, "document")
         self._embedded.add(added, embeddings, replace=replace)
 
     def _put_batches(
@@ -291,5 +279,5 @@ class Index:
         on_progress: OnProgress | None,
     ) -> None:
         if added:  # else the model need not be there
-            for batch, embeddings in encoded_batches(self.model, added, on_progress=on_progress):
+            for batch, embeddings in self._model.batches(added, on_progress=on_progress):
                 self._embedded.add(batch, embeddings, replace=replace)

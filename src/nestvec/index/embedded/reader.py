@@ -149,6 +149,17 @@ class IndexReader:
         """Return the documents of those ids that are there, in the order asked."""
         return documents.get(self._database, ids)
 
+    def vectors(self, ids: Sequence[str]) -> Embeddings:
+        """Return the stored vectors of those ids that are there, in the order asked.
+
+        Returns:
+            float32 [n, full_dim], of unit length, as rounded as they are kept.
+        """
+        snapshot = self.snapshot()
+        found = documents.rows_of(self._database, ids)
+        rows = np.fromiter((row for row, _ in found.values()), np.int64, len(found))
+        return snapshot.vectors.floats(rows, self.manifest.model.full_dim)
+
     def verify(self) -> None:
         """Check every row and every vector; codes are checked whenever they are opened.
 

@@ -1,0 +1,123 @@
+"""Adapt an index that exists: its stored vectors are turned, and no text is encoded again.
+
+The new index is made beside the old one, which is searched until the new one is complete and stays
+beside it afterwards, as ``NAME.unadapted``, so that the change can be undone. From then on whatever
+is searched for or added goes through the adaptor, too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+from nestvec.adapt.adaptor import BLOCK, Adaptor, adapted_info
+from nestvec.adapt.adaptor_file import save_adaptor
+from nestvec.atomic import put_in_place
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.index.embedded.layout import DATABASE
+from nestvec.plan.choose import Plan
+from nestvec.types import OnProgress, OperatingPoint
+from nestvec.workflows.adapted_files import ADAPTOR
+from nestvec.workflows.points import point_for
+from nestvec.workflows.text_index import Index
+
+
+def adapt_index(
+    path: Path | str,
+    adaptor: Adaptor,
+    *,
+    point: Plan | OperatingPoint | str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Index:
+    """Turn the stored vectors of an index, and switch to them.
+
+    Args:
+        path: The index folder, which is searched as it was until the new one is complete.
+        adaptor: Fitted for the index's model.
+        point: How to search then; None for the same point.
+        on_progress: Called with documents turned and in all.
+
+    Raises:
+        ModelMismatch: If the adaptor is for another model, or the index is adapted already.
+        InvalidArgument: If the point is wider than the model, or the adaptor changes nothing.
+        IndexLocked: If another process changes the index.
+        DataError: If an index is kept under the name that this one would get, or the new one
+            cannot be written; the index is untouched.
+    """
+    place, kept = Path(path), kept_place(path)
+    if adaptor.method == "none":
+        raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
+    if kept.exists():
+        raise DataError(kept, "is there already: delete or rename it, it would be lost")
+    made = place.resolve().with_name(f".{place.resolve().name}.adapting")
+    with closing(EmbeddedIndex(place)) as old:
+        old.lock()  # nothing may be added to it meanwhile: that would be lost
+        try:
+            shutil.rmtree(made, ignore_errors=True)  # of one that was killed: it held this lock
+            _turn(old, adaptor, made, point, on_progress)
+            put_in_place(made, place, marker=DATABASE, kept=kept)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    return Index.open(place)
+
+
+def undo_adapting(path: Path | str) -> Index:
+    """Put an index back as it was before ``adapt_index``.
+
+    Raises:
+        DataError: If no index was kept, documents have come or gone since, which would be lost or
+            come back, or the folder cannot be written.
+        IndexLocked: If another process changes the index.
+    """
+    place, kept = Path(path), kept_place(path)
+    if not kept.exists():
+        raise DataError(place, f"cannot be put back: there is no {kept.name} beside it")
+    with closing(EmbeddedIndex(place)) as adapted:
+        adapted.lock()
+        with closing(EmbeddedIndex(kept)) as old:
+            changed = set(adapted.ids()) ^ set(old.ids())
+        if changed:
+            problem = f"{len(changed):,} documents have come or gone since it was adapted"
+            raise DataError(place, f"{problem}: re-embed it, or rename {kept.name} yourself")
+        put_in_place(kept, place, marker=DATABASE)
+    return Index.open(place)
+
+
+def kept_place(path: Path | str) -> Path:
+    """Return where the unadapted index stays."""
+    target = Path(path).resolve()
+    return target.with_name(f"{target.name}.unadapted")
+
+
+def _turn(
+    old: EmbeddedIndex,
+    adaptor: Adaptor,
+    made: Path,
+    point: Plan | OperatingPoint | str | None,
+    on_progress: OnProgress | None,
+) -> None:
+    manifest = old.manifest
+    info = adapted_info(manifest.model, adaptor)
+    chosen = manifest.point if point is None else point_for(point, info)
+    create(made, model=info, point=chosen, stored=manifest.stored)
+    total, done = len(old), 0
+    with closing(EmbeddedIndex(made)) as new:
+        new.lock()
+        for ids in _blocks(old.ids()):
+            documents = old.get(ids)
+            turned = adaptor.apply(old.vectors(list(documents)), "document")
+            new.add(documents, turned, code=False)
+            done += len(ids)
+            if on_progress is not None:
+                on_progress(done, total)
+        new.code()
+    save_adaptor(adaptor, made / ADAPTOR)
+
+
+def _blocks(ids: Iterator[str]) -> Iterator[list[str]]:
+    while block := list(islice(ids, BLOCK)):
+        yield block

@@ -1,0 +1,146 @@
+"""An index adapted where it stands: no text is encoded, queries follow, and it can be undone."""
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder
+from nestvec.adapt.adaptor import Adaptor, Head
+from nestvec.adapt.adaptor_file import save_adaptor
+from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
+from nestvec.workflows import index_adapting
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
+from nestvec.workflows.index_building import build_index
+from nestvec.workflows.text_index import Index
+from ten_documents import CORPUS, WORDS, first
+
+POINT = "64:float16"
+
+
+def make(*, base="f" * 64, method="linear", two_heads=False):
+    """Turn by a random rotation, queries by the same or, to tell them apart, by its opposite."""
+    turn = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0].astype(np.float32)
+    head = Head(turn)
+    return Adaptor(
+        method, (64, 16), base, "fake/nested", False, head, Head(-turn) if two_heads else head, 0
+    )
+
+
+@pytest.fixture
+def path(tmp_path, model):
+    build_index(model, CORPUS, POINT, tmp_path / "index").close()
+    model.calls.clear()
+    return tmp_path / "index"
+
+
+def test_stored_vectors_are_turned_and_no_text_is_encoded(path, model, monkeypatch):
+    monkeypatch.setattr(index_adapting, "BLOCK", 4)
+    seen = []
+    with adapt_index(path, make(), on_progress=lambda *now: seen.append(now)) as index:
+        assert model.calls == []
+        assert (len(index), str(index.point), seen[-1]) == (10, POINT, (10, 10))
+        assert index.get(["d3"]) == {"d3": CORPUS["d3"]}
+        assert index.info.adaptor == make().digest()
+
+
+def test_texts_and_vectors_of_the_model_find_what_they_did(path, model):
+    adapt_index(path, make()).close()
+    with Index.open(path, model) as index:
+        for number, word in enumerate(WORDS):
+            assert first(index, word) == f"d{number}"
+        vectors = model.encode(WORDS[:3], kind="query")
+        assert [ids[0] for ids in index.search(vectors, 1).ids] == ["d0", "d1", "d2"]
+        index.verify()
+
+
+def test_queries_go_through_their_own_head(path, model):
+    adapt_index(path, make(two_heads=True)).close()
+    with Index.open(path, model) as index:
+        scores = index.search(WORDS, 10).scores
+    assert max(row[-1] for row in scores) < 0  # turned away from what they would find
+
+
+def test_what_is_added_later_goes_through_it_too(path, model):
+    adapt_index(path, make()).close()
+    with Index.open(path, model) as index:
+        index.add(["new"], ["unheard unheard of"])
+        index.add(["given"], ["x"], embeddings=model.encode(["something given"], kind="document"))
+        assert first(index, "unheard") == "new"
+        assert first(index, "given") == "given"
+
+
+def test_another_point_may_be_taken_at_once(path, model):
+    with adapt_index(path, make(), point="16:int8@8>64:float16") as index:
+        assert str(index.point) == "16:int8@8>64:float16"
+    with pytest.raises(DataError, match="is there already"):
+        adapt_index(path, make())
+
+
+def test_undoing_gives_back_what_was_there(path, model):
+    with Index.open(path, model) as index:
+        before = index.search(WORDS, 3)
+    adapt_index(path, make()).close()
+    undo_adapting(path).close()
+    assert not kept_place(path).exists()
+    with Index.open(path, model) as index:
+        assert index.search(WORDS, 3) == before
+        assert index.info.adaptor == ""
+    with pytest.raises(DataError, match=r"there is no index\.unadapted beside it"):
+        undo_adapting(path)
+
+
+def test_undoing_loses_no_document(path, model):
+    adapt_index(path, make()).close()
+    with Index.open(path, model) as index:
+        index.delete(["d1"])
+        index.add(["new"], ["unheard unheard of"])
+    with pytest.raises(DataError, match="2 documents have come or gone"):
+        undo_adapting(path)
+    with Index.open(path, model) as index:
+        assert "new" in index
+
+
+def test_an_interrupt_leaves_the_index_and_nothing_else(path, model):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt_index(path, make(), on_progress=stop)
+    assert [each.name for each in path.parent.iterdir()] == ["index"]
+    with Index.open(path, model) as index:
+        assert first(index, "csv") == "d2"
+
+
+def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
+    other = make(base="0" * 64)
+    with pytest.raises(ModelMismatch, match="is not the model that the adaptor was fitted on"):
+        adapt_index(path, other)
+    with pytest.raises(InvalidArgument, match="changes nothing"):
+        adapt_index(path, make(method="none"))
+    adapt_index(path, make()).close()
+    kept_place(path).rename(path.parent / "elsewhere")
+    with pytest.raises(ModelMismatch, match="is adapted already"):
+        adapt_index(path, make())
+
+
+def test_an_index_without_its_adaptor_is_not_searched(path, model):
+    adapt_index(path, make()).close()
+    file = path / "adaptor.safetensors"
+    file.rename(path / "away")
+    with pytest.raises(DataError, match="cannot be read as an adaptor"):
+        Index.open(path, model)
+    save_adaptor(make(two_heads=True), file)
+    with pytest.raises(DamagedFile, match="is not the adaptor that the index's vectors"):
+        Index.open(path, model)
+
+
+def test_an_index_built_behind_an_adaptor_keeps_it(tmp_path, model):
+    adapted = AdaptedEncoder(model, make())
+    with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
+        assert first(index, "csv") == "d2"
+    with Index.open(tmp_path / "index", model) as index:
+        assert first(index, "json") == "d3"
+        assert index.info.adaptor == make().digest()
+    other = NestedHashEncoder(adapted.info)
+    with pytest.raises(ModelMismatch):
+        Index.open(tmp_path / "index", other)
