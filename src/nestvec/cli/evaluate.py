@@ -57,6 +57,7 @@ def evaluate(
     baselines: Annotated[str | None, typer.Option(help="Of bm25,svd,pca,random.")] = None,
     dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
     cache: Annotated[bool, typer.Option(help="Keep embeddings on disk for the next time.")] = True,
+    adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
@@ -69,6 +70,7 @@ def evaluate(
     """
     from nestvec.models.cache import default_cache_folder
     from nestvec.models.load import load_model
+    from nestvec.workflows.adapted_encoder import behind
 
     check_output(out)
     grid = _grid(
@@ -89,7 +91,7 @@ def evaluate(
         trust_remote_code=trust_remote_code,
         cache=default_cache_folder() if cache else None,
     )
-    curve = _measure(encoder, data, grid)
+    curve = _measure(behind(encoder, adaptor), data, grid)
     curve.save(out)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from nestvec.cli import index_documents, index_files
-from nestvec.cli.console import check_output, going_on_later, progress, say_next, shown_path
+from nestvec.cli.console import check_output, going_on_later, progress, say, say_next, shown_path
 from nestvec.cli.index_state import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 
@@ -36,6 +36,7 @@ def build(
     passage_words: Annotated[
         int | None, typer.Option(help="Most words of a passage of a text file [200].")
     ] = None,
+    adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -47,6 +48,7 @@ def build(
     from nestvec.models.load import load_model
     from nestvec.plan.choose import Plan
     from nestvec.types import OperatingPoint
+    from nestvec.workflows.adapted_encoder import behind
     from nestvec.workflows.index_building import build_index, count_unfinished
 
     if (plan is None) == (point is None):
@@ -56,7 +58,7 @@ def build(
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
     documents = load_texts(corpus, passage_words)
-    encoder = load_model(model, trust_remote_code=trust_remote_code)
+    encoder = behind(load_model(model, trust_remote_code=trust_remote_code), adaptor)
     with (
         going_on_later(lambda: count_unfinished(out), len(documents)),
         progress("index", unit="documents") as on_progress,
@@ -130,6 +132,44 @@ def reembed(
         say_closed(changed, seconds=time.perf_counter() - start)
 
 
+def adapt(
+    index: Annotated[Path, typer.Argument(help="Index folder.")],
+    adaptor: Annotated[
+        Path | None, typer.Argument(help="What `nestvec adapt` wrote for its model.")
+    ] = None,
+    point: Annotated[
+        str | None, typer.Option(help="How to search from now on [as before].")
+    ] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Put it back as it was before.")] = False,
+) -> None:
+    """Turn the vectors of an index by an adaptor: no text is encoded again.
+
+    Until that is complete, the index is searched as it was; it is kept as NAME.unadapted.
+
+    Example: `nestvec index adapt index adaptor.safetensors --point "64:binary@400>192:int8"`
+    """
+    from nestvec.adapt.adaptor_file import load_adaptor
+    from nestvec.types import OperatingPoint
+    from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
+
+    if (adaptor is None) != undo:
+        raise InvalidArgument("name either an adaptor or --undo")
+    chosen = None if point is None else OperatingPoint.parse(point)
+    start = time.perf_counter()
+    if adaptor is None:
+        changed = undo_adapting(index)
+    else:
+        with progress("adapt", unit="documents") as on_progress:
+            changed = adapt_index(
+                index, load_adaptor(adaptor), point=chosen, on_progress=on_progress
+            )
+    with changed:
+        say_closed(changed, seconds=time.perf_counter() - start)
+    if adaptor is not None:
+        say(f"as it was: {shown_path(kept_place(index))}")
+        say_next(f"nestvec index adapt {shown_path(index)} --undo")
+
+
 def _stored(name: str | None) -> Stored | None:
     from nestvec.index.embedded.manifest import Stored
 
@@ -144,6 +184,7 @@ app.command("add")(index_documents.add)
 app.command("delete")(index_documents.delete)
 app.command("use")(use)
 app.command("reembed")(reembed)
+app.command("adapt")(adapt)
 app.command("compact")(index_files.compact)
 app.command("verify")(index_files.verify)
 app.command("stats")(index_files.stats)

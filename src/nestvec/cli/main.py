@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nestvec.cli import demo, evaluate, index, plan, report, search, train
+from nestvec.cli import adapt, demo, evaluate, index, plan, report, search, train
 from nestvec.cli.console import INTERRUPTED, Warnings, fail
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
+app.command("adapt")(adapt.adapt)
+app.command("apply")(adapt.apply)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
 app.add_typer(index.app, name="index")

@@ -1,0 +1,164 @@
+"""``nestvec adapt`` and ``nestvec apply``: good prefixes for vectors that exist already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nestvec.cli.console import (
+    check_output,
+    parse_ints,
+    progress,
+    say,
+    say_next,
+    say_wrapped,
+    shown_path,
+)
+from nestvec.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from nestvec.adapt.adaptor import Adaptor
+    from nestvec.adapt.fitting import AdaptConfig
+    from nestvec.workflows.adapting import Texts
+
+_MATRIX_SUFFIXES = (".npy", ".safetensors")
+
+
+def adapt(
+    source: Annotated[str, typer.Argument(help="Folder of vectors, or a model folder or hub id.")],
+    corpus: Annotated[
+        Path | None, typer.Argument(help="What a model encodes: BEIR folder, texts, JSONL...")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Adaptor to write.")] = Path("adaptor.safetensors"),
+    pairs: Annotated[list[Path] | None, typer.Option(help="Or pairs: JSONL, CSV, Parquet.")] = None,
+    qrels: Annotated[Path | None, typer.Option(help="Or a BEIR folder: labels count, too.")] = None,
+    split: Annotated[str, typer.Option(help="Split of --qrels.")] = "train",
+    dims: Annotated[str | None, typer.Option(help="Widths to serve [halvings].")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="svd, whiten, linear, mlp [the best of a measurement].")
+    ] = None,
+    schedule: Annotated[str, typer.Option(help="joint or sequential.")] = "joint",
+    two_heads: Annotated[
+        bool, typer.Option("--two-heads", help="Queries through a head of their own.")
+    ] = False,
+    sample: Annotated[int, typer.Option(help="Most vectors to fit on.")] = 100_000,
+    steps: Annotated[int, typer.Option(help="Of training.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
+    ] = False,
+) -> None:
+    """Fit an adaptor: vectors stay as wide, but their first dimensions hold what search needs.
+
+    What is best is measured on vectors that were held out; if nothing is surely better than cutting
+    vectors as they are, the adaptor changes nothing, and says so.
+
+    Example: `nestvec adapt vectors --dims 192,96 --out adaptor.safetensors`
+    """
+    from nestvec.adapt.adaptor_file import save_adaptor
+    from nestvec.models.load import load_model
+    from nestvec.workflows.adapting import fit_adaptor
+
+    config = _config(
+        dims=parse_ints(dims, option="--dims"),
+        method=method,
+        schedule=schedule,
+        two_heads=two_heads,
+        sample=sample,
+        steps=steps,
+        seed=seed,
+    )
+    check_output(out)
+    texts = _texts(corpus, pairs, qrels, split)
+    model = load_model(source, trust_remote_code=trust_remote_code)
+    with progress("adapt") as on_progress:
+        adaptor = fit_adaptor(model, texts, config=config, on_progress=on_progress)
+    save_adaptor(adaptor, out)
+    _tell(adaptor)
+    if adaptor.method != "none":
+        say_next(f"nestvec apply {shown_path(out)} {shown_path(source)} --out adapted")
+
+
+def apply(
+    adaptor: Annotated[Path, typer.Argument(help="What `nestvec adapt` wrote.")],
+    source: Annotated[
+        str | None, typer.Argument(help="Folder of vectors, model folder or hub id.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder to write; without a source a matrix: .npy, .safetensors.")
+    ] = Path("adapted"),
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
+    ] = False,
+) -> None:
+    """Apply an adaptor to a folder of vectors or a model, which stays a plain folder.
+
+    Without either, its matrix is written, for NumPy, SQL or anything else that multiplies.
+
+    Example: `nestvec apply adaptor.safetensors vectors --out adapted`
+    """
+    from nestvec.adapt.adaptor_file import load_adaptor
+    from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
+
+    loaded = load_adaptor(adaptor)
+    if source is None:
+        if out.suffix not in _MATRIX_SUFFIXES:
+            raise InvalidArgument("name what to apply it to, or --out matrix.npy for its matrix")
+        check_output(out)
+        save_matrix(loaded, out)
+        say(f"{loaded.full_dim} x {loaded.full_dim} in {shown_path(out)}: unit rows @ matrix")
+        return
+    check_output(out, folder=True)
+    with progress("apply", unit="vectors") as on_progress:
+        apply_adaptor(
+            loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
+        )
+    say(f"{loaded.method} in {shown_path(out)}")
+    say_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
+
+
+def _config(**asked: Any) -> AdaptConfig:
+    from nestvec.adapt.fitting import AdaptConfig
+
+    return AdaptConfig(**asked)
+
+
+def _texts(
+    corpus: Path | None, pairs: list[Path] | None, qrels: Path | None, split: str
+) -> Texts | None:
+    """Load what the arguments say, at most one kind."""
+    if sum(each is not None and each != [] for each in (corpus, pairs, qrels)) > 1:
+        raise InvalidArgument("name one of a corpus, --pairs and --qrels")
+    if qrels is not None:
+        from nestvec.data.retrieval import load_dataset
+
+        return load_dataset(qrels, split=split, strict=True)
+    if pairs:
+        from nestvec.data.pairs import load_pairs
+
+        return load_pairs(pairs)
+    if corpus is not None:
+        from nestvec.data.corpus import load_corpus
+
+        return load_corpus(corpus)
+    return None
+
+
+def _tell(adaptor: Adaptor) -> None:
+    """Show what each method keeps of held-out vectors, and which was taken."""
+    fitted = adaptor.fitted
+    dims = sorted(adaptor.dims, reverse=True)
+    say(f"{fitted['metric']:16}{''.join(f'{dim:>7}' for dim in dims)} dims")
+    for name, means in fitted["means"].items():
+        cells = "".join(f"{means[str(dim)]:7.3f}" for dim in dims)
+        say(f"{'cut' if name == 'none' else name:16}{cells}")
+    n, asked = fitted["held_out_documents"], fitted["held_out_queries"]
+    say_wrapped(f"measured with {asked:,} queries on {n:,} documents that nothing was fitted on")
+    if fitted["metric"] == "overlap@10":
+        say_wrapped("overlap with the full width, which is not quality: labels (--qrels) tell that")
+    if adaptor.method == "none":
+        say_wrapped("nothing is surely better than cutting: the adaptor changes nothing")
+    else:
+        say(f"{adaptor.method}, fitted on {fitted['documents']:,} in {fitted['seconds']:.0f} s")

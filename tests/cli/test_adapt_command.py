@@ -1,0 +1,126 @@
+"""``nestvec adapt``, ``apply`` and ``index adapt``: what is printed, written and refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nestvec.adapt.adaptor_file import load_adaptor
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
+from nestvec.workflows.text_index import Index
+
+WIDTH, N = 16, 300
+
+
+@pytest.fixture
+def vectors(place):
+    """A folder of vectors whose order is spread over all dims, texts and labels beside it."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
+    spread = 0.7 ** np.arange(WIDTH)
+    documents = rng.standard_normal((N, WIDTH)) * spread @ turn
+    queries = documents[:50] + 0.2 * rng.standard_normal((50, WIDTH)) * spread @ turn
+    folder = place / "vectors"
+    folder.mkdir()
+    for kind, values in (("document", documents), ("query", queries)):
+        ids = [f"{kind[0]}{row}" for row in range(len(values))]
+        save_vectors(folder, kind, ids, values.astype(np.float32))
+    set_ = place / "judged"
+    (set_ / "qrels").mkdir(parents=True)
+    for name, n, letter in (("corpus", N, "d"), ("queries", 50, "q")):
+        rows = (json.dumps({"_id": f"{letter}{row}", "text": f"t{row}"}) for row in range(n))
+        (set_ / f"{name}.jsonl").write_text("".join(row + "\n" for row in rows))
+    lines = "".join(f"q{row}\td{row}\t1\n" for row in range(50))
+    (set_ / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    return folder
+
+
+def well(ended):
+    assert (ended.code, ended.err) == (0, "")
+    assert max(map(len, ended.out.splitlines())) <= 80
+    return " ".join(ended.out.split())
+
+
+def refused(ended, message):
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.count("\n") == 1
+    assert message in ended.err
+
+
+def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
+    said = well(nestvec("adapt", "vectors", "--dims", "8,4", "--method", "svd", "--out", "a.st"))
+    assert "overlap@10 16 8 4 dims cut 1.000" in said
+    assert "measured with 60 queries on 60 documents that nothing was fitted on" in said
+    assert "svd, fitted on 240" in said
+    assert "nestvec apply a.st vectors --out adapted" in said
+    well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
+    adaptor, before, after = load_adaptor(place / "a.st"), load_model(vectors), load_model(
+        place / "adapted"
+    )  # fmt: skip
+    turned = adaptor.apply(before.take(["d7"], kind="document"), "document")
+    np.testing.assert_allclose(after.take(["d7"], kind="document"), turned, atol=1e-6)
+    ended = nestvec("evaluate", "adapted", "judged", "--split", "train",
+                    "--precisions", "float32", "--keeps", "10", "--out", "new.json")  # fmt: skip
+    assert ended.code == 0, ended.err
+
+
+def test_labels_are_measured_by(nestvec, vectors):
+    ended = nestvec("adapt", "vectors", "--qrels", "judged", "--dims", "4", "--method", "whiten")
+    assert ended.code == 0
+    assert "ndcg@10" in ended.out
+    assert "overlap" not in ended.out
+    assert ended.err == "nestvec: whiten is not surely better than cutting on held-out vectors\n"
+
+
+def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
+    noise = np.random.default_rng(0).standard_normal((N, WIDTH)).astype(np.float32)
+    save_vectors(vectors, "document", [f"d{row}" for row in range(N)], noise)
+    (vectors / "queries.npy").unlink()
+    (vectors / "queries.ids.txt").unlink()
+    said = well(nestvec("adapt", "vectors", "--dims", "8", "--steps", "2"))
+    assert "nothing is surely better than cutting: the adaptor changes nothing" in said
+    assert load_adaptor(place / "adaptor.safetensors").method == "none"
+
+
+def test_the_matrix_alone(nestvec, place, vectors):
+    well(nestvec("adapt", "vectors", "--dims", "4", "--method", "svd"))
+    well(nestvec("apply", "adaptor.safetensors", "--out", "matrix.npy"))
+    assert np.load(place / "matrix.npy").shape == (WIDTH, WIDTH)
+    refused(
+        nestvec("apply", "adaptor.safetensors"), "name what to apply it to, or --out matrix.npy"
+    )
+
+
+def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
+    ended = nestvec("index", "build", "vectors", "judged", "--point", "16:int8", "--out", "own")
+    assert ended.code == 0, ended.err
+    well(nestvec("adapt", "vectors", "--dims", "4", "--method", "svd"))
+    said = well(nestvec("index", "adapt", "own", "adaptor.safetensors",
+                        "--point", "4:int8@20>16:int8"))  # fmt: skip
+    assert "300 documents at 4:int8@20>16:int8" in said
+    assert "nestvec index adapt own --undo" in said
+    queries = load_model(vectors).take(["d7", "d9"], kind="document")
+    with Index.open(place / "own") as index:
+        assert [ids[0] for ids in index.search(queries, 1).ids] == ["d7", "d9"]
+    assert "300 documents at 16:int8" in well(nestvec("index", "adapt", "own", "--undo"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["adapt", "vectors", "--dims", "17"], "dim 17 is not within 1 and full_dim 16"),
+        (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of none, svd"),
+        (["adapt", "vectors", "judged", "--qrels", "judged"], "name one of a corpus, --pairs"),
+        (["adapt", "model"], "encodes texts: give a corpus"),
+        (["adapt", "model", "data"], "60 vectors that are not zero < 128"),
+        (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
+        (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adaptor"),
+        (["index", "adapt", "index"], "name either an adaptor or --undo"),
+        (["index", "adapt", "index", "--undo"], "there is no index.unadapted beside it"),
+    ],
+)
+def test_bad_input_is_one_line(nestvec, place, vectors, arguments, message):
+    before = sorted(path.name for path in place.iterdir())
+    refused(nestvec(*arguments), message)
+    assert sorted(path.name for path in place.iterdir()) == before
