@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import adaptor_tables
 import speed_tables
 import training_tables
 from markdown_tables import markdown, results, text_block
@@ -187,6 +188,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation": training_tables.ablation,
     "ablation_binary": training_tables.ablation_binary,
     "static_pairs": training_tables.static_pairs,
+    "adaptors": adaptor_tables.adaptors,
+    "adaptor_codes": adaptor_tables.adaptor_codes,
+    "adaptor_transfer": adaptor_tables.adaptor_transfer,
+    "adaptor_samples": adaptor_tables.adaptor_samples,
     "index_speed": speed_tables.index_speed,
     "index_speed_growth": speed_tables.index_speed_growth,
     "index_speed_service": speed_tables.index_speed_service,

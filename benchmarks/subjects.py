@@ -31,9 +31,10 @@ def options(description: str | None, *, queries: int) -> argparse.ArgumentParser
     return parser
 
 
-def retrieval_set(name: str, *, data: Path, demo: Path) -> RetrievalSet:
+def retrieval_set(name: str, *, data: Path, demo: Path, split: str | None = None) -> RetrievalSet:
     """Load one of ``SETS``, or another folder of ``data``/retrieval."""
-    return load_dataset(demo / "data" if name == "docstrings" else data / "retrieval" / name)
+    folder = demo / "data" if name == "docstrings" else data / "retrieval" / name
+    return load_dataset(folder, split=split)
 
 
 def minilm_folder() -> Path:
