@@ -40,6 +40,11 @@ def test_a_model_encodes_the_corpus_and_the_adaptor_is_for_it(model):
     assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == WORDS
 
 
+def test_a_model_that_is_trained_to_be_cut_is_left_alone_without_labels(model, caplog):
+    assert fit_adaptor(model, CORPUS, dims=(16,)).method == "none"
+    assert "only labels can show what is better" in caplog.text
+
+
 def test_labels_of_a_set_are_measured_by(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     adaptor = fit_adaptor(model, data, **SVD)

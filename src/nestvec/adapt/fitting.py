@@ -70,11 +70,14 @@ class Base:
         fingerprint: "" where the vectors are of no known model.
         name: In messages.
         layer_norm: Whether its vectors were layer-normalised for the sample.
+        matryoshka: Whether it was trained to be cut. Its prefixes then know more of relevance than
+            the full width's ranking does, so that agreement with it is no ground to turn them.
     """
 
     fingerprint: str
     name: str
     layer_norm: bool = False
+    matryoshka: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -113,6 +116,9 @@ def fit(
         raise InvalidArgument("two heads need queries: give some, or leave two_heads out")
     parted = part(sample, seed=config.seed)
     tried = _candidates(config.method, labelled=parted.fitted.labelled)
+    if base.matryoshka and config.method is None and not parted.held_out.labelled:
+        _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
+        tried = []
     start = time.perf_counter()
     heads = {str(each): _fit(each, parted.fitted, config, on_progress) for each in tried}
     seconds = time.perf_counter() - start

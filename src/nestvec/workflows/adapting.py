@@ -77,7 +77,7 @@ def fit_adaptor(
         base = Base("", info.name, info.layer_norm)
     else:
         documents, asked = _encoded(model, data, config, on_progress)
-        base = Base(info.fingerprint, info.name, info.layer_norm)
+        base = Base(info.fingerprint, info.name, info.layer_norm, info.dims_trained)
     sample = _sample(documents, asked, layer_norm=info.layer_norm)
     return fit(sample, base, config, on_progress=on_progress)
 
