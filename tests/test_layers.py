@@ -22,8 +22,8 @@ LAYERS = (
     ("data", "models", "adapt", "index"),
     ("train", "evaluate", "plan"),
     ("report",),
-    ("serve",),
     ("workflows",),
+    ("serve",),
     ("cli",),
 )
 LAYER_OF = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.embedded.compaction import Compacted
+from nestvec.index.embedded.explaining import Explained
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.embedded.statistics import Stats
 from nestvec.index.staged import Bytes
-from nestvec.index.where import Where
-from nestvec.models.load import embed
 from nestvec.plan.choose import Plan
 from nestvec.types import (
     Document,
@@ -26,7 +24,8 @@ from nestvec.types import (
     OnProgress,
     OperatingPoint,
 )
-from nestvec.workflows.batches import encoded_batches
+from nestvec.workflows.asked import read_asked
+from nestvec.workflows.batches import encoded, encoded_batches
 from nestvec.workflows.index_model import load_named
 from nestvec.workflows.new_documents import documents_of, given_vectors
 from nestvec.workflows.points import point_for
@@ -85,12 +84,7 @@ class Index:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the files."""
         self.close()
 
@@ -157,14 +151,21 @@ class Index:
             ModelError: If the model cannot encode texts, or is not there.
             ModelMismatch: If the vectors have another width than the model's.
         """
-        if isinstance(queries, str):
-            raise InvalidArgument("queries is one string: search takes a list of them")
-        condition = None if where is None else Where.parse(where)
-        asked = OperatingPoint.parse(point) if isinstance(point, str) else point
-        if not isinstance(queries, np.ndarray):
-            # Not embed: precomputed vectors have none for a new text.
-            queries = self.model.encode(queries, kind="query")
-        return self._embedded.search(queries, k, where=condition, point=asked, exact=exact)
+        condition, asked = read_asked(where, point)
+        embeddings = self._embeddings(queries)
+        return self._embedded.search(embeddings, k, where=condition, point=asked, exact=exact)
+
+    def explain(
+        self,
+        queries: Sequence[str] | Embeddings,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        point: OperatingPoint | str | None = None,
+    ) -> Explained:
+        """Search as ``search`` does; return with the hits what each stage found, took and read."""
+        condition, asked = read_asked(where, point)
+        return self._embedded.explain(self._embeddings(queries), k, where=condition, point=asked)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked.
@@ -273,22 +274,25 @@ class Index:
         """
         self._embedded.lock()
 
+    def _embeddings(self, queries: Sequence[str] | Embeddings) -> Embeddings:
+        if isinstance(queries, str):
+            raise InvalidArgument("queries is one string: search takes a list of them")
+        # Not embed: precomputed vectors have none for a new text.
+        if not isinstance(queries, np.ndarray):
+            queries = self.model.encode(queries, kind="query")
+        return queries
+
     def _put(
         self, added: Mapping[str, Document], embeddings: Embeddings | None, *, replace: bool
     ) -> None:
         if embeddings is None:
-            texts = [document.content for document in added.values()]
-            embeddings = embed(self.model, list(added), texts, kind="document")
+            vectors = encoded(self.model, added)
         else:
-            embeddings = given_vectors(embeddings, list(added))
-        self._embedded.add(added, embeddings, replace=replace)
+            vectors = given_vectors(embeddings, list(added))
+        self._embedded.add(added, vectors, replace=replace)
 
     def _put_batches(
-        self,
-        added: Mapping[str, Document],
-        *,
-        replace: bool,
-        on_progress: OnProgress | None,
+        self, added: Mapping[str, Document], *, replace: bool, on_progress: OnProgress | None
     ) -> None:
         if added:  # else the model need not be there
             for batch, embeddings in encoded_batches(self.model, added, on_progress=on_progress):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.condition import Condition
@@ -20,6 +21,7 @@ from nestvec.index.embedded.codecs import Codecs, with_codes
 from nestvec.index.embedded.coding import next_parts
 from nestvec.index.embedded.compaction import folder_bytes
 from nestvec.index.embedded.database import Database
+from nestvec.index.embedded.explaining import Explained, StageTrace, traced
 from nestvec.index.embedded.file_system import check_file_system
 from nestvec.index.embedded.filtering import Filter
 from nestvec.index.embedded.layout import DATABASE
@@ -125,25 +127,35 @@ class IndexReader:
                 query holds NaN or infinity.
             ModelMismatch: If the vectors have another width than the stored model's.
         """
-        embeddings = self._checked(embeddings, k)
-        if point is not None:
-            self.manifest.check_point(point)
-        while True:
-            snapshot = self.snapshot()
-            mask = None if where is None else self._filter.mask(where, snapshot)
-            if where is None or mask is not None:
-                break
+        embeddings = self._checked(embeddings, k, point)
+        snapshot, mask = self._selected(where)
         if len(embeddings) == 0:
             return Hits([], [])
         if exact:
             queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
-            scores, positions = search_exactly(snapshot, queries, k, mask)
-        else:
-            search = self._prepared(snapshot, point or self.manifest.point)
-            scores, positions = search.search(embeddings, k, mask)
-        ids, width = snapshot.ids(positions.ravel()), positions.shape[1]
-        starts = range(0, len(embeddings) * width, width) if width else [0] * len(embeddings)
-        return Hits([ids[start : start + width] for start in starts], scores.tolist())
+            return snapshot.hits(search_exactly(snapshot, queries, k, mask))
+        search = self._prepared(snapshot, point or self.manifest.point)
+        return snapshot.hits(search.search(embeddings, k, mask))
+
+    def explain(
+        self,
+        embeddings: Embeddings,
+        k: int,
+        *,
+        where: Condition | None = None,
+        point: OperatingPoint | None = None,
+    ) -> Explained:
+        """Search as ``search`` does, and tell what each stage did."""
+        embeddings = self._checked(embeddings, k, point)
+        snapshot, mask = self._selected(where)
+        search = self._prepared(snapshot, point or self.manifest.point)
+        traces = [
+            StageTrace(stage, snapshot.hits(found), milliseconds, size)
+            for stage, (found, milliseconds, size) in zip(
+                search.point.stages, traced(search, embeddings, k, mask), strict=True
+            )
+        ]
+        return Explained(traces[-1].hits, tuple(traces))
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked."""
@@ -202,6 +214,14 @@ class IndexReader:
         self._snapshot = taken.coded(self.path, self._database, parts) if parts else taken
         self._searches = {}
 
+    def _selected(self, where: Condition | None) -> tuple[Snapshot, NDArray[np.bool_] | None]:
+        """Return the last commit, and which of its rows may be returned; None for all."""
+        while True:
+            snapshot = self.snapshot()
+            mask = None if where is None else self._filter.mask(where, snapshot)
+            if where is None or mask is not None:
+                return snapshot, mask
+
     def _prepared(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch:
         with self._lock:
             prepared = self._searches.get(point)
@@ -223,9 +243,11 @@ class IndexReader:
                 for part in snapshot.parts:
                     part.codes(codec)
 
-    def _checked(self, embeddings: Embeddings, k: int) -> Embeddings:
+    def _checked(self, embeddings: Embeddings, k: int, point: OperatingPoint | None) -> Embeddings:
         embeddings = as_float32(embeddings)
         stored = self.manifest.model
+        if point is not None:
+            self.manifest.check_point(point)
         if k < 1:
             raise InvalidArgument(f"k {k} < 1")
         if embeddings.ndim != 2 or embeddings.shape[1] != stored.full_dim:

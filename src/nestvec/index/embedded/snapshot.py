@@ -24,7 +24,8 @@ from nestvec.index.embedded.part import Part
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span, State
-from nestvec.types import Rows
+from nestvec.ranking import Ranked
+from nestvec.types import Hits, Rows
 
 _ORDER = ("rows", "ids", "empty")
 
@@ -121,6 +122,13 @@ class Snapshot:
                 found[lines] = [self.tail.ids[position] for position in own]
         ids: list[str] = found.tolist()
         return ids
+
+    def hits(self, found: Ranked) -> Hits:
+        """Return what stands at the positions that a search found."""
+        n_queries, width = found.rows.shape
+        ids = self.ids(found.rows.ravel())
+        starts = range(0, n_queries * width, width) if width else [0] * n_queries
+        return Hits([ids[start : start + width] for start in starts], found.scores.tolist())
 
     def coded(self, folder: Path, database: Database, spans: Sequence[Span]) -> Snapshot:
         """Return the same commit with its tail in parts, which nobody else knows of yet.
