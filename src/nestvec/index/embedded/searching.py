@@ -169,7 +169,7 @@ def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings
         rows = Stacked.of([part.rows for part in snapshot.parts])
 
         def from_vectors(positions: Rows) -> Embeddings:
-            return codec.decode_stored(snapshot.vectors.take(rows.take(positions), codec.dim))
+            return codec.decode_stored(snapshot.scattered.take(rows.take(positions), codec.dim))
 
         return from_vectors
     codes = Stacked.of([part.codes(codec) for part in snapshot.parts])

@@ -21,6 +21,7 @@ from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.layout import codes_name, part_folder, segment_file
 from nestvec.index.embedded.manifest import Manifest
 from nestvec.index.embedded.part import Part
+from nestvec.index.embedded.scattered import ScatteredRows
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span, State
@@ -63,7 +64,8 @@ class Snapshot:
 
     Attributes:
         state: The commit.
-        vectors: Of all rows.
+        vectors: Of all rows, to be read in order.
+        scattered: The same, to be read here and there.
         parts: What is coded.
         deleted: Rows whose documents are gone, ascending.
         tail: What is not coded yet.
@@ -71,6 +73,7 @@ class Snapshot:
 
     state: State
     vectors: Stacked
+    scattered: ScatteredRows
     parts: tuple[Part, ...]
     deleted: Rows
     tail: Tail
@@ -176,10 +179,14 @@ def segment_of(folder: Path, manifest: Manifest, generation: int, number: int, a
     return Segment(file, manifest.stored, manifest.model.full_dim, generation, at)
 
 
-def map_vectors(folder: Path, manifest: Manifest, state: State) -> Stacked:
-    """Map the vectors of all rows of a commit."""
+def map_vectors(
+    folder: Path, manifest: Manifest, state: State, *, scattered: bool = False
+) -> Stacked:
+    """Map the vectors of all rows of a commit, to be read in order or here and there."""
     mapped = [
-        segment_of(folder, manifest, state.generation, number, span.first_row).map(span.n_rows)
+        segment_of(folder, manifest, state.generation, number, span.first_row).map(
+            span.n_rows, scattered=scattered
+        )
         for number, span in enumerate(state.segments)
     ]
     nothing = np.empty((0, manifest.model.full_dim), dtype=manifest.stored)
@@ -196,6 +203,7 @@ def _assemble(
     deleted = documents.deleted_rows(database)
     tail = documents.ids_from(database, state.n_coded, state.n_rows)
     vectors = map_vectors(folder, manifest, state)
+    scattered = ScatteredRows(map_vectors(folder, manifest, state, scattered=True))
     same = before is not None and before.state.generation == state.generation
     known = before.parts if before is not None and same else ()
     files = frozenset(codes_name(*key) for key in manifest.codecs) | frozenset(_ORDER)
@@ -206,7 +214,7 @@ def _assemble(
     )
     rows = np.fromiter((row for row, _ in tail), np.int64, len(tail))
     ids = [id_ for _, id_ in tail]
-    return Snapshot(state, vectors, parts, deleted, Tail(rows, ids, vectors))
+    return Snapshot(state, vectors, scattered, parts, deleted, Tail(rows, ids, vectors))
 
 
 def _parts(
