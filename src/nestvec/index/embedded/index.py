@@ -12,7 +12,7 @@ import numpy as np
 from nestvec.atomic import sync
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded import documents
-from nestvec.index.embedded.codecs import Codecs, with_codes
+from nestvec.index.embedded.codecs import Codecs, make_codes, with_codes
 from nestvec.index.embedded.coding import next_parts
 from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes
 from nestvec.index.embedded.database import Database
@@ -21,6 +21,7 @@ from nestvec.index.embedded.file_system import check_file_system
 from nestvec.index.embedded.layout import CODES, DATABASE, VECTORS, codes_name
 from nestvec.index.embedded.manifest import Manifest, Stored
 from nestvec.index.embedded.reader import IndexReader
+from nestvec.index.embedded.snapshot import take_snapshot
 from nestvec.index.embedded.writer import TAIL_ROWS, Writer
 from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
@@ -93,7 +94,7 @@ class EmbeddedIndex(IndexReader):
         manifest = self.manifest
         unit = as_stored(embeddings, layer_norm=manifest.model.layer_norm)
         stored = unit.astype(manifest.stored)
-        with self._lock:
+        with self._changing:
             found = drift(manifest.codecs.values(), stored)
             self.writer.add(added, stored, replace=replace, drift=found)
             if code:
@@ -106,7 +107,7 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
             DataError: If the folder cannot be written.
         """
-        with self._lock:
+        with self._changing:
             return self.writer.delete(ids)
 
     def use(self, point: OperatingPoint) -> None:
@@ -117,25 +118,33 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
         """
         self.manifest.check_point(point)
-        with self._lock:
+        with self._changing:
             writer = self.writer  # before anything is written
-            self._make_codes(self.snapshot(), point)
+            make_codes(self._codecs, self.snapshot(), point)
             # Without new parts, too, so that readers look again.
-            writer.commit_parts(writer.state.parts, fitted=self._save(point))
+            writer.commit_parts(writer.state.parts, fitted=self._save(self._codecs, point))
             writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
+            self.snapshot()
 
     def code(self, *, at_least: int = 1) -> None:
         """Make codes of the tail, if it has so many rows; codecs are fitted when all is coded."""
-        with self._lock:
+        with self._changing:
             parts = next_parts(self.writer.state, at_least=at_least)
             if parts is None:
                 return
-            coded = self.snapshot().coded(self.path, self._database, parts)
+            point, codecs = self.manifest.point, self._codecs
+            newest = take_snapshot(self.path, self.manifest, self._database, self._snapshot)
+            coded = newest.coded(self.path, self._database, parts)
             if len(parts) == 1:  # everything anew: so by codecs that know all of it
-                self._codecs = Codecs(self.manifest.model, {})
-            self._make_codes(coded, self.manifest.point)
-            self.writer.commit_parts(parts, fitted=self._save(self.manifest.point))
-            self._take(coded)
+                codecs = Codecs(self.manifest.model, {})
+            make_codes(codecs, coded, point)
+            for part in coded.parts:  # while searches still go on without it
+                part.scan(codecs.of(point, coded)[0])
+            self.writer.commit_parts(parts, fitted=self._save(codecs, point))
+            with self._lock:
+                self._take(coded)
+                if len(parts) == 1:  # what other points have learnt, they learn anew, too
+                    self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
             self.writer.remove_leftovers()
 
     def compact(self) -> Compacted:
@@ -146,9 +155,14 @@ class EmbeddedIndex(IndexReader):
             DamagedFile: If something is not what was written; then nothing has changed.
             DataError: If the disk is full; then nothing has changed.
         """
-        with self._lock:
-            compacted = compact(self.writer)
-            self.code()
+        with self._changing:
+            self.snapshot()  # what was committed until now, and searched until there are new codes
+            self._compacting = True
+            try:
+                compacted = compact(self.writer)
+                self.code()
+            finally:
+                self._compacting = False
             return replace(compacted, bytes_after=folder_bytes(self.path))
 
     def lock(self) -> None:
@@ -161,7 +175,7 @@ class EmbeddedIndex(IndexReader):
 
     def close(self) -> None:
         """Close the files; what was changed is in the database itself then."""
-        with self._lock:
+        with self._changing:
             super().close()
             if self._writer is not None:
                 writer, self._writer = self._writer, None
@@ -175,7 +189,7 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
             DataError: If nothing may be written there, or the index is closed.
         """
-        with self._lock:
+        with self._changing:
             if self._writer is None:
                 self._database.version()  # refuses if this is closed, or was opened before a fork
                 if not os.access(self.path, os.W_OK):
@@ -183,16 +197,15 @@ class EmbeddedIndex(IndexReader):
                 self._writer = Writer(self.path, self.manifest)
             return self._writer
 
-    def _save(self, point: OperatingPoint) -> bool:
-        """Write the manifest, and tell whether a codec in it is new."""
+    def _save(self, codecs: Codecs, point: OperatingPoint) -> bool:
+        """Write the manifest, which is read again with the next commit; tell if a codec is new."""
         keys = {stage.representation for stage in point.stages}
-        codecs = {key: codec for key, codec in self._codecs.fitted.items() if key in keys}
+        fitted = {key: codec for key, codec in codecs.fitted.items() if key in keys}
         known = self.manifest.codecs
-        manifest = replace(self.manifest, point=point, codecs=codecs)
+        manifest = replace(self.manifest, point=point, codecs=fitted)
         if manifest.to_json() != self.manifest.to_json():
             manifest.save(self.path)
-            self.manifest = manifest
-        return any(codec is not known.get(key) for key, codec in codecs.items())
+        return any(codec is not known.get(key) for key, codec in fitted.items())
 
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
         expected = (len(added), self.manifest.model.full_dim)
