@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.codecs import Codecs, make_codes, with_codes
 from nestvec.index.embedded.coding import next_parts
-from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes
+from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes, give_back
 from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.drift import drift
 from nestvec.index.embedded.file_system import check_file_system
@@ -37,19 +38,24 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
         stored: How full vectors are kept.
 
     Raises:
-        InvalidArgument: If the vectors cannot be searched by the point.
+        InvalidArgument: If the vectors cannot be searched by the point, or not be kept so.
         DataError: If the folder holds something, cannot be written, or lies on a network.
     """
+    if stored not in get_args(Stored):
+        raise InvalidArgument(f"stored {stored!r} is none of {', '.join(get_args(Stored))}")
     manifest = Manifest(model, stored, point, {})
     manifest.check_point(point)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(path, "is not empty: name a new folder")
     check_file_system(path)
     made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
-    for folder in (path, path / VECTORS, path / CODES):
-        folder.mkdir(parents=True, exist_ok=True)
-    for folder in made:
-        sync(folder.parent)  # else a power cut could take the index with the folder's name
+    try:
+        for folder in (path, path / VECTORS, path / CODES):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            sync(folder.parent)  # else a power cut could take the index with the folder's name
+    except OSError as error:
+        raise DataError(path, f"cannot be made ({error.strerror})") from error
     database = Database(path / DATABASE, write=True, create=True)
     try:
         with database.transaction():
@@ -156,14 +162,16 @@ class EmbeddedIndex(IndexReader):
             DataError: If the disk is full; then nothing has changed.
         """
         with self._changing:
+            before = folder_bytes(self.path)
             self.snapshot()  # what was committed until now, and searched until there are new codes
             self._compacting = True
             try:
-                compacted = compact(self.writer)
+                compact(self.writer)
                 self.code()
             finally:
                 self._compacting = False
-            return replace(compacted, bytes_after=folder_bytes(self.path))
+            pinned = give_back(self.writer.database)
+            return Compacted(before, folder_bytes(self.path), pinned)
 
     def lock(self) -> None:
         """Become the one writer now, not at the first change.
