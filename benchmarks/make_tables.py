@@ -10,6 +10,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -187,7 +188,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation": training_tables.ablation,
     "ablation_binary": training_tables.ablation_binary,
     "static_pairs": training_tables.static_pairs,
-    "index_speed": speed_tables.index_speed,
+    "clusters": speed_tables.clusters,
+    "index_speed_100000": partial(speed_tables.index_speed, 100_000),
+    "index_speed_1000000": partial(speed_tables.index_speed, 1_000_000),
     "index_speed_growth": speed_tables.index_speed_growth,
     "index_speed_service": speed_tables.index_speed_service,
 }
