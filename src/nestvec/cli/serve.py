@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,7 @@ def serve(
     require("uvicorn", extra="serve")
     from nestvec.serve.app import create_app
     from nestvec.serve.keys import read_keys
+    from nestvec.serve.logs import log_to
     from nestvec.serve.running import listen, run
     from nestvec.serve.served import load_served
     from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding, is_loopback
@@ -72,6 +74,7 @@ def serve(
         allow_hosts=(*LOOPBACK_NAMES, *(allow_host or ())) if local or allow_host else (),
     )
     tiers = read_tiers(tier or [])
+    log_to(sys.stderr)
     with listen(host, port) as listening:
         served = load_served(paths, name=name, tiers=tiers, curve=curve, plan=plan)
         app = create_app(served, settings)

@@ -6,9 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from nestvec.serve import errors
+from nestvec.serve.gate import Gate
+from nestvec.serve.limits import LimitRequests
+from nestvec.serve.logs import LogRequests
 from nestvec.serve.routes_compare import compare_router
+from nestvec.serve.routes_documents import documents_router
 from nestvec.serve.routes_embeddings import embeddings_router
 from nestvec.serve.routes_health import health_router
 from nestvec.serve.routes_measured import measured_router
@@ -23,6 +28,7 @@ _ROUTERS = (
     embeddings_router,
     search_router,
     compare_router,
+    documents_router,
     models_router,
     measured_router,
     health_router,
@@ -58,4 +64,20 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for router in _ROUTERS:
         app.include_router(router(serving))
+    _stand_before(app, serving)
     return app
+
+
+def _stand_before(app: FastAPI, serving: Serving) -> None:
+    """Add what every request passes, the innermost first."""
+    settings = serving.settings
+    app.add_middleware(LimitRequests, limits=settings.limits)
+    app.add_middleware(Gate, keys=settings.keys, hosts=settings.allow_hosts)
+    if settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    app.add_middleware(LogRequests, metrics=serving.metrics)
