@@ -12,6 +12,7 @@ from nestvec.serve import errors
 from nestvec.serve.gate import Gate
 from nestvec.serve.limits import LimitRequests
 from nestvec.serve.logs import LogRequests
+from nestvec.serve.page.routes import page_router
 from nestvec.serve.routes_compare import compare_router
 from nestvec.serve.routes_documents import documents_router
 from nestvec.serve.routes_embeddings import embeddings_router
@@ -22,6 +23,7 @@ from nestvec.serve.routes_search import search_router
 from nestvec.serve.served import Served
 from nestvec.serve.serving import Serving
 from nestvec.serve.settings import Settings
+from nestvec.serve.warming import Warming
 from nestvec.version import __version__
 
 _ROUTERS = (
@@ -47,10 +49,12 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or Settings()
     serving = Serving.start(served, settings)
+    warming = Warming(served, settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        warming.close()
         serving.close()
 
     app = FastAPI(
@@ -64,6 +68,7 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for router in _ROUTERS:
         app.include_router(router(serving))
+    app.include_router(page_router(on_open=warming.start))
     _stand_before(app, serving)
     return app
 

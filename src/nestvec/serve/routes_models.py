@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from nestvec.serve.errors import ApiError
+from nestvec.serve.index_entry import IndexEntry, index_entry
 from nestvec.serve.json_body import json_response
-from nestvec.serve.served import Served
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import split_name
 
@@ -27,6 +27,7 @@ class ModelEntry(BaseModel):
     max_tokens: int | None
     point: str | None
     tiers: dict[str, str]
+    index: IndexEntry | None
 
 
 class ModelList(BaseModel):
@@ -44,7 +45,7 @@ def models_router(serving: Serving) -> APIRouter:
     @router.get("/v1/models", response_model=ModelList)
     async def list_models() -> Response:
         """List the model, alone and with each tier."""
-        entries = [_entry(served, name, created) for name in served.model_names]
+        entries = [_entry(serving, name, created) for name in served.model_names]
         return json_response({"object": "list", "data": entries})
 
     @router.get("/v1/models/{name:path}", response_model=ModelEntry)
@@ -52,12 +53,13 @@ def models_router(serving: Serving) -> APIRouter:
         """Describe one of them."""
         if name not in served.model_names:
             raise ApiError(404, f"there is no model {name!r}", code="model_not_found")
-        return json_response(_entry(served, name, created))
+        return json_response(_entry(serving, name, created))
 
     return router
 
 
-def _entry(served: Served, name: str, created: int) -> dict[str, Any]:
+def _entry(serving: Serving, name: str, created: int) -> dict[str, Any]:
+    served, index = serving.served, index_entry(serving)
     _, tier = split_name(name, served.name)
     point = served.point if tier is None else served.tiers[tier]
     return {
@@ -70,4 +72,5 @@ def _entry(served: Served, name: str, created: int) -> dict[str, Any]:
         "max_tokens": served.info.max_tokens,
         "point": None if point is None else str(point),
         "tiers": {name: str(point) for name, point in served.tiers.items()},
+        "index": None if index is None else index.model_dump(),
     }

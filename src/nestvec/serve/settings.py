@@ -28,6 +28,7 @@ class Limits:
         queued_searches: Searches waiting for a thread.
         timeout_s: How long a request may take.
         cache_bytes: Vectors kept of texts that were encoded before; 0 keeps none.
+        warm_bytes: Codes made for the page before they are asked for; 0 makes none.
     """
 
     body_bytes: int = 8 * 2**20
@@ -40,11 +41,12 @@ class Limits:
     queued_searches: int = 256
     timeout_s: float = 60.0
     cache_bytes: int = 64 * 2**20
+    warm_bytes: int = 128 * 2**20
 
     def __post_init__(self) -> None:
         """Refuse limits that would let nothing through."""
         for name in self.__dataclass_fields__:
-            least = 0 if name == "cache_bytes" else 1
+            least = 0 if name in ("cache_bytes", "warm_bytes") else 1
             if getattr(self, name) < least:
                 raise InvalidArgument(f"{name} {getattr(self, name)} < {least}")
 

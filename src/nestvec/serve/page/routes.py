@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
-from fastapi.exceptions import HTTPException
+from collections.abc import Callable
 
+from fastapi import APIRouter, Request, Response
+
+from nestvec.serve.errors import ApiError
 from nestvec.serve.page.files import INDEX, PageFile, page_files
 
 # Documents and queries are strangers' texts. Scripts put them in as text only; should one slip
@@ -21,29 +23,33 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+# Beside those that every answer of the server carries.
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",  # kept by browsers, but asked about: an update shows at once
 }
 
 
-def page_router() -> APIRouter:
-    """Return the routes of the page: ``/`` and ``/page/...``; no key is needed for them."""
+def page_router(*, on_open: Callable[[], None]) -> APIRouter:
+    """Return the routes of the page: ``/`` and ``/page/...``; no key is needed for them.
+
+    Args:
+        on_open: Called whenever somebody opens the page.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
+        on_open()
         return _sent(request, page_files()[INDEX])
 
     @router.api_route("/page/{name}", methods=["GET", "HEAD"])
     async def file(request: Request, name: str) -> Response:
         found = page_files().get(name)
         if found is None or name == INDEX:
-            raise HTTPException(404, f"no file of the page is named {name!r}")
+            raise ApiError(404, "the page has no such file")
         return _sent(request, found)
 
     return router
@@ -51,11 +57,7 @@ def page_router() -> APIRouter:
 
 def _sent(request: Request, file: PageFile) -> Response:
     headers = HEADERS | {"ETag": file.etag}
-    known = [tag.strip().removeprefix("W/") for tag in _asked_tags(request).split(",")]
-    if file.etag in known:
+    asked = request.headers.get("if-none-match", "")
+    if file.etag in [tag.strip().removeprefix("W/") for tag in asked.split(",")]:
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)
-
-
-def _asked_tags(request: Request) -> str:
-    return request.headers.get("if-none-match", "")

@@ -2,7 +2,6 @@
 
 import { Latest, post } from "./api.js";
 import { byId, html } from "./dom.js";
-import { PRECISIONS } from "./point.js";
 import { complain, relieve, say } from "./said.js";
 import { Snippet } from "./snippet.js";
 import { count, shortened } from "./wording.js";
@@ -27,15 +26,11 @@ export class Compare {
   constructor() {
     this.lines = byId("lines");
     this.lines.value = EXAMPLE;
-    this.precision = byId("compare-precision");
-    const names = [...PRECISIONS].reverse().filter((name) => name !== "pq4");
-    this.precision.append(...names.map((name) => html("option", {}, name)));
     this.snippet = new Snippet("compare-snippet");
     this.lines.addEventListener("input", () => {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#run(), TYPING_MS);
     });
-    this.precision.addEventListener("change", () => this.#run());
   }
 
   /** Draw, once the view is looked at. */
@@ -49,7 +44,7 @@ export class Compare {
       byId("compare-summary").textContent = `${count(texts.length)} lines: write 2 to ${MOST}.`;
       return;
     }
-    const body = { texts, precision: this.precision.value };
+    const body = { texts };
     this.#latest.run((signal) => this.#compare(body, signal), { urgent: true });
   }
 
