@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
+
+import uvicorn
 
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
@@ -23,3 +28,18 @@ def demo_like(model: Encoder, index: Path) -> Served:
     examples = (ExampleQuery("q1", "read a csv file", ("d1",)),)
     opened = build_index(model, CORPUS, POINT, index)
     return Served(NAME, model, opened, tiers=TIERS, examples=examples)
+
+
+@contextmanager
+def running(app):
+    """Serve an application on a free port; yields its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        listening.close()

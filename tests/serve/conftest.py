@@ -2,16 +2,12 @@
 
 import asyncio
 import json
-import socket
-import threading
-from contextlib import contextmanager
 
 import httpx
 import pytest
-import uvicorn
 
 from fakes import NestedHashEncoder
-from made_serving import demo_like
+from made_serving import demo_like, running
 from nestvec.serve.app import create_app
 from nestvec.serve.settings import Settings
 
@@ -57,21 +53,6 @@ def served(tmp_path):
 def client(served):
     yield Client(create_app(served))
     served.close()
-
-
-@contextmanager
-def running(app):
-    """Serve an application on a free port; yields its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        listening.close()
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from nestvec.errors import NestvecError
 from nestvec.quantiser import code_bytes
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
@@ -45,6 +45,10 @@ class Warming:
         """End after what is being made."""
         with self._lock:
             self._ending.set()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until nothing is being made any more."""
         if self._thread is not None:
             self._thread.join()
 
@@ -60,15 +64,20 @@ class Warming:
         return [OperatingPoint.single(*one) for one in sorted(each, key=lambda one: one[0])]
 
     def _make(self) -> None:
-        points = self.points()
-        if not points or self._served.index is None:
+        try:
+            self._make_all()
+        except Exception as error:  # it fails again, and is told, when it is asked for
+            _logger.warning("codes for the page were not made: %s", type(error).__name__)
+
+    def _make_all(self) -> None:
+        points, index = self.points(), self._served.index
+        if not points or index is None:
             return
         query = np.ones((1, self._served.info.full_dim), dtype=np.float32)
-        try:
-            with one_thread():
-                for point in points:
-                    if self._ending.is_set():
-                        return
-                    self._served.index.search(query, 1, point=point)
-        except NestvecError as error:
-            _logger.warning("codes for the page are made when they are asked for: %s", error)
+        with one_thread():
+            for point in points:
+                start = time.perf_counter()
+                index.search(query, 1, point=point)
+                # Making codes locks the index: as long again it is left to others.
+                if self._ending.wait(time.perf_counter() - start):
+                    return

@@ -4,7 +4,7 @@
 import { html, svg } from "./dom.js";
 import { codeBytes, parsePoint } from "./point.js";
 import { axes, legend, place, sign } from "./curve_drawing.js";
-import { bytes, metricName, milliseconds, percent } from "./wording.js";
+import { bytes, count, metricName, milliseconds, percent } from "./wording.js";
 
 const REACH = 26; // of a click, in units of the picture
 
@@ -28,10 +28,11 @@ export class CurveChart {
     this.node = html(
       "div",
       {},
-      html("label", { class: "small" }, "Share kept of ", choose),
+      html("label", { class: "small" }, curve.evidence === "agreement" ? "Agreement with full precision, " : "Share kept of ", choose),
       this.holder,
       this.legend,
       this.readout,
+      html("p", { class: "small" }, basis(curve)),
     );
     this.#measure(this.metric);
   }
@@ -177,6 +178,16 @@ function spots(curve, metric) {
 function told({ row, share, interval, size }) {
   const sure = interval ? ` (${(100 * interval[0]).toFixed(1)}–${(100 * interval[1]).toFixed(1)})` : "";
   return `keeps ${percent(share)}${sure}, ${bytes(size)} of memory a vector, ${milliseconds(row.p50_ms)}`;
+}
+
+/** What the percentages rest on. */
+function basis({ dataset, evidence }) {
+  const queries = dataset.n_queries ? `${count(dataset.n_queries)} queries` : "queries";
+  const rests = {
+    agreement: `${queries} without judgements: it says how far a point finds what full precision finds`,
+    "made queries": `${queries} made from the corpus itself`,
+  };
+  return `Measured on ${rests[evidence] ?? `${queries} whose answers are known`}. 100 % is full precision at full width.`;
 }
 
 function describe(spot) {

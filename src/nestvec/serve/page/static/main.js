@@ -76,7 +76,7 @@ function searchView(served, state) {
   if (served.plan) byId("plan").append(planPart(served.plan, pick));
   fields(served, state);
   // An empty page shows what it can do: the first example is asked.
-  if (!state.values.q && served.queries.length) state.set({ q: served.queries[0].text });
+  if (!state.values.q && served.queries.length) state.set({ q: telling(served.queries) });
   const show = (values, changed) => {
     if (values.view !== "search") return;
     byId("query").value = changed.has("q") && document.activeElement === byId("query") ? byId("query").value : values.q;
@@ -89,6 +89,12 @@ function searchView(served, state) {
   };
   state.listen(show);
   show(state.values, new Set(["q"]));
+}
+
+/** Of the first examples the one with the most words: it says best what is looked for. */
+function telling(queries) {
+  const words = ({ text }) => text.split(/\s+/).length;
+  return queries.slice(0, 8).reduce((best, each) => (words(each) > words(best) ? each : best)).text;
 }
 
 function fields(served, state) {

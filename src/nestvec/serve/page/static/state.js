@@ -2,11 +2,13 @@
 
 const DEFAULTS = { view: "search", q: "", point: "", k: 10, where: "", against: "exact" };
 const VIEWS = ["search", "compare", "embed"];
+const REST_MS = 200; // browsers refuse an address that changes all the time
 
 /** The values, and those who want to hear of changes. */
 export class State {
   #values;
   #listeners = [];
+  #timer = null;
 
   constructor() {
     this.#values = fromHash(location.hash);
@@ -25,8 +27,9 @@ export class State {
   /** Change some values; a new view is a step in the browser's history, the rest is not. */
   set(changes) {
     const values = { ...this.#values, ...changes };
-    const isStep = values.view !== this.#values.view;
-    history[isStep ? "pushState" : "replaceState"](null, "", toHash(values));
+    clearTimeout(this.#timer);
+    if (values.view !== this.#values.view) history.pushState(null, "", toHash(values));
+    else this.#timer = setTimeout(() => history.replaceState(null, "", toHash(values)), REST_MS);
     this.#take(values);
   }
 
