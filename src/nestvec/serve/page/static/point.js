@@ -18,7 +18,9 @@ export function parsePoint(text) {
   const sound = stages.every(
     (stage, at) => stage !== null && (at === last ? stage.keep === null : stage.keep > 0),
   );
-  return sound ? stages : null;
+  // No later stage keeps more than an earlier one.
+  const keeps = stages.map((stage) => stage?.keep ?? 0);
+  return sound && keeps.every((keep, at) => at === 0 || keep <= keeps[at - 1]) ? stages : null;
 }
 
 /** Write the text form. */

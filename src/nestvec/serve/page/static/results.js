@@ -56,8 +56,7 @@ export class Results {
 
   #fill(row, entry, against) {
     const { id, document, rank, score, lost, relevant } = entry;
-    row.className = lost === null ? "hit" : "hit lost";
-    row.classList.toggle("looked", false);
+    row.className = lost === null ? "hit" : "lost";
     const { heading, text } = words(id, document);
     const isOpen = this.#open.has(id);
     row.replaceChildren(
