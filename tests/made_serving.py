@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from nestvec.models.load import load_model
+from nestvec.models.static import StaticEncoder, save_static_model
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
 from nestvec.types import Encoder, OperatingPoint
 from nestvec.workflows.index_building import build_index
-from ten_documents import CORPUS
+from ten_documents import CORPUS, WORDS
 
 POINT = "16:binary@8>64:int8"
 TIERS = {
@@ -16,6 +21,18 @@ TIERS = {
     "best": OperatingPoint.parse("32:int8@9>64:float16"),
 }
 NAME = "tiny"
+
+
+def static_model(folder: Path) -> StaticEncoder:
+    """Make a static model of nine words."""
+    vocabulary = {word: number for number, word in enumerate(["[UNK]", *WORDS[:8]])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    table = np.random.default_rng(0).standard_normal((len(vocabulary), 32)).astype(np.float32)
+    save_static_model(
+        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(32, 16, 8), extra={}
+    )
+    return load_model(folder)
 
 
 def demo_like(model: Encoder, index: Path) -> Served:
