@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from fakes import NestedHashEncoder
 from nestvec.models.load import load_model
 from nestvec.models.static import StaticEncoder, save_static_model
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
-from nestvec.types import Encoder, OperatingPoint
+from nestvec.types import Embeddings, Encoder, Kind, OnProgress, OperatingPoint
 from nestvec.workflows.index_building import build_index
 from ten_documents import CORPUS, WORDS
 
@@ -21,6 +24,29 @@ TIERS = {
     "best": OperatingPoint.parse("32:int8@9>64:float16"),
 }
 NAME = "tiny"
+
+
+class HeldEncoder(NestedHashEncoder):
+    """Encodes nothing until it is let.
+
+    Attributes:
+        go: Lets it.
+        batches: The texts that were encoded together.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.begun = threading.Event()
+        self.batches: list[list[str]] = []
+
+    def encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> Embeddings:
+        self.begun.set()
+        assert self.go.wait(30)
+        self.batches.append(list(texts))
+        return super().encode(texts, kind=kind)
 
 
 def static_model(folder: Path) -> StaticEncoder:
