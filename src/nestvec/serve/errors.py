@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -24,6 +25,27 @@ _TYPES = {
 }
 _LONGEST = 100  # characters of a client's own words that are said again
 _INVALID, _SERVER = "invalid_request_error", "server_error"
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong, and where."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Envelope(BaseModel):
+    """An error as OpenAI's clients read it."""
+
+    error: ErrorDetail
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say in the OpenAPI document how a route may end beside well."""
+    always = (401, 413, 421, 429, 500, 503)
+    return {status: {"model": Envelope} for status in (*statuses, *always)}
 
 
 class ApiError(HTTPException):

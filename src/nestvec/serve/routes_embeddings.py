@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from nestvec.serve.embedder import Embedded
 from nestvec.serve.encodings import Format, written
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import tier_of
@@ -77,7 +77,7 @@ class EmbeddingsResponse(BaseModel):
 
 def embeddings_router(serving: Serving) -> APIRouter:
     """Return the route."""
-    router = APIRouter(route_class=JsonRoute, tags=["embeddings"])
+    router = APIRouter(route_class=JsonRoute, tags=["embeddings"], responses=documented(400, 404))
 
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
     async def create_embeddings(asked: EmbeddingsRequest) -> Response:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nestvec.index.embedded.explaining import Explained
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.points import point_asked
 from nestvec.serve.serving import Serving
@@ -95,7 +95,7 @@ class SearchResponse(BaseModel):
 
 def search_router(serving: Serving) -> APIRouter:
     """Return the route."""
-    router = APIRouter(route_class=JsonRoute, tags=["search"])
+    router = APIRouter(route_class=JsonRoute, tags=["search"], responses=documented(400, 404))
 
     @router.post("/v1/search", response_model=SearchResponse, response_model_exclude_none=True)
     async def search(asked: SearchRequest) -> Response:
