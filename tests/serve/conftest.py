@@ -1,47 +1,11 @@
-"""Servers of made things: applications called directly, and real ones behind a port."""
+"""A server of made things: called without a port, and behind one."""
 
-import asyncio
-import json
-
-import httpx
 import pytest
 
 from fakes import NestedHashEncoder
-from made_serving import demo_like, running
+from made_serving import demo_like
 from nestvec.serve.app import create_app
-from nestvec.serve.settings import Settings
-
-
-class Client:
-    """Calls an application without a port; each call has an event loop of its own."""
-
-    def __init__(self, app, **headers):
-        self._transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        self._headers = headers
-
-    def ask(self, method, path, body=None, **headers):
-        async def asked():
-            async with httpx.AsyncClient(
-                transport=self._transport, base_url="http://localhost"
-            ) as client:
-                return await client.request(
-                    method, path, json=body, headers={**self._headers, **headers}
-                )
-
-        return asyncio.run(asked())
-
-    def get(self, path, **headers):
-        return self.ask("GET", path, **headers)
-
-    def post(self, path, body, **headers):
-        return self.ask("POST", path, body, **headers)
-
-
-def error_of(answer):
-    """Return the envelope's content, once it is one."""
-    error = json.loads(answer.content)["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
+from serving_client import Client, running
 
 
 @pytest.fixture
@@ -57,5 +21,5 @@ def client(served):
 
 @pytest.fixture
 def address(served):
-    with running(create_app(served, Settings())) as address:
+    with running(create_app(served)) as address:
         yield address

@@ -15,13 +15,13 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from fakes import NestedHashEncoder
-from made_serving import running
 from nestvec.errors import InvalidArgument
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
 from nestvec.types import OperatingPoint
 from page_served import ATTACK, ATTACKER, POINT, TIERS, page_served
+from serving_client import running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 KEY = "a-key-of-sixteen-characters"

@@ -7,6 +7,7 @@ from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
 from nestvec.serve.warming import Warming
+from serving_client import Client
 
 
 def codes(served):
@@ -25,10 +26,10 @@ def test_once_the_page_is_open_every_width_and_precision_of_its_sliders_has_code
     warming.close()
 
 
-def test_opening_the_page_begins_it_and_nothing_else_does(client, served, monkeypatch):
+def test_opening_the_page_begins_it_and_nothing_else_does(served, monkeypatch):
     begun = []
     monkeypatch.setattr(Warming, "start", lambda self: begun.append(self))
-    client = type(client)(create_app(served))
+    client = Client(create_app(served))
     client.get("/v1/models")
     client.get("/page/main.js")
     assert begun == []

@@ -77,6 +77,7 @@ def serve(
     log_to(sys.stderr)
     with listen(host, port) as listening:
         served = load_served(paths, name=name, tiers=tiers, curve=curve, plan=plan)
+        served.warm_up()
         app = create_app(served, settings)
         shown = f"[{host}]" if ":" in host else host
         say(f"{served.name} is served at http://{shown}:{listening.getsockname()[1]}/")

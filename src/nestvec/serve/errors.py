@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
@@ -22,7 +23,29 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_LONGEST = 100  # characters of a client's own words that are said again
 _INVALID, _SERVER = "invalid_request_error", "server_error"
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong, and where."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class Envelope(BaseModel):
+    """An error as OpenAI's clients read it."""
+
+    error: ErrorDetail
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Say in the OpenAPI document how a route may end beside well."""
+    always = (401, 413, 421, 429, 500, 503)
+    return {status: {"model": Envelope} for status in (*statuses, *always)}
 
 
 class ApiError(HTTPException):
@@ -100,9 +123,9 @@ def _from_validation(errors: Any) -> ApiError:
     kind, place = first["type"], list(first["loc"])
     if kind == "json_invalid":
         return refused("the body is not JSON")
-    # The first part says where ("body"); names of a union's branches are ours, not the client's.
+    # The first part says where ("body"); what is no name marks a form that a value may have.
     parts = [part for part in place[1:] if isinstance(part, int) or part.isidentifier()]
-    param = ".".join(map(str, parts)) or None
+    param = ".".join(map(str, parts))[:_LONGEST] or None
     words = "is not known here" if kind == "extra_forbidden" else _words(first)
     subject = param or str(place[0] if place else "the request")
     return refused(f"{subject}: {words}", param)

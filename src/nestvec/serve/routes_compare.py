@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from nestvec.prefix import prefix_scores
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.types import Embeddings
@@ -38,7 +38,7 @@ class CompareResponse(BaseModel):
 
 def compare_router(serving: Serving) -> APIRouter:
     """Return the route."""
-    router = APIRouter(route_class=JsonRoute, tags=["compare"])
+    router = APIRouter(route_class=JsonRoute, tags=["compare"], responses=documented(400))
     served = serving.served
 
     @router.post("/v1/compare", response_model=CompareResponse)

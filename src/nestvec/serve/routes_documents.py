@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from nestvec.serve.errors import ApiError, refused
+from nestvec.serve.errors import ApiError, documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.types import Document
@@ -65,7 +65,9 @@ class StoredDocument(BaseModel):
 
 def documents_router(serving: Serving) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(route_class=JsonRoute, tags=["documents"])
+    router = APIRouter(
+        route_class=JsonRoute, tags=["documents"], responses=documented(400, 403, 404)
+    )
 
     @router.get("/v1/documents/{id:path}", response_model=StoredDocument)
     async def get_document(id: str) -> Response:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from nestvec.serve.embedder import Embedded
 from nestvec.serve.encodings import Format, written
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import tier_of
@@ -22,17 +22,28 @@ Token = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Tokens = Annotated[list[Token], Field(min_length=1)]
 
 
+def _shape(given: Any) -> str:
+    """Say which form an input has, so that what is wrong is told of that form alone."""
+    if not isinstance(given, list):
+        return "a text"
+    first = given[0] if given else ""
+    if isinstance(first, list):
+        return "lists of tokens"
+    return "a list of tokens" if isinstance(first, int | float) else "a list of texts"
+
+
 class EmbeddingsRequest(BaseModel):
     """What OpenAI's clients send."""
 
     model_config = ConfigDict(extra="forbid")
 
-    input: (
-        Text
-        | Annotated[list[Text], Field(min_length=1)]
-        | Tokens
-        | Annotated[list[Tokens], Field(min_length=1)]
-    )
+    input: Annotated[
+        Annotated[Text, Tag("a text")]
+        | Annotated[list[Text], Field(min_length=1), Tag("a list of texts")]
+        | Annotated[Tokens, Tag("a list of tokens")]
+        | Annotated[list[Tokens], Field(min_length=1), Tag("lists of tokens")],
+        Discriminator(_shape),
+    ]
     model: str
     dimensions: Annotated[int, Field(ge=1, strict=True)] | None = None
     encoding_format: Format = "float"
@@ -66,7 +77,7 @@ class EmbeddingsResponse(BaseModel):
 
 def embeddings_router(serving: Serving) -> APIRouter:
     """Return the route."""
-    router = APIRouter(route_class=JsonRoute, tags=["embeddings"])
+    router = APIRouter(route_class=JsonRoute, tags=["embeddings"], responses=documented(400, 404))
 
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
     async def create_embeddings(asked: EmbeddingsRequest) -> Response:

@@ -9,14 +9,14 @@ from fastapi import APIRouter, Response
 
 from nestvec.curve import Curve
 from nestvec.plan.choose import Plan
-from nestvec.serve.errors import ApiError
+from nestvec.serve.errors import ApiError, documented
 from nestvec.serve.json_body import json_response
 from nestvec.serve.serving import Serving
 
 
 def measured_router(serving: Serving) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(tags=["measured"])
+    router = APIRouter(tags=["measured"], responses=documented(404))
     served = serving.served
 
     @router.get("/v1/curve")

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from nestvec.serve.errors import ApiError
+from nestvec.serve.errors import ApiError, documented
 from nestvec.serve.index_entry import IndexEntry, index_entry
 from nestvec.serve.json_body import json_response
 from nestvec.serve.serving import Serving
@@ -39,7 +39,7 @@ class ModelList(BaseModel):
 
 def models_router(serving: Serving) -> APIRouter:
     """Return the routes."""
-    router = APIRouter(tags=["models"])
+    router = APIRouter(tags=["models"], responses=documented(404))
     served, created = serving.served, int(time.time())
 
     @router.get("/v1/models", response_model=ModelList)

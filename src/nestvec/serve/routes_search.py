@@ -12,7 +12,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nestvec.index.embedded.explaining import Explained
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.points import point_asked
 from nestvec.serve.serving import Serving
@@ -35,7 +35,7 @@ class SearchRequest(BaseModel):
     where: str | None = None
     point: Annotated[str, Field(max_length=1000)] | None = None
     model: str | None = None
-    explain: bool | Literal["stages"] = False
+    explain: Literal[True, False, "stages"] = False
 
 
 class Hit(BaseModel):
@@ -101,7 +101,7 @@ class SearchResponse(BaseModel):
 
 def search_router(serving: Serving) -> APIRouter:
     """Return the route."""
-    router = APIRouter(route_class=JsonRoute, tags=["search"])
+    router = APIRouter(route_class=JsonRoute, tags=["search"], responses=documented(400, 404))
 
     @router.post("/v1/search", response_model=SearchResponse, response_model_exclude_none=True)
     async def search(asked: SearchRequest) -> Response:

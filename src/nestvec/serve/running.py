@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -23,16 +24,25 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         InvalidArgument: If it is taken, or there is no such address here.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except OverflowError as error:
-        raise InvalidArgument(f"--port {port} is not within 0 and 65535") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            problem = f"port {port} of {host} is taken: end what listens there, or name another"
-            raise InvalidArgument(f"{problem} with --port") from error
-        raise InvalidArgument(f"cannot listen on {host}, port {port} ({error.strerror})") from error
+        if os.name == "posix":  # elsewhere this would let two servers have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(_BACKLOG)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise InvalidArgument(_why(error, host, port)) from error
+    return listening
+
+
+def _why(error: OSError | OverflowError, host: str, port: int) -> str:
+    if isinstance(error, OverflowError):
+        return f"--port {port} is not within 0 and 65535"
+    if error.errno == errno.EADDRINUSE:
+        problem = f"port {port} of {host} is taken: end what listens there, or name another"
+        return f"{problem} with --port"
+    return f"cannot listen on {host}, port {port} ({error.strerror})"
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nestvec.errors import InvalidArgument
 from nestvec.serve.embedder import Embedder
 from nestvec.serve.errors import ApiError, refused
 from nestvec.serve.metrics import Metrics
@@ -38,9 +39,12 @@ class Serving:
         """Start the threads, and take the index for writing where it is to be changed.
 
         Raises:
+            InvalidArgument: If there is none to change.
             IndexLocked: If another process changes it.
         """
-        if settings.writable and served.index is not None:
+        if settings.writable:
+            if served.index is None:
+                raise InvalidArgument("--writable: there is no index to write to")
             served.index.lock()
         metrics = Metrics()
         limits = settings.limits

@@ -46,9 +46,9 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse limits that would let nothing through."""
         for name in self.__dataclass_fields__:
-            least = 0 if name in ("cache_bytes", "warm_bytes") else 1
-            if getattr(self, name) < least:
-                raise InvalidArgument(f"{name} {getattr(self, name)} < {least}")
+            value = getattr(self, name)
+            if value < 0 or (value == 0 and name not in ("cache_bytes", "warm_bytes")):
+                raise InvalidArgument(f"{name} {value} lets nothing through")
 
 
 @dataclass(frozen=True)

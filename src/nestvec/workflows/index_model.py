@@ -17,13 +17,13 @@ def findable_anywhere(model: ModelInfo) -> ModelInfo:
     return replace(model, name=str(folder.resolve())) if folder.exists() else model
 
 
-def load_named(name: str, index: Path, *, dtype: DType = "float32") -> Encoder:
+def load_named(name: str, index: Path, *, dtype: DType | None = "float32") -> Encoder:
     """Load the model that an index names; a folder that moved with it stands beside it.
 
     Args:
         name: As the index names it.
         index: The index.
-        dtype: What a transformer computes in.
+        dtype: As in ``load_model``.
 
     Raises:
         ModelError: If it is not there.
