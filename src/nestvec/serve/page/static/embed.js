@@ -1,14 +1,13 @@
 // One text and its vector: the numbers themselves, and how much of it each prefix holds.
 
 import { Latest, post } from "./api.js";
-import { byId, html, svg } from "./dom.js";
+import { byId, html, pictureWidth, svg } from "./dom.js";
 import { complain, relieve, say } from "./said.js";
 import { Slider } from "./slider.js";
 import { Snippet } from "./snippet.js";
 import { bytes, count, percent } from "./wording.js";
 
 const TYPING_MS = 200;
-const COLUMNS = 64;
 const CELL = 10;
 const SHOWN = 6; // numbers in words
 const PYTHON = 'print(found["data"][0]["embedding"][:8], found["usage"])';
@@ -87,7 +86,7 @@ export class Embed {
 
 /** One cell for each number: the stronger, the further from zero; blue above it, red below. */
 function picture(vector, kept) {
-  const columns = Math.min(COLUMNS, vector.length);
+  const columns = Math.min(pictureWidth() < 460 ? 32 : 64, vector.length);
   const rows = Math.ceil(vector.length / columns);
   const peak = Math.max(...vector.map(Math.abs), 1e-9);
   const cells = vector.map((value, at) => {

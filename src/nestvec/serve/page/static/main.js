@@ -1,6 +1,6 @@
 // Put the page together: ask what is served, then let the state drive the views.
 
-import { get, onKeyNeeded } from "./api.js";
+import { onKeyNeeded } from "./api.js";
 import { Compare } from "./compare.js";
 import { Controls } from "./controls.js";
 import { CurveChart } from "./curve.js";
@@ -11,7 +11,7 @@ import { watchLooks } from "./look.js";
 import { planPart } from "./plan.js";
 import { complain } from "./said.js";
 import { Search } from "./search.js";
-import { loadServed } from "./served.js";
+import { loadServed, openingQuestion } from "./served.js";
 import { State } from "./state.js";
 import { count } from "./wording.js";
 
@@ -20,7 +20,9 @@ const VIEWS = ["search", "compare", "embed"];
 async function start() {
   onKeyNeeded(askForKey);
   const state = new State();
-  const served = await loadServed(get);
+  const served = await loadServed();
+  // An empty page shows what it can do.
+  if (!state.values.q && served.hasIndex) state.set({ q: await openingQuestion(served) });
   describe(served);
   watchLooks();
   const views = { compare: new Compare(), embed: new Embed(served) };
@@ -75,8 +77,6 @@ function searchView(served, state) {
   byId("curve").append(chart ? chart.node : absent("No curve is served: evaluate the model on these texts, and name the file."));
   if (served.plan) byId("plan").append(planPart(served.plan, pick));
   fields(served, state);
-  // An empty page shows what it can do: the first example is asked.
-  if (!state.values.q && served.queries.length) state.set({ q: telling(served.queries) });
   const show = (values, changed) => {
     if (values.view !== "search") return;
     byId("query").value = changed.has("q") && document.activeElement === byId("query") ? byId("query").value : values.q;
@@ -89,12 +89,6 @@ function searchView(served, state) {
   };
   state.listen(show);
   show(state.values, new Set(["q"]));
-}
-
-/** Of the first examples the one with the most words: it says best what is looked for. */
-function telling(queries) {
-  const words = ({ text }) => text.split(/\s+/).length;
-  return queries.slice(0, 8).reduce((best, each) => (words(each) > words(best) ? each : best)).text;
 }
 
 function fields(served, state) {

@@ -59,8 +59,8 @@ export class Results {
     row.className = lost === null ? "hit" : "lost";
     const { heading, text } = words(id, document);
     const isOpen = this.#open.has(id);
-    row.replaceChildren(
-      html("span", { class: "rank" }, lost === null ? String(rank) : "–"),
+    const parts = [
+      lost === null ? html("span", { class: "rank" }, String(rank)) : null,
       lost === null ? movement(entry, against) : html("span", { class: "moved gone" }, "lost here"),
       html(
         "div",
@@ -70,8 +70,9 @@ export class Results {
         text && lost === null ? html("p", { class: isOpen ? "text open" : "text" }, isOpen ? text : shortened(text, SHORT)) : null,
         lost === null ? this.#foot(id, document, text, isOpen, () => this.#fill(row, entry, against)) : null,
       ),
-      html("span", { class: "score" }, score === null ? "" : score.toFixed(3)),
-    );
+      score === null ? null : html("span", { class: "score" }, score.toFixed(3)),
+    ];
+    row.replaceChildren(...parts.filter((part) => part !== null));
   }
 
   #foot(id, document, text, isOpen, again) {

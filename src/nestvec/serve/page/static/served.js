@@ -1,9 +1,11 @@
 // What this server holds, as the views need it.
 
-import { ApiError } from "./api.js";
+import { ApiError, get, post } from "./api.js";
+
+const TRIED = 8;
 
 /** Ask the server; what it does not have is null or empty. */
-export async function loadServed(get) {
+export async function loadServed() {
   const [models, curve, plan, queries] = await Promise.all([
     get("v1/models"),
     unlessAbsent(get("v1/curve")),
@@ -35,6 +37,15 @@ export async function loadServed(get) {
     plan,
     queries: queries?.data ?? [],
   };
+}
+
+/** The first of some examples that the index answers; empty where there are none. */
+export async function openingQuestion({ queries }) {
+  for (const { text, relevant } of queries.slice(0, TRIED)) {
+    const { hits } = await post("v1/search", { query: text });
+    if (hits.some(({ id }) => relevant.includes(id))) return text;
+  }
+  return queries[0]?.text ?? "";
 }
 
 function ascending(numbers) {
