@@ -108,8 +108,10 @@ def _measure(
                 own = texts if static else [f"{text} {position}" for text in texts]
                 position += 1
                 requests = _requests(endpoint, own, static=static)
+                before = _cpu_seconds(process.pid)
                 load = asyncio.run(ask(url, requests, clients=clients, seconds=settings.seconds))
-                runs.append(load.summary())
+                cpu_ms = (_cpu_seconds(process.pid) - before) * 1000 / len(load.milliseconds)
+                runs.append({**load.summary(), "cpu_ms_per_request": round(cpu_ms, 2)})
             measured[f"{clients} clients"] = runs
         measured["rss_mb"] = round(_resident(process.pid) / 2**20)
     if static:
@@ -181,6 +183,11 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
         else:
             return
     raise SystemExit(f"{process.args} does not answer")
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(process: int) -> int:
