@@ -69,7 +69,7 @@ def test_a_port_that_is_taken_is_one_line(nestvec):
     [
         ("index --host 0.0.0.0", "can be reached from elsewhere and there is no API key"),
         ("index --port 70000", "--port 70000 is not within 0 and 65535"),
-        ("index --host no.such.host.invalid", "cannot listen on no.such.host.invalid"),
+        ("index --host no.such.host.invalid --insecure", "cannot listen on no.such.host.invalid"),
         ("index --tier fast", "--tier 'fast': write NAME=POINT as fast=64:int4"),
         ("index --tier a=8:int8 --tier a=8:int4", "--tier a stands twice"),
         ("index --tier a=900:int8", "tier a=900:int8: dim 900 > full_dim 32"),

@@ -198,7 +198,7 @@ def test_an_index_that_fails_tells_nothing(served, monkeypatch):
 @pytest.fixture
 def log():
     stream = io.StringIO()
-    logger = logging.getLogger("nestvec.serve")
+    logger = logging.getLogger("nestvec")
     before = logger.handlers, logger.level, logger.propagate
     logs.log_to(stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]

@@ -42,6 +42,7 @@ def demo(
         f'nestvec search {shown_path(folder.index)} "your question"',
         f"nestvec plan {shown_path(folder.curve)} --min-retention 0.95",
         f"nestvec evaluate {shown_path(folder.model)} YOUR-BEIR-FOLDER",
+        f"nestvec serve {shown_path(folder.out)}",
     )
     say_next(f"nestvec serve {shown_path(out)}", heading="Open")
 

@@ -74,11 +74,11 @@ def serve(
         allow_hosts=(*LOOPBACK_NAMES, *(allow_host or ())) if local or allow_host else (),
     )
     tiers = read_tiers(tier or [])
-    log_to(sys.stderr)
     with listen(host, port) as listening:
         served = load_served(paths, name=name, tiers=tiers, curve=curve, plan=plan)
         served.warm_up()
         app = create_app(served, settings)
         shown = f"[{host}]" if ":" in host else host
         say(f"{served.name} is served at http://{shown}:{listening.getsockname()[1]}/")
+        log_to(sys.stderr)
         run(app, listening, patience_s=settings.limits.timeout_s)

@@ -44,7 +44,7 @@ class BatchSize:
         length: At most so much of padded length together: tokens, or characters.
     """
 
-    items: int = 32
+    items: int = 16
     length: int = 4096
 
 

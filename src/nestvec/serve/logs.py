@@ -89,9 +89,10 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:
-    """Let a server's log be written."""
+    """Let the log of a server, and of all that it uses, be written."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
-    _logger.handlers = [handler]
-    _logger.setLevel(logging.INFO)
-    _logger.propagate = False
+    for name, level in (("nestvec", logging.INFO), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
