@@ -605,6 +605,21 @@ def test_without_an_index_the_page_compares_and_embeds_and_says_what_is_absent(o
         expect(page.locator("#no-index")).to_contain_text("nestvec index build")
 
 
+def test_where_only_tiers_are_open_the_sliders_rest_and_the_tiers_work(open_page, served):
+    settings = Settings(allow_any_point=False)
+    with running(create_app(_unclosed(served), settings)) as address:
+        page = open_page(address, f"#q={QUESTION}")
+        expect(page.get_by_text("This server answers at its tiers alone")).to_be_visible()
+        expect(stage(page).get_by_label("Dims")).to_be_disabled()
+        page.locator("#presets").get_by_role("button", name="fast").click()
+        wait_for(page, served, QUESTION, str(TIERS["fast"]))
+
+
+def test_an_empty_page_opens_with_a_question_that_is_answered(open_page, address):
+    page = open_page(address)
+    expect(page.locator("#results .hit .relevant").first).to_be_visible()
+
+
 def test_without_a_curve_the_page_says_how_to_get_one(open_page, served):
     bare = _unclosed(served)
     object.__setattr__(bare, "curve", None)

@@ -42,9 +42,8 @@ def demo(
         f'nestvec search {shown_path(folder.index)} "your question"',
         f"nestvec plan {shown_path(folder.curve)} --min-retention 0.95",
         f"nestvec evaluate {shown_path(folder.model)} YOUR-BEIR-FOLDER",
-        f"nestvec serve {shown_path(folder.out)}",
     )
-    say_next(f"nestvec serve {shown_path(out)}", heading="Open")
+    say_next(f"nestvec serve {shown_path(folder.out)}", heading="Open")
 
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:

@@ -22,6 +22,7 @@ export class Controls {
     this.text.addEventListener("input", () => onPoint(this.text.value.trim()));
     byId("point-form").addEventListener("submit", (event) => event.preventDefault());
     this.more.addEventListener("click", () => this.#add());
+    byId("tiers-only").hidden = served.anyPoint;
     this.presets = served.presets.map((preset) => this.#preset(preset));
     byId("presets").append(...this.presets.map(({ node }) => node));
   }

@@ -41,9 +41,13 @@ export async function loadServed() {
 
 /** The first of some examples that the index answers; empty where there are none. */
 export async function openingQuestion({ queries }) {
-  for (const { text, relevant } of queries.slice(0, TRIED)) {
-    const { hits } = await post("v1/search", { query: text });
-    if (hits.some(({ id }) => relevant.includes(id))) return text;
+  try {
+    for (const { text, relevant } of queries.slice(0, TRIED)) {
+      const { hits } = await post("v1/search", { query: text });
+      if (hits.some(({ id }) => relevant.includes(id))) return text;
+    }
+  } catch {
+    // The search that follows tells why.
   }
   return queries[0]?.text ?? "";
 }

@@ -21,6 +21,11 @@ export class Slider {
     return this.#values[Number(this.input.value)];
   }
 
+  /** Leave it to be read only. */
+  disable() {
+    this.input.disabled = true;
+  }
+
   /** Show a value among others; one that is not among them takes its place in their order. */
   show(values, value, order = (one, other) => one - other) {
     this.#values = values.includes(value) ? values : [...values, value].sort(order);

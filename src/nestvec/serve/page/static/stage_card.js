@@ -17,6 +17,7 @@ export class StageCard {
     this.dim = new Slider({ name: "Dims", describe: count, onPick: change("dim") });
     this.precision = new Slider({ name: "Precision", describe: String, onPick: change("precision") });
     this.keep = new Slider({ name: "Shortlist", describe: count, onPick: change("keep") });
+    if (!served.anyPoint) [this.dim, this.precision, this.keep].forEach((slider) => slider.disable());
     this.title = html("strong", {});
     this.size = html("span", { class: "quiet" });
     this.area = svg("rect", { class: "area", y: 0, height: HEIGHT });
@@ -52,7 +53,7 @@ export class StageCard {
     this.title.textContent = total === 1 ? work : `${at + 1} ${work}`;
     this.node.setAttribute("aria-label", total === 1 ? work : `Stage ${at + 1}, ${work}`);
     this.size.textContent = `${bytes(codeBytes(stage))} a vector`;
-    this.remove.hidden = at === 0;
+    this.remove.hidden = at === 0 || !this.served.anyPoint;
     this.remove.setAttribute("aria-label", `Remove stage ${at + 1}`);
     this.node.style.setProperty("--colour", `var(--${stage.precision})`);
     this.#draw(stage);
