@@ -92,7 +92,7 @@ function path({ id, document, kind, relevant }, columns, { x, y, missed }) {
     })
     .join("");
   const last = stops.at(-1);
-  const label = kind === "lost" ? "lost" : relevant ? (last.found ? "✓" : "✓ missed") : "";
+  const label = [relevant ? "✓" : "", kind === "lost" ? "lost" : "", kind === "missing" ? "missed" : ""];
   const beside = last.found ? { x: last.x + 9, y: last.y + 3.5 } : { x: last.x + 14, y: last.y + 16, "text-anchor": "end" };
   return svg(
     "g",
@@ -101,7 +101,7 @@ function path({ id, document, kind, relevant }, columns, { x, y, missed }) {
     svg("path", { class: "wide", d: curve }),
     svg("path", { d: curve }),
     ...stops.map((stop) => svg("circle", { cx: stop.x, cy: stop.y, r: stop.found ? 4 : 3, class: stop.found ? "" : "out" })),
-    label ? svg("text", { class: "path-label", ...beside }, label) : null,
+    svg("text", { class: "path-label", ...beside }, label.join(" ").trim()),
   );
 }
 
@@ -128,7 +128,8 @@ function sentences({ columns, drawn, k, exact }) {
   }
   for (const { id, document, relevant } of drawn) {
     if (!relevant) continue;
-    const none = exact && !columns.at(-1).ids.includes(id) ? "; full precision does not have it among its first either" : "";
+    const truth = exact ? columns.at(-1).ids : [];
+    const none = exact && !truth.includes(id) ? `; not among the first ${truth.length} of full precision` : "";
     said.push(`Known to be relevant, “${shortened(words(id, document).heading, 60)}”: ${trip(id, stages)}${none}.`);
   }
   return said;

@@ -81,7 +81,7 @@ function searchView(served, state) {
     if (values.view !== "search") return;
     byId("query").value = changed.has("q") && document.activeElement === byId("query") ? byId("query").value : values.q;
     byId("where").value = document.activeElement === byId("where") ? byId("where").value : values.where;
-    byId("k").value = values.k;
+    showNumber(byId("k"), values.k);
     const point = values.point || served.point;
     controls.show(point);
     chart?.show(point);
@@ -89,6 +89,12 @@ function searchView(served, state) {
   };
   state.listen(show);
   show(state.values, new Set(["q"]));
+}
+
+/** Show a number in a list of numbers, which an address may name though the list does not. */
+function showNumber(list, number) {
+  if (![...list.options].some(({ value }) => Number(value) === number)) list.append(new Option(number));
+  list.value = number;
 }
 
 function fields(served, state) {

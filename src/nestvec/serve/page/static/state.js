@@ -12,7 +12,10 @@ export class State {
 
   constructor() {
     this.#values = fromHash(location.hash);
-    addEventListener("popstate", () => this.#take(fromHash(location.hash)));
+    addEventListener("popstate", () => {
+      clearTimeout(this.#timer);
+      this.#take(fromHash(location.hash));
+    });
   }
 
   get values() {
