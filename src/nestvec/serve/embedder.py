@@ -72,9 +72,9 @@ class Embedder:
                 inputs = await self._prepared(missing, kind)
                 encoded = await self._encoded(inputs)
             for each, vector in zip(inputs, encoded.vectors, strict=True):
-                known[each.text] = found = Known(vector, len(each.ids))
-                self.cache.put(kind, each.text, found)
-        all_known = [each for text in texts if (each := known[text]) is not None]
+                known[each.text] = new = Known(vector, len(each.ids))
+                self.cache.put(kind, each.text, new)
+        all_known = [found for text in texts if (found := known[text]) is not None]
         vectors = np.stack([each.vector for each in all_known])
         return Embedded(vectors, sum(each.tokens for each in all_known))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from nestvec.serve.batching import SMALL
 from nestvec.serve.errors import busy
 
 _LONGEST_S = 60
@@ -17,7 +18,10 @@ class Waiting:
     """Counts texts that wait or are being encoded. Used from the event loop's thread."""
 
     def __init__(self, limit: int) -> None:
-        """Let at most ``limit`` texts wait, or one request where none does."""
+        """Let at most ``limit`` texts wait, or one request where none does.
+
+        An eighth of that is kept free for small requests.
+        """
         self._limit = limit
         self._rate = _FIRST_RATE  # texts a second
         self._done, self._since = 0, time.monotonic()
@@ -30,7 +34,8 @@ class Waiting:
         Raises:
             ApiError: 429 if too many wait already.
         """
-        if self.n and self.n + n > self._limit:
+        room = self._limit if n <= SMALL else self._limit * 7 // 8
+        if self.n and self.n + n > room:
             raise busy(self._seconds())
         self.n += n
         try:
