@@ -31,7 +31,7 @@ from nestvec.models.load import load_model
 from nestvec.models.static import StaticEncoder, save_static_model
 from nestvec.types import Embeddings
 from record import record
-from serving_load import ask, embeddings_request
+from serving_load import ask, post_request
 from subjects import minilm_folder
 
 CLIENTS = (1, 8, 32)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     parser.add_argument("--only", nargs="+", help="servers to measure, by name")
     settings = parser.parse_args()
-    texts = _texts(settings.demo)
+    texts = short_texts(settings.demo)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="nestvec-serving-") as folder:
         for name, command in _servers(settings, Path(folder)).items():
@@ -88,7 +88,8 @@ def _static(demo: Path, folder: Path) -> Path:
     return folder
 
 
-def _texts(demo: Path) -> list[str]:
+def short_texts(demo: Path) -> list[str]:
+    """Return the demo's queries, each once."""
     lines = (demo / "data" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     return list(dict.fromkeys(json.loads(line)["text"] for line in lines))
 
@@ -113,7 +114,7 @@ def _measure(
                 cpu_ms = (_cpu_seconds(process.pid) - before) * 1000 / len(load.milliseconds)
                 runs.append({**load.summary(), "cpu_ms_per_request": round(cpu_ms, 2)})
             measured[f"{clients} clients"] = runs
-        measured["rss_mb"] = round(_resident(process.pid) / 2**20)
+        measured["rss_mb"] = round(resident_bytes(process.pid) / 2**20)
     if static:
         for run in measured["2 clients"]:
             run["texts_per_s"] = round(run["requests_per_s"] * _BATCH)
@@ -123,10 +124,10 @@ def _measure(
 def _requests(url: str, texts: Sequence[str], *, static: bool) -> list[bytes]:
     body = {"model": NAME, "encoding_format": "base64" if static else "float"}
     if not static:
-        return [embeddings_request(url, {**body, "input": [text]}) for text in texts]
+        return [post_request(url, {**body, "input": [text]}) for text in texts]
     starts = range(0, len(texts) - _BATCH, _BATCH)
     return [
-        embeddings_request(url, {**body, "input": list(texts[start : start + _BATCH])})
+        post_request(url, {**body, "input": list(texts[start : start + _BATCH])})
         for start in starts
     ]
 
@@ -190,7 +191,8 @@ def _cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _resident(process: int) -> int:
+def resident_bytes(process: int) -> int:
+    """Return how much memory a process has."""
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return int(kilobytes) * 1024

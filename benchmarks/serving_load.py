@@ -40,12 +40,8 @@ class Load:
         return {"requests_per_s": rate, **latency, "statuses": statuses}
 
 
-def embeddings_request(url: str, body: dict[str, Any]) -> bytes:
-    """Write a request to an OpenAI-compatible server."""
-    return _request(url, body)
-
-
-def _request(url: str, body: dict[str, Any]) -> bytes:
+def post_request(url: str, body: dict[str, Any]) -> bytes:
+    """Write a whole request."""
     parts = urlsplit(url)
     content = json.dumps(body).encode()
     head = (

@@ -11,7 +11,6 @@ from fakes import NestedHashEncoder
 from made_serving import NAME, HeldEncoder
 from nestvec.serve.app import create_app
 from nestvec.serve.batching import Batcher, BatchSize
-from nestvec.serve.errors import ApiError
 from nestvec.serve.inputs import Input
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
@@ -37,7 +36,7 @@ class Recording:
 
 @contextmanager
 def batcher(encode, **options):
-    made = Batcher(encode, full_dim=2, **{"limit": 1000, **options})
+    made = Batcher(encode, full_dim=2, **options)
     try:
         yield made
     finally:
@@ -97,7 +96,6 @@ def test_a_batch_that_fails_fails_its_own_requests_alone():
         assert isinstance(failed, RuntimeError)
         assert fine[:, 0].tolist() == [20]
         assert asyncio.run(queue.encode(inputs("later")))[:, 0].tolist() == [5]
-        assert queue.waiting == 0
     assert ["a" * 40] not in encode.batches  # nobody waits for what is left of a request
 
 
@@ -150,14 +148,14 @@ def test_a_queue_that_closes_finishes_what_it_took_and_takes_no_more():
     def encode(batch):
         return model.encode([each.text for each in batch], kind="document")[:, :2]
 
-    queue = Batcher(encode, full_dim=2, limit=10)
+    queue = Batcher(encode, full_dim=2)
 
     async def asked():
         taken = [asyncio.create_task(queue.encode(inputs(f"text {n}"))) for n in range(3)]
         await asyncio.to_thread(model.begun.wait, 10)
         closing = asyncio.create_task(asyncio.to_thread(queue.close))
         await asyncio.sleep(0.05)
-        with pytest.raises(ApiError):
+        with pytest.raises(RuntimeError, match="closed"):
             await queue.encode(inputs("too late"))
         model.go.set()
         await closing
@@ -185,7 +183,34 @@ def test_what_nobody_waits_for_any_more_is_not_encoded():
     with batcher(encode) as queue:
         asyncio.run(asked(queue))
     assert model.batches == [["first"]]
-    assert queue.waiting == 0
+
+
+def test_a_small_request_does_not_wait_for_a_large_one():
+    model = HeldEncoder()
+
+    def encode(batch):
+        return model.encode([each.text for each in batch], kind="document")[:, :2]
+
+    order = []
+
+    async def asked(queue):
+        async def noted(name, texts):
+            await queue.encode(inputs(*texts))
+            order.append(name)
+
+        large = asyncio.create_task(noted("large", [f"l{n}" for n in range(100)]))
+        await asyncio.to_thread(model.begun.wait, 10)
+        small = asyncio.create_task(noted("small", ["s"]))
+        await asyncio.sleep(0.02)
+        model.go.set()
+        await asyncio.gather(large, small)
+
+    with batcher(encode, size=BatchSize(items=4, length=1000)) as queue:
+        asyncio.run(asked(queue))
+    assert order == ["small", "large"]
+    assert sorted(text for batch in model.batches for text in batch) == sorted(
+        ["s", *(f"l{n}" for n in range(100))]
+    )
 
 
 def known(dim=4, tokens=1):

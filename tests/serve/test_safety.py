@@ -248,7 +248,16 @@ def test_the_documentation_loads_nothing_from_elsewhere(client):
 
 
 def test_errors_of_routing_come_in_the_envelope_too(client):
-    assert error_of(client.get("/v2/none"))["type"] == "invalid_request_error"
+    answer = client.get("/v2/none")
+    assert (answer.status_code, error_of(answer)["type"]) == (404, "invalid_request_error")
+    assert "nothing at this path" in error_of(answer)["message"]
     answer = client.get("/v1/embeddings")
-    assert answer.status_code == 405
-    assert error_of(answer)["message"]
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_only_json_is_read_so_that_no_page_of_another_site_can_send_it_unasked(client, kind):
+    headers = {} if kind is None else {"content-type": kind}
+    answer = client.ask("POST", "/v1/search", headers, content=b'{"query": "a"}')
+    assert answer.status_code == 400
+    assert "Content-Type: application/json" in error_of(answer)["message"]

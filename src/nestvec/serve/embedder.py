@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.models.static import StaticEncoder
-from nestvec.serve.batching import Batcher, BatchSize, Seen
+from nestvec.serve.batching import SMALL, Batcher, BatchSize, OnBatch
 from nestvec.serve.errors import refused
 from nestvec.serve.inputs import Input, encoding_of
 from nestvec.serve.settings import Limits
 from nestvec.serve.vectors import Known, VectorCache
+from nestvec.serve.waiting import Waiting
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
 _OF_TABLES = BatchSize(items=1024, length=2**20)  # nothing is padded, so batches may be large
@@ -30,27 +31,29 @@ class Embedded(NamedTuple):
 class Embedder:
     """What stands between requests and a model."""
 
-    def __init__(self, model: Encoder, limits: Limits, *, seen: Seen | None = None) -> None:
+    def __init__(self, model: Encoder, limits: Limits, *, on_batch: OnBatch | None = None) -> None:
         """Start the threads.
 
         Args:
             model: What encodes.
             limits: How much may wait, be kept, be asked for.
-            seen: Who watches the batches.
+            on_batch: Who watches the batches.
         """
         static = isinstance(model, StaticEncoder)
         self._model = model
         self._limits = limits
         self._encoding = encoding_of(model)
         # To look a vector up takes as long as to add up the rows of a table.
-        self.cache = VectorCache(0 if static else limits.cache_bytes)
-        self._tokeniser = ThreadPoolExecutor(1, thread_name_prefix="nestvec-tokeniser")
-        self.batcher = Batcher(
+        self._caches = limits.cache_bytes > 0 and not static
+        self.cache = VectorCache(limits.cache_bytes)
+        self.waiting = Waiting(limits.queued_items)
+        # Small requests do not wait for the texts of large ones to be cut into tokens, either.
+        self._tokenisers = [ThreadPoolExecutor(1, "nestvec-tokeniser") for _ in range(2)]
+        self._batcher = Batcher(
             self._encoding.encode,
             full_dim=model.info.full_dim,
-            limit=limits.queued_items,
             size=_OF_TABLES if static else None,
-            seen=seen,
+            on_batch=on_batch,
         )
 
     async def texts(self, texts: Sequence[str], kind: Kind) -> Embedded:
@@ -59,19 +62,21 @@ class Embedder:
         Raises:
             ApiError: 400 if they have too many tokens, 429 if too many wait already.
         """
-        if not self._limits.cache_bytes:
-            return await self._encoded(await self._prepared(texts, kind))
-        known = {text: self.cache.get(kind, text) for text in texts}
+        if not self._caches:
+            with self.waiting.admitted(len(texts)):
+                return await self._encoded(await self._prepared(texts, kind))
+        known = {text: self.cache.get(kind, text) for text in dict.fromkeys(texts)}
         missing = [text for text, found in known.items() if found is None]
         if missing:
-            inputs = await self._prepared(missing, kind)
-            encoded = await self._encoded(inputs)
+            with self.waiting.admitted(len(missing)):
+                inputs = await self._prepared(missing, kind)
+                encoded = await self._encoded(inputs)
             for each, vector in zip(inputs, encoded.vectors, strict=True):
-                known[each.text] = Known(vector, len(each.ids))
-                self.cache.put(kind, each.text, Known(vector, len(each.ids)))
-        found = [known[text] for text in texts]
-        vectors = np.stack([each.vector for each in found if each is not None])
-        return Embedded(vectors, sum(each.tokens for each in found if each is not None))
+                known[each.text] = new = Known(vector, len(each.ids))
+                self.cache.put(kind, each.text, new)
+        all_known = [found for text in texts if (found := known[text]) is not None]
+        vectors = np.stack([each.vector for each in all_known])
+        return Embedded(vectors, sum(each.tokens for each in all_known))
 
     async def tokens(self, ids: Sequence[Sequence[int]]) -> Embedded:
         """Return the vectors of texts that come as the model's own tokens.
@@ -82,23 +87,26 @@ class Embedder:
         if not isinstance(self._model, TokenEncoder):
             raise refused("this model takes texts, not tokens: send strings", "input")
         self._check_tokens(ids, self._model.vocabulary)
-        return await self._encoded([Input("document", "", each, len(each)) for each in ids])
+        with self.waiting.admitted(len(ids)):
+            return await self._encoded([Input("document", "", each, len(each)) for each in ids])
 
     def close(self) -> None:
         """Encode what was taken, and end."""
-        self._tokeniser.shutdown()
-        self.batcher.close()
+        for tokeniser in self._tokenisers:
+            tokeniser.shutdown()
+        self._batcher.close()
 
     async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        tokeniser = self._tokenisers[len(texts) > SMALL]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._tokeniser, self._encoding.prepare, texts, kind)
+        return await loop.run_in_executor(tokeniser, self._encoding.prepare, texts, kind)
 
     async def _encoded(self, inputs: Sequence[Input]) -> Embedded:
         tokens = sum(len(each.ids) for each in inputs)
         if tokens > self._limits.tokens:
             limit = f"{tokens:,} tokens > {self._limits.tokens:,}"
             raise refused(f"input: {limit} in one request: send fewer texts at a time", "input")
-        return Embedded(await self.batcher.encode(inputs), tokens)
+        return Embedded(await self._batcher.encode(inputs), tokens)
 
     def _check_tokens(self, ids: Sequence[Sequence[int]], vocabulary: int) -> None:
         longest = self._model.info.max_tokens

@@ -23,6 +23,10 @@ _TYPES = {
     403: "permission_error",
     429: "rate_limit_error",
 }
+_OF_ROUTING = {
+    404: "there is nothing at this path: /openapi.json says what there is",
+    405: "this path is not asked by this method: /openapi.json says by which",
+}
 _LONGEST = 100  # characters of a client's own words that are said again
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
@@ -107,7 +111,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        return response(error)
+        words = None if isinstance(error, ApiError) else _OF_ROUTING.get(error.status_code)
+        return response(HTTPException(error.status_code, words, error.headers) if words else error)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:
@@ -123,6 +128,8 @@ def _from_validation(errors: Any) -> ApiError:
     kind, place = first["type"], list(first["loc"])
     if kind == "json_invalid":
         return refused("the body is not JSON")
+    if place == ["body"]:
+        return refused("send a JSON object as the body, with Content-Type: application/json")
     # The first part says where ("body"); what is no name marks a form that a value may have.
     parts = [part for part in place[1:] if isinstance(part, int) or part.isidentifier()]
     param = ".".join(map(str, parts))[:_LONGEST] or None

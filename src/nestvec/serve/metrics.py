@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from nestvec.serve.batching import Seen
-
 if TYPE_CHECKING:
     from nestvec.serve.serving import Serving
 
@@ -38,7 +36,6 @@ class Metrics:
             "nestvec_batch_seconds", "Time to encode a batch.", buckets=_SECONDS, registry=own
         )
         self._tokens = Counter("nestvec_tokens", "Tokens of answered requests.", registry=own)
-        self.batches = Seen(self._on_batch)
 
     def watch(self, serving: Serving) -> None:
         """Read from a server's parts what they count themselves."""
@@ -63,13 +60,14 @@ class Metrics:
         """Count tokens."""
         self._tokens.inc(n)
 
+    def on_batch(self, items: int, seconds: float) -> None:
+        """Count a batch of texts that was encoded."""
+        self._batch.observe(items)
+        self._encoding.observe(seconds)
+
     def text(self) -> bytes:
         """Write all of it in Prometheus's text form."""
         return generate_latest(self._registry)
-
-    def _on_batch(self, items: int, seconds: float) -> None:
-        self._batch.observe(items)
-        self._encoding.observe(seconds)
 
 
 def _searches(serving: Serving) -> float:
@@ -81,7 +79,7 @@ def _documents(serving: Serving) -> float:
 
 
 def _waiting(serving: Serving) -> float:
-    return 0 if serving.encoder is None else serving.encoder.batcher.waiting
+    return 0 if serving.encoder is None else serving.encoder.waiting.n
 
 
 def _cached(serving: Serving) -> float:

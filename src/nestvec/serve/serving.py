@@ -49,7 +49,7 @@ class Serving:
         metrics = Metrics()
         limits = settings.limits
         model = served.model
-        encoder = None if model is None else Embedder(model, limits, seen=metrics.batches)
+        encoder = None if model is None else Embedder(model, limits, on_batch=metrics.on_batch)
         serving = cls(
             served,
             settings,
