@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def serve(
     with listen(host, port) as listening:
         served = load_served(paths, name=name, tiers=tiers, curve=curve, plan=plan)
         served.warm_up()
-        app = create_app(served, settings)
+        app = create_app(served, replace(settings, encoders=served.share_processors()))
         shown = f"[{host}]" if ":" in host else host
         say(f"{served.name} is served at http://{shown}:{listening.getsockname()[1]}/")
         log_to(sys.stderr)
