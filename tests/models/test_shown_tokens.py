@@ -7,7 +7,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
-from nestvec.models.transformer import TransformerEncoder
+from nestvec.models.transformer import TransformerEncoder, fast_dtype
+from nestvec.prefix import prefix
 from nestvec.types import TokenEncoder
 
 TEXTS = ["read a csv file", "find", "a table " * 20, "read read"]
@@ -72,3 +73,11 @@ def test_a_model_whose_pooling_leaves_the_prompt_out_shows_no_tokens(bert_folder
     model.save(str(tmp_path / "model"))
     loaded = load_model(tmp_path / "model", device="cpu")
     assert not isinstance(loaded, TransformerEncoder | TokenEncoder)
+
+
+def test_without_a_dtype_the_fast_one_is_taken_and_is_near(bert_folder, transformer):
+    fast = load_model(bert_folder, device="cpu", dtype=None)
+    assert fast.dtype == fast_dtype()
+    vectors = [model.encode(TEXTS, kind="document") for model in (fast, transformer)]
+    left, right = (prefix(each, 64) for each in vectors)
+    assert np.einsum("nd,nd->n", left, right).min() > 0.999

@@ -213,6 +213,52 @@ def test_a_small_request_does_not_wait_for_a_large_one():
     )
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_requests_on_several_threads_each_get_their_own(threads):
+    def encode(batch):
+        if any(each.text == "bad" for each in batch):
+            raise RuntimeError("bad")
+        return np.array([[float(each.text)] * 2 for each in batch], dtype=np.float32)
+
+    async def asked(queue):
+        requests = [[str(n * 100 + i) for i in range(n % 37 + 1)] for n in range(120)]
+        tasks = [asyncio.create_task(queue.encode(inputs(*texts))) for texts in requests]
+        spoilt = asyncio.create_task(queue.encode(inputs("bad")))
+        for task in tasks[::10]:
+            task.cancel()
+        answers = await asyncio.gather(*tasks, spoilt, return_exceptions=True)
+        return requests, answers
+
+    # A batch of one: what is bad fails nobody else.
+    with batcher(encode, threads=threads, size=BatchSize(items=1, length=10)) as queue:
+        requests, (*answers, spoilt) = asyncio.run(asked(queue))
+    assert isinstance(spoilt, RuntimeError)
+    for number, (texts, answer) in enumerate(zip(requests, answers, strict=True)):
+        if number % 10 == 0:
+            assert isinstance(answer, asyncio.CancelledError)
+        else:
+            assert answer[:, 0].tolist() == [float(text) for text in texts]
+
+
+def test_what_waits_is_shared_among_the_threads():
+    model = HeldEncoder()
+
+    def encode(batch):
+        return model.encode([each.text for each in batch], kind="document")[:, :2]
+
+    async def asked(queue):
+        first = [asyncio.create_task(queue.encode(inputs(f"first {n}"))) for n in range(2)]
+        await asyncio.sleep(0.05)
+        rest = asyncio.create_task(queue.encode(inputs(*(f"text {n}" for n in range(8)))))
+        await asyncio.sleep(0.02)
+        model.go.set()
+        await asyncio.gather(*first, rest)
+
+    with batcher(encode, threads=2) as queue:
+        asyncio.run(asked(queue))
+    assert sorted(map(len, model.batches)) == [1, 1, 4, 4]
+
+
 def known(dim=4, tokens=1):
     return Known(np.ones(dim, dtype=np.float32), tokens)
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nestvec.cli.console import say
 from nestvec.errors import require
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from nestvec.serve.served import Served
+    from nestvec.serve.settings import Settings
 
 
 def serve(
@@ -54,10 +61,8 @@ def serve(
     """
     require("fastapi", extra="serve")
     require("uvicorn", extra="serve")
-    from nestvec.serve.app import create_app
     from nestvec.serve.keys import read_keys
-    from nestvec.serve.logs import log_to
-    from nestvec.serve.running import listen, run
+    from nestvec.serve.running import listen
     from nestvec.serve.served import load_served
     from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding, is_loopback
     from nestvec.serve.tiers import read_tiers
@@ -76,9 +81,17 @@ def serve(
     tiers = read_tiers(tier or [])
     with listen(host, port) as listening:
         served = load_served(paths, name=name, tiers=tiers, curve=curve, plan=plan)
-        served.warm_up()
-        app = create_app(served, settings)
-        shown = f"[{host}]" if ":" in host else host
-        say(f"{served.name} is served at http://{shown}:{listening.getsockname()[1]}/")
-        log_to(sys.stderr)
-        run(app, listening, patience_s=settings.limits.timeout_s)
+        _answer(served, settings, listening)
+
+
+def _answer(served: Served, settings: Settings, listening: socket) -> None:
+    from nestvec.serve.app import create_app
+    from nestvec.serve.logs import log_to
+    from nestvec.serve.running import run
+
+    served.warm_up()
+    app = create_app(served, replace(settings, encoders=served.share_processors()))
+    host, port = listening.getsockname()[:2]
+    say(f"{served.name} is served at http://{f'[{host}]' if ':' in host else host}:{port}/")
+    log_to(sys.stderr)
+    run(app, listening, patience_s=settings.limits.timeout_s)

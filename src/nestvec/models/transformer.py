@@ -6,6 +6,7 @@ projects. Models that route, weigh or read something else than text are encoded 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder
 from nestvec.types import Embeddings, Kind
 
+_MOST_THREADS = 4
 _AFTER = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout"}
 
 
@@ -77,6 +79,21 @@ def shows_tokens(encoder: SentenceTransformerEncoder) -> bool:
     # Pooling that leaves the prompt out must know how long that is.
     whole = all(getattr(module, "include_prompt", True) for module in others)
     return plain and names <= _AFTER and whole
+
+
+def share_processors() -> int:
+    """Let several threads of this process encode at the same time.
+
+    Returns:
+        How many threads. Each has its share of the processors: with short texts, they do more side
+        by side than all together on one batch after another.
+    """
+    import torch
+
+    processors = os.cpu_count() or 1
+    threads = min(processors, _MOST_THREADS)
+    torch.set_num_threads(processors // threads)
+    return threads
 
 
 def fast_dtype() -> DType:

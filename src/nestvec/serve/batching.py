@@ -1,9 +1,9 @@
 """Encode what arrives together in batches: sorted by length, and fair to small requests.
 
-One thread encodes. While it works, requests gather; of what has gathered it takes a window, small
-requests first, so that a search does not wait for somebody's thousand documents, and encodes that
-in batches of about equal length, so that little is padded. A batch that fails fails the requests
-that have a text in it, and no others. How much may gather is bounded before (``waiting``).
+A few threads encode. While they work, requests gather; of what has gathered a window is taken,
+small requests first, so that a search does not wait for somebody's thousand documents, and cut into
+batches of about equal length, so that little is padded. A batch that fails fails the requests that
+have a text in it, and no others. How much may gather is bounded before (``waiting``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,14 +65,16 @@ class Batcher:
         *,
         full_dim: int,
         size: BatchSize | None = None,
+        threads: int = 1,
         on_batch: OnBatch | None = None,
     ) -> None:
-        """Start the thread that encodes.
+        """Start the threads that encode.
 
         Args:
             encode: Returns the vectors of inputs, [n, full_dim].
             full_dim: Their width.
             size: How much is encoded at once.
+            threads: How many batches are encoded at the same time.
             on_batch: Who watches.
         """
         self._encode = encode
@@ -81,11 +83,16 @@ class Batcher:
         self._on_batch = on_batch
         self._small: deque[_Job] = deque()
         self._large: deque[_Job] = deque()
-        self._let_go = 0  # requests that the last window answered
+        self._ready: deque[Sequence[_Item]] = deque()
+        self._let_go = 0  # requests that were answered since the last window
         self._closing = False
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, name="nestvec-encoder", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name="nestvec-encoder", daemon=True)
+            for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     async def encode(self, inputs: Sequence[Input]) -> Embeddings:
         """Return the vectors of inputs, [n, full_dim], once their turn has come.
@@ -109,34 +116,49 @@ class Batcher:
         """Encode what was taken, and end."""
         with self._changed:
             self._closing = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
-        while window := self._take():
-            self._let_go = 0
-            for batch in _batches(window, self._size):
-                self._run([item for item in batch if not item[0].over])
+        while batch := self._take():
+            self._run([item for item in batch if not item[0].over])
 
-    def _take(self) -> list[_Item]:
-        """Return what is encoded next; nothing when it is time to end."""
-        room = self._size.items * _BATCHES
+    def _take(self) -> Sequence[_Item]:
+        """Return the next batch; nothing when it is time to end."""
         with self._changed:
-            while True:
+            while not self._ready:
                 self._gather()
-                window: list[_Item] = []
-                _fill(window, self._small, room // 2)
-                _fill(window, self._large, room)
-                _fill(window, self._small, room)
-                if window or (self._closing and not self._small and not self._large):
-                    return window
+                if self._ready:  # another thread was faster
+                    break
+                if self._closing and not self._small and not self._large:
+                    return ()
+                self._cut(self._window())
+            return self._ready.popleft()
+
+    def _window(self) -> list[_Item]:
+        """Take what is encoded next, half of it from small requests where there are others."""
+        self._let_go = 0
+        room = self._size.items * _BATCHES
+        window: list[_Item] = []
+        _fill(window, self._small, room // 2)
+        _fill(window, self._large, room)
+        _fill(window, self._small, room)
+        return window
+
+    def _cut(self, window: Sequence[_Item]) -> None:
+        """Make batches of a window: no thread shall have all of it while another has none."""
+        share = -(-len(window) // len(self._threads))
+        items = max(1, min(self._size.items, share))
+        self._ready.extend(_batches(window, replace(self._size, items=items)))
+        self._changed.notify_all()
 
     def _gather(self) -> None:
         """Wait until something is there, and a little for those who are likely to follow."""
-        while not self._closing and not (self._small or self._large):
+        while not (self._closing or self._ready or self._small or self._large):
             self._changed.wait()
         deadline = time.monotonic() + _WAIT_S
-        while not self._closing and len(self._small) + len(self._large) < self._let_go:
+        while not self._ready and len(self._small) + len(self._large) < self._let_go:
             left = deadline - time.monotonic()
             if left <= 0 or not self._changed.wait(left):
                 return
@@ -154,12 +176,13 @@ class Batcher:
             failure = error
         if self._on_batch is not None:
             self._on_batch(len(batch), time.perf_counter() - start)
-        for job, _ in batch:
-            job.encoded += 1
-            if not job.over and (failure is not None or job.encoded == len(job.inputs)):
-                job.over = True
-                self._let_go += 1
-                job.answer.get_loop().call_soon_threadsafe(_answer, job, failure)
+        with self._changed:
+            for job, _ in batch:
+                job.encoded += 1
+                if not job.over and (failure is not None or job.encoded == len(job.inputs)):
+                    job.over = True
+                    self._let_go += 1
+                    job.answer.get_loop().call_soon_threadsafe(_answer, job, failure)
 
 
 def _fill(window: list[_Item], jobs: deque[_Job], room: int) -> None:

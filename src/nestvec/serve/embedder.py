@@ -31,13 +31,21 @@ class Embedded(NamedTuple):
 class Embedder:
     """What stands between requests and a model."""
 
-    def __init__(self, model: Encoder, limits: Limits, *, on_batch: OnBatch | None = None) -> None:
+    def __init__(
+        self,
+        model: Encoder,
+        limits: Limits,
+        *,
+        threads: int = 1,
+        on_batch: OnBatch | None = None,
+    ) -> None:
         """Start the threads.
 
         Args:
             model: What encodes.
             limits: How much may wait, be kept, be asked for.
-            on_batch: Who watches the batches.
+            threads: How many batches are encoded at the same time.
+            on_batch: Who watches them.
         """
         static = isinstance(model, StaticEncoder)
         self._model = model
@@ -53,6 +61,7 @@ class Embedder:
             self._encoding.encode,
             full_dim=model.info.full_dim,
             size=_OF_TABLES if static else None,
+            threads=threads,
             on_batch=on_batch,
         )
 

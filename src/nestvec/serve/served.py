@@ -17,6 +17,7 @@ from nestvec.index.embedded.layout import MANIFEST
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
+from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.plan.choose import Plan
 from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
@@ -102,6 +103,13 @@ class Served:
             query = np.ones((1, self.info.full_dim), dtype=np.float32)
             for point in (self.index.point, *self.tiers.values()):
                 self.index.search(query, 1, point=point)
+
+    def share_processors(self) -> int:
+        """Let several threads encode at the same time, if the model gains by it; return how many.
+
+        This is for a process that does nothing else: PyTorch's number of threads is its whole.
+        """
+        return share_processors() if isinstance(self.model, TransformerEncoder) else 1
 
     def close(self) -> None:
         """Close the index."""

@@ -48,8 +48,10 @@ class Serving:
             served.index.lock()
         metrics = Metrics()
         limits = settings.limits
-        model = served.model
-        encoder = None if model is None else Embedder(model, limits, on_batch=metrics.on_batch)
+        encoder = None
+        if served.model is not None:
+            threads, on_batch = settings.encoders, metrics.on_batch
+            encoder = Embedder(served.model, limits, threads=threads, on_batch=on_batch)
         serving = cls(
             served,
             settings,

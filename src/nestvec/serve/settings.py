@@ -62,6 +62,7 @@ class Settings:
         allow_any_point: A search may name an operating point that is no tier.
         allow_origins: Other sites whose pages may call the API ("*" for all).
         allow_hosts: Names that the server may be called by; none allows all.
+        encoders: Threads that encode at the same time.
         limits: What one request may cost.
     """
 
@@ -71,6 +72,7 @@ class Settings:
     allow_any_point: bool = True
     allow_origins: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = LOOPBACK_NAMES
+    encoders: int = 1
     limits: Limits = field(default_factory=Limits)
 
 
