@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nestvec.errors import ModelError
 from nestvec.models.load import load_model
+from nestvec.models.sentence_transformer import DType
 from nestvec.types import Encoder, ModelInfo
 
 
@@ -16,8 +17,13 @@ def findable_anywhere(model: ModelInfo) -> ModelInfo:
     return replace(model, name=str(folder.resolve())) if folder.exists() else model
 
 
-def load_named(name: str, index: Path) -> Encoder:
+def load_named(name: str, index: Path, *, dtype: DType | None = "float32") -> Encoder:
     """Load the model that an index names; a folder that moved with it stands beside it.
+
+    Args:
+        name: As the index names it.
+        index: The index.
+        dtype: As in ``load_model``.
 
     Raises:
         ModelError: If it is not there.
@@ -25,6 +31,6 @@ def load_named(name: str, index: Path) -> Encoder:
     moved = index.resolve().parent / Path(name).name
     if Path(name).is_absolute() and not Path(name).exists():
         if moved.exists():
-            return load_model(moved)
+            return load_model(moved, dtype=dtype)
         raise ModelError(f"{name}, the model of {index}, is not there: name it when opening")
-    return load_model(name)
+    return load_model(name, dtype=dtype)
