@@ -84,9 +84,9 @@ class Served:
         Widest first. Few, as a new one costs a copy of all codes.
         """
         points = [*self.tiers.values()]
-        points += [self.index.point] if self.index else []
-        points += [self.plan.point] if self.plan else []
-        points += [row.point for row in self.curve.points] if self.curve else []
+        points += [] if self.index is None else [self.index.point]
+        points += [] if self.plan is None else [self.plan.point]
+        points += [] if self.curve is None else [row.point for row in self.curve.points]
         named = {stage.dim for point in points for stage in point.stages}
         return tuple(sorted({*self.info.dims, *named}, reverse=True))
 

@@ -2,7 +2,7 @@
 
 A search that is the first to name a width and a precision waits until its codes are made: tens of
 milliseconds for each ten thousand documents. On an index that is small enough they are made before
-they are asked for; on a larger one, making them would hold up the searches of everybody else.
+they are asked for; on a larger one, that would take memory and processors from everybody else.
 """
 
 from __future__ import annotations
@@ -78,6 +78,6 @@ class Warming:
             for point in points:
                 start = time.perf_counter()
                 index.search(query, 1, point=point)
-                # Making codes locks the index: as long again it is left to others.
+                # That took the processors: as long again they are left to others.
                 if self._ending.wait(time.perf_counter() - start):
                     return
