@@ -41,7 +41,7 @@ class Limits:
     queued_searches: int = 256
     timeout_s: float = 60.0
     cache_bytes: int = 64 * 2**20
-    warm_bytes: int = 128 * 2**20
+    warm_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:
         """Refuse limits that would let nothing through."""
