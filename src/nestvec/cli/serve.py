@@ -39,9 +39,7 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen for other machines without a key.")
     ] = False,
-    writable: Annotated[
-        bool, typer.Option("--writable", help="Let documents be added and deleted.")
-    ] = False,
+    writable: Annotated[bool, typer.Option("--writable", help="Let documents be changed.")] = False,
     allow_any_dimension: Annotated[
         bool, typer.Option("--allow-any-dimension", help="Also dims that were not trained for.")
     ] = False,
