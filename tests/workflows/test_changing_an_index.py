@@ -6,7 +6,7 @@ import pytest
 from fakes import NestedHashEncoder
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import batches, text_index
+from nestvec.workflows import batches, text_reader
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 from ten_documents import CORPUS, first
@@ -202,7 +202,7 @@ def test_a_search_that_cannot_be_is_refused(index, options, told):
 
 def test_the_model_is_loaded_when_a_text_needs_it_and_not_before(index, model, monkeypatch):
     loaded = []
-    monkeypatch.setattr(text_index, "load_named", lambda *_: loaded.append(1) or model)
+    monkeypatch.setattr(text_reader, "load_named", lambda *_: loaded.append(1) or model)
     with Index.open(index.path) as again:
         assert again.search(vectors_of(["read own0"]), 1).ids == [["d0"]]
         again.add(["a"], embeddings=vectors_of(["given"]))
