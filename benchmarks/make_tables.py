@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import serving_tables
 import speed_tables
 import training_tables
 from markdown_tables import markdown, results, text_block
@@ -189,6 +190,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation_binary": training_tables.ablation_binary,
     "static_pairs": training_tables.static_pairs,
     "clusters": speed_tables.clusters,
+    "serving": serving_tables.serving,
     "index_speed_100000": partial(speed_tables.index_speed, 100_000),
     "index_speed_1000000": partial(speed_tables.index_speed, 1_000_000),
     "index_speed_growth": speed_tables.index_speed_growth,
