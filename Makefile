@@ -12,8 +12,10 @@ export PIP_CONSTRAINT := constraints.txt
 export PIP_BUILD_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+INSTALL_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format constraints clean
+.PHONY: help demo test browser check format constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## Show the targets
@@ -22,8 +24,15 @@ help:  ## Show the targets
 demo: $(VENV)/.installed-all  ## Run the whole loop on the documentation of this Python
 	$(BIN)/nestvec demo
 
-test: check  ## Run every check: lint, format, types, tests
+test: check browser  ## Run every check: lint, format, types, tests
 	$(BIN)/python -m pytest
+
+# The tests of the page need Chromium and are skipped without it: not to have it stops nothing.
+browser:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && echo "Installing Chromium for the tests of the page" && \
+		{ $(INSTALL_CHROMIUM) || { apt-get update -qq && $(INSTALL_CHROMIUM); }; } >/dev/null 2>&1; \
+	} || echo "No Chromium, and it could not be installed: the tests of the page are skipped"
 
 check: $(VENV)/.installed-dev  ## Lint, format and types only
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ Every contender is built once, kept, and searched in a process of its own: the s
 queries, exact answers and threads. One query at a time runs on one core, batches on all threads.
 
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus
-    python benchmarks/index_speed.py --corpus corpus --n 1000000
+    python benchmarks/index_speed.py --corpus corpus
 
 needs usearch, hnswlib, scann and lancedb; what is not installed is left out, and named.
 """
@@ -26,6 +26,15 @@ from speed_corpus import Corpus, K
 from speed_rivals import CONTENDERS, left_out
 
 GROWING = ("nestvec 512:binary", "nestvec 512:int4", "nestvec 512:pq4")
+LARGE = 200_000  # beyond so many, those that take an hour or a second for a query are left out
+COMPARED_LARGE = (
+    *GROWING,
+    "FAISS HNSW16 float32",
+    "FAISS HNSW32 float32",
+    "FAISS IVF-PQ fast-scan, refined at float16",
+    "usearch float16",
+    "ScaNN",
+)
 _PACKAGES = ("faiss-cpu", "usearch", "hnswlib", "scann", "lancedb")
 _TASK = Path(__file__).parent / "speed_task.py"
 
@@ -40,24 +49,28 @@ def main() -> None:
 
 def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield what is found so far, each time that it is more."""
-    whole = Corpus(options.corpus, options.n, options.work)
-    others = [Corpus(options.corpus, n, options.work) for n in options.sizes if n != options.n]
-    largest = max([*others, whole], key=lambda each: each.n)
+    compared = [Corpus(options.corpus, n, options.work) for n in options.n]
+    others = [Corpus(options.corpus, n, options.work) for n in options.sizes]
+    largest = max([*others, *compared], key=lambda each: each.n)
     names = [name for name in options.only or CONTENDERS if name not in left_out()]
-    results: dict[str, Any] = {"corpus": whole.about, "left_out": left_out()}
-    for key, corpora, measured in (
-        ("contenders", [whole], names),
-        ("growth", others, [name for name in GROWING if name in names]),
-    ):
+    results: dict[str, Any] = {"corpus": largest.about, "left_out": left_out()}
+    for key, corpora in (("contenders", compared), ("growth", others)):
         results[key] = []
         for corpus in corpora:
-            for name in measured:
-                results[key].append(_measure(corpus, name, options))
-                yield results
+            for name in names:
+                if _is_measured(name, corpus, growth=key == "growth"):
+                    results[key].append(_measure(corpus, name, options))
+                    yield results
     results["service_n"] = largest.n
     for task in ("opening", "threads", "cold", "bandwidth"):
         results[task] = _run(task, largest, options)
     yield results | {"processes": _two_processes(largest, options)}
+
+
+def _is_measured(name: str, corpus: Corpus, *, growth: bool) -> bool:
+    if growth:
+        return name in GROWING
+    return corpus.n <= LARGE or name in COMPARED_LARGE
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -75,9 +88,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="What sentences.py wrote.")
     parser.add_argument("--work", type=Path, default=Path("index-speed"), help="Keeps indexes.")
-    parser.add_argument("--n", type=int, default=1_000_000)
+    parser.add_argument("--n", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[10_000, 100_000], help="More, of nestvec alone."
+        "--sizes", type=int, nargs="*", default=[10_000, 200_000], help="More, of nestvec alone."
     )
     parser.add_argument("--only", nargs="*", help="Names of contenders.")
     parser.add_argument("--threads", type=int, default=2)

@@ -10,11 +10,13 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import adaptor_tables
+import serving_tables
 import speed_tables
 import training_tables
 from markdown_tables import markdown, results, text_block
@@ -192,7 +194,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "adaptor_codes": adaptor_tables.adaptor_codes,
     "adaptor_transfer": adaptor_tables.adaptor_transfer,
     "adaptor_samples": adaptor_tables.adaptor_samples,
-    "index_speed": speed_tables.index_speed,
+    "clusters": speed_tables.clusters,
+    "serving": serving_tables.serving,
+    "index_speed_100000": partial(speed_tables.index_speed, 100_000),
+    "index_speed_1000000": partial(speed_tables.index_speed, 1_000_000),
     "index_speed_growth": speed_tables.index_speed_growth,
     "index_speed_service": speed_tables.index_speed_service,
 }

@@ -45,6 +45,12 @@ def folder_mb(folder: Path) -> float:
     return round(sum(sizes) / _MEGABYTE, 1)
 
 
+def bytes_from_disk() -> int:
+    """Count the bytes so far that came from a disk for this process."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["read_bytes"])
+
+
 @contextmanager
 def stopwatch() -> Iterator[Numbers]:
     """Fill in wall and processor seconds of the block."""

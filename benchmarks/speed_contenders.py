@@ -19,7 +19,7 @@ from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 Setting = tuple[int, ...]
 Search = Callable[[Embeddings, int, Setting, int], Rows]
 """Takes queries, k, a setting and threads; returns the best rows of each query, [n_queries, k]."""
-_EFFORTS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024)
+_EFFORTS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in _EFFORTS)
 _BATCH = 50_000  # documents added together
 
@@ -155,7 +155,9 @@ def _shortlists(*keeps: int) -> tuple[Setting, ...]:
 _BUILT = {"efConstruction": 100}
 _PROBES = (4, 8, 16, 32, 64, 128, 256)
 OURS: tuple[NestVec, ...] = (
-    NestVec("nestvec 512:binary", "512:binary", _shortlists(20, 50, 100, 200, 400, 800)),
+    NestVec(
+        "nestvec 512:binary", "512:binary", _shortlists(20, 40, 50, 100, 120, 150, 200, 400, 800)
+    ),
     NestVec("nestvec 256:binary", "256:binary", _shortlists(50, 100, 200, 400, 800, 1600)),
     NestVec("nestvec 512:int4", "512:int4", _shortlists(10, 15, 20, 50)),
     NestVec("nestvec 256:int4", "256:int4", _shortlists(10, 20, 50, 100, 200)),

@@ -19,6 +19,7 @@ from nestvec.index.scan import Scan
 from nestvec.types import Embeddings, Hits, Precision
 from speed_clock import (
     Numbers,
+    bytes_from_disk,
     grown,
     latencies,
     memory,
@@ -68,11 +69,13 @@ def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
     index = EmbeddedIndex(folder)
     for file in (folder / "vectors").iterdir():
         _forget(file)
-    search, before = partial(_search, index), reads_from_disk()
+    search, before = partial(_search, index), (reads_from_disk(), bytes_from_disk())
     taken = latencies(search, corpus.queries[:COLD_QUERIES], seconds=60)
-    reads = round((reads_from_disk() - before) / len(taken), 1)
+    reads = round((reads_from_disk() - before[0]) / len(taken), 1)
+    kilobytes = round((bytes_from_disk() - before[1]) / len(taken) / 1024, 1)
     warm = summary(latencies(search, corpus.queries[:COLD_QUERIES], seconds=60))
-    return {"cold": summary(taken) | {"reads_per_query": reads}, "warm": warm}
+    from_disk = {"reads_per_query": reads, "kb_per_query": kilobytes}
+    return {"cold": summary(taken) | from_disk, "warm": warm}
 
 
 def bandwidth(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any]]:

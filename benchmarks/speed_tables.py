@@ -24,10 +24,10 @@ _HEADER = (
 Row = Mapping[str, Any]
 
 
-def index_speed() -> str:
-    """List each contender at the cheapest setting that reaches each target."""
+def index_speed(n: int) -> str:
+    """List each contender at the fastest setting that reaches each target, among n vectors."""
     lines = [list(_HEADER)]
-    contenders = results("index_speed")["contenders"]
+    contenders = [each for each in results("index_speed")["contenders"] if each["n"] == n]
     for target in TARGETS:
         for each in contenders:
             found = _first(each["settings"], target)
@@ -39,24 +39,22 @@ def index_speed() -> str:
 def index_speed_growth() -> str:
     """List what a query takes as the corpus grows, and what a line through both largest says."""
     found = results("index_speed")
-    whole = [each for each in found["contenders"] if each["name"].startswith("nestvec")]
-    sizes = sorted({each["n"] for each in [*found["growth"], *whole]})
-    times = {
-        (each["name"], each["n"], tuple(row["setting"])): row["processor_ms"]
-        for each in [*found["growth"], *whole]
-        for row in each["settings"]
-    }
+    rows = [*found["growth"], *found["contenders"]]
+    names = dict.fromkeys(each["name"] for each in found["growth"])
+    sizes = sorted({each["n"] for each in rows})
     header = [f"{n:,}" for n in sizes]
-    lines = [["point", "shortlist", *header, f"{_EXTRAPOLATED:,} (extrapolated)"]]
-    for each in whole:
-        row = _first(each["settings"], TARGETS[-1])
-        if row is not None:
-            keys = [(each["name"], n, tuple(row["setting"])) for n in sizes]
-            cells = [f"{times[key]:.2f} ms" if key in times else "" for key in keys]
-            last = _line(
-                [(n, times[key]) for n, key in zip(sizes, keys, strict=True) if key in times]
-            )
-            lines.append([each["name"], _setting(row), *cells, last])
+    lines = [["point", *header, f"{_EXTRAPOLATED:,} (extrapolated)"]]
+    for name in names:
+        own = {
+            each["n"]: _first(each["settings"], TARGETS[-1])
+            for each in rows
+            if each["name"] == name
+        }
+        times = [(n, row) for n in sizes if (row := own.get(n)) is not None]
+        cells = [f"{row['processor_ms']:.2f} ms @{_setting(row)}" for _, row in times]
+        if len(cells) == len(sizes):
+            last = _line([(n, row["processor_ms"]) for n, row in times])
+            lines.append([name, *cells, last])
     return markdown(lines)
 
 
@@ -78,7 +76,9 @@ def index_speed_service() -> str:
         ]
     for name in ("warm", "cold"):
         row = cold[name]
-        lines.append([f"vectors {name}", f"p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f} ms"])
+        took = f"p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f} ms"
+        read = f", {row['kb_per_query']:.0f} KB read a query" if "kb_per_query" in row else ""
+        lines.append([f"vectors {name}", took + read])
     lines += [
         [
             f"{row['codes']}, {row['mb']:.0f} MB",
@@ -129,3 +129,22 @@ def _line(points: list[tuple[int, float]]) -> str:
         return ""
     (n, low), (larger, high) = points[-2:]
     return f"{high + (high - low) / (larger - n) * (_EXTRAPOLATED - larger):.0f} ms"
+
+
+def clusters() -> str:
+    """List how much of the corpus has to be looked at in clusters, for what overlap at most."""
+    found = results("clusters")
+    lines = [["vectors", "clusters looked into", "of the vectors", "overlap@10 at most"]]
+    for n, rows in found.items():
+        for target in TARGETS:
+            row = next(row for row in rows if row["overlap@10_at_most"] >= target)
+            share = f"{100 * row['rows_looked_at']:.0f} %"
+            lines.append(
+                [
+                    f"{int(n):,}",
+                    f"{row['probes']} of 1,024",
+                    share,
+                    f"{row['overlap@10_at_most']:.3f}",
+                ]
+            )
+    return markdown(lines)

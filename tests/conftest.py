@@ -45,6 +45,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"{'wrote' if folder.is_dir() else 'did not write'} its folder\n"
             f"{done.stdout[-2000:]}{done.stderr[-4000:]}"
         )
+    (folder.parent / "said.txt").write_text(done.stdout, "utf-8")
     return folder
 
 

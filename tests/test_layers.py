@@ -16,14 +16,24 @@ REPOSITORY = Path(__file__).parent.parent
 SOURCE = REPOSITORY / "src" / "nestvec"
 
 LAYERS = (
-    ("version", "types", "errors", "atomic", "ranking", "threads", "versioned", "wording"),
+    (
+        "version",
+        "types",
+        "errors",
+        "atomic",
+        "mapped",
+        "ranking",
+        "threads",
+        "versioned",
+        "wording",
+    ),
     ("agreement", "curve_point", "prefix", "quantiser", "query_scores"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),
     ("train", "evaluate", "plan"),
     ("report",),
-    ("serve",),
     ("workflows",),
+    ("serve",),
     ("cli",),
 )
 LAYER_OF = {unit: number for number, layer in enumerate(LAYERS) for unit in layer}

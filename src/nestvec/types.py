@@ -215,3 +215,21 @@ class Encoder(Protocol):
     def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""
         ...
+
+
+@runtime_checkable
+class TokenEncoder(Encoder, Protocol):
+    """An encoder that shows its tokens, so that they can be counted, and given instead of texts."""
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are: ids are below it."""
+        ...
+
+    def tokenise(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
+        """Return the ids of what ``encode`` reads of each text: with its prompt, and cut."""
+        ...
+
+    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+        """Encode what ``tokenise`` returns as ``encode`` would its texts, [n, full_dim]."""
+        ...

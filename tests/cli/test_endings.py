@@ -33,6 +33,7 @@ COMMANDS = [
     "index verify",
     "index stats",
     "search",
+    "serve",
     "report",
 ]  # fmt: skip
 

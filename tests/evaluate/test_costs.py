@@ -81,7 +81,7 @@ def watched(monkeypatch):
 
     class WatchedSearch(cost.StagedSearch):
         def search(self, embeddings, k):
-            mapped = [isinstance(each.codes, np.memmap) for each in self.rescorers]
+            mapped = [not each.codes.flags.writeable for each in self.rescorers]
             seen.append((len(embeddings), k, faiss.omp_get_max_threads(), mapped))
             return super().search(embeddings, k)
 

@@ -11,6 +11,7 @@ import pytest
 from made_index import build
 from nestvec.codec import Codec
 from nestvec.errors import DataError, InvalidArgument, ModelMismatch
+from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import empty_rows
@@ -290,4 +291,34 @@ def test_threads_share_an_index(folder, queries, corpus):
     for thread in threads:
         thread.join()
     assert wrong == []
+    index.close()
+
+
+def test_a_folder_that_cannot_be_made_and_numbers_that_are_not_stored_are_refused(tmp_path, model):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be made"):
+        create(tmp_path / "file" / "i", model=model, point=POINT, stored="float16")
+    with pytest.raises(InvalidArgument, match="stored 'int8' is none of float16, float32"):
+        create(tmp_path / "i", model=model, point=POINT, stored="int8")
+    assert not (tmp_path / "i").exists()
+
+
+def test_a_compaction_is_done_even_if_there_is_no_room_to_make_the_database_smaller(
+    folder, corpus, queries, monkeypatch, caplog
+):
+    index = EmbeddedIndex(folder)
+    gone = list(corpus)[:100]
+    index.delete(gone)
+    execute = Database.execute
+
+    def on_a_full_disk(self, statement, values=()):
+        if statement == "vacuum":
+            raise DataError(self.path, "database or disk is full")
+        return execute(self, statement, values)
+
+    monkeypatch.setattr(Database, "execute", on_a_full_disk)
+    index.compact()
+    assert "disk is full" in caplog.text
+    assert index.stats().deleted == index.stats().uncoded == 0
+    assert not {id_ for line in index.search(queries, 250).ids for id_ in line} & set(gone)
     index.close()

@@ -8,11 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nestvec.codec import Codec
+from nestvec.index import fast_scan
 from nestvec.index.scan import Scan
 from nestvec.quantiser import can_code
 from nestvec.types import PRECISIONS
 
 NONE = np.empty(0, dtype=np.int64)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["cached", "from memory"])
+def layout(request):
+    """Small codes are laid out as those that a processor's cache holds, and then as others."""
+    limit = fast_scan._CACHED_BYTES
+    fast_scan._CACHED_BYTES = limit if request.param == "cached" else 0
+    yield
+    fast_scan._CACHED_BYTES = limit
+
+
 FAST_SCANNED = ("int4", "int2", "binary", "pq4")
 
 

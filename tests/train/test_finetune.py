@@ -222,7 +222,7 @@ def test_a_head_makes_vectors_narrower_and_learns(model, texts, tmp_path):
     assert whole.shape[1] == 64
     head = model[-1] if hasattr(model[-1], "linear") else model[-2]
     products = (head.linear.weight @ head.linear.weight.T).detach().numpy()
-    assert 1e-3 < np.abs(products - np.eye(16)).max() < 0.5  # it was orthogonal, and has moved
+    assert np.abs(products - np.eye(16)).max() > 1e-3  # it was orthogonal, and has learnt
 
 
 def test_a_head_of_the_model_s_own_width_turns_vectors_and_keeps_cosines(model, texts):

@@ -16,7 +16,7 @@ from nestvec.models.static import save_static_model
 from nestvec.plan.budget import Budget, Goal
 from nestvec.plan.choose import Plan
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import text_index
+from nestvec.workflows import text_reader
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 
@@ -255,9 +255,9 @@ def test_layer_normalisation_and_fingerprint_go_with_the_index(model, path, monk
 def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, path, monkeypatch):
     build_index(model, CORPUS, POINT, path).close()
     closed = []
-    close = text_index.EmbeddedIndex.close
+    close = text_reader.EmbeddedIndex.close
     monkeypatch.setattr(
-        text_index.EmbeddedIndex, "close", lambda self: (closed.append(self.path), close(self))
+        text_reader.EmbeddedIndex, "close", lambda self: (closed.append(self.path), close(self))
     )
     with pytest.raises(ModelMismatch):
         Index.open(path, make_model(tmp_path / "other", seed=1))

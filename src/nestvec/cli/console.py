@@ -59,10 +59,18 @@ def say_wrapped(text: str) -> None:
         say(line)
 
 
-def say_next(*commands: str) -> None:
-    """Print the commands to type next."""
+def say_next(*commands: str, heading: str = "Next") -> None:
+    """Print the commands to type next, each beginning with ``nestvec``."""
     for number, command in enumerate(commands):
-        say(f"{'' if number else 'Next':<4}  {command}")
+        say(f"{'' if number else heading:<4}  {_typed(command)}")
+
+
+def _typed(command: str) -> str:
+    """Return a command as it can be typed: ``make demo`` has its program off the search path."""
+    program = Path(sys.argv[0])
+    if program.name != "nestvec" or shutil.which("nestvec"):
+        return command
+    return command.replace("nestvec", shown_path(program), 1)
 
 
 def fail(message: str, *, code: int = BAD_INPUT) -> NoReturn:

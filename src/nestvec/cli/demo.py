@@ -43,6 +43,7 @@ def demo(
         f"nestvec plan {shown_path(folder.curve)} --min-retention 0.95",
         f"nestvec evaluate {shown_path(folder.model)} YOUR-BEIR-FOLDER",
     )
+    say_next(f"nestvec serve {shown_path(folder.out)}", heading="Open")
 
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:

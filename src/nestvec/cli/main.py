@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nestvec.cli import adapt, demo, evaluate, index, plan, report, search, train
+from nestvec.cli import adapt, demo, evaluate, index, plan, report, search, serve, train
 from nestvec.cli.console import INTERRUPTED, Warnings, fail
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
@@ -38,6 +38,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
 app.command("report")(report.report)
 
 

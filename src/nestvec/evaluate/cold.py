@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from nestvec.evaluate.representations import Key
+from nestvec.mapped import map_array
 from nestvec.types import Codes
 
 
@@ -44,7 +45,8 @@ class ColdCodes:
             self._files[key] = Path(self._folder.name) / str(len(self._files))
             self._files[key].write_bytes(np.ascontiguousarray(codes).data)
         _forget(self._files[key])
-        return np.memmap(self._files[key], dtype=np.uint8, mode="r", shape=codes.shape)
+        with self._files[key].open("rb") as file:
+            return map_array(file, np.uint8, codes.shape, scattered=True)
 
 
 def can_forget() -> bool:

@@ -19,10 +19,13 @@ from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code
 _QUERIES = 256  # whose tables are looked at together
-# FAISS packs 32 rows to a block (pq4_fast_scan.cpp), as it also writes them to files: for each
-# byte of a code 16 bytes of low halves, then 16 of high ones. Row i of the first 16 is the low
-# half of byte _LANE[i], row i + 16 the high half.
-_BLOCK = 32
+# FAISS packs rows in blocks (pq4_fast_scan.cpp), as it also writes them to files: for each byte of
+# a code, and each 32 rows of the block, 16 bytes of low halves, then 16 of high ones. Row i of the
+# first 16 is the low half of byte _LANE[i], row i + 16 the high half.
+_SPAN = 32
+# Blocks of 64 rows, not 32 as FAISS has them, let memory give one query's scan twice the bytes a
+# second. From a processor's cache, and to many queries at once, FAISS's own are a little faster.
+_BLOCK, _BLOCK_CACHED, _CACHED_BYTES = 64, 32, 2**24
 _LANE = np.array([0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15])
 
 
@@ -43,7 +46,7 @@ def fast_scan_index(codec: Codec, codes: Codes) -> Any:
 
     index = product_index(codec)
     index.add_sa_codes(codes)
-    return faiss.IndexPQFastScan(index)
+    return faiss.IndexPQFastScan(index, _BLOCK_CACHED if codes.nbytes <= _CACHED_BYTES else _BLOCK)
 
 
 def product_index(codec: Codec) -> Any:
@@ -66,11 +69,11 @@ def centroids(codec: Codec) -> NDArray[np.float32]:
 
 
 def packed_codes(index: Any) -> NDArray[np.uint8]:
-    """Return a view of the codes in a fast-scan index, [n_blocks, bytes_per_vector, 2, 16]."""
+    """Return a view of a fast-scan index's codes, [n_blocks, bytes_per_vector, spans, 2, 16]."""
     import faiss
 
     memory: NDArray[np.uint8] = faiss.rev_swig_ptr(index.codes.get(), index.codes.size())
-    return memory.reshape(-1, index.M2 // 2, 2, _BLOCK // 2)
+    return memory.reshape(-1, index.M2 // 2, index.bbs // _SPAN, 2, _SPAN // 2)
 
 
 def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
@@ -78,11 +81,12 @@ def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
 
     FAISS's own ``reconstruct_batch`` does it some ten times slower, one row at a time.
     """
-    block, row = np.divmod(rows, _BLOCK)
-    half, lane = np.divmod(row, _BLOCK // 2)
+    block, row = np.divmod(rows, packed.shape[2] * _SPAN)
+    span, row = np.divmod(row, _SPAN)
+    half, lane = np.divmod(row, _SPAN // 2)
     # The two halves of a code's byte, each in the byte of its own: 0x0L0H once the other row's are
     # shifted or masked away, then 0xHL in the lower byte.
-    pairs = packed[block, :, :, _LANE[lane]].view("<u2")[:, :, 0]
+    pairs = packed[block, :, span, :, _LANE[lane]].view("<u2")[:, :, 0]
     pairs >>= (_BITS * half).astype(np.uint16)[:, None]
     pairs &= 0x0F0F
     pairs |= pairs >> _BITS

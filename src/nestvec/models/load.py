@@ -21,6 +21,7 @@ from nestvec.models.lazy import cached
 from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
+from nestvec.models.transformer import TransformerEncoder, fast_dtype, shows_tokens
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -37,7 +38,7 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
     dims: Sequence[int] | None = None,
     prompts: Mapping[Kind, str] | None = None,
     device: str = "auto",
-    dtype: DType = "float32",
+    dtype: DType | None = "float32",
     trust_remote_code: bool = False,
     cache: Path | None = None,
 ) -> Encoder:
@@ -48,7 +49,8 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         dims: Widths to measure, over what the model says; its full width is always added.
         prompts: Put before the texts of a kind ("query", "document"), over what the model says.
         device: A PyTorch device; "auto" leaves the choice to Sentence Transformers.
-        dtype: What the model computes in; static tables and vectors are float32.
+        dtype: What the model computes in; static tables and vectors are float32. None takes
+            bfloat16 where the processor computes in it.
         trust_remote_code: True lets the model's own Python code run.
         cache: Keep embeddings in this folder, such as ``default_cache_folder()``, and encode
             only texts that are not there. Static tables and vectors are not kept: they are
@@ -78,8 +80,9 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
             f"{folder}: holds no model (modules.json or config.json) "
             "and no vectors (corpus.npy or corpus.parquet)"
         )
+    dtype = dtype or fast_dtype()
     load = partial(
-        SentenceTransformerEncoder.load,
+        _load_transformer,
         folder,
         asked,
         device=device,
@@ -87,6 +90,15 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         trust_remote_code=trust_remote_code,
     )
     return load() if cache is None else cached(folder, asked, settings(dtype), load, cache=cache)
+
+
+def _load_transformer(
+    folder: Path, asked: Asked, *, device: str, dtype: DType, trust_remote_code: bool
+) -> SentenceTransformerEncoder:
+    encoder = SentenceTransformerEncoder.load(
+        folder, asked, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+    )
+    return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
 
 
 def embed(

@@ -91,6 +91,11 @@ class SentenceTransformerEncoder:
         return model
 
     @property
+    def dtype(self) -> DType:
+        """What it computes in."""
+        return self._dtype
+
+    @property
     def settings(self) -> dict[str, str]:
         """What decides the vectors beside ``info``."""
         return settings(self._dtype)

@@ -96,7 +96,9 @@ class StaticEncoder:
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
-            embeddings[start : start + len(chunk)] = self._means(self._token_ids(chunk, kind))
+            embeddings[start : start + len(chunk)] = self.encode_tokens(
+                self.tokenise(chunk, kind=kind)
+            )
             if on_progress is not None:
                 on_progress(start + len(chunk), len(texts))
         return embeddings
@@ -110,24 +112,31 @@ class StaticEncoder:
         )
         return sum(bool(encoding.overflowing) for encoding in encodings)
 
-    def _prompted(self, texts: Sequence[str], kind: Kind) -> list[str]:
-        prompt = self._info.query_prompt if kind == "query" else self._info.document_prompt
-        return [prompt + text for text in texts] if prompt else list(texts)
+    @property
+    def vocabulary(self) -> int:
+        """How many rows the table has."""
+        return len(self._table)
 
-    def _token_ids(self, texts: Sequence[str], kind: Kind) -> list[list[int]]:
+    def tokenise(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
+        """Return the rows of each text."""
         encodings = self._tokenizer.encode_batch_fast(
             self._prompted(texts, kind), add_special_tokens=False
         )
         return [encoding.ids for encoding in encodings]
 
-    def _means(self, token_ids: list[list[int]]) -> Embeddings:
-        counts = token_counts(token_ids, len(self._table))
+    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+        """Return the mean of rows, [n, full_dim]."""
+        counts = token_counts(ids, len(self._table))
         means: Embeddings = counts @ self._table
         means /= np.maximum(np.diff(counts.indptr), 1)[:, None]
         if self._normalize:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
             means /= np.maximum(norms, 1e-12)  # as torch.nn.functional.normalize does
         return means
+
+    def _prompted(self, texts: Sequence[str], kind: Kind) -> list[str]:
+        prompt = self._info.query_prompt if kind == "query" else self._info.document_prompt
+        return [prompt + text for text in texts] if prompt else list(texts)
 
 
 def token_counts(token_ids: Sequence[Sequence[int]], vocabulary: int) -> csr_array:

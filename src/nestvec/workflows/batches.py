@@ -10,6 +10,14 @@ from nestvec.types import Document, Embeddings, Encoder, OnProgress
 _BATCH = 1_024  # documents: the most that an interrupt loses
 
 
+def encoded(
+    model: Encoder, documents: Mapping[str, Document], *, on_progress: OnProgress | None = None
+) -> Embeddings:
+    """Return the embeddings of documents by id, [n, full_dim]."""
+    texts = [document.content for document in documents.values()]
+    return embed(model, list(documents), texts, kind="document", on_progress=on_progress)
+
+
 def encoded_batches(
     model: Encoder,
     documents: Mapping[str, Document],
@@ -34,6 +42,5 @@ def encoded_batches(
             if on_progress is not None:
                 on_progress(first + done, total)
 
-        texts = [document.content for document in batch.values()]
-        yield batch, embed(model, list(batch), texts, kind="document", on_progress=within)
+        yield batch, encoded(model, batch, on_progress=within)
         within(len(batch), total)  # also where there was nothing to encode, and once it is kept

@@ -12,11 +12,12 @@ from nestvec.adapt.adaptor import Adaptor, adapted_info
 from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.errors import DamagedFile, ModelError
 from nestvec.index.embedded.index import EmbeddedIndex
-from nestvec.models.load import embed, load_model
+from nestvec.models.load import load_model
+from nestvec.models.sentence_transformer import DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import ADAPTOR
-from nestvec.workflows.batches import encoded_batches
+from nestvec.workflows.batches import encoded, encoded_batches
 
 
 def findable_anywhere(model: ModelInfo) -> ModelInfo:
@@ -25,8 +26,13 @@ def findable_anywhere(model: ModelInfo) -> ModelInfo:
     return replace(model, name=str(folder.resolve())) if folder.exists() else model
 
 
-def load_named(name: str, index: Path) -> Encoder:
+def load_named(name: str, index: Path, *, dtype: DType | None = "float32") -> Encoder:
     """Load the model that an index names; a folder that moved with it stands beside it.
+
+    Args:
+        name: As the index names it.
+        index: The index.
+        dtype: As in ``load_model``.
 
     Raises:
         ModelError: If it is not there.
@@ -34,9 +40,9 @@ def load_named(name: str, index: Path) -> Encoder:
     moved = index.resolve().parent / Path(name).name
     if Path(name).is_absolute() and not Path(name).exists():
         if moved.exists():
-            return load_model(moved)
+            return load_model(moved, dtype=dtype)
         raise ModelError(f"{name}, the model of {index}, is not there: name it when opening")
-    return load_model(name)
+    return load_model(name, dtype=dtype)
 
 
 class IndexModel:
@@ -86,8 +92,7 @@ class IndexModel:
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
         """Encode documents."""
-        texts = [document.content for document in added.values()]
-        return self.adapt(embed(self.encoder, list(added), texts, kind="document"), "document")
+        return self.adapt(encoded(self.encoder, added), "document")
 
     def batches(
         self, added: Mapping[str, Document], *, on_progress: OnProgress | None

@@ -1,168 +1,31 @@
-"""An index of texts: the embedded index joined to the model whose vectors it holds."""
+"""An index of texts that can be changed; what it finds and tells is ``text_reader``'s business."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping, Sequence
 
-from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.errors import InvalidArgument
 from nestvec.index.embedded.compaction import Compacted
-from nestvec.index.embedded.index import EmbeddedIndex
-from nestvec.index.embedded.statistics import Stats
-from nestvec.index.staged import Bytes
-from nestvec.index.where import Where
 from nestvec.plan.choose import Plan
 from nestvec.types import (
     Document,
     Embeddings,
-    Encoder,
-    Hits,
     Metadata,
-    ModelInfo,
     OnProgress,
     OperatingPoint,
 )
-from nestvec.workflows.index_model import IndexModel
 from nestvec.workflows.new_documents import documents_of, given_vectors
 from nestvec.workflows.points import point_for
+from nestvec.workflows.text_reader import IndexReader
 
 
-class Index:
+class Index(IndexReader):
     """An index folder and the model that encodes its queries and new documents.
 
     Any number of processes may read it, one may change it: the first change takes the writer's
     lock, ``close`` gives it back. May be used from several threads, as a context manager or with
     ``close``.
     """
-
-    def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
-        """Join an opened index to a model; None loads the one it was built with when needed.
-
-        Raises:
-            ModelMismatch: If the index holds another model's vectors.
-        """
-        self._model = IndexModel(embedded, model)
-        self._embedded = embedded
-
-    @classmethod
-    def open(cls, path: Path | str, model: Encoder | None = None, *, verify: bool = False) -> Index:
-        """Open an index folder.
-
-        Args:
-            path: The folder.
-            model: What encodes queries; None loads the model that the index names, once a text
-                is searched for.
-            verify: Check every vector, too, not only documents and codes.
-
-        Raises:
-            DataError: If it is not an index folder of this version.
-            DamagedFile: If a file is missing, truncated or changed.
-            ModelMismatch: If the index holds another model's vectors.
-        """
-        embedded = EmbeddedIndex(Path(path), verify=verify)
-        try:
-            return cls(embedded, model)
-        except NestvecError:
-            embedded.close()
-            raise
-
-    def __len__(self) -> int:
-        """Count the documents."""
-        return len(self._embedded)
-
-    def __contains__(self, id_: object) -> bool:
-        """Tell whether there is a document of that id."""
-        return id_ in self._embedded
-
-    def __enter__(self) -> Index:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the files."""
-        self.close()
-
-    def ids(self) -> Iterator[str]:
-        """Yield the ids of all documents."""
-        return self._embedded.ids()
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._embedded.path
-
-    @property
-    def info(self) -> ModelInfo:
-        """The model whose vectors it holds, as it was when they were made."""
-        return self._embedded.manifest.model
-
-    @property
-    def point(self) -> OperatingPoint:
-        """How it is searched."""
-        return self._embedded.manifest.point
-
-    @property
-    def bytes(self) -> Bytes:
-        """What it takes for each vector and reads for each query."""
-        return self._embedded.bytes
-
-    @property
-    def model(self) -> Encoder:
-        """The model that encodes, loaded now if it was not yet; an adaptor comes after it.
-
-        Raises:
-            ModelError: If the model that the index names is not there.
-            ModelMismatch: If there is another one in its place.
-        """
-        return self._model.encoder
-
-    def search(
-        self,
-        queries: Sequence[str] | Embeddings,
-        k: int = 10,
-        *,
-        where: str | None = None,
-        point: OperatingPoint | str | None = None,
-        exact: bool = False,
-    ) -> Hits:
-        """Return the best ``k`` documents of each query.
-
-        Args:
-            queries: Texts, or embeddings [n_queries, full_dim] of the same model.
-            k: At least 1; fewer come where the index or its last shortlist holds fewer.
-            where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
-            point: Another operating point than the index's own; its codes are made when it is
-                first named, and kept while the index is open.
-            exact: Score every document by its whole stored vector: slow, and the truth.
-
-        Raises:
-            InvalidArgument: If k is below 1, queries are one string, a vector holds NaN, or the
-                filter or the point cannot be read.
-            ModelError: If the model cannot encode texts, or is not there.
-            ModelMismatch: If the vectors have another width than the model's.
-        """
-        if isinstance(queries, str):
-            raise InvalidArgument("queries is one string: search takes a list of them")
-        condition = None if where is None else Where.parse(where)
-        asked = OperatingPoint.parse(point) if isinstance(point, str) else point
-        vectors = self._model.queries(queries)
-        return self._embedded.search(vectors, k, where=condition, point=asked, exact=exact)
-
-    def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of those ids that are there, in the order asked.
-
-        Raises:
-            InvalidArgument: If ids are one string.
-        """
-        if isinstance(ids, str):
-            raise InvalidArgument("ids is one string: get takes a list of them")
-        return self._embedded.get(ids)
 
     def add(
         self,
@@ -237,22 +100,6 @@ class Index:
         """Remove what was deleted from the disk, and fit the codecs to what is there."""
         return self._embedded.compact()
 
-    def verify(self) -> None:
-        """Check every document and every vector.
-
-        Raises:
-            DamagedFile: If something is not what was written, naming file and row.
-        """
-        self._embedded.verify()
-
-    def stats(self) -> Stats:
-        """Return numbers of the index."""
-        return self._embedded.stats()
-
-    def close(self) -> None:
-        """Close the files, and let others write."""
-        self._embedded.close()
-
     def lock(self) -> None:
         """Become the one writer now, not at the first change.
 
@@ -272,11 +119,7 @@ class Index:
         self._embedded.add(added, embeddings, replace=replace)
 
     def _put_batches(
-        self,
-        added: Mapping[str, Document],
-        *,
-        replace: bool,
-        on_progress: OnProgress | None,
+        self, added: Mapping[str, Document], *, replace: bool, on_progress: OnProgress | None
     ) -> None:
         if added:  # else the model need not be there
             for batch, embeddings in self._model.batches(added, on_progress=on_progress):

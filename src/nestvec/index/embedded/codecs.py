@@ -6,13 +6,13 @@ descending order of id: the same sample, and so the same codes, as when the curv
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 import numpy as np
 
 from nestvec.codec import Codec, sample_rows
 from nestvec.index.embedded.manifest import Key
+from nestvec.index.embedded.once import Once
 from nestvec.index.embedded.snapshot import Snapshot
 from nestvec.quantiser import QUANTISERS
 from nestvec.types import ModelInfo, OperatingPoint
@@ -27,38 +27,43 @@ class Codecs:
     def __init__(self, model: ModelInfo, known: Mapping[Key, Codec]) -> None:
         """Take those that are known already."""
         self._model = model
-        self._lock = threading.Lock()
-        self._fitted = dict(known)
+        self._fitted = Once(known)
 
     @property
     def fitted(self) -> Mapping[Key, Codec]:
         """All that are known, by (dim, precision)."""
-        with self._lock:
-            return dict(self._fitted)
+        return self._fitted.made
 
     def of(self, point: OperatingPoint, snapshot: Snapshot) -> list[Codec]:
         """Return the codec of each stage, fitted on a snapshot if it is not known yet."""
-        with self._lock:
-            return [self._of(stage.representation, snapshot) for stage in point.stages]
+        return [self._of(stage.representation, snapshot) for stage in point.stages]
 
     def _of(self, key: Key, snapshot: Snapshot) -> Codec:
-        if key in self._fitted:
-            return self._fitted[key]
         dim, precision = key
-        n_coded = int(snapshot.starts[-1])
-        if QUANTISERS[precision].learnt and not n_coded:
+        if QUANTISERS[precision].learnt and not snapshot.starts[-1] and key not in self.fitted:
             # Nothing to learn from, and nothing coded: the tail is scored as it is.
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
+        return self._fitted.get(key, lambda: self._fit(key, snapshot))
+
+    def _fit(self, key: Key, snapshot: Snapshot) -> Codec:
+        dim, precision = key
+        n_coded = int(snapshot.starts[-1])
         rows = snapshot.rows(sample_rows(n_coded, precision))
         sample = snapshot.vectors.floats(rows, self._model.full_dim)
         if not len(sample):
             sample = np.zeros((1, self._model.full_dim), dtype=np.float32)
-        codec = Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
-        self._fitted[key] = codec
-        return codec
+        return Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
 
 
 def with_codes(point: OperatingPoint) -> set[Key]:
     """Return the representations of a point that have codes in files."""
     first, *later = (stage.representation for stage in point.stages)
     return {first, *(key for key in later if key[1] not in FROM_VECTORS)}
+
+
+def make_codes(codecs: Codecs, snapshot: Snapshot, point: OperatingPoint) -> None:
+    """Have the codes that a point needs in files."""
+    for codec in codecs.of(point, snapshot):
+        if (codec.dim, codec.precision) in with_codes(point):
+            for part in snapshot.parts:
+                part.codes(codec)

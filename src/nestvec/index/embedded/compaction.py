@@ -6,21 +6,25 @@ old ones mapped go on reading until they look for the next commit.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from nestvec.errors import DataError
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.checking import check_vectors
 from nestvec.index.embedded.checksums import row_checksum
+from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.documents import Row
 from nestvec.index.embedded.snapshot import map_vectors
 from nestvec.index.embedded.state import Span
 from nestvec.index.embedded.writer import Writer
 
 _BLOCK = 16_384  # vectors copied at a time
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,23 +43,32 @@ class Compacted:
     pinned: int
 
 
-def compact(writer: Writer) -> Compacted:
-    """Remove what was deleted from the disk.
+def compact(writer: Writer) -> None:
+    """Commit a generation without what was deleted.
 
     Raises:
         DataError: If the disk is full; then nothing has changed.
     """
-    before = folder_bytes(writer.folder)
     try:
         segments = _copy_vectors(writer)
         writer.renumber(_renumbered(writer), segments)
     finally:
         writer.remove_leftovers()  # of whichever generation does not count
-    writer.database.execute("vacuum")
-    log = writer.database.path.with_name(f"{writer.database.path.name}-wal")
-    done = writer.database.checkpoint()
-    pinned = 0 if done or not log.exists() else log.stat().st_size
-    return Compacted(before, folder_bytes(writer.folder), pinned)
+
+
+def give_back(database: Database) -> int:
+    """Give room that the database does not need back to the disk; return what readers still pin.
+
+    What was deleted is overwritten already, so a disk that is too full for the copy that this
+    takes leaves the file larger than it need be, and nothing else.
+    """
+    try:
+        database.execute("vacuum")
+    except DataError as error:
+        _logger.warning("%s: not made smaller", error)
+    log = database.path.with_name(f"{database.path.name}-wal")
+    done = database.checkpoint()
+    return 0 if done or not log.exists() else log.stat().st_size
 
 
 def folder_bytes(folder: Path) -> int:

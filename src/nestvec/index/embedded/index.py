@@ -6,21 +6,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from nestvec.atomic import sync
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded import documents
-from nestvec.index.embedded.codecs import Codecs, with_codes
+from nestvec.index.embedded.codecs import Codecs, make_codes, with_codes
 from nestvec.index.embedded.coding import next_parts
-from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes
+from nestvec.index.embedded.compaction import Compacted, compact, folder_bytes, give_back
 from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.drift import drift
 from nestvec.index.embedded.file_system import check_file_system
 from nestvec.index.embedded.layout import CODES, DATABASE, VECTORS, codes_name
 from nestvec.index.embedded.manifest import Manifest, Stored
 from nestvec.index.embedded.reader import IndexReader
+from nestvec.index.embedded.snapshot import take_snapshot
 from nestvec.index.embedded.writer import TAIL_ROWS, Writer
 from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
@@ -36,19 +38,24 @@ def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Store
         stored: How full vectors are kept.
 
     Raises:
-        InvalidArgument: If the vectors cannot be searched by the point.
+        InvalidArgument: If the vectors cannot be searched by the point, or not be kept so.
         DataError: If the folder holds something, cannot be written, or lies on a network.
     """
+    if stored not in get_args(Stored):
+        raise InvalidArgument(f"stored {stored!r} is none of {', '.join(get_args(Stored))}")
     manifest = Manifest(model, stored, point, {})
     manifest.check_point(point)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise DataError(path, "is not empty: name a new folder")
     check_file_system(path)
     made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
-    for folder in (path, path / VECTORS, path / CODES):
-        folder.mkdir(parents=True, exist_ok=True)
-    for folder in made:
-        sync(folder.parent)  # else a power cut could take the index with the folder's name
+    try:
+        for folder in (path, path / VECTORS, path / CODES):
+            folder.mkdir(parents=True, exist_ok=True)
+        for folder in made:
+            sync(folder.parent)  # else a power cut could take the index with the folder's name
+    except OSError as error:
+        raise DataError(path, f"cannot be made ({error.strerror})") from error
     database = Database(path / DATABASE, write=True, create=True)
     try:
         with database.transaction():
@@ -93,7 +100,7 @@ class EmbeddedIndex(IndexReader):
         manifest = self.manifest
         unit = as_stored(embeddings, layer_norm=manifest.model.layer_norm)
         stored = unit.astype(manifest.stored)
-        with self._lock:
+        with self._changing:
             found = drift(manifest.codecs.values(), stored)
             self.writer.add(added, stored, replace=replace, drift=found)
             if code:
@@ -106,7 +113,7 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
             DataError: If the folder cannot be written.
         """
-        with self._lock:
+        with self._changing:
             return self.writer.delete(ids)
 
     def use(self, point: OperatingPoint) -> None:
@@ -117,25 +124,33 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
         """
         self.manifest.check_point(point)
-        with self._lock:
+        with self._changing:
             writer = self.writer  # before anything is written
-            self._make_codes(self.snapshot(), point)
+            make_codes(self._codecs, self.snapshot(), point)
             # Without new parts, too, so that readers look again.
-            writer.commit_parts(writer.state.parts, fitted=self._save(point))
+            writer.commit_parts(writer.state.parts, fitted=self._save(self._codecs, point))
             writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
+            self.snapshot()
 
     def code(self, *, at_least: int = 1) -> None:
         """Make codes of the tail, if it has so many rows; codecs are fitted when all is coded."""
-        with self._lock:
+        with self._changing:
             parts = next_parts(self.writer.state, at_least=at_least)
             if parts is None:
                 return
-            coded = self.snapshot().coded(self.path, self._database, parts)
+            point, codecs = self.manifest.point, self._codecs
+            newest = take_snapshot(self.path, self.manifest, self._database, self._snapshot)
+            coded = newest.coded(self.path, self._database, parts)
             if len(parts) == 1:  # everything anew: so by codecs that know all of it
-                self._codecs = Codecs(self.manifest.model, {})
-            self._make_codes(coded, self.manifest.point)
-            self.writer.commit_parts(parts, fitted=self._save(self.manifest.point))
-            self._take(coded)
+                codecs = Codecs(self.manifest.model, {})
+            make_codes(codecs, coded, point)
+            for part in coded.parts:  # while searches still go on without it
+                part.scan(codecs.of(point, coded)[0])
+            self.writer.commit_parts(parts, fitted=self._save(codecs, point))
+            with self._lock:
+                self._take(coded)
+                if len(parts) == 1:  # what other points have learnt, they learn anew, too
+                    self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
             self.writer.remove_leftovers()
 
     def compact(self) -> Compacted:
@@ -146,10 +161,17 @@ class EmbeddedIndex(IndexReader):
             DamagedFile: If something is not what was written; then nothing has changed.
             DataError: If the disk is full; then nothing has changed.
         """
-        with self._lock:
-            compacted = compact(self.writer)
-            self.code()
-            return replace(compacted, bytes_after=folder_bytes(self.path))
+        with self._changing:
+            before = folder_bytes(self.path)
+            self.snapshot()  # what was committed until now, and searched until there are new codes
+            self._compacting = True
+            try:
+                compact(self.writer)
+                self.code()
+            finally:
+                self._compacting = False
+            pinned = give_back(self.writer.database)
+            return Compacted(before, folder_bytes(self.path), pinned)
 
     def lock(self) -> None:
         """Become the one writer now, not at the first change.
@@ -161,7 +183,7 @@ class EmbeddedIndex(IndexReader):
 
     def close(self) -> None:
         """Close the files; what was changed is in the database itself then."""
-        with self._lock:
+        with self._changing:
             super().close()
             if self._writer is not None:
                 writer, self._writer = self._writer, None
@@ -175,7 +197,7 @@ class EmbeddedIndex(IndexReader):
             IndexLocked: If another process changes the index.
             DataError: If nothing may be written there, or the index is closed.
         """
-        with self._lock:
+        with self._changing:
             if self._writer is None:
                 self._database.version()  # refuses if this is closed, or was opened before a fork
                 if not os.access(self.path, os.W_OK):
@@ -183,16 +205,15 @@ class EmbeddedIndex(IndexReader):
                 self._writer = Writer(self.path, self.manifest)
             return self._writer
 
-    def _save(self, point: OperatingPoint) -> bool:
-        """Write the manifest, and tell whether a codec in it is new."""
+    def _save(self, codecs: Codecs, point: OperatingPoint) -> bool:
+        """Write the manifest, which is read again with the next commit; tell if a codec is new."""
         keys = {stage.representation for stage in point.stages}
-        codecs = {key: codec for key, codec in self._codecs.fitted.items() if key in keys}
+        fitted = {key: codec for key, codec in codecs.fitted.items() if key in keys}
         known = self.manifest.codecs
-        manifest = replace(self.manifest, point=point, codecs=codecs)
+        manifest = replace(self.manifest, point=point, codecs=fitted)
         if manifest.to_json() != self.manifest.to_json():
             manifest.save(self.path)
-            self.manifest = manifest
-        return any(codec is not known.get(key) for key, codec in codecs.items())
+        return any(codec is not known.get(key) for key, codec in fitted.items())
 
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
         expected = (len(added), self.manifest.model.full_dim)

@@ -8,7 +8,6 @@ can be, lies in files, and what must be made anew is said.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,12 +19,14 @@ from nestvec.errors import DamagedFile, DataError
 from nestvec.index.embedded.cache_file import read_cache, write_cache
 from nestvec.index.embedded.checksums import digest
 from nestvec.index.embedded.layout import codes_name
+from nestvec.index.embedded.once import Once
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span
 from nestvec.index.scan import Scan
 from nestvec.types import Codes, Rows
 
 _BLOCK = 16_384  # vectors coded at a time
+_Key = tuple[str, bytes]
 _logger = logging.getLogger(__name__)
 
 
@@ -53,9 +54,8 @@ class Part:
         self.folder, self.span = folder, span
         self._expected = expected
         self._vectors = vectors
-        self._lock = threading.Lock()
-        self._codes: dict[tuple[str, bytes], Codes] = {}
-        self._scans: dict[tuple[str, bytes], Scan] = {}
+        self._codes: Once[_Key, Codes] = Once({})
+        self._scans: Once[_Key, Scan] = Once({})
         self._load_order(read_ids)
         self._identity = f"{span.token} {digest(self.rows.tobytes()).hex()}"
         empty = self._cached("empty", self._identity, self._find_empty)
@@ -73,22 +73,13 @@ class Part:
 
     def codes(self, codec: Codec) -> Codes:
         """Return the codes of one representation, [n, bytes_per_vector], memory-mapped."""
-        key = _key(codec)
-        with self._lock:
-            if key not in self._codes:
-                name = codes_name(codec.dim, codec.precision)
-                label = f"{self._identity} {name} {digest(codec.calibration.tobytes()).hex()}"
-                flat = self._cached(name, label, lambda: self._encode(codec))
-                self._codes[key] = flat.reshape(len(self), codec.bytes_per_vector)
-            return self._codes[key]
+        return self._codes.get(_key(codec), lambda: self._cached_codes(codec))
 
     def scan(self, codec: Codec) -> Scan:
         """Return the first stage over one representation, its codes in memory."""
-        codes, key = self.codes(codec), _key(codec)
-        with self._lock:
-            if key not in self._scans:
-                self._scans[key] = Scan(codec, codes, empty=self.empty)
-            return self._scans[key]
+        return self._scans.get(
+            _key(codec), lambda: Scan(codec, self.codes(codec), empty=self.empty)
+        )
 
     def _load_order(self, read_ids: Callable[[], Sequence[tuple[int, str]]]) -> None:
         read: list[Sequence[tuple[int, str]]] = []
@@ -118,6 +109,12 @@ class Part:
             for positions in self._in_order_of_rows()
         ]
         return np.sort(np.concatenate([np.empty(0, np.int64), *found])).view(np.uint8)
+
+    def _cached_codes(self, codec: Codec) -> Codes:
+        name = codes_name(codec.dim, codec.precision)
+        label = f"{self._identity} {name} {digest(codec.calibration.tobytes()).hex()}"
+        flat = self._cached(name, label, lambda: self._encode(codec))
+        return flat.reshape(len(self), codec.bytes_per_vector)
 
     def _encode(self, codec: Codec) -> NDArray[np.uint8]:
         codes = np.empty((len(self), codec.bytes_per_vector), dtype=np.uint8)
@@ -149,7 +146,7 @@ class Part:
             return made
 
 
-def _key(codec: Codec) -> tuple[str, bytes]:
+def _key(codec: Codec) -> _Key:
     return codes_name(codec.dim, codec.precision), codec.calibration.tobytes()
 
 

@@ -11,15 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.condition import Condition
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.checking import check_at_opening, check_everything
-from nestvec.index.embedded.codecs import Codecs, with_codes
+from nestvec.index.embedded.codecs import Codecs, make_codes
 from nestvec.index.embedded.coding import next_parts
 from nestvec.index.embedded.compaction import folder_bytes
 from nestvec.index.embedded.database import Database
+from nestvec.index.embedded.explaining import Explained, StageTrace, traced
 from nestvec.index.embedded.file_system import check_file_system
 from nestvec.index.embedded.filtering import Filter
 from nestvec.index.embedded.layout import DATABASE
@@ -53,7 +55,9 @@ class IndexReader:
         self.path = path
         self.manifest = Manifest.load(path)
         check_file_system(path)
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # held for moments: what takes long is made outside it
+        self._changing = threading.RLock()  # by one thread at a time; searches go on meanwhile
+        self._compacting = False
         self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
         self._searches: dict[OperatingPoint, PointSearch] = {}
         self._snapshot: Snapshot
@@ -125,25 +129,34 @@ class IndexReader:
                 query holds NaN or infinity.
             ModelMismatch: If the vectors have another width than the stored model's.
         """
-        embeddings = self._checked(embeddings, k)
-        if point is not None:
-            self.manifest.check_point(point)
-        while True:
-            snapshot = self.snapshot()
-            mask = None if where is None else self._filter.mask(where, snapshot)
-            if where is None or mask is not None:
-                break
+        embeddings = self._checked(embeddings, k, point)
         if len(embeddings) == 0:
             return Hits([], [])
         if exact:
+            snapshot, mask = self._selected(where)
             queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
-            scores, positions = search_exactly(snapshot, queries, k, mask)
-        else:
-            search = self._prepared(snapshot, point or self.manifest.point)
-            scores, positions = search.search(embeddings, k, mask)
-        ids, width = snapshot.ids(positions.ravel()), positions.shape[1]
-        starts = range(0, len(embeddings) * width, width) if width else [0] * len(embeddings)
-        return Hits([ids[start : start + width] for start in starts], scores.tolist())
+            return snapshot.hits(search_exactly(snapshot, queries, k, mask))
+        search, mask = self._prepared(point, where)
+        return search.snapshot.hits(search.search(embeddings, k, mask))
+
+    def explain(
+        self,
+        embeddings: Embeddings,
+        k: int,
+        *,
+        where: Condition | None = None,
+        point: OperatingPoint | None = None,
+    ) -> Explained:
+        """Search as ``search`` does, and tell what each stage did."""
+        embeddings = self._checked(embeddings, k, point)
+        search, mask = self._prepared(point, where)
+        traces = [
+            StageTrace(stage, search.snapshot.hits(found), milliseconds, size)
+            for stage, (found, milliseconds, size) in zip(
+                search.point.stages, traced(search, embeddings, k, mask), strict=True
+            )
+        ]
+        return Explained(traces[-1].hits, tuple(traces))
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked."""
@@ -194,10 +207,10 @@ class IndexReader:
             self._database.close()
 
     def snapshot(self) -> Snapshot:
-        """Return what the last commit shows."""
+        """Return what the last commit shows; while a compaction is under way, the one before it."""
         with self._lock:
             version = self._database.version()
-            if version != self._version:
+            if version != self._version and not self._compacting:
                 self._take(self._snapshot)
                 self._version = version
             return self._snapshot
@@ -213,30 +226,51 @@ class IndexReader:
         self._snapshot = taken.coded(self.path, self._database, parts) if parts else taken
         self._searches = {}
 
-    def _prepared(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch:
+    def _selected(self, where: Condition | None) -> tuple[Snapshot, NDArray[np.bool_] | None]:
+        """Return the last commit, and which of its rows may be returned; None for all."""
+        while True:
+            snapshot = self.snapshot()
+            mask = None if where is None else self._filter.mask(where, snapshot)
+            if where is None or mask is not None:
+                return snapshot, mask
+            with self._changing:  # perhaps a compaction has numbered rows anew: wait for its end
+                pass
+
+    def _prepared(
+        self, point: OperatingPoint | None, where: Condition | None
+    ) -> tuple[PointSearch, NDArray[np.bool_] | None]:
+        """Return what searches the last commit by a point, and which rows it may return."""
+        while True:
+            snapshot, mask = self._selected(where)
+            search = self._search_of(snapshot, point or self.manifest.point)
+            if search is not None:
+                return search, mask
+
+    def _search_of(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch | None:
+        """Return what searches a snapshot; None if it is not the last one any more."""
         with self._lock:
-            prepared = self._searches.get(point)
-            if prepared is None or prepared.snapshot is not snapshot:
-                codecs = self._codecs.of(point, snapshot)
-                prepared = self._searches[point] = PointSearch(snapshot, point, codecs)
-            return prepared
+            if snapshot is not self._snapshot:
+                return None  # the codecs are those of a later one
+            known, codecs = self._searches.get(point), self._codecs
+        if known is None:
+            known = PointSearch(snapshot, point, codecs.of(point, snapshot))
+            with self._lock:
+                if snapshot is self._snapshot:
+                    self._searches[point] = known
+        return known
 
     def _warm_up(self) -> None:
         """Check the codes of the index's own point, and have those of the first stage in memory."""
-        search = self._prepared(self._snapshot, self.manifest.point)
+        first, *_ = self._codecs.of(self.manifest.point, self._snapshot)
         for part in self._snapshot.parts:
-            part.scan(search.codecs[0])
-        self._make_codes(self._snapshot, self.manifest.point)
+            part.scan(first)
+        make_codes(self._codecs, self._snapshot, self.manifest.point)
 
-    def _make_codes(self, snapshot: Snapshot, point: OperatingPoint) -> None:
-        for codec in self._codecs.of(point, snapshot):
-            if (codec.dim, codec.precision) in with_codes(point):
-                for part in snapshot.parts:
-                    part.codes(codec)
-
-    def _checked(self, embeddings: Embeddings, k: int) -> Embeddings:
+    def _checked(self, embeddings: Embeddings, k: int, point: OperatingPoint | None) -> Embeddings:
         embeddings = as_float32(embeddings)
         stored = self.manifest.model
+        if point is not None:
+            self.manifest.check_point(point)
         if k < 1:
             raise InvalidArgument(f"k {k} < 1")
         if embeddings.ndim != 2 or embeddings.shape[1] != stored.full_dim:

@@ -6,7 +6,7 @@ that was built at once. The tail joins at the last stage, scored from its vector
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,13 +50,21 @@ class PointSearch:
             k: At least 1.
             mask: Rows that may be returned, [n_rows]; None for all.
         """
+        *_, found = self.stages(embeddings, k, mask)
+        return found
+
+    def stages(
+        self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+    ) -> Iterator[Ranked]:
+        """Yield what each stage hands on as it is found; the last is what ``search`` returns."""
         allowed = self.snapshot.allowed if mask is None else self.snapshot.selected(mask)
         widths = [k if stage.keep is None else stage.keep for stage in self.point.stages]
         found = self._first(embeddings, widths[0], allowed)
         for stage, width in enumerate(widths[1:], 1):
+            yield found
             found = self._rescore(stage, embeddings, found.rows, width)
         tail = self._search_tail(embeddings, mask)
-        return self._merge([found, tail], k) if tail.rows.size else found
+        yield self._merge([found, tail], k) if tail.rows.size else found
 
     def _first(
         self, embeddings: Embeddings, width: int, allowed: Sequence[Allowed | None]
@@ -161,7 +169,7 @@ def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings
         rows = Stacked.of([part.rows for part in snapshot.parts])
 
         def from_vectors(positions: Rows) -> Embeddings:
-            return codec.decode_stored(snapshot.vectors.take(rows.take(positions), codec.dim))
+            return codec.decode_stored(snapshot.scattered.take(rows.take(positions), codec.dim))
 
         return from_vectors
     codes = Stacked.of([part.codes(codec) for part in snapshot.parts])

@@ -26,6 +26,7 @@ from nestvec.atomic import sync
 from nestvec.errors import DamagedFile, DataError
 from nestvec.index.embedded.checksums import digest
 from nestvec.index.embedded.manifest import Stored
+from nestvec.mapped import map_array
 
 _MAGIC = b"nestvec vectors\n"
 _VERSION = 1
@@ -103,8 +104,12 @@ class Segment:
         counter, running_hash = max(noted)
         return counter, running_hash
 
-    def map(self, n_rows: int) -> Vectors:
+    def map(self, n_rows: int, *, scattered: bool = False) -> Vectors:
         """Map the first vectors, [n_rows, full_dim].
+
+        Args:
+            n_rows: How many.
+            scattered: Whether single rows will be read here and there, not all in order.
 
         Raises:
             DamagedFile: If the file is missing, too short, or another one.
@@ -121,7 +126,7 @@ class Segment:
             if not n_rows:
                 return np.empty((0, self.full_dim), dtype=self.stored)
             shape = (n_rows, self.full_dim)
-            return np.memmap(file, dtype=self.stored, mode="r", offset=_DATA, shape=shape)
+            return map_array(file, self.stored, shape, at=_DATA, scattered=scattered)
 
     @contextmanager
     def _written(self, mode: str) -> Iterator[IO[bytes]]:

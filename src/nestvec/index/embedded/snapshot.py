@@ -21,10 +21,12 @@ from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.layout import codes_name, part_folder, segment_file
 from nestvec.index.embedded.manifest import Manifest
 from nestvec.index.embedded.part import Part
+from nestvec.index.embedded.scattered import ScatteredRows
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span, State
-from nestvec.types import Rows
+from nestvec.ranking import Ranked
+from nestvec.types import Hits, Rows
 
 _ORDER = ("rows", "ids", "empty")
 
@@ -62,7 +64,8 @@ class Snapshot:
 
     Attributes:
         state: The commit.
-        vectors: Of all rows.
+        vectors: Of all rows, to be read in order.
+        scattered: The same, to be read here and there.
         parts: What is coded.
         deleted: Rows whose documents are gone, ascending.
         tail: What is not coded yet.
@@ -70,6 +73,7 @@ class Snapshot:
 
     state: State
     vectors: Stacked
+    scattered: ScatteredRows
     parts: tuple[Part, ...]
     deleted: Rows
     tail: Tail
@@ -122,6 +126,13 @@ class Snapshot:
         ids: list[str] = found.tolist()
         return ids
 
+    def hits(self, found: Ranked) -> Hits:
+        """Return what stands at the positions that a search found."""
+        n_queries, width = found.rows.shape
+        ids = self.ids(found.rows.ravel())
+        starts = range(0, n_queries * width, width) if width else [0] * n_queries
+        return Hits([ids[start : start + width] for start in starts], found.scores.tolist())
+
     def coded(self, folder: Path, database: Database, spans: Sequence[Span]) -> Snapshot:
         """Return the same commit with its tail in parts, which nobody else knows of yet.
 
@@ -168,10 +179,14 @@ def segment_of(folder: Path, manifest: Manifest, generation: int, number: int, a
     return Segment(file, manifest.stored, manifest.model.full_dim, generation, at)
 
 
-def map_vectors(folder: Path, manifest: Manifest, state: State) -> Stacked:
-    """Map the vectors of all rows of a commit."""
+def map_vectors(
+    folder: Path, manifest: Manifest, state: State, *, scattered: bool = False
+) -> Stacked:
+    """Map the vectors of all rows of a commit, to be read in order or here and there."""
     mapped = [
-        segment_of(folder, manifest, state.generation, number, span.first_row).map(span.n_rows)
+        segment_of(folder, manifest, state.generation, number, span.first_row).map(
+            span.n_rows, scattered=scattered
+        )
         for number, span in enumerate(state.segments)
     ]
     nothing = np.empty((0, manifest.model.full_dim), dtype=manifest.stored)
@@ -188,6 +203,7 @@ def _assemble(
     deleted = documents.deleted_rows(database)
     tail = documents.ids_from(database, state.n_coded, state.n_rows)
     vectors = map_vectors(folder, manifest, state)
+    scattered = ScatteredRows(map_vectors(folder, manifest, state, scattered=True))
     same = before is not None and before.state.generation == state.generation
     known = before.parts if before is not None and same else ()
     files = frozenset(codes_name(*key) for key in manifest.codecs) | frozenset(_ORDER)
@@ -198,7 +214,7 @@ def _assemble(
     )
     rows = np.fromiter((row for row, _ in tail), np.int64, len(tail))
     ids = [id_ for _, id_ in tail]
-    return Snapshot(state, vectors, parts, deleted, Tail(rows, ids, vectors))
+    return Snapshot(state, vectors, scattered, parts, deleted, Tail(rows, ids, vectors))
 
 
 def _parts(

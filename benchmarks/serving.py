@@ -1,0 +1,202 @@
+"""Measure how fast embeddings are served, beside infinity-emb and a plain FastAPI + encode loop.
+
+    python -m venv infinity && infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]'
+    python benchmarks/serving.py --demo nestvec-demo --infinity infinity/bin/infinity_emb
+
+All on this machine in one run: all-MiniLM-L6-v2 with short real texts (the demo's queries), one in
+a request, none twice; and a static model of 256 dims with 256 texts in a request, as base64. The
+clients ask from a process of their own, on the same processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nestvec.models.load import load_model
+from nestvec.models.static import StaticEncoder, save_static_model
+from nestvec.types import Embeddings
+from record import record
+from serving_load import ask, post_request
+from subjects import minilm_folder
+
+CLIENTS = (1, 8, 32)
+NAME = "served"
+_BATCH = 256
+
+
+def main() -> None:
+    """Measure all servers and write ``results/serving.json``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
+    parser.add_argument("--infinity", type=Path, help="its command; left out without it")
+    parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
+    parser.add_argument("--only", nargs="+", help="servers to measure, by name")
+    settings = parser.parse_args()
+    texts = short_texts(settings.demo)
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="nestvec-serving-") as folder:
+        for name, command in _servers(settings, Path(folder)).items():
+            if not settings.only or name in settings.only:
+                results[name] = _measure(command, name, texts, settings)
+    chosen = {name: str(value) for name, value in vars(settings).items()}
+    print(json.dumps(results, indent=1), record("serving", settings=chosen, results=results))
+
+
+def _servers(settings: argparse.Namespace, folder: Path) -> dict[str, list[str]]:
+    model = str(minilm_folder())
+    here = Path(__file__).parent
+    serve = [sys.executable, "-m", "nestvec.cli.main", "serve"]
+    servers = {"nestvec": [*serve, model, "--name", NAME, "--port"]}
+    if settings.infinity:
+        command = [str(settings.infinity), "v2", "--model-id", model, "--served-model-name", NAME]
+        command += ["--engine", "torch", "--device", "cpu", "--no-bettertransformer"]
+        servers["infinity-emb"] = [*command, "--url-prefix", "/v1", "--port"]
+    servers["plain"] = [sys.executable, str(here / "plain_server.py"), model]
+    static = _static(settings.demo, folder / "static")
+    servers["nestvec, static"] = [*serve, str(static), "--name", NAME, "--port"]
+    return servers
+
+
+def _static(demo: Path, folder: Path) -> Path:
+    """Cut the demo's model to 256 dims."""
+    model = load_model(demo / "model")
+    assert isinstance(model, StaticEncoder)
+    save_static_model(
+        folder,
+        tokenizer_json=model.tokenizer,
+        table=np.ascontiguousarray(model.table[:, :256]),
+        matryoshka_dims=(256, 128, 64),
+        extra={},
+    )
+    return folder
+
+
+def short_texts(demo: Path) -> list[str]:
+    """Return the demo's queries, each once."""
+    lines = (demo / "data" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
+    return list(dict.fromkeys(json.loads(line)["text"] for line in lines))
+
+
+def _measure(
+    command: Sequence[str], name: str, texts: Sequence[str], settings: argparse.Namespace
+) -> dict[str, Any]:
+    static = "static" in name
+    with running(command) as (url, process):
+        endpoint = f"{url}/v1/embeddings"
+        measured: dict[str, Any] = {"cosine_to_float32": None if static else _cosine(endpoint)}
+        position = 0
+        for clients in (2,) if static else settings.clients:
+            runs = []
+            for _ in range(settings.repetitions):
+                # A text is asked for once, so that no server can look it up.
+                own = texts if static else [f"{text} {position}" for text in texts]
+                position += 1
+                requests = _requests(endpoint, own, static=static)
+                before = _cpu_seconds(process.pid)
+                load = asyncio.run(ask(url, requests, clients=clients, seconds=settings.seconds))
+                cpu_ms = (_cpu_seconds(process.pid) - before) * 1000 / len(load.milliseconds)
+                runs.append({**load.summary(), "cpu_ms_per_request": round(cpu_ms, 2)})
+            measured[f"{clients} clients"] = runs
+        measured["rss_mb"] = round(resident_bytes(process.pid) / 2**20)
+    if static:
+        for run in measured["2 clients"]:
+            run["texts_per_s"] = round(run["requests_per_s"] * _BATCH)
+    return measured
+
+
+def _requests(url: str, texts: Sequence[str], *, static: bool) -> list[bytes]:
+    body = {"model": NAME, "encoding_format": "base64" if static else "float"}
+    if not static:
+        return [post_request(url, {**body, "input": [text]}) for text in texts]
+    starts = range(0, len(texts) - _BATCH, _BATCH)
+    return [
+        post_request(url, {**body, "input": list(texts[start : start + _BATCH])})
+        for start in starts
+    ]
+
+
+def _cosine(url: str) -> dict[str, float]:
+    """Return how near a server's vectors are to those of Sentence Transformers at float32."""
+    texts = ["read a csv file into a table", "x", "how do I parse a date from a string? " * 12]
+    body = json.dumps({"model": NAME, "input": texts}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as answer:
+        lines = json.load(answer)["data"]
+    served = np.array([line["embedding"] for line in lines], dtype=np.float32)
+    expected = load_model(minilm_folder()).encode(texts, kind="document")
+    cosines = _cosines(served, expected)
+    return {"least": round(float(cosines.min()), 6), "mean": round(float(cosines.mean()), 6)}
+
+
+def _cosines(left: Embeddings, right: Embeddings) -> Embeddings:
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return np.einsum("nd,nd->n", left, right) / lengths
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Start a server on a free port, which its command ends with, until it answers."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    process = subprocess.Popen(
+        [*command, str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+    )
+    try:
+        _wait(port, process)
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    url = f"http://127.0.0.1:{port}/v1/embeddings"
+    body = json.dumps({"model": NAME, "input": ["warm"]}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    for _ in range(600):
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args} ended with {process.returncode}")
+        try:
+            urllib.request.urlopen(request).read()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    raise SystemExit(f"{process.args} does not answer")
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(process: int) -> int:
+    """Return how much memory a process has."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(kilobytes) * 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""A closed loop of clients that ask an HTTP server, each its next question after the last answer.
+
+As small as can be, so that what is measured is the server: bodies are made before, one connection
+for each client, and of an answer only its status and its length are looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+
+@dataclass
+class Load:
+    """What clients met.
+
+    Attributes:
+        milliseconds: Of each answer with status 200.
+        statuses: How many answers had which status.
+        seconds: How long all of it took.
+    """
+
+    milliseconds: list[float] = field(default_factory=list)
+    statuses: dict[int, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Return throughput and percentiles."""
+        p50, p95, p99 = np.percentile(self.milliseconds, [50, 95, 99]).round(2).tolist()
+        rate = round(len(self.milliseconds) / self.seconds, 1)
+        latency = {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
+        statuses = {str(status): n for status, n in sorted(self.statuses.items())}
+        return {"requests_per_s": rate, **latency, "statuses": statuses}
+
+
+def post_request(url: str, body: dict[str, Any]) -> bytes:
+    """Write a whole request."""
+    parts = urlsplit(url)
+    content = json.dumps(body).encode()
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+async def ask(
+    url: str, requests: Sequence[bytes], *, clients: int, seconds: float, patient: bool = True
+) -> Load:
+    """Let clients ask in a closed loop; each begins somewhere else among the requests.
+
+    Args:
+        url: The server's.
+        requests: Whole requests, taken in turn.
+        clients: How many ask at the same time.
+        seconds: How long no new question is later than.
+        patient: Wait a little after an answer that says 429.
+    """
+    load, parts = Load(), urlsplit(url)
+    start = time.perf_counter()
+    deadline = start + seconds
+
+    async def client(number: int) -> None:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        turn = number * len(requests) // clients
+        while time.perf_counter() < deadline:
+            begun = time.perf_counter()
+            writer.write(requests[turn % len(requests)])
+            status = await _answer(reader)
+            load.statuses[status] = load.statuses.get(status, 0) + 1
+            if status == 200:
+                load.milliseconds.append((time.perf_counter() - begun) * 1000)
+            elif patient:
+                await asyncio.sleep(0.05)
+            turn += 1
+        writer.close()
+
+    await asyncio.gather(*(client(number) for number in range(clients)))
+    load.seconds = time.perf_counter() - start
+    return load
+
+
+async def _answer(reader: asyncio.StreamReader) -> int:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status, length = int(head[9:12]), 0
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    await reader.readexactly(length)
+    return status

@@ -1,0 +1,88 @@
+"""The web application: routes, and what every request passes on its way to one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from nestvec.serve import errors
+from nestvec.serve.gate import Gate
+from nestvec.serve.limits import LimitRequests
+from nestvec.serve.logs import LogRequests
+from nestvec.serve.page.routes import page_router
+from nestvec.serve.routes_compare import compare_router
+from nestvec.serve.routes_documents import documents_router
+from nestvec.serve.routes_embeddings import embeddings_router
+from nestvec.serve.routes_health import health_router
+from nestvec.serve.routes_measured import measured_router
+from nestvec.serve.routes_models import models_router
+from nestvec.serve.routes_search import search_router
+from nestvec.serve.served import Served
+from nestvec.serve.serving import Serving
+from nestvec.serve.settings import Settings
+from nestvec.serve.warming import Warming
+from nestvec.version import __version__
+
+_ROUTERS = (
+    embeddings_router,
+    search_router,
+    compare_router,
+    documents_router,
+    models_router,
+    measured_router,
+    health_router,
+)
+
+
+def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
+    """Make the application of what is served; it takes that over, and closes it at its end.
+
+    Args:
+        served: The model, the index, and what was measured of them.
+        settings: How it behaves; None takes the defaults.
+
+    Raises:
+        IndexLocked: If the index is to be changed and another process changes it.
+    """
+    settings = settings or Settings()
+    serving = Serving.start(served, settings)
+    warming = Warming(served, settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        warming.close()
+        serving.close()
+
+    app = FastAPI(
+        title="nestvec",
+        version=__version__,
+        summary="Embeddings of any trained width, and search by any operating point.",
+        lifespan=lifespan,
+        docs_url=None,  # its page would load scripts from elsewhere
+        redoc_url=None,
+    )
+    errors.install(app)
+    for router in _ROUTERS:
+        app.include_router(router(serving))
+    app.include_router(page_router(on_open=warming.start))
+    _stand_before(app, serving)
+    return app
+
+
+def _stand_before(app: FastAPI, serving: Serving) -> None:
+    """Add what every request passes, the innermost first."""
+    settings = serving.settings
+    app.add_middleware(LimitRequests, limits=settings.limits)
+    app.add_middleware(Gate, keys=settings.keys, hosts=settings.allow_hosts)
+    if settings.allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["authorization", "content-type"],
+        )
+    app.add_middleware(LogRequests, metrics=serving.metrics)

@@ -1,0 +1,223 @@
+"""Encode what arrives together in batches: sorted by length, and fair to small requests.
+
+A few threads encode. While they work, requests gather; of what has gathered a window is taken,
+small requests first, so that a search does not wait for somebody's thousand documents, and cut into
+batches of about equal length, so that little is padded. A batch that fails fails the requests that
+have a text in it, and no others. How much may gather is bounded before (``waiting``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nestvec.serve.inputs import Input
+from nestvec.types import Embeddings
+
+SMALL = 16  # inputs of a request that goes first
+_BATCHES = 8  # in a window: what comes meanwhile waits for no more
+_WAIT_S = 0.003  # for those that the last answers have let go, to come back with the next question
+
+OnBatch = Callable[[int, float], None]
+"""Called with the number of inputs and the seconds of each batch."""
+
+
+@dataclass(frozen=True)
+class BatchSize:
+    """How much is encoded at once.
+
+    Attributes:
+        items: At most so many inputs.
+        length: At most so much of padded length together: tokens, or characters.
+    """
+
+    items: int = 16
+    length: int = 4096
+
+
+@dataclass(eq=False)
+class _Job:
+    """A request's inputs and its answer."""
+
+    inputs: Sequence[Input]
+    answer: asyncio.Future[Embeddings]
+    vectors: Embeddings
+    taken: int = 0
+    encoded: int = 0
+    over: bool = False  # answered, failed or given up: what is left of it is not encoded
+
+
+_Item = tuple[_Job, int]
+
+
+class Batcher:
+    """A queue before an encoder."""
+
+    def __init__(
+        self,
+        encode: Callable[[Sequence[Input]], Embeddings],
+        *,
+        full_dim: int,
+        size: BatchSize | None = None,
+        threads: int = 1,
+        on_batch: OnBatch | None = None,
+    ) -> None:
+        """Start the threads that encode.
+
+        Args:
+            encode: Returns the vectors of inputs, [n, full_dim].
+            full_dim: Their width.
+            size: How much is encoded at once.
+            threads: How many batches are encoded at the same time.
+            on_batch: Who watches.
+        """
+        self._encode = encode
+        self._full_dim = full_dim
+        self._size = size or BatchSize()
+        self._on_batch = on_batch
+        self._small: deque[_Job] = deque()
+        self._large: deque[_Job] = deque()
+        self._ready: deque[Sequence[_Item]] = deque()
+        self._let_go = 0  # requests that were answered since the last window
+        self._closing = False
+        self._changed = threading.Condition()
+        self._threads = [
+            threading.Thread(target=self._work, name="nestvec-encoder", daemon=True)
+            for _ in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    async def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Return the vectors of inputs, [n, full_dim], once their turn has come.
+
+        Raises:
+            RuntimeError: If the queue is closed.
+        """
+        answer: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()
+        job = _Job(inputs, answer, np.empty((len(inputs), self._full_dim), dtype=np.float32))
+        with self._changed:
+            if self._closing:
+                raise RuntimeError("the queue before the encoder is closed")
+            (self._small if len(inputs) <= SMALL else self._large).append(job)
+            self._changed.notify()
+        try:
+            return await answer
+        finally:
+            job.over = True
+
+    def close(self) -> None:
+        """Encode what was taken, and end."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self) -> None:
+        while batch := self._take():
+            self._run([item for item in batch if not item[0].over])
+
+    def _take(self) -> Sequence[_Item]:
+        """Return the next batch; nothing when it is time to end."""
+        with self._changed:
+            while not self._ready:
+                self._gather()
+                if self._ready:  # another thread was faster
+                    break
+                if self._closing and not self._small and not self._large:
+                    return ()
+                self._cut(self._window())
+            return self._ready.popleft()
+
+    def _window(self) -> list[_Item]:
+        """Take what is encoded next, half of it from small requests where there are others."""
+        self._let_go = 0
+        room = self._size.items * _BATCHES
+        window: list[_Item] = []
+        _fill(window, self._small, room // 2)
+        _fill(window, self._large, room)
+        _fill(window, self._small, room)
+        return window
+
+    def _cut(self, window: Sequence[_Item]) -> None:
+        """Make batches of a window: no thread shall have all of it while another has none."""
+        share = -(-len(window) // len(self._threads))
+        items = max(1, min(self._size.items, share))
+        self._ready.extend(_batches(window, replace(self._size, items=items)))
+        self._changed.notify_all()
+
+    def _gather(self) -> None:
+        """Wait until something is there, and a little for those who are likely to follow."""
+        while not (self._closing or self._ready or self._small or self._large):
+            self._changed.wait()
+        deadline = time.monotonic() + _WAIT_S
+        while not self._ready and len(self._small) + len(self._large) < self._let_go:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._changed.wait(left):
+                return
+
+    def _run(self, batch: Sequence[_Item]) -> None:
+        if not batch:
+            return
+        start = time.perf_counter()
+        failure: Exception | None = None
+        try:
+            vectors = self._encode([job.inputs[position] for job, position in batch])
+            for vector, (job, position) in zip(vectors, batch, strict=True):
+                job.vectors[position] = vector
+        except Exception as error:  # whatever it is, it is these requests' alone
+            failure = error
+        if self._on_batch is not None:
+            self._on_batch(len(batch), time.perf_counter() - start)
+        with self._changed:
+            for job, _ in batch:
+                job.encoded += 1
+                if not job.over and (failure is not None or job.encoded == len(job.inputs)):
+                    job.over = True
+                    self._let_go += 1
+                    job.answer.get_loop().call_soon_threadsafe(_answer, job, failure)
+
+
+def _fill(window: list[_Item], jobs: deque[_Job], room: int) -> None:
+    """Take inputs in the order of their requests, until a window has so many."""
+    while jobs and len(window) < room:
+        job = jobs[0]
+        end = min(len(job.inputs), job.taken + room - len(window))
+        if not job.over:
+            window += [(job, position) for position in range(job.taken, end)]
+        job.taken = end
+        if job.over or job.taken == len(job.inputs):
+            jobs.popleft()
+
+
+def _answer(job: _Job, failure: Exception | None) -> None:
+    if job.answer.done():  # given up meanwhile
+        return
+    if failure is None:
+        job.answer.set_result(job.vectors)
+    else:
+        job.answer.set_exception(failure)
+
+
+def _batches(window: Sequence[_Item], size: BatchSize) -> Iterator[Sequence[_Item]]:
+    """Cut a window into batches of inputs of about the same length, the shortest first."""
+    ordered = sorted(window, key=_length)
+    start = 0
+    for end in range(1, len(ordered) + 1):
+        last = end == len(ordered)
+        n = end - start
+        if last or n == size.items or (n + 1) * _length(ordered[end]) > size.length:
+            yield ordered[start:end]
+            start = end
+
+
+def _length(item: _Item) -> int:
+    job, position = item
+    return job.inputs[position].length

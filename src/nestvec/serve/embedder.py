@@ -1,0 +1,133 @@
+"""Texts and tokens of requests to vectors: what is known already is looked up, the rest encoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from nestvec.models.static import StaticEncoder
+from nestvec.serve.batching import SMALL, Batcher, BatchSize, OnBatch
+from nestvec.serve.errors import refused
+from nestvec.serve.inputs import Input, encoding_of
+from nestvec.serve.settings import Limits
+from nestvec.serve.vectors import Known, VectorCache
+from nestvec.serve.waiting import Waiting
+from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
+
+_OF_TABLES = BatchSize(items=1024, length=2**20)  # nothing is padded, so batches may be large
+
+
+class Embedded(NamedTuple):
+    """Vectors as the model gives them, [n, full_dim], and how many tokens they took."""
+
+    vectors: Embeddings
+    tokens: int
+
+
+class Embedder:
+    """What stands between requests and a model."""
+
+    def __init__(
+        self,
+        model: Encoder,
+        limits: Limits,
+        *,
+        threads: int = 1,
+        on_batch: OnBatch | None = None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            model: What encodes.
+            limits: How much may wait, be kept, be asked for.
+            threads: How many batches are encoded at the same time.
+            on_batch: Who watches them.
+        """
+        static = isinstance(model, StaticEncoder)
+        self._model = model
+        self._limits = limits
+        self._encoding = encoding_of(model)
+        # To look a vector up takes as long as to add up the rows of a table.
+        self._caches = limits.cache_bytes > 0 and not static
+        self.cache = VectorCache(limits.cache_bytes)
+        self.waiting = Waiting(limits.queued_items)
+        # Small requests do not wait for the texts of large ones to be cut into tokens, either.
+        self._tokenisers = [ThreadPoolExecutor(1, "nestvec-tokeniser") for _ in range(2)]
+        self._batcher = Batcher(
+            self._encoding.encode,
+            full_dim=model.info.full_dim,
+            size=_OF_TABLES if static else None,
+            threads=threads,
+            on_batch=on_batch,
+        )
+
+    async def texts(self, texts: Sequence[str], kind: Kind) -> Embedded:
+        """Return the vectors of texts.
+
+        Raises:
+            ApiError: 400 if they have too many tokens, 429 if too many wait already.
+        """
+        if not self._caches:
+            with self.waiting.admitted(len(texts)):
+                return await self._encoded(await self._prepared(texts, kind))
+        known = {text: self.cache.get(kind, text) for text in dict.fromkeys(texts)}
+        missing = [text for text, found in known.items() if found is None]
+        if missing:
+            with self.waiting.admitted(len(missing)):
+                inputs = await self._prepared(missing, kind)
+                encoded = await self._encoded(inputs)
+            for each, vector in zip(inputs, encoded.vectors, strict=True):
+                known[each.text] = new = Known(vector, len(each.ids))
+                self.cache.put(kind, each.text, new)
+        all_known = [found for text in texts if (found := known[text]) is not None]
+        vectors = np.stack([each.vector for each in all_known])
+        return Embedded(vectors, sum(each.tokens for each in all_known))
+
+    async def tokens(self, ids: Sequence[Sequence[int]]) -> Embedded:
+        """Return the vectors of texts that come as the model's own tokens.
+
+        Raises:
+            ApiError: 400 if the model shows no tokens, has no such token or takes fewer of them.
+        """
+        if not isinstance(self._model, TokenEncoder):
+            raise refused("this model takes texts, not tokens: send strings", "input")
+        self._check_tokens(ids, self._model.vocabulary)
+        with self.waiting.admitted(len(ids)):
+            return await self._encoded([Input("document", "", each, len(each)) for each in ids])
+
+    def close(self) -> None:
+        """Encode what was taken, and end."""
+        for tokeniser in self._tokenisers:
+            tokeniser.shutdown()
+        self._batcher.close()
+
+    async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        tokeniser = self._tokenisers[len(texts) > SMALL]
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(tokeniser, self._encoding.prepare, texts, kind)
+
+    async def _encoded(self, inputs: Sequence[Input]) -> Embedded:
+        tokens = sum(len(each.ids) for each in inputs)
+        if tokens > self._limits.tokens:
+            limit = f"{tokens:,} tokens > {self._limits.tokens:,}"
+            raise refused(f"input: {limit} in one request: send fewer texts at a time", "input")
+        return Embedded(await self._batcher.encode(inputs), tokens)
+
+    def _check_tokens(self, ids: Sequence[Sequence[int]], vocabulary: int) -> None:
+        longest = self._model.info.max_tokens
+        for number, each in enumerate(ids):
+            if not 0 <= min(each) <= max(each) < vocabulary:
+                wrong = next(id_ for id_ in each if not 0 <= id_ < vocabulary)
+                raise refused(
+                    f"input.{number}: token {wrong} is not within 0 and {vocabulary - 1}: tokens "
+                    "are this model's own; LangChain sends texts with "
+                    "check_embedding_ctx_length=False",
+                    f"input.{number}",
+                )
+            if longest is not None and len(each) > longest:
+                problem = f"input.{number}: {len(each)} tokens > {longest}"
+                raise refused(f"{problem}: cut it, or send the text", f"input.{number}")

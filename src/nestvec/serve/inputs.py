@@ -1,0 +1,94 @@
+"""What waits for the encoder: texts, or tokens where the model shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from nestvec.errors import ModelError
+from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
+
+
+class Input(NamedTuple):
+    """One text that waits.
+
+    Attributes:
+        kind: Query or document.
+        text: The text; "" where only its tokens are known.
+        ids: Its tokens; () where the model does not show them.
+        length: What it is sorted by: tokens, or characters.
+    """
+
+    kind: Kind
+    text: str
+    ids: Sequence[int]
+    length: int
+
+
+class Encoding(Protocol):
+    """How texts become inputs, and inputs vectors."""
+
+    def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        """Make inputs of texts."""
+        ...
+
+    def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Encode inputs as the model gives them, [n, full_dim]."""
+        ...
+
+
+class TokenEncoding:
+    """Texts are cut into tokens first, apart from the encoding."""
+
+    def __init__(self, model: TokenEncoder) -> None:
+        """Take the model."""
+        self._model = model
+
+    def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        """Make inputs of texts."""
+        tokenised = self._model.tokenise(texts, kind=kind)
+        return [
+            Input(kind, text, ids, len(ids)) for text, ids in zip(texts, tokenised, strict=True)
+        ]
+
+    def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Encode inputs as the model gives them, [n, full_dim]."""
+        vectors = self._model.encode_tokens([each.ids for each in inputs])
+        return _checked(vectors, len(inputs), self._model.info.full_dim)
+
+
+class TextEncoding:
+    """The model takes texts and shows no tokens: they count as none."""
+
+    def __init__(self, model: Encoder) -> None:
+        """Take the model."""
+        self._model = model
+
+    def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        """Make inputs of texts."""
+        return [Input(kind, text, (), len(text)) for text in texts]
+
+    def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Encode inputs as the model gives them, [n, full_dim]."""
+        full_dim = self._model.info.full_dim
+        vectors = np.empty((len(inputs), full_dim), dtype=np.float32)
+        for kind in ("query", "document"):
+            lines = [line for line, each in enumerate(inputs) if each.kind == kind]
+            if lines:
+                texts = [inputs[line].text for line in lines]
+                found = self._model.encode(texts, kind=kind)
+                vectors[lines] = _checked(found, len(lines), full_dim)
+        return vectors
+
+
+def encoding_of(model: Encoder) -> Encoding:
+    """Return how a model encodes best."""
+    return TokenEncoding(model) if isinstance(model, TokenEncoder) else TextEncoding(model)
+
+
+def _checked(vectors: Embeddings, n: int, full_dim: int) -> Embeddings:
+    if vectors.shape != (n, full_dim) or not np.isfinite(vectors).all():
+        raise ModelError("the model gave NaN, infinite numbers or another shape")
+    return vectors

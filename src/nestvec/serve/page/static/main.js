@@ -1,0 +1,121 @@
+// Put the page together: ask what is served, then let the state drive the views.
+
+import { onKeyNeeded } from "./api.js";
+import { Compare } from "./compare.js";
+import { Controls } from "./controls.js";
+import { CurveChart } from "./curve.js";
+import { byId, html } from "./dom.js";
+import { Embed } from "./embed.js";
+import { askForKey } from "./key.js";
+import { watchLooks } from "./look.js";
+import { planPart } from "./plan.js";
+import { complain } from "./said.js";
+import { Search } from "./search.js";
+import { loadServed, openingQuestion } from "./served.js";
+import { State } from "./state.js";
+import { count } from "./wording.js";
+
+const VIEWS = ["search", "compare", "embed"];
+
+async function start() {
+  onKeyNeeded(askForKey);
+  const state = new State();
+  const served = await loadServed();
+  // An empty page shows what it can do.
+  if (!state.values.q && served.hasIndex) state.set({ q: await openingQuestion(served) });
+  describe(served);
+  watchLooks();
+  const views = { compare: new Compare(), embed: new Embed(served) };
+  if (served.hasIndex) searchView(served, state);
+  else withoutIndex(state);
+  const show = (values) => {
+    showView(values.view);
+    views[values.view]?.open();
+  };
+  state.listen(show);
+  show(state.values);
+  for (const link of document.querySelectorAll("nav [data-view]")) {
+    follow(link, () => state.set({ view: link.dataset.view }));
+  }
+  follow(byId("skip"), () => byId("main-content").focus());
+}
+
+/** Let a link do something else than change the hash, which holds the state. */
+function follow(link, act) {
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    act();
+  });
+}
+
+function withoutIndex(state) {
+  byId("with-index").hidden = true;
+  byId("no-index").hidden = false;
+  if (!location.hash) state.set({ view: "compare" });
+}
+
+function describe(served) {
+  const parts = [served.model, `${count(served.fullDim)} dims`];
+  if (served.hasIndex) parts.push(`${count(served.nDocuments)} documents`);
+  byId("served").textContent = parts.join(" · ");
+  document.title = `${served.model} · nestvec`;
+}
+
+function showView(view) {
+  for (const name of VIEWS) byId(name).hidden = name !== view;
+  for (const link of document.querySelectorAll("nav [data-view]")) {
+    if (link.dataset.view === view) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+function searchView(served, state) {
+  const search = new Search(served);
+  const pick = (point) => state.set({ point });
+  const controls = new Controls(served, pick);
+  const chart = served.curve ? new CurveChart({ ...served, onPick: pick }) : null;
+  byId("curve").append(chart ? chart.node : absent("No curve is served: evaluate the model on these texts, and name the file."));
+  if (served.plan) byId("plan").append(planPart(served.plan, pick));
+  fields(served, state);
+  const show = (values, changed) => {
+    if (values.view !== "search") return;
+    byId("query").value = changed.has("q") && document.activeElement === byId("query") ? byId("query").value : values.q;
+    byId("where").value = document.activeElement === byId("where") ? byId("where").value : values.where;
+    showNumber(byId("k"), values.k);
+    const point = values.point || served.point;
+    controls.show(point);
+    chart?.show(point);
+    search.update({ ...values, point }, changed);
+  };
+  state.listen(show);
+  show(state.values, new Set(["q"]));
+}
+
+/** Show a number in a list of numbers, which an address may name though the list does not. */
+function showNumber(list, number) {
+  if (![...list.options].some(({ value }) => Number(value) === number)) list.append(new Option(number));
+  list.value = number;
+}
+
+function fields(served, state) {
+  const bind = (id, name, kind) => byId(id).addEventListener(kind, (event) => state.set({ [name]: event.target.value }));
+  bind("query", "q", "input");
+  bind("where", "where", "input");
+  byId("k").addEventListener("change", (event) => state.set({ k: Number(event.target.value) }));
+  byId("search-form").addEventListener("submit", (event) => event.preventDefault());
+  for (const radio of document.querySelectorAll("input[name=against]")) {
+    radio.checked = radio.value === state.values.against;
+    radio.addEventListener("change", () => state.set({ against: radio.value }));
+  }
+  const examples = served.queries.map(({ text }) =>
+    html("button", { type: "button", class: "chip", title: text, onclick: () => state.set({ q: text }) }, text),
+  );
+  byId("examples").hidden = !examples.length;
+  byId("examples").append(...examples);
+}
+
+function absent(text) {
+  return html("p", { class: "quiet" }, text);
+}
+
+start().catch(complain);

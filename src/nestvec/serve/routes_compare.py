@@ -1,0 +1,64 @@
+"""``POST /v1/compare``: how alike some texts are, at each prefix of their vectors."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from nestvec.prefix import prefix_scores
+from nestvec.serve.errors import documented, refused
+from nestvec.serve.json_body import JsonRoute, json_response
+from nestvec.serve.serving import Serving
+from nestvec.types import Embeddings
+
+Text = Annotated[str, Field(min_length=1)]
+Dim = Annotated[int, Field(ge=1, strict=True)]
+
+
+class CompareRequest(BaseModel):
+    """Texts to compare, each with each."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: Annotated[list[Text], Field(min_length=2, max_length=32)]
+    dims: Annotated[list[Dim], Field(min_length=1, max_length=32)] | None = None
+    precision: Literal["float32"] = "float32"
+
+
+class CompareResponse(BaseModel):
+    """A matrix of cosines for each width."""
+
+    object: str
+    dims: list[int]
+    matrices: list[list[list[float]]]
+
+
+def compare_router(serving: Serving) -> APIRouter:
+    """Return the route."""
+    router = APIRouter(route_class=JsonRoute, tags=["compare"], responses=documented(400))
+    served = serving.served
+
+    @router.post("/v1/compare", response_model=CompareResponse)
+    async def compare(asked: CompareRequest) -> Response:
+        """Compare texts with each other at each prefix."""
+        dims = asked.dims or served.info.dims
+        full_dim = served.info.full_dim
+        if max(dims) > full_dim:
+            raise refused(f"dims: {max(dims)} > {full_dim} of {served.name}", "dims")
+        embedded = await serving.embedder.texts(asked.texts, "document")
+        matrices = partial(_matrices, serving, embedded.vectors, sorted({*dims}, reverse=True))
+        return json_response(await serving.searches.run(matrices))
+
+    return router
+
+
+def _matrices(serving: Serving, vectors: Embeddings, dims: list[int]) -> dict[str, Any]:
+    layer_norm = serving.served.info.layer_norm
+    by_dim = {
+        dim: scores.copy()
+        for dim, scores in prefix_scores(vectors, vectors, dims, layer_norm=layer_norm)
+    }
+    return {"object": "comparison", "dims": dims, "matrices": [by_dim[dim] for dim in dims]}

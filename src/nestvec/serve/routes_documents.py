@@ -1,0 +1,143 @@
+"""``/v1/documents``: read, add, replace and delete; changes only where the server may write."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from nestvec.serve.errors import ApiError, documented, refused
+from nestvec.serve.json_body import JsonRoute, json_response
+from nestvec.serve.serving import Serving
+from nestvec.types import Document
+
+Id = Annotated[str, Field(min_length=1, max_length=512)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
+
+
+class NewDocument(BaseModel):
+    """A document as it is added."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Id
+    text: str
+    title: str = ""
+    metadata: Annotated[dict[str, str | Whole | FiniteFloat], Field(max_length=100)] = {}
+
+
+class DocumentsRequest(BaseModel):
+    """Documents to add; `replace` lets those of the same ids go."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    documents: Annotated[list[NewDocument], Field(min_length=1)]
+    replace: bool = False
+
+
+class DeleteRequest(BaseModel):
+    """Documents to delete."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: Annotated[list[Id], Field(min_length=1)]
+
+
+class Changed(BaseModel):
+    """How many were added or deleted, and how many there are now."""
+
+    object: str
+    added: int
+    deleted: int
+    documents: int
+
+
+class StoredDocument(BaseModel):
+    """A document of the index."""
+
+    id: str
+    title: str
+    text: str
+    metadata: dict[str, str | int | float]
+
+
+def documents_router(serving: Serving) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(
+        route_class=JsonRoute, tags=["documents"], responses=documented(400, 403, 404)
+    )
+
+    @router.get("/v1/documents/{id:path}", response_model=StoredDocument)
+    async def get_document(id: str) -> Response:
+        """Return one document."""
+        index = serving.index
+        found = await serving.searches.run(partial(index.get, [id]))
+        if id not in found:
+            raise _unknown(id)
+        return json_response(_stored(id, found[id]))
+
+    @router.post("/v1/documents", response_model=Changed)
+    async def add_documents(asked: DocumentsRequest) -> Response:
+        """Encode documents and add them; they are on disk, and found, when this returns."""
+        _check(serving, len(asked.documents))
+        _ = serving.embedder
+        return json_response(await serving.changes.run(partial(_add, serving, asked)))
+
+    @router.delete("/v1/documents", response_model=Changed)
+    async def delete_documents(asked: DeleteRequest) -> Response:
+        """Delete documents; ids that are not there are passed over."""
+        _check(serving, len(asked.ids))
+        return json_response(await serving.changes.run(partial(_delete, serving, asked.ids)))
+
+    @router.delete("/v1/documents/{id:path}", response_model=Changed)
+    async def delete_document(id: str) -> Response:
+        """Delete one document."""
+        _check(serving, 1)
+        changed = await serving.changes.run(partial(_delete, serving, [id]))
+        if not changed["deleted"]:
+            raise _unknown(id)
+        return json_response(changed)
+
+    return router
+
+
+def _check(serving: Serving, n: int) -> None:
+    _ = serving.index
+    if not serving.settings.writable:
+        problem = "the index is served read-only: start the server with --writable"
+        raise ApiError(403, problem, code="read_only")
+    limit = serving.settings.limits.items
+    if n > limit:
+        raise refused(f"{n:,} documents > {limit:,}: send fewer at a time", "documents")
+
+
+def _unknown(id_: str) -> ApiError:
+    return ApiError(404, f"there is no document {id_!r}", param="id", code="document_not_found")
+
+
+def _add(serving: Serving, asked: DocumentsRequest) -> dict[str, Any]:
+    documents = asked.documents
+    change = serving.index.upsert if asked.replace else serving.index.add
+    change(
+        [each.id for each in documents],
+        [each.text for each in documents],
+        titles=[each.title for each in documents],
+        metadata=[each.metadata for each in documents],
+    )
+    return _changed(serving, added=len(documents))
+
+
+def _delete(serving: Serving, ids: list[str]) -> dict[str, Any]:
+    return _changed(serving, deleted=serving.index.delete(ids))
+
+
+def _changed(serving: Serving, *, added: int = 0, deleted: int = 0) -> dict[str, Any]:
+    n = len(serving.index)
+    return {"object": "change", "added": added, "deleted": deleted, "documents": n}
+
+
+def _stored(id_: str, document: Document) -> dict[str, Any]:
+    texts = {"title": document.title, "text": document.text}
+    return {"id": id_, **texts, "metadata": dict(document.metadata)}

@@ -1,0 +1,76 @@
+"""``GET /v1/models``: what is served, as OpenAI lists it, with widths and tiers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from nestvec.serve.errors import ApiError, documented
+from nestvec.serve.index_entry import IndexEntry, index_entry
+from nestvec.serve.json_body import json_response
+from nestvec.serve.serving import Serving
+from nestvec.serve.tiers import split_name
+
+
+class ModelEntry(BaseModel):
+    """A model, or one of its tiers."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+    dims: list[int]
+    full_dim: int
+    max_tokens: int | None
+    point: str | None
+    tiers: dict[str, str]
+    index: IndexEntry | None
+
+
+class ModelList(BaseModel):
+    """All that a request may name."""
+
+    object: str
+    data: list[ModelEntry]
+
+
+def models_router(serving: Serving) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(tags=["models"], responses=documented(404))
+    served, created = serving.served, int(time.time())
+
+    @router.get("/v1/models", response_model=ModelList)
+    async def list_models() -> Response:
+        """List the model, alone and with each tier."""
+        entries = [_entry(serving, name, created) for name in served.model_names]
+        return json_response({"object": "list", "data": entries})
+
+    @router.get("/v1/models/{name:path}", response_model=ModelEntry)
+    async def get_model(name: str) -> Response:
+        """Describe one of them."""
+        if name not in served.model_names:
+            raise ApiError(404, f"there is no model {name!r}", code="model_not_found")
+        return json_response(_entry(serving, name, created))
+
+    return router
+
+
+def _entry(serving: Serving, name: str, created: int) -> dict[str, Any]:
+    served, index = serving.served, index_entry(serving)
+    _, tier = split_name(name, served.name)
+    point = served.point if tier is None else served.tiers[tier]
+    return {
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "nestvec",
+        "dims": list(served.trained_dims),
+        "full_dim": served.info.full_dim,
+        "max_tokens": served.info.max_tokens,
+        "point": None if point is None else str(point),
+        "tiers": {name: str(point) for name, point in served.tiers.items()},
+        "index": None if index is None else index.model_dump(),
+    }

@@ -1,0 +1,188 @@
+"""An index of texts opened for reading: the embedded index joined to the model of its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from nestvec.codec import Codec
+from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.index.embedded.explaining import Explained
+from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.index.embedded.manifest import Key
+from nestvec.index.embedded.statistics import Stats
+from nestvec.index.staged import Bytes
+from nestvec.types import (
+    Document,
+    Embeddings,
+    Encoder,
+    Hits,
+    ModelInfo,
+    OperatingPoint,
+)
+from nestvec.workflows.asked import read_asked
+from nestvec.workflows.index_model import IndexModel
+
+
+class IndexReader:
+    """An index folder and the model that encodes its queries, for any number of threads."""
+
+    def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
+        """Join an opened index to a model; None loads the one it was built with when needed.
+
+        Raises:
+            ModelMismatch: If the index holds another model's vectors.
+            DataError: If its adaptor is missing or another one.
+        """
+        self._model = IndexModel(embedded, model)
+        self._embedded = embedded
+
+    @classmethod
+    def open(cls, path: Path | str, model: Encoder | None = None, *, verify: bool = False) -> Self:
+        """Open an index folder.
+
+        Args:
+            path: The folder.
+            model: What encodes queries; None loads the model that the index names, once a text
+                is searched for.
+            verify: Check every vector, too, not only documents and codes.
+
+        Raises:
+            DataError: If it is not an index folder of this version.
+            DamagedFile: If a file is missing, truncated or changed.
+            ModelMismatch: If the index holds another model's vectors.
+        """
+        embedded = EmbeddedIndex(Path(path), verify=verify)
+        try:
+            return cls(embedded, model)
+        except NestvecError:
+            embedded.close()
+            raise
+
+    def __len__(self) -> int:
+        """Count the documents."""
+        return len(self._embedded)
+
+    def __contains__(self, id_: object) -> bool:
+        """Tell whether there is a document of that id."""
+        return id_ in self._embedded
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the files."""
+        self.close()
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents."""
+        return self._embedded.ids()
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._embedded.path
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model whose vectors it holds, as it was when they were made."""
+        return self._embedded.manifest.model
+
+    @property
+    def point(self) -> OperatingPoint:
+        """How it is searched."""
+        return self._embedded.manifest.point
+
+    @property
+    def bytes(self) -> Bytes:
+        """What it takes for each vector and reads for each query."""
+        return self._embedded.bytes
+
+    @property
+    def codecs(self) -> Mapping[Key, Codec]:
+        """What its codes are made with, by (dim, precision)."""
+        return self._embedded.manifest.codecs
+
+    @property
+    def model(self) -> Encoder:
+        """The model that encodes, loaded now if it was not yet; an adaptor comes after it.
+
+        Raises:
+            ModelError: If the model that the index names is not there.
+            ModelMismatch: If there is another one in its place.
+        """
+        return self._model.encoder
+
+    def search(
+        self,
+        queries: Sequence[str] | Embeddings,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        point: OperatingPoint | str | None = None,
+        exact: bool = False,
+    ) -> Hits:
+        """Return the best ``k`` documents of each query.
+
+        Args:
+            queries: Texts, or embeddings [n_queries, full_dim] of the same model.
+            k: At least 1; fewer come where the index or its last shortlist holds fewer.
+            where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
+            point: Another operating point than the index's own; its codes are made when it is
+                first named, and kept while the index is open.
+            exact: Score every document by its whole stored vector: slow, and the truth.
+
+        Raises:
+            InvalidArgument: If k is below 1, queries are one string, a vector holds NaN, or the
+                filter or the point cannot be read.
+            ModelError: If the model cannot encode texts, or is not there.
+            ModelMismatch: If the vectors have another width than the model's.
+        """
+        condition, asked = read_asked(where, point)
+        embeddings = self._embeddings(queries)
+        return self._embedded.search(embeddings, k, where=condition, point=asked, exact=exact)
+
+    def explain(
+        self,
+        queries: Sequence[str] | Embeddings,
+        k: int = 10,
+        *,
+        where: str | None = None,
+        point: OperatingPoint | str | None = None,
+    ) -> Explained:
+        """Search as ``search`` does; return with the hits what each stage found, took and read."""
+        condition, asked = read_asked(where, point)
+        return self._embedded.explain(self._embeddings(queries), k, where=condition, point=asked)
+
+    def get(self, ids: Sequence[str]) -> dict[str, Document]:
+        """Return the documents of those ids that are there, in the order asked.
+
+        Raises:
+            InvalidArgument: If ids are one string.
+        """
+        if isinstance(ids, str):
+            raise InvalidArgument("ids is one string: get takes a list of them")
+        return self._embedded.get(ids)
+
+    def verify(self) -> None:
+        """Check every document and every vector.
+
+        Raises:
+            DamagedFile: If something is not what was written, naming file and row.
+        """
+        self._embedded.verify()
+
+    def stats(self) -> Stats:
+        """Return numbers of the index."""
+        return self._embedded.stats()
+
+    def close(self) -> None:
+        """Close the files, and let others write."""
+        self._embedded.close()
+
+    def _embeddings(self, queries: Sequence[str] | Embeddings) -> Embeddings:
+        if isinstance(queries, str):
+            raise InvalidArgument("queries is one string: search takes a list of them")
+        return self._model.queries(queries)

@@ -1,0 +1,102 @@
+"""`nestvec serve` as a process: it says where it listens, ends cleanly, and refuses in one line."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-m", "nestvec.cli.main", "serve"]
+
+
+@contextmanager
+def serving(place, *arguments):
+    """Serve in a folder; yields the process and its address."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--port", "0"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        said = process.stdout.readline()
+        found = re.search(r"http://\S+", said)
+        assert found, said + process.stderr.read()
+        yield process, found[0].rstrip("/")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_answers_until_it_is_told_to_end_and_ends_well(place, number):
+    with serving(place, "index", "--tier", "fast=16:int8", "--curve", "curve.json") as (
+        process,
+        at,
+    ):
+        with httpx.Client(base_url=at) as client:
+            models = client.get("/v1/models").json()["data"]
+            assert [model["id"] for model in models] == ["index", "index:fast"]
+            found = client.post("/v1/search", json={"query": "about", "model": "index:fast"})
+            assert len(found.json()["hits"]) == 10
+            assert client.get("/v1/curve").json()["model"]["name"] == "index"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "")
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["route"] for line in lines] == ["/v1/models", "/v1/search", "/v1/curve"]
+
+
+def test_a_port_that_is_taken_is_one_line(nestvec):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = nestvec("serve", "index", "--port", str(port))
+    assert ended.code == 2
+    assert ended.err == (
+        f"nestvec: port {port} of 127.0.0.1 is taken: end what listens there, or name another with "
+        "--port\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("index --host 0.0.0.0", "can be reached from elsewhere and there is no API key"),
+        ("index --port 70000", "--port 70000 is not within 0 and 65535"),
+        ("index --host no.such.host.invalid --insecure", "cannot listen on no.such.host.invalid"),
+        ("index --tier fast", "--tier 'fast': write NAME=POINT as fast=64:int4"),
+        ("index --tier a=8:int8 --tier a=8:int4", "--tier a stands twice"),
+        ("index --tier a=900:int8", "tier a=900:int8: dim 900 > full_dim 32"),
+        ("index --api-key-file nowhere", "nowhere: cannot be read"),
+        ("nowhere", "nowhere"),
+        ("model model", "model and model are two models: serve one of them"),
+        ("index index", "index and index are two indexes: serve one of them"),
+        ("data", "data"),
+        ("model --curve nowhere.json", "nowhere.json"),
+        ("model --writable", "--writable: there is no index to write to"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(nestvec, arguments, words):
+    ended = nestvec("serve", "--port", "0", *arguments.split())
+    assert ended.code == 2, ended
+    assert words in ended.err
+    assert ended.err.count("\n") == 1
+    assert ended.out == ""
+
+
+def test_a_model_and_its_index_are_served_together_and_others_are_refused(place, nestvec):
+    with serving(place, "model", "index", "--name", "ours") as (_, at):
+        assert httpx.get(f"{at}/v1/models").json()["data"][0]["id"] == "ours"
+        answer = httpx.post(f"{at}/v1/embeddings", json={"model": "ours", "input": "a"})
+        assert answer.status_code == 200
+    nestvec(
+        "train", "--static", "--pairs", "data", "--dims", "32", "--epochs", "1", "--out", "other"
+    )
+    ended = nestvec("serve", "other", "index", "--port", "0")
+    assert (ended.code, "re-embed it" in ended.err) == (2, True)

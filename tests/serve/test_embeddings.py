@@ -1,0 +1,214 @@
+"""/v1/embeddings: what OpenAI defines, and what is refused, by what a client is told."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder, fake_info
+from made_serving import NAME, POINT, demo_like, static_model
+from nestvec.codec import Codec
+from nestvec.prefix import prefix
+from nestvec.serve.app import create_app
+from nestvec.serve.served import Served
+from nestvec.serve.settings import Limits, Settings
+from serving_client import Client, error_of
+
+TEXTS = ["read a csv file", "open socket", "read a csv file"]
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    return static_model(tmp_path_factory.mktemp("static") / "model")
+
+
+@pytest.fixture(scope="module")
+def embeddings(static):
+    """Ask a server of a static model for embeddings."""
+    client = Client(create_app(Served(NAME, static)))
+
+    def ask(input_, **others):
+        return client.post("/v1/embeddings", {"model": NAME, "input": input_, **others})
+
+    return ask
+
+
+def vectors_of(answer):
+    assert answer.status_code == 200, answer.text
+    return np.array([line["embedding"] for line in answer.json()["data"]], dtype=np.float32)
+
+
+def test_the_answer_is_openai_s(embeddings):
+    answer = embeddings(TEXTS, user="somebody").json()
+    assert (answer["object"], answer["model"]) == ("list", NAME)
+    assert [line["index"] for line in answer["data"]] == [0, 1, 2]
+    assert {line["object"] for line in answer["data"]} == {"embedding"}
+    assert answer["usage"] == {"prompt_tokens": 10, "total_tokens": 10}
+
+
+@pytest.mark.parametrize("dim", [32, 16, 8])
+def test_vectors_are_the_prefix_renormalised(embeddings, static, dim):
+    got = vectors_of(embeddings(TEXTS, dimensions=dim))
+    expected = prefix(static.encode(TEXTS, kind="document"), dim)
+    np.testing.assert_allclose(got, expected, atol=1e-7)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-6)
+
+
+def test_base64_is_little_endian_float32(embeddings):
+    numbers = vectors_of(embeddings(TEXTS, dimensions=16))
+    lines = embeddings(TEXTS, dimensions=16, encoding_format="base64").json()["data"]
+    read = [np.frombuffer(base64.b64decode(line["embedding"]), "<f4") for line in lines]
+    np.testing.assert_array_equal(np.stack(read), numbers)
+
+
+def test_many_vectors_are_written_as_few_are(embeddings):
+    texts = [f"read file {'csv ' * (n % 7)}" for n in range(100)]
+    together = vectors_of(embeddings(texts))
+    for n in (0, 55, 99):
+        np.testing.assert_allclose(vectors_of(embeddings(texts[n]))[0], together[n], atol=1e-6)
+
+
+def test_tokens_give_what_their_text_gives(embeddings, static):
+    ids = static.tokenise(TEXTS, kind="document")
+    expected = vectors_of(embeddings(TEXTS))
+    np.testing.assert_allclose(vectors_of(embeddings(ids)), expected, atol=1e-7)
+    np.testing.assert_allclose(vectors_of(embeddings(ids[0]))[0], expected[0], atol=1e-7)
+
+
+def test_a_query_has_its_own_prompt():
+    model = NestedHashEncoder()
+    client = Client(create_app(Served(NAME, model)))
+    for kind in ("document", "query"):
+        client.post("/v1/embeddings", {"model": NAME, "input": "csv", "input_type": kind})
+    client.post("/v1/embeddings", {"model": NAME, "input": "json"})
+    assert [kind for kind, _ in model.calls] == ["document", "query", "document"]
+
+
+def test_a_text_is_encoded_once():
+    model = NestedHashEncoder()
+    client = Client(create_app(Served(NAME, model)))
+    answers = [
+        client.post("/v1/embeddings", {"model": NAME, "input": ["a b", "c", "a b"]}).content
+        for _ in range(3)
+    ]
+    assert len({*answers}) == 1
+    assert model.times_encoded("document") == {"a b": 1, "c": 1}
+
+
+@pytest.mark.parametrize(
+    ("input_", "others", "param", "words"),
+    [
+        ("", {}, "input", "at least 1"),
+        ([], {}, "input", "at least 1"),
+        (["a", ""], {}, "input.1", "at least 1"),
+        ([[]], {}, "input.0", "at least 1"),
+        (["a"] * 2049, {}, "input", "2,049 items > 2,048"),
+        ([[0, 1], [99]], {}, "input.1", "token 99 is not within 0 and 8"),
+        ([-1], {}, "input", "greater than or equal to 0"),
+        ([0.5], {}, "input", "int"),
+        (["a", 1], {}, "input", ""),
+        (None, {}, "input", ""),
+        ({"a": 1}, {}, "input", ""),
+        ("a", {"dimensions": 17}, "dimensions", "ask for 32, 16, 8, or .* --allow-any-dimension"),
+        ("a", {"dimensions": 33}, "dimensions", "dimensions 33 > 32"),
+        ("a", {"dimensions": 0}, "dimensions", "greater than or equal to 1"),
+        ("a", {"dimensions": "16"}, "dimensions", "integer"),
+        ("a", {"dimensions": True}, "dimensions", "integer"),
+        ("a", {"encoding_format": "hex"}, "encoding_format", "'float', 'base64'"),
+        ("a", {"encoding_format": "int8"}, "encoding_format", "serve one beside the model"),
+        ("a", {"colour": "red"}, "colour", "is not known here"),
+        ("a", {"user": 7}, "user", "string"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_named(embeddings, input_, others, param, words):
+    answer = embeddings(input_, **others)
+    assert answer.status_code == 400, answer.text
+    error = error_of(answer)
+    assert error["type"] == "invalid_request_error"
+    assert (error["param"] or "").startswith(param)
+    assert re.search(words, error["message"]), error["message"]
+
+
+@pytest.mark.parametrize("model", ["gpt", f"{NAME}:fast", "", f"{NAME}:"])
+def test_another_model_is_not_found(embeddings, model):
+    answer = embeddings("a", model=model)
+    assert answer.status_code == 404
+    assert error_of(answer)["code"] == "model_not_found"
+
+
+def test_any_dimension_can_be_allowed(static):
+    client = Client(create_app(Served(NAME, static), Settings(allow_any_dimension=True)))
+    body = {"model": NAME, "input": "a", "dimensions": 17}
+    assert vectors_of(client.post("/v1/embeddings", body)).shape == (1, 17)
+
+
+def test_a_model_that_was_not_trained_for_prefixes_has_one_width():
+    info = fake_info(dims_trained=False, dims_source="guess")
+    client = Client(create_app(Served(NAME, NestedHashEncoder(info))))
+    answer = client.post("/v1/embeddings", {"model": NAME, "input": "a", "dimensions": 32})
+    assert answer.status_code == 400
+    assert "ask for 64, or" in error_of(answer)["message"]
+
+
+def test_too_many_tokens_are_refused(static):
+    client = Client(create_app(Served(NAME, static), Settings(limits=Limits(tokens=5))))
+    answer = client.post("/v1/embeddings", {"model": NAME, "input": ["a b c", "d e f"]})
+    assert answer.status_code == 400
+    assert "6 tokens > 5" in error_of(answer)["message"]
+
+
+def test_codes_are_those_of_the_index(tmp_path):
+    model = NestedHashEncoder()
+    served = demo_like(model, tmp_path / "index")
+    client = Client(create_app(served))
+    for form, dim in (("int8", 64), ("binary", 16)):
+        body = {"model": NAME, "input": TEXTS, "encoding_format": form, "dimensions": dim}
+        answer = client.post("/v1/embeddings", body)
+        assert answer.status_code == 200, answer.text
+        codes = [base64.b64decode(line["embedding"]) for line in answer.json()["data"]]
+        codec = served.index.codecs[dim, form]
+        expected = codec.encode(model.encode(TEXTS, kind="document"))
+        assert codes == [line.tobytes() for line in expected]
+    served.close()
+
+
+def test_codes_without_calibration_are_refused_with_what_there_is(client):
+    body = {"model": NAME, "input": "a", "encoding_format": "int8", "dimensions": 32}
+    answer = client.post("/v1/embeddings", body)
+    assert answer.status_code == 400
+    assert "has its calibration for 64" in error_of(answer)["message"]
+
+
+def test_one_bit_needs_no_calibration(embeddings, static):
+    line = embeddings("read", encoding_format="binary", dimensions=16).json()["data"][0]
+    codec = Codec(16, "binary", False, np.empty(0, dtype=np.float32))
+    expected = codec.encode(static.encode(["read"], kind="document"))[0].tobytes()
+    assert base64.b64decode(line["embedding"]) == expected
+
+
+def test_a_tier_is_as_wide_as_its_widest_stage(client):
+    for tier, dim in (("fast", 16), ("best", 64)):
+        answer = client.post("/v1/embeddings", {"model": f"{NAME}:{tier}", "input": "a b"})
+        assert vectors_of(answer).shape == (1, dim)
+        assert answer.json()["model"] == f"{NAME}:{tier}"
+    body = {"model": f"{NAME}:fast", "input": "a b", "dimensions": 32}
+    assert vectors_of(client.post("/v1/embeddings", body)).shape == (1, 32)
+
+
+def test_models_are_listed_with_widths_and_tiers(client):
+    entries = client.get("/v1/models").json()["data"]
+    assert [entry["id"] for entry in entries] == [NAME, f"{NAME}:fast", f"{NAME}:best"]
+    first = entries[0]
+    assert (first["dims"], first["full_dim"], first["max_tokens"]) == ([64, 32, 16], 64, None)
+    assert (first["point"], first["tiers"]["fast"]) == (POINT, "16:int8")
+    assert client.get(f"/v1/models/{NAME}:best").json() == entries[2]
+    assert client.get("/v1/models/other").status_code == 404
+
+
+def test_a_body_that_is_not_json_is_refused(client):
+    for body in (b"{", b"[1]", b"null", b"\xff\xfe", b'{"input": NaN}', b'"\\ud800"'):
+        answer = client.raw("/v1/embeddings", body)
+        assert answer.status_code == 400, body
+        assert json.loads(answer.content)["error"]["message"]

@@ -1,0 +1,184 @@
+"""/v1/search, /v1/compare and what was measured: the index's own answers, and refusals."""
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder
+from made_serving import NAME, POINT, demo_like
+from nestvec.prefix import prefix
+from nestvec.serve.app import create_app
+from nestvec.serve.served import Served
+from nestvec.serve.settings import Limits, Settings
+from serving_client import Client, error_of
+from ten_documents import CORPUS
+
+QUERY = "read a csv file"
+
+
+def search(client, **asked):
+    return client.post("/v1/search", {"query": QUERY, **asked})
+
+
+def test_hits_are_those_of_the_index(client, served):
+    answer = search(client, k=3).json()
+    hits = served.index.search([QUERY], 3)
+    assert [hit["id"] for hit in answer["hits"]] == hits.ids[0]
+    assert [hit["score"] for hit in answer["hits"]] == hits.scores[0]
+    first = answer["hits"][0]
+    assert first["text"] == CORPUS[first["id"]].text
+    assert first["metadata"] == CORPUS[first["id"]].metadata
+    assert (answer["object"], answer["model"], answer["point"]) == ("search", NAME, POINT)
+
+
+def test_each_stage_says_what_it_kept_and_looked_at(client):
+    answer = search(client, k=3).json()
+    stages = [(each["stage"], each["kept"], each["bytes"]) for each in answer["stages"]]
+    assert stages == [("16:binary", 8, 20), ("64:int8", 3, 512)]
+    assert {*answer["timing"]} == {"encode_ms", "search_ms", "documents_ms", "total_ms"}
+    assert "explain" not in answer
+
+
+def test_a_search_is_explained_when_asked(client, served):
+    explained = search(client, k=3, explain=True).json()["explain"]
+    shortlist, last = explained["stages"]
+    assert shortlist["ids"] == served.index.search([QUERY], 8, point="16:binary").ids[0]
+    assert last["ids"] == served.index.search([QUERY], 3).ids[0]
+    assert explained["exact"]["ids"] == served.index.search([QUERY], 3, exact=True).ids[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "point"),
+    [
+        ({"model": NAME}, POINT),
+        ({"model": f"{NAME}:fast"}, "16:int8"),
+        ({"point": "best"}, "32:int8@9>64:float16"),
+        ({"point": "32:int4"}, "32:int4"),
+        ({"model": f"{NAME}:fast", "point": "best"}, "32:int8@9>64:float16"),
+    ],
+)
+def test_a_point_is_chosen_by_tier_or_written_out(client, served, asked, point):
+    answer = search(client, **asked).json()
+    assert answer["point"] == point
+    expected = served.index.search([QUERY], 10, point=point).ids[0]
+    assert [hit["id"] for hit in answer["hits"]] == expected
+
+
+def test_a_vector_finds_what_its_text_finds(client):
+    (vector,) = NestedHashEncoder().encode([QUERY], kind="query").tolist()
+    by_vector = client.post("/v1/search", {"embedding": vector, "k": 4}).json()
+    assert by_vector["hits"] == search(client, k=4).json()["hits"]
+
+
+def test_a_filter_is_kept_to(client):
+    answer = search(client, where="n >= 7").json()
+    assert {hit["metadata"]["n"] for hit in answer["hits"]} == {7, 8, 9}
+
+
+@pytest.mark.parametrize(
+    ("asked", "param", "words"),
+    [
+        ({"query": ""}, "query", "at least 1"),
+        ({"query": None}, "query", "either query or embedding"),
+        ({"embedding": [0.5] * 64}, "query", "either query or embedding"),
+        ({"query": None, "embedding": [0.5]}, "embedding", "1 dims, the index needs 64"),
+        ({"k": 0}, "k", "greater than or equal to 1"),
+        ({"k": 1001}, "k", "k 1,001 > 1,000"),
+        ({"k": 2.5}, "k", "integer"),
+        ({"where": "n >"}, None, "filter"),
+        ({"point": "slow"}, "point", r"no tier (there are: fast, best)"),
+        ({"point": "16:int9"}, "point", "not one of"),
+        ({"point": "900:int8"}, "point", "dim 900 > full_dim 64"),
+        ({"point": "17:int8"}, "point", "dim 17 is not one of 64, 32, 16"),
+        ({"point": "16:int8@20000>64:int8"}, "point", "keep 20,000 > 10,000"),
+        ({"point": "64:float32"}, None, "the index keeps float16"),
+        ({"explain": "yes please"}, "explain", "'stages'"),
+        ({"limit": 3}, "limit", "is not known here"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(client, asked, param, words):
+    answer = search(client, **asked)
+    assert answer.status_code == 400, answer.text
+    error = error_of(answer)
+    assert words in error["message"]
+    assert error["param"] == param
+
+
+def test_only_tiers_are_open_where_that_is_said(served):
+    client = Client(create_app(served, Settings(allow_any_point=False)))
+    assert search(client, point="fast").status_code == 200
+    assert search(client, point=POINT).status_code == 200
+    assert "only tiers are open" in error_of(search(client, point="32:int4"))["message"]
+
+
+def test_a_refusal_names_no_path(tmp_path):
+    model = NestedHashEncoder()
+    client = Client(create_app(demo_like(model, tmp_path / "secret")))
+    for point in ("64:float32", "900:int8", "x", "16:pq4@3"):
+        assert "secret" not in search(client, point=point).text
+
+
+def test_a_model_alone_has_nothing_to_search():
+    client = Client(create_app(Served(NAME, NestedHashEncoder())))
+    answer = search(client)
+    assert (answer.status_code, error_of(answer)["code"]) == (404, "no_index")
+
+
+def test_vectors_without_a_model_are_searched_by_vectors(tmp_path):
+    index = demo_like(NestedHashEncoder(), tmp_path / "index").index
+    client = Client(create_app(Served(NAME, None, index)))
+    assert client.post("/v1/search", {"embedding": [0.5] * 64}).status_code == 200
+    for answer in (search(client), client.post("/v1/embeddings", {"model": NAME, "input": "a"})):
+        assert answer.status_code == 400
+        assert "no model that encodes" in error_of(answer)["message"]
+
+
+def test_texts_are_compared_at_each_prefix(client):
+    texts = ["read csv", "read json", "open socket"]
+    answer = client.post("/v1/compare", {"texts": texts}).json()
+    assert answer["dims"] == [64, 32, 16]
+    vectors = NestedHashEncoder().encode(texts, kind="document")
+    for dim, matrix in zip(answer["dims"], answer["matrices"], strict=True):
+        unit = prefix(vectors, dim)
+        np.testing.assert_allclose(matrix, unit @ unit.T, atol=1e-5)
+    assert client.post("/v1/compare", {"texts": texts, "dims": [16, 5]}).json()["dims"] == [16, 5]
+
+
+@pytest.mark.parametrize("asked", [{"texts": ["a"]}, {"texts": ["a"] * 33}, {"dims": [65]}])
+def test_what_cannot_be_compared_is_refused(client, asked):
+    answer = client.post("/v1/compare", {"texts": ["a", "b"], **asked})
+    assert answer.status_code == 400
+
+
+def test_what_was_not_measured_is_not_there(client):
+    for path in ("curve", "plan"):
+        answer = client.get(f"/v1/{path}")
+        assert (answer.status_code, error_of(answer)["code"]) == (404, f"no_{path}")
+    (query,) = client.get("/v1/queries").json()["data"]
+    assert query == {"id": "q1", "text": QUERY, "relevant": ["d1"]}
+
+
+def test_what_the_demo_wrote_is_served(demo_folder, tmp_path):
+    import shutil
+
+    from nestvec.serve.served import load_served
+
+    folder = shutil.copytree(demo_folder, tmp_path / "demo")
+    served = load_served([folder])
+    client = Client(create_app(served))
+    assert served.name == "demo"
+    curve, plan = client.get("/v1/curve").json(), client.get("/v1/plan").json()
+    assert plan["point"] == str(served.index.point) == str(served.plan.point)
+    assert len(curve["points"]) == len(served.curve.points)
+    for values in (curve, plan):
+        assert str(demo_folder) not in str(values)
+    queries = client.get("/v1/queries").json()["data"]
+    assert len(queries) == 24
+    assert all(query["relevant"] and query["relevant"][0] in served.index for query in queries)
+    assert client.post("/v1/search", {"query": "csv", "k": 2}).status_code == 200
+    served.close()
+
+
+def test_limits_hold_for_searches(served):
+    client = Client(create_app(served, Settings(limits=Limits(k=2))))
+    assert search(client, k=2).status_code == 200
+    assert search(client, k=3).status_code == 400
