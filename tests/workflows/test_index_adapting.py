@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from fakes import NestedHashEncoder
 from nestvec.adapt.adaptor import Adaptor, Head
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
@@ -141,6 +140,21 @@ def test_an_index_built_behind_an_adaptor_keeps_it(tmp_path, model):
     with Index.open(tmp_path / "index", model) as index:
         assert first(index, "json") == "d3"
         assert index.info.adaptor == make().digest()
-    other = NestedHashEncoder(adapted.info)
-    with pytest.raises(ModelMismatch):
+    other = AdaptedEncoder(model, make(two_heads=True))
+    with pytest.raises(ModelMismatch, match=r"of fake/nested behind an adaptor .*, not of fake/"):
         Index.open(tmp_path / "index", other)
+
+
+def test_vectors_of_an_encoder_behind_the_adaptor_are_not_turned_again(tmp_path, model):
+    adapted = AdaptedEncoder(model, make(two_heads=True))
+    with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
+        expected = index.search(WORDS, 3)
+        assert index.model is adapted
+        assert index.search(adapted.encode(WORDS, kind="query"), 3) == expected
+        index.add(["x"], ["x"], embeddings=adapted.encode(["unheard"], kind="document"))
+    with Index.open(tmp_path / "index", model) as index:
+        index.delete(["x"])
+        assert index.search(model.encode(WORDS, kind="query"), 3) == expected
+        index.add(["x"], ["x"], embeddings=model.encode(["unheard"], kind="document"))
+        scores = index.search(["unheard"], 11).scores
+    assert scores[0][-1] == pytest.approx(-1, abs=1e-3)  # the opposite head

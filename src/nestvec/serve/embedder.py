@@ -17,6 +17,7 @@ from nestvec.serve.settings import Limits
 from nestvec.serve.vectors import Known, VectorCache
 from nestvec.serve.waiting import Waiting
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
+from nestvec.workflows.adapted_encoder import unadapted
 
 _OF_TABLES = BatchSize(items=1024, length=2**20)  # nothing is padded, so batches may be large
 
@@ -47,8 +48,8 @@ class Embedder:
             threads: How many batches are encoded at the same time.
             on_batch: Who watches them.
         """
-        static = isinstance(model, StaticEncoder)
-        self._model = model
+        self._base = unadapted(model)
+        static = isinstance(self._base, StaticEncoder)
         self._limits = limits
         self._encoding = encoding_of(model)
         # To look a vector up takes as long as to add up the rows of a table.
@@ -93,9 +94,9 @@ class Embedder:
         Raises:
             ApiError: 400 if the model shows no tokens, has no such token or takes fewer of them.
         """
-        if not isinstance(self._model, TokenEncoder):
+        if not isinstance(self._base, TokenEncoder):
             raise refused("this model takes texts, not tokens: send strings", "input")
-        self._check_tokens(ids, self._model.vocabulary)
+        self._check_tokens(ids, self._base.vocabulary)
         with self.waiting.admitted(len(ids)):
             return await self._encoded([Input("document", "", each, len(each)) for each in ids])
 
@@ -118,7 +119,7 @@ class Embedder:
         return Embedded(await self._batcher.encode(inputs), tokens)
 
     def _check_tokens(self, ids: Sequence[Sequence[int]], vocabulary: int) -> None:
-        longest = self._model.info.max_tokens
+        longest = self._base.info.max_tokens
         for number, each in enumerate(ids):
             if not 0 <= min(each) <= max(each) < vocabulary:
                 wrong = next(id_ for id_ in each if not 0 <= id_ < vocabulary)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, get_args
 
 import numpy as np
 
+from nestvec.adapt.adaptor import Adaptor
 from nestvec.errors import ModelError
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
 
 
 class Input(NamedTuple):
@@ -74,18 +76,46 @@ class TextEncoding:
         """Encode inputs as the model gives them, [n, full_dim]."""
         full_dim = self._model.info.full_dim
         vectors = np.empty((len(inputs), full_dim), dtype=np.float32)
-        for kind in ("query", "document"):
-            lines = [line for line, each in enumerate(inputs) if each.kind == kind]
-            if lines:
-                texts = [inputs[line].text for line in lines]
-                found = self._model.encode(texts, kind=kind)
-                vectors[lines] = _checked(found, len(lines), full_dim)
+        for kind, lines in _by_kind(inputs):
+            texts = [inputs[line].text for line in lines]
+            found = self._model.encode(texts, kind=kind)
+            vectors[lines] = _checked(found, len(lines), full_dim)
         return vectors
+
+
+class AdaptedEncoding:
+    """What comes out goes through an adaptor; how it is encoded is its model's business."""
+
+    def __init__(self, encoding: Encoding, adaptor: Adaptor) -> None:
+        """Take how the model encodes."""
+        self._encoding = encoding
+        self._adaptor = adaptor
+
+    def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        """Make inputs of texts."""
+        return self._encoding.prepare(texts, kind)
+
+    def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Encode inputs and turn them, [n, full_dim], queries by their own head."""
+        vectors = self._encoding.encode(inputs)
+        turned = np.empty_like(vectors)
+        for kind, lines in _by_kind(inputs):
+            turned[lines] = self._adaptor.apply(vectors[lines], kind)
+        return turned
 
 
 def encoding_of(model: Encoder) -> Encoding:
     """Return how a model encodes best."""
+    if isinstance(model, AdaptedEncoder):
+        return AdaptedEncoding(encoding_of(model.base), model.adaptor)
     return TokenEncoding(model) if isinstance(model, TokenEncoder) else TextEncoding(model)
+
+
+def _by_kind(inputs: Sequence[Input]) -> Iterator[tuple[Kind, list[int]]]:
+    for kind in get_args(Kind):
+        lines = [line for line, each in enumerate(inputs) if each.kind == kind]
+        if lines:
+            yield kind, lines
 
 
 def _checked(vectors: Embeddings, n: int, full_dim: int) -> Embeddings:

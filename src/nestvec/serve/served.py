@@ -14,6 +14,7 @@ import numpy as np
 from nestvec.curve import Curve
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.index.embedded.layout import MANIFEST
+from nestvec.index.embedded.manifest import Manifest
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
@@ -21,8 +22,9 @@ from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.plan.choose import Plan
 from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
+from nestvec.workflows.adapted_encoder import behind, unadapted
 from nestvec.workflows.demo import DemoFolder
-from nestvec.workflows.index_model import load_named
+from nestvec.workflows.index_model import encoder_for, load_named
 from nestvec.workflows.text_index import Index
 
 
@@ -109,7 +111,8 @@ class Served:
 
         This is for a process that does nothing else: PyTorch's number of threads is its whole.
         """
-        return share_processors() if isinstance(self.model, TransformerEncoder) else 1
+        model = None if self.model is None else unadapted(self.model)
+        return share_processors() if isinstance(model, TransformerEncoder) else 1
 
     def close(self) -> None:
         """Close the index."""
@@ -124,9 +127,10 @@ class _Found:
     demo: DemoFolder | None = None
 
 
-def load_served(
+def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     paths: Sequence[Path | str],
     *,
+    adaptor: Path | None = None,
     name: str | None = None,
     tiers: Mapping[str, OperatingPoint] | None = None,
     curve: Path | None = None,
@@ -137,6 +141,7 @@ def load_served(
 
     Args:
         paths: An index folder, a model folder or hub id, one of each, or what `nestvec demo` wrote.
+        adaptor: What the model's vectors go through; an adapted index has its own.
         name: What clients call the model; None takes the last part of the folder's name.
         tiers: Named operating points.
         curve: A measured curve, where no demo folder has one.
@@ -152,9 +157,11 @@ def load_served(
     """
     found = _find(paths)
     demo = found.demo
-    model = None if found.model is None else load_model(found.model, dtype=dtype)
-    index = None if found.index is None else _open_index(found.index, model, dtype)
-    encoder = index.model if index is not None and model is None else model
+    encoder = behind(_load(found, dtype), adaptor)
+    index = None
+    if found.index is not None:
+        encoder = encoder_for(found.index, encoder)
+        index = Index.open(found.index, encoder)
     if demo is not None:
         curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
     return Served(
@@ -186,21 +193,23 @@ def _find(paths: Sequence[Path | str]) -> _Found:
     return _Found(model, index)
 
 
-def _open_index(path: Path, model: Encoder | None, dtype: DType | None) -> Index:
-    index = Index.open(path, model)
-    if model is not None:
-        return index
-    index.close()
+def _load(found: _Found, dtype: DType | None) -> Encoder:
+    """Load the model that was named, or else the one that the index names."""
+    if found.model is not None:
+        return load_model(found.model, dtype=dtype)
+    if found.index is None:
+        raise InvalidArgument("there is nothing to serve: name an index or a model")
     try:
-        return Index.open(path, load_named(index.info.name, path, dtype=dtype))
+        return load_named(Manifest.load(found.index).model.name, found.index, dtype=dtype)
     except ModelError as error:
-        raise DataError(path, f"{error}; or name the model's folder beside the index") from error
+        problem = f"{error}; or name the model's folder beside the index"
+        raise DataError(found.index, problem) from error
 
 
 def _if_there(path: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def _short_name(paths: Sequence[Path | str], model: Encoder | None) -> str:
-    last = Path(paths[0] if model is None or len(paths) == 1 else model.info.name)
+def _short_name(paths: Sequence[Path | str], model: Encoder) -> str:
+    last = Path(paths[0] if len(paths) == 1 else model.info.name)
     return last.resolve().name.replace(":", "-") or "model"

@@ -52,6 +52,11 @@ class AdaptedEncoder:
         return self.base.count_cut(texts, kind=kind)
 
 
+def unadapted(model: Encoder) -> Encoder:
+    """Return what encodes, without the adaptor that it may be behind."""
+    return model.base if isinstance(model, AdaptedEncoder) else model
+
+
 def behind(model: Encoder, adaptor: Path | None) -> Encoder:
     """Put the adaptor of a file behind a model; None leaves the model as it is.
 

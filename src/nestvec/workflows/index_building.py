@@ -74,7 +74,7 @@ def build_index(
             index.code()
         finally:
             index.close()
-    if isinstance(model, AdaptedEncoder):
+    if isinstance(model, AdaptedEncoder) and model.info.adaptor:
         save_adaptor(model.adaptor, unfinished / ADAPTOR)
     (unfinished / _SOURCE).unlink()
     put_in_place(unfinished, place, marker=DATABASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import numpy as np
 
 from nestvec.adapt.adaptor import Adaptor, adapted_info
 from nestvec.adapt.adaptor_file import load_adaptor
-from nestvec.errors import DamagedFile, ModelError
+from nestvec.errors import DamagedFile, ModelError, ModelMismatch
 from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.index.embedded.manifest import Manifest
 from nestvec.models.load import load_model
+from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
@@ -45,8 +48,33 @@ def load_named(name: str, index: Path, *, dtype: DType | None = "float32") -> En
     return load_model(name, dtype=dtype)
 
 
+def encoder_for(index: Path, model: Encoder) -> Encoder:
+    """Return what gives vectors as an index holds them: its model, behind the adaptor it may have.
+
+    Args:
+        index: The folder.
+        model: Its model, behind that adaptor or not.
+
+    Returns:
+        Such an encoder. Another model than the index's, and a folder of vectors, come back as they
+        are: the index refuses the former, and turns vectors that are given beside the latter.
+
+    Raises:
+        DataError: If it is not an index folder of this version, or its adaptor is missing.
+    """
+    adaptor = _adaptor_of(index, Manifest.load(index).model)
+    plain = not (model.info.adaptor or isinstance(model, PrecomputedVectors))
+    if adaptor is not None and plain:
+        with suppress(ModelMismatch):
+            return AdaptedEncoder(model, adaptor)
+    return model
+
+
 class IndexModel:
-    """Makes the vectors that an index holds: of texts, or of its model's own vectors."""
+    """Makes the vectors that an index holds: of texts, or of its model's own vectors.
+
+    Behind an adaptor, the model is one whose vectors are adapted already.
+    """
 
     def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
         """Join an index to its model; None loads the one that it was built with when needed.
@@ -56,17 +84,14 @@ class IndexModel:
             DataError: If its adaptor is missing or another one.
         """
         self._embedded = embedded
-        self._adaptor = _adaptor_of(embedded)
-        self._model: Encoder | None = None
-        if isinstance(model, AdaptedEncoder):
-            embedded.check_model(model.info)
-            self._model = model.base
-        elif model is not None:
-            self._model = self._checked(model)
+        self._adaptor: Adaptor | None = None
+        if model is None or not model.info.adaptor:
+            self._adaptor = _adaptor_of(embedded.path, embedded.manifest.model)
+        self._model = None if model is None else self._checked(model)
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded now if it was not yet; what it gives is not adapted yet.
+        """The model, loaded now if it was not yet; then what it gives is not adapted yet.
 
         Raises:
             ModelError: If the model that the index names is not there.
@@ -103,16 +128,18 @@ class IndexModel:
 
     def _checked(self, model: Encoder) -> Encoder:
         info = model.info
-        self._embedded.check_model(adapted_info(info, self._adaptor) if self._adaptor else info)
+        if self._adaptor is not None:
+            with suppress(ModelMismatch):  # of another model: the index says whose vectors it holds
+                info = adapted_info(info, self._adaptor)
+        self._embedded.check_model(info)
         return model
 
 
-def _adaptor_of(embedded: EmbeddedIndex) -> Adaptor | None:
-    digest = embedded.manifest.model.adaptor
-    if not digest:
+def _adaptor_of(index: Path, info: ModelInfo) -> Adaptor | None:
+    if not info.adaptor:
         return None
-    adaptor = load_adaptor(embedded.path / ADAPTOR)
-    if adaptor.digest() != digest:
+    adaptor = load_adaptor(index / ADAPTOR)
+    if adaptor.digest() != info.adaptor:
         problem = "is not the adaptor that the index's vectors went through: put that back"
-        raise DamagedFile(embedded.path / ADAPTOR, problem)
+        raise DamagedFile(index / ADAPTOR, problem)
     return adaptor

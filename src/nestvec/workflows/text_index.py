@@ -41,7 +41,7 @@ class Index(IndexReader):
         Args:
             ids: One for each, none of them in the index yet.
             texts: What is encoded (after the title), and given back by ``get``.
-            embeddings: Vectors of the same model in the place of encoding, [n, full_dim].
+            embeddings: Vectors as ``model`` gives them, in the place of encoding, [n, full_dim].
             titles: Put before the texts.
             metadata: Strings and numbers by field, for filters.
 

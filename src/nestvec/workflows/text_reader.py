@@ -107,7 +107,9 @@ class IndexReader:
 
     @property
     def model(self) -> Encoder:
-        """The model that encodes, loaded now if it was not yet; an adaptor comes after it.
+        """The model that encodes, loaded now if it was not yet.
+
+        An adaptor of the index comes after it, unless it was opened with a model that is behind it.
 
         Raises:
             ModelError: If the model that the index names is not there.
@@ -127,7 +129,7 @@ class IndexReader:
         """Return the best ``k`` documents of each query.
 
         Args:
-            queries: Texts, or embeddings [n_queries, full_dim] of the same model.
+            queries: Texts, or embeddings [n_queries, full_dim] as ``model`` gives them.
             k: At least 1; fewer come where the index or its last shortlist holds fewer.
             where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
             point: Another operating point than the index's own; its codes are made when it is

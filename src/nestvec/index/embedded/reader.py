@@ -101,8 +101,7 @@ class IndexReader:
         stored = self.manifest.model
         if model.fingerprint != stored.fingerprint:
             raise ModelMismatch(
-                f"{self.path} holds vectors of {stored.name} ({stored.fingerprint[:12]}), "
-                f"not of {model.name} ({model.fingerprint[:12]}): "
+                f"{self.path} holds vectors of {_called(stored)}, not of {_called(model)}: "
                 "open it with the former, or re-embed it with the latter"
             )
 
@@ -282,3 +281,8 @@ class IndexReader:
         if not np.isfinite(embeddings).all():
             raise InvalidArgument("a query vector holds NaN or infinity")
         return embeddings
+
+
+def _called(model: ModelInfo) -> str:
+    adapted = " behind an adaptor" if model.adaptor else ""
+    return f"{model.name}{adapted} ({model.fingerprint[:12]})"
