@@ -184,6 +184,12 @@ class ModelInfo:
     max_tokens: int | None = None
     adaptor: str = ""
 
+    @property
+    def identity(self) -> str:
+        """Its name, and what tells it from others of that name, for messages."""
+        adapted = " behind an adaptor" if self.adaptor else ""
+        return f"{self.name}{adapted} ({self.fingerprint[:12]})"
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
         return asdict(self)

@@ -1,5 +1,6 @@
 """A server of an adapted model or index: it answers as one of any other model, and mixes none."""
 
+import shutil
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -177,6 +178,18 @@ def test_an_index_of_one_is_not_served_with_the_other(made):
     replace_table(made.folder, made.model.table * 2)  # another model in its place
     with pytest.raises(ModelMismatch, match=r"behind an adaptor .*, not of \S+ \("):
         load_served([made.folder, made.index])
+
+
+def test_what_was_measured_of_the_other_is_not_shown(made, demo_folder, tmp_path):
+    folder = shutil.copytree(demo_folder, tmp_path / "demo")
+    info = load_model(folder / "model").info
+    adapt_index(folder / "index", turning(info)).close()
+    served = load_served([folder])
+    assert (served.curve, served.plan) == (None, None)
+    served.close()
+    for measured in ({"curve": folder / "curve.json"}, {"plan": folder / "plan.json"}):
+        with pytest.raises(ModelMismatch, match=r"is of .*, not of .* behind an adaptor"):
+            load_served([folder], **measured)
 
 
 def test_an_adapted_index_of_vectors_takes_them_as_their_model_gives_them(tmp_path):

@@ -9,7 +9,7 @@ from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatc
 from nestvec.workflows import index_adapting
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
-from nestvec.workflows.index_building import build_index
+from nestvec.workflows.index_building import build_index, reembed
 from nestvec.workflows.text_index import Index
 from ten_documents import CORPUS, WORDS, first
 
@@ -93,10 +93,17 @@ def test_undoing_loses_no_document(path, model):
     with Index.open(path, model) as index:
         index.delete(["d1"])
         index.add(["new"], ["unheard unheard of"])
-    with pytest.raises(DataError, match="2 documents have come or gone"):
+    with pytest.raises(DataError, match="2 documents came or went"):
         undo_adapting(path)
     with Index.open(path, model) as index:
         assert "new" in index
+
+
+def test_an_index_that_moved_to_another_model_since_is_not_put_back(path, model):
+    adapt_index(path, make()).close()
+    reembed(path, model).close()
+    with pytest.raises(DataError, match=r"is not adapted, so index\.unadapted is not what it was"):
+        undo_adapting(path)
 
 
 def test_an_interrupt_leaves_the_index_and_nothing_else(path, model):

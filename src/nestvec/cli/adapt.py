@@ -21,6 +21,7 @@ from nestvec.errors import InvalidArgument
 if TYPE_CHECKING:
     from nestvec.adapt.adaptor import Adaptor
     from nestvec.adapt.fitting import AdaptConfig
+    from nestvec.types import Encoder
     from nestvec.workflows.adapting import Texts
 
 _MATRIX_SUFFIXES = (".npy", ".safetensors")
@@ -78,7 +79,7 @@ def adapt(
     save_adaptor(adaptor, out)
     _tell(adaptor)
     if adaptor.method != "none":
-        say_next(f"nestvec apply {shown_path(out)} {shown_path(source)} --out adapted")
+        say_next(_next(adaptor, model, source=shown_path(source), out=shown_path(out)))
 
 
 def apply(
@@ -144,6 +145,15 @@ def _texts(
 
         return load_corpus(corpus)
     return None
+
+
+def _next(adaptor: Adaptor, model: Encoder, *, source: str, out: str) -> str:
+    from nestvec.models.precomputed import PrecomputedVectors
+
+    one_layer = adaptor.documents.linear and not (adaptor.two_heads or adaptor.layer_norm)
+    if one_layer or isinstance(model, PrecomputedVectors):
+        return f"nestvec apply {out} {source} --out adapted"
+    return f"nestvec evaluate {source} DATASET --adaptor {out}"
 
 
 def _tell(adaptor: Adaptor) -> None:

@@ -76,7 +76,8 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     if found.deleted:
         yield "deleted", f"{found.deleted:,}, on disk until compacted"
     yield "point", found.point
-    yield "model", f"{found.model}, {found.full_dim} dims"
+    adapted = " behind an adaptor" if found.adaptor else ""
+    yield "model", f"{found.model}{adapted}, {found.full_dim} dims"
     yield "vectors", found.stored
     uncoded = f", {count_text(found.uncoded, 'document')} without" if found.uncoded else ""
     yield "codes", count_text(found.parts, "part") + uncoded

@@ -93,7 +93,8 @@ def _tell(chosen: Plan, encode_ms: float | None, extras: Sequence[_Extra], out: 
         for line in _wrapped(text, width()):
             say(line)
     model = shown_path(chosen.model.name)
-    say_next(f"nestvec index build {model} CORPUS --plan {shown_path(out)} --out index")
+    adaptor = " --adaptor ADAPTOR" if chosen.model.adaptor else ""
+    say_next(f"nestvec index build {model} CORPUS{adaptor} --plan {shown_path(out)} --out index")
 
 
 def plan_lines(chosen: Plan, *, encode_ms: float | None, width: int) -> Iterator[str]:

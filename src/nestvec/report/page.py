@@ -79,8 +79,8 @@ def write_report(
 def _check(plan: Plan, curve: Curve) -> None:
     if plan.model.fingerprint != curve.model.fingerprint:
         raise ModelMismatch(
-            f"the plan is of model {plan.model.name} ({plan.model.fingerprint[:12]}), the curve "
-            f"of {curve.model.name} ({curve.model.fingerprint[:12]}): plan from this curve again"
+            f"the plan is of model {plan.model.identity}, the curve of {curve.model.identity}: "
+            "plan from this curve again"
         )
 
 

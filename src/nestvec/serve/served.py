@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.curve import Curve
-from nestvec.errors import DataError, InvalidArgument, ModelError
+from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.embedded.layout import MANIFEST
 from nestvec.index.embedded.manifest import Manifest
 from nestvec.models.load import load_model
@@ -51,7 +51,12 @@ class Served:
     examples: Sequence[ExampleQuery] = ()
 
     def __post_init__(self) -> None:
-        """Refuse to serve nothing, and tiers that cannot be searched."""
+        """Refuse to serve nothing, tiers that cannot be searched, and what was measured of others.
+
+        Raises:
+            InvalidArgument: If there is neither model nor index, or a tier is too wide.
+            ModelMismatch: If the curve or the plan is of another model, also behind an adaptor.
+        """
         if self.model is None and self.index is None:
             raise InvalidArgument("there is nothing to serve: no model that encodes, no index")
         for name, point in self.tiers.items():
@@ -59,6 +64,10 @@ class Served:
             if widest > self.info.full_dim:
                 problem = f"tier {name}={point}: dim {widest} > full_dim {self.info.full_dim}"
                 raise InvalidArgument(problem)
+        for kind, measured in (("curve", self.curve), ("plan", self.plan)):
+            if measured is not None and measured.model.fingerprint != self.info.fingerprint:
+                whose = f"of {measured.model.identity}, not of {self.info.identity}"
+                raise ModelMismatch(f"the {kind} is {whose}: evaluate the latter, or leave it out")
 
     @property
     def info(self) -> ModelInfo:
@@ -153,7 +162,7 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
         InvalidArgument: If they do not make one index and one model, or a tier cannot be searched.
         DataError: If a file cannot be used.
         ModelError: If the model cannot be loaded.
-        ModelMismatch: If the index holds another model's vectors.
+        ModelMismatch: If the index holds another model's vectors, or the curve or plan is of one.
     """
     found = _find(paths)
     demo = found.demo
@@ -162,17 +171,23 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     if found.index is not None:
         encoder = encoder_for(found.index, encoder)
         index = Index.open(found.index, encoder)
-    if demo is not None:
+    info = encoder.info if index is None else index.info
+    if demo is not None and not info.adaptor:  # else they are of vectors as they were before
         curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
-    return Served(
-        name=name or _short_name(paths, encoder),
-        model=None if isinstance(encoder, PrecomputedVectors) else encoder,
-        index=index,
-        curve=None if curve is None else Curve.load(curve),
-        plan=None if plan is None else Plan.load(plan),
-        tiers=tiers or {},
-        examples=() if demo is None else load_examples(demo.data),
-    )
+    try:
+        return Served(
+            name=name or _short_name(paths, encoder),
+            model=None if isinstance(encoder, PrecomputedVectors) else encoder,
+            index=index,
+            curve=None if curve is None else Curve.load(curve),
+            plan=None if plan is None else Plan.load(plan),
+            tiers=tiers or {},
+            examples=() if demo is None else load_examples(demo.data),
+        )
+    except NestvecError:
+        if index is not None:
+            index.close()
+        raise
 
 
 def _find(paths: Sequence[Path | str]) -> _Found:

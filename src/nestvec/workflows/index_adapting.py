@@ -21,6 +21,7 @@ from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE
 from nestvec.plan.choose import Plan
 from nestvec.types import OnProgress, OperatingPoint
+from nestvec.wording import count_text
 from nestvec.workflows.adapted_files import ADAPTOR
 from nestvec.workflows.points import point_for
 from nestvec.workflows.text_index import Index
@@ -69,19 +70,22 @@ def undo_adapting(path: Path | str) -> Index:
     """Put an index back as it was before ``adapt_index``.
 
     Raises:
-        DataError: If no index was kept, documents have come or gone since, which would be lost or
-            come back, or the folder cannot be written.
+        DataError: If no index was kept, this one is not adapted, documents have come or gone since,
+            which would be lost or come back, or the folder cannot be written.
         IndexLocked: If another process changes the index.
     """
     place, kept = Path(path), kept_place(path)
     if not kept.exists():
         raise DataError(place, f"cannot be put back: there is no {kept.name} beside it")
     with closing(EmbeddedIndex(place)) as adapted:
+        if not adapted.manifest.model.adaptor:
+            problem = f"is not adapted, so {kept.name} is not what it was: delete or rename that"
+            raise DataError(place, problem)
         adapted.lock()
         with closing(EmbeddedIndex(kept)) as old:
             changed = set(adapted.ids()) ^ set(old.ids())
         if changed:
-            problem = f"{len(changed):,} documents have come or gone since it was adapted"
+            problem = f"{count_text(len(changed), 'document')} came or went since it was adapted"
             raise DataError(place, f"{problem}: re-embed it, or rename {kept.name} yourself")
         put_in_place(kept, place, marker=DATABASE)
     return Index.open(place)

@@ -18,9 +18,8 @@ def point_for(asked: Plan | OperatingPoint | str, model: ModelInfo) -> Operating
     """
     if isinstance(asked, Plan) and asked.model.fingerprint != model.fingerprint:
         raise ModelMismatch(
-            f"the plan is of {asked.model.name} ({asked.model.fingerprint[:12]}), not of "
-            f"{model.name} ({model.fingerprint[:12]}): plan on the latter's curve, "
-            f"or name the point {asked.point} itself"
+            f"the plan is of {asked.model.identity}, not of {model.identity}: "
+            f"plan on the latter's curve, or name the point {asked.point} itself"
         )
     if isinstance(asked, Plan):
         point = asked.point

@@ -101,7 +101,7 @@ class IndexReader:
         stored = self.manifest.model
         if model.fingerprint != stored.fingerprint:
             raise ModelMismatch(
-                f"{self.path} holds vectors of {_called(stored)}, not of {_called(model)}: "
+                f"{self.path} holds vectors of {stored.identity}, not of {model.identity}: "
                 "open it with the former, or re-embed it with the latter"
             )
 
@@ -189,6 +189,7 @@ class IndexReader:
             deleted=len(snapshot.deleted),
             model=manifest.model.name,
             full_dim=manifest.model.full_dim,
+            adaptor=manifest.model.adaptor,
             stored=manifest.stored,
             point=str(manifest.point),
             parts=len(snapshot.parts),
@@ -281,8 +282,3 @@ class IndexReader:
         if not np.isfinite(embeddings).all():
             raise InvalidArgument("a query vector holds NaN or infinity")
         return embeddings
-
-
-def _called(model: ModelInfo) -> str:
-    adapted = " behind an adaptor" if model.adaptor else ""
-    return f"{model.name}{adapted} ({model.fingerprint[:12]})"

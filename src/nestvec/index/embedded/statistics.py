@@ -17,6 +17,7 @@ class Stats:
         deleted: Rows that a compaction would remove.
         model: Whose vectors they are.
         full_dim: Their width.
+        adaptor: sha256 of what they went through; "" where they are as the model gives them.
         stored: How full vectors are kept.
         point: How they are searched.
         parts: Of how many parts the codes are.
@@ -33,6 +34,7 @@ class Stats:
     deleted: int
     model: str
     full_dim: int
+    adaptor: str
     stored: Stored
     point: str
     parts: int
