@@ -21,9 +21,12 @@ def test_vectors_come_out_at_unit_length_and_zeros_stay():
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        (VECTORS[:31], "31 vectors that are not zero < 32"),
-        (np.vstack([VECTORS[:31], np.zeros((9, 8), np.float32)]), "31 vectors that are not zero"),
-        (np.repeat(VECTORS[:100], 3, axis=0), "200 of 300 vectors repeat another"),
+        (VECTORS[:31], "31 vectors other than zero < 32"),
+        (np.vstack([VECTORS[:31], np.zeros((9, 8), np.float32)]), "31 vectors other than zero"),
+        (
+            np.repeat(VECTORS[:100], 3, axis=0),
+            "200 of 300 vectors repeat another, more than 50",
+        ),
         (np.where(np.arange(400)[:, None] == 7, np.nan, VECTORS), "vector 7 holds NaN"),
         (VECTORS[0], r"shape \[8\]"),
     ],

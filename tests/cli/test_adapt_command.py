@@ -1,10 +1,12 @@
 """``nestvec adapt``, ``apply`` and ``index adapt``: what is printed, written and refused."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nestvec.adapt import fitting
 from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
@@ -106,14 +108,88 @@ def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
     assert "300 documents at 16:int8" in well(nestvec("index", "adapt", "own", "--undo"))
 
 
+def rewrite(file, change):
+    """Put changed vectors in the place of those of a file."""
+    np.save(file, change(np.load(file)))
+
+
+def spoilt(vectors):
+    vectors[7, 3] = np.nan
+    return vectors
+
+
+@pytest.mark.parametrize(
+    ("stem", "change", "message"),
+    [
+        ("queries", lambda all_: all_[:, :8], "vectors: mixes widths (corpus 16, queries 8): one"),
+        ("corpus", spoilt, "the vector of id 'd7' (row 7) has NaN or infinite numbers: encode it"),
+        ("queries", spoilt, "the vector of id 'q7' (row 7) has NaN or infinite numbers: encode it"),
+        (
+            "corpus",
+            lambda all_: all_[np.arange(N) % 100],
+            "200 of 300 vectors repeat another",
+        ),
+        ("corpus", lambda all_: all_ * 0, "is all zeros, so it has no direction: encode it again"),
+    ],
+    ids=["mixed widths", "NaN", "NaN in a query", "duplicates", "zeros"],
+)
+def test_vectors_that_cannot_be_fitted_on_are_one_line(nestvec, vectors, stem, change, message):
+    rewrite(vectors / f"{stem}.npy", change)
+    refused(nestvec("adapt", "vectors"), message)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("q1\tno-such\t1\n", "train.tsv:52: names the unknown document 'no-such': correct or"),
+        ("no-such\td1\t1\n", "train.tsv:52: names the unknown query 'no-such': correct or"),
+    ],
+)
+def test_labels_of_unknown_ids_are_one_line(nestvec, place, vectors, line, message):
+    with (place / "judged/qrels/train.tsv").open("a") as file:
+        file.write(line)
+    refused(nestvec("adapt", "vectors", "--qrels", "judged"), message)
+
+
+def stop(*_, **__):
+    raise KeyboardInterrupt
+
+
+def half(path, content):
+    with path.open("wb") as file:
+        file.write(content[: len(content) // 2])
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "instead"),
+    [(fitting, "train_heads", stop), (Path, "write_bytes", half)],
+    ids=["in training", "in writing"],
+)
+def test_an_interrupted_fit_leaves_nothing(
+    nestvec, place, vectors, monkeypatch, owner, name, instead
+):
+    (place / "before.st").write_text("an older adaptor")
+    before = sorted(place.iterdir())
+    monkeypatch.setattr(owner, name, instead)
+    for out in ("before.st", "new.st"):
+        ended = nestvec("adapt", "vectors", "--method", "linear", "--steps", "1", "--out", out)
+        assert ended.code == 130
+        assert ended.err == "nestvec: interrupted; what was there before is untouched\n"
+    assert sorted(place.iterdir()) == before
+    assert (place / "before.st").read_text() == "an older adaptor"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["adapt", "vectors", "--dims", "17"], "dim 17 is not within 1 and full_dim 16"),
+        (["adapt", "vectors", "--sample", "63"], "sample 63 < 64, the least for 16 dims"),
+        (["adapt", "vectors", "--seed", "-1"], "greater than or equal to 0"),
         (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of none, svd"),
         (["adapt", "vectors", "judged", "--qrels", "judged"], "name one of a corpus, --pairs"),
         (["adapt", "model"], "encodes texts: give a corpus"),
-        (["adapt", "model", "data"], "60 vectors that are not zero < 128"),
+        (["adapt", "model", "data"], "60 vectors other than zero < 128"),
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
         (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adaptor"),
         (["index", "adapt", "index"], "name either an adaptor or --undo"),

@@ -114,7 +114,7 @@ def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, fold
 
 def test_too_few_vectors_for_their_width_are_refused(model):
     few = {id_: CORPUS[id_] for id_ in list(CORPUS)[:255]}
-    with pytest.raises(InvalidArgument, match="255 vectors that are not zero < 256"):
+    with pytest.raises(InvalidArgument, match="255 vectors other than zero < 256"):
         fit_adaptor(model, few, **SVD)
 
 

@@ -160,7 +160,8 @@ class Adaptor:
         """
         if not self.documents.linear or self.two_heads:
             why = "has a head of its own for queries" if self.two_heads else "is not linear"
-            raise InvalidArgument(f"the adaptor {why}, so it is not one matrix: fit with linear")
+            out = "fit with linear, or put it behind the model (--adaptor)"
+            raise InvalidArgument(f"the adaptor {why}, so it is not one matrix: {out}")
         return self.documents.matrix
 
     def check_base(self, info: ModelInfo) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nestvec.errors import InvalidArgument
 from nestvec.prefix import prefix
 from nestvec.types import Embeddings, Rows
+from nestvec.wording import count_text, percent
 
 ROWS_PER_DIM = 4
 """Fewer vectors than this for each of their dims leave the axes to chance: nothing is fitted."""
@@ -77,14 +78,14 @@ def check_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embedd
     there = unit[unit.any(axis=1)]
     n, needed = len(there), ROWS_PER_DIM * full_dim
     if n < needed:
-        raise InvalidArgument(
-            f"{n:,} vectors that are not zero < {needed:,}, the least for {full_dim} dims: add more"
-        )
+        few = f"{count_text(n, 'vector')} other than zero < {needed:,}"
+        raise InvalidArgument(f"{few}, the least for {full_dim} dims: add more")
     # Equal vectors have equal bytes.
     items = there.view(np.dtype((np.void, there.itemsize * full_dim))).ravel()
     equal = n - len(np.unique(items))
     if equal > _MOST_EQUAL * n:
-        raise InvalidArgument(f"{equal:,} of {n:,} vectors repeat another: leave duplicates out")
+        most = f"{equal:,} of {n:,} vectors repeat another, more than {percent(_MOST_EQUAL)}"
+        raise InvalidArgument(f"{most}: leave duplicates out")
     return unit
 
 
@@ -99,7 +100,9 @@ def unit_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddi
         raise InvalidArgument(f"vectors of shape {shape}: an adaptor needs [n, full_dim]")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
-        raise InvalidArgument(f"vector {int(bad[0])} holds NaN or infinity")
+        raise InvalidArgument(
+            f"vector {int(bad[0])} holds NaN or infinity: encode it again, or leave it out"
+        )
     return prefix(embeddings, embeddings.shape[1], layer_norm=layer_norm)
 
 

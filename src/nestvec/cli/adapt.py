@@ -46,7 +46,7 @@ def adapt(
     ] = False,
     sample: Annotated[int, typer.Option(help="Most vectors to fit on.")] = 100_000,
     steps: Annotated[int, typer.Option(help="Of training.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of what is drawn at random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,

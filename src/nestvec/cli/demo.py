@@ -25,7 +25,7 @@ _INDENT = " " * 6
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("nestvec-demo"),
     quick: Annotated[bool, typer.Option("--quick", help="Standard library only.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the splits, the training and the plan.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the splits, the training and the plan.")] = 0,
 ) -> None:
     """Train, measure, choose, index and search, on texts that are on every machine.
 

@@ -41,7 +41,7 @@ def plan(
     ] = None,
     replicas: Annotated[int | None, typer.Option(help="Copies of the index.")] = None,
     cutoff: Annotated[float | None, typer.Option(help="Score cut-off at float32 to move.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the split of the queries.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split of the queries.")] = 0,
     out: Annotated[Path, typer.Option(help="Plan to write.")] = Path("plan.json"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:

@@ -61,7 +61,7 @@ def train(
     config: Annotated[Path | None, typer.Option(help="TOML file with more settings.")] = None,
     probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Compute in float32 or bfloat16.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of what is drawn at random.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of what is drawn at random.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,

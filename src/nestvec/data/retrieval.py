@@ -180,7 +180,8 @@ def _read_qrels(
             if wanted not in known:
                 unknown[kind].add(wanted)
                 if strict:
-                    raise DataError(path, f"names the unknown {kind} {wanted!r}", line=line)
+                    problem = f"names the unknown {kind} {wanted!r}: correct or delete the line"
+                    raise DataError(path, problem, line=line)
         if query_id in queries:
             judged = grades.setdefault(query_id, {})
             if document_id in corpus and judged.setdefault(document_id, grade) != grade:

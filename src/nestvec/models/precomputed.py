@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
 _ID_COLUMNS = ("id", "_id")
 _VECTOR_COLUMNS = ("vector", "embedding")
+_MEND = "encode it again, or leave it out"
 _CHUNK = 16_384  # rows checked at a time, so that a mapped file need not fit in memory
 
 
@@ -117,7 +118,8 @@ class PrecomputedVectors:
         missing = [name for name in ids if name not in found.rows]
         if missing:
             count = f"{len(missing)} of {len(ids)} ids have no vector"
-            raise DataError(found.path, f"{count}, the first is {missing[0]!r}")
+            problem = f"{count}, the first is {missing[0]!r}: add them, or leave these ids out"
+            raise DataError(found.path, problem)
 
     def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
         """Return the vectors of ids in the order asked, float32 [n, full_dim].
@@ -209,9 +211,8 @@ def _check_rows(vectors: _Vectors, ids: Sequence[str]) -> None:
         ):
             if bad.any():
                 row = start + int(bad.argmax())
-                raise DataError(
-                    vectors.path, f"the vector of id {ids[row]!r} (row {row}) {problem}"
-                )
+                which = f"the vector of id {ids[row]!r} (row {row})"
+                raise DataError(vectors.path, f"{which} {problem}: {_MEND}")
         start += len(chunk)
 
 
@@ -292,7 +293,7 @@ def _matrix(column: pa.Array, ids: Sequence[str], path: Path) -> NDArray[np.floa
     other = np.flatnonzero(widths != widths[:1])
     if len(other):
         row = int(other[0])
-        problem = f"has {widths[row]} numbers, the first has {widths[0]}"
+        problem = f"has {widths[row]} numbers, the first has {widths[0]}: {_MEND}"
         raise DataError(path, f"the vector of id {ids[row]!r} (row {row}) {problem}")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat).reshape(len(column), -1 if len(column) else 0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.adapt.adaptor import Adaptor, Method
 from nestvec.adapt.fitting import AdaptConfig, Base, asked_dims, fit
-from nestvec.adapt.sample import Sample, check_vectors, unit_vectors
+from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vectors
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import InvalidArgument, ModelMismatch
@@ -71,7 +71,7 @@ def fit_adaptor(
     info = model.info
     if info.adaptor:
         raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
-    asked_dims(config.dims, info.full_dim)  # known before anything is encoded
+    _check_asked(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
         documents, asked = _looked_up(model, data, config)
         base = Base("", info.name, info.layer_norm)
@@ -80,6 +80,14 @@ def fit_adaptor(
         base = Base(info.fingerprint, info.name, info.layer_norm, info.dims_trained)
     sample = _sample(documents, asked, layer_norm=info.layer_norm)
     return fit(sample, base, config, on_progress=on_progress)
+
+
+def _check_asked(config: AdaptConfig, full_dim: int) -> None:
+    asked_dims(config.dims, full_dim)
+    least = ROWS_PER_DIM * full_dim
+    if config.sample < least:
+        few = f"sample {config.sample:,} < {least:,}"
+        raise InvalidArgument(f"{few}, the least for {full_dim} dims: ask for more")
 
 
 @dataclass(frozen=True, eq=False)
