@@ -75,6 +75,19 @@ def test_another_point_may_be_taken_at_once(path, model):
         adapt_index(path, make())
 
 
+def test_who_has_it_open_meanwhile_searches_on_as_it_was_and_changes_nothing(path, model):
+    with Index.open(path, model) as opened:
+        before = opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")
+        adapt_index(path, make(), point="16:int8").close()
+        assert (opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")) == before
+        with Index.open(kept_place(path), model) as old:  # whose codes it makes only now
+            expected = old.search(WORDS, 3, point="32:int8")
+        assert opened.search(WORDS, 3, point="32:int8") == expected
+        assert (opened.info.adaptor, str(opened.point)) == ("", POINT)
+        with pytest.raises(DataError, match="was replaced since it was opened: open it again"):
+            opened.add(["new"], ["unheard of"])
+
+
 def test_undoing_gives_back_what_was_there(path, model):
     with Index.open(path, model) as index:
         before = index.search(WORDS, 3)

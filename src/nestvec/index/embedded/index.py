@@ -202,6 +202,8 @@ class EmbeddedIndex(IndexReader):
                 self._database.version()  # refuses if this is closed, or was opened before a fork
                 if not os.access(self.path, os.W_OK):
                     raise DataError(self.path, "cannot be written: no permission")
+                if not self.in_place():
+                    raise DataError(self.path, "was replaced since it was opened: open it again")
                 self._writer = Writer(self.path, self.manifest)
             return self._writer
 

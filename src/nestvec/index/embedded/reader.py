@@ -63,6 +63,7 @@ class IndexReader:
         self._snapshot: Snapshot
         sealed = is_sealed(path)  # while it is not open yet
         self._database = Database(path / DATABASE, write=False)
+        self._opened = (path / DATABASE).stat().st_ino
         try:
             check_at_opening(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
@@ -211,9 +212,20 @@ class IndexReader:
         with self._lock:
             version = self._database.version()
             if version != self._version and not self._compacting:
-                self._take(self._snapshot)
+                if self.in_place():
+                    self._take(self._snapshot)
                 self._version = version
             return self._snapshot
+
+    def in_place(self) -> bool:
+        """Tell whether no other index stands in the place of the one that was opened.
+
+        What was opened is searched on then as it was: its own manifest and codes have moved.
+        """
+        try:
+            return (self.path / DATABASE).stat().st_ino == self._opened
+        except OSError:
+            return False
 
     def _take(self, before: Snapshot | None) -> None:
         manifest = Manifest.load(self.path)
