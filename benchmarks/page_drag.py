@@ -2,8 +2,9 @@
 
 A browser opens the page on what `nestvec demo` wrote and moves every slider of a two-stage point
 through all its positions, one step after the other has been drawn. Measured are the answer, from
-asking to the last byte, and the whole, from the key to the changed page. Before each repetition all
-codes but the index's own are removed, so that the first moves meet a server that still makes them.
+asking to the last byte, and the whole, from the key to the changed page: on the folder as it is,
+where the demo has made all codes, and on one that has none but the index's own, as any other index
+that the page is opened on; there the first moves meet a server that still makes them.
 
     python benchmarks/page_drag.py nestvec-demo
 """
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+import nestvec as nv
 from record import record
 
 POINT = "64:int4@50>512:float16"
@@ -91,14 +93,12 @@ def told(milliseconds: list[float]) -> dict[str, Any]:
     return {"n": len(milliseconds), "p50_ms": p50, "p95_ms": p95, "max_ms": worst, "within": within}
 
 
-def repetition(source: Path) -> dict[str, Any]:
-    """Measure once, on a copy that has no codes but the index's own."""
+def repetition(source: Path, *, bare: bool) -> dict[str, Any]:
+    """Measure once, on a copy; a bare one has no codes but those of the index's own point."""
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(shutil.copytree(source, Path(temporary) / "nestvec-demo"))
-        own = {path.name for path in (source / "index" / "codes").rglob("512-int4.codes")}
-        for path in (folder / "index" / "codes").rglob("*.codes"):
-            if path.name not in own:
-                path.unlink()
+        if bare:
+            remove_codes(folder / "index")
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
@@ -118,6 +118,16 @@ def repetition(source: Path) -> dict[str, Any]:
     }
 
 
+def remove_codes(index: Path) -> None:
+    """Remove the codes that its own point does not need."""
+    with nv.Index.open(index) as opened:
+        stages = opened.point.stages
+    own = {f"{stage.dim}-{stage.precision}.codes" for stage in stages}
+    for path in (index / "codes").rglob("*.codes"):
+        if path.name not in own:
+            path.unlink()
+
+
 def main() -> None:
     """Measure and record."""
     source = Path(sys.argv[1])
@@ -128,9 +138,12 @@ def main() -> None:
         "limit_ms": LIMIT_MS,
         "load_average_before": os.getloadavg()[0],
     }
-    results = [repetition(source) for _ in range(REPETITIONS)]
-    for each in results:
-        print(each)
+    results = {
+        name: [repetition(source, bare=bare) for _ in range(REPETITIONS)]
+        for name, bare in (("as_built", False), ("without_codes", True))
+    }
+    for name, each in results.items():
+        print(name, *each, sep="\n")
     print(record("page_drag", settings=settings, results=results))
 
 

@@ -73,6 +73,12 @@ def test_the_model_beats_its_plain_twin_at_64_dims_and_not_by_a_worse_full_width
     assert curve.full.metrics["ndcg@10"] > twin.full.metrics["ndcg@10"] - 0.02
 
 
+def test_no_move_of_the_page_s_sliders_waits_for_codes(folder, curve):
+    made = {file.name for file in (folder.index / "codes").rglob("*.codes")}
+    slid = [f"{p.point.stages[0].dim}-{p.point.stages[0].precision}.codes" for p in curve.points]
+    assert {name for name in slid if "float32" not in name} <= made
+
+
 def test_the_plan_is_what_planning_the_saved_curve_gives(folder, curve):
     chosen = Plan.load(folder.plan)
     again = plan(curve, chosen.budget, seed=chosen.seed)

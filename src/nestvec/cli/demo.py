@@ -79,7 +79,8 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     with _step("6/6 ask") as (said, _), index:
         answers = steps.ask(index)
         steps.write_up(folder, curves, chosen)
-        said.append(f"{len(answers)} questions, and the report of all this")
+        steps.code_page(index, curve)
+        said.append(f"{len(answers)} questions, a report, and codes for a page of all this")
     _say_all(_answers(answers))
 
 

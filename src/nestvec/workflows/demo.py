@@ -26,7 +26,7 @@ from nestvec.plan.choose import Plan, plan
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenise
-from nestvec.types import Document, OnProgress
+from nestvec.types import Document, OnProgress, OperatingPoint
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 from nestvec.workflows.trained import train_and_save
@@ -212,6 +212,13 @@ def build(folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document]) -> I
     model = load_model(folder.model)
     build_index(model, corpus, chosen, folder.index).close()
     return Index.open(folder.index, model, verify=True)
+
+
+def code_page(index: Index, curve: Curve) -> None:
+    """Make the codes that the page's sliders reach, so that none of their moves waits for them."""
+    for dim, precision in {point.point.stages[0].representation for point in curve.points}:
+        if precision != "float32":
+            index.search([""], 1, point=OperatingPoint.single(dim, precision))
 
 
 def ask(index: Index, questions: Sequence[str] = QUESTIONS) -> list[Answer]:

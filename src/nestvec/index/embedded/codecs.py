@@ -49,9 +49,9 @@ class Codecs:
         dim, precision = key
         n_coded = int(snapshot.starts[-1])
         rows = snapshot.rows(sample_rows(n_coded, precision))
-        sample = snapshot.vectors.floats(rows, self._model.full_dim)
+        sample = snapshot.vectors.floats(rows, dim)
         if not len(sample):
-            sample = np.zeros((1, self._model.full_dim), dtype=np.float32)
+            sample = np.zeros((1, dim), dtype=np.float32)
         return Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
 
 
