@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import faiss
 import numpy as np
@@ -28,28 +28,18 @@ import torch
 from numpy.typing import NDArray
 
 import subjects
+from adaptor_tasks import SETS, Task, make_task
 from comparison import better, score_points
 from nestvec.adapt.fitting import AdaptConfig, Base, fit
 from nestvec.adapt.projections import fit_pca, random_dims
-from nestvec.adapt.sample import Sample, unit_vectors
-from nestvec.data.pairs import load_pairs
-from nestvec.data.retrieval import RetrievalSet
-from nestvec.metrics import Judgements
+from nestvec.adapt.sample import Sample
 from nestvec.models.cache import default_cache_folder
-from nestvec.models.load import embed, load_model
-from nestvec.types import Embeddings, Encoder, Kind, OperatingPoint
+from nestvec.models.load import load_model
+from nestvec.types import Embeddings, Kind, OperatingPoint
 from record import record
 
 DIMS = (256, 192, 128, 64, 32)
 PRECISIONS = ("float32", "int4", "binary")
-# Where what is fitted on comes from: pairs of other articles, or the set's own train side.
-SETS = {
-    "scifact": None,
-    "squad-sent": "squad-sent",
-    "cosqa": "code-docstring-py",
-    "ms-support": "ms-support",
-    "docstrings": None,
-}
 METHODS: dict[str, tuple[AdaptConfig, bool]] = {
     "svd": (AdaptConfig(method="svd"), False),
     "whiten": (AdaptConfig(method="whiten"), False),
@@ -67,16 +57,6 @@ SOURCE = "squad-sent"  # of transfer
 PER_DIM = (2, 4, 8, 16, 32, 64)  # documents for each dim, of samples
 
 Turn = Callable[[Embeddings, Kind], Embeddings]
-
-
-class Task(NamedTuple):
-    """What is measured, and what is fitted on instead."""
-
-    name: str
-    corpus: Embeddings
-    queries: Embeddings
-    judged: Judgements
-    sample: Sample
 
 
 @dataclass(frozen=True)
@@ -97,11 +77,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in options.encoders:
             encoder = (
-                load_model(subjects.minilm_folder(), cache=default_cache_folder())
+                load_model(subjects.minilm_folder(), dtype=None, cache=default_cache_folder())
                 if name == subjects.MINILM
                 else subjects.wordllama(Path(folder) / "wordllama")
             )
-            of = [_task(encoder, each, options) for each in options.sets]
+            of = [make_task(encoder, each, options) for each in options.sets]
             for task in of:
                 results["rows"] += _rows(name, task, _methods(task, options), options)
             results["transfer"] += _transfer(name, of, options)
@@ -120,70 +100,6 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _task(encoder: Encoder, name: str, options: argparse.Namespace) -> Task:
-    data = subjects.retrieval_set(name, data=options.data, demo=options.demo)
-    rng = np.random.default_rng(0)
-    drawn = rng.permutation(list(data.queries))[: options.queries].tolist()
-    answers = {id_ for query in drawn for id_, grade in data.qrels[query].items() if grade > 0}
-    pairs = SETS[name]
-    if pairs is None:
-        taken, sample = _train_side(encoder, name, answers, options)
-    else:
-        taken, sample = set(), _of_pairs(encoder, options.data / "pairs" / f"{pairs}.jsonl.gz")
-    ids = sorted((id_ for id_ in data.corpus if id_ not in taken), reverse=True)
-    return Task(
-        name,
-        _documents(encoder, data, ids),
-        embed(encoder, drawn, [data.queries[id_] for id_ in drawn], kind="query"),
-        Judgements.from_qrels(data.qrels, drawn, ids),
-        sample,
-    )
-
-
-def _documents(encoder: Encoder, data: RetrievalSet, ids: Sequence[str]) -> Embeddings:
-    return embed(encoder, ids, [data.corpus[id_].content for id_ in ids], kind="document")
-
-
-def _train_side(
-    encoder: Encoder, name: str, answers: set[str], options: argparse.Namespace
-) -> tuple[set[str], Sample]:
-    """Take what answers train queries, and half of what answers nothing; none is measured."""
-    train = subjects.retrieval_set(name, data=options.data, demo=options.demo, split="train")
-    of_train = {
-        id_ for judged in train.qrels.values() for id_, grade in judged.items() if grade > 0
-    }
-    others = sorted(set(train.corpus) - answers - of_train)
-    half = np.random.default_rng(1).permutation(others)[: len(others) // 2].tolist()
-    ids = sorted((of_train - answers) | set(half))
-    row_of = {id_: row for row, id_ in enumerate(ids)}
-    queries = list(train.queries)
-    positives = tuple(
-        np.array([row_of[id_] for id_, g in train.qrels[query].items() if g > 0 and id_ in row_of])
-        .astype(np.int64)
-        for query in queries
-    )  # fmt: skip
-    asked = embed(encoder, queries, list(train.queries.values()), kind="query")
-    return set(ids), _sample(_documents(encoder, train, ids), asked, positives)
-
-
-def _of_pairs(encoder: Encoder, file: Path) -> Sample:
-    pairs = load_pairs([file])
-    texts = {text: row for row, text in enumerate(dict.fromkeys(pairs.positives))}
-    asked: dict[str, list[int]] = {}
-    for anchor, positive in zip(pairs.anchors, pairs.positives, strict=True):
-        asked.setdefault(anchor, []).append(texts[positive])
-    ids = [str(row) for row in range(len(texts))]
-    documents = embed(encoder, ids, list(texts), kind="document")
-    queries = embed(encoder, list(asked), list(asked), kind="query")
-    return _sample(documents, queries, tuple(np.array(rows, np.int64) for rows in asked.values()))
-
-
-def _sample(
-    documents: Embeddings, queries: Embeddings, positives: tuple[NDArray[np.int64], ...]
-) -> Sample:
-    return Sample(unit_vectors(documents), unit_vectors(queries), positives)
-
-
 def _methods(task: Task, options: argparse.Namespace) -> Iterator[tuple[str, list[Fitted]]]:
     """Yield each method and what it became with each seed."""
     pca = fit_pca(task.sample.documents)
@@ -192,6 +108,8 @@ def _methods(task: Task, options: argparse.Namespace) -> Iterator[tuple[str, lis
     yield "random dims", [Fitted(lambda v, kind, to=each: to.apply(v)) for each in shuffled]
     for name in options.methods:
         config, labels = METHODS[name]
+        if labels and not task.sample.labelled:
+            continue
         yield name, [_fit(task.sample, replace(config, seed=s), labels) for s in options.seeds]
 
 

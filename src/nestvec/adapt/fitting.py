@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -90,15 +90,66 @@ class _Candidate(NamedTuple):
         return f"{self.method}, labels" if self.labels else self.method
 
 
-class _Heads(NamedTuple):
+class Heads(NamedTuple):
+    """What documents and queries go through, perhaps the same."""
+
     documents: Head
     queries: Head
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """What was fitted, and how it did on held-out vectors.
+
+    Attributes:
+        base: Whose vectors they are.
+        config: What was asked.
+        heads: By the name of the method, with ", labels" where it learnt from these.
+        best: The name of what to take; ``choosing.CUTTING`` where nothing is surely better.
+        figures: What was measured, plain values for people.
+    """
+
+    base: Base
+    config: AdaptConfig
+    heads: Mapping[str, Heads]
+    best: str
+    figures: Mapping[str, Any]
+
+    def adaptor(self, name: str) -> Adaptor:
+        """Return one of them, or for ``CUTTING`` one that changes nothing."""
+        dims = self.config.dims or ()
+        same = Head(np.eye(max(dims), dtype=np.float32))
+        heads = self.heads.get(name, Heads(same, same))
+        return Adaptor(
+            method=cast(Method, name.partition(",")[0]),
+            dims=dims,
+            base=self.base.fingerprint,
+            base_name=self.base.name,
+            layer_norm=self.base.layer_norm,
+            documents=heads.documents,
+            queries=heads.queries,
+            seed=self.config.seed,
+            fitted=self.figures,
+        )
 
 
 def fit(
     sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
 ) -> Adaptor:
-    """Fit, measure and choose.
+    """Fit, measure and choose; arguments and errors as ``try_methods``."""
+    tried = try_methods(sample, base, config, on_progress=on_progress)
+    if config.method in (None, CUTTING):
+        return tried.adaptor(tried.best)
+    (asked,) = tried.heads
+    if asked != tried.best:
+        _logger.warning("%s is not surely better than cutting on held-out vectors", asked)
+    return tried.adaptor(asked)
+
+
+def try_methods(
+    sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
+) -> Tried:
+    """Fit what is asked for, or else each usual method, and measure it.
 
     Args:
         sample: Unit vectors, as ``check_vectors`` returns them.
@@ -115,25 +166,21 @@ def fit(
     if config.two_heads and not len(sample.queries):
         raise InvalidArgument("two heads need queries: give some, or leave two_heads out")
     parted = part(sample, seed=config.seed)
-    tried = _candidates(config.method, labelled=parted.fitted.labelled)
+    candidates = _candidates(config.method, labelled=parted.fitted.labelled)
     if base.matryoshka and config.method is None and not parted.held_out.labelled:
         _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
-        tried = []
+        candidates = []
     start = time.perf_counter()
-    heads = {str(each): _fit(each, parted.fitted, config, on_progress) for each in tried}
+    heads = {str(each): _fit(each, parted.fitted, config, on_progress) for each in candidates}
     seconds = time.perf_counter() - start
     yardstick = Yardstick.of(parted)
     dims = sorted(config.dims or ())
     scores = {CUTTING: yardstick.measure(None, None, dims)}
     scores |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
     best = choose(scores, yardstick.metric, seed=config.seed)
-    taken = best if config.method is None else str(tried[0]) if tried else CUTTING
-    if taken != best:
-        _logger.warning("%s is not surely better than cutting on held-out vectors", taken)
     figures = _figures(config, parted, yardstick, scores)
     figures |= {"better_than_cutting": best != CUTTING, "seconds": round(seconds, 1)}
-    method: Method = next((each.method for each in tried if str(each) == taken), "none")
-    return _adaptor(method, heads.get(taken), base, config, figures)
+    return Tried(base, config, heads, best, figures)
 
 
 def asked_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
@@ -166,14 +213,14 @@ def _candidates(method: Method | None, *, labelled: bool) -> list[_Candidate]:
 
 def _fit(
     candidate: _Candidate, sample: Sample, config: AdaptConfig, on_progress: OnProgress | None
-) -> _Heads:
+) -> Heads:
     method = candidate.method
     if method == "whiten":
         whitening = Head(fit_whitening(sample.documents).matrix)
-        return _Heads(whitening, whitening)
+        return Heads(whitening, whitening)
     axes = Head(fit_svd(sample.documents).matrix)
     if method == "svd":
-        return _Heads(axes, axes)
+        return Heads(axes, axes)
     require("torch", extra="train")
     training = Training(
         dims=config.dims or (),
@@ -184,31 +231,7 @@ def _fit(
         seed=config.seed,
     )
     learnt_from = sample if candidate.labels else replace(sample, positives=None)
-    return _Heads(*train_heads(learnt_from, axes, training, on_progress=on_progress))
-
-
-def _adaptor(
-    method: Method,
-    heads: _Heads | None,
-    base: Base,
-    config: AdaptConfig,
-    figures: Mapping[str, Any],
-) -> Adaptor:
-    dims = config.dims or ()
-    if heads is None:
-        same = Head(np.eye(max(dims), dtype=np.float32))
-        heads = _Heads(same, same)
-    return Adaptor(
-        method=method,
-        dims=dims,
-        base=base.fingerprint,
-        base_name=base.name,
-        layer_norm=base.layer_norm,
-        documents=heads.documents,
-        queries=heads.queries,
-        seed=config.seed,
-        fitted=figures,
-    )
+    return Heads(*train_heads(learnt_from, axes, training, on_progress=on_progress))
 
 
 def _figures(
