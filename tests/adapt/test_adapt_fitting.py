@@ -97,11 +97,13 @@ def test_with_labels_they_are_tried_and_measured(hidden_order):
     [
         ({"dims": (17,)}, "dim 17 is not within 1 and full_dim 16"),
         ({"dims": (16,)}, "at full width there is nothing to adapt"),
-        ({"method": "magic"}, "method 'magic' is not one of none, svd"),
+        ({"method": "magic"}, "method 'magic' is not one of svd, whiten"),
         ({"two_heads": True}, "name method linear or mlp"),
         ({"schedule": "never"}, "schedule 'never' is not one of joint, sequential"),
         ({"steps": 0}, "steps 0 < 1"),
         ({"sample": 0}, "sample 0 < 1"),
+        ({"seed": -1}, "seed -1 < 0"),
+        ({"method": "none"}, "method 'none' is not one of svd, whiten"),
     ],
 )
 def test_settings_out_of_range_are_refused(sample, asked, message):

@@ -51,10 +51,10 @@ def test_a_fifth_is_held_out_and_shares_nothing():
 
 
 def test_held_out_queries_keep_their_answers_and_those_are_held_out():
-    rows = [np.array([number, 399 - number]) for number in range(50)]
-    sample = Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:50] + 1), tuple(rows))
+    rows = [np.array([number, 399 - number]) for number in range(100)]
+    sample = Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:100] + 1), tuple(rows))
     parted = part(sample, seed=3)
-    assert len(parted.held_out.queries) == 10
+    assert len(parted.held_out.queries) == 20
     assert parted.own_rows is None
     known = {row.tobytes(): number for number, row in enumerate(sample.documents)}
     asked = {row.tobytes(): number for number, row in enumerate(sample.queries)}
@@ -65,6 +65,24 @@ def test_held_out_queries_keep_their_answers_and_those_are_held_out():
             assert answers <= {number, 399 - number}
             if of is parted.held_out:
                 assert len(answers) == 2
+
+
+def test_equal_documents_stay_together():
+    vectors = unit_vectors(np.repeat(VECTORS[:200], 2, axis=0))
+    parted = part(Sample(vectors, NO_QUERIES), seed=0)
+    fitted, held = ({row.tobytes() for row in each.documents} for each in
+                    (parted.fitted, parted.held_out))  # fmt: skip
+    assert fitted
+    assert held
+    assert not fitted & held
+
+
+def test_labels_of_too_few_queries_are_left_out_and_that_is_said(caplog):
+    rows = tuple(np.array([number]) for number in range(99))
+    parted = part(Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:99] + 1), rows), seed=0)
+    assert not parted.fitted.labelled
+    assert parted.own_rows is not None
+    assert "99 labelled queries < 100, the least to measure by: labels are left out" in caplog.text
 
 
 def test_the_same_seed_parts_alike():

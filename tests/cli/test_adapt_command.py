@@ -22,7 +22,7 @@ def vectors(place):
     turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
     spread = 0.7 ** np.arange(WIDTH)
     documents = rng.standard_normal((N, WIDTH)) * spread @ turn
-    queries = documents[:50] + 0.2 * rng.standard_normal((50, WIDTH)) * spread @ turn
+    queries = documents[:120] + 0.2 * rng.standard_normal((120, WIDTH)) * spread @ turn
     folder = place / "vectors"
     folder.mkdir()
     for kind, values in (("document", documents), ("query", queries)):
@@ -30,10 +30,10 @@ def vectors(place):
         save_vectors(folder, kind, ids, values.astype(np.float32))
     set_ = place / "judged"
     (set_ / "qrels").mkdir(parents=True)
-    for name, n, letter in (("corpus", N, "d"), ("queries", 50, "q")):
+    for name, n, letter in (("corpus", N, "d"), ("queries", 120, "q")):
         rows = (json.dumps({"_id": f"{letter}{row}", "text": f"t{row}"}) for row in range(n))
         (set_ / f"{name}.jsonl").write_text("".join(row + "\n" for row in rows))
-    lines = "".join(f"q{row}\td{row}\t1\n" for row in range(50))
+    lines = "".join(f"q{row}\td{row}\t1\n" for row in range(120))
     (set_ / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
     return folder
 
@@ -141,8 +141,8 @@ def test_vectors_that_cannot_be_fitted_on_are_one_line(nestvec, vectors, stem, c
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q1\tno-such\t1\n", "train.tsv:52: names the unknown document 'no-such': correct or"),
-        ("no-such\td1\t1\n", "train.tsv:52: names the unknown query 'no-such': correct or"),
+        ("q1\tno-such\t1\n", "train.tsv:122: names the unknown document 'no-such': correct or"),
+        ("no-such\td1\t1\n", "train.tsv:122: names the unknown query 'no-such': correct or"),
     ],
 )
 def test_labels_of_unknown_ids_are_one_line(nestvec, place, vectors, line, message):
@@ -186,7 +186,7 @@ def test_an_interrupted_fit_leaves_nothing(
         (["adapt", "vectors", "--dims", "17"], "dim 17 is not within 1 and full_dim 16"),
         (["adapt", "vectors", "--sample", "63"], "sample 63 < 64, the least for 16 dims"),
         (["adapt", "vectors", "--seed", "-1"], "greater than or equal to 0"),
-        (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of none, svd"),
+        (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of svd, whiten"),
         (["adapt", "vectors", "judged", "--qrels", "judged"], "name one of a corpus, --pairs"),
         (["adapt", "model"], "encodes texts: give a corpus"),
         (["adapt", "model", "data"], "60 vectors other than zero < 128"),

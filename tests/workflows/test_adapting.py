@@ -13,8 +13,8 @@ from nestvec.workflows.adapting import fit_adaptor
 
 WORDS = 300
 TEXTS = {f"d{i}": f"w{i} w{(7 * i) % 41} w{(3 * i) % 17}" for i in range(WORDS)}
-QUERIES = {f"q{i}": f"w{i} w{(7 * i) % 41}" for i in range(40)}
-QRELS = {f"q{i}": {f"d{i}": 1} for i in range(40)}
+QUERIES = {f"q{i}": f"w{i} w{(7 * i) % 41}" for i in range(120)}
+QRELS = {f"q{i}": {f"d{i}": 1} for i in range(120)}
 CORPUS = {id_: Document(text) for id_, text in TEXTS.items()}
 SVD = {"dims": (16,), "method": "svd"}
 
@@ -49,7 +49,7 @@ def test_labels_of_a_set_are_measured_by(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     adaptor = fit_adaptor(model, data, **SVD)
     assert adaptor.fitted["metric"] == "ndcg@10"
-    assert adaptor.fitted["queries"] + adaptor.fitted["held_out_queries"] == 40
+    assert adaptor.fitted["queries"] + adaptor.fitted["held_out_queries"] == 120
 
 
 def test_pairs_are_queries_and_the_documents_that_answer_them(model):
@@ -74,7 +74,7 @@ def test_qrels_name_the_vectors_of_a_folder(folder):
 @pytest.mark.parametrize(
     ("queries", "qrels", "message"),
     [
-        ({"q99": "w1"}, {"q99": {"d1": 1}}, "1 of 1 ids have no vector, the first is 'q99'"),
+        ({"q999": "w1"}, {"q999": {"d1": 1}}, "1 of 1 ids have no vector, the first is 'q999'"),
         ({"q1": "w1"}, {"q1": {"d999": 1}}, "1 of 1 ids have no vector, the first is 'd999'"),
     ],
 )
@@ -97,7 +97,7 @@ def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model
     config = AdaptConfig(sample=270)
     adaptor = fit_adaptor(model, data, config=config, **SVD)
     assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == 270
-    assert {TEXTS[f"d{i}"] for i in range(40)} <= set(model.times_encoded("document"))
+    assert {TEXTS[f"d{i}"] for i in range(120)} <= set(model.times_encoded("document"))
 
 
 def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, folder):

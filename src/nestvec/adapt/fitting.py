@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, cast
 
@@ -22,6 +22,7 @@ from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
 from nestvec.types import OnProgress
 
+FITTED = tuple(method for method in METHODS if method != CUTTING)
 TRAINED: tuple[Method, ...] = ("linear", "mlp")
 _HIDDEN = 2  # times the width
 _HALVINGS = 4
@@ -53,8 +54,10 @@ class AdaptConfig:
 
     def __post_init__(self) -> None:
         """Check what does not depend on the vectors."""
-        if self.method is not None and self.method not in METHODS:
-            raise InvalidArgument(f"method {self.method!r} is not one of {', '.join(METHODS)}")
+        if self.method is not None and self.method not in FITTED:
+            raise InvalidArgument(f"method {self.method!r} is not one of {', '.join(FITTED)}")
+        if self.seed < 0:
+            raise InvalidArgument(f"seed {self.seed} < 0")
         if self.sample < 1:
             raise InvalidArgument(f"sample {self.sample} < 1")
         if self.two_heads and self.method not in TRAINED:
@@ -138,7 +141,7 @@ def fit(
 ) -> Adaptor:
     """Fit, measure and choose; arguments and errors as ``try_methods``."""
     tried = try_methods(sample, base, config, on_progress=on_progress)
-    if config.method in (None, CUTTING):
+    if config.method is None:
         return tried.adaptor(tried.best)
     (asked,) = tried.heads
     if asked != tried.best:
@@ -171,7 +174,8 @@ def try_methods(
         _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
         candidates = []
     start = time.perf_counter()
-    heads = {str(each): _fit(each, parted.fitted, config, on_progress) for each in candidates}
+    in_turn = _in_turn(on_progress, [each for each in candidates if each.method in TRAINED])
+    heads = {str(each): _fit(each, parted.fitted, config, in_turn.get(each)) for each in candidates}
     seconds = time.perf_counter() - start
     yardstick = Yardstick.of(parted)
     dims = sorted(config.dims or ())
@@ -201,14 +205,27 @@ def asked_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
 
 def _candidates(method: Method | None, *, labelled: bool) -> list[_Candidate]:
     """Return what is tried: unasked, what any tool can apply as one matrix, cheap to strong."""
-    if method == CUTTING:
-        return []
     if method is not None:
         return [_Candidate(method, labelled and method in TRAINED)]
     usual = [_Candidate("svd"), _Candidate("linear")]
     if labelled:  # only relevance can tell whether whitening helps, or what was learnt of answers
         usual = [usual[0], _Candidate("whiten"), usual[1], _Candidate("linear", labels=True)]
     return usual
+
+
+def _in_turn(
+    on_progress: OnProgress | None, trained: Sequence[_Candidate]
+) -> dict[_Candidate, OnProgress]:
+    """Let each add to what is done of all."""
+
+    def of(number: int) -> OnProgress:
+        def tell(done: int, total: int) -> None:
+            if on_progress is not None:
+                on_progress(number * total + done, len(trained) * total)
+
+        return tell
+
+    return {each: of(number) for number, each in enumerate(trained)}
 
 
 def _fit(

@@ -6,6 +6,7 @@ vectors come from is for ``workflows`` to say.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,11 @@ ROWS_PER_DIM = 4
 HELD_OUT = 0.2
 MAX_HELD_OUT, MAX_ASKED = 20_000, 2_000  # documents and queries that are measured on
 LEAST_ASKED = 100
+LEAST_LABELLED = 100  # queries: a fifth of fewer tells no method from another
 _MOST_EQUAL = 0.5  # of all vectors: beyond it they are some mistake's
+
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +45,14 @@ class Sample:
     positives: tuple[Rows, ...] | None = None
 
     @property
+    def n_labelled(self) -> int:
+        """How many queries it is known of what answers them."""
+        return sum(bool(len(rows)) for rows in self.positives or ())
+
+    @property
     def labelled(self) -> bool:
-        """Whether it is known for any query what answers it."""
-        return self.positives is not None and any(len(rows) for rows in self.positives)
+        """Whether that is known of any."""
+        return self.n_labelled > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +90,7 @@ def check_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embedd
     if n < needed:
         few = f"{count_text(n, 'vector')} other than zero < {needed:,}"
         raise InvalidArgument(f"{few}, the least for {full_dim} dims: add more")
-    # Equal vectors have equal bytes.
-    items = there.view(np.dtype((np.void, there.itemsize * full_dim))).ravel()
-    equal = n - len(np.unique(items))
+    equal = n - len(np.unique(_as_items(there)))
     if equal > _MOST_EQUAL * n:
         most = f"{equal:,} of {n:,} vectors repeat another, more than {percent(_MOST_EQUAL)}"
         raise InvalidArgument(f"{most}: leave duplicates out")
@@ -110,26 +118,49 @@ def part(sample: Sample, *, seed: int) -> Parted:
     """Hold a fifth out to measure on: documents, and as many of the queries.
 
     Where there are no queries, or few without labels, some of the held-out documents ask. With
-    labels, the documents that answer a held-out query are held out too.
+    labels, the documents that answer a held-out query are held out too; labels of too few queries
+    to measure by are left out. Equal documents stay together.
     """
+    if 0 < sample.n_labelled < LEAST_LABELLED:
+        _logger.warning(
+            "%d labelled queries < %d, the least to measure by: labels are left out",
+            sample.n_labelled,
+            LEAST_LABELLED,
+        )
+        sample = replace(sample, positives=None)
     rng = np.random.default_rng(seed)
-    n, n_queries = len(sample.documents), len(sample.queries)
+    n_queries = len(sample.queries)
     asking = rng.permutation(n_queries)
     n_asked = min(int(HELD_OUT * n_queries), MAX_ASKED)
     if not sample.labelled and n_asked < LEAST_ASKED:
         n_asked = 0  # documents say more than so few
     asked, left = np.sort(asking[:n_asked]), np.sort(asking[n_asked:])
-    held = np.zeros(n, dtype=np.bool_)
-    held[rng.permutation(n)[: min(int(HELD_OUT * n), MAX_HELD_OUT)]] = True
-    if sample.positives is not None:
-        for query in asked.tolist():
-            held[sample.positives[query]] = True
+    held = _held(sample, asked, rng)
     fitted = _select(sample, left, ~held)
     held_out = _select(sample, asked, held)
     if n_asked:
         return Parted(fitted, held_out, None)
     own = np.sort(rng.permutation(len(held_out.documents))[:MAX_ASKED]).astype(np.int64)
     return Parted(fitted, replace(held_out, queries=held_out.documents[own]), own)
+
+
+def _held(sample: Sample, asked: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Tell which documents are held out."""
+    n = len(sample.documents)
+    _, number = np.unique(_as_items(sample.documents), return_inverse=True)
+    held = np.zeros(number.max() + 1, dtype=np.bool_)
+    held[number[rng.permutation(n)[: min(int(HELD_OUT * n), MAX_HELD_OUT)]]] = True
+    if sample.positives is not None:
+        for query in asked.tolist():
+            held[number[sample.positives[query]]] = True
+    chosen: NDArray[np.bool_] = held[number]
+    return chosen
+
+
+def _as_items(vectors: Embeddings) -> NDArray[np.void]:
+    """Return each vector as one item; equal vectors have equal bytes."""
+    contiguous = np.ascontiguousarray(vectors)
+    return contiguous.view(np.dtype((np.void, vectors.itemsize * vectors.shape[1]))).ravel()
 
 
 def _select(sample: Sample, queries: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Sample:

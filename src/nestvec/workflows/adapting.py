@@ -74,11 +74,12 @@ def fit_adaptor(
     _check_asked(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
         documents, asked = _looked_up(model, data, config)
-        base = Base("", info.name, info.layer_norm)
+        fingerprint = ""  # of the vectors, not of what made them
     else:
         documents, asked = _encoded(model, data, config, on_progress)
-        base = Base(info.fingerprint, info.name, info.layer_norm, info.dims_trained)
+        fingerprint = info.fingerprint
     sample = _sample(documents, asked, layer_norm=info.layer_norm)
+    base = Base(fingerprint, info.name, info.layer_norm, info.dims_trained)
     return fit(sample, base, config, on_progress=on_progress)
 
 
