@@ -25,25 +25,22 @@ def adaptor_codes() -> str:
 
 def adaptor_transfer() -> str:
     """List what is kept where an adaptor was fitted on another corpus."""
-    rows = results("adaptors")["transfer"]
+    rows = [row for row in results("adaptors")["transfer"] if "chosen" not in row["method"]]
     return _by_set(rows, lambda row: " / ".join(_kept(row, f"{dim}:float32") for dim in _DIMS))
 
 
 def adaptor_samples() -> str:
     """List what is kept by how many documents were fitted on, and what a choice became."""
-    lines = [["encoder", "method", "documents", "for each dim", *(f"{dim} dims" for dim in _DIMS)]]
-    lines[0] += ["full width", "seconds"]
+    lines = [["method", "documents", "for each dim", *(f"{dim} dims" for dim in _DIMS)]]
+    lines[0].append("full width")
     for row in results("adaptors")["samples"]:
-        if row["method"] in ("pca", "random dims"):
-            continue
         full = _full(row)
         name = row["method"]
         if name == "chosen":
             name += f" ({', '.join(sorted(set(row['became'])))})"
         cells = [_kept(row, f"{dim}:float32") for dim in (*_DIMS, full)]
-        seconds = f"{max(row['seconds']):.0f}" if row["seconds"] else ""
         count = row["documents"]
-        lines.append([row["encoder"], name, f"{count:,}", f"{count / full:.0f}", *cells, seconds])
+        lines.append([name, f"{count:,}", f"{count / full:.0f}", *cells])
     return markdown(lines)
 
 

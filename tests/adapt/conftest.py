@@ -10,7 +10,7 @@ WIDTH = 16
 
 @pytest.fixture(scope="session")
 def hidden_order():
-    """[600, 16] unit vectors whose variance lies on a few random axes, and 120 queries near them."""
+    """[600, 16] unit vectors that vary along a few random axes, and 120 queries near them."""
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))[0]
     spread = 0.7 ** np.arange(WIDTH)
