@@ -68,7 +68,7 @@ class Training:
     temperature: float = 0.04
     whitening: float = 0.0625
     full_weight: float = 4.0
-    answers: float = 0.5
+    answers: float = 0.25
     hidden: int = 0
     two_heads: bool = False
     schedule: Schedule = "joint"
