@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.adapt.adaptor import Head
 from nestvec.adapt.choosing import choose
-from nestvec.adapt.measuring import Yardstick
+from nestvec.adapt.measuring import Measured, Yardstick
 from nestvec.adapt.sample import Parted, Sample, part
 from nestvec.prefix import prefix
 
@@ -18,23 +18,26 @@ def parted(hidden_order):
     return part(Sample(documents, prefix(documents[:500] + np.float32(0.05), 16)), seed=0)
 
 
-def test_without_labels_it_is_the_share_of_the_top_10_that_stays(parted):
+def test_without_labels_it_is_whether_the_nearest_is_still_found(parted):
     held = parted.held_out
     yardstick = Yardstick.of(parted)
-    exact = np.argsort(-held.queries @ held.documents.T)[:, :10]
+    exact = np.argmax(held.queries @ held.documents.T, axis=1)
     cut = np.argsort(-prefix(held.queries, 4) @ prefix(held.documents, 4).T)[:, :10]
-    shares = [len({*one} & {*other}) / 10 for one, other in zip(exact, cut, strict=True)]
+    there = [float(one in rows) for one, rows in zip(exact, cut, strict=True)]
+    assert 0 < np.mean(there) < 1
     found = yardstick.measure(None, None, [4, 16])
-    assert yardstick.metric == "overlap@10"
-    np.testing.assert_allclose(found, [shares, np.ones(len(shares))])
-    np.testing.assert_allclose(yardstick.measure(IDENTITY, IDENTITY, [4, 16]), found)
+    assert yardstick.metric == "nearest@10"
+    assert found.judged is None
+    np.testing.assert_array_equal(found.nearest, [there, np.ones(len(there))])
+    again = yardstick.measure(IDENTITY, IDENTITY, [4, 16])
+    np.testing.assert_array_equal(again.nearest, found.nearest)
 
 
 def test_no_document_finds_itself(hidden_order):
     documents, _ = hidden_order
     parted = part(Sample(documents, documents[:0]), seed=0)
     yardstick = Yardstick.of(parted)
-    assert not (yardstick.exact == parted.own_rows[:, None]).any()
+    assert not (yardstick.exact == parted.own_rows).any()
 
 
 def test_with_labels_it_is_ndcg():
@@ -44,7 +47,8 @@ def test_with_labels_it_is_ndcg():
     yardstick = Yardstick.of(Parted(held, held, None))
     found = yardstick.measure(None, None, [4])
     assert yardstick.metric == "ndcg@10"
-    np.testing.assert_allclose(found, [[1, 1 / np.log2(3)]])
+    np.testing.assert_allclose(found.judged, [[1, 1 / np.log2(3)]])
+    assert found.said is found.judged
 
 
 def scores(narrow, full=1.0, n=400):
@@ -53,34 +57,63 @@ def scores(narrow, full=1.0, n=400):
                      np.full(n, full)])  # fmt: skip
 
 
+def nearest(*asked, **more):
+    return Measured(scores(*asked, **more), None)
+
+
 @pytest.mark.parametrize(
     ("found", "taken"),
     [
-        ({"svd": 0.5}, "none"),  # equal
+        ({"svd": 0.5}, "none"),  # equal to cutting
         ({"svd": 0.4}, "none"),
         ({"svd": 0.6}, "svd"),
-        ({"svd": 0.6, "linear": 0.6}, "svd"),  # the cheaper of equals
+        ({"svd": 0.6, "linear": 0.6}, "linear"),  # the stronger of equals
         ({"svd": 0.6, "linear": 0.7}, "linear"),
         ({"svd": 0.7, "linear": 0.6}, "svd"),
     ],
 )
-def test_the_cheapest_is_taken_that_no_other_is_surely_better_than(found, taken):
-    measured = {"none": scores(0.5)} | {name: scores(value) for name, value in found.items()}
-    assert choose(measured, "overlap@10", seed=0) == taken
+def test_the_strongest_is_taken_that_is_not_surely_worse_than_a_cheaper_one(found, taken):
+    measured = {"none": nearest(0.5)} | {name: nearest(value) for name, value in found.items()}
+    assert choose(measured, seed=0) == taken
 
 
 def test_what_is_worse_at_one_dim_is_not_taken_for_what_it_gains_at_another():
     better = scores(0.8)
     better[1] = scores(0.5)[1] - 0.02
-    assert choose({"none": scores(0.5), "svd": better}, "ndcg@10", seed=0) == "none"
+    assert choose({"none": nearest(0.5), "svd": Measured(better, None)}, seed=0) == "none"
 
 
-@pytest.mark.parametrize(("metric", "taken"), [("ndcg@10", "none"), ("overlap@10", "svd")])
-def test_relevance_at_full_width_may_not_be_lost(metric, taken):
-    measured = {"none": scores(0.5), "svd": scores(0.8, full=0.95)}
-    assert choose(measured, metric, seed=0) == taken
+@pytest.mark.parametrize(("full", "taken"), [(0.98, "none"), (0.995, "svd")])
+def test_the_full_width_may_not_be_lost(full, taken):
+    assert choose({"none": nearest(0.5), "svd": nearest(0.8, full=full)}, seed=0) == taken
+
+
+def judged(narrow, gain, n):
+    """Like ``scores``, one dim gaining so little that few queries cannot tell."""
+    spread = np.random.default_rng(1).uniform(-0.3, 0.3, n)
+    return np.array([scores(narrow, n=n)[0], np.clip(0.5 + gain * np.sign(spread), 0, 1),
+                     np.ones(n)])  # fmt: skip
+
+
+def test_where_labels_cannot_tell_the_nearest_decide():
+    n = 60
+    cut = judged(0.5, 0, n)
+    ours = judged(0.7, 0.1, n)  # half of the queries gain at the second dim, half lose
+    kept, lost = scores(0.6, n=n), scores(0.6, n=n)
+    lost[1] = scores(0.5, n=n)[1] - 0.05
+    measured = {"none": Measured(scores(0.5, n=n), cut)}
+    assert choose(measured | {"svd": Measured(kept, ours)}, seed=0) == "svd"
+    assert choose(measured | {"svd": Measured(lost, ours)}, seed=0) == "none"
+
+
+def test_labels_overrule_what_the_nearest_say():
+    worse = scores(0.8)
+    worse[1] = scores(0.5)[1] - 0.03
+    measured = {"none": Measured(scores(0.5), scores(0.5))}
+    assert choose(measured | {"svd": Measured(scores(0.8), worse)}, seed=0) == "none"
+    assert choose(measured | {"svd": Measured(worse, scores(0.8))}, seed=0) == "svd"
 
 
 def test_few_queries_show_nothing():
-    few = {"none": scores(0.5, n=4), "svd": scores(0.55, n=4)}
-    assert choose(few, "overlap@10", seed=0) == "none"
+    few = {"none": nearest(0.5, n=4), "svd": nearest(0.55, n=4)}
+    assert choose(few, seed=0) == "none"

@@ -52,7 +52,7 @@ def refused(ended, message):
 
 def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     said = well(nestvec("adapt", "vectors", "--dims", "8,4", "--method", "svd", "--out", "a.st"))
-    assert "overlap@10 16 8 4 dims cut 1.000" in said
+    assert "nearest@10 16 8 4 dims cut 1.000" in said
     assert "measured with 60 queries on 60 documents that nothing was fitted on" in said
     assert "svd, fitted on 240" in said
     assert "nestvec apply a.st vectors --out adapted" in said
@@ -71,12 +71,12 @@ def test_labels_are_measured_by(nestvec, vectors):
     ended = nestvec("adapt", "vectors", "--qrels", "judged", "--dims", "4", "--method", "whiten")
     assert ended.code == 0
     assert "ndcg@10" in ended.out
-    assert "overlap" not in ended.out
+    assert "nearest" not in ended.out
     assert ended.err == "nestvec: whiten is not surely better than cutting on held-out vectors\n"
 
 
 def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
-    noise = np.random.default_rng(0).standard_normal((N, WIDTH)).astype(np.float32)
+    noise = np.random.default_rng(1).standard_normal((N, WIDTH)).astype(np.float32)
     save_vectors(vectors, "document", [f"d{row}" for row in range(N)], noise)
     (vectors / "queries.npy").unlink()
     (vectors / "queries.ids.txt").unlink()

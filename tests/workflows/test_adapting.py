@@ -62,7 +62,7 @@ def test_pairs_are_queries_and_the_documents_that_answer_them(model):
 def test_a_folder_of_vectors_needs_no_texts_and_its_queries_ask(folder):
     adaptor = fit_adaptor(load_model(folder), **SVD)
     assert adaptor.base == ""
-    assert adaptor.fitted["metric"] == "overlap@10"
+    assert adaptor.fitted["metric"] == "nearest@10"
     assert adaptor.fitted["held_out_queries"] == 60
 
 

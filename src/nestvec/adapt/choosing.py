@@ -1,45 +1,39 @@
 """Choose an adaptor by what it keeps of held-out vectors, never one that may be worse than cutting.
 
-A stronger one is taken where it is better in the mean over the dims asked, beyond what chance
-explains, and at no dim worse than cutting by more than a margin. Else nothing is changed.
+The strongest is taken that is surely better than cutting in the mean over the dims asked, at no dim
+worse, and not surely worse than a cheaper one; strong are those that kept more on the sets of
+``docs/adapt.md``. If there is none, nothing is changed. Labels overrule agreement wherever they can
+tell; those of few queries seldom can, at a single dim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-
-from nestvec.adapt.measuring import Evidence
+from nestvec.adapt.measuring import Evidence, Measured, Scores
 from nestvec.stats import lower_bound
 
 CUTTING = "none"
-MARGIN = 0.01
-"""Of the metric: what no dim may lose against cutting, with confidence."""
-FULL_MARGIN: Mapping[Evidence, float] = {"ndcg@10": MARGIN, "overlap@10": 0.1}
-"""The same at full width. There the overlap is with the same vectors: any change lowers it."""
+MARGIN: Mapping[Evidence, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
+"""What no dim may lose against cutting, with confidence."""
 CONFIDENCE = 0.95
 
-Scores = NDArray[np.float64]
 
-
-def choose(scores: Mapping[str, Scores], metric: Evidence, *, seed: int) -> str:
+def choose(measured: Mapping[str, Measured], *, seed: int) -> str:
     """Return the name of what to take.
 
     Args:
-        scores: Of each adaptor that was fitted, from cheap to strong, [n_dims, n_queries] at the
-            dims asked, the full width last; among them ``CUTTING``.
-        metric: What they are.
+        measured: Of each adaptor that was fitted, from cheap to strong, at the dims asked, the full
+            width last; among them ``CUTTING``.
         seed: Of the bounds.
     """
-    cut = scores[CUTTING]
-    margins = [MARGIN] * (len(cut) - 1) + [FULL_MARGIN[metric]]
+    cut = measured[CUTTING]
     chosen = CUTTING
-    for name, found in scores.items():
-        if name == CUTTING or not _nowhere_worse(found, cut, margins, seed):
+    for name, found in measured.items():
+        if name == CUTTING or not surely_better(found.said, cut.said, seed=seed):
             continue
-        if surely_better(found, scores[chosen], seed=seed):
+        worse = surely_better(measured[chosen].said, found.said, seed=seed)
+        if not worse and _nowhere_worse(found, cut, seed):
             chosen = name
     return chosen
 
@@ -49,12 +43,25 @@ def surely_better(ours: Scores, theirs: Scores, *, seed: int) -> bool:
 
     Beyond what chance explains: by the lower bound of the mean over queries.
     """
-    gained = (ours - theirs)[:-1].mean(axis=0)
-    return lower_bound(gained, confidence=CONFIDENCE, seed=seed) > 0
+    return _at_least((ours - theirs)[:-1].mean(axis=0), 0.0, seed)
 
 
-def _nowhere_worse(ours: Scores, cut: Scores, margins: list[float], seed: int) -> bool:
-    return all(
-        lower_bound(one - other, confidence=CONFIDENCE, seed=seed) > -margin
-        for one, other, margin in zip(ours, cut, margins, strict=True)
-    )
+def _nowhere_worse(ours: Measured, cut: Measured, seed: int) -> bool:
+    """Tell whether no dim is worse: labels show it, or cannot tell and the nearest are found."""
+    for dim in range(len(cut.nearest)):
+        found = ours.nearest[dim] - cut.nearest[dim]
+        holds = _at_least(found, -MARGIN["nearest@10"], seed)
+        if ours.judged is not None and cut.judged is not None:
+            gained = ours.judged[dim] - cut.judged[dim]
+            holds = holds and not _at_least(-gained, 0.0, seed)
+            holds = holds or _at_least(gained, -MARGIN["ndcg@10"], seed)
+        if not holds:
+            return False
+    return True
+
+
+def _at_least(differences: Scores, least: float, seed: int) -> bool:
+    """Tell whether the mean over queries surely exceeds a value; equal is equal, of any number."""
+    if not differences.any():
+        return least < 0
+    return lower_bound(differences, confidence=CONFIDENCE, seed=seed) > least

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nestvec.adapt.adaptor import METHODS, Adaptor, Head, Method
-from nestvec.adapt.choosing import CUTTING, Scores, choose
-from nestvec.adapt.measuring import Yardstick
+from nestvec.adapt.choosing import CUTTING, choose
+from nestvec.adapt.measuring import Measured, Yardstick
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Parted, Sample, part
 from nestvec.adapt.training import Schedule, Training, train_heads
@@ -179,10 +179,10 @@ def try_methods(
     seconds = time.perf_counter() - start
     yardstick = Yardstick.of(parted)
     dims = sorted(config.dims or ())
-    scores = {CUTTING: yardstick.measure(None, None, dims)}
-    scores |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
-    best = choose(scores, yardstick.metric, seed=config.seed)
-    figures = _figures(config, parted, yardstick, scores)
+    measured = {CUTTING: yardstick.measure(None, None, dims)}
+    measured |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
+    best = choose(measured, seed=config.seed)
+    figures = _figures(config, parted, yardstick, measured)
     figures |= {"better_than_cutting": best != CUTTING, "seconds": round(seconds, 1)}
     return Tried(base, config, heads, best, figures)
 
@@ -252,7 +252,7 @@ def _fit(
 
 
 def _figures(
-    config: AdaptConfig, parted: Parted, yardstick: Yardstick, scores: Mapping[str, Scores]
+    config: AdaptConfig, parted: Parted, yardstick: Yardstick, measured: Mapping[str, Measured]
 ) -> dict[str, Any]:
     dims = [str(dim) for dim in sorted(config.dims or ())]
     return {
@@ -264,7 +264,7 @@ def _figures(
         "held_out_queries": len(parted.held_out.queries),
         "metric": yardstick.metric,
         "means": {
-            name: dict(zip(dims, found.mean(axis=1).round(4).tolist(), strict=True))
-            for name, found in scores.items()
+            name: dict(zip(dims, found.said.mean(axis=1).round(4).tolist(), strict=True))
+            for name, found in measured.items()
         },
     }

@@ -1,29 +1,49 @@
 """Measure adaptors on vectors that none of them was fitted on, query by query at each dim.
 
-With labels it is nDCG@10; without, the share of the top 10 of the vectors as they are, at full
-width, that a prefix has in its own. The same ranking at full width as everywhere: exhaustive, cut
-and re-normalised. Which adaptor to take is for ``choosing``.
+Always whether the nearest document of the vectors as they are, at full width, is still among the
+ten nearest of a prefix; with labels nDCG@10, too. The same ranking at full width as everywhere:
+exhaustive, cut and re-normalised. Which adaptor to take is for ``choosing``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.adapt.adaptor import Head
 from nestvec.adapt.sample import Parted
-from nestvec.metrics import Judgements, agreement, score
+from nestvec.metrics import Judgements, score
 from nestvec.prefix import prefix_scores
 from nestvec.ranking import best
 from nestvec.types import Embeddings, Rows
 
-Evidence = Literal["ndcg@10", "overlap@10"]
+Evidence = Literal["ndcg@10", "nearest@10"]
+Scores = NDArray[np.float64]
 _DEPTH = 10
 _BLOCK = 256  # queries at a time
+
+
+class Measured(NamedTuple):
+    """What held-out vectors say of an adaptor, [n_dims, n_queries] each.
+
+    Attributes:
+        nearest: 1 where a query's nearest document is still found, else 0. Not the share of the
+            ten nearest: what is relevant is seldom all of them, and what turns vectors for the
+            better moves their order.
+        judged: nDCG@10 of the labels; None without them.
+    """
+
+    nearest: Scores
+    judged: Scores | None
+
+    @property
+    def said(self) -> Scores:
+        """The stronger evidence."""
+        return self.nearest if self.judged is None else self.judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,36 +51,39 @@ class Yardstick:
     """Held-out vectors and what their queries should find.
 
     Attributes:
-        metric: What is measured.
         parted: Whose held-out part it is.
-        exact: The top 10 of the vectors as they are, [n_queries, 10]; None with labels.
+        exact: The nearest document of the vectors as they are, [n_queries].
         judged: What is relevant; None without labels.
     """
 
-    metric: Evidence
     parted: Parted
-    exact: Rows | None
+    exact: Rows
     judged: Judgements | None
 
     @classmethod
     def of(cls, parted: Parted) -> Yardstick:
-        """Take labels where there are any, else the ranking of the vectors as they are."""
-        held = parted.held_out
+        """Take the ranking of the vectors as they are, and labels where there are any."""
+        held, judged = parted.held_out, None
         if held.labelled and held.positives is not None:
             names = [str(row) for row in range(len(held.documents))]
             qrels = {
                 str(number): {names[row]: 1.0 for row in rows.tolist()}
                 for number, rows in enumerate(held.positives)
             }
-            return cls("ndcg@10", parted, None, Judgements.from_qrels(qrels, list(qrels), names))
+            judged = Judgements.from_qrels(qrels, list(qrels), names)
         full_dim = held.documents.shape[1]
-        exact = _rank(held.queries, held.documents, [full_dim], parted.own_rows)[0]
-        return cls("overlap@10", parted, exact, None)
+        (ranked,) = _rank(held.queries, held.documents, [full_dim], parted.own_rows)
+        return cls(parted, ranked[:, 0], judged)
+
+    @property
+    def metric(self) -> Evidence:
+        """What the stronger evidence is."""
+        return "nearest@10" if self.judged is None else "ndcg@10"
 
     def measure(
         self, documents: Head | None, queries: Head | None, dims: Sequence[int]
-    ) -> NDArray[np.float64]:
-        """Return each query's score at each dim, [n_dims, n_queries].
+    ) -> Measured:
+        """Score each query at each dim.
 
         Args:
             documents: What documents go through; None for vectors as they are.
@@ -73,14 +96,13 @@ class Yardstick:
             for head, vectors in ((queries, held.queries), (documents, held.documents))
         )
         found = _rank(asked, corpus, dims, self.parted.own_rows)
-        return np.array([self._score(rows) for rows in found])
-
-    def _score(self, rows: Rows) -> NDArray[np.float64]:
+        nearest = [(rows == self.exact[:, None]).any(axis=1) for rows in found]
+        judged = None
         if self.judged is not None:
-            values: NDArray[np.float64] = score("ndcg@10", self.judged.grades(rows), self.judged)
-        elif self.exact is not None:
-            values = agreement("overlap@10", rows, self.exact)
-        return values
+            judged = np.array(
+                [score("ndcg@10", self.judged.grades(rows), self.judged) for rows in found]
+            )
+        return Measured(np.array(nearest, dtype=np.float64), judged)
 
 
 def _rank(

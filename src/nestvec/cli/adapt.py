@@ -166,8 +166,11 @@ def _tell(adaptor: Adaptor) -> None:
         say(f"{'cut' if name == 'none' else name:16}{cells}")
     n, asked = fitted["held_out_documents"], fitted["held_out_queries"]
     say_wrapped(f"measured with {asked:,} queries on {n:,} documents that nothing was fitted on")
-    if fitted["metric"] == "overlap@10":
-        say_wrapped("overlap with the full width, which is not quality: labels (--qrels) tell that")
+    if fitted["metric"] == "nearest@10":
+        say_wrapped(
+            "how often what is nearest at full width is still found in the top 10, which is not "
+            "quality: labels (--qrels) tell that"
+        )
     if adaptor.method == "none":
         say_wrapped("nothing is surely better than cutting: the adaptor changes nothing")
     else:
