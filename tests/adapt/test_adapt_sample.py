@@ -46,8 +46,7 @@ def test_a_fifth_is_held_out_and_shares_nothing():
                     (parted.fitted, parted.held_out))  # fmt: skip
     assert (len(fitted), len(held)) == (320, 80)
     assert not fitted & held
-    own = parted.held_out.documents[parted.own_rows]
-    np.testing.assert_array_equal(own, parted.held_out.queries)
+    assert parted.asking.tolist() == list(range(80))
 
 
 def test_held_out_queries_keep_their_answers_and_those_are_held_out():
@@ -55,7 +54,7 @@ def test_held_out_queries_keep_their_answers_and_those_are_held_out():
     sample = Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:100] + 1), tuple(rows))
     parted = part(sample, seed=3)
     assert len(parted.held_out.queries) == 20
-    assert parted.own_rows is None
+    assert len(parted.asking) > 20  # the labels judge, and documents ask for what is nearest
     known = {row.tobytes(): number for number, row in enumerate(sample.documents)}
     asked = {row.tobytes(): number for number, row in enumerate(sample.queries)}
     for of in (parted.fitted, parted.held_out):
@@ -81,7 +80,6 @@ def test_labels_of_too_few_queries_are_left_out_and_that_is_said(caplog):
     rows = tuple(np.array([number]) for number in range(99))
     parted = part(Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:99] + 1), rows), seed=0)
     assert not parted.fitted.labelled
-    assert parted.own_rows is not None
     assert "99 labelled queries < 100, the least to measure by: labels are left out" in caplog.text
 
 

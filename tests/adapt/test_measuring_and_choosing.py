@@ -15,7 +15,10 @@ IDENTITY = Head(np.eye(16, dtype=np.float32))
 @pytest.fixture
 def parted(hidden_order):
     documents, _ = hidden_order
-    return part(Sample(documents, prefix(documents[:500] + np.float32(0.05), 16)), seed=0)
+    queries = np.concatenate(
+        [documents + np.float32(step) for step in (0.03, 0.05, 0.07, 0.09, 0.11)]
+    )
+    return part(Sample(documents, prefix(queries, 16)), seed=0)
 
 
 def test_without_labels_it_is_whether_the_nearest_is_still_found(parted):
@@ -37,7 +40,16 @@ def test_no_document_finds_itself(hidden_order):
     documents, _ = hidden_order
     parted = part(Sample(documents, documents[:0]), seed=0)
     yardstick = Yardstick.of(parted)
-    assert not (yardstick.exact == parted.own_rows).any()
+    assert not (yardstick.exact == parted.asking).any()
+
+
+def test_documents_ask_for_the_nearest_where_labelled_queries_are_few(hidden_order):
+    documents, queries = hidden_order
+    positives = tuple(np.array([row]) for row in range(len(queries)))
+    parted = part(Sample(documents, queries, positives), seed=0)
+    found = Yardstick.of(parted).measure(None, None, [4, 16])
+    assert found.nearest.shape == (2, len(parted.held_out.documents))
+    assert found.judged.shape == (2, len(parted.held_out.queries))
 
 
 def test_with_labels_it_is_ndcg():

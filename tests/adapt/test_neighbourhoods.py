@@ -70,7 +70,7 @@ def test_a_batch_holds_the_nearest_of_its_seeds(hidden_order):
     scores = documents @ documents.T
     # One seed with its 64 nearest, itself among them.
     assert any(set(np.argsort(-scores[row])[:64]) == set(rows) for row in rows)
-    assert (batch.n_queries, batch.positives, len(batch.asked)) == (0, None, 32)
+    assert (batch.n_queries, batch.positives, len(batch.asked)) == (0, None, 16)
 
 
 def test_queries_ask_too_and_their_answers_are_among_the_candidates(hidden_order):

@@ -261,7 +261,7 @@ def _figures(
         "queries": len(parted.fitted.queries),
         "labelled": parted.fitted.labelled,
         "held_out_documents": len(parted.held_out.documents),
-        "held_out_queries": len(parted.held_out.queries),
+        "held_out_queries": yardstick.n_asked,
         "metric": yardstick.metric,
         "means": {
             name: dict(zip(dims, found.said.mean(axis=1).round(4).tolist(), strict=True))

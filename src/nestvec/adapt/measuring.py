@@ -51,19 +51,28 @@ class Yardstick:
     """Held-out vectors and what their queries should find.
 
     Attributes:
-        parted: Whose held-out part it is.
-        exact: The nearest document of the vectors as they are, [n_queries].
-        judged: What is relevant; None without labels.
+        documents: Held-out documents, [n, full_dim].
+        asking: What asks for its nearest, queries or some of the documents, [n_asking, full_dim].
+        own: The rows of what asks, where it is documents.
+        exact: The nearest of each, as the vectors are, [n_asking].
+        queries: What labels judge, [n_queries, full_dim].
+        judged: What is relevant to them; None without labels.
     """
 
-    parted: Parted
+    documents: Embeddings
+    asking: Embeddings
+    own: Rows | None
     exact: Rows
+    queries: Embeddings
     judged: Judgements | None
 
     @classmethod
     def of(cls, parted: Parted) -> Yardstick:
         """Take the ranking of the vectors as they are, and labels where there are any."""
-        held, judged = parted.held_out, None
+        held, own = parted.held_out, parted.asking
+        asking = held.queries if own is None else held.documents[own]
+        (ranked,) = _rank(asking, held.documents, [held.documents.shape[1]], own)
+        judged = None
         if held.labelled and held.positives is not None:
             names = [str(row) for row in range(len(held.documents))]
             qrels = {
@@ -71,14 +80,17 @@ class Yardstick:
                 for number, rows in enumerate(held.positives)
             }
             judged = Judgements.from_qrels(qrels, list(qrels), names)
-        full_dim = held.documents.shape[1]
-        (ranked,) = _rank(held.queries, held.documents, [full_dim], parted.own_rows)
-        return cls(parted, ranked[:, 0], judged)
+        return cls(held.documents, asking, own, ranked[:, 0], held.queries, judged)
 
     @property
     def metric(self) -> Evidence:
         """What the stronger evidence is."""
         return "nearest@10" if self.judged is None else "ndcg@10"
+
+    @property
+    def n_asked(self) -> int:
+        """How many queries that evidence has."""
+        return len(self.asking if self.judged is None else self.queries)
 
     def measure(
         self, documents: Head | None, queries: Head | None, dims: Sequence[int]
@@ -90,19 +102,21 @@ class Yardstick:
             queries: What queries go through.
             dims: Ascending.
         """
-        held = self.parted.held_out
-        asked, corpus = (
-            vectors if head is None else head(vectors)
-            for head, vectors in ((queries, held.queries), (documents, held.documents))
-        )
-        found = _rank(asked, corpus, dims, self.parted.own_rows)
+        corpus = _through(documents, self.documents)
+        found = _rank(_through(queries, self.asking), corpus, dims, self.own)
         nearest = [(rows == self.exact[:, None]).any(axis=1) for rows in found]
-        judged = None
-        if self.judged is not None:
-            judged = np.array(
-                [score("ndcg@10", self.judged.grades(rows), self.judged) for rows in found]
-            )
+        judged = self._judge(_through(queries, self.queries), corpus, dims)
         return Measured(np.array(nearest, dtype=np.float64), judged)
+
+    def _judge(self, queries: Embeddings, corpus: Embeddings, dims: Sequence[int]) -> Scores | None:
+        if self.judged is None:
+            return None
+        found = _rank(queries, corpus, dims, None)
+        return np.array([score("ndcg@10", self.judged.grades(rows), self.judged) for rows in found])
+
+
+def _through(head: Head | None, vectors: Embeddings) -> Embeddings:
+    return vectors if head is None else head(vectors)
 
 
 def _rank(

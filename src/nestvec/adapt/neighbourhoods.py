@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 64  # of a document: a shortlist's worth of what is hard to tell apart
 _OF_QUERY = 16  # documents of a query: so that a batch holds more queries
+_OF_ASKING = 4  # candidates, one asks: as good for what is learnt as all, and a part of the work
 _SAME = 0.9999  # cosine from which two vectors are one: nothing is to be learnt from itself
 _EXCLUDED = -1e4
 
@@ -71,9 +72,8 @@ class Neighbourhoods:
         if answers:
             positives = torch.stack([torch.isin(found, each) for each in answers])
         candidates = self._documents[found]
-        # Half of them ask: as good for what is learnt, and half the work.
         order = torch.randperm(len(candidates), generator=self._random)
-        asked = torch.cat([candidates[order[: len(order) // 2]], queries])
+        asked = torch.cat([candidates[order[: len(order) // _OF_ASKING]], queries])
         return Batch(asked, candidates, len(queries), positives)
 
     def _nearest(self, vectors: Tensor, count: int) -> Tensor:

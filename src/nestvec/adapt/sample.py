@@ -21,7 +21,7 @@ ROWS_PER_DIM = 4
 """Fewer vectors than this for each of their dims leave the axes to chance: nothing is fitted."""
 HELD_OUT = 0.2
 MAX_HELD_OUT, MAX_ASKED = 20_000, 2_000  # documents and queries that are measured on
-LEAST_ASKED = 100
+LEAST_ASKED = 500
 LEAST_LABELLED = 100  # queries: a fifth of fewer tells no method from another
 _MOST_EQUAL = 0.5  # of all vectors: beyond it they are some mistake's
 
@@ -62,13 +62,13 @@ class Parted:
     Attributes:
         fitted: What an adaptor is fitted on.
         held_out: What it is measured on.
-        own_rows: Where the held-out queries are documents themselves, their rows in the held-out
-            documents, so that no document finds itself; else None.
+        asking: Where the held-out queries are too few to ask for what is nearest, the rows of
+            held-out documents that do; no document finds itself. Else None.
     """
 
     fitted: Sample
     held_out: Sample
-    own_rows: Rows | None
+    asking: Rows | None
 
 
 def check_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
@@ -117,8 +117,8 @@ def unit_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddi
 def part(sample: Sample, *, seed: int) -> Parted:
     """Hold a fifth out to measure on: documents, and as many of the queries.
 
-    Where there are no queries, or few without labels, some of the held-out documents ask. With
-    labels, the documents that answer a held-out query are held out too; labels of too few queries
+    Where the held-out queries are few, documents ask for what is nearest to them. With labels, the
+    documents that answer a held-out query are held out too; labels of too few queries
     to measure by are left out. Equal documents stay together.
     """
     if 0 < sample.n_labelled < LEAST_LABELLED:
@@ -130,18 +130,19 @@ def part(sample: Sample, *, seed: int) -> Parted:
         sample = replace(sample, positives=None)
     rng = np.random.default_rng(seed)
     n_queries = len(sample.queries)
-    asking = rng.permutation(n_queries)
+    order = rng.permutation(n_queries)
     n_asked = min(int(HELD_OUT * n_queries), MAX_ASKED)
-    if not sample.labelled and n_asked < LEAST_ASKED:
-        n_asked = 0  # documents say more than so few
-    asked, left = np.sort(asking[:n_asked]), np.sort(asking[n_asked:])
+    enough = n_asked >= LEAST_ASKED
+    if not sample.labelled and not enough:
+        n_asked = 0
+    asked, left = np.sort(order[:n_asked]), np.sort(order[n_asked:])
     held = _held(sample, asked, rng)
     fitted = _select(sample, left, ~held)
     held_out = _select(sample, asked, held)
-    if n_asked:
+    if enough:
         return Parted(fitted, held_out, None)
-    own = np.sort(rng.permutation(len(held_out.documents))[:MAX_ASKED]).astype(np.int64)
-    return Parted(fitted, replace(held_out, queries=held_out.documents[own]), own)
+    documents = np.sort(rng.permutation(len(held_out.documents))[:MAX_ASKED])
+    return Parted(fitted, held_out, documents.astype(np.int64))
 
 
 def _held(sample: Sample, asked: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
