@@ -224,6 +224,15 @@ class Encoder(Protocol):
 
 
 @runtime_checkable
+class TimedEncoder(Encoder, Protocol):
+    """An encoder that may remember what one text takes, so that it need not be encoded again."""
+
+    def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
+        """Return the milliseconds of encoding one text alone; None where nothing remembers it."""
+        ...
+
+
+@runtime_checkable
 class TokenEncoder(Encoder, Protocol):
     """An encoder that shows its tokens, so that they can be counted, and given instead of texts."""
 

@@ -66,6 +66,22 @@ def test_held_out_queries_keep_their_answers_and_those_are_held_out():
                 assert len(answers) == 2
 
 
+def test_labels_do_not_hold_out_more_than_a_fifth():
+    rows = tuple(np.array([number % 400]) for number in range(3000))
+    queries = unit_vectors(np.repeat(VECTORS, 8, axis=0)[:3000] + 1)
+    parted = part(Sample(unit_vectors(VECTORS), queries, rows), seed=0)
+    assert len(parted.fitted.documents) == 320
+    assert all(len(answers) == 1 for answers in parted.held_out.positives)
+    assert 500 <= len(parted.held_out.queries) <= 600
+
+
+def test_queries_without_labels_do_not_judge():
+    rows = tuple(np.array([number] if number < 100 else [], int) for number in range(400))
+    parted = part(Sample(unit_vectors(VECTORS), unit_vectors(VECTORS + 1), rows), seed=0)
+    assert len(parted.held_out.positives) == 80
+    assert all(len(answers) == 1 for answers in parted.held_out.positives)
+
+
 def test_equal_documents_stay_together():
     vectors = unit_vectors(np.repeat(VECTORS[:200], 2, axis=0))
     parted = part(Sample(vectors, NO_QUERIES), seed=0)

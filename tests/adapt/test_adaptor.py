@@ -91,7 +91,7 @@ def test_an_adapted_model_is_another_model(make_adaptor):
     info = fake_info(full_dim=WIDTH, dims=(WIDTH,), layer_norm=True)
     found = adapted_info(info, make_adaptor(MATRIX, layer_norm=True))
     assert found.fingerprint != info.fingerprint
-    assert found.fingerprint != adapted_info(info, make_adaptor(OTHER)).fingerprint
+    assert found.fingerprint != adapted_info(info, make_adaptor(OTHER, layer_norm=True)).fingerprint
     assert (found.dims, found.dims_source, found.layer_norm) == ((16, 8, 4), "adaptor", False)
     assert found.adaptor == make_adaptor(MATRIX, layer_norm=True).digest()
 
@@ -107,6 +107,7 @@ def test_dims_that_were_asked_for_stay(make_adaptor):
     [
         ({"full_dim": 32}, "has 32 dims, the adaptor is for 16"),
         ({"fingerprint": "0" * 64}, "is not the model that the adaptor was fitted on"),
+        ({"layer_norm": True}, "the model, but not the adaptor, layer-normalises"),
         ({"adaptor": "a"}, "is adapted already"),
     ],
 )

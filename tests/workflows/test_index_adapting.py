@@ -6,6 +6,7 @@ import pytest
 from nestvec.adapt.adaptor import Adaptor, Head
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
+from nestvec.index.embedded.lock import WriterLock
 from nestvec.workflows import index_adapting
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
@@ -106,10 +107,47 @@ def test_undoing_loses_no_document(path, model):
     with Index.open(path, model) as index:
         index.delete(["d1"])
         index.add(["new"], ["unheard unheard of"])
-    with pytest.raises(DataError, match="2 documents came or went"):
+    with pytest.raises(DataError, match="2 documents came, went or changed"):
         undo_adapting(path)
     with Index.open(path, model) as index:
         assert "new" in index
+
+
+def test_undoing_loses_no_change(path, model):
+    adapt_index(path, make()).close()
+    with Index.open(path, model) as index:
+        index.upsert(["d1"], ["another text"])
+    with pytest.raises(DataError, match="1 document came, went or changed since"):
+        undo_adapting(path)
+    with Index.open(path, model) as index:
+        assert index.get(["d1"])["d1"].text == "another text"
+
+
+def test_what_a_kill_between_two_renames_left_is_put_back(path, model):
+    path.rename(kept_place(path))
+    with pytest.raises(DataError, match="was being adapted when that was killed: put it back"):
+        adapt_index(path, make())
+    undo_adapting(path).close()
+    with Index.open(path, model) as index:
+        assert first(index, "csv") == "d2"
+    assert not kept_place(path).exists()
+
+
+def test_nothing_is_added_to_an_index_that_is_replaced_at_that_moment(path, model, monkeypatch):
+    with Index.open(path, model) as index:
+        taken = WriterLock.__init__
+
+        def late(self, folder):
+            monkeypatch.setattr(WriterLock, "__init__", taken)
+            adapt_index(path, make()).close()
+            taken(self, folder)
+
+        monkeypatch.setattr(WriterLock, "__init__", late)
+        with pytest.raises(DataError, match="was replaced since it was opened"):
+            index.add(["new"], ["unheard of"])
+    with Index.open(path, model) as index:
+        assert "new" not in index
+        index.add(["new"], ["unheard of"])  # nobody holds it
 
 
 def test_an_index_that_moved_to_another_model_since_is_not_put_back(path, model):

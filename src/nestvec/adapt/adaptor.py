@@ -175,6 +175,9 @@ class Adaptor:
             raise ModelMismatch(f"{info.name} has {widths}: fit one on its vectors")
         if info.adaptor:
             raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
+        if info.layer_norm != self.layer_norm:
+            which = "the model, but not the adaptor," if info.layer_norm else "the adaptor alone"
+            raise ModelMismatch(f"{info.name}: {which} layer-normalises: fit one on that model")
         if self.base and info.fingerprint != self.base:
             raise ModelMismatch(
                 f"{info.name} is not the model that the adaptor was fitted on ({self.base_name}): "

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nestvec.adapt.measuring import Evidence, Measured, Scores
+from nestvec.adapt.measuring import Measured, Metric, Scores
 from nestvec.stats import lower_bound
 
 CUTTING = "none"
-MARGIN: Mapping[Evidence, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
+MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
 """What no dim may lose against cutting, with confidence."""
 CONFIDENCE = 0.95
 

@@ -21,7 +21,7 @@ from nestvec.prefix import prefix_scores
 from nestvec.ranking import best
 from nestvec.types import Embeddings, Rows
 
-Evidence = Literal["ndcg@10", "nearest@10"]
+Metric = Literal["ndcg@10", "nearest@10"]
 Scores = NDArray[np.float64]
 _DEPTH = 10
 _BLOCK = 256  # queries at a time
@@ -83,7 +83,7 @@ class Yardstick:
         return cls(held.documents, asking, own, ranked[:, 0], held.queries, judged)
 
     @property
-    def metric(self) -> Evidence:
+    def metric(self) -> Metric:
         """What the stronger evidence is."""
         return "nearest@10" if self.judged is None else "ndcg@10"
 

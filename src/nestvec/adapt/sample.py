@@ -129,33 +129,39 @@ def part(sample: Sample, *, seed: int) -> Parted:
         )
         sample = replace(sample, positives=None)
     rng = np.random.default_rng(seed)
-    n_queries = len(sample.queries)
-    order = rng.permutation(n_queries)
-    n_asked = min(int(HELD_OUT * n_queries), MAX_ASKED)
-    enough = n_asked >= LEAST_ASKED
-    if not sample.labelled and not enough:
-        n_asked = 0
-    asked, left = np.sort(order[:n_asked]), np.sort(order[n_asked:])
-    held = _held(sample, asked, rng)
-    fitted = _select(sample, left, ~held)
-    held_out = _select(sample, asked, held)
-    if enough:
+    _, number = np.unique(_as_items(sample.documents), return_inverse=True)  # equal ones share it
+    held = np.zeros(number.max() + 1, dtype=np.bool_)
+    room = min(int(HELD_OUT * len(held)), MAX_HELD_OUT)
+    asked = _held_queries(sample, number, held, room, rng)
+    others = rng.permutation(np.flatnonzero(~held))
+    held[others[: room - int(held.sum())]] = True
+    left = np.setdiff1d(np.arange(len(sample.queries)), asked)
+    fitted = _select(sample, left, ~held[number])
+    held_out = _select(sample, asked, held[number])
+    if len(asked) >= LEAST_ASKED:
         return Parted(fitted, held_out, None)
     documents = np.sort(rng.permutation(len(held_out.documents))[:MAX_ASKED])
     return Parted(fitted, held_out, documents.astype(np.int64))
 
 
-def _held(sample: Sample, asked: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Tell which documents are held out."""
-    n = len(sample.documents)
-    _, number = np.unique(_as_items(sample.documents), return_inverse=True)
-    held = np.zeros(number.max() + 1, dtype=np.bool_)
-    held[number[rng.permutation(n)[: min(int(HELD_OUT * n), MAX_HELD_OUT)]]] = True
-    if sample.positives is not None:
-        for query in asked.tolist():
-            held[number[sample.positives[query]]] = True
-    chosen: NDArray[np.bool_] = held[number]
-    return chosen
+def _held_queries(
+    sample: Sample, number: Rows, held: NDArray[np.bool_], room: int, rng: np.random.Generator
+) -> Rows:
+    """Return the queries to hold out, and hold out what answers them, while there is room."""
+    order = rng.permutation(len(sample.queries))
+    most = min(int(HELD_OUT * len(order)), MAX_ASKED)
+    if sample.positives is None or not sample.labelled:
+        few = most < LEAST_ASKED  # documents say more than so few
+        return np.sort(order[: 0 if few else most])
+    asked: list[int] = []
+    for query in order.tolist():
+        answers = np.unique(number[sample.positives[query]])
+        new = answers[~held[answers]]
+        if len(asked) < most and len(answers) and len(new) <= room:
+            held[new] = True
+            room -= len(new)
+            asked.append(query)
+    return np.sort(np.array(asked, dtype=np.int64))
 
 
 def _as_items(vectors: Embeddings) -> NDArray[np.void]:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nestvec.models.cache import CachedEncoder
 from nestvec.models.load import embed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.timing import TIMED, encode_each
-from nestvec.types import Embeddings, Encoder, Kind, OnProgress
+from nestvec.types import Embeddings, Encoder, Kind, OnProgress, TimedEncoder
 
 
 def embed_timed(
@@ -43,8 +42,9 @@ def embed_timed(
 
     if isinstance(model, PrecomputedVectors):
         return encode(slice(None)), None
-    if isinstance(model, CachedEncoder):
-        return encode(slice(None), on_progress), model.encode_ms(texts, kind=kind)
+    remembered = model.encode_ms(texts, kind=kind) if isinstance(model, TimedEncoder) else None
+    if remembered is not None:
+        return encode(slice(None), on_progress), remembered
     parts, milliseconds = encode_each(min(TIMED, len(texts)), encode)
     if len(texts) > len(parts):
         parts = [*parts, encode(slice(len(parts), None), on_progress)]

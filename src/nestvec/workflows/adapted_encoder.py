@@ -15,7 +15,7 @@ from nestvec.adapt.adaptor import Adaptor, adapted_info
 from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.errors import ModelMismatch
 from nestvec.models.precomputed import PrecomputedVectors
-from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
+from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
 
 class AdaptedEncoder:
@@ -46,6 +46,11 @@ class AdaptedEncoder:
         """Encode texts and turn them, float32 [n, full_dim], not normalised."""
         found = self.base.encode(texts, kind=kind, on_progress=on_progress)
         return self.adaptor.apply(np.asarray(found, dtype=np.float32), kind)
+
+    def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
+        """Return what its model remembers; one product with a matrix adds nothing to speak of."""
+        base = self.base
+        return base.encode_ms(texts, kind=kind) if isinstance(base, TimedEncoder) else None
 
     def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""

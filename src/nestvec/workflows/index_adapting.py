@@ -50,6 +50,8 @@ def adapt_index(
             cannot be written; the index is untouched.
     """
     place, kept = Path(path), kept_place(path)
+    if kept.exists() and not place.exists():
+        raise DataError(place, "was being adapted when that was killed: put it back with --undo")
     if adaptor.method == "none":
         raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
     if kept.exists():
@@ -70,25 +72,39 @@ def undo_adapting(path: Path | str) -> Index:
     """Put an index back as it was before ``adapt_index``.
 
     Raises:
-        DataError: If no index was kept, this one is not adapted, documents have come or gone since,
-            which would be lost or come back, or the folder cannot be written.
+        DataError: If no index was kept, this one is not adapted, documents have come, gone or
+            changed since, which would be lost, or the folder cannot be written.
         IndexLocked: If another process changes the index.
     """
     place, kept = Path(path), kept_place(path)
     if not kept.exists():
         raise DataError(place, f"cannot be put back: there is no {kept.name} beside it")
+    if not place.exists():  # killed between the two renames
+        put_in_place(kept, place, marker=DATABASE)
+        return Index.open(place)
     with closing(EmbeddedIndex(place)) as adapted:
         if not adapted.manifest.model.adaptor:
             problem = f"is not adapted, so {kept.name} is not what it was: delete or rename that"
             raise DataError(place, problem)
         adapted.lock()
         with closing(EmbeddedIndex(kept)) as old:
-            changed = set(adapted.ids()) ^ set(old.ids())
+            changed = _count_changed(adapted, old)
         if changed:
-            problem = f"{count_text(len(changed), 'document')} came or went since it was adapted"
+            documents = count_text(changed, "document")
+            problem = f"{documents} came, went or changed since it was adapted"
             raise DataError(place, f"{problem}: re-embed it, or rename {kept.name} yourself")
         put_in_place(kept, place, marker=DATABASE)
     return Index.open(place)
+
+
+def _count_changed(one: EmbeddedIndex, other: EmbeddedIndex) -> int:
+    changed = len(set(one.ids()) ^ set(other.ids()))
+    for ids in _blocks(one.ids()):
+        before = other.get(ids)
+        changed += sum(
+            document != before[id_] for id_, document in one.get(ids).items() if id_ in before
+        )
+    return changed
 
 
 def kept_place(path: Path | str) -> Path:

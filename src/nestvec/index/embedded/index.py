@@ -202,10 +202,12 @@ class EmbeddedIndex(IndexReader):
                 self._database.version()  # refuses if this is closed, or was opened before a fork
                 if not os.access(self.path, os.W_OK):
                     raise DataError(self.path, "cannot be written: no permission")
-                if not self.in_place():
-                    raise DataError(self.path, "was replaced since it was opened: open it again")
-                self._writer = Writer(self.path, self.manifest)
+                self._writer = Writer(self.path, self.manifest, self._check_in_place)
             return self._writer
+
+    def _check_in_place(self) -> None:
+        if not self.in_place():
+            raise DataError(self.path, "was replaced since it was opened: open it again")
 
     def _save(self, codecs: Codecs, point: OperatingPoint) -> bool:
         """Write the manifest, which is read again with the next commit; tell if a codec is new."""

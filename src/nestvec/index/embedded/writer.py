@@ -8,7 +8,7 @@ is not there, and a commit that SQLite lost is missed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import reduce
 from operator import xor
@@ -39,8 +39,13 @@ TAIL_ROWS = 4_096  # more than so many rows without codes are coded as a part
 class Writer:
     """The one writer of an index folder."""
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, check: Callable[[], None]) -> None:
         """Take the lock and see what is there.
+
+        Args:
+            folder: The index.
+            manifest: What was read of it before.
+            check: Refuses a folder that is another since: none takes its place while it is locked.
 
         Raises:
             IndexLocked: If another writer holds it.
@@ -49,6 +54,7 @@ class Writer:
         self.folder, self.manifest = folder, manifest
         self._lock = WriterLock(folder)
         try:
+            check()
             self.database = Database(folder / DATABASE, write=True)
             self._noted = b""
             self.remove_leftovers()

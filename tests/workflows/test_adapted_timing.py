@@ -1,0 +1,30 @@
+"""What one text takes behind an adaptor is what its model takes, also where that is remembered."""
+
+import numpy as np
+
+from fakes import NestedHashEncoder
+from nestvec.adapt.adaptor import Adaptor, Head
+from nestvec.evaluate.encoding import embed_timed
+from nestvec.workflows.adapted_encoder import AdaptedEncoder
+
+SAME = Head(np.eye(64, dtype=np.float32))
+ADAPTOR = Adaptor("linear", (64, 16), "f" * 64, "fake/nested", False, SAME, SAME, 0)
+TEXTS = ["one", "two"]
+
+
+class Remembering(NestedHashEncoder):
+    def encode_ms(self, texts, *, kind):
+        return 7.0
+
+
+def test_what_its_model_remembers_counts():
+    model = AdaptedEncoder(Remembering(), ADAPTOR)
+    embeddings, milliseconds = embed_timed(model, ["a", "b"], TEXTS, kind="query")
+    assert milliseconds == 7.0
+    assert embeddings.shape == (2, 64)
+
+
+def test_else_it_is_measured():
+    model = AdaptedEncoder(NestedHashEncoder(), ADAPTOR)
+    assert model.encode_ms(TEXTS, kind="query") is None
+    assert embed_timed(model, ["a", "b"], TEXTS, kind="query")[1] > 0
