@@ -19,6 +19,7 @@ from nestvec.prefix import prefix
 from nestvec.workflows import adapted_files
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
+from nestvec.workflows.adapting import fit_adaptor
 
 RNG = np.random.default_rng(0)
 MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)
@@ -148,6 +149,23 @@ def test_others_than_what_it_was_fitted_for_are_refused(static, vectors, tmp_pat
     narrow = adaptor(MATRIX[:4, :4])
     with pytest.raises(ModelMismatch, match="has 8 dims, the adaptor is for 4"):
         apply_adaptor(narrow, vectors, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["vectors", "static"])
+def test_what_was_adapted_is_not_adapted_again(kind, request, tmp_path):
+    source, out = request.getfixturevalue(kind), tmp_path / "out"
+    apply_adaptor(adaptor(base=load_model(source).info.fingerprint), source, out)
+    known = adaptor(base=load_model(out).info.fingerprint)
+    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+        apply_adaptor(known, out, tmp_path / "twice")
+    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+        fit_adaptor(load_model(out), dims=(4,), method="svd")
+
+
+def test_what_changes_nothing_is_not_applied(vectors, tmp_path):
+    with pytest.raises(InvalidArgument, match="changes nothing, so there is nothing to do"):
+        apply_adaptor(adaptor(np.eye(8, dtype=np.float32), method="none"), vectors, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_layer_normalised_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):

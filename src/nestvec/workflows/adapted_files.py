@@ -17,6 +17,7 @@ from nestvec.adapt.adaptor import BLOCK, Adaptor
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.atomic import replace_file, replace_folder
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
+from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
@@ -26,6 +27,7 @@ from nestvec.types import Embeddings, Kind, OnProgress
 ADAPTOR = "adaptor.safetensors"
 """Beside vectors that were turned, so that those which come later go through the same."""
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
+_CONFIG, _KEY = "config.json", "nestvec"  # where a folder says that it was adapted
 _MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
@@ -47,19 +49,23 @@ def apply_adaptor(
         on_progress: Called with vectors done and in all.
 
     Raises:
-        ModelMismatch: If the adaptor is for another model.
+        ModelMismatch: If the adaptor is for another model or width, or that one is adapted already.
         ModelError: If the model cannot be loaded, or no layer can be appended to it.
-        InvalidArgument: If a model is to hold what is not one matrix, or the width differs.
+        InvalidArgument: If a model is to hold what is not one matrix, or the adaptor changes
+            nothing.
         DataError: If the vectors cannot be used or the folder cannot be written; what was there
             before is untouched.
     """
+    if adaptor.method == "none":
+        raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
+    check_unadapted(local_folder(str(source)))
     model = load_model(source, trust_remote_code=trust_remote_code)
     if isinstance(model, PrecomputedVectors):
         _check_width(adaptor, model)
         _write_vectors(adaptor, model, out, on_progress)
         return
     adaptor.check_base(model.info)
-    if model.info.layer_norm and adaptor.method != "none":
+    if model.info.layer_norm:
         name = model.info.name
         raise ModelError(f"{name} is layer-normalised before it is cut: no plain layer comes after")
     matrix = adaptor.matrix()
@@ -69,6 +75,18 @@ def apply_adaptor(
         _write_model(adaptor, model, out)
     else:
         raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
+
+
+def check_unadapted(folder: Path) -> None:
+    """Refuse a folder whose vectors went through an adaptor, as ``apply_adaptor`` left it.
+
+    Raises:
+        ModelMismatch: If they did.
+        ModelError: If its ``config.json`` is not a JSON object.
+    """
+    ours = read_config(folder / _CONFIG).get(_KEY)
+    if isinstance(ours, dict) and "adaptor" in ours:
+        raise ModelMismatch(f"{folder} is adapted already: name what it was made of")
 
 
 def save_matrix(adaptor: Adaptor, path: Path) -> None:
@@ -162,8 +180,8 @@ def _write_model(adaptor: Adaptor, model: SentenceTransformerEncoder, out: Path)
 
 def _describe(adaptor: Adaptor, folder: Path) -> None:
     """Write the widths where vLLM reads them, and which adaptor it was."""
-    file = folder / "config.json"
-    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file = folder / _CONFIG
+    values = read_config(file)
     values["matryoshka_dimensions"] = list(adaptor.dims)
-    values["nestvec"] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
+    values[_KEY] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

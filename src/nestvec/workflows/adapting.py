@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.models.load import embed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
+from nestvec.workflows.adapted_files import check_unadapted
 
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""
@@ -71,6 +73,7 @@ def fit_adaptor(
     info = model.info
     if info.adaptor:
         raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
+    check_unadapted(Path(info.name))  # the folder, where it is one
     _check_asked(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
         documents, asked = _looked_up(model, data, config)
