@@ -76,8 +76,31 @@ def test_a_folder_of_vectors_becomes_another_block_by_block(
 def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
     for _ in range(2):
         apply_adaptor(adaptor(), vectors, tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
     with pytest.raises(DataError, match="is not replaced"):
-        apply_adaptor(adaptor(), vectors, vectors)
+        apply_adaptor(adaptor(), vectors, tmp_path / "other")
+
+
+@pytest.mark.parametrize("out", ["static", "static/new", "static/../static", "."])
+def test_the_source_is_not_written_over(static, tmp_path, out):
+    before = {path: path.read_bytes() for path in static.iterdir() if path.is_file()}
+    fitted = adaptor(base=load_model(static).info.fingerprint)
+    with pytest.raises(InvalidArgument, match="share a folder: name another to write"):
+        apply_adaptor(fitted, static, tmp_path / out)
+    assert {path: path.read_bytes() for path in static.iterdir()} == before
+
+
+def test_ids_that_could_not_be_read_back_are_refused_before_the_work(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "vectors").mkdir()
+    table = arrow.table({"id": ["a", "b\nc"], "vector": MATRIX[:2].tolist()})
+    parquet.write_table(table, tmp_path / "vectors/corpus.parquet")
+    seen = []
+    with pytest.raises(InvalidArgument, match=r"id 'b\\nc' is empty or has a line break"):
+        apply_adaptor(adaptor(), tmp_path / "vectors", tmp_path / "out",
+                      on_progress=lambda *now: seen.append(now))  # fmt: skip
+    assert not seen
 
 
 def test_an_interrupt_leaves_nothing(vectors, tmp_path):

@@ -17,6 +17,7 @@ from nestvec.adapt.adaptor import BLOCK, Adaptor
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.atomic import replace_file, replace_folder
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
+from nestvec.models.id_lines import check_ids, write_ids
 from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors
@@ -51,14 +52,17 @@ def apply_adaptor(
     Raises:
         ModelMismatch: If the adaptor is for another model or width, or that one is adapted already.
         ModelError: If the model cannot be loaded, or no layer can be appended to it.
-        InvalidArgument: If a model is to hold what is not one matrix, or the adaptor changes
-            nothing.
+        InvalidArgument: If a model is to hold what is not one matrix, the adaptor changes nothing,
+            an id of the vectors cannot stand on a line, or ``out`` is the source, or one of the
+            two lies within the other.
         DataError: If the vectors cannot be used or the folder cannot be written; what was there
             before is untouched.
     """
     if adaptor.method == "none":
         raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
-    check_unadapted(local_folder(str(source)))
+    folder = local_folder(str(source))
+    check_unadapted(folder)
+    _check_apart(folder, out)
     model = load_model(source, trust_remote_code=trust_remote_code)
     if isinstance(model, PrecomputedVectors):
         _check_width(adaptor, model)
@@ -70,7 +74,7 @@ def apply_adaptor(
         raise ModelError(f"{name} is layer-normalised before it is cut: no plain layer comes after")
     matrix = adaptor.matrix()
     if isinstance(model, StaticEncoder):
-        _write_static(adaptor, local_folder(str(source)), model.table @ matrix, out)
+        _write_static(adaptor, folder, model.table @ matrix, out)
     elif isinstance(model, SentenceTransformerEncoder):
         _write_model(adaptor, model, out)
     else:
@@ -112,6 +116,13 @@ def save_matrix(adaptor: Adaptor, path: Path) -> None:
             temporary.write_bytes(to_bytes({"matrix": matrix}))
 
 
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse to write over the source, which could not be adapted again."""
+    before, after = source.resolve(), out.resolve()
+    if before.is_relative_to(after) or after.is_relative_to(before):
+        raise InvalidArgument(f"{out} and {source} share a folder: name another to write")
+
+
 def _check_width(adaptor: Adaptor, vectors: PrecomputedVectors) -> None:
     """Vectors do not say of which model they are, so all that can be told is their width."""
     width = vectors.info.full_dim
@@ -124,6 +135,8 @@ def _write_vectors(
     adaptor: Adaptor, vectors: PrecomputedVectors, out: Path, on_progress: OnProgress | None
 ) -> None:
     ids_of = {kind: vectors.ids(kind) for kind, _ in _STEMS}
+    for ids in ids_of.values():
+        check_ids(ids)  # Parquet holds any
     total = sum(map(len, ids_of.values()))
     done = 0
     with replace_folder(out, marker=ADAPTOR) as folder:
@@ -144,8 +157,7 @@ def _write_vectors(
                 if on_progress is not None:
                     on_progress(done, total)
             turned.flush()
-            names = "".join(f"{name}\n" for name in ids)
-            (folder / f"{stem}.ids.txt").write_text(names, encoding="utf-8", newline="\n")
+            write_ids(folder / f"{stem}.ids.txt", ids)
         save_adaptor(adaptor, folder / ADAPTOR)
         _describe(adaptor, folder)
 
