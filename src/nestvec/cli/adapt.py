@@ -17,6 +17,7 @@ from nestvec.cli.console import (
     shown_path,
 )
 from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.adapt.adaptor import Adaptor
@@ -113,10 +114,11 @@ def apply(
         return
     check_output(out, folder=True)
     with progress("apply", unit="vectors") as on_progress:
-        apply_adaptor(
+        count = apply_adaptor(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )
-    say(f"{loaded.method} in {shown_path(out)}")
+    turned = count_text(count, "vector") if count else "model"
+    say_wrapped(f"{turned} turned by {loaded.method} in {shown_path(out)}")
     say_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
 
 

@@ -39,7 +39,7 @@ def apply_adaptor(
     *,
     trust_remote_code: bool = False,
     on_progress: OnProgress | None = None,
-) -> None:
+) -> int:
     """Write what a folder of vectors, or a model, becomes behind an adaptor.
 
     Args:
@@ -48,6 +48,9 @@ def apply_adaptor(
         out: The folder to write; one of the same kind in its place is replaced.
         trust_remote_code: As ``load_model`` takes it.
         on_progress: Called with vectors done and in all.
+
+    Returns:
+        How many vectors were turned; none where it is a model that gives others now.
 
     Raises:
         ModelMismatch: If the adaptor is for another model or width, or that one is adapted already.
@@ -66,8 +69,7 @@ def apply_adaptor(
     model = load_model(source, trust_remote_code=trust_remote_code)
     if isinstance(model, PrecomputedVectors):
         _check_width(adaptor, model)
-        _write_vectors(adaptor, model, out, on_progress)
-        return
+        return _write_vectors(adaptor, model, out, on_progress)
     adaptor.check_base(model.info)
     if model.info.layer_norm:
         name = model.info.name
@@ -79,6 +81,7 @@ def apply_adaptor(
         _write_model(adaptor, model, out)
     else:
         raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
+    return 0
 
 
 def check_unadapted(folder: Path) -> None:
@@ -133,7 +136,7 @@ def _check_width(adaptor: Adaptor, vectors: PrecomputedVectors) -> None:
 
 def _write_vectors(
     adaptor: Adaptor, vectors: PrecomputedVectors, out: Path, on_progress: OnProgress | None
-) -> None:
+) -> int:
     ids_of = {kind: vectors.ids(kind) for kind, _ in _STEMS}
     for ids in ids_of.values():
         check_ids(ids)  # Parquet holds any
@@ -160,6 +163,7 @@ def _write_vectors(
             write_ids(folder / f"{stem}.ids.txt", ids)
         save_adaptor(adaptor, folder / ADAPTOR)
         _describe(adaptor, folder)
+    return total
 
 
 def _write_static(adaptor: Adaptor, source: Path, table: Embeddings, out: Path) -> None:
