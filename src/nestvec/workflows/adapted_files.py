@@ -29,7 +29,7 @@ ADAPTOR = "adaptor.safetensors"
 """Beside vectors that were turned, so that those which come later go through the same."""
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
 _CONFIG, _KEY = "config.json", "nestvec"  # where a folder says that it was adapted
-_MATRIX_SUFFIXES = (".npy", ".safetensors")
+MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
 def apply_adaptor(
@@ -108,8 +108,8 @@ def save_matrix(adaptor: Adaptor, path: Path) -> None:
         DataError: If it cannot be written.
     """
     matrix = np.ascontiguousarray(adaptor.matrix(), dtype=np.float32)
-    if path.suffix not in _MATRIX_SUFFIXES:
-        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(_MATRIX_SUFFIXES)}")
+    if path.suffix not in MATRIX_SUFFIXES:
+        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(MATRIX_SUFFIXES)}")
     with replace_file(path) as temporary:
         if path.suffix == ".npy":
             with temporary.open("wb") as file:
