@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from nestvec.adapt import fitting
-from nestvec.adapt.adaptor_file import load_adaptor
+from nestvec.adapt.adaptor import Adaptor, Head
+from nestvec.adapt.adaptor_file import load_adaptor, save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.workflows.text_index import Index
@@ -56,7 +57,8 @@ def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     assert "measured with 60 queries on 60 documents that nothing was fitted on" in said
     assert "svd, fitted on 240" in said
     assert "nestvec apply a.st vectors --out adapted" in said
-    well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
+    said = well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
+    assert said.startswith("420 vectors turned by svd in adapted Next nestvec evaluate adapted")
     adaptor, before, after = load_adaptor(place / "a.st"), load_model(vectors), load_model(
         place / "adapted"
     )  # fmt: skip
@@ -65,6 +67,15 @@ def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     ended = nestvec("evaluate", "adapted", "judged", "--split", "train",
                     "--precisions", "float32", "--keeps", "10", "--out", "new.json")  # fmt: skip
     assert ended.code == 0, ended.err
+
+
+def test_a_model_is_turned(nestvec, place):
+    info = load_model(place / "model").info
+    head = Head(np.eye(info.full_dim, dtype=np.float32))
+    adaptor = Adaptor("svd", info.dims, info.fingerprint, info.name, False, head, head, 0)
+    save_adaptor(adaptor, place / "a.st")
+    said = well(nestvec("apply", "a.st", "model", "--out", "turned"))
+    assert said.startswith("model turned by svd in turned Next nestvec evaluate turned")
 
 
 def test_labels_are_measured_by(nestvec, vectors):
@@ -101,7 +112,8 @@ def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
     said = well(nestvec("index", "adapt", "own", "adaptor.safetensors",
                         "--point", "4:int8@20>16:int8"))  # fmt: skip
     assert "300 documents at 4:int8@20>16:int8" in said
-    assert "nestvec index adapt own --undo" in said
+    assert "as it was: own.unadapted (back: nestvec index adapt own --undo)" in said
+    assert said.endswith('Next nestvec search own "your question"')
     queries = load_model(vectors).take(["d7", "d9"], kind="document")
     with Index.open(place / "own") as index:
         assert [ids[0] for ids in index.search(queries, 1).ids] == ["d7", "d9"]
@@ -193,6 +205,7 @@ def test_an_interrupted_fit_leaves_nothing(
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
         (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adaptor"),
         (["index", "adapt", "index"], "name either an adaptor or --undo"),
+        (["index", "adapt", "x", "--undo", "--point", "8:int8"], "leave --point 8:int8 out"),
         (["index", "adapt", "index", "--undo"], "there is no index.unadapted beside it"),
     ],
 )

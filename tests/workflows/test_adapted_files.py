@@ -19,6 +19,7 @@ from nestvec.prefix import prefix
 from nestvec.workflows import adapted_files
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
+from nestvec.workflows.adapting import fit_adaptor
 
 RNG = np.random.default_rng(0)
 MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)
@@ -75,8 +76,31 @@ def test_a_folder_of_vectors_becomes_another_block_by_block(
 def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
     for _ in range(2):
         apply_adaptor(adaptor(), vectors, tmp_path / "out")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").touch()
     with pytest.raises(DataError, match="is not replaced"):
-        apply_adaptor(adaptor(), vectors, vectors)
+        apply_adaptor(adaptor(), vectors, tmp_path / "other")
+
+
+@pytest.mark.parametrize("out", ["static", "static/new", "static/../static", "."])
+def test_the_source_is_not_written_over(static, tmp_path, out):
+    before = {path: path.read_bytes() for path in static.iterdir() if path.is_file()}
+    fitted = adaptor(base=load_model(static).info.fingerprint)
+    with pytest.raises(InvalidArgument, match="share a folder: name another to write"):
+        apply_adaptor(fitted, static, tmp_path / out)
+    assert {path: path.read_bytes() for path in static.iterdir()} == before
+
+
+def test_ids_that_could_not_be_read_back_are_refused_before_the_work(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "vectors").mkdir()
+    table = arrow.table({"id": ["a", "b\nc"], "vector": MATRIX[:2].tolist()})
+    parquet.write_table(table, tmp_path / "vectors/corpus.parquet")
+    seen = []
+    with pytest.raises(InvalidArgument, match=r"id 'b\\nc' is empty or has a line break"):
+        apply_adaptor(adaptor(), tmp_path / "vectors", tmp_path / "out",
+                      on_progress=lambda *now: seen.append(now))  # fmt: skip
+    assert not seen
 
 
 def test_an_interrupt_leaves_nothing(vectors, tmp_path):
@@ -148,6 +172,23 @@ def test_others_than_what_it_was_fitted_for_are_refused(static, vectors, tmp_pat
     narrow = adaptor(MATRIX[:4, :4])
     with pytest.raises(ModelMismatch, match="has 8 dims, the adaptor is for 4"):
         apply_adaptor(narrow, vectors, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["vectors", "static"])
+def test_what_was_adapted_is_not_adapted_again(kind, request, tmp_path):
+    source, out = request.getfixturevalue(kind), tmp_path / "out"
+    apply_adaptor(adaptor(base=load_model(source).info.fingerprint), source, out)
+    known = adaptor(base=load_model(out).info.fingerprint)
+    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+        apply_adaptor(known, out, tmp_path / "twice")
+    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+        fit_adaptor(load_model(out), dims=(4,), method="svd")
+
+
+def test_what_changes_nothing_is_not_applied(vectors, tmp_path):
+    with pytest.raises(InvalidArgument, match="changes nothing, so there is nothing to do"):
+        apply_adaptor(adaptor(np.eye(8, dtype=np.float32), method="none"), vectors, tmp_path / "a")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_layer_normalised_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """Fitting an adaptor on what a person has: vectors, a corpus, pairs, labels."""
 
+import sys
+
+import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, fake_info, retrieval_set
 from nestvec.adapt.fitting import AdaptConfig
 from nestvec.data.pairs import TrainingPairs
-from nestvec.errors import DataError, InvalidArgument, ModelMismatch
+from nestvec.errors import DataError, InvalidArgument, MissingExtra, ModelMismatch
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.types import Document
@@ -90,6 +93,42 @@ def test_an_array_is_vectors_of_no_known_model(model):
     assert (adaptor.base, adaptor.base_name) == ("", "an array of vectors")
     with pytest.raises(InvalidArgument, match="no ids"):
         fit_adaptor(vectors, CORPUS, **SVD)
+
+
+def test_what_numpy_makes_an_array_of_is_one(model):
+    vectors = model.encode(list(TEXTS.values()), kind="document")
+    assert fit_adaptor(vectors.tolist(), **SVD).digest() == fit_adaptor(vectors, **SVD).digest()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("vectors", r"a str is no array of vectors \[n, full_dim\]: give one, or load_model"),
+        ([[1.0], [1.0, 2.0]], "a list is no array of vectors"),
+        (7.0, r"vectors of shape \[1\]"),
+        (np.float32(7), r"vectors of shape \[1\]"),
+    ],
+)
+def test_what_is_no_array_of_vectors_is_refused(given, message):
+    with pytest.raises(InvalidArgument, match=message):
+        fit_adaptor(given, **SVD)
+
+
+@pytest.mark.parametrize("method", [None, "linear"])
+def test_without_torch_nothing_is_encoded_in_vain(model, monkeypatch, method):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtra, match=r"nestvec\[train\]"):
+        fit_adaptor(model, CORPUS, dims=(16,), method=method)
+    assert not model.times_encoded("document")
+    fit_adaptor(model, CORPUS, **SVD)
+
+
+@pytest.mark.parametrize("data", [CORPUS, retrieval_set(TEXTS, QUERIES, QRELS)])
+def test_texts_for_a_folder_of_queries_alone_are_refused(folder, data):
+    for file in folder.glob("corpus.*"):
+        file.unlink()
+    with pytest.raises(InvalidArgument, match="vectors holds queries, no documents: add corpus"):
+        fit_adaptor(load_model(folder), data, **SVD)
 
 
 def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model):

@@ -1,11 +1,13 @@
 """The file of an adaptor: a small safetensors file, its manifest in the header. Nothing is pickled.
 
-Reading one loads neither PyTorch nor a model.
+Reading one loads neither PyTorch nor a model. Files come from strangers: whatever an adaptor's
+methods rely on is checked here, once.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,19 @@ from nestvec.version import __version__
 
 FORMAT, VERSION = "nestvec-adaptor", 1
 _KEY = "nestvec"  # of the header's metadata
+_UNKNOWN = TypeError, AttributeError  # of safetensors, where NumPy has no such numbers: BF16, F8
+_TYPES = {
+    "method": str,
+    "dims": list,
+    "full_dim": int,
+    "base": str,
+    "base_name": str,
+    "layer_norm": bool,
+    "two_heads": bool,
+    "seed": int,
+    "digest": str,
+    "fitted": dict,
+}
 
 
 def save_adaptor(adaptor: Adaptor, path: Path) -> None:
@@ -62,44 +77,34 @@ def load_adaptor(path: Path) -> Adaptor:
         MissingExtra: If ``safetensors`` is not installed.
     """
     manifest, tensors = _read(path)
-    if manifest.get("format") != FORMAT:
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise DataError(path, f"is no adaptor: its format is not {FORMAT}")
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
-        raise DataError(path, f"adaptor format {found} != {VERSION}: fit it again")
+        raise DataError(path, f"adaptor format {found!r:.40} != {VERSION}: fit it again")
     try:
         adaptor = _assemble(manifest, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DamagedFile(path, f"cannot be read ({error!r}): fit it again") from error
+    except ValueError as error:
+        raise DamagedFile(path, f"{error}: fit it again") from error
     if adaptor.digest() != manifest["digest"]:
         raise DamagedFile(path, "has another checksum than when written: fit it again")
     return adaptor
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Embeddings]]:
+def _read(path: Path) -> tuple[Any, dict[str, Embeddings]]:
     library = require("safetensors", extra="models")
     try:
         with library.safe_open(path, framework="numpy") as file:
             manifest = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             return manifest, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, library.SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, library.SafetensorError, *_UNKNOWN) as error:
         first_line = str(error).partition("\n")[0]
         raise DataError(path, f"cannot be read as an adaptor ({first_line})") from error
 
 
-def _assemble(manifest: dict[str, Any], tensors: dict[str, Embeddings]) -> Adaptor:
-    heads = {
-        kind: Head(
-            **{
-                name.partition(".")[2]: array
-                for name, array in tensors.items()
-                if name.startswith(f"{kind}.")
-            }
-        )
-        for kind in (("documents", "queries") if manifest["two_heads"] else ("documents",))
-    }
-    if manifest["method"] not in METHODS:
-        raise ValueError(f"method {manifest['method']}")
+def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> Adaptor:
+    _check_manifest(manifest)
+    heads = _heads(manifest, tensors)
     return Adaptor(
         method=manifest["method"],
         dims=tuple(manifest["dims"]),
@@ -111,3 +116,41 @@ def _assemble(manifest: dict[str, Any], tensors: dict[str, Embeddings]) -> Adapt
         seed=manifest["seed"],
         fitted=manifest["fitted"],
     )
+
+
+def _check_manifest(manifest: Mapping[str, Any]) -> None:
+    for name, kind in _TYPES.items():
+        if type(manifest.get(name)) is not kind:  # True is an int as well
+            raise ValueError(f"its {name} is missing or no {kind.__name__}")
+    if manifest["method"] not in METHODS:
+        raise ValueError(
+            f"its method {manifest['method']!r:.40} is not one of {', '.join(METHODS)}"
+        )
+    dims, full_dim = manifest["dims"], manifest["full_dim"]
+    if not dims or any(type(dim) is not int or not 1 <= dim <= full_dim for dim in dims):
+        raise ValueError(f"its dims are not whole numbers within 1 and {full_dim}")
+
+
+def _heads(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> dict[str, Head]:
+    kinds = ("documents", "queries") if manifest["two_heads"] else ("documents",)
+    arrays: dict[str, dict[str, Embeddings]] = {kind: {} for kind in kinds}
+    for full_name, array in tensors.items():
+        kind, _, name = full_name.partition(".")
+        if kind not in arrays:
+            raise ValueError(f"it holds {full_name!r:.40}, which no adaptor has")
+        if array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ValueError(f"its {full_name!r:.40} holds others than finite float32 numbers")
+        arrays[kind][name] = array
+    for kind, named in arrays.items():
+        _check_shapes(kind, named, manifest["full_dim"])
+    return {kind: Head(**named) for kind, named in arrays.items()}
+
+
+def _check_shapes(kind: str, arrays: Mapping[str, Embeddings], full_dim: int) -> None:
+    """Refuse what does not fit together, lacks a part or has one too many."""
+    shapes: dict[str, tuple[int, ...]] = {"matrix": (full_dim, full_dim)}
+    if len(arrays) > 1:
+        hidden = arrays["bias"].size if "bias" in arrays else 0
+        shapes |= {"inner": (full_dim, hidden), "bias": (hidden,), "outer": (hidden, full_dim)}
+    if {name: array.shape for name, array in arrays.items()} != shapes:
+        raise ValueError(f"its arrays for {kind} are not those of an adaptor for {full_dim} dims")

@@ -89,10 +89,10 @@ def _some(n: int, count: int, random: Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What the full width says of a batch, which the prefixes are to learn.
+    """The order of a batch that is to be learnt: of vectors not turned yet, perhaps whitened.
 
     Attributes:
-        chances: Softmax of the similarities at full width, [n_asked, n].
+        chances: Softmax of their similarities, all dims counted, [n_asked, n].
         certainty: Sum of chance x log chance, over all lines: the least that a loss can be.
         itself: True where a vector is scored against itself, [n_asked, n].
         temperature: Of the softmax.
@@ -134,10 +134,10 @@ def prefix_similarities(asked: Tensor, candidates: Tensor, dims: Sequence[int]) 
 
 
 def order_loss(similarities: Tensor, taught: Taught, scale: Tensor) -> Tensor:
-    """Return how far a prefix's softmax is from the full width's (Kullback and Leibler), the mean.
+    """Return how far a softmax is from the one taught (Kullback and Leibler), the mean.
 
     Args:
-        similarities: Cosines at a prefix, [n_asked, n].
+        similarities: Cosines at a prefix or the full width, [n_asked, n].
         taught: What it is to learn.
         scale: Learnt; narrow prefixes have wider spread cosines. [].
     """

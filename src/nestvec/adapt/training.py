@@ -1,9 +1,9 @@
-"""Train the heads of an adaptor so that every prefix orders neighbours as the full width does.
+"""Train the heads of an adaptor so that every prefix orders neighbours as all dims did before.
 
-One loss for a matrix and for an mlp: of each prefix, how far its softmax over near vectors is from
-the full width's, and with labels how likely a query's answers are. The full width counts most: what
-is gained at the front may not be lost for those who use it all. PyTorch, on the CPU. What to fit,
-and whether it helps, is for ``fitting``.
+One loss for a matrix and for an mlp: how far the softmax over near vectors is from that of the
+vectors as they came, lightly whitened for the prefixes, and with labels how likely a query's
+answers are. The full width counts most: what is gained at the front may not be lost for those who
+use it all. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
 """
 
 from __future__ import annotations

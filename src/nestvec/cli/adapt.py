@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,14 +17,13 @@ from nestvec.cli.console import (
     shown_path,
 )
 from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
 
 if TYPE_CHECKING:
-    from nestvec.adapt.adaptor import Adaptor
-    from nestvec.adapt.fitting import AdaptConfig
+    from nestvec.adapt.adaptor import Adaptor, Method
+    from nestvec.adapt.training import Schedule
     from nestvec.types import Encoder
     from nestvec.workflows.adapting import Texts
-
-_MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
 def adapt(
@@ -59,13 +58,14 @@ def adapt(
     Example: `nestvec adapt vectors --dims 192,96 --out adaptor.safetensors`
     """
     from nestvec.adapt.adaptor_file import save_adaptor
+    from nestvec.adapt.fitting import AdaptConfig
     from nestvec.models.load import load_model
     from nestvec.workflows.adapting import fit_adaptor
 
-    config = _config(
+    config = AdaptConfig(
         dims=parse_ints(dims, option="--dims"),
-        method=method,
-        schedule=schedule,
+        method=cast("Method | None", method),
+        schedule=cast("Schedule", schedule),
         two_heads=two_heads,
         sample=sample,
         steps=steps,
@@ -101,11 +101,11 @@ def apply(
     Example: `nestvec apply adaptor.safetensors vectors --out adapted`
     """
     from nestvec.adapt.adaptor_file import load_adaptor
-    from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
+    from nestvec.workflows.adapted_files import MATRIX_SUFFIXES, apply_adaptor, save_matrix
 
     loaded = load_adaptor(adaptor)
     if source is None:
-        if out.suffix not in _MATRIX_SUFFIXES:
+        if out.suffix not in MATRIX_SUFFIXES:
             raise InvalidArgument("name what to apply it to, or --out matrix.npy for its matrix")
         check_output(out)
         save_matrix(loaded, out)
@@ -113,17 +113,12 @@ def apply(
         return
     check_output(out, folder=True)
     with progress("apply", unit="vectors") as on_progress:
-        apply_adaptor(
+        count = apply_adaptor(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )
-    say(f"{loaded.method} in {shown_path(out)}")
+    turned = count_text(count, "vector") if count else "model"
+    say_wrapped(f"{turned} turned by {loaded.method} in {shown_path(out)}")
     say_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
-
-
-def _config(**asked: Any) -> AdaptConfig:
-    from nestvec.adapt.fitting import AdaptConfig
-
-    return AdaptConfig(**asked)
 
 
 def _texts(

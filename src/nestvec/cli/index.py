@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from nestvec.cli import index_documents, index_files
-from nestvec.cli.console import check_output, going_on_later, progress, say, say_next, shown_path
+from nestvec.cli.console import (
+    check_output,
+    going_on_later,
+    progress,
+    say_next,
+    say_wrapped,
+    shown_path,
+)
 from nestvec.cli.index_state import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 
@@ -154,6 +161,8 @@ def adapt(
 
     if (adaptor is None) != undo:
         raise InvalidArgument("name either an adaptor or --undo")
+    if undo and point is not None:
+        raise InvalidArgument(f"--undo puts the point back as well: leave --point {point} out")
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
     if adaptor is None:
@@ -166,8 +175,11 @@ def adapt(
     with changed:
         say_closed(changed, seconds=time.perf_counter() - start)
     if adaptor is not None:
-        say(f"as it was: {shown_path(kept_place(index))}")
-        say_next(f"nestvec index adapt {shown_path(index)} --undo")
+        place = shown_path(index)
+        say_wrapped(
+            f"as it was: {shown_path(kept_place(index))} (back: nestvec index adapt {place} --undo)"
+        )
+        say_next(f'nestvec search {place} "your question"')
 
 
 def _stored(name: str | None) -> Stored | None:

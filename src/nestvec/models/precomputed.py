@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nestvec.atomic import replace_file
 from nestvec.errors import DataError, InvalidArgument, ModelError, require
+from nestvec.models.id_lines import check_ids, read_ids, write_ids
 from nestvec.models.info import choose_dims, configured_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -164,9 +165,7 @@ def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embed
     """
     if embeddings.ndim != 2 or len(ids) != len(embeddings):
         raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {list(embeddings.shape)}")
-    for name in ids:
-        if not name or "\n" in name or "\r" in name:
-            raise InvalidArgument(f"id {name!r} is empty or has a line break")
+    check_ids(ids)
     if len(set(ids)) != len(ids):
         raise InvalidArgument("an id stands twice")
     stem = _STEMS[kind]
@@ -175,7 +174,7 @@ def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embed
     with replace_file(vectors_file) as vectors, replace_file(ids_file) as names:
         with vectors.open("wb") as file:
             np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
-        names.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8", newline="\n")
+        write_ids(names, ids)
 
 
 def _files(folder: Path, stem: str) -> list[Path]:
@@ -189,7 +188,7 @@ def _open(folder: Path, stem: str) -> _Vectors:
     if path.suffix == ".parquet":
         ids, values = _read_parquet(path)
     else:
-        ids, values = _read_ids(folder / f"{stem}.ids.txt"), _read_npy(path)
+        ids, values = read_ids(folder / f"{stem}.ids.txt"), _read_npy(path)
     if len(ids) != len(values):
         raise DataError(path, f"has {len(values)} rows, but there are {len(ids)} ids")
     if not len(values) or not values.shape[1]:
@@ -221,19 +220,6 @@ def _fingerprint(vectors: _Vectors) -> str:
     for chunk in vectors.chunks():
         total.update(chunk.tobytes())
     return total.hexdigest()
-
-
-def _read_ids(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            ids = [line.rstrip("\n") for line in file]
-    except FileNotFoundError as error:
-        raise DataError(path, "is missing: it names the rows of the .npy, one id a line") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read as UTF-8 ({error})") from error
-    if "" in ids:
-        raise DataError(path, "an empty line where an id belongs", line=ids.index("") + 1)
-    return ids
 
 
 def _read_npy(path: Path) -> NDArray[np.floating[Any]]:

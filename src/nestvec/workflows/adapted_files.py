@@ -17,6 +17,8 @@ from nestvec.adapt.adaptor import BLOCK, Adaptor
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.atomic import replace_file, replace_folder
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
+from nestvec.models.id_lines import check_ids, write_ids
+from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
@@ -26,7 +28,8 @@ from nestvec.types import Embeddings, Kind, OnProgress
 ADAPTOR = "adaptor.safetensors"
 """Beside vectors that were turned, so that those which come later go through the same."""
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
-_MATRIX_SUFFIXES = (".npy", ".safetensors")
+_CONFIG, _KEY = "config.json", "nestvec"  # where a folder says that it was adapted
+MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
 def apply_adaptor(
@@ -36,7 +39,7 @@ def apply_adaptor(
     *,
     trust_remote_code: bool = False,
     on_progress: OnProgress | None = None,
-) -> None:
+) -> int:
     """Write what a folder of vectors, or a model, becomes behind an adaptor.
 
     Args:
@@ -46,29 +49,51 @@ def apply_adaptor(
         trust_remote_code: As ``load_model`` takes it.
         on_progress: Called with vectors done and in all.
 
+    Returns:
+        How many vectors were turned; none where it is a model that gives others now.
+
     Raises:
-        ModelMismatch: If the adaptor is for another model.
+        ModelMismatch: If the adaptor is for another model or width, or that one is adapted already.
         ModelError: If the model cannot be loaded, or no layer can be appended to it.
-        InvalidArgument: If a model is to hold what is not one matrix, or the width differs.
+        InvalidArgument: If a model is to hold what is not one matrix, the adaptor changes nothing,
+            an id of the vectors cannot stand on a line, or ``out`` is the source, or one of the
+            two lies within the other.
         DataError: If the vectors cannot be used or the folder cannot be written; what was there
             before is untouched.
     """
+    if adaptor.method == "none":
+        raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
+    folder = local_folder(str(source))
+    check_unadapted(folder)
+    _check_apart(folder, out)
     model = load_model(source, trust_remote_code=trust_remote_code)
     if isinstance(model, PrecomputedVectors):
         _check_width(adaptor, model)
-        _write_vectors(adaptor, model, out, on_progress)
-        return
+        return _write_vectors(adaptor, model, out, on_progress)
     adaptor.check_base(model.info)
-    if model.info.layer_norm and adaptor.method != "none":
+    if model.info.layer_norm:
         name = model.info.name
         raise ModelError(f"{name} is layer-normalised before it is cut: no plain layer comes after")
     matrix = adaptor.matrix()
     if isinstance(model, StaticEncoder):
-        _write_static(adaptor, local_folder(str(source)), model.table @ matrix, out)
+        _write_static(adaptor, folder, model.table @ matrix, out)
     elif isinstance(model, SentenceTransformerEncoder):
         _write_model(adaptor, model, out)
     else:
         raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
+    return 0
+
+
+def check_unadapted(folder: Path) -> None:
+    """Refuse a folder whose vectors went through an adaptor, as ``apply_adaptor`` left it.
+
+    Raises:
+        ModelMismatch: If they did.
+        ModelError: If its ``config.json`` is not a JSON object.
+    """
+    ours = read_config(folder / _CONFIG).get(_KEY)
+    if isinstance(ours, dict) and "adaptor" in ours:
+        raise ModelMismatch(f"{folder} is adapted already: name what it was made of")
 
 
 def save_matrix(adaptor: Adaptor, path: Path) -> None:
@@ -83,8 +108,8 @@ def save_matrix(adaptor: Adaptor, path: Path) -> None:
         DataError: If it cannot be written.
     """
     matrix = np.ascontiguousarray(adaptor.matrix(), dtype=np.float32)
-    if path.suffix not in _MATRIX_SUFFIXES:
-        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(_MATRIX_SUFFIXES)}")
+    if path.suffix not in MATRIX_SUFFIXES:
+        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(MATRIX_SUFFIXES)}")
     with replace_file(path) as temporary:
         if path.suffix == ".npy":
             with temporary.open("wb") as file:
@@ -92,6 +117,13 @@ def save_matrix(adaptor: Adaptor, path: Path) -> None:
         else:
             to_bytes = require("safetensors.numpy", extra="models").save
             temporary.write_bytes(to_bytes({"matrix": matrix}))
+
+
+def _check_apart(source: Path, out: Path) -> None:
+    """Refuse to write over the source, which could not be adapted again."""
+    before, after = source.resolve(), out.resolve()
+    if before.is_relative_to(after) or after.is_relative_to(before):
+        raise InvalidArgument(f"{out} and {source} share a folder: name another to write")
 
 
 def _check_width(adaptor: Adaptor, vectors: PrecomputedVectors) -> None:
@@ -104,8 +136,10 @@ def _check_width(adaptor: Adaptor, vectors: PrecomputedVectors) -> None:
 
 def _write_vectors(
     adaptor: Adaptor, vectors: PrecomputedVectors, out: Path, on_progress: OnProgress | None
-) -> None:
+) -> int:
     ids_of = {kind: vectors.ids(kind) for kind, _ in _STEMS}
+    for ids in ids_of.values():
+        check_ids(ids)  # Parquet holds any
     total = sum(map(len, ids_of.values()))
     done = 0
     with replace_folder(out, marker=ADAPTOR) as folder:
@@ -126,10 +160,10 @@ def _write_vectors(
                 if on_progress is not None:
                     on_progress(done, total)
             turned.flush()
-            names = "".join(f"{name}\n" for name in ids)
-            (folder / f"{stem}.ids.txt").write_text(names, encoding="utf-8", newline="\n")
+            write_ids(folder / f"{stem}.ids.txt", ids)
         save_adaptor(adaptor, folder / ADAPTOR)
         _describe(adaptor, folder)
+    return total
 
 
 def _write_static(adaptor: Adaptor, source: Path, table: Embeddings, out: Path) -> None:
@@ -162,8 +196,8 @@ def _write_model(adaptor: Adaptor, model: SentenceTransformerEncoder, out: Path)
 
 def _describe(adaptor: Adaptor, folder: Path) -> None:
     """Write the widths where vLLM reads them, and which adaptor it was."""
-    file = folder / "config.json"
-    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file = folder / _CONFIG
+    values = read_config(file)
     values["matryoshka_dimensions"] = list(adaptor.dims)
-    values["nestvec"] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
+    values[_KEY] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

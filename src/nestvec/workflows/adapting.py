@@ -8,26 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nestvec.adapt.adaptor import Adaptor, Method
-from nestvec.adapt.fitting import AdaptConfig, Base, asked_dims, fit
+from nestvec.adapt.fitting import TRAINED, AdaptConfig, Base, asked_dims, fit
 from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vectors
 from nestvec.data.pairs import TrainingPairs
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.models.load import embed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
+from nestvec.workflows.adapted_files import check_unadapted
 
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""
 
 
 def fit_adaptor(
-    model: Encoder | Embeddings,
+    model: Encoder | ArrayLike,
     data: Texts | None = None,
     *,
     dims: Sequence[int] | None = None,
@@ -39,7 +41,8 @@ def fit_adaptor(
 
     Args:
         model: A folder of vectors (``load_model``), which are all used, and its queries too; an
-            array of vectors, [n, full_dim]; or a model that encodes ``data``.
+            array of vectors, [n, full_dim], or what NumPy makes one of; or a model that encodes
+            ``data``.
         data: What to encode. Of a folder of vectors it names those to use as queries, and what
             answers them.
         dims: Widths that are to be good; None for halvings of the full one.
@@ -55,6 +58,7 @@ def fit_adaptor(
         InvalidArgument: If the vectors or the settings cannot be used, or a model is given no
             texts.
         DataError: If an id has no vector.
+        MissingExtra: If something is to be trained and PyTorch is not installed.
         ModelMismatch: If the model is adapted already.
     """
     config = config or AdaptConfig()
@@ -63,14 +67,17 @@ def fit_adaptor(
         dims=config.dims if dims is None else tuple(dims),
         method=config.method if method is None else method,
     )
-    if isinstance(model, np.ndarray):
+    if config.method is None or config.method in TRAINED:
+        require("torch", extra="train")  # before anything is encoded
+    if not isinstance(model, Encoder):
         if data is not None:
             raise InvalidArgument("an array of vectors has no ids for data: load a folder of them")
-        sample = _sample(_some_rows(model, config), _Asked(), layer_norm=False)
+        sample = _sample(_some_rows(_array(model), config), _Asked(), layer_norm=False)
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
     if info.adaptor:
         raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
+    check_unadapted(Path(info.name))  # the folder, where it is one
     _check_asked(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
         documents, asked = _looked_up(model, data, config)
@@ -81,6 +88,17 @@ def fit_adaptor(
     sample = _sample(documents, asked, layer_norm=info.layer_norm)
     base = Base(fingerprint, info.name, info.layer_norm, info.dims_trained)
     return fit(sample, base, config, on_progress=on_progress)
+
+
+def _array(vectors: ArrayLike) -> Embeddings:
+    """Return floating-point numbers; a mapped file stays one."""
+    if isinstance(vectors, np.ndarray) and vectors.ndim and vectors.dtype.kind == "f":
+        return vectors
+    try:
+        return np.array(vectors, dtype=np.float32, ndmin=1)
+    except (TypeError, ValueError, RuntimeError) as error:  # the last of PyTorch
+        problem = f"a {type(vectors).__name__} is no array of vectors [n, full_dim]"
+        raise InvalidArgument(f"{problem}: give one, or load_model(FOLDER)") from error
 
 
 def _check_asked(config: AdaptConfig, full_dim: int) -> None:
@@ -116,6 +134,9 @@ def _looked_up(
         raise InvalidArgument(f"{folder} holds vectors by id, pairs are texts: give qrels instead")
     ids = vectors.ids("document")
     if not ids:  # the queries of a log are vectors as well
+        if data is not None:
+            out = "add corpus vectors, or leave the texts and qrels out"
+            raise InvalidArgument(f"{vectors.info.name} holds queries, no documents: {out}")
         return vectors.take(_some(vectors.ids("query"), (), config), kind="query"), _Asked()
     if isinstance(data, RetrievalSet):
         asked = _labels(data)
