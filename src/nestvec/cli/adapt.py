@@ -163,8 +163,8 @@ def _tell(adaptor: Adaptor) -> None:
     say_wrapped(f"measured with {asked:,} queries on {n:,} documents that nothing was fitted on")
     if fitted["metric"] == "nearest@10":
         say_wrapped(
-            "nearest@10: how often the nearest document at full width is still in the top 10, which "
-            "is not quality: labels (--qrels) tell that"
+            "nearest@10: how often the nearest document at full width is still in the top 10; "
+            "that is not quality, which labels (--qrels) tell"
         )
     if adaptor.method == "none":
         say_wrapped("nothing is surely better than cutting: the adaptor changes nothing")
