@@ -195,8 +195,9 @@ def test_a_layer_normalised_model_is_refused_with_the_reason(static, tmp_path, m
     loaded = load_model(static)
     loaded._info = replace(loaded.info, layer_norm=True)
     monkeypatch.setattr(adapted_files, "load_model", lambda *_, **__: loaded)
+    fitted = replace(adaptor(base=loaded.info.fingerprint), layer_norm=True)
     with pytest.raises(ModelError, match="layer-normalised before it is cut"):
-        apply_adaptor(adaptor(base=loaded.info.fingerprint), static, tmp_path / "out")
+        apply_adaptor(fitted, static, tmp_path / "out")
 
 
 def test_an_encoder_behind_an_adaptor_encodes_what_the_adaptor_makes(vectors):
