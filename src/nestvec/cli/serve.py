@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 def serve(
     paths: Annotated[
-        list[str],
-        typer.Argument(help="Index folder, model folder, one of each, or what the demo made."),
+        list[str], typer.Argument(help="Index folder, model folder, one of each, or the demo's.")
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
