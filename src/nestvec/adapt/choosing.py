@@ -1,8 +1,8 @@
 """Choose an adaptor by what it keeps of held-out vectors, never one that may be worse than cutting.
 
 The strongest is taken that is surely better than cutting in the mean over the dims asked, at no dim
-worse, and not surely worse than a cheaper one; strong are those that kept more on the sets of
-``docs/adapt.md``. If there is none, nothing is changed. Labels overrule agreement wherever they can
+worse, and not surely worse than a cheaper one; which is stronger is for the caller to say, by the
+order. If there is none, nothing is changed. Labels overrule agreement wherever they can
 tell; those of few queries seldom can, at a single dim.
 """
 
