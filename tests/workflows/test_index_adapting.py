@@ -7,8 +7,11 @@ from nestvec.adapt.adaptor import Adaptor, Head
 from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
 from nestvec.index.embedded.lock import WriterLock
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
 from nestvec.workflows import index_adapting
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.workflows.adapted_files import apply_adaptor
 from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
 from nestvec.workflows.index_building import build_index, reembed
 from nestvec.workflows.text_index import Index
@@ -216,3 +219,14 @@ def test_vectors_of_an_encoder_behind_the_adaptor_are_not_turned_again(tmp_path,
         index.add(["x"], ["x"], embeddings=model.encode(["unheard"], kind="document"))
         scores = index.search(["unheard"], 11).scores
     assert scores[0][-1] == pytest.approx(-1, abs=1e-3)  # the opposite head
+
+
+def test_an_index_built_of_an_adapted_folder_is_not_adapted_again(tmp_path, model):
+    vectors, turned = tmp_path / "vectors", tmp_path / "turned"
+    vectors.mkdir()
+    texts = [each.content for each in CORPUS.values()]
+    save_vectors(vectors, "document", list(CORPUS), model.encode(texts, kind="document"))
+    apply_adaptor(make(base=""), vectors, turned)
+    build_index(load_model(turned), CORPUS, POINT, tmp_path / "index").close()
+    with pytest.raises(ModelMismatch, match="turned is adapted already"):
+        adapt_index(tmp_path / "index", make(base=""))

@@ -22,7 +22,7 @@ from nestvec.index.embedded.layout import DATABASE
 from nestvec.plan.choose import Plan
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text
-from nestvec.workflows.adapted_files import ADAPTOR
+from nestvec.workflows.adapted_files import ADAPTOR, check_unadapted
 from nestvec.workflows.points import point_for
 from nestvec.workflows.text_index import Index
 
@@ -43,7 +43,8 @@ def adapt_index(
         on_progress: Called with documents turned and in all.
 
     Raises:
-        ModelMismatch: If the adaptor is for another model, or the index is adapted already.
+        ModelMismatch: If the adaptor is for another model, or the index is adapted already, or was
+            built of a folder that is.
         InvalidArgument: If the point is wider than the model, or the adaptor changes nothing.
         IndexLocked: If another process changes the index.
         DataError: If an index is kept under the name that this one would get, or the new one
@@ -58,6 +59,7 @@ def adapt_index(
         raise DataError(kept, "is there already: delete or rename it, it would be lost")
     made = place.resolve().with_name(f".{place.resolve().name}.adapting")
     with closing(EmbeddedIndex(place)) as old:
+        check_unadapted(Path(old.manifest.model.name))  # where it was built of such a folder
         old.lock()  # nothing may be added to it meanwhile: that would be lost
         try:
             shutil.rmtree(made, ignore_errors=True)  # of one that was killed: it held this lock
