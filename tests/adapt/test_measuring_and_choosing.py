@@ -89,6 +89,12 @@ def test_the_strongest_is_taken_that_is_not_surely_worse_than_a_cheaper_one(foun
     assert choose(measured, seed=0) == taken
 
 
+@pytest.mark.parametrize(("gain", "taken"), [(0.0, "linear"), (0.1, "linear, labels")])
+def test_what_learnt_from_labels_must_be_surely_better(gain, taken):
+    measured = {"none": nearest(0.5), "linear": nearest(0.6), "linear, labels": nearest(0.6 + gain)}
+    assert choose(measured, of_labels={"linear, labels"}, seed=0) == taken
+
+
 def test_what_is_worse_at_one_dim_is_not_taken_for_what_it_gains_at_another():
     better = scores(0.8)
     better[1] = scores(0.5)[1] - 0.02

@@ -2,13 +2,14 @@
 
 The strongest is taken that is surely better than cutting in the mean over the dims asked, at no dim
 worse, and not surely worse than a cheaper one; which is stronger is for the caller to say, by the
-order. If there is none, nothing is changed. Labels overrule agreement wherever they can
-tell; those of few queries seldom can, at a single dim.
+order. What learnt from labels must be surely better than the cheaper one: it learnt what these
+queries ask, and others may not. If there is none, nothing is changed. Labels overrule agreement
+wherever they can tell; those of few queries seldom can, at a single dim.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from nestvec.adapt.measuring import Measured, Metric, Scores
 from nestvec.stats import lower_bound
@@ -19,12 +20,13 @@ MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
 CONFIDENCE = 0.95
 
 
-def choose(measured: Mapping[str, Measured], *, seed: int) -> str:
+def choose(measured: Mapping[str, Measured], *, of_labels: Collection[str] = (), seed: int) -> str:
     """Return the name of what to take.
 
     Args:
         measured: Of each adaptor that was fitted, from cheap to strong, at the dims asked, the full
             width last; among them ``CUTTING``.
+        of_labels: Those that learnt from labels.
         seed: Of the bounds.
     """
     cut = measured[CUTTING]
@@ -32,8 +34,12 @@ def choose(measured: Mapping[str, Measured], *, seed: int) -> str:
     for name, found in measured.items():
         if name == CUTTING or not surely_better(found.said, cut.said, seed=seed):
             continue
-        worse = surely_better(measured[chosen].said, found.said, seed=seed)
-        if not worse and _nowhere_worse(found, cut, seed):
+        cheaper = measured[chosen].said
+        if name in of_labels:
+            holds = surely_better(found.said, cheaper, seed=seed)
+        else:
+            holds = not surely_better(cheaper, found.said, seed=seed)
+        if holds and _nowhere_worse(found, cut, seed):
             chosen = name
     return chosen
 

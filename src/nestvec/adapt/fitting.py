@@ -181,7 +181,8 @@ def try_methods(
     dims = sorted(config.dims or ())
     measured = {CUTTING: yardstick.measure(None, None, dims)}
     measured |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
-    best = choose(measured, seed=config.seed)
+    of_labels = {str(each) for each in candidates if each.labels}
+    best = choose(measured, of_labels=of_labels, seed=config.seed)
     figures = _figures(config, parted, yardstick, measured)
     figures |= {"better_than_cutting": best != CUTTING, "seconds": round(seconds, 1)}
     return Tried(base, config, heads, best, figures)
