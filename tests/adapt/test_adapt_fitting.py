@@ -49,6 +49,31 @@ def test_training_improves_on_where_it_begins(hidden_order):
     assert lost(head.matrix) < lost(np.eye(16, dtype=np.float32))
 
 
+@pytest.mark.parametrize("asked", [{}, {"hidden": 32}, {"two_heads": True}], ids=str)
+def test_prefixes_learn_what_the_full_width_learnt_of_answers(asked):
+    """Four axes of sixteen tell what answers a query; the others, louder, tell nothing."""
+    rng = np.random.default_rng(0)
+    documents, noise = rng.standard_normal((2, 600, 16))
+    noise[:, 12:] = 0
+    documents[:, :12] *= 1.5
+    queries = unit_vectors((documents * (np.arange(16) >= 12) + 1.5 * noise).astype(np.float32))
+    documents = unit_vectors(documents.astype(np.float32))
+    positives = tuple(np.array([row]) for row in range(600))
+
+    def found(sample):
+        training = Training(dims=(4,), steps=60, batch=256, rate=0.02, answers=1.0, **asked)
+        heads = train_heads(sample, Head(fit_svd(documents).matrix), training)
+        corpus, asking = (
+            unit_vectors(head(each)[:, :4])
+            for head, each in zip(heads, (documents, queries), strict=True)
+        )
+        ten = (asking @ corpus.T).argsort(axis=1)[:, -10:]
+        return float((ten == np.arange(600)[:, None]).any(axis=1).mean())
+
+    unlabelled = found(Sample(documents, queries))
+    assert found(Sample(documents, queries, positives)) > 4 * unlabelled > 0, unlabelled
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -39,7 +39,7 @@ class AdaptConfig:
         method: None chooses by measurement; a name fits that one, and says so if it is no better.
         schedule: "joint" or "sequential", of what is trained.
         two_heads: Queries through a head of their own; needs queries and a trained method.
-        steps: Of training.
+        steps: Of training; with labels as many again.
         sample: At most so many documents, and queries, are fitted on.
         seed: Of all that is drawn.
     """
@@ -174,7 +174,8 @@ def try_methods(
         _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
         candidates = []
     start = time.perf_counter()
-    in_turn = _in_turn(on_progress, [each for each in candidates if each.method in TRAINED])
+    trained = [each for each in candidates if each.method in TRAINED]
+    in_turn = _in_turn(on_progress, trained, config.steps)
     heads = {str(each): _fit(each, parted.fitted, config, in_turn.get(each)) for each in candidates}
     seconds = time.perf_counter() - start
     yardstick = Yardstick.of(parted)
@@ -215,14 +216,14 @@ def _candidates(method: Method | None, *, labelled: bool) -> list[_Candidate]:
 
 
 def _in_turn(
-    on_progress: OnProgress | None, trained: Sequence[_Candidate]
+    on_progress: OnProgress | None, trained: Sequence[_Candidate], steps: int
 ) -> dict[_Candidate, OnProgress]:
-    """Let each add to what is done of all."""
+    """Let each add its share to what is done of all; with labels its own steps are more."""
 
     def of(number: int) -> OnProgress:
         def tell(done: int, total: int) -> None:
             if on_progress is not None:
-                on_progress(number * total + done, len(trained) * total)
+                on_progress(number * steps + done * steps // total, len(trained) * steps)
 
         return tell
 

@@ -29,12 +29,14 @@ class Batch:
     Attributes:
         asked: [n_asked, full_dim]: some of the candidates, then queries.
         candidates: [n, full_dim].
+        itself: True where a vector is scored against itself, [n_asked, n].
         n_queries: How many of those asked are queries.
         positives: [n_queries, n], True where a candidate answers a query; None without labels.
     """
 
     asked: Tensor
     candidates: Tensor
+    itself: Tensor
     n_queries: int
     positives: Tensor | None
 
@@ -74,7 +76,8 @@ class Neighbourhoods:
         candidates = self._documents[found]
         order = torch.randperm(len(candidates), generator=self._random)
         asked = torch.cat([candidates[order[: len(order) // _OF_ASKING]], queries])
-        return Batch(asked, candidates, len(queries), positives)
+        itself = asked @ candidates.T > _SAME
+        return Batch(asked, candidates, itself, len(queries), positives)
 
     def _nearest(self, vectors: Tensor, count: int) -> Tensor:
         scores = vectors @ self._documents.T
@@ -89,7 +92,7 @@ def _some(n: int, count: int, random: Generator) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """The order of a batch that is to be learnt: of vectors not turned yet, perhaps whitened.
+    """The order of a batch that is to be learnt: of all dims of vectors, perhaps whitened.
 
     Attributes:
         chances: Softmax of their similarities, all dims counted, [n_asked, n].
@@ -104,13 +107,11 @@ class Taught:
     temperature: float
 
     @classmethod
-    def of(cls, asked: Tensor, candidates: Tensor, temperature: float) -> Taught:
+    def of(cls, asked: Tensor, candidates: Tensor, itself: Tensor, temperature: float) -> Taught:
         """Score unit vectors."""
         import torch
 
-        similarities = asked @ candidates.T
-        itself = similarities > _SAME
-        logits = (similarities / temperature).masked_fill_(itself, _EXCLUDED)
+        logits = (asked @ candidates.T / temperature).masked_fill_(itself, _EXCLUDED)
         chances = torch.softmax(logits, dim=1)
         certainty = (chances * torch.log_softmax(logits, dim=1)).sum()
         return cls(chances, certainty, itself, temperature)

@@ -1,18 +1,18 @@
 """Train the heads of an adaptor so that every prefix orders neighbours as all dims did before.
 
 One loss for a matrix and for an mlp: how far the softmax over near vectors is from that of the
-vectors as they came, lightly whitened for the prefixes, and with labels how likely a query's
-answers are. The full width counts most: what is gained at the front may not be lost for those who
-use it all. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
+vectors as they came, lightly whitened for the prefixes. The full width counts most: what is gained
+at the front may not be lost for those who use it all. With labels, the full width alone learns
+first how likely a query's answers are, and prefixes then learn the order that it has: they have
+room for less, and learnt from labels themselves they keep less of texts that none ask for.
+PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from nestvec.adapt.adaptor import Head
 from nestvec.adapt.neighbourhoods import (
@@ -23,14 +23,16 @@ from nestvec.adapt.neighbourhoods import (
     order_loss,
     prefix_similarities,
 )
-from nestvec.adapt.projections import fit_whitening
+from nestvec.adapt.parameters import copied, from_head, to_head, turn, turn_on
+from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Sample
 from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings, OnProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from torch.nn import Parameter
+
+    from nestvec.adapt.parameters import Parameters
 
 Schedule = Literal["joint", "sequential"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
@@ -45,7 +47,7 @@ class Training:
 
     Attributes:
         dims: The prefixes, any order.
-        steps: In all.
+        steps: Of prefixes in all; labels are learnt from in as many before.
         batch: About how many vectors are scored against each other.
         rate: Of Adam, at its peak.
         temperature: Of the softmax; lower looks at the nearest alone.
@@ -53,7 +55,7 @@ class Training:
             square, the full width from vectors as they are. A little of it evens out what all
             texts share, which is of no use where there is room for little.
         full_weight: What the full width counts, each prefix being 1.
-        answers: What labels count beside the order.
+        answers: What labels count beside the order, while the full width learns from them.
         hidden: Width of an mlp's hidden layer; 0 for a matrix alone.
         two_heads: Whether queries go through a head of their own.
         schedule: "joint" trains all prefixes at once, "sequential" adds one after the other,
@@ -98,22 +100,47 @@ def train_heads(
         on_progress: Called with steps done and in all.
     """
     full_dim = len(start.matrix)
-    narrow = sorted({dim for dim in training.dims if dim < full_dim}, reverse=True)
-    phases = [narrow] if training.schedule == "joint" else _growing(narrow)
-    whitening = fit_whitening(sample.documents, power=training.whitening).matrix
-    heads = _Heads(start, training, whitening, n_prefixes=len(narrow) + 1)
+    phases = _phases(full_dim, training, labelled=sample.labelled)
+    heads = _Heads(start, training, sample, n_prefixes=max(len(phase.dims) for phase in phases))
     draws = Neighbourhoods(sample, training.batch, training.seed)
-    total = training.steps
-    done = 0
-    for number, dims in enumerate(phases):
-        steps = total * (number + 1) // len(phases) - done
+    done, total = 0, sum(phase.steps for phase in phases)
+    for phase in phases:
         heads.begin()
-        for step in range(steps):
-            heads.step(draws.draw(), [*reversed(dims), full_dim], _rate(step, steps))
+        for step in range(phase.steps):
+            heads.step(draws.draw(), phase, _rate(step, phase.steps))
             done += 1
             if on_progress is not None:
                 on_progress(done, total)
+        if phase.answers:
+            heads.teach(sample.documents)
     return heads.fitted()
+
+
+class _Phase(NamedTuple):
+    """What is trained at a time.
+
+    Attributes:
+        dims: Ascending to the full width.
+        steps: How many.
+        answers: Whether labels count.
+    """
+
+    dims: list[int]
+    steps: int
+    answers: bool = False
+
+
+def _phases(full_dim: int, training: Training, *, labelled: bool) -> list[_Phase]:
+    """Return them in turn."""
+    steps = training.steps
+    narrow = sorted({dim for dim in training.dims if dim < full_dim}, reverse=True)
+    nested = [narrow] if training.schedule == "joint" else _growing(narrow)
+    stops = [steps * number // len(nested) for number in range(len(nested) + 1)]
+    phases = [
+        _Phase([*reversed(dims), full_dim], stop - start)
+        for dims, start, stop in zip(nested, stops, stops[1:], strict=False)
+    ]
+    return [_Phase([full_dim], steps, answers=True), *phases] if labelled else phases
 
 
 def _growing(narrow: list[int]) -> list[list[int]]:
@@ -125,70 +152,81 @@ def _rate(step: int, steps: int) -> float:
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-class _Heads:
-    """Heads as PyTorch trains them."""
+class _Teacher:
+    """What is learnt from: vectors as they came, or as the full width turns them by now."""
 
     def __init__(
-        self, start: Head, training: Training, whitening: Embeddings, *, n_prefixes: int
+        self,
+        documents: Embeddings,
+        training: Training,
+        heads: tuple[Parameters, Parameters] | None = None,
     ) -> None:
         import torch
 
+        self._heads = heads  # of documents and of queries
+        self._temperature = training.temperature
+        self._whitening = None
+        if training.whitening:
+            matrix = fit_whitening(documents, power=training.whitening).matrix
+            self._whitening = torch.from_numpy(matrix)
+
+    def taught(self, batch: Batch) -> tuple[Taught, Taught]:
+        """Return what the full width and what the prefixes are to learn."""
+        import torch
+
+        unit = torch.nn.functional.normalize
+        asked, candidates = batch.asked, batch.candidates
+        if self._heads is not None:
+            documents, queries = self._heads
+            asked, candidates = unit(turn(asked, queries)), unit(turn(candidates, documents))
+        taught = Taught.of(asked, candidates, batch.itself, self._temperature)
+        if self._whitening is None:
+            return taught, taught
+        asked, candidates = (unit(each @ self._whitening) for each in (asked, candidates))
+        return taught, Taught.of(asked, candidates, batch.itself, self._temperature)
+
+
+class _Heads:
+    """Heads as PyTorch trains them."""
+
+    def __init__(self, start: Head, training: Training, sample: Sample, *, n_prefixes: int) -> None:
+        import torch
+
         self._training = training
-        self._whitening = torch.from_numpy(whitening) if training.whitening else None
+        self._teacher = _Teacher(sample.documents, training)
         random = torch.Generator().manual_seed(training.seed)
-        self._documents = _parameters(start, training.hidden, random)
-        self._queries = self._documents
-        if training.two_heads:
-            self._queries = {
-                name: torch.nn.Parameter(each.detach().clone())
-                for name, each in self._documents.items()
-            }
+        self._documents = from_head(start, training.hidden, random)
+        self._queries = copied(self._documents) if training.two_heads else self._documents
         self._scales = torch.nn.Parameter(torch.zeros(n_prefixes))  # logarithms, full width first
 
     def begin(self) -> None:
         """Start a phase: Adam forgets."""
         import torch
 
-        heads = [*self._documents.values()]
-        if self._training.two_heads:
-            heads += self._queries.values()
+        heads = [each for head in self._distinct() for each in head.values()]
         groups = [{"params": heads}, {"params": [self._scales]}]
         self._adam = torch.optim.Adam(groups, lr=self._training.rate)
 
-    def step(self, batch: Batch, dims: list[int], factor: float) -> None:
-        """Take one step at a share of the rate; dims ascend to the full width."""
+    def step(self, batch: Batch, phase: _Phase, factor: float) -> None:
+        """Take one step at a share of the rate."""
         heads, scales = self._adam.param_groups
         heads["lr"], scales["lr"] = self._training.rate * factor, _SCALE_RATE * factor
-        loss = self._loss(batch, dims)
+        loss = self._loss(batch, phase)
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._adam.step()
 
-    def _taught(self, batch: Batch) -> tuple[Taught, Taught]:
-        """Return what the full width and what the prefixes are to learn."""
-        import torch
-
-        temperature = self._training.temperature
-        taught = Taught.of(batch.asked, batch.candidates, temperature)
-        if self._whitening is None:
-            return taught, taught
-        asked, candidates = (
-            torch.nn.functional.normalize(vectors @ self._whitening)
-            for vectors in (batch.asked, batch.candidates)
-        )
-        return taught, Taught.of(asked, candidates, temperature)
-
-    def _loss(self, batch: Batch, dims: list[int]) -> Tensor:
-        training = self._training
-        taught, of_prefixes = self._taught(batch)
-        asked = _turn(batch.asked, self._queries)
-        candidates = _turn(batch.candidates, self._documents)
+    def _loss(self, batch: Batch, phase: _Phase) -> Tensor:
+        training, dims = self._training, phase.dims
+        taught, of_prefixes = self._teacher.taught(batch)
+        asked = turn(batch.asked, self._queries)
+        candidates = turn(batch.candidates, self._documents)
         loss = asked.new_zeros(())
         scales = self._scales.exp()
         for place, found in enumerate(prefix_similarities(asked, candidates, dims)):
             full = place == len(dims) - 1
             one = order_loss(found, taught if full else of_prefixes, scales[len(dims) - 1 - place])
-            if batch.positives is not None:
+            if phase.answers and batch.positives is not None:
                 queries = found[-batch.n_queries :]
                 one = one + training.answers * answer_loss(
                     queries, batch.positives, _ANSWER_TEMPERATURE
@@ -196,33 +234,23 @@ class _Heads:
             loss = loss + (training.full_weight if full else 1.0) * one
         return loss
 
+    def teach(self, documents: Embeddings) -> None:
+        """Let what comes learn from the full width as it is now; begin with its own axes."""
+        import torch
+
+        with torch.no_grad():
+            turned = turn(torch.from_numpy(documents), self._documents)
+            unit: Embeddings = torch.nn.functional.normalize(turned).numpy()
+        heads = copied(self._documents), copied(self._queries)
+        self._teacher = _Teacher(unit, self._training, heads)
+        axes = fit_svd(unit).matrix
+        for head in self._distinct():
+            turn_on(head, axes)
+
+    def _distinct(self) -> list[Parameters]:
+        return [self._documents, self._queries][: 1 + self._training.two_heads]
+
     def fitted(self) -> tuple[Head, Head]:
         """Return the heads of documents and queries."""
-        documents = _head(self._documents)
-        return documents, _head(self._queries) if self._training.two_heads else documents
-
-
-def _parameters(start: Head, hidden: int, random: object) -> dict[str, Parameter]:
-    import torch
-
-    full_dim = len(start.matrix)
-    tensors = {"matrix": torch.from_numpy(np.array(start.matrix, dtype=np.float32))}
-    if hidden:
-        inner = torch.randn(full_dim, hidden, generator=random) / math.sqrt(full_dim)  # type: ignore[call-overload]
-        tensors |= {
-            "inner": inner,
-            "bias": torch.zeros(hidden),
-            "outer": torch.zeros(hidden, full_dim),  # at first, the matrix alone
-        }
-    return {name: torch.nn.Parameter(each) for name, each in tensors.items()}
-
-
-def _turn(vectors: Tensor, head: dict[str, Parameter]) -> Tensor:
-    turned = vectors @ head["matrix"]
-    if "inner" in head:
-        turned = turned + (vectors @ head["inner"] + head["bias"]).relu() @ head["outer"]
-    return turned
-
-
-def _head(parameters: dict[str, Parameter]) -> Head:
-    return Head(**{name: each.detach().numpy().copy() for name, each in parameters.items()})
+        documents = to_head(self._documents)
+        return documents, to_head(self._queries) if self._training.two_heads else documents
