@@ -167,8 +167,8 @@ class _Teacher:
         self._temperature = training.temperature
         self._whitening = None
         if training.whitening:
-            matrix = fit_whitening(documents, power=training.whitening).matrix
-            self._whitening = torch.from_numpy(matrix)
+            whitening = fit_whitening(documents, power=training.whitening)
+            self._whitening = torch.from_numpy(whitening.matrix)
 
     def taught(self, batch: Batch) -> tuple[Taught, Taught]:
         """Return what the full width and what the prefixes are to learn."""
@@ -217,8 +217,11 @@ class _Heads:
         self._adam.step()
 
     def _loss(self, batch: Batch, phase: _Phase) -> Tensor:
+        import torch
+
         training, dims = self._training, phase.dims
-        taught, of_prefixes = self._teacher.taught(batch)
+        with torch.no_grad():
+            taught, of_prefixes = self._teacher.taught(batch)
         asked = turn(batch.asked, self._queries)
         candidates = turn(batch.candidates, self._documents)
         loss = asked.new_zeros(())
