@@ -2,7 +2,7 @@
 
 all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so), on
 the sets of ``adaptor_tasks``, fitted on texts that are not measured. Cutting, centred PCA, SVD
-without centring and random dims stand beside the methods; float32, int4 and binary; each fit with
+without centring and a random projection stand beside the methods; float32, int4 and binary; each fit with
 several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits on
 fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own;
 nothing is chosen on the measured queries.
@@ -32,7 +32,7 @@ from adaptor_tasks import SETS, Task, make_task
 from comparison import better, score_points
 from nestvec.adapt.choosing import CUTTING
 from nestvec.adapt.fitting import AdaptConfig, Base, Tried, try_methods
-from nestvec.adapt.projections import fit_pca, random_dims
+from nestvec.adapt.projections import Projection, fit_pca
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.load import load_model
@@ -128,12 +128,18 @@ def _timed(name: str, tasks: Sequence[Task]) -> dict[str, Any]:
 def _without_fitting(task: Task, options: argparse.Namespace) -> dict[str, list[Fitted]]:
     """Return what others do."""
     pca = fit_pca(task.sample.documents)
-    shuffled = [random_dims(task.corpus.shape[1], seed=seed) for seed in options.seeds]
+    turned = [_random_projection(task.corpus.shape[1], seed) for seed in options.seeds]
     return {
         "cut": [Fitted(lambda vectors, kind: vectors, "none")],
         "pca": [Fitted(lambda vectors, kind: pca.apply(vectors), "pca")],
-        "random dims": [Fitted(lambda v, kind, to=to: to.apply(v), "random") for to in shuffled],
+        "random": [Fitted(lambda v, kind, to=to: to.apply(v), "random") for to in turned],
     }
+
+
+def _random_projection(full_dim: int, seed: int) -> Projection:
+    """Return an orthogonal one, of which a prefix keeps cosines in expectation."""
+    drawn = np.random.default_rng(seed).standard_normal((full_dim, full_dim))
+    return Projection(np.linalg.qr(drawn)[0].astype(np.float32))
 
 
 def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, list[Fitted]]:
