@@ -49,6 +49,17 @@ def test_training_improves_on_where_it_begins(hidden_order):
     assert lost(head.matrix) < lost(np.eye(16, dtype=np.float32))
 
 
+def test_the_full_width_stays_what_it_was_where_the_sample_is_small(hidden_order):
+    """Of texts that are like none of the sample, too, here directions that it hardly has."""
+    documents, _ = hidden_order
+    few = Sample(documents[:40], documents[:0])
+    head, _ = train_heads(few, Head(fit_svd(few.documents).matrix), Training(dims=(8, 4)))
+    others = unit_vectors(np.random.default_rng(1).standard_normal((200, 16)).astype(np.float32))
+    turned = unit_vectors(head(others))
+    moved = np.sqrt(((turned @ turned.T - others @ others.T) ** 2).mean())
+    assert moved < 0.028, moved  # .017, and .047 where nothing holds the matrix
+
+
 @pytest.mark.parametrize("asked", [{}, {"hidden": 32}, {"two_heads": True}], ids=str)
 def test_prefixes_learn_what_the_full_width_learnt_of_answers(asked):
     """Four axes of sixteen tell what answers a query; the others, louder, tell nothing."""

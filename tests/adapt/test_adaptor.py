@@ -43,6 +43,12 @@ def test_an_mlp_adds_its_hidden_layer_and_zero_stays_zero(make_adaptor):
     assert not found[2].any()
 
 
+@pytest.mark.parametrize("head", [Head(MATRIX), mlp()], ids=["linear", "mlp"])
+def test_a_matrix_comes_after_a_head(head):
+    unit = prefix(VECTORS, WIDTH)
+    np.testing.assert_allclose(head.then(OTHER)(unit), head(unit) @ OTHER, rtol=1e-3, atol=1e-4)
+
+
 def test_blocks_give_the_same_as_all_at_once(make_adaptor, monkeypatch):
     whole = make_adaptor(MATRIX).apply(VECTORS, "document")
     monkeypatch.setattr(module, "BLOCK", 7)

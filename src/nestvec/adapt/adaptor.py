@@ -52,6 +52,11 @@ class Head:
         """Whether it is one matrix."""
         return self.inner is None
 
+    def then(self, matrix: Embeddings) -> Head:
+        """Return this head with a matrix after it, [full_dim, full_dim]."""
+        outer = None if self.outer is None else self.outer @ matrix
+        return replace(self, matrix=self.matrix @ matrix, outer=outer)
+
     def arrays(self) -> dict[str, Embeddings]:
         """Return its arrays by name."""
         named = {"matrix": self.matrix, "inner": self.inner, "bias": self.bias, "outer": self.outer}

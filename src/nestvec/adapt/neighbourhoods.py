@@ -29,14 +29,12 @@ class Batch:
     Attributes:
         asked: [n_asked, full_dim]: some of the candidates, then queries.
         candidates: [n, full_dim].
-        itself: True where a vector is scored against itself, [n_asked, n].
         n_queries: How many of those asked are queries.
         positives: [n_queries, n], True where a candidate answers a query; None without labels.
     """
 
     asked: Tensor
     candidates: Tensor
-    itself: Tensor
     n_queries: int
     positives: Tensor | None
 
@@ -76,8 +74,7 @@ class Neighbourhoods:
         candidates = self._documents[found]
         order = torch.randperm(len(candidates), generator=self._random)
         asked = torch.cat([candidates[order[: len(order) // _OF_ASKING]], queries])
-        itself = asked @ candidates.T > _SAME
-        return Batch(asked, candidates, itself, len(queries), positives)
+        return Batch(asked, candidates, len(queries), positives)
 
     def _nearest(self, vectors: Tensor, count: int) -> Tensor:
         scores = vectors @ self._documents.T
@@ -107,11 +104,13 @@ class Taught:
     temperature: float
 
     @classmethod
-    def of(cls, asked: Tensor, candidates: Tensor, itself: Tensor, temperature: float) -> Taught:
+    def of(cls, asked: Tensor, candidates: Tensor, temperature: float) -> Taught:
         """Score unit vectors."""
         import torch
 
-        logits = (asked @ candidates.T / temperature).masked_fill_(itself, _EXCLUDED)
+        similarities = asked @ candidates.T
+        itself = similarities > _SAME
+        logits = (similarities / temperature).masked_fill_(itself, _EXCLUDED)
         chances = torch.softmax(logits, dim=1)
         certainty = (chances * torch.log_softmax(logits, dim=1)).sum()
         return cls(chances, certainty, itself, temperature)

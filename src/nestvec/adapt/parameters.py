@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nestvec.adapt.adaptor import Head
-from nestvec.types import Embeddings
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -52,12 +51,11 @@ def turn(vectors: Tensor, head: Parameters) -> Tensor:
     return turned
 
 
-def turn_on(head: Parameters, matrix: Embeddings) -> None:
-    """Let a matrix, [full_dim, full_dim], come after it."""
+def off_rotation(head: Parameters) -> Tensor:
+    """Return how far its matrix is from a rotation, but for its scale: 0 or more. []."""
     import torch
 
-    after = torch.from_numpy(matrix)
-    with torch.no_grad():
-        for name in ("matrix", "outer"):
-            if name in head:
-                head[name].copy_(head[name] @ after)
+    matrix = head["matrix"]
+    gram = matrix @ matrix.T
+    scaled = gram / gram.diagonal().mean()
+    return (scaled - torch.eye(len(gram))).square().sum() / len(gram)

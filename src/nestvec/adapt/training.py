@@ -1,17 +1,19 @@
 """Train the heads of an adaptor so that every prefix orders neighbours as all dims did before.
 
 One loss for a matrix and for an mlp: how far the softmax over near vectors is from that of the
-vectors as they came, lightly whitened for the prefixes. The full width counts most: what is gained
-at the front may not be lost for those who use it all. With labels, the full width alone learns
-first how likely a query's answers are, and prefixes then learn the order that it has: they have
-room for less, and learnt from labels themselves they keep less of texts that none ask for.
-PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
+vectors as they came, lightly whitened for the prefixes. The full width counts most, and the matrix
+is held near a rotation, which would leave it as it was: what is gained at the front may not be lost
+for those who use it all, nor where texts are like none of the sample. With labels, the full width
+alone learns first, by a matrix that is free, how likely a query's answers are, and prefixes then
+learn the order that it has: learnt from labels themselves, they keep less of texts that none ask
+for. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from nestvec.adapt.adaptor import Head
@@ -23,11 +25,11 @@ from nestvec.adapt.neighbourhoods import (
     order_loss,
     prefix_similarities,
 )
-from nestvec.adapt.parameters import copied, from_head, to_head, turn, turn_on
+from nestvec.adapt.parameters import copied, from_head, off_rotation, to_head, turn
 from nestvec.adapt.projections import fit_svd, fit_whitening
-from nestvec.adapt.sample import Sample
+from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.errors import InvalidArgument
-from nestvec.types import Embeddings, OnProgress
+from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +41,7 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 _WARM_UP = 10  # steps
 _SCALE_RATE = 0.01
 _ANSWER_TEMPERATURE = 0.05
+_STIFFNESS = 1.0  # holds the matrix near a rotation, or the full width drifts where texts are few
 
 
 @dataclass(frozen=True)
@@ -99,21 +102,39 @@ def train_heads(
         training: How.
         on_progress: Called with steps done and in all.
     """
-    full_dim = len(start.matrix)
-    phases = _phases(full_dim, training, labelled=sample.labelled)
-    heads = _Heads(start, training, sample, n_prefixes=max(len(phase.dims) for phase in phases))
-    draws = Neighbourhoods(sample, training.batch, training.seed)
-    done, total = 0, sum(phase.steps for phase in phases)
-    for phase in phases:
-        heads.begin()
-        for step in range(phase.steps):
-            heads.step(draws.draw(), phase, _rate(step, phase.steps))
-            done += 1
-            if on_progress is not None:
-                on_progress(done, total)
-        if phase.answers:
-            heads.teach(sample.documents)
-    return heads.fitted()
+    nested = _nested(len(start.matrix), training)
+    if not sample.labelled:
+        return _train(sample, start, training, nested, on_progress)
+    return _train_with_labels(sample, start, training, nested, on_progress)
+
+
+def _train_with_labels(
+    sample: Sample,
+    start: Head,
+    training: Training,
+    nested: Sequence[_Phase],
+    on_progress: OnProgress | None,
+) -> tuple[Head, Head]:
+    """Let the full width learn of answers, then one matrix after it find the prefixes."""
+    steps = training.steps
+    answers = [_Phase([len(start.matrix)], steps, answers=True)]
+    learnt = _train(sample, start, training, answers, _part(on_progress, 0, 2 * steps))
+    documents, queries = learnt
+    turned = Sample(
+        unit_vectors(documents(sample.documents)), unit_vectors(queries(sample.queries))
+    )
+    axes = Head(fit_svd(turned.documents).matrix)
+    plain = replace(training, hidden=0, two_heads=False)
+    after, _ = _train(turned, axes, plain, nested, _part(on_progress, steps, 2 * steps))
+    both = documents.then(after.matrix)
+    return both, both if queries is documents else queries.then(after.matrix)
+
+
+def _part(on_progress: OnProgress | None, before: int, of_all: int) -> OnProgress | None:
+    """Count on from what was done before."""
+    if on_progress is None:
+        return None
+    return lambda done, total: on_progress(before + done, of_all)
 
 
 class _Phase(NamedTuple):
@@ -130,17 +151,15 @@ class _Phase(NamedTuple):
     answers: bool = False
 
 
-def _phases(full_dim: int, training: Training, *, labelled: bool) -> list[_Phase]:
-    """Return them in turn."""
-    steps = training.steps
+def _nested(full_dim: int, training: Training) -> list[_Phase]:
+    """Return what prefixes are trained in, in turn."""
     narrow = sorted({dim for dim in training.dims if dim < full_dim}, reverse=True)
     nested = [narrow] if training.schedule == "joint" else _growing(narrow)
-    stops = [steps * number // len(nested) for number in range(len(nested) + 1)]
-    phases = [
+    stops = [training.steps * number // len(nested) for number in range(len(nested) + 1)]
+    return [
         _Phase([*reversed(dims), full_dim], stop - start)
         for dims, start, stop in zip(nested, stops, stops[1:], strict=False)
     ]
-    return [_Phase([full_dim], steps, answers=True), *phases] if labelled else phases
 
 
 def _growing(narrow: list[int]) -> list[list[int]]:
@@ -152,52 +171,41 @@ def _rate(step: int, steps: int) -> float:
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-class _Teacher:
-    """What is learnt from: vectors as they came, or as the full width turns them by now."""
-
-    def __init__(
-        self,
-        documents: Embeddings,
-        training: Training,
-        heads: tuple[Parameters, Parameters] | None = None,
-    ) -> None:
-        import torch
-
-        self._heads = heads  # of documents and of queries
-        self._temperature = training.temperature
-        self._whitening = None
-        if training.whitening:
-            whitening = fit_whitening(documents, power=training.whitening)
-            self._whitening = torch.from_numpy(whitening.matrix)
-
-    def taught(self, batch: Batch) -> tuple[Taught, Taught]:
-        """Return what the full width and what the prefixes are to learn."""
-        import torch
-
-        unit = torch.nn.functional.normalize
-        asked, candidates = batch.asked, batch.candidates
-        if self._heads is not None:
-            documents, queries = self._heads
-            asked, candidates = unit(turn(asked, queries)), unit(turn(candidates, documents))
-        taught = Taught.of(asked, candidates, batch.itself, self._temperature)
-        if self._whitening is None:
-            return taught, taught
-        asked, candidates = (unit(each @ self._whitening) for each in (asked, candidates))
-        return taught, Taught.of(asked, candidates, batch.itself, self._temperature)
+def _train(
+    sample: Sample,
+    start: Head,
+    training: Training,
+    phases: Sequence[_Phase],
+    on_progress: OnProgress | None,
+) -> tuple[Head, Head]:
+    heads = _Heads(start, training, sample, n_widths=max(len(phase.dims) for phase in phases))
+    draws = Neighbourhoods(sample, training.batch, training.seed)
+    done, total = 0, sum(phase.steps for phase in phases)
+    for phase in phases:
+        heads.begin()
+        for step in range(phase.steps):
+            heads.step(draws.draw(), phase, _rate(step, phase.steps))
+            done += 1
+            if on_progress is not None:
+                on_progress(done, total)
+    return heads.fitted()
 
 
 class _Heads:
     """Heads as PyTorch trains them."""
 
-    def __init__(self, start: Head, training: Training, sample: Sample, *, n_prefixes: int) -> None:
+    def __init__(self, start: Head, training: Training, sample: Sample, *, n_widths: int) -> None:
         import torch
 
         self._training = training
-        self._teacher = _Teacher(sample.documents, training)
+        self._whitening = None
+        if training.whitening:
+            whitening = fit_whitening(sample.documents, power=training.whitening)
+            self._whitening = torch.from_numpy(whitening.matrix)
         random = torch.Generator().manual_seed(training.seed)
         self._documents = from_head(start, training.hidden, random)
         self._queries = copied(self._documents) if training.two_heads else self._documents
-        self._scales = torch.nn.Parameter(torch.zeros(n_prefixes))  # logarithms, full width first
+        self._scales = torch.nn.Parameter(torch.zeros(n_widths))  # logarithms, full width first
 
     def begin(self) -> None:
         """Start a phase: Adam forgets."""
@@ -216,12 +224,23 @@ class _Heads:
         loss.backward()  # type: ignore[no-untyped-call]
         self._adam.step()
 
-    def _loss(self, batch: Batch, phase: _Phase) -> Tensor:
+    def _taught(self, batch: Batch) -> tuple[Taught, Taught]:
+        """Return what the full width and what the prefixes are to learn."""
         import torch
 
+        temperature = self._training.temperature
+        taught = Taught.of(batch.asked, batch.candidates, temperature)
+        if self._whitening is None:
+            return taught, taught
+        asked, candidates = (
+            torch.nn.functional.normalize(vectors @ self._whitening)
+            for vectors in (batch.asked, batch.candidates)
+        )
+        return taught, Taught.of(asked, candidates, temperature)
+
+    def _loss(self, batch: Batch, phase: _Phase) -> Tensor:
         training, dims = self._training, phase.dims
-        with torch.no_grad():
-            taught, of_prefixes = self._teacher.taught(batch)
+        taught, of_prefixes = self._taught(batch)
         asked = turn(batch.asked, self._queries)
         candidates = turn(batch.candidates, self._documents)
         loss = asked.new_zeros(())
@@ -229,26 +248,13 @@ class _Heads:
         for place, found in enumerate(prefix_similarities(asked, candidates, dims)):
             full = place == len(dims) - 1
             one = order_loss(found, taught if full else of_prefixes, scales[len(dims) - 1 - place])
-            if phase.answers and batch.positives is not None:
-                queries = found[-batch.n_queries :]
-                one = one + training.answers * answer_loss(
-                    queries, batch.positives, _ANSWER_TEMPERATURE
-                )
             loss = loss + (training.full_weight if full else 1.0) * one
-        return loss
-
-    def teach(self, documents: Embeddings) -> None:
-        """Let what comes learn from the full width as it is now; begin with its own axes."""
-        import torch
-
-        with torch.no_grad():
-            turned = turn(torch.from_numpy(documents), self._documents)
-            unit: Embeddings = torch.nn.functional.normalize(turned).numpy()
-        heads = copied(self._documents), copied(self._queries)
-        self._teacher = _Teacher(unit, self._training, heads)
-        axes = fit_svd(unit).matrix
-        for head in self._distinct():
-            turn_on(head, axes)
+        if not phase.answers:
+            return loss + _STIFFNESS * sum(off_rotation(head) for head in self._distinct())
+        if batch.positives is None:
+            return loss
+        answered = answer_loss(found[-batch.n_queries :], batch.positives, _ANSWER_TEMPERATURE)
+        return loss + training.full_weight * training.answers * answered
 
     def _distinct(self) -> list[Parameters]:
         return [self._documents, self._queries][: 1 + self._training.two_heads]
