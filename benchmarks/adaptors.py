@@ -55,7 +55,7 @@ POOL = 100_000  # vectors that the default is timed on
 Turn = Callable[[Embeddings, Kind], Embeddings]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """A way of turning vectors, and what it is."""
 
@@ -150,17 +150,20 @@ def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, 
     found: dict[str, list[Fitted]] = {}
     for seed in seeds:
         tried = _try(Sample(sample.documents, sample.queries[:0]), AdaptConfig(seed=seed))
-        each = {name: name for name in tried.heads}
-        each["chosen"] = CUTTING if matryoshka else tried.best
-        for name, which in each.items():
-            found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+        chosen = CUTTING if matryoshka else tried.best
+        _note(found, tried, {name: name for name in tried.heads} | {"chosen": chosen})
         if sample.labelled:
             tried = _try(sample, AdaptConfig(seed=seed))
-            each = {"whiten": "whiten", "linear, labels": "linear, labels"}
-            each["chosen, labels"] = tried.best
-            for name, which in each.items():
-                found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+            learnt = {name: name for name in ("whiten", "linear, labels")}
+            _note(found, tried, learnt | {"chosen, labels": tried.best})
     return found
+
+
+def _note(found: dict[str, list[Fitted]], tried: Tried, named: dict[str, str]) -> None:
+    """Add what was fitted under its names; what is chosen is measured once."""
+    made = {each: Fitted(tried.adaptor(each).apply, each) for each in set(named.values())}
+    for name, each in named.items():
+        found.setdefault(name, []).append(made[each])
 
 
 def _variants(sample: Sample, seeds: Sequence[int]) -> dict[str, list[Fitted]]:
@@ -191,16 +194,17 @@ def _rows(encoder: str, task: Task, methods: dict[str, list[Fitted]]) -> list[di
     points = _points(task.corpus.shape[1])
     cut = score_points(points, task.queries, task.corpus, task.judged)
     rows = []
+    scored = {
+        one: score_points(
+            points,
+            one.turn(task.queries, "query"),
+            one.turn(task.corpus, "document"),
+            task.judged,
+        )
+        for one in {one for fitted in methods.values() for one in fitted}
+    }
     for name, fitted in methods.items():
-        found = [
-            score_points(
-                points,
-                one.turn(task.queries, "query"),
-                one.turn(task.corpus, "document"),
-                task.judged,
-            )
-            for one in fitted
-        ]
+        found = [scored[one] for one in fitted]
         rows.append(_row(encoder, task, name, points, found, cut, fitted))
         kept = zip(points, rows[-1]["kept"], strict=True)
         shown = {str(point): round(v, 3) for point, v in kept if "float" in str(point)}
