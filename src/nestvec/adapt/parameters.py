@@ -37,7 +37,7 @@ def to_head(head: Parameters) -> Head:
 
 
 def copied(head: Parameters) -> Parameters:
-    """Return the same, to be trained apart or kept."""
+    """Return the same, to be trained apart."""
     import torch
 
     return {name: torch.nn.Parameter(each.detach().clone()) for name, each in head.items()}
