@@ -15,11 +15,13 @@ _METHODS = (
 )
 _OF_CODES = ("cut", "random", "svd", "chosen", "chosen, labels")
 _OF_TRANSFER = ("svd", "whiten", "linear", "linear, labels")
+_OF_SAMPLES = ("svd", "chosen")
+_FLOATS = ("whole", *(f"{dim}:float32" for dim in _DIMS))
 
 
 def adaptors() -> str:
-    """List what each method keeps of each set at three dims, float32; whole width behind it."""
-    return _by_set("rows", _METHODS, [f"{dim}:float32" for dim in _DIMS])
+    """List what each method keeps of each set at full width and three dims, float32."""
+    return _by_set("rows", _METHODS, _FLOATS)
 
 
 def adaptor_codes() -> str:
@@ -29,17 +31,18 @@ def adaptor_codes() -> str:
 
 def adaptor_transfer() -> str:
     """List what is kept where an adaptor was fitted on another corpus."""
-    return _by_set("transfer", _OF_TRANSFER, [f"{dim}:float32" for dim in _DIMS])
+    return _by_set("transfer", _OF_TRANSFER, _FLOATS)
 
 
 def adaptor_samples() -> str:
     """List what is kept by how many documents were fitted on, and what a choice became."""
-    lines = [["method", "documents", "for each dim", *(f"{dim} dims" for dim in _DIMS)]]
-    lines[0].append("full width")
+    lines = [["documents", "for each dim", "method", "full width"]]
+    lines[0] += [f"{dim} dims" for dim in _DIMS]
     for row in results("adaptors")["samples"]:
-        full, count = _full(row), row["documents"]
-        cells = [_kept(row, f"{dim}:float32") for dim in (*_DIMS, full)]
-        lines.append([_name([row]), f"{count:,}", f"{count / full:.0f}", *cells])
+        if row["method"] in _OF_SAMPLES:
+            count = row["documents"]
+            cells = [_kept(row, point) for point in _FLOATS]
+            lines.append([f"{count:,}", f"{count / _full(row):.0f}", _name([row]), *cells])
     return markdown(lines)
 
 
@@ -47,7 +50,7 @@ def _by_set(part: str, methods: Sequence[str], points: Sequence[str]) -> str:
     """Write a line for each encoder and method, a column for each set."""
     rows = [row for row in results("adaptors")[part] if row["method"] in methods]
     sets = list(dict.fromkeys(row["set"] for row in rows))
-    lines = [["encoder", "method", *sets, "mean at full width"]]
+    lines = [["encoder", "method", *sets]]
     for encoder in dict.fromkeys(row["encoder"] for row in rows):
         for method in methods:
             found = {
@@ -57,17 +60,12 @@ def _by_set(part: str, methods: Sequence[str], points: Sequence[str]) -> str:
             }
             if found:
                 texts = [_cell(found.get(name), points) for name in sets]
-                lines.append([encoder, _name(found.values()), *texts, _mean_whole(found.values())])
+                lines.append([encoder, _name(found.values()), *texts])
     return markdown(lines)
 
 
 def _cell(row: Mapping[str, Any] | None, points: Sequence[str]) -> str:
     return "" if row is None else " / ".join(_kept(row, point) for point in points)
-
-
-def _mean_whole(rows: Iterable[Mapping[str, Any]]) -> str:
-    whole = [row["kept"][row["points"].index(f"{_full(row)}:float32")] for row in rows]
-    return f"{100 * sum(whole) / len(whole):.1f}"
 
 
 def _name(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -85,9 +83,9 @@ def _full(row: Mapping[str, Any]) -> int:
 
 
 def _kept(row: Mapping[str, Any], point: str) -> str:
-    """Write the share, in bold where it is more than cutting's beyond its interval."""
-    if point not in row["points"]:
-        return "-"
-    place = row["points"].index(point)
-    text = f"{100 * row['kept'][place]:.1f}"
-    return f"**{text}**" if row["over_cutting"][place]["low"] > 0 else text
+    """Write the share: bold where it surely is more than cutting's, in italics where less."""
+    place = row["points"].index(f"{_full(row)}:float32" if point == "whole" else point)
+    text, over = f"{100 * row['kept'][place]:.1f}", row["over_cutting"][place]
+    if over["low"] > 0:
+        return f"**{text}**"
+    return f"*{text}*" if over["high"] < 0 else text
