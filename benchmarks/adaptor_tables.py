@@ -15,7 +15,6 @@ _METHODS = (
 )
 _OF_CODES = ("cut", "random", "svd", "chosen", "chosen, labels")
 _OF_TRANSFER = ("svd", "whiten", "linear", "linear, labels")
-_OF_SAMPLES = ("svd", "chosen")
 _FLOATS = ("whole", *(f"{dim}:float32" for dim in _DIMS))
 
 
@@ -35,14 +34,15 @@ def adaptor_transfer() -> str:
 
 
 def adaptor_samples() -> str:
-    """List what is kept by how many documents were fitted on, and what a choice became."""
-    lines = [["documents", "for each dim", "method", "full width"]]
-    lines[0] += [f"{dim} dims" for dim in _DIMS]
-    for row in results("adaptors")["samples"]:
-        if row["method"] in _OF_SAMPLES:
-            count = row["documents"]
-            cells = [_kept(row, point) for point in _FLOATS]
-            lines.append([f"{count:,}", f"{count / _full(row):.0f}", _name([row]), *cells])
+    """List what is kept by how many documents were fitted on, without labels."""
+    rows = [row for row in results("adaptors")["samples"] if row["method"] == "chosen"]
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    lines = [["documents", "for each dim", "chosen", *sets]]
+    for count in sorted({row["documents"] for row in rows}):
+        found = {row["set"]: row for row in rows if row["documents"] == count}
+        per_dim = count // _full(next(iter(found.values())))
+        texts = [_cell(found.get(name), _FLOATS) for name in sets]
+        lines.append([f"{count:,}", str(per_dim), _became(found.values()), *texts])
     return markdown(lines)
 
 
@@ -72,10 +72,11 @@ def _name(rows: Iterable[Mapping[str, Any]]) -> str:
     """Name the method, and what a choice became."""
     rows = list(rows)
     method: str = rows[0]["method"]
-    if not method.startswith("chosen"):
-        return method
-    became = sorted({each for row in rows for each in row["became"]})
-    return f"{method} ({'; '.join(became)})"
+    return f"{method} ({_became(rows)})" if method.startswith("chosen") else method
+
+
+def _became(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "; ".join(sorted({each for row in rows for each in row["became"]}))
 
 
 def _full(row: Mapping[str, Any]) -> int:

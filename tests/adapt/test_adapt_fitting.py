@@ -57,7 +57,7 @@ def test_the_full_width_stays_what_it_was_where_the_sample_is_small(hidden_order
     others = unit_vectors(np.random.default_rng(1).standard_normal((200, 16)).astype(np.float32))
     turned = unit_vectors(head(others))
     moved = np.sqrt(((turned @ turned.T - others @ others.T) ** 2).mean())
-    assert moved < 0.028, moved  # .017, and .047 where nothing holds the matrix
+    assert moved < 0.016, moved  # .006, and .047 where nothing holds the matrix
 
 
 @pytest.mark.parametrize("asked", [{}, {"hidden": 32}, {"two_heads": True}], ids=str)

@@ -41,7 +41,7 @@ SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 _WARM_UP = 10  # steps
 _SCALE_RATE = 0.01
 _ANSWER_TEMPERATURE = 0.05
-_STIFFNESS = 1.0  # holds the matrix near a rotation, or the full width drifts where texts are few
+_STIFFNESS = 4.0  # holds the matrix near a rotation, or the full width drifts where texts are few
 
 
 @dataclass(frozen=True)
