@@ -18,7 +18,7 @@ from nestvec.types import Embeddings, Rows
 from nestvec.wording import count_text, percent
 
 ROWS_PER_DIM = 4
-"""Fewer vectors than this for each of their dims leave the axes to chance: nothing is fitted."""
+"""The least for each of their dims: twice what did no harm when measured (docs/adapt.md)."""
 HELD_OUT = 0.2
 MAX_HELD_OUT, MAX_ASKED = 20_000, 2_000  # documents and queries that are measured on
 LEAST_ASKED = 500
