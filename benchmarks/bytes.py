@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 import subjects
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.evaluate.exhaustive import rank
-from nestvec.evaluate.representations import Representations
+from nestvec.measure.exhaustive import rank
+from nestvec.measure.representations import Representations
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.prefix import prefix

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from nestvec.curve import Curve
 from nestvec.curve_point import Cost, CurvePoint
-from nestvec.plan.budget import Budget, Goal
-from nestvec.plan.choose import plan
-from nestvec.plan.confirm import Candidates, Claim, safety, sequence, split
+from nestvec.planning.budget import Budget, Goal
+from nestvec.planning.choose import plan
+from nestvec.planning.confirm import Candidates, Claim, safety, sequence, split
 from nestvec.stats import ratio_lower_bounds
 from nestvec.types import OperatingPoint, Scores
 from record import record

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from nestvec.curve import Curve
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.report.tables import retention_table
 from record import record
 

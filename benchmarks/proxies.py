@@ -24,11 +24,11 @@ import subjects
 from nestvec.data.made_queries import make_queries
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError
-from nestvec.evaluate.exhaustive import rank
-from nestvec.evaluate.grid import Grid
-from nestvec.evaluate.representations import Representations
-from nestvec.evaluate.scores import Judge
-from nestvec.evaluate.texts import Texts
+from nestvec.measure.exhaustive import rank
+from nestvec.measure.grid import Grid
+from nestvec.measure.representations import Representations
+from nestvec.measure.scores import Judge
+from nestvec.measure.texts import Texts
 from nestvec.models.load import embed, load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Encoder

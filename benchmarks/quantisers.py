@@ -17,8 +17,8 @@ from unittest.mock import patch
 import subjects
 from nestvec import codec
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.evaluate.exhaustive import rank
-from nestvec.evaluate.representations import Representations
+from nestvec.measure.exhaustive import rank
+from nestvec.measure.representations import Representations
 from nestvec.metrics import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.quantiser import PRODUCT, Quantiser

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.atomic import replace_file
-from nestvec.evaluate.machine import describe_machine
+from nestvec.measure.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
 

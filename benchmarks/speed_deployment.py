@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from nestvec.codec import Codec
-from nestvec.evaluate.cold import reads_from_disk
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.scan import Scan
+from nestvec.measure.cold import reads_from_disk
 from nestvec.types import Embeddings, Hits, Precision
 from speed_clock import (
     Numbers,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fakes import NestedHashEncoder, made_set
-from nestvec.evaluate.grid import Grid
-from nestvec.evaluate.run import evaluate
-from nestvec.plan.choose import plan
+from nestvec.measure.grid import Grid
+from nestvec.measure.run import evaluate
+from nestvec.planning.choose import plan
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
 from nestvec.types import Document, OperatingPoint

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import pkgutil
 import statistics
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
+
+import pytest
 
 import nestvec
 
@@ -57,3 +62,36 @@ def test_the_public_names_are_few_sorted_and_there() -> None:
     assert 0 < len(names) <= MAX_NAMES
     assert names == sorted(set(names))
     assert [name for name in names if not hasattr(nestvec, name)] == []
+
+
+def test_type_checkers_and_the_running_program_find_each_name_in_one_module() -> None:
+    tree = ast.parse(Path(nestvec.__file__).read_text("utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    declared = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert declared == nestvec._MODULES
+    assert {*declared, "__version__"} == {*nestvec.__all__}
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'nestvec' has no attribute 'evalute'"):
+        nestvec.evalute  # noqa: B018
+
+
+MODULES = sorted(
+    module.name for module in pkgutil.walk_packages(nestvec.__path__, prefix="nestvec.")
+)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_can_be_imported_in_both_forms(module: str) -> None:
+    for name in nestvec.__all__:  # a public name must not hide a package of the same name
+        getattr(nestvec, name)
+    parent, _, last = module.rpartition(".")
+    forms: dict[str, object] = {}
+    exec(f"import {module} as plainly\nfrom {parent} import {last} as taken_from", forms)
+    assert forms["plainly"] is forms["taken_from"] is sys.modules[module]

@@ -30,7 +30,7 @@ LAYERS = (
     ("agreement", "curve_point", "prefix", "quantiser", "query_scores"),
     ("codec", "metrics", "stats", "curve"),
     ("data", "models", "adapt", "index"),
-    ("train", "evaluate", "plan"),
+    ("train", "measure", "planning"),
     ("report",),
     ("workflows",),
     ("serve",),
@@ -135,11 +135,11 @@ def write(source: Path, place: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("place", "text", "rule"),
     [
-        ("codec.py", "from nestvec.plan.choose import plan", "imports up"),
+        ("codec.py", "from nestvec.planning.choose import plan", "imports up"),
         ("index/flat.py", "def f():\n    import nestvec.cli.main", "index/flat.py:2: imports up"),
         ("types.py", "from nestvec.codec import Codec", "imports up"),
         ("codec.py", "from nestvec.metrics import ndcg", "sibling metrics"),
-        ("train/static.py", "from nestvec.plan.choose import plan", "sibling plan"),
+        ("train/static.py", "from nestvec.planning.choose import plan", "sibling plan"),
         ("curve.py", "import nestvec", "package root"),
         ("curve.py", "from nestvec import types", "package root"),
         ("index/flat.py", "from . import base", "relative import"),

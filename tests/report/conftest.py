@@ -8,7 +8,7 @@ import pytest
 
 from nestvec.curve import Curve
 from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval, SizeRetention
-from nestvec.plan.choose import Budget, plan
+from nestvec.planning.choose import Budget, plan
 from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint, Stage
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument, MissingExtra, ModelMismatch
-from nestvec.plan.budget import Budget
-from nestvec.plan.choose import plan
+from nestvec.planning.budget import Budget
+from nestvec.planning.choose import plan
 from nestvec.report.page import write_report
 from nestvec.report.verdict import how_it_works
 from nestvec.types import OperatingPoint

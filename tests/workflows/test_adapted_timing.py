@@ -4,7 +4,7 @@ import numpy as np
 
 from fakes import NestedHashEncoder
 from nestvec.adapt.adaptor import Adaptor, Head
-from nestvec.evaluate.encoding import embed_timed
+from nestvec.measure.encoding import embed_timed
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 
 SAME = Head(np.eye(64, dtype=np.float32))

@@ -8,7 +8,7 @@ import pytest
 from nestvec.curve import Curve
 from nestvec.data.retrieval import load_dataset
 from nestvec.models.load import load_model
-from nestvec.plan.choose import Plan, plan
+from nestvec.planning.choose import Plan, plan
 from nestvec.workflows.demo import DemoFolder
 from nestvec.workflows.text_index import Index
 

@@ -13,8 +13,8 @@ from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, 
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
-from nestvec.plan.budget import Budget, Goal
-from nestvec.plan.choose import Plan
+from nestvec.planning.budget import Budget, Goal
+from nestvec.planning.choose import Plan
 from nestvec.types import Document, OperatingPoint
 from nestvec.workflows import text_reader
 from nestvec.workflows.index_building import build_index

@@ -47,7 +47,7 @@ def demo(
 
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
-    from nestvec.plan.reasons import threshold_text
+    from nestvec.planning.reasons import threshold_text
     from nestvec.report.tables import retention_table
     from nestvec.workflows import demo as steps
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nestvec.curve import Curve
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.similarity import SimilaritySet
-    from nestvec.evaluate.grid import Grid
+    from nestvec.measure.grid import Grid
     from nestvec.models.sentence_transformer import DType
     from nestvec.types import Encoder
 
@@ -138,8 +138,8 @@ def _dtype(name: str) -> DType:
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid) -> Curve:
     from nestvec.data.retrieval import RetrievalSet
-    from nestvec.evaluate.run import evaluate as measure
-    from nestvec.evaluate.similarity import evaluate_similarity
+    from nestvec.measure.run import evaluate as measure
+    from nestvec.measure.similarity import evaluate_similarity
 
     with progress("measure") as on_progress:
         if isinstance(data, RetrievalSet):
@@ -153,7 +153,7 @@ def _grid(
     keeps: tuple[int, ...] | None,
     **others: Any,
 ) -> Grid:
-    from nestvec.evaluate.grid import DEFAULT_GRID, Grid
+    from nestvec.measure.grid import DEFAULT_GRID, Grid
 
     chosen: Any = precisions  # a point checks each when it is made
     shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)

@@ -53,7 +53,7 @@ def build(
     Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
     """
     from nestvec.models.load import load_model
-    from nestvec.plan.choose import Plan
+    from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
     from nestvec.workflows.adapted_encoder import behind
     from nestvec.workflows.index_building import build_index, count_unfinished

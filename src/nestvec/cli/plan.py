@@ -15,7 +15,7 @@ from nestvec.cli.console import check_output, say, say_next, shown_path, width
 
 if TYPE_CHECKING:
     from nestvec.curve import Curve
-    from nestvec.plan.choose import Plan
+    from nestvec.planning.choose import Plan
 
 _Extra = tuple[str, dict[str, Any]]
 """What is said beside a plan, in words and in numbers."""
@@ -50,8 +50,8 @@ def plan(
     Example: `nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000`
     """
     from nestvec.curve import Curve
-    from nestvec.plan.budget import Budget, Minimise
-    from nestvec.plan.choose import plan as choose
+    from nestvec.planning.budget import Budget, Minimise
+    from nestvec.planning.choose import plan as choose
 
     check_output(out)
     budget = Budget(
@@ -127,7 +127,7 @@ def _check_scale(vectors: int | None, prices: Path | None, replicas: int | None)
 
 def _scale(chosen: Plan, vectors: int, prices_file: Path | None, replicas: int | None) -> _Extra:
     """Return what the point takes at another size."""
-    from nestvec.plan.scale import Prices, project, scale_text
+    from nestvec.planning.scale import Prices, project, scale_text
 
     prices = None if prices_file is None else Prices.load(prices_file)
     measured = int(chosen.dataset["n_documents"])
@@ -143,7 +143,7 @@ def _scale(chosen: Plan, vectors: int, prices_file: Path | None, replicas: int |
 
 def _cutoff(measured: Curve, chosen: Plan, cutoff: float) -> _Extra:
     """Return where a cut-off moves to."""
-    from nestvec.plan.cutoff import move_cutoff
+    from nestvec.planning.cutoff import move_cutoff
 
     moved = move_cutoff(measured, chosen.point, cutoff, seed=chosen.seed)
     return str(moved), {"cutoff": asdict(moved)}

@@ -28,7 +28,7 @@ def report(
     Example: `nestvec report curve.json --plan plan.json --out report.html`
     """
     from nestvec.curve import Curve
-    from nestvec.plan.choose import Plan
+    from nestvec.planning.choose import Plan
     from nestvec.report.card import write_card
     from nestvec.report.chart import quality_chart, save_chart
     from nestvec.report.page import write_report

@@ -219,7 +219,7 @@ def _load_probes(path: Path) -> Triplets:
 
 def _probe(out: Path, probes: Triplets, *, trust_remote_code: bool) -> bool:
     """Say how many probes hold at each dim, and which do not; tell whether all do at the least."""
-    from nestvec.evaluate.dims import probe
+    from nestvec.measure.dims import probe
     from nestvec.models.load import load_model
 
     model = load_model(out, trust_remote_code=trust_remote_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.report.evidence import axis_title, is_agreement, measure_name, picture_name
 from nestvec.report.kept import Kept
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from nestvec.curve import Curve
 from nestvec.curve_point import CurvePoint
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import asked_share, chosen_note, describe_quality, note, title
 from nestvec.report.kept import Kept

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nestvec.curve import Curve
-from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import threshold_text
+from nestvec.planning.choose import Plan
+from nestvec.planning.reasons import threshold_text
 from nestvec.report.kept import Kept
 from nestvec.wording import metric_name
 

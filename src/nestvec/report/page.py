@@ -15,7 +15,7 @@ from nestvec.atomic import replace_file
 from nestvec.curve import Curve
 from nestvec.curve_point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.report.chart import quality_chart
 from nestvec.report.dims_chart import dims_chart
 from nestvec.report.evidence import axis_title, is_agreement

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.report.kept import Kept
 from nestvec.report.queries import Comparison, FairChoice, can_show, choose_fairly, most_lost
 from nestvec.wording import metric_name

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestvec.curve_point import CurvePoint
-from nestvec.plan.choose import Plan
-from nestvec.plan.reasons import threshold_text
+from nestvec.planning.choose import Plan
+from nestvec.planning.reasons import threshold_text
 from nestvec.report.evidence import evidence_line, is_agreement, measure_name
 from nestvec.report.kept import Kept
 from nestvec.stats import lower_bound

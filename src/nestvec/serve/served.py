@@ -19,7 +19,7 @@ from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.models.transformer import TransformerEncoder, share_processors
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
 from nestvec.workflows.adapted_encoder import behind, unadapted

@@ -19,10 +19,10 @@ from nestvec.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import load_dataset, save_dataset
-from nestvec.evaluate.grid import Grid
-from nestvec.evaluate.run import evaluate
+from nestvec.measure.grid import Grid
+from nestvec.measure.run import evaluate
 from nestvec.models.load import load_model
-from nestvec.plan.choose import Plan, plan
+from nestvec.planning.choose import Plan, plan
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenise

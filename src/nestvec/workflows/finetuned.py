@@ -16,7 +16,7 @@ from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.similarity import ScoredPairs, Triplets, load_similarity
 from nestvec.data.training import TrainingTexts, load_training_texts
 from nestvec.errors import DataError, InvalidArgument, require
-from nestvec.evaluate.dims import score_dims
+from nestvec.measure.dims import score_dims
 from nestvec.models.info import Asked, describe
 from nestvec.models.load import load_model
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing

@@ -19,7 +19,7 @@ from nestvec.atomic import put_in_place
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text
 from nestvec.workflows.adapted_files import ADAPTOR, check_unadapted

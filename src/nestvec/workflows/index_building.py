@@ -19,7 +19,7 @@ from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE, VECTORS
 from nestvec.index.embedded.lock import WriterLock
 from nestvec.index.embedded.manifest import Stored
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
 from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import ADAPTOR

@@ -8,9 +8,9 @@ from pathlib import Path
 from nestvec.curve import Curve
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.similarity import SimilaritySet
-from nestvec.evaluate.grid import Grid
-from nestvec.evaluate.run import evaluate
-from nestvec.evaluate.similarity import evaluate_similarity
+from nestvec.measure.grid import Grid
+from nestvec.measure.run import evaluate
+from nestvec.measure.similarity import evaluate_similarity
 from nestvec.report.card import card_text
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.types import Encoder, Precision

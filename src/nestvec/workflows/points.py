@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.quantiser import check_codable
 from nestvec.types import ModelInfo, OperatingPoint
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nestvec.errors import InvalidArgument
 from nestvec.index.embedded.compaction import Compacted
-from nestvec.plan.choose import Plan
+from nestvec.planning.choose import Plan
 from nestvec.types import (
     Document,
     Embeddings,

@@ -1,0 +1,93 @@
+"""Other methods beside the model, on the same queries: facts about where it is beaten.
+
+BM25 has no vectors; the others put the model's own vectors on other axes and cut those. All are
+measured at float32, as it is the choice of dimensions that they are about.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
+from nestvec.curve_point import BaselinePoint
+from nestvec.measure.bm25 import rank_bm25
+from nestvec.measure.documents import collapse, rank_documents, rows_needed
+from nestvec.measure.grid import Baseline
+from nestvec.measure.representations import Representations
+from nestvec.measure.scores import Judge
+from nestvec.measure.texts import Texts
+from nestvec.ranking import Ranked
+from nestvec.types import Embeddings, Evidence, OperatingPoint
+
+_logger = logging.getLogger(__name__)
+
+
+def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseline, ...]:
+    """Leave out, with a warning, what cannot be measured by the evidence.
+
+    Agreement with the model's own ranking is no measure of BM25, which may well be better.
+    """
+    if evidence == "agreement" and "bm25" in names:
+        _logger.warning("bm25 is left out: without judgements nothing says whether it is better")
+        return tuple(name for name in names if name != "bm25")
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What baselines are measured on, the same as the model.
+
+    Attributes:
+        texts: The set as lists.
+        queries: [n_queries, full_dim], as the model gives them.
+        documents: [n_rows, full_dim].
+        layer_norm: As in ``codec.prefix``.
+        judge: What scores rankings.
+        depth: How many documents are ranked.
+    """
+
+    texts: Texts
+    queries: Embeddings
+    documents: Embeddings
+    layer_norm: bool
+    judge: Judge
+    depth: int
+
+
+def measure_baseline(
+    name: Baseline, dims: Sequence[int], on: Measured
+) -> tuple[BaselinePoint, ...]:
+    """Measure one baseline, at all dims from one product; the projected corpus lies in memory.
+
+    Raises:
+        MissingExtra: If it is BM25 and bm25s is not installed.
+    """
+    if name == "bm25":
+        width = rows_needed(on.texts.doc_of_row, on.depth)
+        rows = rank_bm25(on.texts.queries, on.texts.rows, depth=width)
+        unscored = Ranked(np.zeros(rows.shape, dtype=np.float32), rows)
+        docs = collapse(unscored, on.texts.doc_of_row, on.depth).rows
+        return (BaselinePoint(None, on.judge.means(docs)),)
+    projection = _fit(name, on)
+    queries, documents = (
+        projection.apply(side, layer_norm=on.layer_norm) for side in (on.queries, on.documents)
+    )
+    points = [OperatingPoint.single(dim, "float32") for dim in dims]
+    # Layer norm, where the model asks for it, was applied before the projection.
+    with Representations(documents, layer_norm=False) as corpus:
+        ranked = rank_documents(points, queries, corpus, on.texts.doc_of_row, depth=on.depth)
+    return tuple(
+        BaselinePoint(dim, on.judge.means(ranked[point].rows))
+        for dim, point in zip(dims, points, strict=True)
+    )
+
+
+def _fit(name: Baseline, on: Measured) -> Projection:
+    if name == "random":
+        return random_dims(on.documents.shape[1])
+    fit = fit_svd if name == "svd" else fit_pca
+    return fit(on.documents, layer_norm=on.layer_norm)

@@ -1,0 +1,207 @@
+"""Scored pairs, triplets and labelled texts: model + data + grid -> Curve, from one encode.
+
+As in a search, one side is codes and the other stays float: score(a, b) = <prepare(a), decode(b)>.
+These tasks have no shortlist, so only points of one stage are measured, and their times are those
+of a search of all the texts. All texts are encoded as documents: where a model wants another
+prompt for such tasks, load it with that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nestvec.curve import Curve
+from nestvec.curve_point import Cost, CurvePoint, Interval
+from nestvec.data.similarity import LabelledTexts, ScoredPairs, SimilaritySet, Triplets
+from nestvec.errors import ModelError
+from nestvec.measure.comparisons import (
+    Measured,
+    Vectors,
+    correlations,
+    label_agreement,
+    triplet_accuracy,
+)
+from nestvec.measure.cost import costs
+from nestvec.measure.encoding import embed_timed
+from nestvec.measure.grid import DEFAULT_GRID, Grid
+from nestvec.measure.machine import describe_machine
+from nestvec.measure.representations import Representations
+from nestvec.measure.steps import Steps
+from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.query_scores import QueryScores
+from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
+
+NEIGHBOURS = 10
+
+
+def evaluate_similarity(
+    model: Encoder,
+    data: SimilaritySet,
+    grid: Grid = DEFAULT_GRID,
+    *,
+    seed: int = 0,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Curve:
+    """Measure every point of one stage of a grid on texts that are compared.
+
+    Scored pairs give "spearman" and "pearson" of the scores with people's; triplets give
+    "accuracy", the share in which the positive scores above the negative; labelled texts give
+    "knn-accuracy@10", by a vote of the ten nearest texts to learn from, and "v-measure" of k-means
+    on the decoded texts to be labelled, with as many clusters as they have labels, as the mean of
+    ten clusterings. Only "accuracy" and "knn-accuracy@10" have a value for each item; "v-measure"
+    has no interval.
+
+    Args:
+        model: What encodes; each different text is encoded once.
+        data: What ``load_similarity`` gives.
+        grid: Dims and precisions; all else in it is about retrieval and is not looked at.
+        seed: Of resampling and clustering.
+        on_progress: Called with texts encoded and in total, then with steps of measuring.
+
+    Raises:
+        InvalidArgument: If a dim is above the model's.
+        ModelError: If the model is a folder of vectors, or gives NaN, infinite numbers or another
+            width than it says.
+        MissingExtra: If texts are to be clustered and scikit-learn is not installed.
+    """
+    task = _Task.of(data)
+    points = _points(model, grid, len(task.texts))
+    vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)
+    with Representations(vectors, layer_norm=model.info.layer_norm) as corpus:
+        step = Steps(2 * len(points), on_progress)
+        at_points = _at_points(points, vectors, corpus, step)
+        measured = _measure(data, task, at_points, seed)
+        cost = costs(points, vectors, corpus, on_step=step)
+        n_zero = len(corpus.empty)
+    return Curve(
+        model=model.info,
+        dataset=_describe(data, task),
+        machine=describe_machine(),
+        points=tuple(_row(i, point, measured, cost[point]) for i, point in enumerate(points)),
+        scores=_item_scores(measured, len(points), len(task.items)),
+        encode_ms=encode_ms,
+        counts={
+            **(data.counts if isinstance(data, LabelledTexts) else {}),
+            "zero_documents": n_zero,
+            "cut_documents": model.count_cut(task.texts, kind="document"),
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    """A set as different texts and positions among them.
+
+    Attributes:
+        name: What it is called in a curve.
+        texts: Each once.
+        row_of: Position of each text.
+        items: What is scored one by one: a text of each pair or triplet, or the text to be
+            labelled.
+    """
+
+    name: str
+    texts: list[str]
+    row_of: dict[str, int]
+    items: list[str]
+
+    @classmethod
+    def of(cls, data: SimilaritySet) -> _Task:
+        match data:
+            case ScoredPairs():
+                name, columns = "scored pairs", [data.first, data.second]
+            case Triplets():
+                name, columns = "triplets", [data.anchors, data.positives, data.negatives]
+            case LabelledTexts():
+                name, columns = "labelled texts", [data.test, data.train]
+        texts = list(dict.fromkeys(text for column in columns for text in column))
+        return cls(name, texts, {text: row for row, text in enumerate(texts)}, columns[0])
+
+    def rows(self, texts: Sequence[str]) -> Rows:
+        return np.array([self.row_of[text] for text in texts], dtype=np.int64)
+
+
+def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
+    points = grid.points(
+        full_dim=model.info.full_dim, model_dims=model.info.dims, n_documents=n_texts
+    )
+    return [point for point in points if len(point.stages) == 1]
+
+
+def _embed(
+    model: Encoder, name: str, texts: list[str], on_progress: OnProgress
+) -> tuple[Embeddings, float | None]:
+    if isinstance(model, PrecomputedVectors):
+        problem = f"holds vectors by id, and the texts of {name} have none"
+        raise ModelError(f"{model.info.name}: {problem}: name the model that made them")
+    ids = [f"text {number}" for number in range(1, len(texts) + 1)]
+    return embed_timed(model, ids, texts, kind="document", on_progress=on_progress)
+
+
+def _at_points(
+    points: Sequence[OperatingPoint],
+    vectors: Embeddings,
+    corpus: Representations,
+    step: Steps,
+) -> Iterator[Vectors]:
+    for point in points:
+        key = point.stages[0].representation
+        yield Vectors(corpus[key].codec.prepare(vectors), corpus.decoded(key))
+        step()
+
+
+def _measure(
+    data: SimilaritySet, task: _Task, at_points: Iterator[Vectors], seed: int
+) -> dict[str, Measured]:
+    match data:
+        case ScoredPairs():
+            first, second = task.rows(data.first), task.rows(data.second)
+            return correlations(at_points, first, second, np.array(data.scores), seed=seed)
+        case Triplets():
+            columns = map(task.rows, (data.anchors, data.positives, data.negatives))
+            return triplet_accuracy(at_points, *columns)
+        case LabelledTexts():
+            train, test = task.rows(data.train), task.rows(data.test)
+            label_of = dict(zip(data.train, data.train_labels, strict=True))
+            label_of |= zip(data.test, data.test_labels, strict=True)
+            labels = [label_of[text] for text in task.texts]
+            return label_agreement(at_points, train, test, labels, k=NEIGHBOURS, seed=seed)
+
+
+def _row(i: int, point: OperatingPoint, measured: dict[str, Measured], cost: Cost) -> CurvePoint:
+    return CurvePoint(
+        point=point,
+        metrics={name: float(each.values[i]) for name, each in measured.items()},
+        retention={name: float(each.kept[i]) for name, each in measured.items()},
+        cost=cost,
+        interval={
+            name: Interval(*each.ends[i].tolist())
+            for name, each in measured.items()
+            if len(each.ends)
+        },
+    )
+
+
+def _item_scores(measured: dict[str, Measured], n_points: int, n_items: int) -> QueryScores:
+    return QueryScores(
+        query_ids=np.array([f"item-{number}" for number in range(1, n_items + 1)]),
+        metrics={name: each.items for name, each in measured.items() if len(each.items)},
+        doc_ids=np.empty(0, dtype=np.str_),
+        top=np.empty((n_points, n_items, 0), dtype=np.int32),
+    )
+
+
+def _describe(data: SimilaritySet, task: _Task) -> dict[str, str | int | None]:
+    return {
+        "name": data.name,
+        "split": data.split if isinstance(data, LabelledTexts) else "all",
+        "n_documents": len(task.texts),
+        "n_queries": len(task.items),
+        "task": task.name,
+        "depth": NEIGHBOURS,
+        "evidence": "labels",
+        "group_by": None,
+    }

@@ -1,0 +1,104 @@
+"""Chunks collapse to the documents that they are of, as far down as needed."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder, made_set, retrieval_set
+from nestvec.errors import InvalidArgument
+from nestvec.measure import documents
+from nestvec.measure.documents import collapse, rank_documents, rows_needed
+from nestvec.measure.grid import Grid
+from nestvec.measure.representations import Representations
+from nestvec.measure.run import evaluate
+from nestvec.measure.texts import Texts
+from nestvec.ranking import Ranked
+from nestvec.types import Document, OperatingPoint
+
+
+def test_each_document_takes_the_place_of_its_best_row():
+    rows = np.array([[3, 2, 0, 4, 1], [1, 0, 4, -1, -1]])
+    scores = np.array([[5, 4, 3, 2, 1], [9, 8, 7, 0, 0]], dtype=np.float32)
+    found = collapse(Ranked(scores, rows), np.array([7, 7, 8, 8, 9]), depth=3)
+    assert found.rows.tolist() == [[8, 7, 9], [7, 9, -1]]
+    assert found.scores.tolist() == [[5, 3, 2], [9, 7, -np.inf]]
+    assert collapse(Ranked(scores, rows), np.array([7, 7, 8, 8, 9]), depth=1).rows.tolist() == [
+        [8],
+        [7],
+    ]
+
+
+def test_rows_needed_are_those_of_the_largest_documents_and_one():
+    doc_of_row = np.array([0, 0, 0, 1, 1, 2, 3])
+    assert [rows_needed(doc_of_row, depth) for depth in (1, 2, 3, 9)] == [1, 4, 6, 7]
+    assert rows_needed(np.arange(50), 10) == 10
+
+
+def test_ranking_by_blocks_of_queries_is_the_best_of_each_documents_rows(monkeypatch):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((200, 16)).astype(np.float32)
+    queries = rng.standard_normal((30, 16)).astype(np.float32)
+    doc_of_row = rng.integers(0, 25, 200)
+    monkeypatch.setattr(documents, "_RANKED_BYTES", 12 * 200 * 7)  # a few queries at a time
+    point = OperatingPoint.single(16, "float32")
+    found = rank_documents(
+        [point], queries, Representations(vectors, layer_norm=False), doc_of_row, depth=12
+    )[point]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = queries @ unit.T / np.linalg.norm(queries, axis=1, keepdims=True)
+    of_docs = np.stack([cosines[:, doc_of_row == doc].max(axis=1) for doc in range(25)], axis=1)
+    np.testing.assert_array_equal(found.rows, np.argsort(-of_docs, axis=1)[:, :12])
+    np.testing.assert_allclose(found.scores, -np.sort(-of_docs, axis=1)[:, :12], atol=1e-6)
+
+
+def chunked(data, chunks=3):
+    """Cut each document into chunks of some of its words, which name it."""
+    corpus = {}
+    for id_, document in data.corpus.items():
+        words = document.text.split()
+        for n in range(chunks):
+            text = " ".join(words[n::chunks])
+            corpus[f"{id_}-{n}"] = Document(text, f"title {id_}", metadata={"parent": id_})
+    return replace(data, corpus=corpus)
+
+
+GRID = Grid(precisions=("float32", "binary"), shortlisted=("int8",), keeps=(30,), group_by="parent")
+
+
+@pytest.mark.parametrize("named", ["parents", "chunks"])
+def test_judgements_may_name_a_chunk_or_what_it_is_of(named):
+    data = made_set(120, 30)
+    qrels = data.qrels
+    if named == "chunks":  # of two chunks of a document, the higher grade counts
+        qrels = {
+            id_: {f"{doc}-{n}": g for doc, grade in judged.items() for n, g in ((0, 1), (2, grade))}
+            for id_, judged in data.qrels.items()
+        }
+    by_parent = evaluate(NestedHashEncoder(), chunked(data), GRID)
+    named_so = evaluate(NestedHashEncoder(), replace(chunked(data), qrels=qrels), GRID)
+    assert by_parent.full.metrics["ndcg@10"] > 0.3
+    for row, other in zip(by_parent.points, named_so.points, strict=True):
+        assert row.metrics == other.metrics
+    assert set(by_parent.scores.doc_ids) <= set(data.corpus)  # what is found is whole
+    assert set(by_parent.scores.doc_titles) <= {f"title {id_}" for id_ in data.corpus}
+    top = by_parent.scores.top
+    assert all(len(set(line)) == 10 for line in top[0].tolist())
+    assert by_parent.dataset["group_by"] == "parent"
+
+
+def test_a_document_without_the_field_stands_for_itself():
+    data = chunked(made_set(120, 30))
+    texts = Texts.of(
+        replace(data, corpus={**data.corpus, "lone": Document("alone")}), group_by="parent"
+    )
+    assert len(texts.doc_ids) == 121
+    assert "lone" in texts.doc_ids
+    assert texts.doc_ids == sorted(texts.doc_ids, reverse=True)
+
+
+def test_a_field_that_no_document_has_is_refused_with_those_that_exist():
+    with pytest.raises(InvalidArgument, match=r"no document has the field 'page' \(.*: parent\)"):
+        Texts.of(chunked(made_set(10, 2)), group_by="page")
+    with pytest.raises(InvalidArgument, match="none has any field"):
+        Texts.of(retrieval_set({"d": "a"}, {"q": "a"}, {"q": {"d": 1}}), group_by="page")

@@ -1,0 +1,148 @@
+"""What evaluate fills beside quality and cost: evidence, slices, texts, longer lists, baselines."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder, made_set
+from nestvec.agreement import overlap
+from nestvec.curve import Curve
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.measure.grid import BASELINES, Grid
+from nestvec.measure.run import evaluate
+from nestvec.models.load import load_model
+
+GRID = Grid(dims=(64, 32, 16), precisions=("float32", "int8"), shortlisted=("binary",), keeps=(60,))
+
+
+@pytest.fixture(scope="module")
+def data():
+    made = made_set(400, 60)
+    fields = {id_: {"lang": "de" if n % 3 else "fr"} for n, id_ in enumerate(made.queries)}
+    del fields["q0"]
+    return replace(made, query_fields=fields)
+
+
+@pytest.fixture(scope="module")
+def curve(data):
+    grid = replace(GRID, slice_by=("lang",), baselines=BASELINES)
+    return evaluate(NestedHashEncoder(), data, grid)
+
+
+@pytest.fixture(scope="module")
+def log(data):
+    return replace(data, qrels={}, evidence="agreement")
+
+
+def test_a_query_log_is_measured_by_agreement_alone(log):
+    curve = evaluate(NestedHashEncoder(), log, GRID)
+    assert curve.evidence == "agreement"
+    assert list(curve.scores.metrics) == ["overlap@10", "rbo@10"]
+    assert curve.full.metrics == {"overlap@10": 1, "rbo@10": pytest.approx(1)}
+    assert curve.scores.top_relevant.size == 0
+    exact, cheap = (curve.scores.top[curve.row_number(p)] for p in ("64:float32", "16:int8"))
+    np.testing.assert_array_equal(
+        curve.per_query("overlap@10", "16:int8"), overlap(cheap, exact, 10)
+    )
+    assert curve["16:int8"].metrics["overlap@10"] < 0.9  # or nothing could be told
+    assert all(row.k_for_full_recall is None for row in curve.points)
+    quarter, _, whole = curve["16:float32"].by_size["overlap@10"]
+    assert quarter.retention > whole.retention
+
+
+def test_bm25_is_left_out_where_nothing_judges_it(log, caplog):
+    grid = replace(GRID, baselines=("bm25", "svd"))
+    with caplog.at_level(logging.WARNING):
+        curve = evaluate(NestedHashEncoder(), log, grid)
+    assert list(curve.baselines) == ["svd"]
+    assert "bm25 is left out" in caplog.text
+    assert set(curve.baselines["svd"][0].metrics) == {"overlap@10", "rbo@10"}
+
+
+def test_judged_metrics_of_a_query_log_and_an_empty_log_are_refused_before_encoding(log):
+    model = NestedHashEncoder()
+    with pytest.raises(InvalidArgument, match="ndcg@10 needs judgements"):
+        evaluate(model, log, replace(GRID, metrics=("ndcg@10",)))
+    with pytest.raises(DataError, match="has no queries"):
+        evaluate(model, replace(log, queries={}), GRID)
+    with pytest.raises(InvalidArgument, match=r"no query has the field 'length' \(.*: lang\)"):
+        evaluate(model, log, replace(GRID, slice_by=("length",)))
+    assert not model.calls
+
+
+def test_slices_hold_the_value_of_each_query(data, curve):
+    expected = [str(data.query_fields.get(id_, {}).get("lang", "")) for id_ in data.queries]
+    assert curve.scores.slices["lang"].tolist() == expected
+    assert expected[0] == ""
+
+
+def test_the_shown_texts_scores_and_relevance_belong_to_the_kept_documents(data, curve):
+    scores = curve.scores
+    assert scores.query_texts.tolist() == list(data.queries.values())
+    titles = [data.corpus[id_].text[:120] for id_ in scores.doc_ids.tolist()]
+    assert scores.doc_titles.tolist() == titles
+    assert (np.diff(scores.top_scores, axis=2) <= 0).all()
+    for line, query_id in enumerate(scores.query_ids.tolist()):
+        found = scores.doc_ids[scores.top[3, line]].tolist()
+        relevant = [data.qrels[query_id].get(id_, 0) > 0 for id_ in found]
+        assert scores.top_relevant[3, line].tolist() == relevant
+
+
+def test_intervals_hold_the_retention(curve):
+    for row in curve.points:
+        for metric, (low, high) in row.interval.items():
+            assert low <= row.retention[metric] <= high
+    assert curve.full.interval["ndcg@10"] == (1, 1)
+
+
+def test_a_longer_list_makes_up_for_a_cheaper_search(data):
+    names = tuple(f"recall@{k}" for k in range(1, 101))
+    curve = evaluate(NestedHashEncoder(), data, replace(GRID, metrics=names))
+    wanted = curve.full.metrics["recall@10"]
+    for row in curve.points:
+        enough = [k for k in range(1, 101) if row.metrics.get(f"recall@{k}", 0) >= wanted - 1e-9]
+        # A shortlist of 60 hands on 60 at most: its recall stays there.
+        assert row.k_for_full_recall == (enough[0] if enough else None)
+    assert curve.full.k_for_full_recall <= 10
+    assert (curve["16:int8"].k_for_full_recall or 101) > 10
+
+
+def test_baselines_have_a_point_for_each_dim_and_bm25_has_one(curve):
+    assert set(curve.baselines) == set(BASELINES)
+    for name in ("svd", "pca", "random"):
+        points = curve.baselines[name]
+        assert [point.dim for point in points] == [64, 32, 16]
+        assert all(set(point.metrics) == set(curve.full.metrics) for point in points)
+    assert [point.dim for point in curve.baselines["bm25"]] == [None]
+    for name in ("svd", "random"):  # other axes change nothing at full width
+        for metric, value in curve.baselines[name][0].metrics.items():
+            assert value == pytest.approx(curve.full.metrics[metric], abs=0.01)
+    narrow = {name: points[-1].metrics["ndcg@10"] for name, points in curve.baselines.items()}
+    assert narrow["random"] < narrow["svd"]
+
+
+def test_all_of_it_comes_back_from_its_file(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    again = Curve.load(tmp_path / "curve.json")
+    assert (again.points, again.baselines) == (curve.points, curve.baselines)
+    np.testing.assert_array_equal(again.scores.slices["lang"], curve.scores.slices["lang"])
+
+
+def test_the_depth_sets_the_metrics(data):
+    curve = evaluate(NestedHashEncoder(), data, replace(GRID, depth=20))
+    assert list(curve.full.metrics) == ["recall@20", "ndcg@20", "overlap@20"]
+    assert curve.dataset["depth"] == 20
+
+
+def test_a_time_of_encoding_is_not_claimed_for_vectors_that_are_given(data, tmp_path):
+    model = NestedHashEncoder()
+    for name, texts, kind in (
+        ("corpus", {id_: each.content for id_, each in data.corpus.items()}, "document"),
+        ("queries", data.queries, "query"),
+    ):
+        np.save(tmp_path / f"{name}.npy", model.encode(list(texts.values()), kind=kind))
+        (tmp_path / f"{name}.ids.txt").write_text("\n".join(texts) + "\n")
+    assert evaluate(load_model(tmp_path), data, GRID).encode_ms is None
+    assert evaluate(model, data, GRID).encode_ms > 0

@@ -1,0 +1,53 @@
+"""Bootstrap intervals of retention: the normal theory, coverage, pairing, edges."""
+
+import numpy as np
+import pytest
+
+from nestvec.measure.intervals import retention_intervals, retentions
+
+
+def test_retentions_worked_by_hand():
+    cheap = np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])
+    np.testing.assert_allclose(retentions(cheap, np.array([1.0, 1.0, 1.0])), [0.5, 1])
+    np.testing.assert_array_equal(retentions(cheap, np.zeros(3)), 0)
+
+
+def test_full_precision_keeps_itself_in_every_resample():
+    full = np.random.default_rng(0).random(50)
+    np.testing.assert_allclose(retention_intervals(full[None], full), 1)
+    np.testing.assert_allclose(retention_intervals(0.9 * full[None], full), 0.9)
+
+
+def test_many_queries_give_the_interval_of_normal_theory():
+    rng = np.random.default_rng(1)
+    full = rng.random(2_000)
+    cheap = full * rng.uniform(0.8, 1.0, 2_000)
+    ratio = cheap.mean() / full.mean()
+    error = (cheap - ratio * full).std() / full.mean() / np.sqrt(2_000)  # the delta method
+    ends = retention_intervals(cheap[None], full)[0]
+    np.testing.assert_allclose(ends, ratio + np.array([-1.96, 1.96]) * error, atol=0.3 * error)
+
+
+def test_the_interval_holds_the_true_retention_as_often_as_it_says():
+    rng = np.random.default_rng(2)
+    full = rng.random((300, 200))
+    cheap = full * rng.choice([1.0, 0.5], size=full.shape, p=[0.9, 0.1])  # truly 0.95
+    ends = np.array([retention_intervals(c[None], f)[0] for c, f in zip(cheap, full, strict=True)])
+    covered = ((ends[:, 0] <= 0.95) & (ends[:, 1] >= 0.95)).mean()
+    assert 0.91 <= covered <= 0.985
+
+
+def test_points_are_resampled_alike_whatever_stands_beside_them():
+    rng = np.random.default_rng(3)
+    full, cheap = rng.random(40), rng.random((3, 40))
+    together = retention_intervals(cheap, full)
+    np.testing.assert_allclose(together[1:2], retention_intervals(cheap[1:2], full), rtol=1e-12)
+    assert (retention_intervals(cheap, full, seed=1) != together).any()
+    wider = retention_intervals(cheap, full, confidence=0.99)
+    assert (wider[:, 0] <= together[:, 0]).all()
+    assert (wider[:, 1] >= together[:, 1]).all()
+
+
+@pytest.mark.parametrize("full", [[0.0, 0.0], [0.0]])
+def test_nothing_to_keep_gives_zero_instead_of_a_division(full):
+    np.testing.assert_array_equal(retention_intervals(np.ones((2, len(full))), np.array(full)), 0)
