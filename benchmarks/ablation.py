@@ -30,11 +30,11 @@ from tokenizers import Tokenizer
 
 import subjects
 from comparison import METRIC, better, score_points
+from nestvec.codec.prefix import prefix
 from nestvec.data.pairs import TrainingPairs, load_pairs
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.ranking import best
 from nestvec.models.static import token_counts
-from nestvec.prefix import prefix
-from nestvec.ranking import best
 from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
 from nestvec.train.tokenizer import row_count
 from nestvec.types import Embeddings, OperatingPoint

@@ -18,7 +18,7 @@ import subjects
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.metrics import Judgements
+from nestvec.metrics.judged import Judgements
 from nestvec.models.load import embed
 from nestvec.types import Embeddings, Encoder
 

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import subjects
+from nestvec.codec.prefix import prefix
+from nestvec.codec.quantizer import QUANTISERS
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
-from nestvec.prefix import prefix
-from nestvec.quantiser import QUANTISERS
 from nestvec.types import Embeddings, Encoder, OperatingPoint, Precision, Rows, Stage
 from record import record
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
 from nestvec.types import Embeddings, OperatingPoint
 
 METRIC = "ndcg@10"

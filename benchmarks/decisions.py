@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve import Curve
-from nestvec.curve_point import Cost, CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import Cost, CurvePoint
+from nestvec.metrics.stats import ratio_lower_bounds
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.choose import plan
 from nestvec.planning.confirm import Candidates, Claim, safety, sequence, split
-from nestvec.stats import ratio_lower_bounds
 from nestvec.types import OperatingPoint, Scores
 from record import record
 

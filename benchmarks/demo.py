@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
 from nestvec.report.tables import retention_table
 from record import record

@@ -25,7 +25,7 @@ from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.grid import Grid
 from nestvec.measure.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.types import Encoder, OperatingPoint, Stage
 from record import record

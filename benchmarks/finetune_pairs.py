@@ -29,7 +29,7 @@ import subjects
 from comparison import better, score_points
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet, load_dataset
-from nestvec.metrics import Judgements
+from nestvec.metrics.judged import Judgements
 from nestvec.models.load import embed
 from nestvec.types import Encoder, OperatingPoint
 from nestvec.workflows.finetuned import load_base

@@ -46,7 +46,7 @@ def fill(text: str) -> str:
 
 def quantisers() -> str:
     """List what each candidate keeps, the bound one in bold."""
-    from nestvec.quantiser import QUANTISERS
+    from nestvec.codec.quantizer import QUANTISERS
 
     rows = results("quantisers")
     columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))

@@ -15,13 +15,13 @@ from pathlib import Path
 from unittest.mock import patch
 
 import subjects
-from nestvec import codec
+from nestvec.codec import codec
+from nestvec.codec.quantizer import PRODUCT, Quantiser
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
-from nestvec.quantiser import PRODUCT, Quantiser
 from nestvec.types import Encoder, OperatingPoint, Precision, Stage
 from record import record
 

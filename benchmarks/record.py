@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from nestvec.atomic import replace_file
+from nestvec.files.atomic import replace_file
 from nestvec.measure.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"

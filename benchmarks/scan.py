@@ -17,12 +17,12 @@ from pathlib import Path
 import faiss
 import numpy as np
 
-from nestvec.agreement import overlap
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.data.retrieval import load_dataset
 from nestvec.index.scan import Scan
+from nestvec.metrics.agreement import overlap
+from nestvec.metrics.ranking import best
 from nestvec.models.load import load_model
-from nestvec.ranking import best
 from nestvec.types import Embeddings, Precision, Rows
 from record import record
 

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.codec.prefix import as_stored
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.models.load import load_model
-from nestvec.prefix import as_stored
 from nestvec.types import Encoder
 from sentence_sources import beginning, cut, of_packages, of_pages, of_rows
 

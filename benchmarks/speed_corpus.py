@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.metrics import Judgements, score
-from nestvec.ranking import best
+from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.ranking import best
 from nestvec.types import Embeddings, Rows
 
 K = 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.scan import Scan
 from nestvec.measure.cold import reads_from_disk

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import speed_deployment
-from nestvec.agreement import overlap
+from nestvec.metrics.agreement import overlap
 from nestvec.types import Embeddings, Rows
 from speed_clock import folder_mb, grown, memory, one_at_a_time, run_on, stopwatch
 from speed_contenders import Search, Setting

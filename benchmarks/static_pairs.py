@@ -52,7 +52,7 @@ from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
-from nestvec.metrics import Judgements, score
+from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.first_table import Start, start_from

@@ -35,7 +35,7 @@ import subjects
 from comparison import METRIC, better, score_points
 from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.metrics import Judgements
+from nestvec.metrics.judged import Judgements
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.static import StaticConfig, tokenise, train_static

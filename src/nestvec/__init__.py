@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nestvec.version import __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at run time
-    from nestvec.curve import Curve
+    from nestvec.curve.curve import Curve
     from nestvec.data.retrieval import load_dataset
     from nestvec.errors import NestvecError
     from nestvec.measure.grid import Grid
@@ -46,7 +46,7 @@ __all__ = [
 
 _MODULES = {
     "Budget": "nestvec.planning.budget",
-    "Curve": "nestvec.curve",
+    "Curve": "nestvec.curve.curve",
     "Document": "nestvec.types",
     "Grid": "nestvec.measure.grid",
     "Hits": "nestvec.types",

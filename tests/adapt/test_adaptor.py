@@ -7,8 +7,8 @@ from fakes import fake_info
 from nestvec.adapt import adaptor as module
 from nestvec.adapt.adaptor import Head, adapted_info
 from nestvec.adapt.adaptor_file import load_adaptor, save_adaptor
+from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.prefix import prefix
 
 RNG = np.random.default_rng(1)
 WIDTH = 16

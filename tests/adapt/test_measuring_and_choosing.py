@@ -7,7 +7,7 @@ from nestvec.adapt.adaptor import Head
 from nestvec.adapt.choosing import choose
 from nestvec.adapt.measuring import Measured, Yardstick
 from nestvec.adapt.sample import Parted, Sample, part
-from nestvec.prefix import prefix
+from nestvec.codec.prefix import prefix
 
 IDENTITY = Head(np.eye(16, dtype=np.float32))
 

@@ -14,7 +14,7 @@ from nestvec.adapt.neighbourhoods import (
     prefix_similarities,
 )
 from nestvec.adapt.sample import Sample
-from nestvec.prefix import prefix
+from nestvec.codec.prefix import prefix
 
 RNG = np.random.default_rng(0)
 

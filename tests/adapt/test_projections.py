@@ -5,8 +5,8 @@ import pytest
 
 from nestvec.adapt import projections
 from nestvec.adapt.projections import fit_pca, fit_svd, random_dims
+from nestvec.codec.prefix import normalise
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import normalise
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nestvec.adapt.adaptor_file import load_adaptor
+from nestvec.codec.prefix import prefix
 from nestvec.models.load import load_model
-from nestvec.prefix import prefix
 from nestvec.serve.app import create_app
 from nestvec.serve.served import load_served
 from serving_client import Client

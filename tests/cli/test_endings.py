@@ -225,7 +225,7 @@ def test_a_reader_that_leaves_the_pipe_gets_no_traceback(place):
 
 def test_errors_of_the_system_are_one_line_and_ours_keep_their_traceback(nestvec, monkeypatch):
     def raising(error):
-        monkeypatch.setattr("nestvec.curve.Curve.load", Mock(side_effect=error))
+        monkeypatch.setattr("nestvec.curve.curve.Curve.load", Mock(side_effect=error))
         return nestvec("plan", "curve.json")
 
     ended = raising(PermissionError(13, "Permission denied", "curve.json"))
@@ -235,7 +235,7 @@ def test_errors_of_the_system_are_one_line_and_ours_keep_their_traceback(nestvec
     ended = raising(DataError("a\x1b[2Jb", "two\nlines", line=3))
     assert (ended.code, ended.err) == (2, "nestvec: a [2Jb:3: two lines\n")
     for error in (KeyError("x"), OSError("raised by code")):
-        monkeypatch.setattr("nestvec.curve.Curve.load", Mock(side_effect=error))
+        monkeypatch.setattr("nestvec.curve.curve.Curve.load", Mock(side_effect=error))
         monkeypatch.setattr("sys.argv", ["nestvec", "plan", "curve.json"])
         with pytest.raises(type(error)):
             run()

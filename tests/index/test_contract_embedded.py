@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from engine_contract import EngineContract
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
 from nestvec.index.embedded.index import EmbeddedIndex, create
-from nestvec.prefix import as_stored
 
 
 class EmbeddedAdapter:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.index.embedded.drift import NO_DRIFT, Drift, drift
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.types import Document, OperatingPoint

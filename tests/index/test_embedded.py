@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from made_index import build
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
 from nestvec.errors import DataError, InvalidArgument, ModelMismatch
 from nestvec.index.embedded.database import Database
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import empty_rows
 from nestvec.index.staged import Rescorer, StagedSearch
-from nestvec.prefix import as_stored
 from nestvec.types import Document, OperatingPoint
 
 POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]

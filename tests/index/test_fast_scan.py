@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.index import fast_scan
 
 FAST_SCANNED = ("int4", "int2", "binary", "pq4")

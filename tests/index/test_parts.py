@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from made_index import build
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
 from nestvec.index.embedded import index as index_module
 from nestvec.index.embedded import reader as reader_module
 from nestvec.index.embedded.coding import next_parts
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.state import Span, State
-from nestvec.prefix import as_stored
 from nestvec.types import OperatingPoint
 
 FIXED = [

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import can_code
 from nestvec.index import fast_scan
 from nestvec.index.scan import Scan
-from nestvec.quantiser import can_code
 from nestvec.types import PRECISIONS
 
 NONE = np.empty(0, dtype=np.int64)

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import can_code
 from nestvec.index import scan as scan_module
 from nestvec.index import scoring
 from nestvec.index.allowed import Allowed
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import best_of, score
 from nestvec.index.staged import Rescorer, StagedSearch
-from nestvec.quantiser import can_code
 from nestvec.types import PRECISIONS, OperatingPoint
 
 NONE = np.empty(0, dtype=np.int64)

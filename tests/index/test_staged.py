@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.errors import InvalidArgument
 from nestvec.index.engine import Capabilities, capabilities
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import among, score
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
-from nestvec.ranking import best
+from nestvec.metrics.ranking import best
 from nestvec.types import PRECISIONS, OperatingPoint
 
 NONE = np.empty(0, dtype=np.int64)

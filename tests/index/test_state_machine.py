@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kills import FULL_DIM, MODEL, new_index
+from nestvec.codec.prefix import as_stored
 from nestvec.index.condition import Comparison, Exists, In, Not
 from nestvec.index.embedded.index import EmbeddedIndex, create
-from nestvec.prefix import as_stored
 from nestvec.types import Document, OperatingPoint
 
 IDS = st.sampled_from(["", "a", "b", "ä", "ä", "日本", "👋", "aa", "B", "z'\"\\", "0"]) | st.text(

@@ -8,12 +8,12 @@ import pytest
 import pytrec_eval
 
 from fakes import NestedHashEncoder, assert_same_ranking
+from nestvec.codec.prefix import prefix
 from nestvec.data.retrieval import load_dataset
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
-from nestvec.prefix import prefix
 from nestvec.types import OperatingPoint
 
 DIMS = (64, 32, 16, 8)

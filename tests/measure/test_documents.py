@@ -13,7 +13,7 @@ from nestvec.measure.grid import Grid
 from nestvec.measure.representations import Representations
 from nestvec.measure.run import evaluate
 from nestvec.measure.texts import Texts
-from nestvec.ranking import Ranked
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import Document, OperatingPoint
 
 

@@ -9,13 +9,13 @@ import pytest
 import pytrec_eval
 
 from fakes import FAKE_INFO, NestedHashEncoder, fake_info, made_set, retrieval_set
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.index.engine import ENGINES, Capabilities
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
-from nestvec.metrics import evaluate_run
+from nestvec.metrics.judged import evaluate_run
 from nestvec.models.load import embed, load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.types import OperatingPoint

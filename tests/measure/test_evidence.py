@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, made_set
-from nestvec.agreement import overlap
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.grid import BASELINES, Grid
 from nestvec.measure.run import evaluate
+from nestvec.metrics.agreement import overlap
 from nestvec.models.load import load_model
 
 GRID = Grid(dims=(64, 32, 16), precisions=("float32", "int8"), shortlisted=("binary",), keeps=(60,))

@@ -9,11 +9,11 @@ from nestvec.measure import exhaustive, representations
 
 from fakes import FAKE_INFO, assert_same_ranking
 from made_index import build
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored, layer_normalise, prefix
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.measure.exhaustive import count_steps, rank
 from nestvec.measure.representations import Representations
-from nestvec.prefix import as_stored, layer_normalise, prefix
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
 N, DEPTH = 500, 20

@@ -8,15 +8,15 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.neighbors import KNeighborsClassifier
 
 from fakes import NestedHashEncoder, fake_info
-from nestvec.codec import Codec
-from nestvec.curve import Curve
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored, prefix
+from nestvec.curve.curve import Curve
 from nestvec.data.similarity import LabelledTexts, ScoredPairs, Triplets
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.measure.comparisons import Vectors, correlations, label_agreement, triplet_accuracy
 from nestvec.measure.grid import Grid
 from nestvec.measure.similarity import evaluate_similarity
 from nestvec.models.precomputed import PrecomputedVectors, save_vectors
-from nestvec.prefix import as_stored, prefix
 
 GRID = Grid(precisions=("float32", "int8", "binary"))
 POINTS = [f"{dim}:{precision}" for dim in (64, 32, 16) for precision in GRID.precisions]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nestvec.errors import DataError
-from nestvec.models import allocation
-from nestvec.models.allocation import new_embeddings
+from nestvec.files import mapped as allocation
+from nestvec.files.mapped import new_embeddings
 from nestvec.models.load import embed, load_model
 
 

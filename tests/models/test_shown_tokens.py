@@ -5,10 +5,10 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from nestvec.codec.prefix import prefix
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.models.transformer import TransformerEncoder, fast_dtype
-from nestvec.prefix import prefix
 from nestvec.types import TokenEncoder
 
 TEXTS = ["read a csv file", "find", "a table " * 20, "read read"]

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.curve import Curve
-from nestvec.curve_point import Cost, CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import Cost, CurvePoint
+from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.planning.budget import Budget
 from nestvec.planning.choose import Plan, plan
-from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint
 from nestvec.wording import percent_at_least
 

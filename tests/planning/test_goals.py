@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from test_choose import FULL, FUNNEL, make_curve
 
-from nestvec.curve_point import SizeRetention
+from nestvec.curve.point import SizeRetention
+from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import InvalidArgument
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.choose import plan
 from nestvec.planning.confirm import Claim, slice_claims
-from nestvec.query_scores import QueryScores
 
 
 def agreement_curve(n, seed):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nestvec.curve_point import Cost, CurvePoint
+from nestvec.curve.point import Cost, CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.planning.scale import Prices, project, scale_text
 from nestvec.types import OperatingPoint

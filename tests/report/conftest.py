@@ -6,10 +6,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nestvec.curve import Curve
-from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval, SizeRetention
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval, SizeRetention
+from nestvec.curve.query_scores import QueryScores
 from nestvec.planning.choose import Budget, plan
-from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint, Stage
 
 DIMS = (512, 256, 128, 64, 32)

@@ -9,8 +9,8 @@ import pytest
 
 from fakes import NestedHashEncoder, fake_info
 from made_serving import NAME, POINT, demo_like, static_model
-from nestvec.codec import Codec
-from nestvec.prefix import prefix
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import prefix
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings

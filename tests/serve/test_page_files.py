@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 from fakes import NestedHashEncoder
-from nestvec.quantiser import QUANTISERS
+from nestvec.codec.quantizer import QUANTISERS
 from nestvec.report.theme import DARK, LIGHT
 from nestvec.serve.app import create_app
 from nestvec.serve.page.files import INDEX, page_files

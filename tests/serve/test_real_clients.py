@@ -7,7 +7,7 @@ import openai
 import pytest
 
 from made_serving import NAME, static_model
-from nestvec.prefix import prefix
+from nestvec.codec.prefix import prefix
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings

@@ -5,7 +5,7 @@ import pytest
 
 from fakes import NestedHashEncoder
 from made_serving import NAME, POINT, demo_like
-from nestvec.prefix import prefix
+from nestvec.codec.prefix import prefix
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings

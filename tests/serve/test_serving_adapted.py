@@ -11,13 +11,13 @@ from fakes import FAKE_INFO, NestedHashEncoder
 from made_serving import NAME, POINT, static_model
 from nestvec.adapt.adaptor import Adaptor, Head
 from nestvec.adapt.adaptor_file import save_adaptor
+from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import replace_table
 from nestvec.models.transformer import TransformerEncoder
-from nestvec.prefix import prefix
 from nestvec.serve import served as served_module
 from nestvec.serve.app import create_app
 from nestvec.serve.inputs import Input, encoding_of

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
 from nestvec.models.load import load_model
 from nestvec.planning.choose import Plan, plan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.train.finetune_config import FinetuneConfig

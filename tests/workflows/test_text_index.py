@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from nestvec.curve_point import Cost, CurvePoint
+from nestvec.curve.point import Cost, CurvePoint
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, ModelMismatch
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.prefix import prefix
 from nestvec.types import Embeddings, Kind, ModelInfo
 
 Method = Literal["none", "svd", "whiten", "linear", "mlp"]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from nestvec.adapt.adaptor import METHODS, Adaptor, Head
-from nestvec.atomic import replace_file
 from nestvec.errors import DamagedFile, DataError, require
+from nestvec.files.atomic import replace_file
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from nestvec.adapt.measuring import Measured, Metric, Scores
-from nestvec.stats import lower_bound
+from nestvec.metrics.stats import lower_bound
 
 CUTTING = "none"
 MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from nestvec.adapt.adaptor import Head
 from nestvec.adapt.sample import Parted
-from nestvec.metrics import Judgements, score
-from nestvec.prefix import prefix_scores
-from nestvec.ranking import best
+from nestvec.codec.prefix import prefix_scores
+from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.ranking import best
 from nestvec.types import Embeddings, Rows
 
 Metric = Literal["ndcg@10", "nearest@10"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import prefix
 from nestvec.types import Embeddings
 
 FITTED_ROWS = 100_000  # more of them no longer move the axes

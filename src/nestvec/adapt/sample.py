@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import prefix
 from nestvec.types import Embeddings, Rows
 from nestvec.wording import count_text, percent
 

@@ -23,7 +23,7 @@ from nestvec.cli.console import (
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from nestvec.curve import Curve
+    from nestvec.curve.curve import Curve
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.similarity import SimilaritySet
     from nestvec.measure.grid import Grid

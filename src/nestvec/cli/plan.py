@@ -14,7 +14,7 @@ import typer
 from nestvec.cli.console import check_output, say, say_next, shown_path, width
 
 if TYPE_CHECKING:
-    from nestvec.curve import Curve
+    from nestvec.curve.curve import Curve
     from nestvec.planning.choose import Plan
 
 _Extra = tuple[str, dict[str, Any]]
@@ -49,7 +49,7 @@ def plan(
 
     Example: `nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000`
     """
-    from nestvec.curve import Curve
+    from nestvec.curve.curve import Curve
     from nestvec.planning.budget import Budget, Minimise
     from nestvec.planning.choose import plan as choose
 

@@ -27,7 +27,7 @@ def report(
 
     Example: `nestvec report curve.json --plan plan.json --out report.html`
     """
-    from nestvec.curve import Curve
+    from nestvec.curve.curve import Curve
     from nestvec.planning.choose import Plan
     from nestvec.report.card import write_card
     from nestvec.report.chart import quality_chart, save_chart

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nestvec.atomic import replace_folder
 from nestvec.data.corpus import find_file, load_corpus, load_documents
 from nestvec.data.query_log import MAX_QUERIES, read_query_log
 from nestvec.data.records import (
@@ -27,6 +26,7 @@ from nestvec.data.records import (
     text_of,
 )
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.files.atomic import replace_folder
 from nestvec.types import Document, Evidence, Metadata
 
 Qrels = Mapping[str, Mapping[str, int]]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec
-from nestvec.quantiser import QUANTISERS
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import QUANTISERS
 from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import PRODUCT, QUANTISERS
 from nestvec.index import fast_scan
 from nestvec.index.allowed import Allowed
 from nestvec.index.scoring import among, best_of, score
-from nestvec.quantiser import PRODUCT, QUANTISERS
-from nestvec.ranking import Ranked, order
+from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
 # How many candidates FAISS is asked for at first: mostly enough. The more is rounded, the more.

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.ranking import Ranked, best
+from nestvec.metrics.ranking import Ranked, best
 from nestvec.types import Embeddings, Rows
 
 _BLOCK = 4_096  # candidates decoded at a time: of several queries, and not all of a large corpus

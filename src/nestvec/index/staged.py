@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import code_bytes
 from nestvec.index.allowed import Allowed
 from nestvec.index.scan import Scan
 from nestvec.index.scoring import score
-from nestvec.quantiser import code_bytes
-from nestvec.ranking import order
+from nestvec.metrics.ranking import order
 from nestvec.types import Codes, Embeddings, OperatingPoint, Rows, Stage
 
 

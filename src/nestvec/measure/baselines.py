@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
-from nestvec.curve_point import BaselinePoint
+from nestvec.curve.point import BaselinePoint
 from nestvec.measure.bm25 import rank_bm25
 from nestvec.measure.documents import collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Baseline
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
-from nestvec.ranking import Ranked
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, Evidence, OperatingPoint
 
 _logger = logging.getLogger(__name__)

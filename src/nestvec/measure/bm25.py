@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nestvec.errors import require
-from nestvec.ranking import best
+from nestvec.metrics.ranking import best
 from nestvec.types import Rows
 
 _BLOCK = 256  # queries whose scores are held at a time

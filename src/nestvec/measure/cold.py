@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from nestvec.mapped import map_array
+from nestvec.files.mapped import map_array
 from nestvec.measure.representations import Key
 from nestvec.types import Codes
 

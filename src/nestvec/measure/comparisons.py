@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import require
-from nestvec.measure.intervals import retention_intervals, retentions
-from nestvec.ranking import best
+from nestvec.metrics.intervals import retention_intervals, retentions
+from nestvec.metrics.ranking import best
 from nestvec.types import Embeddings, Rows, Scores
 
 RESAMPLES = 300  # of a correlation, which ranks anew in each

@@ -9,12 +9,12 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
-from nestvec.curve_point import Cost
+from nestvec.codec.threads import one_thread
+from nestvec.curve.point import Cost
 from nestvec.index.scan import Scan
 from nestvec.index.staged import Bytes, Rescorer, StagedSearch
 from nestvec.measure.cold import ColdCodes, can_forget, reads_from_disk
 from nestvec.measure.representations import Key, Representations
-from nestvec.threads import one_thread
 from nestvec.types import Embeddings, OperatingPoint
 
 WARM_UP = 3

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.prefix import prefix
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.similarity import ScoredPairs, Triplets
 from nestvec.measure.comparisons import Vectors, correlations
@@ -18,7 +19,6 @@ from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
 from nestvec.models.load import embed
-from nestvec.prefix import prefix
 from nestvec.types import Encoder, Kind, OperatingPoint
 
 METRIC = "ndcg@10"

@@ -12,7 +12,7 @@ import numpy as np
 
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
-from nestvec.ranking import Ranked
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, OperatingPoint, Rows
 
 _RANKED_BYTES = 512 * 2**20  # of chunks ranked at a time, over all points

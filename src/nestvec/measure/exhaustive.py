@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nestvec.codec.prefix import prefix_scores
 from nestvec.measure.representations import Key, Representations
-from nestvec.prefix import prefix_scores
-from nestvec.ranking import Ranked, best, order
+from nestvec.metrics.ranking import Ranked, best, order
 from nestvec.types import Embeddings, OperatingPoint, Rows, Stage
 
 DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
+from nestvec.codec.quantizer import can_code
 from nestvec.errors import InvalidArgument
-from nestvec.metrics import parse_metric
-from nestvec.quantiser import can_code
+from nestvec.metrics.judged import parse_metric
 from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
 
 Baseline = Literal["bm25", "svd", "pca", "random"]

@@ -17,9 +17,9 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec, sample_rows
+from nestvec.codec.codec import Codec, sample_rows
+from nestvec.codec.prefix import as_stored
 from nestvec.index.scoring import empty_rows
-from nestvec.prefix import as_stored
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
 Key = tuple[int, Precision]

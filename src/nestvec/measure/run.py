@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nestvec.curve import Curve
-from nestvec.curve_point import BaselinePoint, Cost, CurvePoint, Interval
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval
+from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.engine import capabilities
@@ -15,15 +16,14 @@ from nestvec.measure.documents import rank_documents
 from nestvec.measure.encoding import embed_timed
 from nestvec.measure.exhaustive import count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
-from nestvec.measure.intervals import retention_intervals, retentions
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge, full_recall_depths, query_scores, ranked_depth
 from nestvec.measure.steps import Steps
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
+from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.models.load import embed
-from nestvec.query_scores import QueryScores
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.texts import Texts, shown
-from nestvec.metrics import Judgements, agreement, parse_metric, score
-from nestvec.query_scores import QueryScores
-from nestvec.ranking import Ranked
+from nestvec.metrics.judged import Judgements, agreement, parse_metric, score
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import OperatingPoint, Rows, Scores
 
 KEPT_TOP = 10  # documents of each query kept in the curve, for people to read

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nestvec.curve import Curve
-from nestvec.curve_point import Cost, CurvePoint, Interval
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import Cost, CurvePoint, Interval
+from nestvec.curve.query_scores import QueryScores
 from nestvec.data.similarity import LabelledTexts, ScoredPairs, SimilaritySet, Triplets
 from nestvec.errors import ModelError
 from nestvec.measure.comparisons import (
@@ -31,7 +32,6 @@ from nestvec.measure.machine import describe_machine
 from nestvec.measure.representations import Representations
 from nestvec.measure.steps import Steps
 from nestvec.models.precomputed import PrecomputedVectors
-from nestvec.query_scores import QueryScores
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 
 NEIGHBOURS = 10

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import InvalidArgument
-from nestvec.metrics import Judgements
+from nestvec.metrics.judged import Judgements
 from nestvec.types import Document, Metadata, Rows
 
 _SHOWN = 120  # characters of a text that are kept to be shown

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve_point import Cost, SizeRetention
+from nestvec.curve.point import Cost, SizeRetention
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.intervals import retention_intervals, retentions
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Part, Texts
-from nestvec.metrics import parse_metric
+from nestvec.metrics.intervals import retention_intervals, retentions
+from nestvec.metrics.judged import parse_metric
 from nestvec.types import Embeddings, OperatingPoint, Scores
 
 _QUARTERS = 4

@@ -26,7 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from nestvec.errors import ModelError
-from nestvec.models.allocation import new_embeddings
+from nestvec.files.mapped import new_embeddings
 from nestvec.models.cache_files import read_numbers, write_numbers
 from nestvec.models.timing import TIMED, encode_each
 from nestvec.models.vector_store import VectorStore

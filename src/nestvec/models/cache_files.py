@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from nestvec.atomic import replace_file
 from nestvec.errors import DataError
+from nestvec.files.atomic import replace_file
 
 Numbers = dict[str, int | None]
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.atomic import replace_file
 from nestvec.errors import DataError, InvalidArgument, ModelError, require
+from nestvec.files.atomic import replace_file
 from nestvec.models.id_lines import check_ids, read_ids, write_ids
 from nestvec.models.info import choose_dims, configured_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress

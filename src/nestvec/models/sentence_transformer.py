@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nestvec.errors import DataError, ModelError, require
-from nestvec.models.allocation import new_embeddings
+from nestvec.files.mapped import new_embeddings
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 

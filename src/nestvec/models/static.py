@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nestvec.atomic import replace_folder
 from nestvec.errors import InvalidArgument, ModelError, require
-from nestvec.models.allocation import new_embeddings
+from nestvec.files.atomic import replace_folder
+from nestvec.files.mapped import new_embeddings
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 

@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.types import Scores
 

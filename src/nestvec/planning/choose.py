@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.atomic import replace_file
-from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.files.atomic import replace_file
+from nestvec.files.versioned import read_versioned
+from nestvec.metrics.stats import queries_needed
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.confirm import (
     Candidates,
@@ -36,9 +38,7 @@ from nestvec.planning.confirm import (
     split,
 )
 from nestvec.planning.reasons import Alternative, Findings, explain
-from nestvec.stats import queries_needed
 from nestvec.types import ModelInfo, OperatingPoint, Rows
-from nestvec.versioned import read_versioned
 
 PLAN_VERSION = 2
 

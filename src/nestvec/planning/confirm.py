@@ -27,10 +27,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
+from nestvec.metrics.stats import ratio_lower_bounds
 from nestvec.planning.budget import Goal
-from nestvec.stats import ratio_lower_bounds
 from nestvec.types import Rows, Scores
 
 # A candidate this many standard errors above the target on one half of the queries passes at 95 %

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.errors import InvalidArgument
 from nestvec.types import OperatingPoint
 

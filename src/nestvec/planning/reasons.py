@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.confirm import Tested
 from nestvec.types import OperatingPoint

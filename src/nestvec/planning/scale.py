@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import DataError, InvalidArgument
 
 _GB = 1e9

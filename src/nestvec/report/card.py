@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from nestvec.atomic import replace_file
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
+from nestvec.files.atomic import replace_file
 from nestvec.report.evidence import axis_title, evidence_line
 from nestvec.report.kept import Kept
 from nestvec.report.tables import markdown_table

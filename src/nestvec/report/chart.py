@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import CurvePoint
 from nestvec.planning.choose import Plan
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import asked_share, chosen_note, describe_quality, note, title

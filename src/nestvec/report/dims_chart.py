@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.captions import describe_dims, note, title
 from nestvec.report.kept import Kept

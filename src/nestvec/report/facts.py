@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
 from nestvec.report.kept import Kept

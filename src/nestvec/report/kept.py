@@ -11,8 +11,8 @@ from functools import cached_property
 
 import numpy as np
 
-from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint, Interval
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import CurvePoint, Interval
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS, Precision
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.point import CurvePoint
 from nestvec.report.canvas import Canvas
 from nestvec.report.kept import Kept
 from nestvec.types import Precision

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nestvec.atomic import replace_file
-from nestvec.curve import Curve
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
+from nestvec.files.atomic import replace_file
 from nestvec.planning.choose import Plan
 from nestvec.report.chart import quality_chart
 from nestvec.report.dims_chart import dims_chart

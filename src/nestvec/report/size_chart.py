@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nestvec.curve_point import CurvePoint
+from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.report.canvas import Canvas, spread
 from nestvec.report.evidence import axis_title

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve import Curve
-from nestvec.stats import ratio_lower_bounds
+from nestvec.curve.curve import Curve
+from nestvec.metrics.stats import ratio_lower_bounds
 from nestvec.types import OperatingPoint, Scores
 
 LEAST_QUERIES = 30

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestvec.atomic import replace_file
 from nestvec.errors import InvalidArgument, require
+from nestvec.files.atomic import replace_file
 from nestvec.report.theme import LIGHT
 
 if TYPE_CHECKING:

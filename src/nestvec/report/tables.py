@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.report.evidence import axis_title
 from nestvec.report.kept import Kept
 from nestvec.types import Precision

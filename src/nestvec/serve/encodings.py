@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nestvec.codec import Codec
-from nestvec.prefix import prefix
-from nestvec.quantiser import QUANTISERS
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import prefix
+from nestvec.codec.quantizer import QUANTISERS
 from nestvec.serve.errors import refused
 from nestvec.serve.served import Served
 from nestvec.types import Embeddings

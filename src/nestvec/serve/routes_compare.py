@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from nestvec.prefix import prefix_scores
+from nestvec.codec.prefix import prefix_scores
 from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving

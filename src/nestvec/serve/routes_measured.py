@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
 from nestvec.serve.errors import ApiError, documented
 from nestvec.serve.json_body import json_response

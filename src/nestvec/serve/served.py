@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.embedded.layout import MANIFEST
 from nestvec.index.embedded.manifest import Manifest

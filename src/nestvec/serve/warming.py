@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nestvec.quantiser import code_bytes
+from nestvec.codec.quantizer import code_bytes
+from nestvec.codec.threads import one_thread
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
-from nestvec.threads import one_thread
 from nestvec.types import OperatingPoint, Precision
 
 _PRECISIONS: tuple[Precision, ...] = ("binary", "int2", "int4", "int8", "float16")

@@ -15,8 +15,8 @@ import numpy as np
 
 from nestvec.adapt.adaptor import BLOCK, Adaptor
 from nestvec.adapt.adaptor_file import save_adaptor
-from nestvec.atomic import replace_file, replace_folder
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
+from nestvec.files.atomic import replace_file, replace_folder
 from nestvec.models.id_lines import check_ids, write_ids
 from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
-from nestvec.atomic import check_replaceable
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import load_dataset, save_dataset
+from nestvec.files.atomic import check_replaceable
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.models.load import load_model

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestvec.atomic import check_replaceable, replace_folder
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.similarity import ScoredPairs, Triplets, load_similarity
 from nestvec.data.training import TrainingTexts, load_training_texts
 from nestvec.errors import DataError, InvalidArgument, require
+from nestvec.files.atomic import check_replaceable, replace_folder
 from nestvec.measure.dims import score_dims
 from nestvec.models.info import Asked, describe
 from nestvec.models.load import load_model

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from nestvec.adapt.adaptor import BLOCK, Adaptor, adapted_info
 from nestvec.adapt.adaptor_file import save_adaptor
-from nestvec.atomic import put_in_place
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.files.atomic import put_in_place
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE
 from nestvec.planning.choose import Plan

@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from nestvec.adapt.adaptor_file import save_adaptor
-from nestvec.atomic import check_replaceable, put_in_place, replace_file
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
+from nestvec.files.atomic import check_replaceable, put_in_place, replace_file
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE, VECTORS
 from nestvec.index.embedded.lock import WriterLock

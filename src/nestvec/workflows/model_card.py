@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nestvec.curve import Curve
+from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.similarity import SimilaritySet
 from nestvec.measure.grid import Grid

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.codec.prefix import as_float32
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import as_float32
 from nestvec.types import Document, Embeddings
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from nestvec.codec.quantizer import check_codable
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.planning.choose import Plan
-from nestvec.quantiser import check_codable
 from nestvec.types import ModelInfo, OperatingPoint
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.index.embedded.explaining import Explained
 from nestvec.index.embedded.index import EmbeddedIndex

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nestvec.atomic import check_replaceable
 from nestvec.data.pairs import TrainingPairs
 from nestvec.errors import InvalidArgument
+from nestvec.files.atomic import check_replaceable
 from nestvec.models.static import MARKER, save_static_model
 from nestvec.train.first_table import Start, start_from
 from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static

@@ -14,8 +14,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from nestvec.atomic import replace_file
 from nestvec.errors import DamagedFile
+from nestvec.files.atomic import replace_file
 
 _MAGIC = b"nestvec cache 1\n"
 _HEAD = 64

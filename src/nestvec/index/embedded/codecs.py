@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from nestvec.codec import Codec, sample_rows
+from nestvec.codec.codec import Codec, sample_rows
+from nestvec.codec.quantizer import QUANTISERS
 from nestvec.index.embedded.manifest import Key
 from nestvec.index.embedded.once import Once
 from nestvec.index.embedded.snapshot import Snapshot
-from nestvec.quantiser import QUANTISERS
 from nestvec.types import ModelInfo, OperatingPoint
 
 FROM_VECTORS = ("float16", "float32")

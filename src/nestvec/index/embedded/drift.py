@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec
-from nestvec.prefix import prefix
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import prefix
 
 
 class Drift(NamedTuple):

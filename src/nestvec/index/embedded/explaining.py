@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.index.embedded.codecs import FROM_VECTORS
 from nestvec.index.embedded.searching import PointSearch
-from nestvec.ranking import Ranked
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, Hits, Stage
 
 

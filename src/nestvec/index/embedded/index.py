@@ -10,8 +10,9 @@ from typing import get_args
 
 import numpy as np
 
-from nestvec.atomic import sync
+from nestvec.codec.prefix import as_float32, as_stored
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.files.atomic import sync
 from nestvec.index.embedded import documents
 from nestvec.index.embedded.codecs import Codecs, make_codes, with_codes
 from nestvec.index.embedded.coding import next_parts
@@ -24,7 +25,6 @@ from nestvec.index.embedded.manifest import Manifest, Stored
 from nestvec.index.embedded.reader import IndexReader
 from nestvec.index.embedded.snapshot import take_snapshot
 from nestvec.index.embedded.writer import TAIL_ROWS, Writer
-from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from nestvec.atomic import replace_file
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
+from nestvec.codec.quantizer import check_codable
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
+from nestvec.files.atomic import replace_file
 from nestvec.index.embedded.layout import MANIFEST
-from nestvec.quantiser import check_codable
 from nestvec.types import ModelInfo, OperatingPoint, Precision
 from nestvec.version import __version__
 

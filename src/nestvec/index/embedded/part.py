@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.errors import DamagedFile, DataError
 from nestvec.index.embedded.cache_file import read_cache, write_cache
 from nestvec.index.embedded.checksums import digest

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.prefix import as_float32, as_stored
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.condition import Condition
 from nestvec.index.embedded import documents
@@ -32,7 +33,6 @@ from nestvec.index.embedded.snapshot import Snapshot, take_snapshot
 from nestvec.index.embedded.statistics import Stats
 from nestvec.index.embedded.writer import TAIL_ROWS
 from nestvec.index.staged import Bytes
-from nestvec.prefix import as_float32, as_stored
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint
 
 

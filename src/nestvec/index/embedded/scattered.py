@@ -12,8 +12,8 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.files.mapped import ask_for
 from nestvec.index.embedded.stacked import Stacked
-from nestvec.mapped import ask_for
 from nestvec.types import Rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nestvec.atomic import replace_file
+from nestvec.files.atomic import replace_file
 from nestvec.index.embedded.checksums import file_digest
 from nestvec.index.embedded.database import not_open_here
 from nestvec.index.embedded.layout import DATABASE, SEAL

@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec import Codec
+from nestvec.codec.codec import Codec
 from nestvec.index.allowed import Allowed
 from nestvec.index.embedded.codecs import FROM_VECTORS
 from nestvec.index.embedded.snapshot import Snapshot
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.scoring import score
-from nestvec.ranking import Ranked, best, order
+from nestvec.metrics.ranking import Ranked, best, order
 from nestvec.types import Embeddings, OperatingPoint, Rows
 
 _BLOCK = 16_384  # vectors scored at a time in an exact search

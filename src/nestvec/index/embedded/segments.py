@@ -22,11 +22,11 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.atomic import sync
 from nestvec.errors import DamagedFile, DataError
+from nestvec.files.atomic import sync
+from nestvec.files.mapped import map_array
 from nestvec.index.embedded.checksums import digest
 from nestvec.index.embedded.manifest import Stored
-from nestvec.mapped import map_array
 
 _MAGIC = b"nestvec vectors\n"
 _VERSION = 1

@@ -25,7 +25,7 @@ from nestvec.index.embedded.scattered import ScatteredRows
 from nestvec.index.embedded.segments import Segment
 from nestvec.index.embedded.stacked import Stacked
 from nestvec.index.embedded.state import Span, State
-from nestvec.ranking import Ranked
+from nestvec.metrics.ranking import Ranked
 from nestvec.types import Hits, Rows
 
 _ORDER = ("rows", "ids", "empty")

@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.errors import InvalidArgument
-from nestvec.prefix import check_width, prefix
-from nestvec.quantiser import (
+from nestvec.codec.prefix import check_width, prefix
+from nestvec.codec.quantizer import (
     QUANTISERS,
     RANGE,
     Quantiser,
@@ -30,6 +29,7 @@ from nestvec.quantiser import (
     learn,
     new_index,
 )
+from nestvec.errors import InvalidArgument
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260

@@ -1,12 +1,19 @@
-"""Arrays that lie in files, mapped into memory to be read."""
+"""Memory-mapped arrays: files that are read, and results too large for memory."""
 
 from __future__ import annotations
 
+import errno
 import mmap
+import os
+import tempfile
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from nestvec.errors import DataError
+from nestvec.types import Embeddings
 
 
 def map_array(
@@ -60,3 +67,44 @@ def _memory(mapped: NDArray[Any]) -> mmap.mmap:
     if not isinstance(memory, mmap.mmap):
         raise TypeError("the array is not mapped from a file")
     return memory
+
+
+IN_MEMORY_BYTES = 1 << 30
+"""Larger results lie in a file."""
+
+
+def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embeddings:
+    """Return float32 [n, dim] to be filled.
+
+    Args:
+        n: Rows.
+        dim: Columns.
+        folder: Where a file may lie. Without it, where temporary files lie: set TMPDIR to
+            another disk where that one is small or itself in memory.
+
+    Raises:
+        DataError: If the disk has no room for the file.
+    """
+    n_bytes = n * dim * np.dtype(np.float32).itemsize
+    if n_bytes <= IN_MEMORY_BYTES:
+        return np.empty((n, dim), dtype=np.float32)
+    place = Path(tempfile.gettempdir()) if folder is None else folder
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=place) as file:
+            _reserve(file.fileno(), n_bytes)
+            return np.memmap(file, dtype=np.float32, mode="r+", shape=(n, dim))
+    except OSError as error:
+        gigabytes = f"{n_bytes / 1e9:.1f} GB"
+        raise DataError(place, f"cannot hold {gigabytes} of embeddings ({error})") from error
+
+
+def _reserve(descriptor: int, n_bytes: int) -> None:
+    # Without it, a full disk is a crash at some later write; some systems and disks cannot do it.
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(descriptor, 0, n_bytes)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nestvec import mapped
-from nestvec.mapped import map_array
+from nestvec.files import mapped
+from nestvec.files.mapped import map_array
 
 
 @pytest.mark.parametrize("scattered", [False, True])

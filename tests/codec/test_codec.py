@@ -6,11 +6,11 @@ import faiss
 import numpy as np
 import pytest
 
-from nestvec import codec as codec_module
-from nestvec.codec import Codec
+from nestvec.codec import codec as codec_module
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import normalise, prefix
+from nestvec.codec.quantizer import PRODUCT, QUANTISERS, can_code
 from nestvec.errors import InvalidArgument
-from nestvec.prefix import normalise, prefix
-from nestvec.quantiser import PRODUCT, QUANTISERS, can_code
 from nestvec.types import PRECISIONS
 
 ODD_DIMS = (1, 3, 7, 8, 12, 36, 64, 300)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.atomic import check_replaceable, put_in_place, replace_file, replace_folder
 from nestvec.errors import DataError
+from nestvec.files.atomic import check_replaceable, put_in_place, replace_file, replace_folder
 
 
 class Fault(Exception):
@@ -173,7 +173,7 @@ def test_a_place_that_may_be_written_passes_the_check(tmp_path):
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from nestvec.atomic import replace_file
+from nestvec.files.atomic import replace_file
 from nestvec.errors import DataError
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

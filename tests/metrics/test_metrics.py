@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import pytrec_eval
 
-import nestvec.agreement
-from nestvec import metrics
-from nestvec.agreement import overlap
+import nestvec.metrics.agreement
 from nestvec.errors import InvalidArgument
-from nestvec.metrics import (
+from nestvec.metrics import judged as metrics
+from nestvec.metrics.agreement import overlap
+from nestvec.metrics.judged import (
     Judgements,
     agreement,
     evaluate_run,
@@ -22,7 +22,7 @@ from nestvec.metrics import (
 
 CUTS = (1, 3, 10, 100)
 NAMES = [f"{name}@{k}" for name in ("ndcg", "recall", "mrr", "map") for k in CUTS]
-DATA = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[2] / "shared" / "data"))
+DATA = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def reference(run, qrels):
@@ -131,7 +131,7 @@ def test_no_relevant_document_no_result_and_no_query_give_zeros():
         assert score(name, np.zeros((0, 3)), nothing).tolist() == []
 
 
-@pytest.mark.parametrize(("module", "examples"), [(metrics, 3), (nestvec.agreement, 2)])
+@pytest.mark.parametrize(("module", "examples"), [(metrics, 3), (nestvec.metrics.agreement, 2)])
 def test_docstring_examples_are_true(module, examples):
     result = doctest.testmod(module)
     assert result.attempted >= examples

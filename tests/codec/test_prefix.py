@@ -6,8 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.errors import InvalidArgument
-from nestvec.prefix import (
+from nestvec.codec.prefix import (
     as_float32,
     as_stored,
     layer_normalise,
@@ -15,6 +14,7 @@ from nestvec.prefix import (
     prefix,
     prefix_scores,
 )
+from nestvec.errors import InvalidArgument
 
 
 def vectors(n, dim, seed=0):

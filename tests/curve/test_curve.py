@@ -6,10 +6,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from nestvec.curve import Curve
-from nestvec.curve_point import Cost, CurvePoint, Interval, SizeRetention
+from nestvec.curve.curve import Curve
+from nestvec.curve.point import Cost, CurvePoint, Interval, SizeRetention
+from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
-from nestvec.query_scores import QueryScores
 from nestvec.types import ModelInfo, OperatingPoint
 
 # (point, bytes of memory, ndcg@10)

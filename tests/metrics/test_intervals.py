@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.measure.intervals import retention_intervals, retentions
+from nestvec.metrics.intervals import retention_intervals, retentions
 
 
 def test_retentions_worked_by_hand():

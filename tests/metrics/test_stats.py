@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument
-from nestvec.stats import lower_bound, queries_needed, ratio_lower_bounds
+from nestvec.metrics.stats import lower_bound, queries_needed, ratio_lower_bounds
 
 
 def found_or_lost(rng, n, kept):

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.agreement import overlap, rbo
 from nestvec.errors import InvalidArgument
+from nestvec.metrics.agreement import overlap, rbo
 from nestvec.types import Rows, Scores
 
 Grades = NDArray[np.float64]

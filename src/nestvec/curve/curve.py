@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.atomic import replace_file
-from nestvec.curve_point import BaselinePoint, CurvePoint
+from nestvec.curve.point import BaselinePoint, CurvePoint
+from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
-from nestvec.query_scores import QueryScores
+from nestvec.files.atomic import replace_file
+from nestvec.files.versioned import read_versioned
 from nestvec.types import Evidence, ModelInfo, OperatingPoint
-from nestvec.versioned import read_versioned
 
 CURVE_VERSION = 2
 

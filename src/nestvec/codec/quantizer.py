@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.threads import one_thread
 from nestvec.errors import InvalidArgument
-from nestvec.threads import one_thread
 from nestvec.types import Embeddings, Precision
 
 PRODUCT = "PQx4"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nestvec.ranking import best, order
+from nestvec.metrics.ranking import best, order
 
 FEW_DISTINCT = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0])
 

@@ -1,0 +1,1 @@
+"""The measured curve of a model, and its file."""

@@ -1,0 +1,1 @@
+"""Write and read files safely: atomic, memory-mapped, versioned."""
