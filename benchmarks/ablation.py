@@ -31,7 +31,7 @@ from tokenizers import Tokenizer
 import subjects
 from comparison import METRIC, better, score_points
 from nestvec.codec.prefix import prefix
-from nestvec.data.pairs import TrainingPairs, load_pairs
+from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
 from nestvec.models.static import token_counts

@@ -16,10 +16,10 @@ import numpy as np
 
 import subjects
 from nestvec.adapt.sample import Sample, unit_vectors
-from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.data.training import load_pairs
 from nestvec.metrics.judged import Judgements
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed
 from nestvec.types import Embeddings, Encoder
 
 TRAIN_SIDE, UNANSWERING = "train side", "what answers nothing"

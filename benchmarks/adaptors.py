@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 import subjects
 from adaptor_tasks import SETS, Task, make_task
 from comparison import better, score_points
-from nestvec.adapt.choosing import CUTTING
 from nestvec.adapt.fitting import AdaptConfig, Base, Tried, try_methods
 from nestvec.adapt.projections import Projection, fit_pca
 from nestvec.adapt.sample import Sample, unit_vectors
+from nestvec.adapt.selection import CUTTING
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.load import load_model
 from nestvec.types import Embeddings, Encoder, Kind, OperatingPoint

@@ -27,10 +27,10 @@ from numpy.typing import NDArray
 import rivals
 import subjects
 from comparison import better, score_points
-from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet, load_dataset
+from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed
 from nestvec.types import Encoder, OperatingPoint
 from nestvec.workflows.finetuned import load_base
 from record import record

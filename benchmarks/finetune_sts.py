@@ -38,7 +38,7 @@ import subjects
 from nestvec.codec.prefix import prefix
 from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import load_training_texts
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed
 from nestvec.types import Encoder
 from nestvec.workflows.finetuned import load_base
 from record import record

@@ -29,7 +29,8 @@ from nestvec.measure.grid import Grid
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
-from nestvec.models.load import embed, load_model
+from nestvec.models.encoding import embed
+from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Encoder
 from record import record

@@ -48,8 +48,8 @@ from typing import Any
 import torch
 
 import subjects
-from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score

@@ -33,8 +33,8 @@ from tokenizers import Tokenizer
 
 import subjects
 from comparison import METRIC, better, score_points
-from nestvec.data.pairs import TrainingPairs, load_pairs
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.adapt.adaptor import Adaptor, Head
+from nestvec.models.adapter import Adaptor, Head
 
 WIDTH = 16
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from nestvec.adapt.adaptor import Head
 from nestvec.adapt.fitting import AdaptConfig, Base, fit
 from nestvec.adapt.projections import fit_svd
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.adapt.training import Training, train_heads
 from nestvec.errors import InvalidArgument
+from nestvec.models.adapter import Head
 
 BASE = Base("f" * 64, "a model")
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nestvec.adapt import fitting
-from nestvec.adapt.adaptor import Adaptor, Head
-from nestvec.adapt.adaptor_file import load_adaptor, save_adaptor
+from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter_file import load_adaptor, save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.workflows.text_index import Index

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.codec.prefix import prefix
+from nestvec.models.adapter_file import load_adaptor
 from nestvec.models.load import load_model
 from nestvec.serve.app import create_app
 from nestvec.serve.served import load_served

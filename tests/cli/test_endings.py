@@ -13,7 +13,8 @@ import pytest
 from nestvec.cli.console import printable, width
 from nestvec.cli.main import run
 from nestvec.errors import DataError
-from nestvec.workflows import batches, index_building, trained
+from nestvec.models import encoding as batches
+from nestvec.workflows import index_building, trained
 from nestvec.workflows.demo import DemoFolder, replacing
 
 COMMAND = [sys.executable, "-m", "nestvec.cli.main"]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from nestvec.cli import console
-from nestvec.workflows import batches
+from nestvec.models import encoding as batches
 from nestvec.workflows.text_index import Index
 
 

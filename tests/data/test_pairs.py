@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data.pairs import TrainingPairs, load_pairs, pairs_from_dataset
 from nestvec.data.retrieval import load_dataset, save_dataset
+from nestvec.data.training import TrainingPairs, load_pairs, pairs_from_dataset
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nestvec.data.headings import find_headings
-from nestvec.data.passages import split_passages
+from nestvec.data.passages import find_headings, split_passages
 from nestvec.errors import InvalidArgument
 
 PIECES = [

@@ -2,9 +2,8 @@
 
 import pytest
 
-from nestvec.data.pairs import TrainingPairs
 from nestvec.data.similarity import ScoredPairs
-from nestvec.data.training import load_training_texts
+from nestvec.data.training import TrainingPairs, load_training_texts
 from nestvec.errors import DataError, InvalidArgument
 
 PAIRS = "anchor,positive\na,b\nc,d\n"

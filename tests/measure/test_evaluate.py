@@ -16,7 +16,8 @@ from nestvec.index.engine import ENGINES, Capabilities
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.metrics.judged import evaluate_run
-from nestvec.models.load import embed, load_model
+from nestvec.models.encoding import embed
+from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.types import OperatingPoint
 from nestvec.workflows.index_building import build_index

@@ -7,7 +7,8 @@ import pytest
 from nestvec.errors import DataError
 from nestvec.files import mapped as allocation
 from nestvec.files.mapped import new_embeddings
-from nestvec.models.load import embed, load_model
+from nestvec.models.encoding import embed
+from nestvec.models.load import load_model
 
 
 def test_small_results_lie_in_memory():

@@ -15,7 +15,7 @@ import pytest
 from nestvec.errors import DataError, ModelError
 from nestvec.models import cache as cache_module
 from nestvec.models.cache import CachedEncoder, default_cache_folder
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed
 from nestvec.types import Encoder, ModelInfo
 
 DIM = 8

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument, ModelError
-from nestvec.models.load import embed, load_model
+from nestvec.models.encoding import embed
+from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors, save_vectors
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.models.static import StaticEncoder

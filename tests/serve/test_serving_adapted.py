@@ -9,11 +9,12 @@ import pytest
 
 from fakes import FAKE_INFO, NestedHashEncoder
 from made_serving import NAME, POINT, static_model
-from nestvec.adapt.adaptor import Adaptor, Head
-from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter_file import save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import replace_table
@@ -23,7 +24,6 @@ from nestvec.serve.app import create_app
 from nestvec.serve.inputs import Input, encoding_of
 from nestvec.serve.served import Served, load_served
 from nestvec.serve.settings import Settings
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.index_adapting import adapt_index
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from nestvec.data.pairs import TrainingPairs
 from nestvec.data.similarity import ScoredPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument, NestvecError
 from nestvec.train import trainer
 from nestvec.train.finetune import Callbacks, finetune

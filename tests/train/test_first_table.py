@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors

@@ -6,7 +6,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.train.mining import mine_negatives
 
 ANGLES = {"ask": 0, "answer": 20, "almost": 25, "near": 40, "far": 90, "other": 180}

@@ -6,7 +6,7 @@ import sys
 import pytest
 from tokenizers import Tokenizer, models
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.train.static import StaticConfig, tokenise
 from nestvec.train.tokenizer import UNKNOWN, row_count, train_tokenizer
 

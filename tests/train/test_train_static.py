@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import vstack
 from tokenizers import Tokenizer
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.train.static import (
     StaticConfig,

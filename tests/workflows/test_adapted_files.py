@@ -9,15 +9,15 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from fakes import NestedHashEncoder
-from nestvec.adapt import adaptor as adaptor_module
-from nestvec.adapt.adaptor import Adaptor, Head
 from nestvec.codec.prefix import prefix
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch
+from nestvec.models import adapter as adaptor_module
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
 from nestvec.workflows import adapted_files
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
 from nestvec.workflows.adapting import fit_adaptor
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from fakes import NestedHashEncoder
-from nestvec.adapt.adaptor import Adaptor, Head
-from nestvec.measure.encoding import embed_timed
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.encoding import embed_timed
 
 SAME = Head(np.eye(64, dtype=np.float32))
 ADAPTOR = Adaptor("linear", (64, 16), "f" * 64, "fake/nested", False, SAME, SAME, 0)

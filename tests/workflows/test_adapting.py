@@ -7,7 +7,7 @@ import pytest
 
 from fakes import NestedHashEncoder, fake_info, retrieval_set
 from nestvec.adapt.fitting import AdaptConfig
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument, MissingExtra, ModelMismatch
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors

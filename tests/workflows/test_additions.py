@@ -6,8 +6,8 @@ import pytest
 
 from fakes import NestedHashEncoder
 from nestvec.data.corpus import load_corpus
+from nestvec.models import encoding as batches
 from nestvec.types import Document
-from nestvec.workflows import batches
 from nestvec.workflows.additions import bring_in, compare
 from nestvec.workflows.index_building import build_index
 

@@ -5,8 +5,9 @@ import pytest
 
 from fakes import NestedHashEncoder
 from nestvec.errors import InvalidArgument, ModelError
+from nestvec.models import encoding as batches
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import batches, index_model
+from nestvec.workflows import index_model
 from nestvec.workflows.index_building import build_index
 from nestvec.workflows.text_index import Index
 from ten_documents import CORPUS, first

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from nestvec.adapt.adaptor import Adaptor, Head
-from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
 from nestvec.index.embedded.lock import WriterLock
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter_file import save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.workflows import index_adapting
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import apply_adaptor
 from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
 from nestvec.workflows.index_building import build_index, reembed

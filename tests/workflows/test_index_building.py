@@ -8,8 +8,8 @@ import pytest
 from fakes import NestedHashEncoder, fake_info
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.index.embedded import lock
+from nestvec.models import encoding as batches
 from nestvec.types import Document
-from nestvec.workflows import batches
 from nestvec.workflows.index_building import build_index, reembed
 from nestvec.workflows.text_index import Index
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.train.static import StaticConfig, tokenise

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from nestvec.adapt.adaptor import METHODS, Adaptor, Head, Method
-from nestvec.adapt.choosing import CUTTING, choose
-from nestvec.adapt.measuring import Measured, Yardstick
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Parted, Sample, part
+from nestvec.adapt.selection import CUTTING, Measured, Yardstick, choose
 from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
+from nestvec.models.adapter import METHODS, Adaptor, Head, Method
 from nestvec.types import OnProgress
 
 FITTED = tuple(method for method in METHODS if method != CUTTING)

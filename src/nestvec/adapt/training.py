@@ -12,12 +12,22 @@ for. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nestvec.models.adapter import Head
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+    from torch.nn import Parameter
+
+    Parameters = dict[str, Parameter]  # by the name that Head gives them
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from nestvec.adapt.adaptor import Head
-from nestvec.adapt.neighbourhoods import (
+from nestvec.adapt.neighborhoods import (
     Batch,
     Neighbourhoods,
     Taught,
@@ -25,7 +35,6 @@ from nestvec.adapt.neighbourhoods import (
     order_loss,
     prefix_similarities,
 )
-from nestvec.adapt.parameters import copied, from_head, off_rotation, to_head, turn
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.errors import InvalidArgument
@@ -34,7 +43,53 @@ from nestvec.types import OnProgress
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nestvec.adapt.parameters import Parameters
+    from nestvec.adapt.training import Parameters
+
+
+def from_head(start: Head, hidden: int, random: Generator) -> Parameters:
+    """Begin with a linear head; a hidden layer of ``hidden`` units adds nothing to it yet."""
+    import torch
+
+    full_dim = len(start.matrix)
+    tensors = {"matrix": torch.from_numpy(np.array(start.matrix, dtype=np.float32))}
+    if hidden:
+        tensors |= {
+            "inner": torch.randn(full_dim, hidden, generator=random) / math.sqrt(full_dim),
+            "bias": torch.zeros(hidden),
+            "outer": torch.zeros(hidden, full_dim),
+        }
+    return {name: torch.nn.Parameter(each) for name, each in tensors.items()}
+
+
+def to_head(head: Parameters) -> Head:
+    """Return what was trained."""
+    return Head(**{name: each.detach().numpy().copy() for name, each in head.items()})
+
+
+def copied(head: Parameters) -> Parameters:
+    """Return the same, to be trained apart."""
+    import torch
+
+    return {name: torch.nn.Parameter(each.detach().clone()) for name, each in head.items()}
+
+
+def turn(vectors: Tensor, head: Parameters) -> Tensor:
+    """Do as ``Head`` does, but for vectors of zeros."""
+    turned = vectors @ head["matrix"]
+    if "inner" in head:
+        turned = turned + (vectors @ head["inner"] + head["bias"]).relu() @ head["outer"]
+    return turned
+
+
+def off_rotation(head: Parameters) -> Tensor:
+    """Return how far its matrix is from a rotation, but for its scale: 0 or more. []."""
+    import torch
+
+    matrix = head["matrix"]
+    gram = matrix @ matrix.T
+    scaled = gram / gram.diagonal().mean()
+    return (scaled - torch.eye(len(gram))).square().sum() / len(gram)
+
 
 Schedule = Literal["joint", "sequential"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)

@@ -20,8 +20,8 @@ from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
-    from nestvec.adapt.adaptor import Adaptor, Method
     from nestvec.adapt.training import Schedule
+    from nestvec.models.adapter import Adaptor, Method
     from nestvec.types import Encoder
     from nestvec.workflows.adapting import Texts
 
@@ -57,8 +57,8 @@ def adapt(
 
     Example: `nestvec adapt vectors --dims 192,96 --out adaptor.safetensors`
     """
-    from nestvec.adapt.adaptor_file import save_adaptor
     from nestvec.adapt.fitting import AdaptConfig
+    from nestvec.models.adapter_file import save_adaptor
     from nestvec.models.load import load_model
     from nestvec.workflows.adapting import fit_adaptor
 
@@ -100,7 +100,7 @@ def apply(
 
     Example: `nestvec apply adaptor.safetensors vectors --out adapted`
     """
-    from nestvec.adapt.adaptor_file import load_adaptor
+    from nestvec.models.adapter_file import load_adaptor
     from nestvec.workflows.adapted_files import MATRIX_SUFFIXES, apply_adaptor, save_matrix
 
     loaded = load_adaptor(adaptor)
@@ -132,7 +132,7 @@ def _texts(
 
         return load_dataset(qrels, split=split, strict=True)
     if pairs:
-        from nestvec.data.pairs import load_pairs
+        from nestvec.data.training import load_pairs
 
         return load_pairs(pairs)
     if corpus is not None:

@@ -68,9 +68,9 @@ def evaluate(
 
     Example: `nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json`
     """
+    from nestvec.models.adapted import behind
     from nestvec.models.cache import default_cache_folder
     from nestvec.models.load import load_model
-    from nestvec.workflows.adapted_encoder import behind
 
     check_output(out)
     grid = _grid(

@@ -52,10 +52,10 @@ def build(
 
     Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
     """
+    from nestvec.models.adapted import behind
     from nestvec.models.load import load_model
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.adapted_encoder import behind
     from nestvec.workflows.index_building import build_index, count_unfinished
 
     if (plan is None) == (point is None):
@@ -155,7 +155,7 @@ def adapt(
 
     Example: `nestvec index adapt index adaptor.safetensors --point "64:binary@400>192:int8"`
     """
-    from nestvec.adapt.adaptor_file import load_adaptor
+    from nestvec.models.adapter_file import load_adaptor
     from nestvec.types import OperatingPoint
     from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
 

@@ -109,7 +109,7 @@ def _train_static(
     *,
     trust_remote_code: bool,
 ) -> None:
-    from nestvec.data.pairs import load_pairs
+    from nestvec.data.training import load_pairs
     from nestvec.train.config_file import config_from_file
     from nestvec.train.static import StaticConfig
     from nestvec.workflows.trained import train_and_save, usual_settings

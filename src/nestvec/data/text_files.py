@@ -11,8 +11,7 @@ import os
 import stat
 from pathlib import Path
 
-from nestvec.data.headings import find_headings
-from nestvec.data.passages import PASSAGE_WORDS, split_passages
+from nestvec.data.passages import PASSAGE_WORDS, find_headings, split_passages
 from nestvec.types import Document, Metadata
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")

@@ -18,7 +18,7 @@ from nestvec.measure.documents import rank_documents
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed
 from nestvec.types import Encoder, Kind, OperatingPoint
 
 METRIC = "ndcg@10"

@@ -13,7 +13,6 @@ from nestvec.index.engine import capabilities
 from nestvec.measure.baselines import Measured, baselines_for, measure_baseline
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.encoding import embed_timed
 from nestvec.measure.exhaustive import count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
@@ -23,7 +22,7 @@ from nestvec.measure.steps import Steps
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
-from nestvec.models.load import embed
+from nestvec.models.encoding import embed, embed_timed
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
 
 

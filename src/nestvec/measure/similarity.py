@@ -26,11 +26,11 @@ from nestvec.measure.comparisons import (
     triplet_accuracy,
 )
 from nestvec.measure.cost import costs
-from nestvec.measure.encoding import embed_timed
 from nestvec.measure.grid import DEFAULT_GRID, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.representations import Representations
 from nestvec.measure.steps import Steps
+from nestvec.models.encoding import embed_timed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 

@@ -27,9 +27,8 @@ import numpy as np
 
 from nestvec.errors import ModelError
 from nestvec.files.mapped import new_embeddings
-from nestvec.models.cache_files import read_numbers, write_numbers
-from nestvec.models.timing import TIMED, encode_each
-from nestvec.models.vector_store import VectorStore
+from nestvec.models.encoding import TIMED, encode_each
+from nestvec.models.vector_store import VectorStore, read_numbers, write_numbers
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 CHUNK = 1024  # texts encoded between two writes: what a process that is killed may lose

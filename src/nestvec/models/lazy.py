@@ -15,9 +15,9 @@ from pathlib import Path
 
 from nestvec.errors import DamagedFile
 from nestvec.models.cache import CachedEncoder, ConfiguredEncoder, Settings
-from nestvec.models.cache_files import read_numbers, write_numbers
 from nestvec.models.fingerprint import fingerprint_folder
 from nestvec.models.info import Asked, describe
+from nestvec.models.vector_store import read_numbers, write_numbers
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 _NUMBERS = ("full_dim", "max_tokens")

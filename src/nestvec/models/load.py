@@ -1,4 +1,4 @@
-"""Load a model by path or hub id, whatever its kind, and embed texts with it.
+"""Load a model by path or hub id, whatever its kind.
 
 Chooses by what the folder holds: vectors, a static table, or anything else that Sentence
 Transformers loads. Hub models become a local folder first, so that all are described alike.
@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.info import Asked
 from nestvec.models.known import find_known
@@ -22,10 +20,9 @@ from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, fast_dtype, shows_tokens
-from nestvec.types import Embeddings, Encoder, Kind, OnProgress
+from nestvec.types import Encoder, Kind
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_CHECKED = 16_384  # rows at a time, so that what is mapped need not fit in memory
 _DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
 # No pickled weights, no copies of them in other formats.
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
@@ -99,58 +96,6 @@ def _load_transformer(
         folder, asked, device=device, dtype=dtype, trust_remote_code=trust_remote_code
     )
     return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
-
-
-def embed(
-    model: Encoder,
-    ids: Sequence[str],
-    texts: Sequence[str],
-    *,
-    kind: Kind,
-    on_progress: OnProgress | None = None,
-) -> Embeddings:
-    """Return the embeddings of texts: looked up by id where they exist, else encoded.
-
-    Args:
-        model: What ``load_model`` gives, or any other encoder.
-        ids: [n].
-        texts: [n], in the same order.
-        kind: Queries and documents may have different prompts.
-        on_progress: Called as the work goes on.
-
-    Returns:
-        float32 [n, full_dim], as the model gives them.
-
-    Raises:
-        InvalidArgument: If there are not as many ids as texts.
-        DataError: If the vectors of a folder lack an id.
-        ModelError: If the model gives another shape, or NaN or infinite numbers.
-    """
-    if len(ids) != len(texts):
-        raise InvalidArgument(f"{len(ids)} ids for {len(texts)} texts")
-    if isinstance(model, PrecomputedVectors):
-        return model.take(ids, kind=kind)
-    embeddings = np.asarray(
-        model.encode(texts, kind=kind, on_progress=on_progress), dtype=np.float32
-    )
-    expected = (len(texts), model.info.full_dim)
-    if embeddings.shape != expected:
-        shape = f"{list(embeddings.shape)}, not {list(expected)}"
-        raise ModelError(f"{model.info.name}: gave embeddings of shape {shape}")
-    bad = [
-        start + row
-        for start in range(0, len(embeddings), _CHECKED)
-        for row in _spoilt(embeddings[start : start + _CHECKED])
-    ]
-    if bad:
-        first = f"{len(bad)} of {len(ids)} texts, the first is {ids[bad[0]]!r}"
-        raise ModelError(f"{model.info.name}: gave NaN or infinite numbers for {first}")
-    return embeddings
-
-
-def _spoilt(embeddings: Embeddings) -> list[int]:
-    rows: list[int] = np.flatnonzero(~np.isfinite(embeddings).all(axis=1)).tolist()
-    return rows
 
 
 def local_folder(name: str) -> Path:

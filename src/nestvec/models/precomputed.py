@@ -8,7 +8,7 @@ and a column ``vector`` or ``embedding``. There is no model here, so nothing can
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,46 @@ from numpy.typing import NDArray
 
 from nestvec.errors import DataError, InvalidArgument, ModelError, require
 from nestvec.files.atomic import replace_file
-from nestvec.models.id_lines import check_ids, read_ids, write_ids
 from nestvec.models.info import choose_dims, configured_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+def check_ids(ids: Iterable[str]) -> None:
+    """Refuse ids that could not be read back.
+
+    Raises:
+        InvalidArgument: If one cannot stand on a line of its own.
+    """
+    for name in ids:
+        if not name or "\n" in name or "\r" in name:
+            raise InvalidArgument(f"id {name!r} is empty or has a line break: give it another")
+
+
+def write_ids(path: Path, ids: Iterable[str]) -> None:
+    """Write ids that ``check_ids`` let through."""
+    path.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8", newline="\n")
+
+
+def read_ids(path: Path) -> list[str]:
+    """Read what ``write_ids``, or a person, wrote.
+
+    Raises:
+        DataError: If there is no such file, it is not UTF-8, or a line is empty.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            ids = [line.rstrip("\n") for line in file]
+    except FileNotFoundError as error:
+        raise DataError(path, "is missing: it names the rows of the .npy, one id a line") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(path, f"cannot be read as UTF-8 ({error})") from error
+    if "" in ids:
+        raise DataError(path, "an empty line where an id belongs", line=ids.index("") + 1)
+    return ids
+
 
 _STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
 _ID_COLUMNS = ("id", "_id")

@@ -1,26 +1,71 @@
-"""Vectors on disk under keys of 32 bytes: what lies beneath the embedding cache.
+"""Files of the embedding cache: vectors under keys of 32 bytes, and small numbers.
 
-A folder of shards, each written once and whole, so that a process which is killed loses only what
-it had not handed over, and several processes may write at once. A shard of n vectors is a file of
-the sha256 of all that follows, n keys, and n vectors of little-endian float32; its length tells n.
-Reading checks the sum each time; a shard that fails is deleted, and its keys are unknown again.
-What the keys mean, and which are worth keeping, is the cache's matter.
+Vectors are stored in a folder of shards, each written once and whole, so that a process which is
+killed loses only what it had not handed over, and several processes may write at once. A shard of n
+vectors is a file of the sha256 of all that follows, n keys, and n vectors of little-endian float32;
+its length gives n. Every read checks the sum; a shard that fails is deleted, and its keys are
+unknown again.
+
+Whole numbers that are slow to compute are stored in JSON files. A file that is missing or invalid
+counts as absent. The cache decides what keys and numbers mean.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
-from nestvec.models.cache_files import replace_cache_file
+from nestvec.errors import DataError
+from nestvec.files.atomic import replace_file
 from nestvec.types import Embeddings
+
+Numbers = dict[str, int | None]
+
+
+@contextmanager
+def replace_cache_file(file: Path) -> Iterator[Path]:
+    """Replace a file as ``atomic.replace_file`` does.
+
+    Raises:
+        DataError: If it cannot be written; the message says how to do without.
+    """
+    try:
+        with replace_file(file) as temporary:
+            yield temporary
+    except DataError as error:
+        way_out = "set NESTVEC_CACHE to a folder that can be, or use no cache"
+        problem = f"the embedding cache cannot be written ({error.__cause__}): {way_out}"
+        raise DataError(file.parent, problem) from error
+
+
+def read_numbers(file: Path, names: Sequence[str]) -> Numbers | None:
+    """Return the numbers of a file, or None where it does not hold just these names."""
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(values, dict) or set(values) != set(names):
+        return None
+    return values if all(type(each) in (int, type(None)) for each in values.values()) else None
+
+
+def write_numbers(file: Path, numbers: Mapping[str, int | None]) -> None:
+    """Write the numbers.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    with replace_cache_file(file) as temporary:
+        temporary.write_text(json.dumps(dict(numbers)) + "\n", encoding="utf-8")
+
 
 KEY_BYTES = 32
 _SUFFIX = ".shard"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nestvec.models.adapted import unadapted
 from nestvec.models.static import StaticEncoder
 from nestvec.serve.batching import SMALL, Batcher, BatchSize, OnBatch
 from nestvec.serve.errors import refused
@@ -17,7 +18,6 @@ from nestvec.serve.settings import Limits
 from nestvec.serve.vectors import Known, VectorCache
 from nestvec.serve.waiting import Waiting
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
-from nestvec.workflows.adapted_encoder import unadapted
 
 _OF_TABLES = BatchSize(items=1024, length=2**20)  # nothing is padded, so batches may be large
 

@@ -7,10 +7,10 @@ from typing import NamedTuple, Protocol, get_args
 
 import numpy as np
 
-from nestvec.adapt.adaptor import Adaptor
 from nestvec.errors import ModelError
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 
 
 class Input(NamedTuple):

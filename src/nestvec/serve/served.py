@@ -15,6 +15,7 @@ from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.embedded.layout import MANIFEST
 from nestvec.index.embedded.manifest import Manifest
+from nestvec.models.adapted import behind, unadapted
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
@@ -22,7 +23,6 @@ from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.planning.choose import Plan
 from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
-from nestvec.workflows.adapted_encoder import behind, unadapted
 from nestvec.workflows.demo import DemoFolder
 from nestvec.workflows.index_model import encoder_for, load_named
 from nestvec.workflows.text_index import Index

@@ -18,8 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestvec.data.pairs import TrainingPairs
-from nestvec.data.training import TrainingTexts
+from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
 from nestvec.train.blend import blend, keep_weights

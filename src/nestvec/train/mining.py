@@ -6,7 +6,7 @@ from contextlib import redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import require
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.adapt.adaptor import BLOCK, Adaptor
-from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
 from nestvec.files.atomic import replace_file, replace_folder
-from nestvec.models.id_lines import check_ids, write_ids
+from nestvec.models.adapter import BLOCK, Adaptor
+from nestvec.models.adapter_file import save_adaptor
 from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder
-from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
 from nestvec.types import Embeddings, Kind, OnProgress

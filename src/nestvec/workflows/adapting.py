@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestvec.adapt.adaptor import Adaptor, Method
 from nestvec.adapt.fitting import TRAINED, AdaptConfig, Base, asked_dims, fit
 from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vectors
-from nestvec.data.pairs import TrainingPairs
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelMismatch, require
-from nestvec.models.load import embed
+from nestvec.models.adapter import Adaptor, Method
+from nestvec.models.encoding import embed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
 from nestvec.workflows.adapted_files import check_unadapted

@@ -16,8 +16,8 @@ from tempfile import mkdtemp
 
 from nestvec.curve.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
-from nestvec.data.pairs import load_pairs
 from nestvec.data.retrieval import load_dataset, save_dataset
+from nestvec.data.training import load_pairs
 from nestvec.files.atomic import check_replaceable
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate

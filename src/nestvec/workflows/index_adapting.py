@@ -13,12 +13,12 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from nestvec.adapt.adaptor import BLOCK, Adaptor, adapted_info
-from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.atomic import put_in_place
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE
+from nestvec.models.adapter import BLOCK, Adaptor, adapted_info
+from nestvec.models.adapter_file import save_adaptor
 from nestvec.planning.choose import Plan
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text

@@ -12,18 +12,18 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from nestvec.adapt.adaptor_file import save_adaptor
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.files.atomic import check_replaceable, put_in_place, replace_file
 from nestvec.index.embedded.index import EmbeddedIndex, create
 from nestvec.index.embedded.layout import DATABASE, VECTORS
 from nestvec.index.embedded.lock import WriterLock
 from nestvec.index.embedded.manifest import Stored
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter_file import save_adaptor
+from nestvec.models.encoding import encoded_batches
 from nestvec.planning.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import ADAPTOR
-from nestvec.workflows.batches import encoded_batches
 from nestvec.workflows.index_model import findable_anywhere
 from nestvec.workflows.points import point_for
 from nestvec.workflows.text_index import Index

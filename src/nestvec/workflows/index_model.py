@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.adapt.adaptor import Adaptor, adapted_info
-from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.errors import DamagedFile, ModelError, ModelMismatch
 from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.index.embedded.manifest import Manifest
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adaptor, adapted_info
+from nestvec.models.adapter_file import load_adaptor
+from nestvec.models.encoding import encoded, encoded_batches
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
-from nestvec.workflows.adapted_encoder import AdaptedEncoder
 from nestvec.workflows.adapted_files import ADAPTOR
-from nestvec.workflows.batches import encoded, encoded_batches
 
 
 def findable_anywhere(model: ModelInfo) -> ModelInfo:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nestvec.data.pairs import TrainingPairs
+from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument
 from nestvec.files.atomic import check_replaceable
 from nestvec.models.static import MARKER, save_static_model

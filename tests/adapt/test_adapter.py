@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fakes import fake_info
-from nestvec.adapt import adaptor as module
-from nestvec.adapt.adaptor import Head, adapted_info
-from nestvec.adapt.adaptor_file import load_adaptor, save_adaptor
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.models import adapter as module
+from nestvec.models.adapter import Head, adapted_info
+from nestvec.models.adapter_file import load_adaptor, save_adaptor
 
 RNG = np.random.default_rng(1)
 WIDTH = 16

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from nestvec.adapt.adaptor import Head
-from nestvec.adapt.choosing import choose
-from nestvec.adapt.measuring import Measured, Yardstick
 from nestvec.adapt.sample import Parted, Sample, part
+from nestvec.adapt.selection import Measured, Yardstick, choose
 from nestvec.codec.prefix import prefix
+from nestvec.models.adapter import Head
 
 IDENTITY = Head(np.eye(16, dtype=np.float32))
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.adapt.adaptor import Adaptor, adapted_info
-from nestvec.adapt.adaptor_file import load_adaptor
 from nestvec.errors import ModelMismatch
+from nestvec.models.adapter import Adaptor, adapted_info
+from nestvec.models.adapter_file import load_adaptor
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nestvec.adapt.neighbourhoods import (
+from nestvec.adapt.neighborhoods import (
     Neighbourhoods,
     Taught,
     answer_loss,

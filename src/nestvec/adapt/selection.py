@@ -1,24 +1,31 @@
-"""Measure adaptors on vectors that none of them was fitted on, query by query at each dim.
+"""Measure adapters on held-out vectors, query by query at each dim, and choose one.
 
-Always whether the nearest document of the vectors as they are, at full width, is still among the
-ten nearest of a prefix; with labels nDCG@10, too. The same ranking at full width as everywhere:
-exhaustive, cut and re-normalised. Which adaptor to take is for ``choosing``.
+The measure without labels is whether the nearest document at full width, without an adapter, is
+among the ten nearest of a prefix. With labels, nDCG@10 is measured, too. Rankings are exhaustive,
+by truncated and renormalized vectors, as everywhere.
+
+The strongest adapter is chosen that is significantly better than truncation in the mean over the
+requested dims, worse at no dim, and significantly better than any cheaper adapter. The caller gives
+the order of strength. An adapter that was fitted on labels must be significantly better than one
+that was not: it fits these queries, and other queries may differ. Without such an adapter, nothing
+is changed. Labels overrule agreement wherever they show a difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.adapt.adaptor import Head
 from nestvec.adapt.sample import Parted
 from nestvec.codec.prefix import prefix_scores
 from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
+from nestvec.metrics.stats import lower_bound
+from nestvec.models.adapter import Head
 from nestvec.types import Embeddings, Rows
 
 Metric = Literal["ndcg@10", "nearest@10"]
@@ -131,3 +138,62 @@ def _rank(
                 scores[np.arange(len(block)), own[start : start + _BLOCK]] = -2  # below any cosine
             found[place].append(best(np.ascontiguousarray(scores), _DEPTH).rows)
     return [np.concatenate(each) for each in found]
+
+
+CUTTING = "none"
+MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
+"""What no dim may lose against cutting, with confidence."""
+CONFIDENCE = 0.95
+
+
+def choose(measured: Mapping[str, Measured], *, of_labels: Collection[str] = (), seed: int) -> str:
+    """Return the name of what to take.
+
+    Args:
+        measured: Of each adaptor that was fitted, from cheap to strong, at the dims asked, the full
+            width last; among them ``CUTTING``.
+        of_labels: Those that learnt from labels.
+        seed: Of the bounds.
+    """
+    cut = measured[CUTTING]
+    chosen = CUTTING
+    for name, found in measured.items():
+        if name == CUTTING or not surely_better(found.said, cut.said, seed=seed):
+            continue
+        cheaper = measured[chosen].said
+        if name in of_labels:
+            holds = surely_better(found.said, cheaper, seed=seed)
+        else:
+            holds = not surely_better(cheaper, found.said, seed=seed)
+        if holds and _nowhere_worse(found, cut, seed):
+            chosen = name
+    return chosen
+
+
+def surely_better(ours: Scores, theirs: Scores, *, seed: int) -> bool:
+    """Tell whether the mean over the dims below the full width, the last, is higher.
+
+    Beyond what chance explains: by the lower bound of the mean over queries.
+    """
+    return _at_least((ours - theirs)[:-1].mean(axis=0), 0.0, seed)
+
+
+def _nowhere_worse(ours: Measured, cut: Measured, seed: int) -> bool:
+    """Tell whether no dim is worse: labels show it, or cannot tell and the nearest are found."""
+    for dim in range(len(cut.nearest)):
+        found = ours.nearest[dim] - cut.nearest[dim]
+        holds = _at_least(found, -MARGIN["nearest@10"], seed)
+        if ours.judged is not None and cut.judged is not None:
+            gained = ours.judged[dim] - cut.judged[dim]
+            holds = holds and not _at_least(-gained, 0.0, seed)
+            holds = holds or _at_least(gained, -MARGIN["ndcg@10"], seed)
+        if not holds:
+            return False
+    return True
+
+
+def _at_least(differences: Scores, least: float, seed: int) -> bool:
+    """Tell whether the mean over queries surely exceeds a value; equal is equal, of any number."""
+    if not differences.any():
+        return least < 0
+    return lower_bound(differences, confidence=CONFIDENCE, seed=seed) > least

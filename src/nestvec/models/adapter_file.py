@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.adapt.adaptor import METHODS, Adaptor, Head
 from nestvec.errors import DamagedFile, DataError, require
 from nestvec.files.atomic import replace_file
+from nestvec.models.adapter import METHODS, Adaptor, Head
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 

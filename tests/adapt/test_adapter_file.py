@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from nestvec.adapt.adaptor import Head
-from nestvec.adapt.adaptor_file import load_adaptor, save_adaptor
 from nestvec.errors import DamagedFile, DataError
+from nestvec.models.adapter import Head
+from nestvec.models.adapter_file import load_adaptor, save_adaptor
 
 RNG = np.random.default_rng(1)
 WIDTH, HIDDEN = 4, 6
