@@ -19,7 +19,7 @@ import numpy as np
 
 from nestvec.codec.codec import Codec
 from nestvec.data.retrieval import load_dataset
-from nestvec.index.scan import Scan
+from nestvec.engines.flat.scan import Scan
 from nestvec.metrics.agreement import overlap
 from nestvec.metrics.ranking import best
 from nestvec.models.load import load_model

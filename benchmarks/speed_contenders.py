@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 
 Setting = tuple[int, ...]
@@ -65,7 +65,7 @@ class NestVec:
         full_dim = vectors.shape[1]
         model = ModelInfo("benchmark", "benchmark", full_dim, (full_dim,), "benchmark", True)
         create(folder, model=model, point=self._point(full_dim, 100), stored="float16")
-        index = EmbeddedIndex(folder)
+        index = EmbeddedEngine(folder)
         for start in range(0, len(vectors), _BATCH):
             block = vectors[start : start + _BATCH]
             added = {f"{row:09d}": Document("") for row in range(start, start + len(block))}
@@ -75,7 +75,7 @@ class NestVec:
 
     def open(self, folder: Path) -> Search:
         """Open the folder."""
-        index = EmbeddedIndex(folder)
+        index = EmbeddedEngine(folder)
 
         def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
             _let_faiss_use(threads)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from nestvec.codec.codec import Codec
-from nestvec.index.embedded.index import EmbeddedIndex
-from nestvec.index.scan import Scan
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.flat.scan import Scan
 from nestvec.measure.cold import reads_from_disk
 from nestvec.types import Embeddings, Hits, Precision
 from speed_clock import (
@@ -43,7 +43,7 @@ def opening(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
         import_module("faiss")
     before = memory()
     with stopwatch() as taken:
-        index = EmbeddedIndex(corpus.place(options.name))
+        index = EmbeddedEngine(corpus.place(options.name))
     return {
         "importing_faiss": importing,
         "opening": taken,
@@ -56,7 +56,7 @@ def threads(corpus: Corpus, options: argparse.Namespace) -> list[Numbers]:
     """Search one opened index from 1, 8 and 32 threads, FAISS's own threads off."""
     # What threads that begin later inherit: FAISS's setter is for the thread that calls it.
     os.environ["OMP_NUM_THREADS"] = "1"
-    index = EmbeddedIndex(corpus.place(options.name))
+    index = EmbeddedEngine(corpus.place(options.name))
     search = partial(_search, index)
     one_at_a_time(search, corpus.queries, 0.5)
     return [threads_at_once(search, corpus.queries, n, options.seconds) for n in READERS]
@@ -66,7 +66,7 @@ def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
     """Search with no vector in memory: each file's pages are dropped once it is open."""
     _one_thread()
     folder = corpus.place(options.name)
-    index = EmbeddedIndex(folder)
+    index = EmbeddedEngine(folder)
     for file in (folder / "vectors").iterdir():
         _forget(file)
     search, before = partial(_search, index), (reads_from_disk(), bytes_from_disk())
@@ -100,7 +100,7 @@ def bandwidth(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any
     return rows
 
 
-def _search(index: EmbeddedIndex, query: Embeddings) -> Hits:
+def _search(index: EmbeddedEngine, query: Embeddings) -> Hits:
     return index.search(query, K)
 
 

@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 import numpy as np
 import pytest
 
-from nestvec.index.condition import Condition
-from nestvec.index.engine import capabilities
+from nestvec.engines.engine import capabilities
+from nestvec.engines.filters.condition import Condition
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
 
 Feature = Literal["filters", "exact", "point of a search"]

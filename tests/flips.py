@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kills import POINTS, Contents, add, contents_of, new_index, vectors
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.filters.condition import Comparison
 from nestvec.errors import DamagedFile, DataError
-from nestvec.index.condition import Comparison
-from nestvec.index.embedded.index import EmbeddedIndex
 
 ODD = Comparison("odd", "=", 1)
 
 
 def begun_index(folder: Path, n: int = 60) -> Contents:
     """Make an index with two coded parts, a tail and deleted rows; return what it holds."""
-    index = EmbeddedIndex(new_index(folder, POINTS[2]))
+    index = EmbeddedEngine(new_index(folder, POINTS[2]))
     numbers = {f"d{number}ü": number for number in range(n)}
     for first, last in ((0, n - 15), (n - 15, n - 5), (n - 5, n)):
         add(index, dict(list(numbers.items())[first:last]))
@@ -37,7 +37,7 @@ def files_of(folder: Path) -> list[str]:
 
 def answers(folder: Path) -> list[object]:
     """Open an index, verify it, and return all that it says."""
-    index = EmbeddedIndex(folder, verify=True)
+    index = EmbeddedEngine(folder, verify=True)
     try:
         queries = vectors([1, 2, 900])
         found = [index.search(queries, 8, exact=exact) for exact in (True, False)]

@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-import nestvec.index.embedded as package
-from nestvec.index.embedded.index import EmbeddedIndex, create
+import nestvec.engines.embedded as package
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 FULL_DIM = 32
@@ -73,12 +73,12 @@ def new_index(folder: Path, point: str = POINTS[0]) -> Path:
     return folder
 
 
-def add(index: EmbeddedIndex, contents: Mapping[str, int], **options: Any) -> None:
+def add(index: EmbeddedEngine, contents: Mapping[str, int], **options: Any) -> None:
     """Put documents into an index by their numbers."""
     index.add({id_: document(n) for id_, n in contents.items()}, vectors(contents), **options)
 
 
-def perform(index: EmbeddedIndex, change: Change) -> EmbeddedIndex:
+def perform(index: EmbeddedEngine, change: Change) -> EmbeddedEngine:
     """Make a change, and return the index to go on with."""
     if change.what in ("add", "upsert"):
         add(index, change.put, replace=change.what == "upsert")
@@ -88,7 +88,7 @@ def perform(index: EmbeddedIndex, change: Change) -> EmbeddedIndex:
         index.use(OperatingPoint.parse(change.point))
     elif change.what == "reopen":
         index.close()
-        return EmbeddedIndex(index.path)
+        return EmbeddedEngine(index.path)
     else:
         getattr(index, change.what)()
     return index
@@ -108,7 +108,7 @@ def some_change(choose: random.Random, contents: Contents) -> Change:
     return Change(what, point=choose.choice(POINTS))
 
 
-def contents_of(index: EmbeddedIndex) -> Contents:
+def contents_of(index: EmbeddedEngine) -> Contents:
     """Return what an index holds, once documents and vectors are known to be those written."""
     found = index.get(list(index.ids()))
     contents = {id_: int(each.metadata["number"]) for id_, each in found.items()}
@@ -123,7 +123,7 @@ def contents_of(index: EmbeddedIndex) -> Contents:
 
 def checked_contents(folder: Path) -> Contents:
     """Open an index, check it to the last byte, and return what it holds."""
-    index = EmbeddedIndex(folder, verify=True)
+    index = EmbeddedEngine(folder, verify=True)
     try:
         return contents_of(index)
     finally:
@@ -133,7 +133,7 @@ def checked_contents(folder: Path) -> Contents:
 def processes_of() -> Any:
     """Return what starts processes in milliseconds, each forked from one that has imported all."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["faiss", "scipy", "nestvec.index.embedded.index"])
+    context.set_forkserver_preload(["faiss", "scipy", "nestvec.engines.embedded.engine"])
     return context
 
 
@@ -200,7 +200,7 @@ def _told(connection: Connection, seconds: float) -> Iterator[Change | None]:
 def _work(folder: Path, contents: Contents, seed: int, lines: int, tell: Connection) -> None:
     """Change an index until killed."""
     choose = random.Random(seed)
-    index = EmbeddedIndex(folder)
+    index = EmbeddedEngine(folder)
     if lines:
         at_line(lines, lambda: os.kill(os.getpid(), signal.SIGKILL))
     while True:

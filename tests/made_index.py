@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nestvec.index.embedded.index import EmbeddedIndex, create
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
 
 
 def build(path, *, model, corpus, embeddings, point, stored=None):
@@ -11,7 +11,7 @@ def build(path, *, model, corpus, embeddings, point, stored=None):
         needed = any(stage.precision == "float32" for stage in point.stages)
         stored = "float32" if needed else "float16"
     create(path, model=model, point=point, stored=stored)
-    index = EmbeddedIndex(path)
+    index = EmbeddedEngine(path)
     try:
         index.add(corpus, embeddings)
         index.code()

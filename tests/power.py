@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nestvec.index.embedded.database import Database
+from nestvec.engines.embedded.database import Database
 
 _PAGE = 4096
 _SYNCED_BY_SQLITE = ("commit", "vacuum", "pragma wal_checkpoint", "pragma journal_mode")

@@ -22,6 +22,7 @@ LAYERS = (
     ("curve",),
     ("data",),
     ("models",),
+    ("engines",),
     ("adapt", "index"),
     ("train", "measure", "planning"),
     ("report",),
@@ -129,13 +130,17 @@ def write(source: Path, place: str, text: str) -> None:
     ("place", "text", "rule"),
     [
         ("codec/codec.py", "from nestvec.planning.choose import plan", "imports up"),
-        ("index/flat.py", "def f():\n    import nestvec.cli.main", "index/flat.py:2: imports up"),
+        (
+            "engines/flat.py",
+            "def f():\n    import nestvec.cli.main",
+            "engines/flat.py:2: imports up",
+        ),
         ("types.py", "from nestvec.codec.codec import Codec", "imports up"),
         ("codec/codec.py", "from nestvec.metrics.judged import ndcg", "sibling metrics"),
         ("train/static.py", "from nestvec.planning.choose import plan", "sibling plan"),
         ("curve/curve.py", "import nestvec", "package root"),
         ("curve/curve.py", "from nestvec import types", "package root"),
-        ("index/flat.py", "from . import base", "relative import"),
+        ("engines/flat.py", "from . import base", "relative import"),
         ("curve/curve.py", "from nestvec.things import f", "things, which stands in no layer"),
         ("things.py", "", "things.py: stands in no layer"),
     ],
@@ -151,7 +156,7 @@ def test_a_broken_layer_is_seen(tmp_path: Path, place: str, text: str, rule: str
     [
         ("__init__.py", "from nestvec.cli.main import run"),
         ("errors.py", "from nestvec.version import __version__"),
-        ("index/flat.py", "from nestvec.index.base import Index\nimport nestvec.codec.codec"),
+        ("engines/flat.py", "from nestvec.engines.base import Index\nimport nestvec.codec.codec"),
         ("cli/main.py", "import nestvector, numpy\nfrom nestvec.types import Stage"),
     ],
 )

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from kills import POINTS, add, document, new_index, processes_of
-from nestvec.index.condition import Comparison
-from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.filters.condition import Comparison
 from nestvec.types import OperatingPoint
 
 N = 30  # documents of a batch
@@ -43,7 +43,7 @@ def look(index, seen):
 
 
 def write(folder, seconds, tell):
-    index, choose = EmbeddedIndex(folder), random.Random(0)
+    index, choose = EmbeddedEngine(folder), random.Random(0)
     end, number = time.monotonic() + seconds, 1
     while time.monotonic() < end:
         add(index, batch(number), replace=True)
@@ -53,7 +53,7 @@ def write(folder, seconds, tell):
             index.use(OperatingPoint.parse(choose.choice(POINTS)))
         elif what == "reopen":
             index.close()
-            index = EmbeddedIndex(folder)
+            index = EmbeddedEngine(folder)
         elif what != "add":
             getattr(index, what)()
     index.close()
@@ -61,13 +61,13 @@ def write(folder, seconds, tell):
 
 
 def read(folder, seconds, reopen, tell):
-    index, seen = EmbeddedIndex(folder), []
+    index, seen = EmbeddedEngine(folder), []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         look(index, seen)
         if reopen:
             index.close()
-            index = EmbeddedIndex(folder, verify=True)
+            index = EmbeddedEngine(folder, verify=True)
     files = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
     index.close()
     tell.send((len(set(seen)), files))
@@ -75,7 +75,7 @@ def read(folder, seconds, reopen, tell):
 
 def run_together(folder, seconds):
     """Run a writer and two readers; return how many batches each wrote or saw."""
-    index = EmbeddedIndex(new_index(folder))
+    index = EmbeddedEngine(new_index(folder))
     add(index, batch(0))
     index.close()
     context = processes_of()

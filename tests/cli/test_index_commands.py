@@ -252,7 +252,7 @@ def test_an_interrupted_build_says_what_is_kept_and_goes_on(nestvec, place, monk
 
 
 def test_two_that_change_an_index_at_once_are_kept_apart(nestvec, place, monkeypatch):
-    monkeypatch.setattr("nestvec.index.embedded.lock._WAIT_S", 0)
+    monkeypatch.setattr("nestvec.engines.embedded.folder._WAIT_S", 0)
     with Index.open(place / "index") as first:
         first.delete(["d0"])
         refused(nestvec("index", "delete", "index", "d1"), "is being changed by process")

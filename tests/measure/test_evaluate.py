@@ -11,8 +11,8 @@ import pytrec_eval
 from fakes import FAKE_INFO, NestedHashEncoder, fake_info, made_set, retrieval_set
 from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
+from nestvec.engines.engine import ENGINES, Capabilities
 from nestvec.errors import DataError, InvalidArgument, ModelError
-from nestvec.index.engine import ENGINES, Capabilities
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.metrics.judged import evaluate_run

@@ -5,13 +5,13 @@ import tempfile
 import faiss
 import numpy as np
 import pytest
-from nestvec.measure import exhaustive, representations
 
 from fakes import FAKE_INFO, assert_same_ranking
 from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored, layer_normalise, prefix
-from nestvec.index.embedded.index import EmbeddedIndex
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.measure import exhaustive, representations
 from nestvec.measure.exhaustive import count_steps, rank
 from nestvec.measure.representations import Representations
 from nestvec.types import PRECISIONS, Document, OperatingPoint
@@ -91,7 +91,7 @@ def all_ranked():
 def test_every_point_equals_the_index_that_it_deploys(tmp_path, all_ranked, point):
     corpus = {f"d{N - row:03}": Document("") for row in range(N)}  # rows ascend as ids descend
     build(tmp_path / "idx", model=FAKE_INFO, corpus=corpus, embeddings=CORPUS, point=point)
-    index = EmbeddedIndex(tmp_path / "idx")
+    index = EmbeddedEngine(tmp_path / "idx")
     hits = index.search(QUERIES, DEPTH)
     index.close()
     found = [[N - int(id_[1:]) for id_ in ids] for ids in hits.ids]

@@ -10,8 +10,8 @@ import pytest
 from fakes import FAKE_INFO, NestedHashEncoder
 from made_serving import NAME, POINT, static_model
 from nestvec.codec.prefix import prefix
+from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.index.embedded.index import EmbeddedIndex
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.adapter_file import save_adaptor
@@ -131,7 +131,7 @@ def test_documents_are_turned_before_they_are_added(client, made):
     text = "json json socket"
     added = client.post("/v1/documents", {"documents": [{"id": "new", "text": text}]})
     assert added.status_code == 200
-    with closing(EmbeddedIndex(made.index)) as index:
+    with closing(EmbeddedEngine(made.index)) as index:
         stored = index.vectors(["new"])
     expected = made.adaptor.apply(made.model.encode([text], kind="document"), "document")
     np.testing.assert_allclose(prefix(stored, 32), prefix(expected, 32), atol=1e-3)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from nestvec.engines.embedded.folder import WriterLock
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
-from nestvec.index.embedded.lock import WriterLock
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.adapter_file import save_adaptor

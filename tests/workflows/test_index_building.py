@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, fake_info
+from nestvec.engines.embedded import folder as lock
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
-from nestvec.index.embedded import lock
 from nestvec.models import encoding as batches
 from nestvec.types import Document
 from nestvec.workflows.index_building import build_index, reembed

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from nestvec.engines.embedded import folder as lock
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
-from nestvec.index.embedded import lock
 from nestvec.workflows.text_index import Index
 from ten_documents import first
 

@@ -255,9 +255,9 @@ def test_layer_normalisation_and_fingerprint_go_with_the_index(model, path, monk
 def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, path, monkeypatch):
     build_index(model, CORPUS, POINT, path).close()
     closed = []
-    close = text_reader.EmbeddedIndex.close
+    close = text_reader.EmbeddedEngine.close
     monkeypatch.setattr(
-        text_reader.EmbeddedIndex, "close", lambda self: (closed.append(self.path), close(self))
+        text_reader.EmbeddedEngine, "close", lambda self: (closed.append(self.path), close(self))
     )
     with pytest.raises(ModelMismatch):
         Index.open(path, make_model(tmp_path / "other", seed=1))

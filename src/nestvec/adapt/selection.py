@@ -32,6 +32,10 @@ Metric = Literal["ndcg@10", "nearest@10"]
 Scores = NDArray[np.float64]
 _DEPTH = 10
 _BLOCK = 256  # queries at a time
+CUTTING = "none"
+MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
+"""What no dim may lose against cutting, with confidence."""
+CONFIDENCE = 0.95
 
 
 class Measured(NamedTuple):
@@ -138,12 +142,6 @@ def _rank(
                 scores[np.arange(len(block)), own[start : start + _BLOCK]] = -2  # below any cosine
             found[place].append(best(np.ascontiguousarray(scores), _DEPTH).rows)
     return [np.concatenate(each) for each in found]
-
-
-CUTTING = "none"
-MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
-"""What no dim may lose against cutting, with confidence."""
-CONFIDENCE = 0.95
 
 
 def choose(measured: Mapping[str, Measured], *, of_labels: Collection[str] = (), seed: int) -> str:

@@ -12,20 +12,11 @@ for. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from nestvec.models.adapter import Head
-
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
-    from torch.nn import Parameter
-
-    Parameters = dict[str, Parameter]  # by the name that Head gives them
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import numpy as np
 
 from nestvec.adapt.neighborhoods import (
     Batch,
@@ -38,12 +29,20 @@ from nestvec.adapt.neighborhoods import (
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.errors import InvalidArgument
+from nestvec.models.adapter import Head
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
+    from torch.nn import Parameter
 
-    from nestvec.adapt.training import Parameters
+    Parameters = dict[str, Parameter]  # by the name that Head gives them
+Schedule = Literal["joint", "sequential"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
+_WARM_UP = 10  # steps
+_SCALE_RATE = 0.01
+_ANSWER_TEMPERATURE = 0.05
+_STIFFNESS = 4.0  # holds the matrix near a rotation, or the full width drifts where texts are few
 
 
 def from_head(start: Head, hidden: int, random: Generator) -> Parameters:
@@ -89,14 +88,6 @@ def off_rotation(head: Parameters) -> Tensor:
     gram = matrix @ matrix.T
     scaled = gram / gram.diagonal().mean()
     return (scaled - torch.eye(len(gram))).square().sum() / len(gram)
-
-
-Schedule = Literal["joint", "sequential"]
-SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
-_WARM_UP = 10  # steps
-_SCALE_RATE = 0.01
-_ANSWER_TEMPERATURE = 0.05
-_STIFFNESS = 4.0  # holds the matrix near a rotation, or the full width drifts where texts are few
 
 
 @dataclass(frozen=True)

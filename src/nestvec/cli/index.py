@@ -24,7 +24,7 @@ from nestvec.cli.index_state import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from nestvec.index.embedded.manifest import Stored
+    from nestvec.engines.embedded.manifest import Stored
 
 app = typer.Typer(help="Build an index, and keep it.", rich_markup_mode="markdown")
 
@@ -183,7 +183,7 @@ def adapt(
 
 
 def _stored(name: str | None) -> Stored | None:
-    from nestvec.index.embedded.manifest import Stored
+    from nestvec.engines.embedded.manifest import Stored
 
     known = get_args(Stored)
     if name is not None and name not in known:

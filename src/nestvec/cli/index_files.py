@@ -15,7 +15,7 @@ from nestvec.cli.index_state import say_closed
 from nestvec.wording import count_text, percent, size_text
 
 if TYPE_CHECKING:
-    from nestvec.index.embedded.statistics import Stats
+    from nestvec.engines.embedded.statistics import Stats
 
 
 def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None:
@@ -23,7 +23,7 @@ def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> Non
 
     Example: `nestvec index compact index`
     """
-    from nestvec.index.embedded.compaction import folder_bytes
+    from nestvec.engines.embedded.compaction import folder_bytes
     from nestvec.workflows.text_index import Index
 
     start = time.perf_counter()

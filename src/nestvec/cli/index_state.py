@@ -35,7 +35,7 @@ def say_closed(index: Index, *, seconds: float) -> None:
 
     Closed, as what was changed lies on the disk twice until then.
     """
-    from nestvec.index.embedded.compaction import folder_bytes
+    from nestvec.engines.embedded.compaction import folder_bytes
 
     held = f"{count_text(len(index), 'document')} at {index.point}"
     resident_bytes = index.stats().resident_bytes

@@ -23,6 +23,16 @@ _PIECES = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+PASSAGE_WORDS = 200
+"""About 270 tokens of English: few models cut that, and it is still about one thing."""
+# Han and kana are counted one by one: no spaces part their words. A run of more than 100 other
+# characters is no word: data, or another script without spaces.
+_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,100}}")
+# The number of a list's item ends no sentence, nor does an initial.
+_LAST_OF_SENTENCE = re.compile(r"""(?!(?:\d{1,3}|\w)\.\Z)\S*[.!?…。！？]["'”’»)\]*_」』）]*\Z""")
+# How well a text can be cut before a word.
+_WITHIN, _LINE, _SENTENCE, _PARAGRAPH = range(4)
 
 
 class Heading(NamedTuple):
@@ -60,20 +70,6 @@ def _title(piece: re.Match[str]) -> str:
         long_enough = piece["mark"] in "=-" or len(piece["under"]) >= len(title)
         return title if long_enough else ""
     return ""
-
-
-PASSAGE_WORDS = 200
-"""About 270 tokens of English: few models cut that, and it is still about one thing."""
-
-# Han and kana are counted one by one: no spaces part their words. A run of more than 100 other
-# characters is no word: data, or another script without spaces.
-_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,100}}")
-# The number of a list's item ends no sentence, nor does an initial.
-_LAST_OF_SENTENCE = re.compile(r"""(?!(?:\d{1,3}|\w)\.\Z)\S*[.!?…。！？]["'”’»)\]*_」』）]*\Z""")
-
-# How well a text can be cut before a word.
-_WITHIN, _LINE, _SENTENCE, _PARAGRAPH = range(4)
 
 
 class Passage(NamedTuple):

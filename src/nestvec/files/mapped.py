@@ -15,6 +15,9 @@ from numpy.typing import DTypeLike, NDArray
 from nestvec.errors import DataError
 from nestvec.types import Embeddings
 
+IN_MEMORY_BYTES = 1 << 30
+"""Larger results lie in a file."""
+
 
 def map_array(
     file: IO[bytes],
@@ -67,10 +70,6 @@ def _memory(mapped: NDArray[Any]) -> mmap.mmap:
     if not isinstance(memory, mmap.mmap):
         raise TypeError("the array is not mapped from a file")
     return memory
-
-
-IN_MEMORY_BYTES = 1 << 30
-"""Larger results lie in a file."""
 
 
 def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embeddings:

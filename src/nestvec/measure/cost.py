@@ -11,8 +11,8 @@ import numpy as np
 
 from nestvec.codec.threads import one_thread
 from nestvec.curve.point import Cost
-from nestvec.index.scan import Scan
-from nestvec.index.staged import Bytes, Rescorer, StagedSearch
+from nestvec.engines.flat.scan import Scan
+from nestvec.engines.flat.staged import Bytes, Rescorer, StagedSearch
 from nestvec.measure.cold import ColdCodes, can_forget, reads_from_disk
 from nestvec.measure.representations import Key, Representations
 from nestvec.types import Embeddings, OperatingPoint

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import as_stored
-from nestvec.index.scoring import empty_rows
+from nestvec.engines.flat.scoring import empty_rows
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
 Key = tuple[int, Precision]

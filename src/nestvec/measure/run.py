@@ -8,8 +8,8 @@ from nestvec.curve.curve import Curve
 from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.engines.engine import capabilities
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.index.engine import capabilities
 from nestvec.measure.baselines import Measured, baselines_for, measure_baseline
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import rank_documents

@@ -23,6 +23,11 @@ from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
     import pyarrow as pa
+_STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
+_ID_COLUMNS = ("id", "_id")
+_VECTOR_COLUMNS = ("vector", "embedding")
+_MEND = "encode it again, or leave it out"
+_CHUNK = 16_384  # rows checked at a time, so that a mapped file need not fit in memory
 
 
 def check_ids(ids: Iterable[str]) -> None:
@@ -57,13 +62,6 @@ def read_ids(path: Path) -> list[str]:
     if "" in ids:
         raise DataError(path, "an empty line where an id belongs", line=ids.index("") + 1)
     return ids
-
-
-_STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
-_ID_COLUMNS = ("id", "_id")
-_VECTOR_COLUMNS = ("vector", "embedding")
-_MEND = "encode it again, or leave it out"
-_CHUNK = 16_384  # rows checked at a time, so that a mapped file need not fit in memory
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ from nestvec.files.atomic import replace_file
 from nestvec.types import Embeddings
 
 Numbers = dict[str, int | None]
+KEY_BYTES = 32
+_SUFFIX = ".shard"
+_SUM_BYTES = 32
+_FLOAT = np.dtype("<f4")
+_logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -65,14 +70,6 @@ def write_numbers(file: Path, numbers: Mapping[str, int | None]) -> None:
     """
     with replace_cache_file(file) as temporary:
         temporary.write_text(json.dumps(dict(numbers)) + "\n", encoding="utf-8")
-
-
-KEY_BYTES = 32
-_SUFFIX = ".shard"
-_SUM_BYTES = 32
-_FLOAT = np.dtype("<f4")
-
-_logger = logging.getLogger(__name__)
 
 
 class VectorStore:

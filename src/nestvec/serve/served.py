@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.curve.curve import Curve
+from nestvec.engines.embedded.folder import MANIFEST
+from nestvec.engines.embedded.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
-from nestvec.index.embedded.layout import MANIFEST
-from nestvec.index.embedded.manifest import Manifest
 from nestvec.models.adapted import behind, unadapted
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nestvec.index.condition import Condition
-from nestvec.index.where import Where
+from nestvec.engines.filters.condition import Condition
+from nestvec.engines.filters.where import Where
 from nestvec.types import OperatingPoint
 
 

@@ -13,10 +13,10 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.folder import DATABASE
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.atomic import put_in_place
-from nestvec.index.embedded.index import EmbeddedIndex, create
-from nestvec.index.embedded.layout import DATABASE
 from nestvec.models.adapter import BLOCK, Adaptor, adapted_info
 from nestvec.models.adapter_file import save_adaptor
 from nestvec.planning.choose import Plan
@@ -58,7 +58,7 @@ def adapt_index(
     if kept.exists():
         raise DataError(kept, "is there already: delete or rename it, it would be lost")
     made = place.resolve().with_name(f".{place.resolve().name}.adapting")
-    with closing(EmbeddedIndex(place)) as old:
+    with closing(EmbeddedEngine(place)) as old:
         check_unadapted(Path(old.manifest.model.name))  # where it was built of such a folder
         old.lock()  # nothing may be added to it meanwhile: that would be lost
         try:
@@ -84,12 +84,12 @@ def undo_adapting(path: Path | str) -> Index:
     if not place.exists():  # killed between the two renames
         put_in_place(kept, place, marker=DATABASE)
         return Index.open(place)
-    with closing(EmbeddedIndex(place)) as adapted:
+    with closing(EmbeddedEngine(place)) as adapted:
         if not adapted.manifest.model.adaptor:
             problem = f"is not adapted, so {kept.name} is not what it was: delete or rename that"
             raise DataError(place, problem)
         adapted.lock()
-        with closing(EmbeddedIndex(kept)) as old:
+        with closing(EmbeddedEngine(kept)) as old:
             changed = _count_changed(adapted, old)
         if changed:
             documents = count_text(changed, "document")
@@ -99,7 +99,7 @@ def undo_adapting(path: Path | str) -> Index:
     return Index.open(place)
 
 
-def _count_changed(one: EmbeddedIndex, other: EmbeddedIndex) -> int:
+def _count_changed(one: EmbeddedEngine, other: EmbeddedEngine) -> int:
     changed = len(set(one.ids()) ^ set(other.ids()))
     for ids in _blocks(one.ids()):
         before = other.get(ids)
@@ -116,7 +116,7 @@ def kept_place(path: Path | str) -> Path:
 
 
 def _turn(
-    old: EmbeddedIndex,
+    old: EmbeddedEngine,
     adaptor: Adaptor,
     made: Path,
     point: Plan | OperatingPoint | str | None,
@@ -127,7 +127,7 @@ def _turn(
     chosen = manifest.point if point is None else point_for(point, info)
     create(made, model=info, point=chosen, stored=manifest.stored)
     total, done = len(old), 0
-    with closing(EmbeddedIndex(made)) as new:
+    with closing(EmbeddedEngine(made)) as new:
         new.lock()
         for ids in _blocks(old.ids()):
             documents = old.get(ids)

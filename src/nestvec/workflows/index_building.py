@@ -12,12 +12,11 @@ from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.folder import DATABASE, VECTORS, WriterLock
+from nestvec.engines.embedded.manifest import Stored
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.files.atomic import check_replaceable, put_in_place, replace_file
-from nestvec.index.embedded.index import EmbeddedIndex, create
-from nestvec.index.embedded.layout import DATABASE, VECTORS
-from nestvec.index.embedded.lock import WriterLock
-from nestvec.index.embedded.manifest import Stored
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter_file import save_adaptor
 from nestvec.models.encoding import encoded_batches
@@ -116,7 +115,7 @@ def reembed(
 def count_unfinished(path: Path | str) -> int:
     """Count the documents that an interrupted build, or move to a model, has kept beside a path."""
     try:
-        with closing(EmbeddedIndex(_unfinished_folder(Path(path)))) as index:
+        with closing(EmbeddedEngine(_unfinished_folder(Path(path)))) as index:
             return len(index)
     except DataError:  # none was interrupted
         return 0
@@ -133,7 +132,7 @@ def _unfinished(
     corpus: Mapping[str, Document],
     point: OperatingPoint,
     stored: Stored,
-) -> EmbeddedIndex:
+) -> EmbeddedEngine:
     """Open what an interrupted build of the same left, or begin."""
     digest = sha256()
     for id_, document in corpus.items():
@@ -147,7 +146,7 @@ def _unfinished(
     }
     try:
         if json.loads((folder / _SOURCE).read_text(encoding="utf-8")) == source:
-            return EmbeddedIndex(folder)
+            return EmbeddedEngine(folder)
     except (OSError, ValueError, DataError):
         pass  # none was begun, or of something else
     if folder.exists():
@@ -156,7 +155,7 @@ def _unfinished(
     create(folder, model=findable_anywhere(model.info), point=point, stored=stored)
     with replace_file(folder / _SOURCE) as file:
         file.write_text(json.dumps(source), encoding="utf-8")
-    return EmbeddedIndex(folder)
+    return EmbeddedEngine(folder)
 
 
 @contextmanager
@@ -173,7 +172,7 @@ def _kept_if_begun(folder: Path) -> Iterator[None]:
 
 
 def _fill(
-    index: EmbeddedIndex,
+    index: EmbeddedEngine,
     model: Encoder,
     corpus: Mapping[str, Document],
     on_progress: OnProgress | None,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.manifest import Manifest
 from nestvec.errors import DamagedFile, ModelError, ModelMismatch
-from nestvec.index.embedded.index import EmbeddedIndex
-from nestvec.index.embedded.manifest import Manifest
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, adapted_info
 from nestvec.models.adapter_file import load_adaptor
@@ -76,7 +76,7 @@ class IndexModel:
     Behind an adaptor, the model is one whose vectors are adapted already.
     """
 
-    def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
+    def __init__(self, embedded: EmbeddedEngine, model: Encoder | None) -> None:
         """Join an index to its model; None loads the one that it was built with when needed.
 
         Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nestvec.engines.embedded.compaction import Compacted
 from nestvec.errors import InvalidArgument
-from nestvec.index.embedded.compaction import Compacted
 from nestvec.planning.choose import Plan
 from nestvec.types import (
     Document,

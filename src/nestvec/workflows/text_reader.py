@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Self
 
 from nestvec.codec.codec import Codec
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.manifest import Key
+from nestvec.engines.embedded.searching import Explained
+from nestvec.engines.embedded.statistics import Stats
+from nestvec.engines.flat.staged import Bytes
 from nestvec.errors import InvalidArgument, NestvecError
-from nestvec.index.embedded.explaining import Explained
-from nestvec.index.embedded.index import EmbeddedIndex
-from nestvec.index.embedded.manifest import Key
-from nestvec.index.embedded.statistics import Stats
-from nestvec.index.staged import Bytes
 from nestvec.types import (
     Document,
     Embeddings,
@@ -28,7 +28,7 @@ from nestvec.workflows.index_model import IndexModel
 class IndexReader:
     """An index folder and the model that encodes its queries, for any number of threads."""
 
-    def __init__(self, embedded: EmbeddedIndex, model: Encoder | None) -> None:
+    def __init__(self, embedded: EmbeddedEngine, model: Encoder | None) -> None:
         """Join an opened index to a model; None loads the one it was built with when needed.
 
         Raises:
@@ -53,7 +53,7 @@ class IndexReader:
             DamagedFile: If a file is missing, truncated or changed.
             ModelMismatch: If the index holds another model's vectors.
         """
-        embedded = EmbeddedIndex(Path(path), verify=verify)
+        embedded = EmbeddedEngine(Path(path), verify=verify)
         try:
             return cls(embedded, model)
         except NestvecError:

@@ -1,0 +1,245 @@
+"""Run the stages of an operating point over all parts of a snapshot, and its tail.
+
+Every stage hands on what is best over all parts, so an index of many parts answers as one would
+that was built at once. The tail joins at the last stage, scored from its vectors.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nestvec.codec.codec import Codec
+from nestvec.engines.embedded.codecs import FROM_VECTORS
+from nestvec.engines.embedded.snapshot import Snapshot
+from nestvec.engines.embedded.stacked import Stacked
+from nestvec.engines.flat.scan import Allowed
+from nestvec.engines.flat.scoring import score
+from nestvec.metrics.ranking import Ranked, best, order
+from nestvec.types import Embeddings, Hits, OperatingPoint, Rows, Stage
+
+_BLOCK = 16_384  # vectors scored at a time in an exact search
+_MARGIN, _WIDEN, _FLOAT_ERROR = 32, 4, 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class PointSearch:
+    """An operating point over one snapshot.
+
+    Attributes:
+        snapshot: What is searched.
+        point: How.
+        codecs: One for each stage.
+    """
+
+    snapshot: Snapshot
+    point: OperatingPoint
+    codecs: Sequence[Codec]
+
+    def search(
+        self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+    ) -> Ranked:
+        """Return scores and positions of the best ``k``, best first, ties by descending id.
+
+        Args:
+            embeddings: [n_queries, full_dim], as the model gives them.
+            k: At least 1.
+            mask: Rows that may be returned, [n_rows]; None for all.
+        """
+        *_, found = self.stages(embeddings, k, mask)
+        return found
+
+    def stages(
+        self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+    ) -> Iterator[Ranked]:
+        """Yield what each stage hands on as it is found; the last is what ``search`` returns."""
+        allowed = self.snapshot.allowed if mask is None else self.snapshot.selected(mask)
+        widths = [k if stage.keep is None else stage.keep for stage in self.point.stages]
+        found = self._first(embeddings, widths[0], allowed)
+        for stage, width in enumerate(widths[1:], 1):
+            yield found
+            found = self._rescore(stage, embeddings, found.rows, width)
+        tail = self._search_tail(embeddings, mask)
+        yield self._merge([found, tail], k) if tail.rows.size else found
+
+    def _first(
+        self, embeddings: Embeddings, width: int, allowed: Sequence[Allowed | None]
+    ) -> Ranked:
+        found = []
+        for start, part, some in zip(self._starts, self.snapshot.parts, allowed, strict=False):
+            scores, positions = part.scan(self.codecs[0]).search(embeddings, width, allowed=some)
+            found.append(Ranked(scores, positions + start))
+        return self._merge(found, width) if found else _nothing(len(embeddings))
+
+    def _rescore(self, stage: int, embeddings: Embeddings, candidates: Rows, width: int) -> Ranked:
+        codec = self.codecs[stage]
+        queries = codec.prepare(embeddings)
+        scores = score(queries, candidates, self._vectors[stage], empty=self._empty)
+        return self._ordered(Ranked(scores, candidates), width)
+
+    def _search_tail(self, embeddings: Embeddings, mask: NDArray[np.bool_] | None) -> Ranked:
+        tail, codec = self.snapshot.tail, self.codecs[-1]
+        chosen = np.arange(len(tail.rows)) if mask is None else np.flatnonzero(mask[tail.rows])
+        if not len(chosen):
+            return _nothing(len(embeddings))
+        candidates = np.broadcast_to(chosen, (len(embeddings), len(chosen)))
+        queries, decoded = codec.prepare(embeddings), self._tail_decoded
+        scores = score(queries, candidates, decoded.__getitem__, empty=tail.empty)
+        return Ranked(scores, candidates + self._starts[-1])
+
+    def _merge(self, found: Sequence[Ranked], width: int) -> Ranked:
+        if len(found) == 1:
+            return found[0]
+        scores, positions = (np.concatenate(each, axis=1) for each in zip(*found, strict=True))
+        return self._ordered(Ranked(scores, positions), width)
+
+    def _ordered(self, found: Ranked, width: int) -> Ranked:
+        """Return the best ``width``, ties by descending id."""
+        ranked = order(found.scores, found.rows)
+        if len(self.snapshot.parts) + bool(self.snapshot.tail.ids) > 1:
+            _order_ties_by_id(ranked, self.snapshot.ids)
+        return ranked.cut(width)
+
+    @property
+    def _starts(self) -> Rows:
+        return self.snapshot.starts
+
+    @cached_property
+    def _empty(self) -> Rows:
+        parts = zip(self._starts, self.snapshot.parts, strict=False)
+        return np.concatenate([np.empty(0, np.int64), *(part.empty + at for at, part in parts)])
+
+    @cached_property
+    def _vectors(self) -> list[Callable[[Rows], Embeddings]]:
+        """Of each stage, what returns the vectors that positions in parts stand for."""
+        return [_vectors_of(self.snapshot, codec) for codec in self.codecs]
+
+    @cached_property
+    def _tail_decoded(self) -> Embeddings:
+        codec = self.codecs[-1]
+        return codec.decode_stored(self.snapshot.tail.vectors)
+
+
+def search_exactly(
+    snapshot: Snapshot, queries: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+) -> Ranked:
+    """Return the best ``k`` by stored vectors at full width, whatever is coded: the ground truth.
+
+    Args:
+        snapshot: What is searched.
+        queries: [n_queries, full_dim], normalised.
+        k: At least 1.
+        mask: Rows that may be returned, [n_rows]; None for all.
+    """
+    live = snapshot.live if mask is None else snapshot.live & mask
+    positions = np.arange(int(snapshot.starts[-1]) + len(snapshot.tail.ids))
+    positions = positions[live[snapshot.rows(positions)]] if len(positions) else positions
+    k = min(k, len(positions))
+    full_dim = queries.shape[1]
+
+    def vectors_of(lines: Rows) -> Embeddings:
+        return snapshot.vectors.floats(snapshot.rows(positions[lines]), full_dim)
+
+    width = k + _MARGIN
+    while True:
+        found = _nothing(len(queries))
+        for start in range(0, len(positions), _BLOCK):
+            vectors = vectors_of(np.arange(start, min(start + _BLOCK, len(positions))))
+            scores = np.ascontiguousarray(queries @ vectors.T)
+            found = best(scores, width, first_row=start, so_far=found)
+        scores = score(queries, found.rows, vectors_of, empty=np.empty(0, np.int64))
+        ranked = Ranked(scores, positions[found.rows])
+        ranked = order(*ranked)
+        _order_ties_by_id(ranked, snapshot.ids)
+        # Beyond the width nothing scores better than its last, up to rounding.
+        if (
+            width >= len(positions)
+            or (ranked.scores[:, k - 1] > found.scores[:, -1] + _FLOAT_ERROR).all()
+        ):
+            return ranked.cut(k)
+        width *= _WIDEN
+
+
+def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings]:
+    if codec.precision in FROM_VECTORS:
+        rows = Stacked.of([part.rows for part in snapshot.parts])
+
+        def from_vectors(positions: Rows) -> Embeddings:
+            return codec.decode_stored(snapshot.scattered.take(rows.take(positions), codec.dim))
+
+        return from_vectors
+    codes = Stacked.of([part.codes(codec) for part in snapshot.parts])
+    return lambda positions: codec.decode(codes.take(positions))
+
+
+def _order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> None:
+    """Put equal scores in descending order of id, in place; ties are rare, and few."""
+    tied = (ranked.scores[:, 1:] == ranked.scores[:, :-1]).any(axis=1)
+    for line in np.flatnonzero(tied):
+        ids, scores = ids_of(ranked.rows[line]), ranked.scores[line].tolist()
+        by_id = sorted(range(len(ids)), key=ids.__getitem__, reverse=True)
+        sequence = sorted(by_id, key=lambda position: -scores[position])
+        ranked.rows[line] = ranked.rows[line][sequence]
+
+
+def _nothing(n_queries: int) -> Ranked:
+    shape = (n_queries, 0)
+    return Ranked(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int64))
+
+
+@dataclass(frozen=True)
+class StageTrace:
+    """What one stage did with a batch of queries.
+
+    Attributes:
+        stage: What it scored, and how many it hands on.
+        hits: What it handed on, best first by its own scores.
+        milliseconds: How long it took.
+        bytes: Codes that it scanned, or vectors that it read.
+    """
+
+    stage: Stage
+    hits: Hits
+    milliseconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A search with what led to it.
+
+    Attributes:
+        hits: What ``search`` returns.
+        stages: In the order in which they ran; the hits of the last are these hits.
+    """
+
+    hits: Hits
+    stages: tuple[StageTrace, ...]
+
+
+def traced(
+    search: PointSearch, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None
+) -> Iterator[tuple[Ranked, float, int]]:
+    """Run a search and yield what each stage found, its milliseconds and its bytes."""
+    candidates, start = 0, time.perf_counter()
+    for number, found in enumerate(search.stages(embeddings, k, mask)):
+        milliseconds = (time.perf_counter() - start) * 1000
+        yield found, milliseconds, _bytes(search, number, candidates, len(embeddings))
+        candidates, start = found.rows.size, time.perf_counter()
+
+
+def _bytes(search: PointSearch, number: int, candidates: int, n_queries: int) -> int:
+    snapshot, codec = search.snapshot, search.codecs[number]
+    each, stored = codec.bytes_per_vector, snapshot.vectors.arrays[0]
+    if number and codec.precision in FROM_VECTORS:
+        each = codec.dim * stored.itemsize
+    looked_at = candidates if number else int(snapshot.starts[-1]) * n_queries
+    in_tail = 0
+    if number == len(search.codecs) - 1:
+        in_tail = len(snapshot.tail.ids) * n_queries * stored.shape[1] * stored.itemsize
+    return looked_at * each + in_tail

@@ -1,0 +1,1 @@
+"""Exhaustive search of codes in memory: scan, score, rescore."""

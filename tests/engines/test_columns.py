@@ -1,0 +1,160 @@
+"""One metadata field over all rows: strict types, exact numbers, readers of shorter columns."""
+
+import math
+import operator
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nestvec.engines.filters.columns import OPERATORS, Column
+from nestvec.errors import InvalidArgument
+
+PYTHON = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+EDGES = [0, -0.0, 1, True, 2**53, 2**53 + 1, 2**53 + 2, 2.0**53, -(2**53) - 1, 2**63 - 1, 2.0**63]
+EDGES += [2**80 + 1, 2**80 - 1, 1.5e308, 10**308 + 1, "", "0", "1", "2020", "ä", "\ud800", "😀"]
+NUMBERS = st.integers() | st.integers(2**53 - 2, 2**53 + 6) | st.floats(allow_infinity=False)
+VALUES = st.sampled_from(EDGES) | NUMBERS.filter(lambda number: number == number)
+VALUES |= st.text(st.sampled_from("ab\U0001f600\uffff"), max_size=2)
+HELD = VALUES | st.sampled_from([None, math.nan, math.inf, -math.inf, 10**400, -(10**400)])
+
+
+@pytest.fixture
+def switch_often():
+    """Let threads take turns after a microsecond, so that a race shows."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+def column_of(*values):
+    return Column().extend(0, values)
+
+
+def holds(held, how, value):
+    """What one row is: plain Python, where a string and a number differ and have no order."""
+    if held is None:
+        return False
+    if isinstance(held, str) != isinstance(value, str):
+        return how == "!="
+    return PYTHON[how](held, value)
+
+
+@given(st.lists(HELD, max_size=12), st.sampled_from(OPERATORS), VALUES)
+def test_comparing_is_what_python_says_of_each_row(held, how, value):
+    found = column_of(*held).compare(how, value)
+    assert found.dtype == np.bool_
+    assert found.tolist() == [holds(each, how, value) for each in held]
+
+
+@given(st.lists(HELD, max_size=12), st.lists(VALUES, max_size=6))
+def test_a_list_is_an_equality_for_each_value(held, values):
+    expected = [any(holds(each, "=", value) for value in values) for each in held]
+    assert column_of(*held).is_in(values).tolist() == expected
+
+
+@given(st.lists(st.lists(HELD, max_size=5), max_size=6), st.sampled_from(OPERATORS), VALUES)
+def test_each_length_of_a_growing_column_stays_as_it_was(batches, how, value):
+    columns, held = [Column()], []
+    for batch in batches:
+        columns.append(columns[-1].extend(len(columns[-1]), batch))
+    for column, batch in zip(columns, [[], *batches], strict=True):
+        held += batch
+        assert column.compare(how, value).tolist() == [holds(each, how, value) for each in held]
+        assert column.is_in([value]).tolist() == column.compare("=", value).tolist()
+        assert column.exists().tolist() == [each is not None for each in held]
+
+
+def test_integers_that_one_float_stands_for_are_told_apart():
+    even = 2**53
+    column = column_of(even, even + 1, float(even), even + 2, even + 3)
+    assert column.compare("=", even + 1).tolist() == [False, True, False, False, False]
+    assert column.compare("=", float(even)).tolist() == [True, False, True, False, False]
+    assert column.compare("<=", even + 1).tolist() == [True, True, True, False, False]
+    assert column.compare(">", even + 2).tolist() == [False, False, False, False, True]
+    assert column.is_in([even]).tolist() == [True, False, True, False, False]
+    assert column.is_in([even + 1, even + 2]).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("nothing", [None, [], {}, [1], {"a": 1}, b"1", 1j])
+def test_what_is_no_value_is_nothing(nothing):
+    column = column_of(nothing, 1)
+    assert column.exists().tolist() == [False, True]
+    assert column.compare("!=", 2).tolist() == [False, True]
+
+
+def test_rows_that_are_passed_over_have_nothing():
+    column = column_of("a").extend(3, ["b"])
+    assert len(column) == 4
+    assert column.exists().tolist() == [True, False, False, True]
+    assert column.compare("!=", "a").tolist() == [False, False, False, True]
+
+
+def test_rows_are_not_given_twice():
+    with pytest.raises(InvalidArgument, match="first_row 1 < 2 rows"):
+        column_of(1, 2).extend(1, [3])
+
+
+def test_two_columns_that_grow_out_of_one_do_not_mix():
+    root = column_of("a", 1, "b").extend(3, ["c"])  # with room
+    left, right = root.extend(4, ["left", 2**60 + 1]), root.extend(4, ["right", "left"])
+    assert left.compare("=", "left").tolist() == [False] * 4 + [True, False]
+    assert right.compare("=", "left").tolist() == [False] * 5 + [True]
+    assert left.compare("=", "right").sum() == 0
+    assert root.compare("!=", "a").tolist() == [False, True, True, True]
+    assert right.compare(">=", "b").tolist() == [False, False, True, True, True, True]
+
+
+def test_values_that_break_off_change_nothing():
+    def broken():
+        yield "new"
+        raise OSError
+
+    column = column_of("a", "b")
+    with pytest.raises(OSError):
+        column.extend(2, broken())
+    longer = column.extend(2, ["c"])
+    assert longer.compare(">", "a").tolist() == [False, True, True]
+    assert column.is_in(["new", "c", "b"]).tolist() == [False, True]
+
+
+def test_a_thread_reads_its_rows_while_another_adds_words(switch_often):
+    column = longer = column_of(*map(str, range(1000)))
+
+    def read():
+        return int(column.compare(">=", "0").sum() + column.is_in(["7", "new 1"]).sum())
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: {read() for _ in range(30)})
+        while not reading.done():
+            longer = longer.extend(len(longer), [f"new {len(longer)}"])
+        assert reading.result() == {1001}
+    assert longer.compare(">=", "new").sum() == len(longer) - 1000
+
+
+def test_a_row_takes_twelve_bytes():
+    n = 20_000
+    numbers = [*range(n // 2), *map(float, ["nan"] * (n // 2))]
+    tracemalloc.start()
+    column = Column().extend(0, iter(numbers))
+    taken, _ = tracemalloc.get_traced_memory()
+    grown = column.extend(n, numbers)
+    for number in range(100):
+        grown = grown.extend(len(grown), [number])
+    del column
+    grown_taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 12.5 * n
+    assert grown_taken < 12.5 * 1.125 * 2 * n

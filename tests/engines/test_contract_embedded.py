@@ -1,0 +1,41 @@
+"""The embedded index passes what is asked of every engine, and leaves nothing out."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine_contract import EngineContract
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+
+
+class EmbeddedAdapter:
+    """Codes are made of the stored vectors; those not coded yet are scored as they will be."""
+
+    name = "embedded"
+    lacks = frozenset()
+
+    def create(self, place, model, point):
+        create(place, model=model, point=point, stored="float32")
+        return EmbeddedEngine(place)
+
+    def open(self, place):
+        return EmbeddedEngine(place, verify=True)
+
+    def settle(self, engine):
+        engine.code()
+
+    def scores(self, queries, corpus, stage):
+        # What a codec learns, it learns from vectors in descending order of id.
+        ids = [f"d{row}" for row in range(len(corpus))]
+        rows = sorted(range(len(corpus)), key=ids.__getitem__, reverse=True)
+        codec = Codec.fit_stored(as_stored(corpus[rows]), stage.dim, stage.precision)
+        decoded = codec.decode(codec.encode_stored(as_stored(corpus)))
+        return codec.prepare(queries) @ decoded.T
+
+
+class TestEmbedded(EngineContract):
+    @pytest.fixture
+    def adapter(self):
+        return EmbeddedAdapter()

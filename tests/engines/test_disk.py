@@ -1,0 +1,282 @@
+"""What the disk and the system do to an index: interrupts, no room, no permission, moves, forks."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import kills
+from kills import POINTS, Change, add, at_line, checked_contents, contents_of, new_index, perform
+from nestvec.engines.embedded.database import Database
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.segments import Segment
+from nestvec.errors import DataError
+
+CHANGES = [
+    Change("add", {"n1": 1001, "n2": 1002}),
+    Change("upsert", {"d1": 2001, "n2": 2002}),
+    Change("delete", removed=("d5", "d17", "never was")),
+    Change("compact"),
+    Change("code"),
+    Change("use", point=POINTS[2]),
+]
+LATER = Change("upsert", {"d9": 3001, "later": 3002})
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """An index with a coded part, a tail and deleted rows, and what it holds."""
+    index = EmbeddedEngine(new_index(tmp_path_factory.mktemp("begun") / "index", POINTS[1]))
+    add(index, {f"d{n}": n for n in range(40)})
+    index.code()
+    add(index, {"d40": 40, "d41": 41})
+    index.delete(["d3", "d40"])
+    contents = contents_of(index)
+    index.close()
+    return index.path, contents
+
+
+@pytest.fixture
+def index(tmp_path, begun):
+    index = EmbeddedEngine(shutil.copytree(begun[0], tmp_path / "index"))
+    yield index
+    index.close()
+
+
+def in_a_process(function, *arguments):
+    """Run a function in a fresh process, as it changes what a process is."""
+    process = kills.processes_of().Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+def lines_of(index, change):
+    """Count the lines of ours that a change runs."""
+    number, left = 10**6, []
+    try:
+        at_line(number, interrupt)
+        perform(index, change)
+        left = sys.gettrace().__closure__
+    finally:
+        sys.settrace(None)
+    return number - next(cell.cell_contents for cell in left if type(cell.cell_contents) is int)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
+def test_an_interrupt_at_any_line_leaves_an_index_that_can_be_used(tmp_path, begun, change):
+    path, contents = begun
+    first = EmbeddedEngine(shutil.copytree(path, tmp_path / "first"))
+    n_lines = lines_of(first, change)
+    first.close()
+    for line in random.Random(change.what).sample(range(1, n_lines), 7):
+        index = EmbeddedEngine(shutil.copytree(path, tmp_path / f"at {line}"))
+        at_line(line, interrupt)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                perform(index, change)
+        finally:
+            sys.settrace(None)
+        found = contents_of(index)
+        assert found in (contents, change.after(contents))
+        perform(index, LATER)
+        index.verify()
+        index.close()
+        assert checked_contents(index.path) == LATER.after(found)
+
+
+def test_changes_that_stopped_before_they_were_noted_are_not_taken_for_damage(index, monkeypatch):
+    expected = contents_of(index)
+    for number in range(3):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Segment, "bear_witness", lambda *_: interrupt())
+            if number == 1:
+                index.delete(["d1"])
+            add(index, {f"n{number}": 100 + number})
+    expected = contents_of(index)
+    index.close()
+    assert checked_contents(index.path) == expected
+
+
+@pytest.mark.parametrize("statement", ["begin immediate", "commit", "begin"])
+def test_an_interrupt_right_after_a_statement_leaves_no_transaction_open(
+    index, monkeypatch, statement
+):
+    before, execute = contents_of(index), Database.execute
+
+    def interrupted(database, asked, values=()):
+        rows = execute(database, asked, values)
+        return interrupt() if asked == statement else rows
+
+    add(index, {"first": 1001})  # so that there is a writer
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as kept:
+        patch.setattr(Database, "execute", interrupted)
+        add(index, {"second": 1002})
+        index.get(["first"])
+    add(index, {"third": 1003})
+    found = contents_of(index)
+    assert found.keys() - before.keys() - {"second"} == {"first", "third"}
+    index.verify()
+    assert kept  # its traceback keeps the frames, and what they hold open
+
+
+def fill_the_disk(folder, contents):
+    """Change an index with less room than that takes, and with a little more, until it can be."""
+    full, unlimited = 0, resource.getrlimit(resource.RLIMIT_FSIZE)
+    index = EmbeddedEngine(folder)
+    large = Change("add", {f"n{n}": n for n in range(500, 600)})
+    for number, change in enumerate([large, *CHANGES]):
+        room = 1
+        while room:
+            index.lock()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, unlimited[1]))
+            try:
+                perform(index, change)
+                contents, room = change.after(contents), 0
+            except DataError as error:
+                assert "\n" not in str(error) and "untouched" in str(error), error
+                full, room = full + 1, int(room * 1.7) + 1
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+            assert contents_of(index) == contents
+            index.verify()
+        assert number or full > 9
+    index.close()
+    assert checked_contents(folder) == contents
+
+
+def test_a_full_disk_changes_nothing(tmp_path, begun):
+    path, contents = begun
+    in_a_process(fill_the_disk, shutil.copytree(path, tmp_path / "index"), contents)
+
+
+def be_nobody(other):
+    """Be somebody whom permissions hold for, as for root they do not."""
+    checked_contents(other)  # imports what is imported late: Python's own folder may be root's
+    if os.geteuid() == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+
+
+def read_only(folder, contents, other):
+    """Read and try to change an index as somebody who may only read it."""
+    be_nobody(other)
+    assert checked_contents(folder) == contents
+    index = EmbeddedEngine(folder)
+    for change in CHANGES:
+        with pytest.raises(DataError, match="cannot be written"):
+            perform(index, change)
+    assert contents_of(index) == contents
+    index.close()
+
+
+def read_only_with_log(folder, other):
+    be_nobody(other)
+    told = "documents.sqlite-wal holds changes that are not in the database yet"
+    with pytest.raises(DataError, match=told):
+        EmbeddedEngine(folder)
+
+
+@pytest.fixture
+def read_only_folder(tmp_path, begun):
+    """A copy that nobody may write, below folders that everybody may look into."""
+    folder = shutil.copytree(begun[0], tmp_path / "index")
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    yield folder
+    set_mode(folder, 0o755, 0o644)
+
+
+def set_mode(folder, of_folders, of_files):
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(of_folders if path.is_dir() else of_files)
+
+
+def test_a_folder_that_may_only_be_read_is_searched(read_only_folder, begun):
+    before = sorted(read_only_folder.rglob("*"))
+    set_mode(read_only_folder, 0o555, 0o444)
+    in_a_process(read_only, read_only_folder, begun[1], begun[0])
+    assert sorted(read_only_folder.rglob("*")) == before
+
+
+def test_a_log_in_a_folder_that_may_only_be_read_is_refused(read_only_folder, begun):
+    index = EmbeddedEngine(read_only_folder)
+    add(index, {"in the log": 500})
+    killed = shutil.copytree(read_only_folder, read_only_folder.with_name("killed"))
+    index.close()
+    set_mode(killed, 0o555, 0o444)
+    in_a_process(read_only_with_log, killed, begun[0])
+    set_mode(killed, 0o755, 0o644)
+    assert "in the log" in checked_contents(killed)
+
+
+def test_a_folder_is_moved(index, begun, tmp_path):
+    index.close()
+    moved = index.path.rename(tmp_path / "moved ü %41 #?")
+    assert checked_contents(moved) == begun[1]
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [(1, "rebuild the index"), (3, "take a newer nestvec")]
+)
+def test_another_version_of_the_format_is_refused(index, version, told):
+    manifest = index.path / "manifest.json"
+    values = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(values | {"version": version}))
+    with pytest.raises(DataError, match=f"index format {version} != 2: {told}"):
+        EmbeddedEngine(index.path)
+    manifest.write_text(json.dumps(values))
+
+
+def test_a_closed_index_says_so(index):
+    index.close()
+    for change in (*CHANGES, Change("verify"), Change("stats")):
+        with pytest.raises(DataError, match="is closed: open it again"):
+            perform(index, change)
+    with pytest.raises(DataError, match="is closed: open it again"):
+        index.search(kills.vectors([1]), 1)
+
+
+def fork(folder, contents):
+    index = EmbeddedEngine(folder)
+    add(index, {"before": 500})
+    child = os.fork()
+    if child == 0:
+        told = "was opened before this process was forked: close it before, open it after"
+        for change in (*CHANGES, Change("verify"), Change("reopen")):
+            with pytest.raises(DataError, match=told):
+                perform(index, change)
+        with pytest.raises(DataError, match=told):
+            index.search(kills.vectors([1]), 1)
+        index.close()
+        sys.exit(7)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    locked = f"import kills; kills.EmbeddedEngine(kills.Path({str(folder)!r})).lock()"
+    paths = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", locked],
+        env=os.environ | {"PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    assert f"is being changed by process {os.getpid()}" in done.stderr, done.stderr
+    add(index, {"after": 501})
+    assert contents_of(index) == contents | {"before": 500, "after": 501}
+    index.close()
+
+
+def test_a_fork_is_told_what_to_do_and_takes_nothing_away(tmp_path, begun):
+    path, contents = begun
+    folder = shutil.copytree(path, tmp_path / "index")
+    in_a_process(fork, folder, contents)
+    assert checked_contents(folder) == contents | {"before": 500, "after": 501}

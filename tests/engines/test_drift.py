@@ -1,0 +1,105 @@
+"""How far new vectors fall outside what codecs were fitted on: by hand, and in an index."""
+
+import numpy as np
+import pytest
+
+from nestvec.codec.codec import Codec
+from nestvec.engines.embedded.codecs import NO_DRIFT, Drift, drift
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.types import Document, OperatingPoint
+
+
+def unit(*rows):
+    rows = np.array(rows, dtype=np.float32)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+def test_drift_by_hand():
+    # Fitted on (1, 0) and (0.6, 0.8): the first value within 0.6..1, the second within 0..0.8.
+    codec = Codec.fit_stored(unit([1, 0, 0, 0], [3, 4, 0, 0]), 2, "int8")
+    assert drift([codec], unit([1, 0, 0, 0], [3, 4, 0, 0])) == Drift(4, 0)
+    assert drift([codec], unit([4, 3, 0, 9])) == Drift(2, 0)  # its prefix is (0.8, 0.6)
+    assert drift([codec], unit([0, 1, 0, 0])) == Drift(2, 2)
+    assert drift([codec], unit([4, 3, 0, 0], [4, -3, 0, 0])) == Drift(4, 1)
+    assert drift([codec], np.empty((0, 4), np.float16)) == NO_DRIFT
+
+
+def test_drift_adds_up_over_codecs_with_ranges():
+    vectors = unit([1, 0, 0, 0], [3, 4, 0, 0])
+    narrow, wide = (Codec.fit_stored(vectors, dim, "int8") for dim in (2, 4))
+    others = [Codec.fit_stored(vectors, 2, each) for each in ("float16", "int4", "pq4", "binary")]
+    assert drift(others, unit([0, 1, 0, 0])) == NO_DRIFT
+    assert drift([*others, narrow, wide], unit([0, 1, 0, 0])) == Drift(6, 4)
+
+
+@pytest.fixture
+def opened(tmp_path, model):
+    indexes = []
+
+    def open_index(text):
+        point = OperatingPoint.parse(text)
+        create(tmp_path / "i", model=model, point=point, stored="float16")
+        indexes.append(EmbeddedEngine(tmp_path / "i"))
+        return indexes[0]
+
+    yield open_index
+    indexes[0].close()
+
+
+def add(index, prefix, vectors):
+    added = {f"{prefix}{row}": Document("") for row in range(len(vectors))}
+    index.add(added, vectors, replace=True)
+
+
+NEAR = np.random.default_rng(0).uniform(1, 2, (40, 32)).astype(np.float32)
+FAR = -NEAR
+
+
+def test_an_index_counts_what_came_since_its_codecs_were_fitted(opened):
+    index = opened("16:int8")
+    add(index, "a", NEAR)
+    assert index.stats().outside is None  # nothing is fitted yet
+    index.code()
+    assert index.stats().outside is None
+    add(index, "a", NEAR)  # the same again
+    assert index.stats().outside == 0
+    add(index, "b", FAR)
+    assert index.stats().outside == 0.5
+    index.close()
+    again = EmbeddedEngine(index.path)
+    assert again.stats().outside == 0.5
+    again.compact()  # which fits them anew
+    assert again.stats().outside is None
+    add(again, "c", FAR)
+    assert again.stats().outside == 0
+    again.close()
+
+
+def test_an_index_counts_anew_when_all_is_coded_anew_or_by_new_codecs(opened):
+    index = opened("16:int8")
+    add(index, "a", NEAR[:10])
+    index.code()
+    add(index, "b", FAR[:2])
+    index.code()  # a part of its own: the codecs stay
+    assert index.stats().parts == 2
+    assert index.stats().outside == 1
+    index.use(OperatingPoint.parse("16:int8"))
+    assert index.stats().outside == 1
+    index.use(OperatingPoint.parse("16:int4"))
+    assert index.stats().outside is None
+    index.use(OperatingPoint.parse("8:int8"))
+    add(index, "c", FAR[:2])
+    assert index.stats().outside == 0
+    add(index, "d", np.eye(32, dtype=np.float32))
+    assert index.stats().outside > 0
+    index.code()  # one part
+    assert index.stats().parts == 1
+    assert index.stats().outside is None
+
+
+def test_codecs_without_ranges_know_no_drift(opened):
+    index = opened("8:binary@10>16:pq4")
+    add(index, "a", NEAR)
+    index.code()
+    add(index, "b", FAR)
+    assert index.stats().outside is None

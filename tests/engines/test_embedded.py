@@ -1,0 +1,324 @@
+"""The embedded index: what is built is what is found, and what is refused says why."""
+
+import json
+import shutil
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from made_index import build
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
+from nestvec.engines.embedded.database import Database
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.flat.scan import Scan
+from nestvec.engines.flat.scoring import empty_rows
+from nestvec.engines.flat.staged import Rescorer, StagedSearch
+from nestvec.errors import DataError, InvalidArgument, ModelMismatch
+from nestvec.types import Document, OperatingPoint
+
+POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]
+POINTS += ["16:pq4@50>32:int8", "8:binary@50>30:pq4"]
+POINT = OperatingPoint.parse("8:int8")
+
+
+@pytest.mark.parametrize("text", POINTS)
+def test_an_index_finds_what_its_stages_find(tmp_path, model, corpus, embeddings, queries, text):
+    point = OperatingPoint.parse(text)
+    build(tmp_path / "i", model=model, corpus=corpus, embeddings=embeddings, point=point)
+    ids = sorted(corpus, reverse=True)
+    rows = {id_: row for row, id_ in enumerate(corpus)}
+    stored = as_stored(embeddings[[rows[id_] for id_ in ids]])
+    codecs = [Codec.fit_stored(stored, stage.dim, stage.precision) for stage in point.stages]
+    empty = empty_rows(stored)
+    scan = Scan(codecs[0], codecs[0].encode_stored(stored), empty=empty)
+    rescorers = [Rescorer(codec, codec.encode_stored(stored), empty) for codec in codecs[1:]]
+    scores, found = StagedSearch(point, scan, rescorers).search(queries, 10)
+    index = EmbeddedEngine(tmp_path / "i", verify=True)
+    hits = index.search(queries, 10)
+    assert hits.ids == [[ids[row] for row in line] for line in found]
+    assert hits.scores == scores.tolist()
+    assert len(index) == len(corpus)
+    index.close()
+
+
+def test_an_index_answers_alike_when_opened_again_and_elsewhere(folder, queries, tmp_path):
+    index = EmbeddedEngine(folder)
+    hits = index.search(queries, 7)
+    index.close()
+    folder.rename(tmp_path / "moved")
+    again = EmbeddedEngine(tmp_path / "moved", verify=True)
+    assert again.search(queries, 7) == hits
+    again.close()
+
+
+def test_ties_stand_in_descending_id(folder, corpus, embeddings):
+    query = embeddings[[list(corpus).index("aa")]]
+    for text in ("32:float32", "16:binary@250>32:int8"):
+        built(folder, corpus, embeddings, text)
+        index = EmbeddedEngine(folder)
+        hits = index.search(query, 2)
+        assert hits.ids == [["zz", "aa"]]
+        assert hits.scores[0][0] == hits.scores[0][1]
+        zero = index.search(np.zeros_like(query), 250)
+        assert zero.ids == [sorted(corpus, reverse=True)]
+        assert set(zero.scores[0]) == {0.0}
+        index.close()
+
+
+def built(folder, corpus, embeddings, text):
+    index = EmbeddedEngine(folder)
+    model = index.manifest.model
+    index.close()
+    shutil.rmtree(folder)
+    point = OperatingPoint.parse(text)
+    build(folder, model=model, corpus=corpus, embeddings=embeddings, point=point)
+
+
+def test_documents_come_back_as_they_went_in(folder, corpus):
+    index = EmbeddedEngine(folder)
+    assert index.get(list(corpus)) == corpus
+    asked = ["ü", "no such id", "with 'quotes' \"\\", "", "doc-7"]
+    assert list(index.get(asked)) == ["ü", "with 'quotes' \"\\", "", "doc-7"]
+    assert index.get([]) == {}
+    index.close()
+
+
+def test_unusual_ids_and_texts_survive(tmp_path, model):
+    corpus = {
+        id_: Document(f"text of {id_}", metadata={"a": 1, "b": 2.5, "c": "ü"})
+        for id_ in (
+            "a\x00b",
+            "a",
+            "line\nbreak",
+            "\u2028",
+            "𝒳",
+            "e\u0301",
+            "é",
+            " ",
+            "%",
+            "10",
+            "9",
+        )
+    }
+    embeddings = np.eye(len(corpus), 32, dtype=np.float32)
+    point = OperatingPoint.parse("32:float32")
+    build(tmp_path / "i", model=model, corpus=corpus, embeddings=embeddings, point=point)
+    index = EmbeddedEngine(tmp_path / "i")
+    hits = index.search(embeddings, 1)
+    assert [id_ for (id_,) in hits.ids] == list(corpus)
+    assert index.get(list(corpus)) == corpus
+    index.close()
+
+
+def test_half_a_surrogate_pair_is_refused(tmp_path, model):
+    corpus = {"a": Document("b\ud800")}
+    with pytest.raises(InvalidArgument, match="document 'a' holds a text that is not Unicode"):
+        build(
+            tmp_path / "i",
+            model=model,
+            corpus=corpus,
+            embeddings=np.ones((1, 32), np.float32),
+            point=OperatingPoint.parse("8:int8"),
+        )
+    index = EmbeddedEngine(tmp_path / "i")
+    assert len(index) == 0
+    index.close()
+
+
+@pytest.mark.parametrize("text", POINTS)
+def test_one_document_and_k_above_n(tmp_path, model, text):
+    build(
+        tmp_path / "i",
+        model=model,
+        corpus={"only": Document("text")},
+        embeddings=np.ones((1, 32), np.float32),
+        point=OperatingPoint.parse(text),
+    )
+    index = EmbeddedEngine(tmp_path / "i")
+    assert index.search(np.ones((2, 32), np.float32), 10).ids == [["only"], ["only"]]
+    index.close()
+
+
+def test_a_search_gives_k_unless_corpus_or_shortlist_hold_fewer(folder, queries):
+    index = EmbeddedEngine(folder)  # ...@20>32:float16
+    for k, found in ((1, 1), (20, 20), (21, 20), (10_000, 20)):
+        hits = index.search(queries, k)
+        assert {len(ids) for ids in hits.ids} == {len(scores) for scores in hits.scores} == {found}
+    assert index.search(queries[:0], 5) == ([], [])
+    index.close()
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_below_1_is_refused(folder, queries, k):
+    index = EmbeddedEngine(folder)
+    with pytest.raises(InvalidArgument, match=f"k {k} < 1"):
+        index.search(queries, k)
+    index.close()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_query_that_is_no_number_is_refused(folder, queries, value):
+    queries = queries.astype(np.float64)
+    queries[3, 5] = value
+    index = EmbeddedEngine(folder)
+    with pytest.raises(InvalidArgument, match="a query vector holds NaN or infinity"):
+        index.search(queries, 3)
+    index.close()
+
+
+@pytest.mark.parametrize("shape", [(2, 16), (2, 64), (32,), (1, 2, 32)])
+def test_another_width_is_refused_with_both_sides_and_the_way_out(folder, shape):
+    index = EmbeddedEngine(folder)
+    with pytest.raises(ModelMismatch) as caught:
+        index.search(np.ones(shape, np.float32), 3)
+    for told in (str(shape), "models/ours", "[n, 32]", "encode at full width", "rebuild"):
+        assert told in str(caught.value)
+    index.close()
+
+
+def test_another_model_is_refused_with_both_sides_and_the_way_out(folder, model):
+    index = EmbeddedEngine(folder)
+    index.check_model(replace(model, name="elsewhere/same"))
+    with pytest.raises(ModelMismatch) as caught:
+        index.check_model(replace(model, name="models/theirs", fingerprint="0" * 64))
+    for told in ("models/ours (ffffffffffff)", "models/theirs (000000000000)", "re-embed"):
+        assert told in str(caught.value)
+    index.close()
+
+
+def test_float64_and_strided_queries_are_taken_and_left_as_they_were(folder, queries):
+    index = EmbeddedEngine(folder)
+    expected = index.search(queries, 5)
+    wide = np.repeat(queries.astype(np.float64), 2, axis=1)
+    before = wide.copy()
+    assert index.search(wide[:, ::2], 5) == expected
+    np.testing.assert_array_equal(wide, before)
+    index.close()
+
+
+def test_the_manifest_holds_what_an_index_is(folder, model):
+    values = json.loads((folder / "manifest.json").read_text())
+    assert values["format"] == "nestvec-index"
+    assert values["version"] == 2
+    assert values["stored"] == "float16"
+    assert values["model"]["fingerprint"] == "f" * 64
+    assert values["full_dim"] == 32
+    assert values["point"] == "16:binary@40>32:int8@20>32:float16"
+    codecs = {codec["quantiser"]: len(codec["calibration"]) for codec in values["codecs"]}
+    assert codecs == {"QT_1bit_tqmse": 0, "QT_8bit": 64, "QT_fp16": 0}
+
+
+def test_bytes_are_those_of_the_files(folder):
+    index = EmbeddedEngine(folder)
+    head = 64
+    sizes = {file.name: file.stat().st_size - head for file in folder.glob("codes/*/*.codes")}
+    assert sizes == {"16-binary.codes": 250 * 2, "32-int8.codes": 250 * 32}
+    assert index.bytes.ram_per_vector == 2
+    assert index.bytes.disk_per_vector == 32 + 64
+    assert index.bytes.read_per_query == 40 * 32 + 20 * 64
+    index.close()
+
+
+def test_building_leaves_its_inputs_as_they_were(tmp_path, model, corpus, embeddings):
+    before = embeddings.copy()
+    embeddings.setflags(write=False)
+    point = OperatingPoint.parse("16:binary@40>32:int8")
+    build(tmp_path / "i", model=model, corpus=corpus, embeddings=embeddings, point=point)
+    np.testing.assert_array_equal(embeddings, before)
+
+
+def test_vectors_that_do_not_fit_are_refused_by_row(folder, model, corpus, embeddings):
+    index = EmbeddedEngine(folder)
+    spoilt = embeddings.copy()
+    spoilt[7, 3], spoilt[9, 0] = np.nan, np.inf
+    cases = [
+        (embeddings[:-1], r"embeddings \(249, 32\) for 250 documents of 32"),
+        (embeddings[:, :16], r"embeddings \(250, 16\) for 250 documents of 32"),
+        (spoilt, r"vector 7 \(id 'doc-7'\) holds NaN or infinity, and 1 more"),
+    ]
+    for vectors, told in cases:
+        with pytest.raises(InvalidArgument, match=told):
+            index.add(corpus, vectors, replace=True)
+    with pytest.raises(InvalidArgument, match="id 'doc-0' and 249 more are in the index already"):
+        index.add(corpus, embeddings)
+    assert len(index) == 250
+    index.close()
+
+
+def test_a_wider_point_and_one_that_needs_float32_are_refused(folder, queries):
+    index = EmbeddedEngine(folder)
+    for text, told in (("64:int8", "dim 64 > full_dim 32"), ("16:float32", "keeps float16")):
+        point = OperatingPoint.parse(text)
+        with pytest.raises(InvalidArgument, match=told):
+            index.search(queries, 3, point=point)
+        with pytest.raises(InvalidArgument, match=told):
+            index.use(point)
+    index.close()
+
+
+@pytest.mark.parametrize("file", ["thesis.txt", "manifest.json"])
+def test_a_folder_that_holds_something_is_not_made_an_index(tmp_path, model, file):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / file).write_text("{}")
+    with pytest.raises(DataError, match="is not empty: name a new folder"):
+        create(tmp_path / "theirs", model=model, point=POINT, stored="float16")
+    assert [each.name for each in tmp_path.rglob("*")] == ["theirs", file]
+
+
+def test_threads_share_an_index(folder, queries, corpus):
+    index = EmbeddedEngine(folder)
+    expected = [index.search(queries[i : i + 1], 15) for i in range(len(queries))]
+    ids = list(corpus)
+    wrong = []
+
+    def work(seed):
+        try:
+            for number in np.random.default_rng(seed).integers(0, len(queries), 30):
+                if index.search(queries[number : number + 1], 15) != expected[number]:
+                    wrong.append(number)
+                some = ids[number * 7 : number * 7 + 5]
+                if index.get(some) != {id_: corpus[id_] for id_ in some}:
+                    wrong.append(some)
+        except Exception as error:  # would otherwise be lost with the thread
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    index.close()
+
+
+def test_a_folder_that_cannot_be_made_and_numbers_that_are_not_stored_are_refused(tmp_path, model):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot be made"):
+        create(tmp_path / "file" / "i", model=model, point=POINT, stored="float16")
+    with pytest.raises(InvalidArgument, match="stored 'int8' is none of float16, float32"):
+        create(tmp_path / "i", model=model, point=POINT, stored="int8")
+    assert not (tmp_path / "i").exists()
+
+
+def test_a_compaction_is_done_even_if_there_is_no_room_to_make_the_database_smaller(
+    folder, corpus, queries, monkeypatch, caplog
+):
+    index = EmbeddedEngine(folder)
+    gone = list(corpus)[:100]
+    index.delete(gone)
+    execute = Database.execute
+
+    def on_a_full_disk(self, statement, values=()):
+        if statement == "vacuum":
+            raise DataError(self.path, "database or disk is full")
+        return execute(self, statement, values)
+
+    monkeypatch.setattr(Database, "execute", on_a_full_disk)
+    index.compact()
+    assert "disk is full" in caplog.text
+    assert index.stats().deleted == index.stats().uncoded == 0
+    assert not {id_ for line in index.search(queries, 250).ids for id_ in line} & set(gone)
+    index.close()

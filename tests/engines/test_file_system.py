@@ -1,0 +1,82 @@
+"""Network file systems are refused: by a made mount table, as only Linux tells."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from nestvec.engines.embedded import folder as file_system
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.folder import check_file_system
+from nestvec.errors import DataError
+from nestvec.types import OperatingPoint
+
+MOUNTS = """\
+sysfs /sys sysfs rw,nosuid 0 0
+/dev/vda1 / ext4 rw,relatime 0 0
+server:/export /mnt/shared nfs4 rw,vers=4.2 0 0
+tmpfs /mnt/shared/local tmpfs rw 0 0
+//server/share /mnt/with\\040space\\134and\\011more cifs rw 0 0
+user@host:/home /home/user/far fuse.sshfs rw 0 0
+/dev/vdb1 /mnt/over ext4 rw 0 0
+server:/export /mnt/over nfs rw 0 0
+"""
+
+
+@pytest.fixture
+def mounts(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(file_system, "_MOUNTS", tmp_path / "mounts")
+    (tmp_path / "mounts").write_text(MOUNTS)
+    return tmp_path / "mounts"
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/mnt/shared", "nfs4"),
+        ("/mnt/shared/deep/er", "nfs4"),
+        ("/mnt/with space\\and\tmore/index", "cifs"),
+        ("/home/user/far/index", "fuse.sshfs"),
+        ("/mnt/over/index", "nfs"),  # mounted over another
+    ],
+)
+def test_a_network_file_system_is_refused_by_its_kind(folder, kind):
+    with pytest.raises(DataError, match=rf"lies on a network file system \({kind}\), .*local disk"):
+        check_file_system(Path(folder))
+
+
+@pytest.mark.usefixtures("mounts")
+@pytest.mark.parametrize(
+    "folder", ["/", "/home/user", "/mnt/shared2", "/mnt/shared/local/index", "/home/user/farther"]
+)
+def test_a_local_one_is_not(folder):
+    check_file_system(Path(folder))
+
+
+def test_a_link_is_followed(mounts, tmp_path):
+    mounts.write_text(f"{MOUNTS}server:/export {tmp_path}/far nfs rw 0 0\n")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").symlink_to(tmp_path / "far")
+    with pytest.raises(DataError, match="near: lies on a network file system"):
+        check_file_system(tmp_path / "near")
+
+
+def test_nothing_is_refused_where_nothing_is_told(mounts, monkeypatch):
+    mounts.unlink()
+    check_file_system(Path("/mnt/shared"))
+    mounts.write_text(MOUNTS)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    check_file_system(Path("/mnt/shared"))
+
+
+def test_an_index_is_neither_made_nor_opened_there(mounts, tmp_path, model):
+    point = OperatingPoint.parse("16:int8")
+    create(tmp_path / "i", model=model, point=point, stored="float16")
+    mounts.write_text(f"/dev/vda1 / ext4 rw 0 0\nserver:/export {tmp_path} nfs rw 0 0\n")
+    with pytest.raises(DataError, match="i: lies on a network file system"):
+        EmbeddedEngine(tmp_path / "i")
+    with pytest.raises(DataError, match="new: lies on a network file system"):
+        create(tmp_path / "new", model=model, point=point, stored="float16")
+    assert not (tmp_path / "new").exists()

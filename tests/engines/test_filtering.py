@@ -1,0 +1,144 @@
+"""Which rows a filter selects, as documents come and go, commit by commit, and under its feet."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.filters.where import Where
+from nestvec.types import Document, OperatingPoint
+
+YEAR = Where.parse("year >= 2020")
+NO_YEAR = Where.parse("not year >= 2020")
+
+
+@pytest.fixture
+def writer(tmp_path, model):
+    create(tmp_path / "i", model=model, point=OperatingPoint.parse("16:int8"), stored="float16")
+    index = EmbeddedEngine(tmp_path / "i")
+    yield index
+    index.close()
+
+
+@pytest.fixture
+def reader(writer):
+    index = EmbeddedEngine(writer.path)
+    yield index
+    index.close()
+
+
+def put(index, **years):
+    """Add or replace documents of a year, or of none."""
+    vectors = np.random.default_rng(len(index)).standard_normal((len(years), 32))
+    index.add(
+        {
+            id_: Document("", metadata={} if year is None else {"year": year})
+            for id_, year in years.items()
+        },
+        vectors.astype(np.float32),
+        replace=True,
+    )
+
+
+def found(index, where):
+    query = np.ones((1, 32), np.float32)
+    (ids,) = index.search(query, 100, where=where).ids
+    (exact,) = index.search(query, 100, where=where, exact=True).ids
+    assert sorted(ids) == sorted(exact)
+    return "".join(sorted(ids))
+
+
+def test_a_filter_follows_every_kind_of_change(writer, reader):
+    steps = [
+        (lambda: put(writer, a=2020, b=2010, c=None), "a", "bc"),
+        (lambda: put(writer, d=2021), "ad", "bc"),
+        (lambda: writer.delete(["a", "b"]), "d", "c"),
+        (lambda: put(writer, d=2000, c=2022), "c", "d"),
+        (lambda: writer.code(), "c", "d"),
+        (lambda: put(writer, e=None, f=2030.5), "cf", "de"),
+        (lambda: writer.compact(), "cf", "de"),
+        (lambda: put(writer, g=2020, d=None), "cfg", "de"),
+        (lambda: writer.use(OperatingPoint.parse("8:int4")), "cfg", "de"),
+        (lambda: writer.delete(list("cdefg")), "", ""),
+        (lambda: writer.compact(), "", ""),
+        (lambda: put(writer, a=2020), "a", ""),
+    ]
+    for step, year, no_year in steps:
+        step()
+        for index in (writer, reader):
+            assert found(index, YEAR) == year
+            assert found(index, NO_YEAR) == no_year
+
+
+def test_fields_that_are_asked_for_later_are_read_from_the_beginning(writer, reader):
+    put(writer, a=2020, b=2010)
+    assert found(reader, YEAR) == "a"
+    vectors = np.ones((2, 32), np.float32)
+    new = {"c": Document("", metadata={"lang": "de"}), "d": Document("", metadata={"year": 2020})}
+    writer.add(new, vectors)
+    assert found(reader, Where.parse("lang = 'de' or year = 2010")) == "bc"
+    assert found(reader, Where.parse("lang exists or year exists")) == "abcd"
+
+
+def test_a_filter_of_every_row_and_of_none_over_several_parts(writer):
+    for start in range(0, 300, 50):
+        put(writer, **{f"{number:03}": number for number in range(start, start + 50)})
+        if start < 200:
+            writer.code()
+    writer.delete([f"{number:03}" for number in range(0, 300, 7)])
+    stats = writer.stats()
+    assert stats.parts > 0
+    assert stats.uncoded > 0
+    left = [f"{number:03}" for number in range(300) if number % 7]
+    query = np.ones((2, 32), np.float32)
+    for text, expected in [
+        ("year >= 0", left),
+        ("year < 0", []),
+        ("year = 250", ["250"]),
+        ("year = 252", []),  # deleted
+        ("year in (40, 150, 299)", ["040", "150", "299"]),
+    ]:
+        for ids in writer.search(query, 300, where=Where.parse(text)).ids:
+            assert sorted(ids) == expected
+
+
+def test_a_snapshot_that_is_behind_is_not_filtered_by_what_came_later(writer, reader):
+    put(writer, a=2020, b=2010)
+    old = reader.snapshot()
+    writer.delete(["a"])
+    assert reader._filter.mask(NO_YEAR, old) is None  # nobody knows any more that a has a year
+    new = reader.snapshot()
+    assert reader._filter.mask(NO_YEAR, new).tolist() == [True, True]  # a is masked as deleted
+    assert reader._filter.mask(NO_YEAR, old) is None
+    put(writer, c=2030)
+    assert reader._filter.mask(YEAR, new).tolist() == [False, False]  # what was read is enough
+    writer.compact()
+    assert reader._filter.mask(Where.parse("other exists"), new) is None
+    assert found(reader, YEAR) == "c"
+
+
+def test_a_search_is_tried_again_when_the_index_changes_meanwhile(writer, reader, monkeypatch):
+    put(writer, a=2020, b=2010)
+    mask, changes = reader._filter.mask, [lambda: put(writer, a=2000), lambda: writer.compact()]
+
+    def raced(condition, snapshot):
+        if changes:
+            changes.pop()()
+        return mask(condition, snapshot)
+
+    monkeypatch.setattr(reader._filter, "mask", raced)
+    (ids,) = reader.search(np.ones((1, 32), np.float32), 5, where=NO_YEAR).ids
+    assert sorted(ids) == ["a", "b"]
+    assert changes == []
+
+
+def test_an_index_opened_where_nothing_may_be_written_filters(writer, tmp_path):
+    put(writer, a=2020, b=2010)
+    writer.close()
+    shutil.copytree(writer.path, tmp_path / "copy")
+    (tmp_path / "copy").chmod(0o555)
+    index = EmbeddedEngine(tmp_path / "copy")
+    assert found(index, YEAR) == "a"
+    index.close()
+    (tmp_path / "copy").chmod(0o755)

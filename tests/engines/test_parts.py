@@ -1,0 +1,185 @@
+"""Parts of an index: few, however documents come, and answering as one that is built at once."""
+
+import numpy as np
+import pytest
+
+from made_index import build
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
+from nestvec.engines.embedded import engine as index_module
+from nestvec.engines.embedded import reader as reader_module
+from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.state import Span, State, next_parts
+from nestvec.types import OperatingPoint
+
+FIXED = [
+    "16:int4",
+    "8:binary",
+    "32:float16",
+    "8:binary@60>32:float16",
+    "16:int4@90>8:binary@40>32:int2",
+]
+LEARNT = ["16:int8", "16:pq4@60>32:int8"]
+
+
+def state(*lengths, tail=0):
+    ends = np.cumsum([0, *lengths, tail]).tolist()
+    parts = [Span(first, n) for first, n in zip(ends[: len(lengths)], lengths, strict=True)]
+    return State(segments=(Span(0, ends[-1]),), parts=tuple(parts))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "tail", "expected"),
+    [
+        ([], 5, [5]),
+        ([10], 5, [10, 5]),  # twice as long: stays
+        ([9], 5, [14]),
+        ([100, 20], 15, [100, 35]),
+        ([100, 40], 30, [170]),  # joined with the next, and that with the one before
+        ([100, 40, 8], 4, [100, 40, 8, 4]),
+    ],
+)
+def test_parts_are_joined_until_each_is_twice_as_long_as_the_next(lengths, tail, expected):
+    parts = next_parts(state(*lengths, tail=tail), at_least=1)
+    assert [part.n_rows for part in parts] == expected
+    assert [part.first_row for part in parts] == np.cumsum([0, *expected[:-1]]).tolist()
+
+
+def test_a_short_tail_is_left():
+    assert next_parts(state(10, tail=4), at_least=5) is None
+    assert next_parts(state(10), at_least=0) is None
+    assert next_parts(state(), at_least=1) is None
+
+
+def test_there_are_few_parts_and_a_row_is_coded_few_times():
+    now, coded = State(), 0
+    for _ in range(1000):
+        now = State(segments=(Span(0, now.n_rows + 7),), parts=now.parts)
+        parts = next_parts(now, at_least=1)
+        coded += parts[-1].n_rows
+        now = State(segments=now.segments, parts=parts)
+        assert len(parts) <= np.log2(now.n_rows / 7) + 1
+    assert coded <= now.n_rows * (np.log2(1000) + 1)
+
+
+@pytest.fixture
+def short_tails(monkeypatch):
+    for module in (index_module, reader_module):
+        monkeypatch.setattr(module, "TAIL_ROWS", 20)
+
+
+def grown(path, model, corpus, embeddings, text, *, steps=13):
+    """Return an index to which the corpus came in several batches."""
+    create(path, model=model, point=OperatingPoint.parse(text), stored="float16")
+    index = EmbeddedEngine(path)
+    ids = list(corpus)
+    for lines in np.array_split(np.arange(len(ids)), steps):
+        index.add({ids[line]: corpus[ids[line]] for line in lines}, embeddings[lines])
+    return index
+
+
+@pytest.mark.usefixtures("short_tails")
+@pytest.mark.parametrize("text", FIXED)
+def test_many_additions_answer_as_one_build(tmp_path, model, corpus, embeddings, queries, text):
+    index = grown(tmp_path / "grown", model, corpus, embeddings, text)
+    build(
+        tmp_path / "built",
+        model=model,
+        corpus=corpus,
+        embeddings=embeddings,
+        point=OperatingPoint.parse(text),
+        stored="float16",
+    )
+    built = EmbeddedEngine(tmp_path / "built")
+    index.code()
+    assert index.stats().parts > 1
+    assert index.search(queries, 30) == built.search(queries, 30)
+    assert index.search(np.zeros_like(queries), 250) == built.search(np.zeros_like(queries), 250)
+    for each in (index, built):
+        assert each.delete(["zz", "doc-7"]) == 2
+    assert index.search(queries, 30) == built.search(queries, 30)
+    for each in (index, built):
+        each.compact()
+    assert index.stats().parts == 1
+    assert index.search(queries, 30) == built.search(queries, 30)
+    index.close()
+    built.close()
+
+
+@pytest.mark.usefixtures("short_tails")
+@pytest.mark.parametrize("text", LEARNT)
+def test_a_learnt_codec_grows_with_what_it_codes(tmp_path, model, corpus, embeddings, text):
+    # One that was fitted on the first documents alone would stand for all that come after.
+    index = grown(tmp_path / "i", model, corpus, embeddings, text)
+    coded = 250 - index.stats().uncoded
+    ids, rows = list(corpus), range(250)
+    came = np.cumsum([len(lines) for lines in np.array_split(np.arange(250), 13)]).tolist()
+    for key, codec in index.manifest.codecs.items():
+        fitted = []
+        for n in came:
+            order = sorted(rows[:n], key=ids.__getitem__, reverse=True)
+            fresh = Codec.fit_stored(as_stored(embeddings[order]).astype(np.float16), *key)
+            if np.array_equal(fresh.calibration, codec.calibration):
+                fitted.append(n)
+        assert fitted[-1] > coded / 3  # since then no part was joined with all before it
+    index.close()
+
+
+@pytest.mark.usefixtures("short_tails")
+def test_an_index_that_grew_is_the_same_when_opened_again(
+    tmp_path, model, corpus, embeddings, queries, caplog
+):
+    index = grown(tmp_path / "i", model, corpus, embeddings, "16:pq4@60>32:int8")
+    hits = index.search(queries, 20)
+    reader = EmbeddedEngine(tmp_path / "i")
+    assert reader.search(queries, 20) == hits
+    reader.close()
+    index.compact()
+    hits = index.search(queries, 20)
+    index.close()
+    again = EmbeddedEngine(tmp_path / "i")
+    assert again.search(queries, 20) == hits
+    again.close()
+    assert caplog.messages == []  # nothing had to be made again
+
+
+@pytest.mark.usefixtures("short_tails")
+def test_a_reader_searches_by_points_of_its_own_and_writes_no_word_of_it(
+    tmp_path, model, corpus, embeddings, queries
+):
+    index = grown(tmp_path / "i", model, corpus, embeddings, "8:binary@60>32:float16")
+    manifest = (tmp_path / "i" / "manifest.json").read_bytes()
+    reader = EmbeddedEngine(tmp_path / "i")
+    own = reader.search(queries, 10)
+    for text in ("16:int4", "32:float16", "16:binary@90>32:int8"):
+        point = OperatingPoint.parse(text)
+        found = reader.search(queries, 10, point=point)
+        assert found != own
+        assert found == index.search(queries, 10, point=point)
+        assert str(reader.manifest.point) == "8:binary@60>32:float16"
+    assert reader.search(queries, 10) == own
+    assert (tmp_path / "i" / "manifest.json").read_bytes() == manifest
+    index.use(OperatingPoint.parse("16:int4"))
+    assert reader.search(queries, 10) == index.search(queries, 10)
+    reader.close()
+    index.close()
+
+
+def test_a_point_named_before_anything_is_coded_is_exact_until_then(
+    tmp_path, model, corpus, embeddings, queries
+):
+    create(tmp_path / "i", model=model, point=OperatingPoint.parse("8:binary"), stored="float16")
+    index = EmbeddedEngine(tmp_path / "i")
+    point = OperatingPoint.parse("16:pq4@100>32:int8")
+    assert index.search(queries, 5, point=point).ids == [[]] * 6
+    index.add(corpus, embeddings)
+    assert index.search(queries, 5, point=point).ids == index.search(queries, 5, exact=True).ids
+    index.code()
+    after = index.search(queries, 5, point=point)
+    build(tmp_path / "b", model=model, corpus=corpus, embeddings=embeddings, point=point)
+    built = EmbeddedEngine(tmp_path / "b")
+    assert after == built.search(queries, 5)
+    index.use(point)
+    assert index.search(queries, 5) == after
+    built.close()
+    index.close()

@@ -1,0 +1,20 @@
+"""Stored vectors read a few rows at a time."""
+
+import numpy as np
+
+from nestvec.engines.embedded import stacked as scattered
+from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
+
+
+def test_pages_are_asked_for_once_rows_had_to_come_from_a_disk(monkeypatch):
+    arrays = [np.arange(12.0).reshape(4, 3), np.arange(12.0, 18.0).reshape(2, 3)]
+    blocks, asked = iter([0, 8, 8, 8, 8, 8]), []
+    monkeypatch.setattr(scattered, "_blocks_read", lambda: next(blocks))
+    monkeypatch.setattr(
+        scattered, "ask_for", lambda array, rows: asked.append((array[0, 0], rows.tolist()))
+    )
+    rows = ScatteredRows(Stacked.of(arrays))
+    expected = np.concatenate(arrays)
+    for chosen in ([1], [5, 0, 3], [2]):  # cold, asked for and in memory by now, in memory
+        np.testing.assert_array_equal(rows.take(np.array(chosen), 2), expected[chosen, :2])
+    assert asked == [(0.0, [0, 3]), (12.0, [1])]

@@ -1,0 +1,99 @@
+"""Searches do not wait for what takes long: a change under way, or the codes of another point."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from kills import POINTS, add, new_index
+from nestvec.engines.embedded import part
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.part import Once
+from nestvec.types import OperatingPoint
+from together import EVERY, IDS, batch
+
+QUERY = np.ones((1, 32), np.float32)
+WAIT = 30  # seconds, for what comes at once: a test that hangs says so
+
+
+@pytest.fixture
+def index(tmp_path):
+    index = EmbeddedEngine(new_index(tmp_path / "index"))
+    add(index, batch(0))
+    index.code()
+    yield index
+    index.close()
+
+
+@pytest.fixture
+def coding(monkeypatch):
+    """Codes are made only after a word: events that say that it began, and that let it go on."""
+    began, go_on, encode = threading.Event(), threading.Event(), part.Part._encode
+
+    def waiting(self, codec):
+        began.set()
+        assert go_on.wait(WAIT)
+        return encode(self, codec)
+
+    monkeypatch.setattr(part.Part, "_encode", waiting)
+    yield began, go_on
+    go_on.set()
+
+
+def found(index, **options):
+    [ids] = index.search(QUERY, 100, **options).ids
+    return sorted(ids)
+
+
+def test_while_another_thread_codes_new_documents(index, coding):
+    began, go_on = coding
+    add(index, {"new": 500})
+    with ThreadPoolExecutor(1) as pool:
+        changed = pool.submit(index.code)
+        assert began.wait(WAIT)
+        assert found(index) == sorted([*IDS, "new"])
+        assert not changed.done()
+        go_on.set()
+        changed.result(WAIT)
+    assert found(index) == sorted([*IDS, "new"])
+    assert index.stats().uncoded == 0
+
+
+def test_while_another_thread_compacts(index, coding):
+    began, go_on = coding
+    index.delete(IDS[:3])
+    with ThreadPoolExecutor(2) as pool:
+        changed = pool.submit(index.compact)
+        assert began.wait(WAIT)
+        assert found(index) == sorted(IDS[3:])
+        filtered = pool.submit(found, index, where=EVERY)  # its rows are numbered anew: it waits
+        assert not changed.done()
+        go_on.set()
+        assert filtered.result(WAIT) == sorted(IDS[3:])
+        changed.result(WAIT)
+    assert index.stats().generation == 1
+
+
+def test_while_the_codes_of_another_point_are_made(index, coding):
+    began, go_on = coding
+    other = next(each for each in map(OperatingPoint.parse, POINTS) if each != index.manifest.point)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(found, index, point=other)
+        assert began.wait(WAIT)
+        assert found(index) == sorted(IDS)
+        go_on.set()
+        assert asked.result(WAIT) == sorted(IDS)
+
+
+def test_what_failed_to_be_made_is_made_by_the_next_who_asks():
+    once = Once({"known": 1})
+
+    def fail():
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        once.get("new", fail)
+    assert once.get("new", lambda: 2) == 2
+    assert once.get("new", fail) == 2
+    assert once.made == {"known": 1, "new": 2}
