@@ -31,8 +31,8 @@ from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements
 from nestvec.models.encoding import embed
+from nestvec.recipes.finetuned import load_base
 from nestvec.types import Encoder, OperatingPoint
-from nestvec.workflows.finetuned import load_base
 from record import record
 from rivals import Contender, Training, train
 

@@ -39,8 +39,8 @@ from nestvec.codec.prefix import prefix
 from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import load_training_texts
 from nestvec.models.encoding import embed
+from nestvec.recipes.finetuned import load_base
 from nestvec.types import Encoder
-from nestvec.workflows.finetuned import load_base
 from record import record
 from rivals import CONTENDERS, Training, train
 

@@ -10,12 +10,12 @@ import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from fakes import NestedHashEncoder
+from nestvec.index.building import build_index
 from nestvec.models.load import load_model
 from nestvec.models.static import StaticEncoder, save_static_model
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress, OperatingPoint
-from nestvec.workflows.index_building import build_index
 from ten_documents import CORPUS, WORDS
 
 POINT = "16:binary@8>64:int8"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fakes import NestedHashEncoder, made_set
+from nestvec.index.building import build_index
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.planning.choose import plan
 from nestvec.serve.examples import ExampleQuery
 from nestvec.serve.served import Served
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows.index_building import build_index
 
 POINT = "16:binary@20>64:float16"
 TIERS = {"fast": OperatingPoint.parse("16:int4"), "best": OperatingPoint.parse("64:int8")}

@@ -15,15 +15,15 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.curve.curve import Curve
     from nestvec.data.retrieval import load_dataset
     from nestvec.errors import NestvecError
+    from nestvec.index.building import build_index
+    from nestvec.index.index import Index
     from nestvec.measure.grid import Grid
     from nestvec.measure.run import evaluate
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
+    from nestvec.recipes.adapting import fit_adaptor
     from nestvec.types import Document, Hits, OperatingPoint
-    from nestvec.workflows.adapting import fit_adaptor
-    from nestvec.workflows.index_building import build_index
-    from nestvec.workflows.text_index import Index
 
 __all__ = [
     "Budget",
@@ -50,13 +50,13 @@ _MODULES = {
     "Document": "nestvec.types",
     "Grid": "nestvec.measure.grid",
     "Hits": "nestvec.types",
-    "Index": "nestvec.workflows.text_index",
+    "Index": "nestvec.index.index",
     "NestvecError": "nestvec.errors",
     "OperatingPoint": "nestvec.types",
     "Plan": "nestvec.planning.choose",
-    "build_index": "nestvec.workflows.index_building",
+    "build_index": "nestvec.index.building",
     "evaluate": "nestvec.measure.run",
-    "fit_adaptor": "nestvec.workflows.adapting",
+    "fit_adaptor": "nestvec.recipes.adapting",
     "load_dataset": "nestvec.data.retrieval",
     "load_model": "nestvec.models.load",
     "plan": "nestvec.planning.choose",

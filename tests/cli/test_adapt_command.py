@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from nestvec.adapt import fitting
+from nestvec.index.index import Index
 from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.adapter_file import load_adaptor, save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
-from nestvec.workflows.text_index import Index
 
 WIDTH, N = 16, 300
 

@@ -13,9 +13,10 @@ import pytest
 from nestvec.cli.console import printable, width
 from nestvec.cli.main import run
 from nestvec.errors import DataError
+from nestvec.index import building as index_building
 from nestvec.models import encoding as batches
-from nestvec.workflows import index_building, trained
-from nestvec.workflows.demo import DemoFolder, replacing
+from nestvec.recipes import trained
+from nestvec.recipes.demo import DemoFolder, replacing
 
 COMMAND = [sys.executable, "-m", "nestvec.cli.main"]
 COMMANDS = [

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from nestvec.cli import console
+from nestvec.index.index import Index
 from nestvec.models import encoding as batches
-from nestvec.workflows.text_index import Index
 
 
 def rows(place, name, documents):

@@ -13,6 +13,7 @@ from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
 from nestvec.engines.engine import ENGINES, Capabilities
 from nestvec.errors import DataError, InvalidArgument, ModelError
+from nestvec.index.building import build_index
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.metrics.judged import evaluate_run
@@ -20,7 +21,6 @@ from nestvec.models.encoding import embed
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.types import OperatingPoint
-from nestvec.workflows.index_building import build_index
 
 METRICS = ("ndcg@10", "recall@50", "mrr@10", "map@50")
 TREC = {"ndcg@10": "ndcg_cut_10", "recall@50": "recall_50", "map@50": "map_cut_50"}

@@ -5,9 +5,9 @@ import pytest
 from fakes import NestedHashEncoder
 from made_serving import demo_like
 from nestvec.errors import IndexLocked
+from nestvec.index.index import Index
 from nestvec.serve.app import create_app
 from nestvec.serve.settings import Settings
-from nestvec.workflows.text_index import Index
 from serving_client import Client, error_of
 
 NEW = {"id": "new", "text": "graph tree", "title": "a title", "metadata": {"n": 11, "lang": "de"}}

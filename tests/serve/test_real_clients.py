@@ -8,11 +8,11 @@ import pytest
 
 from made_serving import NAME, static_model
 from nestvec.codec.prefix import prefix
+from nestvec.index.building import build_index
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
 from nestvec.types import OperatingPoint
-from nestvec.workflows.index_building import build_index
 from serving_client import running
 from ten_documents import CORPUS
 

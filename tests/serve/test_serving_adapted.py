@@ -12,6 +12,9 @@ from made_serving import NAME, POINT, static_model
 from nestvec.codec.prefix import prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.index.adapting import adapt_index
+from nestvec.index.building import build_index
+from nestvec.index.index import Index
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.adapter_file import save_adaptor
@@ -24,9 +27,6 @@ from nestvec.serve.app import create_app
 from nestvec.serve.inputs import Input, encoding_of
 from nestvec.serve.served import Served, load_served
 from nestvec.serve.settings import Settings
-from nestvec.workflows.index_adapting import adapt_index
-from nestvec.workflows.index_building import build_index
-from nestvec.workflows.text_index import Index
 from serving_client import Client, error_of
 from ten_documents import CORPUS
 

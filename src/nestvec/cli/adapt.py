@@ -22,8 +22,8 @@ from nestvec.wording import count_text
 if TYPE_CHECKING:
     from nestvec.adapt.training import Schedule
     from nestvec.models.adapter import Adaptor, Method
+    from nestvec.recipes.adapting import Texts
     from nestvec.types import Encoder
-    from nestvec.workflows.adapting import Texts
 
 
 def adapt(
@@ -60,7 +60,7 @@ def adapt(
     from nestvec.adapt.fitting import AdaptConfig
     from nestvec.models.adapter_file import save_adaptor
     from nestvec.models.load import load_model
-    from nestvec.workflows.adapting import fit_adaptor
+    from nestvec.recipes.adapting import fit_adaptor
 
     config = AdaptConfig(
         dims=parse_ints(dims, option="--dims"),
@@ -101,7 +101,7 @@ def apply(
     Example: `nestvec apply adaptor.safetensors vectors --out adapted`
     """
     from nestvec.models.adapter_file import load_adaptor
-    from nestvec.workflows.adapted_files import MATRIX_SUFFIXES, apply_adaptor, save_matrix
+    from nestvec.recipes.adapted_files import MATRIX_SUFFIXES, apply_adaptor, save_matrix
 
     loaded = load_adaptor(adaptor)
     if source is None:

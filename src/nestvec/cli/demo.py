@@ -17,7 +17,7 @@ from nestvec.cli.plan import plan_lines
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
-    from nestvec.workflows.demo import Answer, DemoFolder
+    from nestvec.recipes.demo import Answer, DemoFolder
 
 _INDENT = " " * 6
 
@@ -31,7 +31,7 @@ def demo(
 
     Example: `nestvec demo --quick`
     """
-    from nestvec.workflows import demo as steps
+    from nestvec.recipes import demo as steps
 
     check_output(out, folder=True)
     folder = steps.DemoFolder(out)
@@ -48,8 +48,8 @@ def demo(
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     from nestvec.planning.reasons import threshold_text
+    from nestvec.recipes import demo as steps
     from nestvec.report.tables import retention_table
-    from nestvec.workflows import demo as steps
 
     with _step("1/6 texts") as (said, on_progress):
         texts = steps.make_texts(folder, quick=quick, seed=seed, on_progress=on_progress)

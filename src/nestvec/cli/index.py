@@ -52,11 +52,11 @@ def build(
 
     Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
     """
+    from nestvec.index.building import build_index, count_unfinished
     from nestvec.models.adapted import behind
     from nestvec.models.load import load_model
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.index_building import build_index, count_unfinished
 
     if (plan is None) == (point is None):
         raise InvalidArgument("name either --plan PLAN or --point POINT")
@@ -93,8 +93,8 @@ def use(
 
     Example: `nestvec index use index "64:binary@400>512:int8"`
     """
+    from nestvec.index.index import Index
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.text_index import Index
 
     chosen = OperatingPoint.parse(point)
     start = time.perf_counter()
@@ -119,11 +119,11 @@ def reembed(
 
     Example: `nestvec index reembed index better-model`
     """
+    from nestvec.index.building import count_unfinished
+    from nestvec.index.building import reembed as encode_anew
+    from nestvec.index.index import Index
     from nestvec.models.load import load_model
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.index_building import count_unfinished
-    from nestvec.workflows.index_building import reembed as encode_anew
-    from nestvec.workflows.text_index import Index
 
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
@@ -155,9 +155,9 @@ def adapt(
 
     Example: `nestvec index adapt index adaptor.safetensors --point "64:binary@400>192:int8"`
     """
+    from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
     from nestvec.models.adapter_file import load_adaptor
     from nestvec.types import OperatingPoint
-    from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
 
     if (adaptor is None) != undo:
         raise InvalidArgument("name either an adaptor or --undo")

@@ -14,7 +14,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
-    from nestvec.workflows.additions import Changes
+    from nestvec.index.sync import Changes
 
 
 def add(
@@ -36,9 +36,9 @@ def add(
 
     Example: `nestvec index add index notes --upsert`
     """
+    from nestvec.index.index import Index
+    from nestvec.index.sync import bring_in, compare
     from nestvec.models.load import load_model
-    from nestvec.workflows.additions import bring_in, compare
-    from nestvec.workflows.text_index import Index
 
     start = time.perf_counter()
     documents = load_texts(corpus, passage_words)
@@ -65,7 +65,7 @@ def delete(
 
     Example: `nestvec index delete index report-7 report-8`
     """
-    from nestvec.workflows.text_index import Index
+    from nestvec.index.index import Index
 
     wanted = _ids(ids or [], ids_file)
     start = time.perf_counter()

@@ -24,7 +24,7 @@ def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> Non
     Example: `nestvec index compact index`
     """
     from nestvec.engines.embedded.compaction import folder_bytes
-    from nestvec.workflows.text_index import Index
+    from nestvec.index.index import Index
 
     start = time.perf_counter()
     before = size_text(folder_bytes(index))
@@ -42,7 +42,7 @@ def verify(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None
 
     Example: `nestvec index verify index`
     """
-    from nestvec.workflows.text_index import Index
+    from nestvec.index.index import Index
 
     start = time.perf_counter()
     with Index.open(index) as opened:
@@ -60,7 +60,7 @@ def stats(
 
     Example: `nestvec index stats index --json`
     """
-    from nestvec.workflows.text_index import Index
+    from nestvec.index.index import Index
 
     with Index.open(index) as opened:
         found = opened.stats()

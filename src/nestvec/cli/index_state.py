@@ -10,8 +10,8 @@ from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text, size_text
 
 if TYPE_CHECKING:
+    from nestvec.index.index import Index
     from nestvec.types import Document
-    from nestvec.workflows.text_index import Index
 
 
 def load_texts(corpus: Path, passage_words: int | None) -> dict[str, Document]:

@@ -38,8 +38,8 @@ def search(
 
     Example: `nestvec search index "read a csv file into a table" -k 5`
     """
+    from nestvec.index.index import Index
     from nestvec.models.load import load_model
-    from nestvec.workflows.text_index import Index
 
     if k < 1:
         raise InvalidArgument(f"k {k} < 1")

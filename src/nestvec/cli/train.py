@@ -23,8 +23,8 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.data.similarity import Triplets
+    from nestvec.recipes.finetuned import Outcome
     from nestvec.types import Encoder
-    from nestvec.workflows.finetuned import Outcome
 
 _FINETUNING_ONLY = (
     *(
@@ -110,9 +110,9 @@ def _train_static(
     trust_remote_code: bool,
 ) -> None:
     from nestvec.data.training import load_pairs
+    from nestvec.recipes.trained import train_and_save, usual_settings
     from nestvec.train.config_file import config_from_file
     from nestvec.train.static import StaticConfig
-    from nestvec.workflows.trained import train_and_save, usual_settings
 
     file = _check_static(given)
     loaded = load_pairs(pairs)
@@ -161,10 +161,10 @@ def _finetune(
     *,
     trust_remote_code: bool,
 ) -> None:
+    from nestvec.recipes import finetuned
     from nestvec.train.config_file import config_from_file
     from nestvec.train.finetune import Callbacks
     from nestvec.train.finetune_config import FinetuneConfig
-    from nestvec.workflows import finetuned
 
     if model is None:
         raise InvalidArgument("name a model to fine-tune, or train one with --static")
@@ -212,7 +212,7 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _load_probes(path: Path) -> Triplets:
-    from nestvec.workflows.finetuned import load_probes
+    from nestvec.recipes.finetuned import load_probes
 
     return load_probes(path)
 

@@ -1,1 +1,1 @@
-"""Search by an operating point: the embedded index, and the seam for other engines."""
+"""The index of texts that users open: an engine, a model, and what changes both together."""

@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.errors import DamagedFile, DataError, require
+from nestvec.errors import DamagedFile, DataError, ModelMismatch, require
 from nestvec.files.atomic import replace_file
 from nestvec.models.adapter import METHODS, Adaptor, Head
+from nestvec.models.info import read_config
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 
 FORMAT, VERSION = "nestvec-adaptor", 1
+ADAPTOR = "adaptor.safetensors"
+"""Its name in an index or a folder of adapted vectors, which later vectors need, too."""
+CONFIG, CONFIG_KEY = "config.json", "nestvec"
+"""Where an adapted folder records that it is adapted."""
 _KEY = "nestvec"  # of the header's metadata
 _UNKNOWN = TypeError, AttributeError  # of safetensors, where NumPy has no such numbers: BF16, F8
 _TYPES = {
@@ -154,3 +159,15 @@ def _check_shapes(kind: str, arrays: Mapping[str, Embeddings], full_dim: int) ->
         shapes |= {"inner": (full_dim, hidden), "bias": (hidden,), "outer": (hidden, full_dim)}
     if {name: array.shape for name, array in arrays.items()} != shapes:
         raise ValueError(f"its arrays for {kind} are not those of an adaptor for {full_dim} dims")
+
+
+def check_unadapted(folder: Path) -> None:
+    """Refuse a folder that already holds adapted vectors or an adapted model.
+
+    Raises:
+        ModelMismatch: If the folder is adapted.
+        ModelError: If its ``config.json`` is not a JSON object.
+    """
+    ours = read_config(folder / CONFIG).get(CONFIG_KEY)
+    if isinstance(ours, dict) and "adaptor" in ours:
+        raise ModelMismatch(f"{folder} is adapted already: name what it was made of")

@@ -12,12 +12,12 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nestvec.engines.embedded.searching import Explained
+from nestvec.index.index import Index
 from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.points import point_asked
 from nestvec.serve.serving import Serving
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
-from nestvec.workflows.text_index import Index
 
 
 class SearchRequest(BaseModel):

@@ -15,17 +15,17 @@ from nestvec.curve.curve import Curve
 from nestvec.engines.embedded.folder import MANIFEST
 from nestvec.engines.embedded.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
+from nestvec.index.index import Index
+from nestvec.index.model import encoder_for, load_named
 from nestvec.models.adapted import behind, unadapted
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.planning.choose import Plan
+from nestvec.recipes.demo import DemoFolder
 from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
-from nestvec.workflows.demo import DemoFolder
-from nestvec.workflows.index_model import encoder_for, load_named
-from nestvec.workflows.text_index import Index
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nestvec.errors import InvalidArgument
+from nestvec.index.index import Index
 from nestvec.serve.embedder import Embedder
 from nestvec.serve.errors import ApiError, refused
 from nestvec.serve.metrics import Metrics
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
 from nestvec.serve.threads import Threads
-from nestvec.workflows.text_index import Index
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from nestvec.index.index import Index
 from nestvec.types import Document, OnProgress
-from nestvec.workflows.text_index import Index
 
 _PASSAGE_NUMBER = re.compile(r"#[0-9]+\Z")
 

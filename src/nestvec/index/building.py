@@ -17,15 +17,13 @@ from nestvec.engines.embedded.folder import DATABASE, VECTORS, WriterLock
 from nestvec.engines.embedded.manifest import Stored
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.files.atomic import check_replaceable, put_in_place, replace_file
+from nestvec.index.arguments import PlannedPoint, point_for
+from nestvec.index.index import Index
+from nestvec.index.model import findable_anywhere
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter_file import save_adaptor
+from nestvec.models.adapter_file import ADAPTOR, save_adaptor
 from nestvec.models.encoding import encoded_batches
-from nestvec.planning.choose import Plan
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
-from nestvec.workflows.adapted_files import ADAPTOR
-from nestvec.workflows.index_model import findable_anywhere
-from nestvec.workflows.points import point_for
-from nestvec.workflows.text_index import Index
 
 _SOURCE = "source.json"  # in an unfinished folder: what it is made of
 
@@ -33,7 +31,7 @@ _SOURCE = "source.json"  # in an unfinished folder: what it is made of
 def build_index(
     model: Encoder,
     corpus: Mapping[str, Document],
-    point: Plan | OperatingPoint | str,
+    point: PlannedPoint | OperatingPoint | str,
     path: Path | str,
     *,
     stored: Stored | None = None,
@@ -84,7 +82,7 @@ def reembed(
     path: Path | str,
     model: Encoder,
     *,
-    point: Plan | OperatingPoint | str | None = None,
+    point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Index:
     """Move an index to another model: encode its texts beside it, then switch.

@@ -5,16 +5,16 @@ import pytest
 
 from nestvec.engines.embedded.folder import WriterLock
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
+from nestvec.index import adapting as index_adapting
+from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
+from nestvec.index.building import build_index, reembed
+from nestvec.index.index import Index
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.adapter_file import save_adaptor
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
-from nestvec.workflows import index_adapting
-from nestvec.workflows.adapted_files import apply_adaptor
-from nestvec.workflows.index_adapting import adapt_index, kept_place, undo_adapting
-from nestvec.workflows.index_building import build_index, reembed
-from nestvec.workflows.text_index import Index
+from nestvec.recipes.adapted_files import apply_adaptor
 from ten_documents import CORPUS, WORDS, first
 
 POINT = "64:float16"

@@ -7,10 +7,10 @@ import pytest
 
 from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
+from nestvec.index.index import Index
 from nestvec.models.load import load_model
 from nestvec.planning.choose import Plan, plan
-from nestvec.workflows.demo import DemoFolder
-from nestvec.workflows.text_index import Index
+from nestvec.recipes.demo import DemoFolder
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument
 from nestvec.files.atomic import check_replaceable
 from nestvec.models.static import MARKER, save_static_model
+from nestvec.recipes.finetuned import usual_dims
 from nestvec.train.first_table import Start, start_from
 from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
 from nestvec.types import Encoder, OnProgress
-from nestvec.workflows.finetuned import usual_dims
 
 _RATE_FROM_START = 0.1  # a larger one unlearns what the table knows: benchmarks/static_pairs.py
 

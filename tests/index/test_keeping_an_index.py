@@ -6,7 +6,7 @@ import pytest
 
 from nestvec.engines.embedded import folder as lock
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
-from nestvec.workflows.text_index import Index
+from nestvec.index.index import Index
 from ten_documents import first
 
 

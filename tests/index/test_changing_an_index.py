@@ -5,11 +5,11 @@ import pytest
 
 from fakes import NestedHashEncoder
 from nestvec.errors import InvalidArgument, ModelError
+from nestvec.index import model as index_model
+from nestvec.index.building import build_index
+from nestvec.index.index import Index
 from nestvec.models import encoding as batches
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import index_model
-from nestvec.workflows.index_building import build_index
-from nestvec.workflows.text_index import Index
 from ten_documents import CORPUS, first
 
 

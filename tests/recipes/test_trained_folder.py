@@ -8,9 +8,9 @@ import pytest
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
+from nestvec.recipes import trained
+from nestvec.recipes.trained import train_and_save, usual_settings
 from nestvec.train.static import StaticConfig, tokenise
-from nestvec.workflows import trained
-from nestvec.workflows.trained import train_and_save, usual_settings
 
 CONFIG = StaticConfig(dims=(8, 24, 16), epochs=3, batch_size=8, vocab_size=200, seed=7)
 PAIRS = TrainingPairs(

@@ -3,7 +3,7 @@
 import pytest
 
 from fakes import NestedHashEncoder
-from nestvec.workflows.index_building import build_index
+from nestvec.index.building import build_index
 from ten_documents import CORPUS
 
 

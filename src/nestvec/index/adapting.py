@@ -17,21 +17,19 @@ from nestvec.engines.embedded.engine import EmbeddedEngine, create
 from nestvec.engines.embedded.folder import DATABASE
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.atomic import put_in_place
+from nestvec.index.arguments import PlannedPoint, point_for
+from nestvec.index.index import Index
 from nestvec.models.adapter import BLOCK, Adaptor, adapted_info
-from nestvec.models.adapter_file import save_adaptor
-from nestvec.planning.choose import Plan
+from nestvec.models.adapter_file import ADAPTOR, check_unadapted, save_adaptor
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text
-from nestvec.workflows.adapted_files import ADAPTOR, check_unadapted
-from nestvec.workflows.points import point_for
-from nestvec.workflows.text_index import Index
 
 
 def adapt_index(
     path: Path | str,
     adaptor: Adaptor,
     *,
-    point: Plan | OperatingPoint | str | None = None,
+    point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Index:
     """Turn the stored vectors of an index, and switch to them.
@@ -119,7 +117,7 @@ def _turn(
     old: EmbeddedEngine,
     adaptor: Adaptor,
     made: Path,
-    point: Plan | OperatingPoint | str | None,
+    point: PlannedPoint | OperatingPoint | str | None,
     on_progress: OnProgress | None,
 ) -> None:
     manifest = old.manifest

@@ -10,15 +10,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nestvec.curve.point import Cost, CurvePoint
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, ModelMismatch
+from nestvec.index import index as text_reader
+from nestvec.index.building import build_index
+from nestvec.index.index import Index
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.choose import Plan
 from nestvec.types import Document, OperatingPoint
-from nestvec.workflows import text_reader
-from nestvec.workflows.index_building import build_index
-from nestvec.workflows.text_index import Index
 
 WORDS = ["[UNK]", "read", "write", "csv", "json", "file", "table", "socket", "open", "ζήτα"]
 CORPUS = {

@@ -5,8 +5,8 @@ import pytest
 
 from fakes import NestedHashEncoder
 from nestvec.errors import InvalidArgument
+from nestvec.index.building import build_index
 from nestvec.types import Document
-from nestvec.workflows.index_building import build_index
 from ten_documents import CORPUS
 
 QUERY = "read a csv file"

@@ -6,10 +6,10 @@ import pytest
 
 from fakes import NestedHashEncoder
 from nestvec.data.corpus import load_corpus
+from nestvec.index.building import build_index
+from nestvec.index.sync import bring_in, compare
 from nestvec.models import encoding as batches
 from nestvec.types import Document
-from nestvec.workflows.additions import bring_in, compare
-from nestvec.workflows.index_building import build_index
 
 POINT = "16:int8@50>64:float32"
 

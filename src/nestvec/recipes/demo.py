@@ -19,17 +19,17 @@ from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.retrieval import load_dataset, save_dataset
 from nestvec.data.training import load_pairs
 from nestvec.files.atomic import check_replaceable
+from nestvec.index.building import build_index
+from nestvec.index.index import Index
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.models.load import load_model
 from nestvec.planning.choose import Plan, plan
+from nestvec.recipes.trained import train_and_save
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenise
 from nestvec.types import Document, OnProgress, OperatingPoint
-from nestvec.workflows.index_building import build_index
-from nestvec.workflows.text_index import Index
-from nestvec.workflows.trained import train_and_save
 
 QUESTIONS = (
     "read a csv file into a table",

@@ -21,10 +21,10 @@ from nestvec.models.info import Asked, describe
 from nestvec.models.load import load_model
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER
+from nestvec.recipes.model_card import measure_widths, write_curves
 from nestvec.train.finetune import NO_CALLBACKS, Callbacks, Finetuned, finetune
 from nestvec.train.finetune_config import FinetuneConfig
 from nestvec.types import Precision
-from nestvec.workflows.model_card import measure_widths, write_curves
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

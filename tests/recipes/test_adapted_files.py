@@ -17,9 +17,9 @@ from nestvec.models.adapter import Adaptor, Head
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
-from nestvec.workflows import adapted_files
-from nestvec.workflows.adapted_files import apply_adaptor, save_matrix
-from nestvec.workflows.adapting import fit_adaptor
+from nestvec.recipes import adapted_files
+from nestvec.recipes.adapted_files import apply_adaptor, save_matrix
+from nestvec.recipes.adapting import fit_adaptor
 
 RNG = np.random.default_rng(0)
 MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)

@@ -11,8 +11,8 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument, MissingExtra, ModelMismatch
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
+from nestvec.recipes.adapting import fit_adaptor
 from nestvec.types import Document
-from nestvec.workflows.adapting import fit_adaptor
 
 WORDS = 300
 TEXTS = {f"d{i}": f"w{i} w{(7 * i) % 41} w{(3 * i) % 17}" for i in range(WORDS)}

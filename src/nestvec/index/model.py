@@ -14,13 +14,12 @@ from nestvec.engines.embedded.manifest import Manifest
 from nestvec.errors import DamagedFile, ModelError, ModelMismatch
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, adapted_info
-from nestvec.models.adapter_file import load_adaptor
+from nestvec.models.adapter_file import ADAPTOR, load_adaptor
 from nestvec.models.encoding import encoded, encoded_batches
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
-from nestvec.workflows.adapted_files import ADAPTOR
 
 
 def findable_anywhere(model: ModelInfo) -> ModelInfo:

@@ -10,14 +10,14 @@ from sentence_transformers import SentenceTransformer
 from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
-from nestvec.train.finetune_config import FinetuneConfig
-from nestvec.workflows.finetuned import (
+from nestvec.recipes.finetuned import (
     Evidence,
     finetune_and_save,
     load_base,
     load_dev_set,
     usual_dims,
 )
+from nestvec.train.finetune_config import FinetuneConfig
 
 PAIRS = "anchor,positive\nread a csv,a csv file\nfind a file,a table\na table,read\n"
 ALIKE = [("read a csv", "read a csv"), ("read a csv", "read a file"), ("read a csv", "find table")]

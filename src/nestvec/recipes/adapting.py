@@ -19,10 +19,10 @@ from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.models.adapter import Adaptor, Method
+from nestvec.models.adapter_file import check_unadapted
 from nestvec.models.encoding import embed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
-from nestvec.workflows.adapted_files import check_unadapted
 
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""

@@ -1,15 +1,70 @@
-"""Documents and vectors as a person gives them, in lists beside each other."""
+"""Read what users pass to an index: operating points and plans, filters, lists of documents."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from nestvec.codec.prefix import as_float32
-from nestvec.errors import InvalidArgument
-from nestvec.types import Document, Embeddings
+from nestvec.codec.quantizer import check_codable
+from nestvec.engines.filters.condition import Condition
+from nestvec.engines.filters.where import Where
+from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
+
+
+@runtime_checkable
+class PlannedPoint(Protocol):
+    """An operating point that was chosen for a model: what an index needs of a ``Plan``."""
+
+    @property
+    def point(self) -> OperatingPoint:
+        """The chosen operating point."""
+        ...
+
+    @property
+    def model(self) -> ModelInfo:
+        """The model whose curve it was chosen on."""
+        ...
+
+
+def point_for(asked: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> OperatingPoint:
+    """Return the point that is asked for.
+
+    Raises:
+        InvalidArgument: If it is wider than the model, a stage's dim cannot be coded, or its text
+            cannot be read.
+        ModelMismatch: If it is a plan for another model.
+    """
+    if isinstance(asked, PlannedPoint) and asked.model.fingerprint != model.fingerprint:
+        raise ModelMismatch(
+            f"the plan is of {asked.model.identity}, not of {model.identity}: "
+            f"plan on the latter's curve, or name the point {asked.point} itself"
+        )
+    if isinstance(asked, PlannedPoint):
+        point = asked.point
+    else:
+        point = OperatingPoint.parse(asked) if isinstance(asked, str) else asked
+    widest = max(stage.dim for stage in point.stages)
+    if widest > model.full_dim:
+        raise InvalidArgument(f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}")
+    for stage in point.stages:
+        check_codable(*stage.representation)
+    return point
+
+
+def read_asked(
+    where: str | None, point: OperatingPoint | str | None
+) -> tuple[Condition | None, OperatingPoint | None]:
+    """Read a filter and an operating point; None stays None.
+
+    Raises:
+        InvalidArgument: If one of them cannot be read.
+    """
+    condition = None if where is None else Where.parse(where)
+    return condition, OperatingPoint.parse(point) if isinstance(point, str) else point
 
 
 def documents_of(

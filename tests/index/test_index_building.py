@@ -8,10 +8,10 @@ import pytest
 from fakes import NestedHashEncoder, fake_info
 from nestvec.engines.embedded import folder as lock
 from nestvec.errors import DataError, IndexLocked, InvalidArgument
+from nestvec.index.building import build_index, reembed
+from nestvec.index.index import Index
 from nestvec.models import encoding as batches
 from nestvec.types import Document
-from nestvec.workflows.index_building import build_index, reembed
-from nestvec.workflows.text_index import Index
 
 CORPUS = {
     f"d{number}": Document(f"own{number} words", f"title{number}", {"n": number, "lang": "ü"})

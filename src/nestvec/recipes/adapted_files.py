@@ -16,7 +16,13 @@ import numpy as np
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
 from nestvec.files.atomic import replace_file, replace_folder
 from nestvec.models.adapter import BLOCK, Adaptor
-from nestvec.models.adapter_file import save_adaptor
+from nestvec.models.adapter_file import (
+    ADAPTOR,
+    CONFIG,
+    CONFIG_KEY,
+    check_unadapted,
+    save_adaptor,
+)
 from nestvec.models.info import read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
@@ -24,10 +30,7 @@ from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quie
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
 from nestvec.types import Embeddings, Kind, OnProgress
 
-ADAPTOR = "adaptor.safetensors"
-"""Beside vectors that were turned, so that those which come later go through the same."""
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
-_CONFIG, _KEY = "config.json", "nestvec"  # where a folder says that it was adapted
 MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
@@ -81,18 +84,6 @@ def apply_adaptor(
     else:
         raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
     return 0
-
-
-def check_unadapted(folder: Path) -> None:
-    """Refuse a folder whose vectors went through an adaptor, as ``apply_adaptor`` left it.
-
-    Raises:
-        ModelMismatch: If they did.
-        ModelError: If its ``config.json`` is not a JSON object.
-    """
-    ours = read_config(folder / _CONFIG).get(_KEY)
-    if isinstance(ours, dict) and "adaptor" in ours:
-        raise ModelMismatch(f"{folder} is adapted already: name what it was made of")
 
 
 def save_matrix(adaptor: Adaptor, path: Path) -> None:
@@ -195,8 +186,8 @@ def _write_model(adaptor: Adaptor, model: SentenceTransformerEncoder, out: Path)
 
 def _describe(adaptor: Adaptor, folder: Path) -> None:
     """Write the widths where vLLM reads them, and which adaptor it was."""
-    file = folder / _CONFIG
+    file = folder / CONFIG
     values = read_config(file)
     values["matryoshka_dimensions"] = list(adaptor.dims)
-    values[_KEY] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
+    values[CONFIG_KEY] = {"adaptor": {"method": adaptor.method, "digest": adaptor.digest()}}
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Whole tasks that join several packages: the demo, trained model folders, fitting an adapter."""

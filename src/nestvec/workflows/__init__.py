@@ -1,1 +1,0 @@
-"""What joins several layers: an index of texts, and the demo."""
