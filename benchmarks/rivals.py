@@ -16,8 +16,8 @@ from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import TrainingTexts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet
 from nestvec.recipes.finetuned import load_base
+from nestvec.train.config import FinetuneConfig, Teacher
 from nestvec.train.finetune import finetune
-from nestvec.train.finetune_config import FinetuneConfig, Teacher
 
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
 CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")

@@ -13,8 +13,7 @@ from fakes import NestedHashEncoder
 from nestvec.index.building import build_index
 from nestvec.models.load import load_model
 from nestvec.models.static import StaticEncoder, save_static_model
-from nestvec.serve.examples import ExampleQuery
-from nestvec.serve.served import Served
+from nestvec.serve.served import ExampleQuery, Served
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress, OperatingPoint
 from ten_documents import CORPUS, WORDS
 

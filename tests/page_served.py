@@ -9,8 +9,7 @@ from nestvec.index.building import build_index
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.planning.choose import plan
-from nestvec.serve.examples import ExampleQuery
-from nestvec.serve.served import Served
+from nestvec.serve.served import ExampleQuery, Served
 from nestvec.types import Document, OperatingPoint
 
 POINT = "16:binary@20>64:float16"

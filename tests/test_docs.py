@@ -20,8 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from nestvec.train.config_file import config_from_file
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.config import FinetuneConfig, config_from_file
 
 REPOSITORY = Path(__file__).parent.parent
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]

@@ -1,4 +1,4 @@
-"""The house rules that a linter does not know: layers, file sizes and names.
+"""The house rules that a linter does not know: layers, circles, file sizes and names.
 
 Everything is read by ast, imports inside functions and under TYPE_CHECKING included. Modules
 named in a string (importlib) are not seen.
@@ -88,6 +88,58 @@ def broken_layers(source: Path) -> list[str]:
     return found
 
 
+def imported_modules(tree: ast.AST, modules: set[str]) -> set[str]:
+    """Return the modules among `modules` that a file imports, in a function or for types too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found & modules
+
+
+def circles(source: Path) -> list[str]:
+    """List each pair of files that import each other, directly or through others."""
+    files = {
+        ".".join(("nestvec", *file.relative_to(source).with_suffix("").parts)): file
+        for file in sorted(source.rglob("*.py"))
+        if file.name != "__init__.py"
+    }
+    imports = {
+        module: imported_modules(ast.parse(file.read_text("utf-8")), set(files))
+        for module, file in files.items()
+    }
+    reached = {module: reachable(module, imports) for module in files}
+    return [
+        f"{one} and {other} import each other"
+        for one in files
+        for other in reached[one]
+        if one < other and one in reached[other]
+    ]
+
+
+def reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
+    """Return every module that a module needs, directly or through others."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = imports[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
+def repeated_classes(source: Path) -> list[str]:
+    """List the class names that two files define."""
+    places: dict[str, list[str]] = {}
+    for file in sorted(source.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file.relative_to(source)))
+    return [f"{name}: {', '.join(files)}" for name, files in places.items() if len(files) > 1]
+
+
 def too_long(source: Path) -> list[str]:
     """List the files over the limit."""
     lengths = {file: len(file.read_text("utf-8").splitlines()) for file in source.rglob("*.py")}
@@ -109,6 +161,14 @@ def forbidden_names(folder: Path) -> list[str]:
 
 def test_imports_point_down() -> None:
     assert broken_layers(SOURCE) == []
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles(SOURCE) == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    assert repeated_classes(SOURCE) == []
 
 
 def test_no_file_is_too_long() -> None:
@@ -174,3 +234,23 @@ def test_a_long_file_and_a_vague_name_are_seen(tmp_path: Path) -> None:
         "core",
         "index/_utils.py",
     ]
+
+
+def test_a_circle_is_seen_also_where_it_is_for_types_only_or_goes_through_others(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "curve/a.py", "if TYPE_CHECKING:\n    from nestvec.curve.b import B")
+    write(tmp_path, "curve/b.py", "def f():\n    from nestvec.curve import c")
+    write(tmp_path, "curve/c.py", "import nestvec.curve.a")
+    write(tmp_path, "curve/d.py", "from nestvec.curve.a import A")
+    assert sorted(circles(tmp_path)) == [
+        "nestvec.curve.a and nestvec.curve.b import each other",
+        "nestvec.curve.a and nestvec.curve.c import each other",
+        "nestvec.curve.b and nestvec.curve.c import each other",
+    ]
+
+
+def test_a_class_name_that_is_taken_is_seen(tmp_path: Path) -> None:
+    write(tmp_path, "curve/a.py", "class Part: ...")
+    write(tmp_path, "index/b.py", "class Part: ...\nclass Other: ...")
+    assert repeated_classes(tmp_path) == ["Part: curve/a.py, index/b.py"]

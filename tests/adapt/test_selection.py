@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nestvec.adapt.sample import Parted, Sample, part
-from nestvec.adapt.selection import Measured, Yardstick, choose
+from nestvec.adapt.selection import HeldOutScores, Yardstick, choose
 from nestvec.codec.prefix import prefix
 from nestvec.models.adapter import Head
 
@@ -69,7 +69,7 @@ def scores(narrow, full=1.0, n=400):
 
 
 def nearest(*asked, **more):
-    return Measured(scores(*asked, **more), None)
+    return HeldOutScores(scores(*asked, **more), None)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_learnt_from_labels_must_be_surely_better(gain, taken):
 def test_what_is_worse_at_one_dim_is_not_taken_for_what_it_gains_at_another():
     better = scores(0.8)
     better[1] = scores(0.5)[1] - 0.02
-    assert choose({"none": nearest(0.5), "svd": Measured(better, None)}, seed=0) == "none"
+    assert choose({"none": nearest(0.5), "svd": HeldOutScores(better, None)}, seed=0) == "none"
 
 
 @pytest.mark.parametrize(("full", "taken"), [(0.98, "none"), (0.995, "svd")])
@@ -118,17 +118,17 @@ def test_where_labels_cannot_tell_the_nearest_decide():
     ours = judged(0.7, 0.1, n)  # half of the queries gain at the second dim, half lose
     kept, lost = scores(0.6, n=n), scores(0.6, n=n)
     lost[1] = scores(0.5, n=n)[1] - 0.05
-    measured = {"none": Measured(scores(0.5, n=n), cut)}
-    assert choose(measured | {"svd": Measured(kept, ours)}, seed=0) == "svd"
-    assert choose(measured | {"svd": Measured(lost, ours)}, seed=0) == "none"
+    measured = {"none": HeldOutScores(scores(0.5, n=n), cut)}
+    assert choose(measured | {"svd": HeldOutScores(kept, ours)}, seed=0) == "svd"
+    assert choose(measured | {"svd": HeldOutScores(lost, ours)}, seed=0) == "none"
 
 
 def test_labels_overrule_what_the_nearest_say():
     worse = scores(0.8)
     worse[1] = scores(0.5)[1] - 0.03
-    measured = {"none": Measured(scores(0.5), scores(0.5))}
-    assert choose(measured | {"svd": Measured(scores(0.8), worse)}, seed=0) == "none"
-    assert choose(measured | {"svd": Measured(worse, scores(0.8))}, seed=0) == "svd"
+    measured = {"none": HeldOutScores(scores(0.5), scores(0.5))}
+    assert choose(measured | {"svd": HeldOutScores(scores(0.8), worse)}, seed=0) == "none"
+    assert choose(measured | {"svd": HeldOutScores(worse, scores(0.8))}, seed=0) == "svd"
 
 
 def test_few_queries_show_nothing():

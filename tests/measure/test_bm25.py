@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nestvec.data.retrieval import load_dataset
-from nestvec.measure import bm25
-from nestvec.measure.bm25 import rank_bm25
+from nestvec.measure import baselines as bm25
+from nestvec.measure.baselines import rank_bm25
 
 # Of equal length, so that only how often and how rare words are decides.
 DOCUMENTS = [

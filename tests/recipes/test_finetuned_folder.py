@@ -11,13 +11,13 @@ from nestvec.curve.curve import Curve
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.recipes.finetuned import (
-    Evidence,
+    HeldOutSets,
     finetune_and_save,
     load_base,
     load_dev_set,
     usual_dims,
 )
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.config import FinetuneConfig
 
 PAIRS = "anchor,positive\nread a csv,a csv file\nfind a file,a table\na table,read\n"
 ALIKE = [("read a csv", "read a csv"), ("read a csv", "read a file"), ("read a csv", "find table")]
@@ -41,7 +41,7 @@ def pairs(tmp_path):
 def test_the_folder_is_a_plain_one_that_says_how_it_was_made(bert_folder, pairs, tmp_path):
     base, out = load_base(str(bert_folder)), tmp_path / "out"
     dev = load_dev_set(tmp_path / "dev.csv")
-    outcome = finetune_and_save(base, pairs, CONFIG, out, evidence=Evidence(dev, twin=True))
+    outcome = finetune_and_save(base, pairs, CONFIG, out, evidence=HeldOutSets(dev, twin=True))
     assert sorted(outcome.training.best) == [8, 64]
     assert list(outcome.curves) == ["this model", "before training", "without Matryoshka"]
     config = json.loads((out / "config.json").read_text())
@@ -63,7 +63,7 @@ def test_the_folder_is_a_plain_one_that_says_how_it_was_made(bert_folder, pairs,
         assert f"| {row} | " in table
     assert "| without Matryoshka float32 | " in table
     assert "](curve.svg)" in table
-    assert "Evidence: scored pairs: 3 of them" in table
+    assert "HeldOutSets: scored pairs: 3 of them" in table
     assert "</svg>" in (out / "curve.svg").read_text()
     curve = Curve.load(out / "curve.json")
     assert curve.model == ours.info  # so that a plan made from it fits the model
@@ -73,7 +73,7 @@ def test_the_curve_is_of_the_width_that_a_head_leaves(bert_folder, pairs, tmp_pa
     base, out = load_base(str(bert_folder)), tmp_path / "out"
     config = replace(CONFIG, dims=(16, 8), out_dim=16)
     test = load_dev_set(tmp_path / "dev.csv")
-    outcome = finetune_and_save(base, pairs, config, out, evidence=Evidence(test=test))
+    outcome = finetune_and_save(base, pairs, config, out, evidence=HeldOutSets(test=test))
     plain = SentenceTransformer(str(out), device="cpu")
     ours = load_model(out)
     texts = ["read a csv", "a table"]
@@ -84,7 +84,7 @@ def test_the_curve_is_of_the_width_that_a_head_leaves(bert_folder, pairs, tmp_pa
 
 def test_a_model_that_scores_nothing_is_written_without_a_picture(bert_folder, pairs, tmp_path):
     (tmp_path / "upside-down.csv").write_text(scored([0, 0.6, 1]))
-    evidence = Evidence(test=load_dev_set(tmp_path / "upside-down.csv"))
+    evidence = HeldOutSets(test=load_dev_set(tmp_path / "upside-down.csv"))
     outcome = finetune_and_save(
         load_base(str(bert_folder)), pairs, CONFIG, tmp_path / "out", evidence=evidence
     )
@@ -95,7 +95,7 @@ def test_a_model_that_scores_nothing_is_written_without_a_picture(bert_folder, p
 
 def test_a_twin_that_nothing_is_measured_of_is_refused():
     with pytest.raises(InvalidArgument, match="measured on test or dev: name one"):
-        Evidence(twin=True)
+        HeldOutSets(twin=True)
 
 
 def test_what_is_in_the_way_is_known_before_training(bert_folder, pairs, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from nestvec.errors import InvalidArgument
 from nestvec.report.canvas import spread
 from nestvec.report.chart import quality_chart, save_chart
-from nestvec.report.dims_chart import dims_chart
+from nestvec.report.line_charts import dims_chart
 from nestvec.report.svg import inline_svg
 
 

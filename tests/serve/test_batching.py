@@ -11,10 +11,10 @@ from fakes import NestedHashEncoder
 from made_serving import NAME, HeldEncoder
 from nestvec.serve.app import create_app
 from nestvec.serve.batching import Batcher, BatchSize
+from nestvec.serve.embedder import Known, VectorCache
 from nestvec.serve.inputs import Input
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
-from nestvec.serve.vectors import Known, VectorCache
 
 
 def inputs(*texts):

@@ -4,9 +4,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from nestvec.serve import waiting as module
+from nestvec.serve import batching as module
+from nestvec.serve.batching import Waiting
 from nestvec.serve.errors import ApiError
-from nestvec.serve.waiting import Waiting
 
 
 def test_an_eighth_is_kept_for_small_requests():

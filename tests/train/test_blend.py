@@ -10,9 +10,8 @@ from torch import nn
 
 from nestvec.data.similarity import ScoredPairs
 from nestvec.errors import InvalidArgument
-from nestvec.train.blend import blend, keep_weights
-from nestvec.train.finetune import finetune
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.config import FinetuneConfig
+from nestvec.train.finetune import blend, finetune, keep_weights
 
 TEXTS = {
     "scored": ScoredPairs("scored", ["read", "find", "a"], ["file", "csv", "table"], [0, 1, 0])

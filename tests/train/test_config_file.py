@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.train.config_file import config_from_file
+from nestvec.train.config import config_from_file
 from nestvec.train.finetune import FinetuneConfig
 from nestvec.train.static import StaticConfig
 

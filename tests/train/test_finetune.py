@@ -11,9 +11,9 @@ from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument, NestvecError
 from nestvec.train import trainer
-from nestvec.train.finetune import Callbacks, finetune
-from nestvec.train.finetune_config import FinetuneConfig
-from nestvec.train.head import append_head
+from nestvec.train.config import Callbacks, FinetuneConfig
+from nestvec.train.finetune import finetune
+from nestvec.train.trainer import append_head
 
 WORDS = ["read", "a", "csv", "file", "table", "find"]
 CONFIG = FinetuneConfig(dims=(64, 8), batch_size=4, learning_rate=1e-3, checks=3, epochs=3)

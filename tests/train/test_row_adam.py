@@ -6,8 +6,7 @@ import torch
 from scipy.sparse import csr_array
 
 from nestvec.train import row_adam
-from nestvec.train.row_adam import RowAdam
-from nestvec.train.workers import start_workers
+from nestvec.train.row_adam import RowAdam, start_workers
 
 VOCAB, TEXTS, DIM = 20, 9, 6
 

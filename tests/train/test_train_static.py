@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.train.row_adam import start_workers
 from nestvec.train.static import (
     StaticConfig,
     _batches,
@@ -18,7 +19,6 @@ from nestvec.train.static import (
     tokenise,
     train_static,
 )
-from nestvec.train.workers import start_workers
 
 N_CONCEPTS = 300
 SMALL = StaticConfig(dims=(32, 8, 4), epochs=20, batch_size=64, learning_rate=0.1)

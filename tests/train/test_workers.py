@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from nestvec.train.workers import start_workers
+from nestvec.train.row_adam import start_workers
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Parted, Sample, part
-from nestvec.adapt.selection import CUTTING, Measured, Yardstick, choose
+from nestvec.adapt.selection import CUTTING, HeldOutScores, Yardstick, choose
 from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
 from nestvec.models.adapter import METHODS, Adaptor, Head, Method
@@ -253,7 +253,7 @@ def _fit(
 
 
 def _figures(
-    config: AdaptConfig, parted: Parted, yardstick: Yardstick, measured: Mapping[str, Measured]
+    config: AdaptConfig, parted: Parted, yardstick: Yardstick, measured: Mapping[str, HeldOutScores]
 ) -> dict[str, Any]:
     dims = [str(dim) for dim in sorted(config.dims or ())]
     return {

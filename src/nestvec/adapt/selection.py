@@ -38,7 +38,7 @@ MARGIN: Mapping[Metric, float] = {"ndcg@10": 0.01, "nearest@10": 0.02}
 CONFIDENCE = 0.95
 
 
-class Measured(NamedTuple):
+class HeldOutScores(NamedTuple):
     """What held-out vectors say of an adaptor, [n_dims, n_queries] each.
 
     Attributes:
@@ -105,7 +105,7 @@ class Yardstick:
 
     def measure(
         self, documents: Head | None, queries: Head | None, dims: Sequence[int]
-    ) -> Measured:
+    ) -> HeldOutScores:
         """Score each query at each dim.
 
         Args:
@@ -117,7 +117,7 @@ class Yardstick:
         found = _rank(_through(queries, self.asking), corpus, dims, self.own)
         nearest = [(rows == self.exact[:, None]).any(axis=1) for rows in found]
         judged = self._judge(_through(queries, self.queries), corpus, dims)
-        return Measured(np.array(nearest, dtype=np.float64), judged)
+        return HeldOutScores(np.array(nearest, dtype=np.float64), judged)
 
     def _judge(self, queries: Embeddings, corpus: Embeddings, dims: Sequence[int]) -> Scores | None:
         if self.judged is None:
@@ -144,7 +144,9 @@ def _rank(
     return [np.concatenate(each) for each in found]
 
 
-def choose(measured: Mapping[str, Measured], *, of_labels: Collection[str] = (), seed: int) -> str:
+def choose(
+    measured: Mapping[str, HeldOutScores], *, of_labels: Collection[str] = (), seed: int
+) -> str:
     """Return the name of what to take.
 
     Args:
@@ -176,7 +178,7 @@ def surely_better(ours: Scores, theirs: Scores, *, seed: int) -> bool:
     return _at_least((ours - theirs)[:-1].mean(axis=0), 0.0, seed)
 
 
-def _nowhere_worse(ours: Measured, cut: Measured, seed: int) -> bool:
+def _nowhere_worse(ours: HeldOutScores, cut: HeldOutScores, seed: int) -> bool:
     """Tell whether no dim is worse: labels show it, or cannot tell and the nearest are found."""
     for dim in range(len(cut.nearest)):
         found = ours.nearest[dim] - cut.nearest[dim]

@@ -12,7 +12,7 @@ import typer
 
 from nestvec.cli.console import check_output, load_torch, progress, say, say_next, shown_path, width
 from nestvec.cli.hits import hit_lines
-from nestvec.cli.index_state import sizes
+from nestvec.cli.index_files import sizes
 from nestvec.cli.plan import plan_lines
 from nestvec.types import OnProgress
 

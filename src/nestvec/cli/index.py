@@ -20,7 +20,7 @@ from nestvec.cli.console import (
     say_wrapped,
     shown_path,
 )
-from nestvec.cli.index_state import load_texts, say_closed
+from nestvec.cli.index_files import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:

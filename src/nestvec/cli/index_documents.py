@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.console import going_on_later, progress, say_next, say_wrapped, shown_path
-from nestvec.cli.index_state import load_texts, say_closed
+from nestvec.cli.index_files import load_texts, say_closed
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 

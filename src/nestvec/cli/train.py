@@ -111,7 +111,7 @@ def _train_static(
 ) -> None:
     from nestvec.data.training import load_pairs
     from nestvec.recipes.trained import train_and_save, usual_settings
-    from nestvec.train.config_file import config_from_file
+    from nestvec.train.config import config_from_file
     from nestvec.train.static import StaticConfig
 
     file = _check_static(given)
@@ -162,9 +162,7 @@ def _finetune(
     trust_remote_code: bool,
 ) -> None:
     from nestvec.recipes import finetuned
-    from nestvec.train.config_file import config_from_file
-    from nestvec.train.finetune import Callbacks
-    from nestvec.train.finetune_config import FinetuneConfig
+    from nestvec.train.config import Callbacks, FinetuneConfig, config_from_file
 
     if model is None:
         raise InvalidArgument("name a model to fine-tune, or train one with --static")
@@ -172,7 +170,7 @@ def _finetune(
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
     )
-    evidence = finetuned.Evidence(dev, test, twin=given.pop("twin", False))
+    evidence = finetuned.HeldOutSets(dev, test, twin=given.pop("twin", False))
     file = given.pop("config", None)
     if file is None:
         config = FinetuneConfig(**given)

@@ -46,7 +46,7 @@ class QueryLog:
     counts: dict[str, int]
 
 
-class _Asked(NamedTuple):
+class _LoggedQuery(NamedTuple):
     line: int
     text: str
     row: Row
@@ -72,7 +72,7 @@ def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: i
     if limit is not None and limit < 1:
         raise InvalidArgument(f"limit {limit} < 1")
     seen: set[int] = set()
-    kept: list[tuple[int, _Asked]] = []  # a heap: what is drawn last comes first
+    kept: list[tuple[int, _LoggedQuery]] = []  # a heap: what is drawn last comes first
     empty = repeated = 0
     for asked in _read(path):
         draw = _draw(asked.text, seed)
@@ -96,10 +96,10 @@ def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: i
     return QueryLog(queries, fields, counts)
 
 
-def _read(path: Path) -> Iterator[_Asked]:
+def _read(path: Path) -> Iterator[_LoggedQuery]:
     if suffix_of(path) == ".txt":
         for line, text in read_lines(path):
-            yield _Asked(line, text.strip(), {})
+            yield _LoggedQuery(line, text.strip(), {})
         return
     for line, row in read_records(path):
         column = next((name for name in _COLUMNS if name in row), None)
@@ -109,7 +109,7 @@ def _read(path: Path) -> Iterator[_Asked]:
             raise DataError(path, problem, line=line)
         text = "" if row[column] is None else text_of(path, row, column, line=line)
         others = {key: value for key, value in row.items() if key != column}
-        yield _Asked(line, text.strip(), others)
+        yield _LoggedQuery(line, text.strip(), others)
 
 
 def _draw(text: str, seed: int) -> int:
@@ -119,7 +119,7 @@ def _draw(text: str, seed: int) -> int:
     return int.from_bytes(digest)
 
 
-def _by_id(path: Path, kept: list[_Asked]) -> tuple[dict[str, str], dict[str, Metadata]]:
+def _by_id(path: Path, kept: list[_LoggedQuery]) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
     for line, text, row in kept:

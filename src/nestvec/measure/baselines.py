@@ -9,21 +9,57 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
 from nestvec.curve.point import BaselinePoint
-from nestvec.measure.bm25 import rank_bm25
+from nestvec.errors import require
 from nestvec.measure.documents import collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Baseline
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
-from nestvec.metrics.ranking import Ranked
-from nestvec.types import Embeddings, Evidence, OperatingPoint
+from nestvec.metrics.ranking import Ranked, best
+from nestvec.types import Embeddings, Evidence, OperatingPoint, Rows
 
+_BLOCK = 256  # queries whose scores are held at a time
 _logger = logging.getLogger(__name__)
+
+
+def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -> Rows:
+    """Rank documents by BM25 as Lucene has it (k1 1.5, b 0.75, English stop words).
+
+    Args:
+        queries: Texts.
+        documents: Texts.
+        depth: How many rows of each query.
+
+    Returns:
+        [n_queries, at most depth], ties by ascending row; -1 where fewer documents share a word
+        with the query.
+
+    Raises:
+        MissingExtra: If bm25s is not installed.
+    """
+    bm25s = require("bm25s", extra="report")
+
+    def tokenise(texts: Sequence[str]) -> Any:
+        return bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
+
+    document_words = tokenise(documents)
+    if not any(document_words):  # bm25s would divide by the mean length, which is 0
+        return np.full((len(queries), min(depth, len(documents))), -1, dtype=np.int64)
+    retriever = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
+    retriever.index(document_words, show_progress=False)
+    words = [retriever.get_tokens_ids(tokens) for tokens in tokenise(queries)]
+    ranked = []
+    for start in range(0, len(words), _BLOCK):
+        scores = [retriever.get_scores_from_ids(ids) for ids in words[start : start + _BLOCK]]
+        block_scores, rows = best(np.stack(scores), depth)
+        ranked.append(np.where(block_scores > 0, rows, -1))
+    return np.concatenate(ranked)
 
 
 def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseline, ...]:
@@ -38,7 +74,7 @@ def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseli
 
 
 @dataclass(frozen=True)
-class Measured:
+class BaselineTask:
     """What baselines are measured on, the same as the model.
 
     Attributes:
@@ -59,7 +95,7 @@ class Measured:
 
 
 def measure_baseline(
-    name: Baseline, dims: Sequence[int], on: Measured
+    name: Baseline, dims: Sequence[int], on: BaselineTask
 ) -> tuple[BaselinePoint, ...]:
     """Measure one baseline, at all dims from one product; the projected corpus lies in memory.
 
@@ -86,7 +122,7 @@ def measure_baseline(
     )
 
 
-def _fit(name: Baseline, on: Measured) -> Projection:
+def _fit(name: Baseline, on: BaselineTask) -> Projection:
     if name == "random":
         return random_dims(on.documents.shape[1])
     fit = fit_svd if name == "svd" else fit_pca

@@ -37,7 +37,7 @@ class Vectors(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measured:
+class SimilarityScores:
     """One metric at every point, that of full precision first.
 
     Attributes:
@@ -55,7 +55,7 @@ class Measured:
 
 def correlations(
     points: Iterable[Vectors], first: Rows, second: Rows, gold: Scores, *, seed: int
-) -> dict[str, Measured]:
+) -> dict[str, SimilarityScores]:
     """Correlate the scores of pairs with those that people gave.
 
     Args:
@@ -79,7 +79,7 @@ def correlations(
 
 def triplet_accuracy(
     points: Iterable[Vectors], anchors: Rows, positives: Rows, negatives: Rows
-) -> dict[str, Measured]:
+) -> dict[str, SimilarityScores]:
     """Count the triplets whose positive scores above their negative: "accuracy"."""
     right = [
         _dots(each.floats[anchors], each.decoded[positives])
@@ -97,7 +97,7 @@ def label_agreement(
     *,
     k: int,
     seed: int,
-) -> dict[str, Measured]:
+) -> dict[str, SimilarityScores]:
     """Label texts by their neighbours, and cluster them.
 
     Args:
@@ -122,7 +122,7 @@ def label_agreement(
     kept = retentions(clustered[:, None], clustered[:1])
     return {
         f"knn-accuracy@{k}": _of_items(np.stack(right)),
-        "v-measure": Measured(clustered, kept, nothing, nothing),
+        "v-measure": SimilarityScores(clustered, kept, nothing, nothing),
     }
 
 
@@ -182,15 +182,15 @@ def _pearson(values: NDArray[np.floating], gold: Scores) -> Scores:
     return result
 
 
-def _of_draws(draws: NDArray[np.float64]) -> Measured:
+def _of_draws(draws: NDArray[np.float64]) -> SimilarityScores:
     """Take correlations of draws, [1 + n_resamples, n_points], those of all items first."""
     full = draws[:, :1]
     kept = np.divide(draws, full, out=np.zeros_like(draws), where=full > 0)
     ends = np.quantile(kept[1:], (0.025, 0.975), axis=0).T
-    return Measured(draws[0], kept[0], ends, np.empty((0, 0)))
+    return SimilarityScores(draws[0], kept[0], ends, np.empty((0, 0)))
 
 
-def _of_items(right: NDArray[np.bool_]) -> Measured:
+def _of_items(right: NDArray[np.bool_]) -> SimilarityScores:
     items = right.astype(np.float64)
     kept, ends = retentions(items, items[0]), retention_intervals(items, items[0])
-    return Measured(items.mean(axis=1), kept, ends, items)
+    return SimilarityScores(items.mean(axis=1), kept, ends, items)

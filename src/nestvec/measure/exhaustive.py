@@ -18,16 +18,28 @@ import numpy as np
 from nestvec.codec.prefix import prefix_scores
 from nestvec.measure.representations import Key, Representations
 from nestvec.metrics.ranking import Ranked, best, order
-from nestvec.types import Embeddings, OperatingPoint, Rows, Stage
+from nestvec.types import Embeddings, OnProgress, OperatingPoint, Rows, Stage
 
 DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats
 SCORE_BYTES = 256 * 2**20  # of their scores with a block of queries
 _ROUNDING = 2e-6  # by which a product may round the cosines of equal vectors unequally
-
 _Node = tuple[Stage, ...]
 _Waiting = dict[Key, list[_Node]]
 _List = tuple[_Node, Key]
 """What was searched before, and by what its rows are ordered; shortlists are cut from it."""
+
+
+class Steps:
+    """Counts steps and tells of each."""
+
+    def __init__(self, total: int, on_progress: OnProgress) -> None:
+        """Begin at none of ``total``."""
+        self._done, self._total, self._on_progress = 0, total, on_progress
+
+    def __call__(self) -> None:
+        """Count one more."""
+        self._done += 1
+        self._on_progress(self._done, self._total)
 
 
 def rank(

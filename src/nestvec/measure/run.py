@@ -10,15 +10,14 @@ from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.engine import capabilities
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.measure.baselines import Measured, baselines_for, measure_baseline
+from nestvec.measure.baselines import BaselineTask, baselines_for, measure_baseline
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.exhaustive import count_steps
+from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge, full_recall_depths, query_scores, ranked_depth
-from nestvec.measure.steps import Steps
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
@@ -75,7 +74,7 @@ def evaluate(
     judged = judge.judgements
     scores = query_scores(ranked, of_points, judged, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, judged)
-    measured = Measured(texts, queries, documents, model.info.layer_norm, judge, depth)
+    measured = BaselineTask(texts, queries, documents, model.info.layer_norm, judge, depth)
     return Curve(
         model=model.info,
         dataset=_describe(data, grid),
@@ -116,7 +115,7 @@ def _points(
 
 
 def _baselines(
-    names: Sequence[Baseline], dims: Sequence[int], on: Measured, step: Steps
+    names: Sequence[Baseline], dims: Sequence[int], on: BaselineTask, step: Steps
 ) -> dict[str, tuple[BaselinePoint, ...]]:
     measured = {}
     for name in names:

@@ -19,17 +19,17 @@ from nestvec.curve.query_scores import QueryScores
 from nestvec.data.similarity import LabelledTexts, ScoredPairs, SimilaritySet, Triplets
 from nestvec.errors import ModelError
 from nestvec.measure.comparisons import (
-    Measured,
+    SimilarityScores,
     Vectors,
     correlations,
     label_agreement,
     triplet_accuracy,
 )
 from nestvec.measure.cost import costs
+from nestvec.measure.exhaustive import Steps
 from nestvec.measure.grid import DEFAULT_GRID, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.representations import Representations
-from nestvec.measure.steps import Steps
 from nestvec.models.encoding import embed_timed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
@@ -155,7 +155,7 @@ def _at_points(
 
 def _measure(
     data: SimilaritySet, task: _Task, at_points: Iterator[Vectors], seed: int
-) -> dict[str, Measured]:
+) -> dict[str, SimilarityScores]:
     match data:
         case ScoredPairs():
             first, second = task.rows(data.first), task.rows(data.second)
@@ -171,7 +171,9 @@ def _measure(
             return label_agreement(at_points, train, test, labels, k=NEIGHBOURS, seed=seed)
 
 
-def _row(i: int, point: OperatingPoint, measured: dict[str, Measured], cost: Cost) -> CurvePoint:
+def _row(
+    i: int, point: OperatingPoint, measured: dict[str, SimilarityScores], cost: Cost
+) -> CurvePoint:
     return CurvePoint(
         point=point,
         metrics={name: float(each.values[i]) for name, each in measured.items()},
@@ -185,7 +187,7 @@ def _row(i: int, point: OperatingPoint, measured: dict[str, Measured], cost: Cos
     )
 
 
-def _item_scores(measured: dict[str, Measured], n_points: int, n_items: int) -> QueryScores:
+def _item_scores(measured: dict[str, SimilarityScores], n_points: int, n_items: int) -> QueryScores:
     return QueryScores(
         query_ids=np.array([f"item-{number}" for number in range(1, n_items + 1)]),
         metrics={name: each.items for name, each in measured.items() if len(each.items)},

@@ -68,7 +68,7 @@ class Texts:
         """Return what is relevant to each query."""
         return Judgements.from_qrels(self.qrels, self.query_ids, self.doc_ids)
 
-    def part(self, queries: Rows, docs: NDArray[np.bool_]) -> Part:
+    def part(self, queries: Rows, docs: NDArray[np.bool_]) -> TextSubset:
         """Return some queries against some documents.
 
         Args:
@@ -83,7 +83,7 @@ class Texts:
             for query_id in query_ids
         }
         judgements = Judgements.from_qrels(qrels, query_ids, self.doc_ids)
-        return Part(rows, self.doc_of_row[rows], judgements)
+        return TextSubset(rows, self.doc_of_row[rows], judgements)
 
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
         """Return what to show of documents: the title, else how the text begins."""
@@ -93,7 +93,7 @@ class Texts:
         return np.array([shown(each.title or each.text) for each in documents], dtype=np.str_)
 
 
-class Part(NamedTuple):
+class TextSubset(NamedTuple):
     """Some queries against some documents.
 
     Attributes:

@@ -17,7 +17,7 @@ from nestvec.curve.point import Cost, SizeRetention
 from nestvec.measure.documents import rank_documents
 from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
-from nestvec.measure.texts import Part, Texts
+from nestvec.measure.texts import Texts, TextSubset
 from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.metrics.judged import parse_metric
 from nestvec.types import Embeddings, OperatingPoint, Scores
@@ -153,7 +153,7 @@ def _score_part(
     points: Sequence[OperatingPoint],
     queries: Embeddings,
     corpus: Representations,
-    part: Part,
+    part: TextSubset,
     metrics: Iterable[str],
 ) -> dict[str, NDArray[np.float64]]:
     """Return what the part's queries score in it, [n_points, n_queries], by metric."""

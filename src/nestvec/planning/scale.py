@@ -63,7 +63,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Projection:
+class CostProjection:
     """A point at another number of vectors.
 
     Attributes:
@@ -90,7 +90,7 @@ def project(
     vectors: int,
     prices: Prices | None = None,
     replicas: int | None = None,
-) -> Projection:
+) -> CostProjection:
     """Say what a point takes at a number of vectors.
 
     Args:
@@ -115,10 +115,12 @@ def project(
     if prices is not None:
         money = ram_gb * prices.ram_gb_month + disk_gb * prices.disk_gb_month
     build_s = row.cost.build_s * vectors / n_measured
-    return Projection(vectors, copies, ram_gb, disk_gb, build_s, money)
+    return CostProjection(vectors, copies, ram_gb, disk_gb, build_s, money)
 
 
-def scale_text(chosen: Projection, full: Projection, *, n_measured: int, currency: str = "") -> str:
+def scale_text(
+    chosen: CostProjection, full: CostProjection, *, n_measured: int, currency: str = ""
+) -> str:
     """Write what a point takes beside full precision."""
     copies = f" in {chosen.replicas} replicas" if chosen.replicas > 1 else ""
     disk = f" + {_amount(chosen.disk_gb)} GB on disk" if chosen.disk_gb else ""

@@ -72,7 +72,7 @@ def fit_adaptor(
     if not isinstance(model, Encoder):
         if data is not None:
             raise InvalidArgument("an array of vectors has no ids for data: load a folder of them")
-        sample = _sample(_some_rows(_array(model), config), _Asked(), layer_norm=False)
+        sample = _sample(_some_rows(_array(model), config), _HeldQueries(), layer_norm=False)
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
     if info.adaptor:
@@ -110,14 +110,14 @@ def _check_asked(config: AdaptConfig, full_dim: int) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _HeldQueries:
     """Queries, and the rows that answer each."""
 
     queries: Embeddings | None = None
     positives: tuple[Rows, ...] | None = None
 
 
-def _sample(documents: Embeddings, asked: _Asked, *, layer_norm: bool) -> Sample:
+def _sample(documents: Embeddings, asked: _HeldQueries, *, layer_norm: bool) -> Sample:
     unit = check_vectors(documents, layer_norm=layer_norm)
     queries = np.empty((0, unit.shape[1]), dtype=np.float32)
     if asked.queries is not None and len(asked.queries):
@@ -127,7 +127,7 @@ def _sample(documents: Embeddings, asked: _Asked, *, layer_norm: bool) -> Sample
 
 def _looked_up(
     vectors: PrecomputedVectors, data: Texts | None, config: AdaptConfig
-) -> tuple[Embeddings, _Asked]:
+) -> tuple[Embeddings, _HeldQueries]:
     """Take vectors that are there."""
     if isinstance(data, TrainingPairs):
         folder = vectors.info.name
@@ -137,7 +137,7 @@ def _looked_up(
         if data is not None:
             out = "add corpus vectors, or leave the texts and qrels out"
             raise InvalidArgument(f"{vectors.info.name} holds queries, no documents: {out}")
-        return vectors.take(_some(vectors.ids("query"), (), config), kind="query"), _Asked()
+        return vectors.take(_some(vectors.ids("query"), (), config), kind="query"), _HeldQueries()
     if isinstance(data, RetrievalSet):
         asked = _labels(data)
     elif data is None:
@@ -149,12 +149,12 @@ def _looked_up(
     chosen = _some(ids, asked.answers, config)
     found = vectors.take(chosen, kind="document")
     queries = vectors.take(asked.queries, kind="query") if asked.queries else None
-    return found, _Asked(queries, asked.rows(chosen))
+    return found, _HeldQueries(queries, asked.rows(chosen))
 
 
 def _encoded(
     model: Encoder, data: Texts | None, config: AdaptConfig, on_progress: OnProgress | None
-) -> tuple[Embeddings, _Asked]:
+) -> tuple[Embeddings, _HeldQueries]:
     """Encode texts."""
     if data is None:
         raise InvalidArgument(f"{model.info.name} encodes texts: give a corpus, pairs or qrels")
@@ -167,10 +167,10 @@ def _encoded(
     texts = [corpus[id_].content for id_ in ids]
     documents = embed(model, ids, texts, kind="document", on_progress=on_progress)
     if judged is None or not labels.queries:
-        return documents, _Asked()
+        return documents, _HeldQueries()
     asked = [judged.queries[id_] for id_ in labels.queries]
     queries = embed(model, labels.queries, asked, kind="query", on_progress=on_progress)
-    return documents, _Asked(queries, labels.rows(ids))
+    return documents, _HeldQueries(queries, labels.rows(ids))
 
 
 @dataclass(frozen=True)

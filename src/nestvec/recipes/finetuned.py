@@ -22,8 +22,8 @@ from nestvec.models.load import load_model
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
-from nestvec.train.finetune import NO_CALLBACKS, Callbacks, Finetuned, finetune
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig
+from nestvec.train.finetune import Finetuned, finetune
 from nestvec.types import Precision
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def load_probes(path: Path) -> Triplets:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class HeldOutSets:
     """What a fine-tuned model is judged by.
 
     Attributes:
@@ -111,7 +111,7 @@ class Evidence:
         return self.test or self.dev
 
 
-NOTHING_TO_JUDGE_BY = Evidence()
+NOTHING_TO_JUDGE_BY = HeldOutSets()
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def finetune_and_save(
     config: FinetuneConfig,
     path: Path,
     *,
-    evidence: Evidence = NOTHING_TO_JUDGE_BY,
+    evidence: HeldOutSets = NOTHING_TO_JUDGE_BY,
     callbacks: Callbacks = NO_CALLBACKS,
 ) -> Outcome:
     """Fine-tune a model and write its folder, with its curve and the settings that made it.
@@ -200,7 +200,7 @@ class _Run:
     base: SentenceTransformerEncoder
     texts: Mapping[str, TrainingTexts]
     config: FinetuneConfig
-    evidence: Evidence
+    evidence: HeldOutSets
 
     def train(
         self,

@@ -15,6 +15,11 @@ from nestvec.report.theme import MARKERS, Theme
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+from collections.abc import Callable
+
+from nestvec.curve.point import CurvePoint
+from nestvec.report.kept import Kept
+from nestvec.types import Precision
 
 SMALL = 8  # points
 _LINE_HEIGHT = 1.35
@@ -24,6 +29,9 @@ _MOST_TICKS = 13
 _DASHES = ((1, 1.6), (5, 2), (5, 1.5, 1, 1.5), (2, 3))
 _LEAST_TICKS = 4
 _RULES, _LINES, _POINTS, _TEXTS = 1, 2, 3, 4  # what lies above what
+GAP = 0.042  # of the axis: labels nearer than this touch
+_STEP = 10  # percent; a vertical axis begins at a multiple
+_FLOAT32: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -222,3 +230,56 @@ def _top(group: Sequence[int], heights: Sequence[float], gap: float) -> float:
 
 def _bottom(group: Sequence[int], heights: Sequence[float], gap: float) -> float:
     return _top(group, heights, gap) - gap * (len(group) - 1)
+
+
+def singles(kept: Kept) -> list[tuple[str, Precision]]:
+    """List the lines of one stage: the other curves' float32, then the first's precisions."""
+    others = [(name, _FLOAT32) for name in kept.curves if name != kept.name]
+    return [*others, *((kept.name, precision) for precision in kept.precisions)]
+
+
+def draw_singles(
+    canvas: Canvas, kept: Kept, place: Callable[[CurvePoint], float]
+) -> dict[str, list[tuple[float, float]]]:
+    """Draw the lines of ``singles``, the first curve's with marks and intervals.
+
+    Args:
+        canvas: What to draw on.
+        kept: What to draw.
+        place: Where a row stands on the horizontal axis.
+
+    Returns:
+        The points (x, percent) of each line, by its name.
+    """
+    drawn = {}
+    for name, precision in singles(kept):
+        rows = [*kept.singles(name, precision).values()]
+        points = [(place(row), height(kept, row)) for row in rows]
+        if name != kept.name:
+            canvas.line(points, canvas.theme.twin, dashed=True)
+            drawn[f"{name} {precision}"] = points
+            continue
+        color = canvas.theme.precisions[precision]
+        canvas.line(points, color)
+        canvas.marks(points, precision)
+        canvas.bars(interval_ends(kept, rows, [x for x, _ in points]), color)
+        drawn[precision] = points
+    return drawn
+
+
+def height(kept: Kept, row: CurvePoint) -> float:
+    """Return what a row keeps, in percent."""
+    return 100 * kept.share(row)
+
+
+def interval_ends(
+    kept: Kept, rows: Sequence[CurvePoint], places: Sequence[float]
+) -> list[tuple[float, float, float]]:
+    """Return (x, low, high) in percent of the rows whose interval is known."""
+    known = ((x, kept.interval(row)) for x, row in zip(places, rows, strict=True))
+    return [(x, 100 * ends.low, 100 * ends.high) for x, ends in known if ends is not None]
+
+
+def floor_below(heights: Sequence[float]) -> float:
+    """Return the percentage at which an axis begins that shows these."""
+    return max(0, _STEP * math.floor((min(heights) - 1) / _STEP))

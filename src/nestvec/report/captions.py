@@ -1,11 +1,65 @@
-"""The texts of the pictures: titles, notes, and descriptions for those who cannot see them."""
+"""What the pictures and the page say of a curve: what its numbers rest on, titles, descriptions.
+
+Agreement with full precision says nothing about right or wrong, so it is never described by the
+words for quality.
+"""
 
 from __future__ import annotations
 
 from nestvec.planning.choose import Plan
-from nestvec.report.evidence import axis_title, is_agreement, measure_name, picture_name
 from nestvec.report.kept import Kept
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text
+
+_AGREEMENT = ("overlap@", "rbo@")
+
+
+def is_agreement(kept: Kept) -> bool:
+    """Tell whether what is kept is likeness to full precision, and not quality."""
+    return kept.curve.evidence == "agreement" or kept.metric.startswith(_AGREEMENT)
+
+
+def measure_name(kept: Kept) -> str:
+    """Name what is kept, so that agreement cannot be taken for quality."""
+    name = metric_name(kept.metric)
+    return f"agreement with full precision ({name})" if is_agreement(kept) else name
+
+
+def axis_title(kept: Kept) -> str:
+    """Write what a percentage of the pictures and tables means."""
+    if is_agreement(kept):
+        return f"% agreement ({metric_name(kept.metric)})"
+    return f"% of {metric_name(kept.metric)} kept"
+
+
+def picture_name(kept: Kept) -> str:
+    """Name what the first picture shows against memory."""
+    return "Agreement" if is_agreement(kept) else "Quality kept"
+
+
+def evidence_line(kept: Kept) -> tuple[str, str]:
+    """Return what the numbers rest on: two or three words, and a sentence."""
+    counted, task = (kept.curve.dataset.get(name) for name in ("n_queries", "task"))
+    if isinstance(task, str):
+        return f"Evidence: {task}", f"{counted:,} of them, as people have judged them."
+    queries = f"{counted:,} queries" if isinstance(counted, int) else "queries"
+    match kept.curve.evidence:
+        case "agreement":
+            return (
+                "Evidence: agreement only",
+                f"{queries} without judgements: every percentage says how far a point finds what "
+                f"full precision finds. Whether that is right, nobody has judged.",
+            )
+        case "made queries":
+            return (
+                "Evidence: made queries",
+                f"{queries} made from the corpus, each with the text that it was taken from as the "
+                f"one right answer. What people ask is less like the texts, and may lose more.",
+            )
+        case _:
+            return (
+                "Evidence: judged queries",
+                f"{queries}, each with documents that are known to be relevant.",
+            )
 
 
 def title(kept: Kept) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nestvec.curve.curve import Curve
 from nestvec.files.atomic import replace_file
-from nestvec.report.evidence import axis_title, evidence_line
+from nestvec.report.captions import axis_title, evidence_line
 from nestvec.report.kept import Kept
 from nestvec.report.tables import markdown_table
 from nestvec.version import __version__

@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
 from nestvec.planning.choose import Plan
-from nestvec.report.canvas import Canvas, spread
+from nestvec.report.canvas import (
+    GAP,
+    Canvas,
+    draw_singles,
+    floor_below,
+    height,
+    interval_ends,
+    singles,
+    spread,
+)
 from nestvec.report.captions import asked_share, chosen_note, describe_quality, note, title
 from nestvec.report.kept import Kept
-from nestvec.report.lines import GAP, draw_singles, floor_below, height, interval_ends, singles
 from nestvec.report.svg import drawing, save_chart
 from nestvec.report.theme import DARK, LIGHT
 from nestvec.wording import bytes_text, percent

@@ -16,13 +16,12 @@ from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.files.atomic import replace_file
 from nestvec.planning.choose import Plan
+from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
-from nestvec.report.dims_chart import dims_chart
-from nestvec.report.evidence import axis_title, is_agreement
 from nestvec.report.facts import facts
 from nestvec.report.kept import Kept
-from nestvec.report.shown import gather
-from nestvec.report.size_chart import has_sizes, size_chart
+from nestvec.report.line_charts import dims_chart, has_sizes, size_chart
+from nestvec.report.queries import gather
 from nestvec.report.slices import LEAST_QUERIES, slice_fields
 from nestvec.report.svg import inline_svg
 from nestvec.report.tables import kept_rows

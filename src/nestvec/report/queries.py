@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.curve.curve import Curve
+from nestvec.planning.choose import Plan
+from nestvec.report.kept import Kept
 from nestvec.types import OperatingPoint, Rows
+from nestvec.wording import metric_name
 
 FAIR = 5
 _SHOWN = 3  # documents of each list in an example
@@ -38,7 +41,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RankingChange:
     """What one query finds before and after.
 
     Attributes:
@@ -66,7 +69,7 @@ class FairChoice:
         depth: How many results of each query were compared.
     """
 
-    examples: tuple[Comparison, ...]
+    examples: tuple[RankingChange, ...]
     worse: int
     same: int
     better: int
@@ -111,7 +114,7 @@ def choose_fairly(
 
 def most_lost(
     curve: Curve, point: OperatingPoint, metric: str, *, wanted: int = _MOST_LOST, seed: int = 0
-) -> tuple[Comparison, ...]:
+) -> tuple[RankingChange, ...]:
     """Take the queries that lose most, with only the documents that fell out and came in.
 
     Args:
@@ -148,22 +151,22 @@ class _Lists:
         self._metric = curve.scores.metrics[metric]
         self.depth = curve.scores.top.shape[2]
 
-    def best(self, number: int, shown: int) -> Comparison:
+    def best(self, number: int, shown: int) -> RankingChange:
         """Compare the first documents of both lists."""
         before, after = self._both(number)
         return self._comparison(number, before[:shown], after[:shown])
 
-    def changed(self, number: int) -> Comparison:
+    def changed(self, number: int) -> RankingChange:
         """List only what is in one list and not in the other."""
         before, after = ([each for each in one if each.other is None] for one in self._both(number))
         return self._comparison(number, before, after)
 
     def _comparison(
         self, number: int, before: Sequence[Found], after: Sequence[Found]
-    ) -> Comparison:
+    ) -> RankingChange:
         was, now = (float(self._metric[row, number]) for row in self._rows)
         query = str(self._scores.query_texts[number])
-        return Comparison(query, tuple(before), tuple(after), scores=(was, now))
+        return RankingChange(query, tuple(before), tuple(after), scores=(was, now))
 
     def _both(self, number: int) -> tuple[list[Found], list[Found]]:
         before, after = (self._scores.top[row, number] for row in self._rows)
@@ -186,3 +189,44 @@ class _Lists:
 
     def _title(self, document: int) -> str:
         return str(self._scores.doc_titles[document] or self._scores.doc_ids[document])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Queries with what they find.
+
+    Attributes:
+        examples: Before and after, for the first screen.
+        how_chosen: How these came to be here, in a sentence.
+        lost: The queries that lose most, with what changed.
+        depth: How many results of each query were compared.
+        judged: Whether documents that are judged relevant are marked.
+    """
+
+    examples: tuple[RankingChange, ...] = ()
+    how_chosen: str = ""
+    lost: tuple[RankingChange, ...] = ()
+    depth: int = 0
+    judged: bool = False
+
+
+def gather(kept: Kept, plan: Plan | None) -> Shown:
+    """Collect what can be shown of a curve and a plan; nothing without either."""
+    if plan is None or not can_show(kept.curve, kept.metric):
+        return Shown()
+    fair = choose_fairly(kept.curve, plan.point, kept.metric)
+    return Shown(
+        examples=fair.examples,
+        how_chosen=_how_chosen(kept, fair),
+        lost=most_lost(kept.curve, plan.point, kept.metric),
+        depth=fair.depth,
+        judged=bool(kept.curve.scores.top_relevant.size),
+    )
+
+
+def _how_chosen(kept: Kept, fair: FairChoice) -> str:
+    return (
+        f"Chosen by rule, not by hand: of all {fair.n_queries:,} queries in order of how their "
+        f"{metric_name(kept.metric)} changes, the first, the last and even steps between. "
+        f"{fair.worse:,} lose, {fair.same:,} stay the same, {fair.better:,} gain."
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nestvec.curve.curve import Curve
-from nestvec.report.evidence import axis_title
+from nestvec.report.captions import axis_title
 from nestvec.report.kept import Kept
 from nestvec.types import Precision
 from nestvec.wording import score_text

@@ -14,7 +14,7 @@ from nestvec.curve.point import CurvePoint
 from nestvec.metrics.stats import lower_bound
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
-from nestvec.report.evidence import evidence_line, is_agreement, measure_name
+from nestvec.report.captions import evidence_line, is_agreement, measure_name
 from nestvec.report.kept import Kept
 from nestvec.types import OperatingPoint, Stage
 from nestvec.wording import (

@@ -9,16 +9,15 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from nestvec.serve import errors
-from nestvec.serve.gate import Gate
+from nestvec.serve.keys import Gate
 from nestvec.serve.limits import LimitRequests
 from nestvec.serve.logs import LogRequests
 from nestvec.serve.page.routes import page_router
 from nestvec.serve.routes_compare import compare_router
 from nestvec.serve.routes_documents import documents_router
 from nestvec.serve.routes_embeddings import embeddings_router
-from nestvec.serve.routes_health import health_router
 from nestvec.serve.routes_measured import measured_router
-from nestvec.serve.routes_models import models_router
+from nestvec.serve.routes_models import health_router, models_router
 from nestvec.serve.routes_search import search_router
 from nestvec.serve.served import Served
 from nestvec.serve.serving import Serving

@@ -3,7 +3,7 @@
 A few threads encode. While they work, requests gather; of what has gathered a window is taken,
 small requests first, so that a search does not wait for somebody's thousand documents, and cut into
 batches of about equal length, so that little is padded. A batch that fails fails the requests that
-have a text in it, and no others. How much may gather is bounded before (``waiting``).
+have a text in it, and no others. How much may gather is bounded before.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nestvec.serve.errors import busy
 from nestvec.serve.inputs import Input
 from nestvec.types import Embeddings
 
@@ -26,6 +28,9 @@ _WAIT_S = 0.003  # for those that the last answers have let go, to come back wit
 
 OnBatch = Callable[[int, float], None]
 """Called with the number of inputs and the seconds of each batch."""
+_LONGEST_S = 60
+_WINDOW_S = 1.0
+_FIRST_RATE = 100.0
 
 
 @dataclass(frozen=True)
@@ -221,3 +226,45 @@ def _batches(window: Sequence[_Item], size: BatchSize) -> Iterator[Sequence[_Ite
 def _length(item: _Item) -> int:
     job, position = item
     return job.inputs[position].length
+
+
+class Waiting:
+    """Counts texts that wait or are being encoded. Used from the event loop's thread."""
+
+    def __init__(self, limit: int) -> None:
+        """Let at most ``limit`` texts wait, or one request where none does.
+
+        An eighth of that is kept free for small requests.
+        """
+        self._limit = limit
+        self._rate = _FIRST_RATE  # texts a second
+        self._done, self._since = 0, time.monotonic()
+        self.n = 0
+
+    @contextmanager
+    def admitted(self, n: int) -> Iterator[None]:
+        """Count the texts of a request while the block handles them.
+
+        Raises:
+            ApiError: 429 if too many wait already.
+        """
+        room = self._limit if n <= SMALL else self._limit * 7 // 8
+        if self.n and self.n + n > room:
+            raise busy(self._seconds())
+        self.n += n
+        try:
+            yield
+        finally:
+            self.n -= n
+            self._note(n)
+
+    def _seconds(self) -> int:
+        """Return how long it takes, at the latest rate, until half of what waits is done."""
+        return max(1, min(_LONGEST_S, round(self.n / 2 / self._rate)))
+
+    def _note(self, n: int) -> None:
+        self._done += n
+        seconds = time.monotonic() - self._since
+        if seconds >= _WINDOW_S:
+            self._rate = max(1.0, self._done / seconds)
+            self._done, self._since = 0, time.monotonic()

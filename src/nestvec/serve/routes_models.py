@@ -1,4 +1,4 @@
-"""``GET /v1/models``: what is served, as OpenAI lists it, with widths and tiers."""
+"""``GET /v1/models`` as OpenAI lists models, with widths and tiers; and the server's health."""
 
 from __future__ import annotations
 
@@ -6,13 +6,42 @@ import time
 from typing import Any
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from nestvec.serve.errors import ApiError, documented
-from nestvec.serve.index_entry import IndexEntry, index_entry
 from nestvec.serve.json_body import json_response
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import split_name
+from nestvec.types import PRECISIONS
+
+
+class IndexEntry(BaseModel):
+    """An index, as a client needs to know it to name operating points."""
+
+    documents: int
+    dims: list[int]
+    precisions: list[str]
+    any_point: bool
+    most_kept: int
+
+
+def index_entry(serving: Serving) -> IndexEntry | None:
+    """Describe the index that is served; None where there is none.
+
+    Product codes are not offered: making them takes seconds. A request may still name them.
+    """
+    index, settings = serving.served.index, serving.settings
+    if index is None:
+        return None
+    left_out = {"pq4"} if index.stats().stored == "float32" else {"pq4", "float32"}
+    return IndexEntry(
+        documents=len(index),
+        dims=list(serving.served.searched_dims),
+        precisions=[name for name in PRECISIONS if name not in left_out],
+        any_point=settings.allow_any_point,
+        most_kept=settings.limits.keep,
+    )
 
 
 class ModelEntry(BaseModel):
@@ -74,3 +103,25 @@ def _entry(serving: Serving, name: str, created: int) -> dict[str, Any]:
         "tiers": {name: str(point) for name, point in served.tiers.items()},
         "index": None if index is None else index.model_dump(),
     }
+
+
+def health_router(serving: Serving) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(tags=["health"], responses=documented())
+
+    @router.get("/healthz")
+    async def healthz() -> Response:
+        """Tell that the server answers."""
+        return json_response({"status": "ok"})
+
+    @router.get("/readyz")
+    async def readyz() -> Response:
+        """Tell that what is served is loaded: the server listens only then."""
+        return json_response({"status": "ready", "model": serving.served.name})
+
+    @router.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        """Write counters in Prometheus's text form."""
+        return Response(serving.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    return router

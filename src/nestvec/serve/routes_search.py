@@ -15,8 +15,8 @@ from nestvec.engines.embedded.searching import Explained
 from nestvec.index.index import Index
 from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response
-from nestvec.serve.points import point_asked
 from nestvec.serve.serving import Serving
+from nestvec.serve.tiers import point_asked
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.curve.curve import Curve
+from nestvec.data.retrieval import load_dataset
 from nestvec.engines.embedded.folder import MANIFEST
 from nestvec.engines.embedded.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
@@ -24,8 +25,42 @@ from nestvec.models.sentence_transformer import DType
 from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.planning.choose import Plan
 from nestvec.recipes.demo import DemoFolder
-from nestvec.serve.examples import ExampleQuery, load_examples
 from nestvec.types import Encoder, ModelInfo, OperatingPoint
+
+_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class ExampleQuery:
+    """A query with its answers.
+
+    Attributes:
+        id: Its id in the data.
+        text: What is asked.
+        relevant: Ids of the documents that answer it, the best grade first.
+    """
+
+    id: str
+    text: str
+    relevant: tuple[str, ...]
+
+
+def load_examples(folder: Path, *, n: int = _SHOWN) -> Sequence[ExampleQuery]:
+    """Take some queries of a BEIR folder, evenly spread; none where there is no such folder."""
+    if not (folder / "queries.jsonl").is_file():
+        return ()
+    data = load_dataset(folder)
+    ids = list(data.qrels)
+    step = max(1, len(ids) // n)
+    return tuple(
+        ExampleQuery(id_, data.queries[id_], _best_first(data.qrels[id_]))
+        for id_ in ids[::step][:n]
+    )
+
+
+def _best_first(judged: dict[str, int]) -> tuple[str, ...]:
+    relevant = [id_ for id_, grade in judged.items() if grade > 0]
+    return tuple(sorted(relevant, key=lambda id_: -judged[id_]))
 
 
 @dataclass(frozen=True)
@@ -130,7 +165,7 @@ class Served:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _ServedFiles:
     model: Path | str | None = None
     index: Path | None = None
     demo: DemoFolder | None = None
@@ -190,13 +225,13 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
         raise
 
 
-def _find(paths: Sequence[Path | str]) -> _Found:
+def _find(paths: Sequence[Path | str]) -> _ServedFiles:
     model: Path | str | None = None
     index: Path | None = None
     for path in paths:
         folder = DemoFolder(Path(path))
         if folder.index.is_dir() and folder.model.is_dir() and len(paths) == 1:
-            return _Found(folder.model, folder.index, folder)
+            return _ServedFiles(folder.model, folder.index, folder)
         if (Path(path) / MANIFEST).is_file():
             if index is not None:
                 raise InvalidArgument(f"{index} and {path} are two indexes: serve one of them")
@@ -205,10 +240,10 @@ def _find(paths: Sequence[Path | str]) -> _Found:
             raise InvalidArgument(f"{model} and {path} are two models: serve one of them")
         else:
             model = path
-    return _Found(model, index)
+    return _ServedFiles(model, index)
 
 
-def _load(found: _Found, dtype: DType | None) -> Encoder:
+def _load(found: _ServedFiles, dtype: DType | None) -> Encoder:
     """Load the model that was named, or else the one that the index names."""
     if found.model is not None:
         return load_model(found.model, dtype=dtype)

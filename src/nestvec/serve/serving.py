@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nestvec.errors import InvalidArgument
@@ -12,6 +13,13 @@ from nestvec.serve.metrics import Metrics
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
 from nestvec.serve.threads import Threads
+
+_OF_ENCODER = {
+    "nestvec_queued_items": "Texts waiting or being encoded.",
+    "nestvec_cached_vectors": "Vectors kept.",
+    "nestvec_cache_hits": "Vectors that were known.",
+    "nestvec_cache_misses": "Vectors that were not.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +68,30 @@ class Serving:
             Threads("search", limit=limits.queued_searches),
             Threads("change", limit=limits.queued_searches, n=1),
         )
-        metrics.watch(serving)
+        serving._watch()
         return serving
+
+    def _watch(self) -> None:
+        """Let the metrics read what the parts count themselves."""
+        watch, index, encoder = self.metrics.watch, self.served.index, self.encoder
+        watch("nestvec_searches_running", "Searches running or waiting.", self._running)
+        watch("nestvec_documents", "Documents in the index.", lambda: len(index) if index else 0)
+        if encoder is None:
+            for name, words in _OF_ENCODER.items():
+                watch(name, words, lambda: 0)
+            return
+        cache = encoder.cache
+        counts: tuple[Callable[[], float], ...] = (
+            lambda: encoder.waiting.n,
+            lambda: len(cache),
+            lambda: cache.hits,
+            lambda: cache.misses,
+        )
+        for (name, words), count in zip(_OF_ENCODER.items(), counts, strict=True):
+            watch(name, words, count)
+
+    def _running(self) -> float:
+        return self.searches.running
 
     def close(self) -> None:
         """Finish what was taken, then close the index."""

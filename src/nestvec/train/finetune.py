@@ -6,12 +6,18 @@ brings; checkpoints lie in a folder of their own, from which a run that was kill
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 import hashlib
 import json
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -21,38 +27,41 @@ from typing import TYPE_CHECKING, Any
 from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
-from nestvec.train.blend import blend, keep_weights
-from nestvec.train.finetune_config import FinetuneConfig
+from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig, Judge
 from nestvec.train.mining import mine_negatives
-from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-Judge = Callable[["SentenceTransformer"], Mapping[int, float]]
-"""Scores a model at each width."""
-OnCheck = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
-"""Told at each checkpoint: steps done, mean loss since the last one and the judge's score, each by
-width (no scores without a judge)."""
-
 _logger = logging.getLogger(__name__)
 _SETTINGS = "nestvec.json"
 
 
-@dataclass(frozen=True)
-class Callbacks:
-    """What is called on the way.
+def keep_weights(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return a model's own floating tensors, each with a copy, on the CPU, of what it holds.
 
-    Attributes:
-        on_progress: With steps done and in total.
-        on_check: At each checkpoint.
+    A tensor that has several names is there once.
     """
+    return [
+        (tensor, tensor.detach().to("cpu", copy=True))
+        for tensor in chain(model.parameters(), model.buffers())
+        if tensor.is_floating_point()
+    ]
 
-    on_progress: OnProgress = lambda done, total: None
-    on_check: OnCheck = lambda step, losses, scores: None
 
+def blend(kept: Sequence[tuple[Tensor, Tensor]], share: float) -> None:
+    """Make each tensor, in place, (1 - share) of what it holds and a share of what it held.
 
-NO_CALLBACKS = Callbacks()
+    Tensors that a model has got since, such as those of a new layer, stay as they are.
+
+    Args:
+        kept: What ``keep_weights`` gave before training.
+        share: 0 changes nothing, 1 takes training back.
+    """
+    import torch
+
+    with torch.no_grad():
+        for tensor, before in kept:
+            tensor.lerp_(before.to(tensor.device), share)
 
 
 @dataclass(frozen=True)
@@ -99,8 +108,13 @@ def finetune(
     """
     for name in ("datasets", "accelerate"):
         require(name, extra="train")
-    from nestvec.train.head import append_head
-    from nestvec.train.trainer import Watcher, found_of_best, make_lessons, make_trainer
+    from nestvec.train.trainer import (
+        Watcher,
+        append_head,
+        found_of_best,
+        make_lessons,
+        make_trainer,
+    )
 
     datasets = dict(_as_columns(_mined(model, texts, config)))
     _tell_of_small(datasets, config.batch_size)

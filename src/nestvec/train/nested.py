@@ -12,8 +12,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from nestvec.errors import InvalidArgument
-from nestvec.train.objective import ANCHORS, DEFAULT_RANKING, Prefixes, Ranking, Side, lay_out
-from nestvec.train.relations import NOTHING_KNOWN, Relations
+from nestvec.train.objective import (
+    ANCHORS,
+    DEFAULT_RANKING,
+    NOTHING_KNOWN,
+    Prefixes,
+    Ranking,
+    Relations,
+    Side,
+    lay_out,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor

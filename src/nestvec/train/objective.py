@@ -5,8 +5,12 @@ Settings and their checks only; the arithmetic is in ``nested`` and ``regularise
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -15,11 +19,9 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from torch import Tensor
-
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 PartitionMode = Literal["joint", "per_direction"]
 StraightThrough = Literal["int8", "binary"]
-
 ANCHORS, CANDIDATES = 0, 1
 _SIDES: dict[Direction, tuple[int, int]] = {
     "query_to_doc": (ANCHORS, CANDIDATES),
@@ -27,6 +29,57 @@ _SIDES: dict[Direction, tuple[int, int]] = {
     "doc_to_query": (CANDIDATES, ANCHORS),
     "doc_to_doc": (CANDIDATES, CANDIDATES),
 }
+
+
+@dataclass(frozen=True)
+class Relations:
+    """Keys of texts and labels of pairs: equal ones say the same. None: nothing is known.
+
+    Attributes:
+        anchors: A key for each anchor's text, integers [n_anchors].
+        candidates: A key for each candidate's text, of the same kind, [n_candidates]: first the
+            positive of each anchor.
+        labels: A label for each pair, [n_anchors].
+        teacher: What another model makes of anchors and candidates, [n_anchors, width] and
+            [n_candidates, width]: prefixes learn from its ranking, not from the full width's.
+    """
+
+    anchors: Tensor | None = None
+    candidates: Tensor | None = None
+    labels: Tensor | None = None
+    teacher: tuple[Tensor, Tensor] | None = None
+
+    def of_candidates(self, lines: slice) -> Tensor | None:
+        """Tell which candidates answer which of some anchors: the own positive, and its like.
+
+        Returns:
+            [n_lines, n_candidates], or None where nothing is known.
+        """
+        pairs = self.of_anchors(lines)
+        if self.anchors is None or self.candidates is None:
+            return pairs
+        same = self.candidates == self.candidates[lines, None]
+        same |= self.candidates == self.anchors[lines, None]
+        if pairs is not None:
+            same[:, : len(self.anchors)] |= pairs
+        return same
+
+    def of_anchors(self, lines: slice) -> Tensor | None:
+        """Tell which anchors ask the same as some: by their text, their positive or their label.
+
+        Returns:
+            [n_lines, n_anchors], or None where nothing is known.
+        """
+        same = None if self.labels is None else self.labels == self.labels[lines, None]
+        if self.anchors is None or self.candidates is None:
+            return same
+        positives = self.candidates[: len(self.anchors)]
+        asked = self.anchors == self.anchors[lines, None]
+        asked |= positives == positives[lines, None]
+        return asked if same is None else asked | same
+
+
+NOTHING_KNOWN = Relations()
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,15 @@ from torch import Tensor
 from nestvec.errors import InvalidArgument
 from nestvec.train.loss_base import Features, NestedLoss, float32_or_wider
 from nestvec.train.objective import (
+    NOTHING_KNOWN,
     Direction,
     Objective,
     PartitionMode,
     Ranking,
+    Relations,
     StraightThrough,
 )
 from nestvec.train.regularised import regularised_ranking_loss
-from nestvec.train.relations import NOTHING_KNOWN, Relations
 
 
 class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: ignore[misc]

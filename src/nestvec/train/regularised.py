@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from nestvec.train.nested import nested_ranking_loss
-from nestvec.train.objective import Objective, StraightThrough
-from nestvec.train.relations import NOTHING_KNOWN, Relations
+from nestvec.train.objective import NOTHING_KNOWN, Objective, Relations, StraightThrough
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,19 +6,66 @@ a few rows at a time and used at once: a gradient of the whole table is never wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from nestvec.train.workers import Workers
 from nestvec.types import Embeddings, Rows
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+Result = TypeVar("Result")
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own defaults
 _BLOCK_ITEMS = 2**17  # half a MiB of floats
 _LEAST_ROWS = 1024  # of a worker
+
+
+class Workers:
+    """A pool of threads, which computes a part each."""
+
+    def __init__(self, pool: Executor, count: int) -> None:
+        """Bind a pool to the number of its threads."""
+        self._pool, self._count = pool, count
+
+    def map(self, function: Callable[[slice], Result], n: int, *, least: int) -> list[Result]:
+        """Call a function with each part of ``n`` lines, at the same time.
+
+        Args:
+            function: What to do with a part.
+            n: Number of lines.
+            least: Lines that are worth a part of their own.
+
+        Returns:
+            A result for each part, in order.
+        """
+        parts = _parts(n, min(self._count, max(1, n // least)))
+        if len(parts) == 1:
+            return [function(parts[0])]
+        return list(self._pool.map(function, parts))
+
+
+@contextmanager
+def start_workers() -> Iterator[Workers]:
+    """Start as many as PyTorch may have threads; in the block it computes on one for each."""
+    import torch
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield Workers(pool, count)
+    finally:
+        torch.set_num_threads(count)
+
+
+def _parts(n: int, count: int) -> list[slice]:
+    ends = [n * number // count for number in range(count + 1)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 class RowAdam:

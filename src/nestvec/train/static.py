@@ -24,9 +24,8 @@ from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
 from nestvec.train.regularised import regularised_ranking_loss
-from nestvec.train.row_adam import RowAdam
+from nestvec.train.row_adam import RowAdam, Workers, start_workers
 from nestvec.train.tokenizer import row_count, train_tokenizer
-from nestvec.train.workers import Workers, start_workers
 from nestvec.types import Embeddings, OnProgress, Rows
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,8 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.modules import Dense
+from sentence_transformers.base.modules import Dense, Normalize
+from sentence_transformers.base.sampler import MultiDatasetDefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from torch import nn
@@ -30,16 +32,96 @@ from nestvec.errors import InvalidArgument
 from nestvec.models.sentence_transformer import writing
 from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
-from nestvec.train.sampling import TemperedBatchSampler
 
 if TYPE_CHECKING:
-    from nestvec.train.finetune import Callbacks, Judge
-    from nestvec.train.finetune_config import FinetuneConfig
+    from nestvec.train.config import Callbacks, FinetuneConfig, Judge
 
+_SAMPLE = 10_000  # texts: enough for the axes of a thousand dims
 _MEAN, _JUDGED = "mean", "eval_"  # the library puts the latter before what an evaluator returns
 _LOSS_AT = "loss_at_"
 _WARM_UP_SHARE = 0.1
 _HEAD_RATE = 50  # times the model's: a new layer's weights have further to go
+
+
+def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) -> None:
+    """Append a linear layer without bias that keeps the principal axes of the texts' vectors.
+
+    It stands before a last normalisation, if there is one, so that vectors stay of unit length.
+    Before training, cosines at the new width are those of the best projection of the vectors.
+
+    Args:
+        model: What is changed.
+        texts: Those that the model is to learn from; a sample of them is encoded.
+        out_dim: The new width; the model's own only turns its vectors.
+
+    Raises:
+        InvalidArgument: If the width is above the model's.
+    """
+    full_dim = model.get_embedding_dimension() or 0
+    if not 0 < out_dim <= full_dim:
+        raise InvalidArgument(
+            f"out_dim {out_dim} is not within 1 and {full_dim}, the model's width"
+        )
+    distinct = list(dict.fromkeys(texts))
+    sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
+    vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()
+    # Not centred: what is compared are cosines, which are about the origin.
+    axes = torch.linalg.eigh(vectors.T @ vectors).eigenvectors.flip(1)[:, :out_dim]
+    head = Dense(
+        full_dim,
+        out_dim,
+        bias=False,
+        activation_function=None,
+        init_weight=axes.T.contiguous().clone(),
+    )
+    last = len(model) - 1 if isinstance(model[-1], Normalize) else len(model)
+    modules = [*model.children()]
+    for name, _ in list(model.named_children()):
+        delattr(model, name)
+    for number, module in enumerate([*modules[:last], head.to(vectors.device), *modules[last:]]):
+        model.add_module(str(number), module)
+
+
+class TemperedBatchSampler(MultiDatasetDefaultBatchSampler):  # type: ignore[misc]
+    """Draws batches of each data set in proportion to its size to the power of 1 / temperature.
+
+    At 1, every text is seen once an epoch; towards infinity, all data sets alike (Raffel et al.
+    2020, section 3.5.2, where it is done for tasks). An epoch has as many batches as at 1: of large
+    data sets a part is seen, another one in the next epoch, and small ones begin again.
+    """
+
+    def __init__(self, dataset: Any, *, temperature: float, **given: Any) -> None:
+        """Take the temperature, and what the library hands to samplers of its own."""
+        super().__init__(dataset, **given)
+        self._shares = tempered([len(each) for each in self.batch_samplers], temperature)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the rows of each batch."""
+        generator = torch.Generator().manual_seed((self.seed or 0) + self.epoch)
+        sources = torch.tensor([i for i, share in enumerate(self._shares) for _ in range(share)])
+        order = sources[torch.randperm(len(sources), generator=generator)].tolist()
+        offsets = [0, *accumulate(len(each) for each in self.dataset.datasets)]
+        batches = [self._endless(each) for each in self.batch_samplers]
+        for source in order:
+            yield [offsets[source] + row for row in next(batches[source])]
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        return sum(self._shares)
+
+    def _endless(self, sampler: Any) -> Iterator[list[int]]:
+        while True:
+            yield from sampler
+
+
+def tempered(sizes: list[int], temperature: float) -> list[int]:
+    """Share out the sum of sizes by their powers of 1 / temperature, at least 1 to each.
+
+    >>> tempered([900, 90, 10], 1.0), tempered([900, 90, 10], 2.0)
+    ([900, 90, 10], [706, 223, 74])
+    """
+    powers = [size ** (1 / temperature) for size in sizes]
+    return [max(1, round(sum(sizes) * power / sum(powers))) for power in powers]
 
 
 class NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
