@@ -23,8 +23,8 @@ import subjects
 from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTISERS
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.types import Embeddings, Encoder, OperatingPoint, Precision, Rows, Stage

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score
 from nestvec.types import Embeddings, OperatingPoint
 

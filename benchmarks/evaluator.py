@@ -22,9 +22,9 @@ from typing import Any
 
 import subjects
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.grid import Grid
-from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.types import Encoder, OperatingPoint, Stage

@@ -23,10 +23,10 @@ from scipy.stats import spearmanr
 import subjects
 from nestvec.data.made_queries import make_queries
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.engines.flat.representations import Representations
 from nestvec.errors import DataError
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.grid import Grid
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
 from nestvec.models.encoding import embed

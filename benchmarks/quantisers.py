@@ -18,8 +18,8 @@ import subjects
 from nestvec.codec import codec
 from nestvec.codec.quantizer import PRODUCT, Quantiser
 from nestvec.data.retrieval import RetrievalSet
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.types import Encoder, OperatingPoint, Precision, Stage

@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 
 Setting = tuple[int, ...]
@@ -64,7 +66,7 @@ class NestVec:
         _let_faiss_use(threads)
         full_dim = vectors.shape[1]
         model = ModelInfo("benchmark", "benchmark", full_dim, (full_dim,), "benchmark", True)
-        create(folder, model=model, point=self._point(full_dim, 100), stored="float16")
+        create_folder(folder, Manifest(model, "float16", self._point(full_dim, 100)))
         index = EmbeddedEngine(folder)
         for start in range(0, len(vectors), _BATCH):
             block = vectors[start : start + _BATCH]

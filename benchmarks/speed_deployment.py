@@ -15,7 +15,7 @@ import numpy as np
 from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.flat.scan import Scan
-from nestvec.measure.cold import reads_from_disk
+from nestvec.measure.cost import _reads_from_disk as reads_from_disk
 from nestvec.types import Embeddings, Hits, Precision
 from speed_clock import (
     Numbers,

@@ -50,8 +50,8 @@ import torch
 import subjects
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs, load_pairs
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model

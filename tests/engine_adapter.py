@@ -12,8 +12,8 @@ from typing import Literal, Protocol
 import numpy as np
 import pytest
 
-from nestvec.engines.engine import capabilities
 from nestvec.engines.filters.condition import Condition
+from nestvec.engines.registry import capabilities
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
 
 Feature = Literal["filters", "exact", "point of a search"]

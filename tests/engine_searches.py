@@ -22,8 +22,8 @@ from engine_adapter import (
     needs,
     unit,
 )
-from nestvec.engines.engine import capabilities
 from nestvec.engines.filters.where import Where
+from nestvec.engines.registry import capabilities
 from nestvec.types import Document, Hits, OperatingPoint
 
 # Filters, and what they mean of a document's metadata.

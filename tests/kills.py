@@ -24,7 +24,9 @@ from typing import Any
 import numpy as np
 
 import nestvec.engines.embedded as package
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 FULL_DIM = 32
@@ -69,7 +71,7 @@ def vectors(numbers: Iterator[int] | Mapping[Any, int]) -> np.ndarray:
 
 
 def new_index(folder: Path, point: str = POINTS[0]) -> Path:
-    create(folder, model=MODEL, point=OperatingPoint.parse(point), stored="float16")
+    create_folder(folder, Manifest(MODEL, "float16", OperatingPoint.parse(point)))
     return folder
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 
 
 def build(path, *, model, corpus, embeddings, point, stored=None):
@@ -10,7 +12,7 @@ def build(path, *, model, corpus, embeddings, point, stored=None):
     if stored is None:
         needed = any(stage.precision == "float32" for stage in point.stages)
         stored = "float32" if needed else "float16"
-    create(path, model=model, point=point, stored=stored)
+    create_folder(path, Manifest(model, stored, point))
     index = EmbeddedEngine(path)
     try:
         index.add(corpus, embeddings)

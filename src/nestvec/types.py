@@ -31,6 +31,8 @@ Metadata = Mapping[str, str | int | float]
 Kind = Literal["query", "document"]
 Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary", "pq4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+CodeKey = tuple[int, Precision]
+"""What names a kind of codes: (dim, precision)."""
 
 Evidence = Literal["labels", "made queries", "agreement"]
 """What a curve's metrics rest on: judgements; queries made from the corpus, each with the text that
@@ -69,7 +71,7 @@ class Stage:
         return f"{self.dim}:{self.precision}{keep}"
 
     @property
-    def representation(self) -> tuple[int, Precision]:
+    def representation(self) -> CodeKey:
         """What is stored for this stage, however many it hands on."""
         return self.dim, self.precision
 

@@ -12,8 +12,8 @@ import pytest
 
 from nestvec.cli.console import printable, width
 from nestvec.cli.main import run
+from nestvec.engines.embedded import place as index_place
 from nestvec.errors import DataError
-from nestvec.index import building as index_building
 from nestvec.models import encoding as batches
 from nestvec.recipes import trained
 from nestvec.recipes.demo import DemoFolder, replacing
@@ -171,7 +171,7 @@ def test_an_interrupt_while_processes_read_docstrings_is_one_line(tmp_path):
     [
         (trained, "train_static", "train --static --pairs data --out model"),
         (batches, "embed", "index build model data --point 8:int4 --out index"),
-        (index_building, "create", "index build model data --point 8:int4 --out index"),
+        (index_place, "create_folder", "index build model data --point 8:int4 --out index"),
         (batches, "embed", "index reembed index model --point 8:int4"),
     ],
 )

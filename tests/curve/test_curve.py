@@ -79,7 +79,7 @@ def test_a_saved_curve_is_loaded_as_it_was(tmp_path, curve):
 def test_the_json_holds_what_is_documented(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     values = json.loads((tmp_path / "curve.json").read_text())
-    assert values["version"] == 2
+    assert values["version"] == 3
     assert values["points"][4] == {
         "point": "64:binary@50>64:int8",
         "metrics": {"ndcg@10": 0.95, "recall@100": 0.5},
@@ -96,7 +96,23 @@ def test_the_json_holds_what_is_documented(tmp_path, curve):
         "p99_ms": 0.3,
         "batch_qps": 900.0,
         "cold_p50_ms": 0.7,
+        "text_bytes_per_vector": None,
+        "lookup_ms": 0.0,
     }
+
+
+def test_a_curve_of_version_2_is_loaded_and_says_so(tmp_path, curve):
+    curve.save(tmp_path / "curve.json")
+    values = json.loads((tmp_path / "curve.json").read_text())
+    values["version"] = 2
+    for row in values["points"]:  # as nestvec wrote them before
+        del row["text_bytes_per_vector"], row["lookup_ms"]
+    (tmp_path / "curve.json").write_text(json.dumps(values))
+    loaded = Curve.load(tmp_path / "curve.json")
+    assert loaded.version == 2
+    assert loaded.points == curve.points
+    loaded.save(tmp_path / "again.json")  # its costs are still those of version 2
+    assert Curve.load(tmp_path / "again.json").version == 2
 
 
 def test_curves_whose_names_hold_dots_do_not_share_their_scores(tmp_path, curve):
@@ -148,9 +164,11 @@ def test_damaged_scores_are_noticed(tmp_path, curve, damage):
         ("", "is not JSON"),
         ("{", "is not JSON"),
         ("\xff", "is not JSON"),
-        ("[]", "is not a curve of version 2"),
-        ("{}", "is not a curve of version 2"),
-        ('{"version": 9}', "is not a curve of version 2: evaluate again"),
+        ("[]", "is not a curve of version 3"),
+        ("{}", "is not a curve of version 3"),
+        ('{"version": 9}', "is not a curve of version 3: evaluate again"),
+        ('{"version": 1}', "is not a curve of version 3: evaluate again"),
+        ('{"version": true}', "is not a curve of version 3: evaluate again"),
         ('{"version": 2}', "is not a curve of nestvec"),
         ('{"version": 2, "points": [{}]}', "is not a curve of nestvec"),
         ('{"version": 2, "points": [7]}', "is not a curve of nestvec"),

@@ -7,7 +7,9 @@ import pytest
 from engine_contract import EngineContract
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 
 
 class EmbeddedAdapter:
@@ -17,7 +19,7 @@ class EmbeddedAdapter:
     lacks = frozenset()
 
     def create(self, place, model, point):
-        create(place, model=model, point=point, stored="float32")
+        create_folder(place, Manifest(model, "float32", point))
         return EmbeddedEngine(place)
 
     def open(self, place):

@@ -5,7 +5,9 @@ import pytest
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.codecs import NO_DRIFT, Drift, drift
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
 
 
@@ -38,7 +40,7 @@ def opened(tmp_path, model):
 
     def open_index(text):
         point = OperatingPoint.parse(text)
-        create(tmp_path / "i", model=model, point=point, stored="float16")
+        create_folder(tmp_path / "i", Manifest(model, "float16", point))
         indexes.append(EmbeddedEngine(tmp_path / "i"))
         return indexes[0]
 

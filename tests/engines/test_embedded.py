@@ -3,45 +3,21 @@
 import json
 import shutil
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from made_index import build
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded.database import Database
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
-from nestvec.engines.flat.scan import Scan
-from nestvec.engines.flat.scoring import empty_rows
-from nestvec.engines.flat.staged import Rescorer, StagedSearch
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument, ModelMismatch
 from nestvec.types import Document, OperatingPoint
 
 POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]
 POINTS += ["16:pq4@50>32:int8", "8:binary@50>30:pq4"]
 POINT = OperatingPoint.parse("8:int8")
-
-
-@pytest.mark.parametrize("text", POINTS)
-def test_an_index_finds_what_its_stages_find(tmp_path, model, corpus, embeddings, queries, text):
-    point = OperatingPoint.parse(text)
-    build(tmp_path / "i", model=model, corpus=corpus, embeddings=embeddings, point=point)
-    ids = sorted(corpus, reverse=True)
-    rows = {id_: row for row, id_ in enumerate(corpus)}
-    stored = as_stored(embeddings[[rows[id_] for id_ in ids]])
-    codecs = [Codec.fit_stored(stored, stage.dim, stage.precision) for stage in point.stages]
-    empty = empty_rows(stored)
-    scan = Scan(codecs[0], codecs[0].encode_stored(stored), empty=empty)
-    rescorers = [Rescorer(codec, codec.encode_stored(stored), empty) for codec in codecs[1:]]
-    scores, found = StagedSearch(point, scan, rescorers).search(queries, 10)
-    index = EmbeddedEngine(tmp_path / "i", verify=True)
-    hits = index.search(queries, 10)
-    assert hits.ids == [[ids[row] for row in line] for line in found]
-    assert hits.scores == scores.tolist()
-    assert len(index) == len(corpus)
-    index.close()
 
 
 def test_an_index_answers_alike_when_opened_again_and_elsewhere(folder, queries, tmp_path):
@@ -179,16 +155,6 @@ def test_another_width_is_refused_with_both_sides_and_the_way_out(folder, shape)
     index.close()
 
 
-def test_another_model_is_refused_with_both_sides_and_the_way_out(folder, model):
-    index = EmbeddedEngine(folder)
-    index.check_model(replace(model, name="elsewhere/same"))
-    with pytest.raises(ModelMismatch) as caught:
-        index.check_model(replace(model, name="models/theirs", fingerprint="0" * 64))
-    for told in ("models/ours (ffffffffffff)", "models/theirs (000000000000)", "re-embed"):
-        assert told in str(caught.value)
-    index.close()
-
-
 def test_float64_and_strided_queries_are_taken_and_left_as_they_were(folder, queries):
     index = EmbeddedEngine(folder)
     expected = index.search(queries, 5)
@@ -216,9 +182,11 @@ def test_bytes_are_those_of_the_files(folder):
     head = 64
     sizes = {file.name: file.stat().st_size - head for file in folder.glob("codes/*/*.codes")}
     assert sizes == {"16-binary.codes": 250 * 2, "32-int8.codes": 250 * 32}
-    assert index.bytes.ram_per_vector == 2
-    assert index.bytes.disk_per_vector == 32 + 64
-    assert index.bytes.read_per_query == 40 * 32 + 20 * 64
+    found, vectors = index.bytes(), [*folder.glob("vectors/*"), *folder.glob("codes/*/*")]
+    assert found.ram_per_vector == 2
+    assert found.disk_per_vector == sum(each.stat().st_size for each in vectors) / 250
+    assert found.text_per_vector == (folder / "documents.sqlite").stat().st_size / 250
+    assert found.read_per_query == 40 * 32 + 20 * 64
     index.close()
 
 
@@ -264,7 +232,7 @@ def test_a_folder_that_holds_something_is_not_made_an_index(tmp_path, model, fil
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / file).write_text("{}")
     with pytest.raises(DataError, match="is not empty: name a new folder"):
-        create(tmp_path / "theirs", model=model, point=POINT, stored="float16")
+        create_folder(tmp_path / "theirs", Manifest(model, "float16", POINT))
     assert [each.name for each in tmp_path.rglob("*")] == ["theirs", file]
 
 
@@ -297,9 +265,9 @@ def test_threads_share_an_index(folder, queries, corpus):
 def test_a_folder_that_cannot_be_made_and_numbers_that_are_not_stored_are_refused(tmp_path, model):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
-        create(tmp_path / "file" / "i", model=model, point=POINT, stored="float16")
-    with pytest.raises(InvalidArgument, match="stored 'int8' is none of float16, float32"):
-        create(tmp_path / "i", model=model, point=POINT, stored="int8")
+        create_folder(tmp_path / "file" / "i", Manifest(model, "float16", POINT))
+    with pytest.raises(InvalidArgument, match="stored 'int8' is not one of float16, float32"):
+        create_folder(tmp_path / "i", Manifest(model, "int8", POINT))
     assert not (tmp_path / "i").exists()
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from nestvec.engines.embedded import folder as file_system
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.folder import check_file_system
+from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError
 from nestvec.types import OperatingPoint
 
@@ -73,10 +75,10 @@ def test_nothing_is_refused_where_nothing_is_told(mounts, monkeypatch):
 
 def test_an_index_is_neither_made_nor_opened_there(mounts, tmp_path, model):
     point = OperatingPoint.parse("16:int8")
-    create(tmp_path / "i", model=model, point=point, stored="float16")
+    create_folder(tmp_path / "i", Manifest(model, "float16", point))
     mounts.write_text(f"/dev/vda1 / ext4 rw 0 0\nserver:/export {tmp_path} nfs rw 0 0\n")
     with pytest.raises(DataError, match="i: lies on a network file system"):
         EmbeddedEngine(tmp_path / "i")
     with pytest.raises(DataError, match="new: lies on a network file system"):
-        create(tmp_path / "new", model=model, point=point, stored="float16")
+        create_folder(tmp_path / "new", Manifest(model, "float16", point))
     assert not (tmp_path / "new").exists()

@@ -5,8 +5,10 @@ import shutil
 import numpy as np
 import pytest
 
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.filters.where import Where
+from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
 
 YEAR = Where.parse("year >= 2020")
@@ -15,7 +17,7 @@ NO_YEAR = Where.parse("not year >= 2020")
 
 @pytest.fixture
 def writer(tmp_path, model):
-    create(tmp_path / "i", model=model, point=OperatingPoint.parse("16:int8"), stored="float16")
+    create_folder(tmp_path / "i", Manifest(model, "float16", OperatingPoint.parse("16:int8")))
     index = EmbeddedEngine(tmp_path / "i")
     yield index
     index.close()

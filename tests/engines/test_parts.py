@@ -8,8 +8,10 @@ from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded import engine as index_module
 from nestvec.engines.embedded import reader as reader_module
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.embedded.state import Span, State, next_parts
+from nestvec.engines.manifest import Manifest
 from nestvec.types import OperatingPoint
 
 FIXED = [
@@ -70,7 +72,7 @@ def short_tails(monkeypatch):
 
 def grown(path, model, corpus, embeddings, text, *, steps=13):
     """Return an index to which the corpus came in several batches."""
-    create(path, model=model, point=OperatingPoint.parse(text), stored="float16")
+    create_folder(path, Manifest(model, "float16", OperatingPoint.parse(text)))
     index = EmbeddedEngine(path)
     ids = list(corpus)
     for lines in np.array_split(np.arange(len(ids)), steps):
@@ -168,7 +170,7 @@ def test_a_reader_searches_by_points_of_its_own_and_writes_no_word_of_it(
 def test_a_point_named_before_anything_is_coded_is_exact_until_then(
     tmp_path, model, corpus, embeddings, queries
 ):
-    create(tmp_path / "i", model=model, point=OperatingPoint.parse("8:binary"), stored="float16")
+    create_folder(tmp_path / "i", Manifest(model, "float16", OperatingPoint.parse("8:binary")))
     index = EmbeddedEngine(tmp_path / "i")
     point = OperatingPoint.parse("16:pq4@100>32:int8")
     assert index.search(queries, 5, point=point).ids == [[]] * 6

@@ -11,8 +11,7 @@ from nestvec.engines.flat import scan as scan_module
 from nestvec.engines.flat import scoring
 from nestvec.engines.flat.scan import Allowed, Scan
 from nestvec.engines.flat.scoring import best_of, score
-from nestvec.engines.flat.staged import Rescorer, StagedSearch
-from nestvec.types import PRECISIONS, OperatingPoint
+from nestvec.types import PRECISIONS
 
 NONE = np.empty(0, dtype=np.int64)
 N, DIM = 900, 16
@@ -242,27 +241,6 @@ def test_shared_candidates_score_bitwise_as_each_querys_own(dim):
     own = score(queries, np.tile(rows, (5, 1)), stored.__getitem__, empty=empty)
     shared = best_of(queries, rows, 150, stored.__getitem__, empty=empty)
     np.testing.assert_array_equal(shared.scores, np.take_along_axis(own, shared.rows, axis=1))
-
-
-def test_stages_search_allowed_rows_alone():
-    corpus, queries = vectors(N, 32), vectors(3, 32, seed=1)
-    point = OperatingPoint.parse("8:binary@60>16:int8@15>32:float32")
-    codecs = [Codec.fit(corpus, stage.dim, stage.precision) for stage in point.stages]
-    codes = [codec.encode(corpus) for codec in codecs]
-
-    def staged(some):
-        rescorers = [Rescorer(c, each[some], NONE) for c, each in zip(codecs, codes, strict=True)]
-        return StagedSearch(point, Scan(codecs[0], codes[0][some], empty=NONE), rescorers[1:])
-
-    for count in (0, 1, 4, 14, 40, 300):
-        mask = mask_of(N, count) if count > 1 else np.arange(N) < count
-        back = np.flatnonzero(mask)
-        scores, rows = staged(np.ones(N, bool)).search(queries, 6, allowed=Allowed(mask))
-        assert rows.shape == scores.shape == (3, min(6, count))
-        if count:
-            expected = staged(mask).search(queries, 6)
-            np.testing.assert_array_equal(scores, expected[0])
-            np.testing.assert_array_equal(rows, back[expected[1]])
 
 
 def test_a_search_leaves_the_mask_as_it_was():

@@ -29,14 +29,14 @@ def index(tmp_path):
 @pytest.fixture
 def coding(monkeypatch):
     """Codes are made only after a word: events that say that it began, and that let it go on."""
-    began, go_on, encode = threading.Event(), threading.Event(), part.Part._encode
+    began, go_on, encode = threading.Event(), threading.Event(), part._encode
 
-    def waiting(self, codec):
+    def waiting(*args):
         began.set()
         assert go_on.wait(WAIT)
-        return encode(self, codec)
+        return encode(*args)
 
-    monkeypatch.setattr(part.Part, "_encode", waiting)
+    monkeypatch.setattr(part, "_encode", waiting)
     yield began, go_on
     go_on.set()
 

@@ -11,8 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kills import FULL_DIM, MODEL, new_index
 from nestvec.codec.prefix import as_stored
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.filters.condition import Comparison, Exists, In, Not
+from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
 
 IDS = st.sampled_from(["", "a", "b", "ä", "ä", "日本", "👋", "aa", "B", "z'\"\\", "0"]) | st.text(
@@ -52,7 +54,7 @@ class Changes(RuleBasedStateMachine):
 
     @initialize(point=st.sampled_from(POINTS))
     def create(self, point):
-        create(self.folder, model=MODEL, point=OperatingPoint.parse(point), stored="float16")
+        create_folder(self.folder, Manifest(MODEL, "float16", OperatingPoint.parse(point)))
         self.index = EmbeddedEngine(self.folder)
 
     def teardown(self):

@@ -1,5 +1,7 @@
 """An index adapted where it stands: no text is encoded, queries follow, and it can be undone."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -97,7 +99,7 @@ def test_undoing_gives_back_what_was_there(path, model):
         before = index.search(WORDS, 3)
     adapt_index(path, make()).close()
     undo_adapting(path).close()
-    assert not kept_place(path).exists()
+    assert not Path(kept_place(path)).exists()
     with Index.open(path, model) as index:
         assert index.search(WORDS, 3) == before
         assert index.info.adaptor == ""
@@ -133,7 +135,7 @@ def test_what_a_kill_between_two_renames_left_is_put_back(path, model):
     undo_adapting(path).close()
     with Index.open(path, model) as index:
         assert first(index, "csv") == "d2"
-    assert not kept_place(path).exists()
+    assert not Path(kept_place(path)).exists()
 
 
 def test_nothing_is_added_to_an_index_that_is_replaced_at_that_moment(path, model, monkeypatch):
@@ -160,15 +162,31 @@ def test_an_index_that_moved_to_another_model_since_is_not_put_back(path, model)
         undo_adapting(path)
 
 
-def test_an_interrupt_leaves_the_index_and_nothing_else(path, model):
+def test_an_interrupt_leaves_the_index_and_the_next_call_continues(path, model):
     def stop(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         adapt_index(path, make(), on_progress=stop)
-    assert [each.name for each in path.parent.iterdir()] == ["index"]
+    assert not Path(kept_place(path)).exists()
     with Index.open(path, model) as index:
         assert first(index, "csv") == "d2"
+    adapt_index(path, make()).close()
+    assert sorted(each.name for each in path.parent.iterdir()) == ["index", "index.unadapted"]
+
+
+def test_what_is_continued_is_of_the_index_as_it_is_now(path, model):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        adapt_index(path, make(), on_progress=stop)
+    with Index.open(path, model) as index:
+        index.delete(["d1"])
+        index.upsert(["d2"], ["another text"])
+    with adapt_index(path, make()) as adapted:
+        assert "d1" not in adapted
+        assert adapted.get(["d2"])["d2"].text == "another text"
 
 
 def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
@@ -178,7 +196,7 @@ def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
     with pytest.raises(InvalidArgument, match="changes nothing"):
         adapt_index(path, make(method="none"))
     adapt_index(path, make()).close()
-    kept_place(path).rename(path.parent / "elsewhere")
+    Path(kept_place(path)).rename(path.parent / "elsewhere")
     with pytest.raises(ModelMismatch, match="is adapted already"):
         adapt_index(path, make())
 

@@ -130,7 +130,7 @@ def test_vectors_that_cannot_be_found_are_refused_by_row(index, spoil, told):
 def test_a_document_of_wrong_kinds_is_refused_not_kept_and_called_damaged(index, added):
     embeddings = np.ones((1, 64), np.float32)
     with pytest.raises(InvalidArgument, match="id, title and text have to be strings"):
-        index._embedded.add(added, embeddings)
+        index._engine.add(added, embeddings)
     with pytest.raises(InvalidArgument, match=r"document 'a' holds metadata: .*object"):
         index.add_documents({"a": Document("x", metadata={"n": object()})})
     index.verify()
@@ -204,7 +204,7 @@ def test_a_search_that_cannot_be_is_refused(index, options, told):
 def test_the_model_is_loaded_when_a_text_needs_it_and_not_before(index, model, monkeypatch):
     loaded = []
     monkeypatch.setattr(index_model, "load_named", lambda *_: loaded.append(1) or model)
-    with Index.open(index.path) as again:
+    with Index.open(index.place) as again:
         assert again.search(vectors_of(["read own0"]), 1).ids == [["d0"]]
         again.add(["a"], embeddings=vectors_of(["given"]))
         again.delete(["a"])

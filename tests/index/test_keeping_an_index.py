@@ -1,6 +1,7 @@
 """An index as a person uses it: by another point, compacted, verified, counted, and closed."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,13 @@ from ten_documents import first
 
 
 def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):
-    with Index.open(index.path, model) as reader:
+    with Index.open(index.place, model) as reader:
         index.use("32:int4@5>64:float16")
         for each in (index, reader):
             assert first(each, "read own0") == "d0"
             assert str(each.point) == "32:int4@5>64:float16"
         assert index.search(["csv json"], 5) == reader.search(["csv json"], 5)
-    names = {path.name for path in index.path.glob("codes/*/*.codes")}
+    names = {path.name for path in Path(index.place).glob("codes/*/*.codes")}
     assert names == {"32-int4.codes"}
 
 
@@ -51,11 +52,13 @@ def test_a_point_that_cannot_be_is_refused_and_the_old_one_stays(index, point, t
 def test_a_point_is_not_changed_under_the_one_who_writes(index, model, monkeypatch):
     monkeypatch.setattr(lock, "_WAIT_S", 0)
     index.add(["a"], ["text"])
-    with Index.open(index.path, model) as other:
+    with Index.open(index.place, model) as other:
         with pytest.raises(IndexLocked, match="is being changed by process"):
             other.use("32:int4")
-        assert json.loads((index.path / "manifest.json").read_text())["point"] == str(index.point)
-        assert not list(index.path.glob("codes/*/32-int4.codes"))
+        assert json.loads((Path(index.place) / "manifest.json").read_text())["point"] == str(
+            index.point
+        )
+        assert not list(Path(index.place).glob("codes/*/32-int4.codes"))
 
 
 def test_compaction_verification_and_numbers(index):
@@ -65,7 +68,9 @@ def test_compaction_verification_and_numbers(index):
     assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 2, 1, 1)
     assert (stats.model, stats.full_dim, stats.stored) == ("fake/nested", 64, "float16")
     assert stats.point == "16:binary@8>64:int8"
-    assert stats.disk_bytes == sum(f.stat().st_size for f in index.path.rglob("*") if f.is_file())
+    assert stats.disk_bytes == sum(
+        f.stat().st_size for f in Path(index.place).rglob("*") if f.is_file()
+    )
     index.verify()
     before = index.search(["read own0", "text"], 9, exact=True)
     compacted = index.compact()
@@ -103,6 +108,6 @@ def test_a_closed_index_says_that_it_is_closed(index, model, use):
     index.close()
     with pytest.raises(DataError, match="is closed: open it again"):
         use(index)
-    with Index.open(index.path, model) as again:  # and it holds no lock
+    with Index.open(index.place, model) as again:  # and it holds no lock
         again.add(["a"], ["text"])
         assert len(again) == 11

@@ -40,8 +40,8 @@ def test_only_what_is_new_or_changed_is_encoded(index, model):
     }
     before = found(index)
     changes = compare(index, corpus)
-    assert changes.new == {"new": corpus["new"]}
-    assert changes.changed == {"d1": corpus["d1"], "d2": corpus["d2"]}
+    assert changes.new == ("new",)
+    assert changes.changed == ("d1", "d2")
     assert (changes.same, changes.outdated) == (1, ())
     assert model.calls == []  # found without a model
     bring_in(index, changes)
@@ -107,6 +107,6 @@ def test_ids_of_rows_are_never_taken_for_passages(index, tmp_path):
 def test_nothing_to_do_is_nothing_done(index, model):
     corpus = found(index)
     changes = compare(index, corpus)
-    assert (changes.new, changes.changed, changes.same) == ({}, {}, 5)
+    assert (changes.new, changes.changed, changes.same) == ((), (), 5)
     bring_in(index, changes)
     assert model.calls == []

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nestvec.curve.point import Cost, CurvePoint
+from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelError, ModelMismatch
-from nestvec.index import index as text_reader
 from nestvec.index.building import build_index
 from nestvec.index.index import Index
 from nestvec.models.load import load_model
@@ -255,9 +255,9 @@ def test_layer_normalisation_and_fingerprint_go_with_the_index(model, path, monk
 def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, path, monkeypatch):
     build_index(model, CORPUS, POINT, path).close()
     closed = []
-    close = text_reader.EmbeddedEngine.close
+    close = EmbeddedEngine.close
     monkeypatch.setattr(
-        text_reader.EmbeddedEngine, "close", lambda self: (closed.append(self.path), close(self))
+        EmbeddedEngine, "close", lambda self: (closed.append(self.path), close(self))
     )
     with pytest.raises(ModelMismatch):
         Index.open(path, make_model(tmp_path / "other", seed=1))

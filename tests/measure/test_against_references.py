@@ -10,8 +10,8 @@ import pytrec_eval
 from fakes import NestedHashEncoder, assert_same_ranking
 from nestvec.codec.prefix import prefix
 from nestvec.data.retrieval import load_dataset
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
 from nestvec.types import OperatingPoint

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, made_set, retrieval_set
+from nestvec.engines.flat.representations import Representations
 from nestvec.errors import InvalidArgument
 from nestvec.measure import documents
 from nestvec.measure.documents import collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Grid
-from nestvec.measure.representations import Representations
 from nestvec.measure.run import evaluate
 from nestvec.measure.texts import Texts
 from nestvec.metrics.ranking import Ranked

@@ -11,7 +11,8 @@ import pytrec_eval
 from fakes import FAKE_INFO, NestedHashEncoder, fake_info, made_set, retrieval_set
 from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
-from nestvec.engines.engine import ENGINES, Capabilities
+from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.engine import Capabilities
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.index.building import build_index
 from nestvec.measure.grid import Grid
@@ -205,14 +206,28 @@ def test_numbers_that_are_none_are_the_models_fault(data, kind, said, value):
         evaluate(NestedHashEncoder(spoiled={text: value}), data, ONE)
 
 
-def test_an_engine_limits_the_grid_and_the_reference_is_measured_all_the_same(monkeypatch, data):
-    int8_only = Capabilities(frozenset({"int8"}), frozenset({"int8"}), max_stages=1)
-    monkeypatch.setitem(ENGINES, "small", int8_only)
+@pytest.fixture
+def engine_of(monkeypatch):
+    """Register an engine that is the embedded one but for what it can run."""
+    from nestvec.engines import registry
+    from nestvec.measure import run
+
+    def register(capabilities):
+        engine = type("SmallEngine", (EmbeddedEngine,), {"capabilities": capabilities})
+        for module in (registry, run):
+            monkeypatch.setattr(module, "engine_class", lambda name: engine)
+
+    return register
+
+
+def test_an_engine_limits_the_grid_and_the_reference_is_measured_all_the_same(engine_of, data):
+    halves = frozenset({"float16"})
+    engine_of(Capabilities(frozenset({"int8"}), frozenset({"int8"}), halves, max_stages=1))
     curve = evaluate(NestedHashEncoder(), data, SMALL, engine="small")
     assert [str(row.point) for row in curve.points] == ["64:float32", "32:int8", "16:int8"]
+    assert curve.dataset["engine"] == "small"
 
-    rescoring = Capabilities(frozenset({"binary"}), frozenset({"float16"}), max_stages=2)
-    monkeypatch.setitem(ENGINES, "two-stage", rescoring)
+    engine_of(Capabilities(frozenset({"binary"}), halves, halves, max_stages=2))
     curve = evaluate(NestedHashEncoder(), data, SMALL, engine="two-stage")
     assert [str(row.point) for row in curve.points] == [
         "64:float32",
@@ -221,8 +236,8 @@ def test_an_engine_limits_the_grid_and_the_reference_is_measured_all_the_same(mo
     ]
 
 
-def test_an_engine_that_runs_nothing_of_the_grid_is_refused_before_encoding(monkeypatch, data):
-    monkeypatch.setitem(ENGINES, "none", Capabilities(frozenset(), frozenset()))
+def test_an_engine_that_runs_nothing_of_the_grid_is_refused_before_encoding(engine_of, data):
+    engine_of(Capabilities(frozenset(), frozenset(), frozenset()))
     model = NestedHashEncoder()
     with pytest.raises(InvalidArgument, match="engine none can run no point"):
         evaluate(model, data, SMALL, engine="none")
@@ -295,6 +310,7 @@ def test_data_set_and_machine_are_described(curve):
         "depth": 10,
         "evidence": "labels",
         "group_by": None,
+        "engine": "embedded",
     }
     assert curve.machine["cores"] >= 1
     assert {"nestvec", "numpy", "faiss-cpu"} <= set(curve.machine["versions"])

@@ -11,9 +11,10 @@ from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored, layer_normalise, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.measure import exhaustive, representations
+from nestvec.engines.flat import representations
+from nestvec.engines.flat.representations import Representations
+from nestvec.measure import exhaustive
 from nestvec.measure.exhaustive import count_steps, rank
-from nestvec.measure.representations import Representations
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
 N, DEPTH = 500, 20

@@ -1,6 +1,7 @@
 """Plans: the verdict holds as often as it says, the choice is cheap, the file comes back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,14 @@ def test_limits_are_kept():
         assert str(plan(curve, budget).point) == "512:int4"
 
 
+def test_a_plan_on_an_older_curve_says_what_its_disk_and_times_are():
+    curve = make_curve(8000, seed=1)
+    _, cost, *_ = plan(replace(curve, version=2)).reasons
+    assert "its disk counts only what is read for rescoring, and its times no documents" in cost
+    _, cost, *_ = plan(curve).reasons
+    assert "older" not in cost
+
+
 def test_reasons_say_what_it_keeps_what_it_costs_and_why_no_other():
     chosen = plan(make_curve(8000, seed=1))
     text = str(chosen)
@@ -144,7 +153,7 @@ def test_reasons_say_what_it_keeps_what_it_costs_and_why_no_other():
     assert max(map(len, text.splitlines())) <= 80
     kept, memory, cheaper, narrower, alone, unmeasured, reused = chosen.reasons
     assert "with 95 % confidence, on 4,000 queries not used to choose" in kept
-    assert "16 B in memory + 512 B on disk, was 2,048 B" in memory
+    assert "16 B in memory and 512 B on disk, full precision 2,048 B" in memory
     assert "64:binary@200>512:int8 (8 B in memory)" in cheaper
     assert "Fewer than 128 dims in stage 1" in narrower
     assert "128:binary, would keep" in alone

@@ -35,8 +35,9 @@ def test_money_counts_memory_disk_and_replicas(tmp_path):
     assert ours.build_s == pytest.approx(100)
     full = project(row("512:float32", 2048), n_measured=50_000, vectors=10_000_000, prices=prices)
     text = scale_text(ours, full, n_measured=50_000, currency="USD")
-    assert "At 10,000,000 vectors in 2 replicas: 0.32 GB in memory + 10.24 GB on disk" in text
-    assert "was 40.96 GB; USD 1.98 a month, was USD 122.88" in text
+    assert "At 10,000,000 vectors in 2 replicas: 0.32 GB in memory and 10.24 GB on disk" in text
+    assert "full precision 40.96 GB in memory and 0 GB on disk" in text
+    assert "USD 1.98 a month, full precision USD 122.88" in text
     assert "extrapolated linearly from 50,000 documents, not measured" in text
     one = project(point, n_measured=50_000, vectors=10_000_000, prices=prices, replicas=1)
     assert one.money_month == pytest.approx(ours.money_month / 2)

@@ -1,5 +1,7 @@
 """The codes that the page's sliders reach are made when it is opened, or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from fakes import NestedHashEncoder
@@ -11,7 +13,7 @@ from serving_client import Client
 
 
 def codes(served):
-    return {file.name for file in (served.index.path / "codes").rglob("*.codes")}
+    return {file.name for file in (Path(served.index.place) / "codes").rglob("*.codes")}
 
 
 def test_once_the_page_is_open_every_width_and_precision_of_its_sliders_has_codes(served):

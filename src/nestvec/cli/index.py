@@ -20,11 +20,11 @@ from nestvec.cli.console import (
     say_wrapped,
     shown_path,
 )
-from nestvec.cli.index_files import load_texts, say_closed
+from nestvec.cli.index_files import open_texts, say_closed
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from nestvec.engines.embedded.manifest import Stored
+    from nestvec.engines.manifest import Stored
 
 app = typer.Typer(help="Build an index, and keep it.", rich_markup_mode="markdown")
 
@@ -64,10 +64,10 @@ def build(
     check_output(out, folder=True)
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
-    documents = load_texts(corpus, passage_words)
+    documents = open_texts(corpus, passage_words)
     encoder = behind(load_model(model, trust_remote_code=trust_remote_code), adaptor)
     with (
-        going_on_later(lambda: count_unfinished(out), len(documents)),
+        going_on_later(lambda: count_unfinished(out), documents.length or 0),
         progress("index", unit="documents") as on_progress,
     ):
         index = build_index(
@@ -177,13 +177,14 @@ def adapt(
     if adaptor is not None:
         place = shown_path(index)
         say_wrapped(
-            f"as it was: {shown_path(kept_place(index))} (back: nestvec index adapt {place} --undo)"
+            f"as it was: {shown_path(Path(kept_place(index)))} "
+            f"(back: nestvec index adapt {place} --undo)"
         )
         say_next(f'nestvec search {place} "your question"')
 
 
 def _stored(name: str | None) -> Stored | None:
-    from nestvec.engines.embedded.manifest import Stored
+    from nestvec.engines.manifest import Stored
 
     known = get_args(Stored)
     if name is not None and name not in known:

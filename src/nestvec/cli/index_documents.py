@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.console import going_on_later, progress, say_next, say_wrapped, shown_path
-from nestvec.cli.index_files import load_texts, say_closed
+from nestvec.cli.index_files import open_texts, say_closed
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
@@ -41,7 +41,7 @@ def add(
     from nestvec.models.load import load_model
 
     start = time.perf_counter()
-    documents = load_texts(corpus, passage_words)
+    documents = open_texts(corpus, passage_words)
     with Index.open(index, load_model(model) if model else None) as opened:
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)

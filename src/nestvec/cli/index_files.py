@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from nestvec.cli.console import say_wrapped
-from nestvec.errors import InvalidArgument
-from nestvec.wording import count_text, size_text
-
-if TYPE_CHECKING:
-    from nestvec.index.index import Index
-    from nestvec.types import Document
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import say
-from nestvec.wording import percent
+from nestvec.cli.console import say, say_wrapped
+from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text, percent, size_text
 
 if TYPE_CHECKING:
-    from nestvec.engines.embedded.statistics import Stats
+    from nestvec.data.corpus import Corpus
+    from nestvec.engines.results import Stats
+    from nestvec.index.index import Index
 
 
-def load_texts(corpus: Path, passage_words: int | None) -> dict[str, Document]:
-    """Load a corpus, of text files in passages of so many words.
+def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
+    """Open a corpus, of text files in passages of so many words.
 
     Raises:
         InvalidArgument: If words are limited, but it is no folder of text files.
-        DataError: If it cannot be loaded.
+        DataError: If it cannot be read.
     """
-    from nestvec.data.corpus import is_text_folder, load_corpus
+    from nestvec.data.corpus import is_text_folder, open_corpus
 
     if passage_words is None:
-        return load_corpus(corpus)
+        return open_corpus(corpus)
     if not is_text_folder(corpus):
         raise InvalidArgument(f"--passage-words is for a folder of text files; {corpus} is none")
-    return load_corpus(corpus, passage_words=passage_words)
+    return open_corpus(corpus, passage_words=passage_words)
 
 
 def say_closed(index: Index, *, seconds: float) -> None:
@@ -47,12 +41,13 @@ def say_closed(index: Index, *, seconds: float) -> None:
 
     Closed, as what was changed lies on the disk twice until then.
     """
-    from nestvec.engines.embedded.compaction import folder_bytes
+    from nestvec.engines.registry import engine_at
 
     held = f"{count_text(len(index), 'document')} at {index.point}"
     resident_bytes = index.stats().resident_bytes
     index.close()
-    say_wrapped(f"{held}: {sizes(resident_bytes, folder_bytes(index.path))}, {seconds:.0f} s")
+    disk_bytes = engine_at(index.place).disk_bytes(index.place)
+    say_wrapped(f"{held}: {sizes(resident_bytes, disk_bytes)}, {seconds:.0f} s")
 
 
 def sizes(resident_bytes: int, disk_bytes: int) -> str:
@@ -65,14 +60,12 @@ def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> Non
 
     Example: `nestvec index compact index`
     """
-    from nestvec.engines.embedded.compaction import folder_bytes
     from nestvec.index.index import Index
 
     start = time.perf_counter()
-    before = size_text(folder_bytes(index))
     with Index.open(index) as opened:
         done = opened.compact()
-        say_wrapped(f"compacted, from {before} on disk")
+        say_wrapped(f"compacted, from {size_text(done.bytes_before)} on disk")
         if done.pinned:
             held = size_text(done.pinned)
             say_wrapped(f"{held} more are given back when programs that read it now have ended")
@@ -126,5 +119,6 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     if found.outside is not None:
         yield "outside", f"{percent(found.outside)} of values added since codes were fitted"
     yield "memory", size_text(found.resident_bytes)
-    yield "disk", size_text(found.disk_bytes)
+    vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)
+    yield "disk", f"{size_text(found.disk_bytes)}: vectors and codes {vectors}, texts {texts}"
     yield "changes", f"{found.commits:,}, {count_text(found.generation, 'compaction')}"

@@ -23,7 +23,8 @@ from nestvec.files.atomic import replace_file
 from nestvec.files.versioned import read_versioned
 from nestvec.types import Evidence, ModelInfo, OperatingPoint
 
-CURVE_VERSION = 2
+CURVE_VERSION = 3
+_OLDEST_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Curve:
             vectors were given.
         baselines: Other methods on the same queries, by name ("bm25", "svd").
         counts: What was untidy: zero vectors, cut texts, unknown ids in qrels.
+        version: Of the file that it was loaded from: costs of version 2 count other bytes and time
+            the search alone (``Cost``).
     """
 
     model: ModelInfo
@@ -50,6 +53,7 @@ class Curve:
     encode_ms: float | None
     baselines: Mapping[str, tuple[BaselinePoint, ...]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    version: int = CURVE_VERSION
 
     @property
     def full(self) -> CurvePoint:
@@ -133,7 +137,7 @@ class Curve:
 
     def _summary(self, scores_sha256: str) -> dict[str, Any]:
         return {
-            "version": CURVE_VERSION,
+            "version": self.version,
             "model": self.model.to_json(),
             "dataset": dict(self.dataset),
             "machine": dict(self.machine),
@@ -155,7 +159,13 @@ class Curve:
             DamagedFile: If the scores are not the ones that were saved with this curve.
         """
         path = Path(path)
-        values = read_versioned(path, kind="curve", version=CURVE_VERSION, remedy="evaluate again")
+        values = read_versioned(
+            path,
+            kind="curve",
+            version=CURVE_VERSION,
+            oldest=_OLDEST_VERSION,
+            remedy="evaluate again",
+        )
         try:
             points = tuple(CurvePoint.from_json(row) for row in values["points"])
             model = ModelInfo.from_json(values["model"])
@@ -171,7 +181,7 @@ class Curve:
         return cls(model=model, points=points, scores=scores, **known)
 
 
-_PLAIN_FIELDS = ("dataset", "machine", "encode_ms", "counts")
+_PLAIN_FIELDS = ("dataset", "machine", "encode_ms", "counts", "version")
 
 
 def _order_by_cost(row: CurvePoint, metric: str) -> tuple[float, float]:

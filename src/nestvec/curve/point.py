@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from nestvec.types import OperatingPoint
 
+_MAY_BE_ABSENT = ("cold_p50_ms", "text_bytes_per_vector")
+
 
 class Interval(NamedTuple):
     """Where a value lies with 95 % confidence, two-sided, over queries like those measured."""
@@ -41,15 +43,19 @@ class Cost:
 
     Attributes:
         ram_bytes_per_vector: Codes that must be resident to search.
-        disk_bytes_per_vector: Codes that are read for rescoring only.
-        read_bytes_per_query: How much of the latter one query reads.
+        disk_bytes_per_vector: Full vectors, codes and index files, as the engine reports them.
+            Curves of version 2 counted only codes that are read for rescoring.
+        read_bytes_per_query: Codes or vectors that one query reads for rescoring.
         build_s: Seconds to encode the corpus into this point's codes.
-        p50_ms: Median time of one query, search only, warm, one thread.
+        p50_ms: Median time of one query: its search and fetching its documents, without encoding
+            the query, warm, one thread. Curves of version 2 timed the search alone.
         p95_ms: 95th percentile of the same.
         p99_ms: 99th percentile of the same.
         batch_qps: Queries a second when they come in batches, on all threads.
         cold_p50_ms: Median time of one query whose rescore codes are not in the page cache; None
             where nothing is read from disk, or the machine does not let the cache be dropped.
+        text_bytes_per_vector: Texts and metadata of a document on disk; None where not measured.
+        lookup_ms: Fetching the documents of one query, which the times above include.
     """
 
     ram_bytes_per_vector: float
@@ -61,16 +67,18 @@ class Cost:
     p99_ms: float
     batch_qps: float = 0.0
     cold_p50_ms: float | None = None
+    text_bytes_per_vector: float | None = None
+    lookup_ms: float = 0.0
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Cost:
         """Read back the fields among other values."""
-        cold = values["cold_p50_ms"]
-        names = (name for name in cls.__dataclass_fields__ if name != "cold_p50_ms")
-        return cls(
-            **{name: float(values[name]) for name in names},
-            cold_p50_ms=None if cold is None else float(cold),
-        )
+        known: dict[str, Any] = {}
+        for name in cls.__dataclass_fields__:
+            if name in values:
+                absent = name in _MAY_BE_ABSENT and values[name] is None
+                known[name] = None if absent else float(values[name])
+        return cls(**known)
 
 
 @dataclass(frozen=True)

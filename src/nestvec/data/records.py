@@ -10,7 +10,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,7 @@ def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
     return value
 
 
-def new_id_of(path: Path, row: Row, column: str, known: Mapping[str, object], *, line: int) -> str:
+def new_id_of(path: Path, row: Row, column: str, known: Container[str], *, line: int) -> str:
     """Return a column's value, which must be a string that is not yet among the known ids.
 
     Raises:

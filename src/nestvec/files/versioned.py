@@ -9,7 +9,9 @@ from typing import Any
 from nestvec.errors import DataError
 
 
-def read_versioned(path: Path, *, kind: str, version: int, remedy: str) -> dict[str, Any]:
+def read_versioned(
+    path: Path, *, kind: str, version: int, remedy: str, oldest: int | None = None
+) -> dict[str, Any]:
     """Read a JSON object that says it is of this version.
 
     Args:
@@ -17,9 +19,10 @@ def read_versioned(path: Path, *, kind: str, version: int, remedy: str) -> dict[
         kind: What it should be ("curve").
         version: What its key ``version`` should hold.
         remedy: What to do if it does not ("evaluate again").
+        oldest: The oldest version that can still be read; None for no older one.
 
     Raises:
-        DataError: If it cannot be read, is not JSON or is of another version.
+        DataError: If it cannot be read, is not JSON or is of a version that cannot be read.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -27,6 +30,8 @@ def read_versioned(path: Path, *, kind: str, version: int, remedy: str) -> dict[
         raise DataError(path, f"cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise DataError(path, f"is not JSON ({error})") from error
-    if not isinstance(values, dict) or values.get("version") != version:
-        raise DataError(path, f"is not a {kind} of version {version}: {remedy}")
-    return values
+    if isinstance(values, dict):
+        found = values.get("version")
+        if type(found) is int and (oldest or version) <= found <= version:
+            return values
+    raise DataError(path, f"is not a {kind} of version {version}: {remedy}")

@@ -7,20 +7,19 @@ is searched for or added goes through the adaptor, too.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from nestvec.engines.embedded.engine import EmbeddedEngine, create
-from nestvec.engines.embedded.folder import DATABASE
+from nestvec.engines.engine import Engine
+from nestvec.engines.manifest import Manifest
+from nestvec.engines.registry import engine_at
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.files.atomic import put_in_place
 from nestvec.index.arguments import PlannedPoint, point_for
 from nestvec.index.index import Index
 from nestvec.models.adapter import BLOCK, Adaptor, adapted_info
-from nestvec.models.adapter_file import ADAPTOR, check_unadapted, save_adaptor
+from nestvec.models.adapter_file import check_unadapted
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text
 
@@ -48,23 +47,27 @@ def adapt_index(
         DataError: If an index is kept under the name that this one would get, or the new one
             cannot be written; the index is untouched.
     """
-    place, kept = Path(path), kept_place(path)
-    if kept.exists() and not place.exists():
+    kind, place, kept = engine_at(path), str(path), kept_place(path)
+    if kind.exists(kept) and not kind.exists(place):
         raise DataError(place, "was being adapted when that was killed: put it back with --undo")
     if adaptor.method == "none":
         raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
-    if kept.exists():
+    if kind.exists(kept):
         raise DataError(kept, "is there already: delete or rename it, it would be lost")
-    made = place.resolve().with_name(f".{place.resolve().name}.adapting")
-    with closing(EmbeddedEngine(place)) as old:
+    with closing(kind.open(place)) as old:
         check_unadapted(Path(old.manifest.model.name))  # where it was built of such a folder
         old.lock()  # nothing may be added to it meanwhile: that would be lost
-        try:
-            shutil.rmtree(made, ignore_errors=True)  # of one that was killed: it held this lock
-            _turn(old, adaptor, made, point, on_progress)
-            put_in_place(made, place, marker=DATABASE, kept=kept)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        manifest = old.manifest
+        info = adapted_info(manifest.model, adaptor)
+        chosen = manifest.point if point is None else point_for(point, info)
+        with kind.building(
+            place,
+            Manifest(info, manifest.stored, chosen),
+            source={"unadapted": f"{manifest.model.fingerprint} {old.stats().commits}"},
+            adaptor=adaptor,
+            keep_replaced=True,
+        ) as new:
+            _transform(old, adaptor, new, on_progress)
     return Index.open(place)
 
 
@@ -76,28 +79,34 @@ def undo_adapting(path: Path | str) -> Index:
             changed since, which would be lost, or the folder cannot be written.
         IndexLocked: If another process changes the index.
     """
-    place, kept = Path(path), kept_place(path)
-    if not kept.exists():
-        raise DataError(place, f"cannot be put back: there is no {kept.name} beside it")
-    if not place.exists():  # killed between the two renames
-        put_in_place(kept, place, marker=DATABASE)
+    kind, place, kept = engine_at(path), str(path), kept_place(path)
+    if not kind.exists(place):  # killed between the two renames
+        kind.restore(place)
         return Index.open(place)
-    with closing(EmbeddedEngine(place)) as adapted:
-        if not adapted.manifest.model.adaptor:
-            problem = f"is not adapted, so {kept.name} is not what it was: delete or rename that"
-            raise DataError(place, problem)
-        adapted.lock()
-        with closing(EmbeddedEngine(kept)) as old:
-            changed = _count_changed(adapted, old)
-        if changed:
-            documents = count_text(changed, "document")
-            problem = f"{documents} came, went or changed since it was adapted"
-            raise DataError(place, f"{problem}: re-embed it, or rename {kept.name} yourself")
-        put_in_place(kept, place, marker=DATABASE)
+    if kind.exists(kept):
+        with closing(kind.open(place)) as adapted:
+            adapted.lock()
+            _check_unchanged(adapted, kind, kept)
+            kind.restore(place)
+    else:
+        kind.restore(place)  # says that none was kept
     return Index.open(place)
 
 
-def _count_changed(one: EmbeddedEngine, other: EmbeddedEngine) -> int:
+def _check_unchanged(adapted: Engine, kind: type[Engine], kept: str) -> None:
+    name = Path(kept).name
+    if not adapted.manifest.model.adaptor:
+        problem = f"is not adapted, so {name} is not what it was: delete or rename that"
+        raise DataError(adapted.place, problem)
+    with closing(kind.open(kept)) as old:
+        changed = _count_changed(adapted, old)
+    if changed:
+        documents = count_text(changed, "document")
+        problem = f"{documents} came, went or changed since it was adapted"
+        raise DataError(adapted.place, f"{problem}: re-embed it, or rename {name} yourself")
+
+
+def _count_changed(one: Engine, other: Engine) -> int:
     changed = len(set(one.ids()) ^ set(other.ids()))
     for ids in _blocks(one.ids()):
         before = other.get(ids)
@@ -107,35 +116,21 @@ def _count_changed(one: EmbeddedEngine, other: EmbeddedEngine) -> int:
     return changed
 
 
-def kept_place(path: Path | str) -> Path:
+def kept_place(path: Path | str) -> str:
     """Return where the unadapted index stays."""
-    target = Path(path).resolve()
-    return target.with_name(f"{target.name}.unadapted")
+    return engine_at(path).kept_place(str(path))
 
 
-def _turn(
-    old: EmbeddedEngine,
-    adaptor: Adaptor,
-    made: Path,
-    point: PlannedPoint | OperatingPoint | str | None,
-    on_progress: OnProgress | None,
-) -> None:
-    manifest = old.manifest
-    info = adapted_info(manifest.model, adaptor)
-    chosen = manifest.point if point is None else point_for(point, info)
-    create(made, model=info, point=chosen, stored=manifest.stored)
-    total, done = len(old), 0
-    with closing(EmbeddedEngine(made)) as new:
-        new.lock()
-        for ids in _blocks(old.ids()):
-            documents = old.get(ids)
-            turned = adaptor.apply(old.vectors(list(documents)), "document")
-            new.add(documents, turned, code=False)
-            done += len(ids)
-            if on_progress is not None:
-                on_progress(done, total)
-        new.code()
-    save_adaptor(adaptor, made / ADAPTOR)
+def _transform(old: Engine, adaptor: Adaptor, new: Engine, on_progress: OnProgress | None) -> None:
+    total, done, there = len(old), 0, set(new.ids())
+    for ids in _blocks(old.ids()):
+        documents = {id_: each for id_, each in old.get(ids).items() if id_ not in there}
+        if documents:
+            found = adaptor.apply(old.vectors(list(documents)), "document")
+            new.add(documents, found, code=False)
+        done += len(ids)
+        if on_progress is not None:
+            on_progress(done, total)
 
 
 def _blocks(ids: Iterator[str]) -> Iterator[list[str]]:

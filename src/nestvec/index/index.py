@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Self
 
 from nestvec.codec.codec import Codec
-from nestvec.engines.embedded.compaction import Compacted
-from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.engines.embedded.manifest import Key
-from nestvec.engines.embedded.searching import Explained
-from nestvec.engines.embedded.statistics import Stats
-from nestvec.engines.flat.staged import Bytes
+from nestvec.data.corpus import Corpus
+from nestvec.engines.engine import Engine
+from nestvec.engines.registry import open_engine
+from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.errors import InvalidArgument, NestvecError
 from nestvec.index.arguments import PlannedPoint, documents_of, given_vectors, point_for, read_asked
 from nestvec.index.model import IndexModel
 from nestvec.types import (
+    CodeKey,
     Document,
     Embeddings,
     Encoder,
@@ -36,22 +35,22 @@ class Index:
     ``close``.
     """
 
-    def __init__(self, embedded: EmbeddedEngine, model: Encoder | None) -> None:
+    def __init__(self, engine: Engine, model: Encoder | None) -> None:
         """Join an opened index to a model; None loads the one it was built with when needed.
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
             DataError: If its adaptor is missing or another one.
         """
-        self._model = IndexModel(embedded, model)
-        self._embedded = embedded
+        self._model = IndexModel(engine, model)
+        self._engine = engine
 
     @classmethod
     def open(cls, path: Path | str, model: Encoder | None = None, *, verify: bool = False) -> Self:
         """Open an index folder.
 
         Args:
-            path: The folder.
+            path: The folder, or the URL of another engine.
             model: What encodes queries; None loads the model that the index names, once a text
                 is searched for.
             verify: Check every vector, too, not only documents and codes.
@@ -61,20 +60,20 @@ class Index:
             DamagedFile: If a file is missing, truncated or changed.
             ModelMismatch: If the index holds another model's vectors.
         """
-        embedded = EmbeddedEngine(Path(path), verify=verify)
+        engine = open_engine(path, verify=verify)
         try:
-            return cls(embedded, model)
+            return cls(engine, model)
         except NestvecError:
-            embedded.close()
+            engine.close()
             raise
 
     def __len__(self) -> int:
         """Count the documents."""
-        return len(self._embedded)
+        return len(self._engine)
 
     def __contains__(self, id_: object) -> bool:
         """Tell whether there is a document of that id."""
-        return id_ in self._embedded
+        return id_ in self._engine
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -86,32 +85,32 @@ class Index:
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all documents."""
-        return self._embedded.ids()
+        return self._engine.ids()
 
     @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._embedded.path
+    def place(self) -> str:
+        """Where it is: a folder, or a URL without credentials."""
+        return self._engine.place
 
     @property
     def info(self) -> ModelInfo:
         """The model whose vectors it holds, as it was when they were made."""
-        return self._embedded.manifest.model
+        return self._engine.manifest.model
 
     @property
     def point(self) -> OperatingPoint:
         """How it is searched."""
-        return self._embedded.manifest.point
+        return self._engine.manifest.point
 
     @property
-    def bytes(self) -> Bytes:
-        """What it takes for each vector and reads for each query."""
-        return self._embedded.bytes
+    def bytes(self) -> PointBytes:
+        """What it requires for each document, and reads for each query."""
+        return self._engine.bytes()
 
     @property
-    def codecs(self) -> Mapping[Key, Codec]:
+    def codecs(self) -> Mapping[CodeKey, Codec]:
         """What its codes are made with, by (dim, precision)."""
-        return self._embedded.manifest.codecs
+        return self._engine.manifest.codecs
 
     @property
     def model(self) -> Encoder:
@@ -152,7 +151,7 @@ class Index:
         """
         condition, asked = read_asked(where, point)
         embeddings = self._embeddings(queries)
-        return self._embedded.search(embeddings, k, where=condition, point=asked, exact=exact)
+        return self._engine.search(embeddings, k, where=condition, point=asked, exact=exact)
 
     def explain(
         self,
@@ -164,7 +163,7 @@ class Index:
     ) -> Explained:
         """Search as ``search`` does; return with the hits what each stage found, took and read."""
         condition, asked = read_asked(where, point)
-        return self._embedded.explain(self._embeddings(queries), k, where=condition, point=asked)
+        return self._engine.explain(self._embeddings(queries), k, where=condition, point=asked)
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked.
@@ -174,7 +173,7 @@ class Index:
         """
         if isinstance(ids, str):
             raise InvalidArgument("ids is one string: get takes a list of them")
-        return self._embedded.get(ids)
+        return self._engine.get(ids)
 
     def verify(self) -> None:
         """Check every document and every vector.
@@ -182,15 +181,15 @@ class Index:
         Raises:
             DamagedFile: If something is not what was written, naming file and row.
         """
-        self._embedded.verify()
+        self._engine.verify()
 
     def stats(self) -> Stats:
         """Return numbers of the index."""
-        return self._embedded.stats()
+        return self._engine.stats()
 
     def close(self) -> None:
         """Close the files, and let others write."""
-        self._embedded.close()
+        self._engine.close()
 
     def add(
         self,
@@ -233,7 +232,7 @@ class Index:
         self._put(added, embeddings, replace=True)
 
     def add_documents(
-        self, added: Mapping[str, Document], *, on_progress: OnProgress | None = None
+        self, added: Corpus | Mapping[str, Document], *, on_progress: OnProgress | None = None
     ) -> None:
         """Add documents by id, committed in batches: what was added before an error stays.
 
@@ -243,7 +242,7 @@ class Index:
         self._put_batches(added, replace=False, on_progress=on_progress)
 
     def upsert_documents(
-        self, added: Mapping[str, Document], *, on_progress: OnProgress | None = None
+        self, added: Corpus | Mapping[str, Document], *, on_progress: OnProgress | None = None
     ) -> None:
         """Add or replace documents by id, committed in batches."""
         self._put_batches(added, replace=True, on_progress=on_progress)
@@ -255,15 +254,15 @@ class Index:
         """
         if isinstance(ids, str):
             raise InvalidArgument("ids is one string: delete takes a list of them")
-        return self._embedded.delete(ids)
+        return self._engine.delete(ids)
 
     def use(self, point: PlannedPoint | OperatingPoint | str) -> None:
         """Search by another point from now on: only codes are made anew."""
-        self._embedded.use(point_for(point, self.info))
+        self._engine.use(point_for(point, self.info))
 
     def compact(self) -> Compacted:
         """Remove what was deleted from the disk, and fit the codecs to what is there."""
-        return self._embedded.compact()
+        return self._engine.compact()
 
     def lock(self) -> None:
         """Become the one writer now, not at the first change.
@@ -271,7 +270,7 @@ class Index:
         Raises:
             IndexLocked: If another process changes the index.
         """
-        self._embedded.lock()
+        self._engine.lock()
 
     def _put(
         self, added: Mapping[str, Document], embeddings: Embeddings | None, *, replace: bool
@@ -281,14 +280,19 @@ class Index:
         else:
             given = given_vectors(embeddings, list(added))
             embeddings = self._model.adapt(given, "document")
-        self._embedded.add(added, embeddings, replace=replace)
+        self._engine.add(added, embeddings, replace=replace)
 
     def _put_batches(
-        self, added: Mapping[str, Document], *, replace: bool, on_progress: OnProgress | None
+        self,
+        added: Corpus | Mapping[str, Document],
+        *,
+        replace: bool,
+        on_progress: OnProgress | None,
     ) -> None:
-        if added:  # else the model need not be there
-            for batch, embeddings in self._model.batches(added, on_progress=on_progress):
-                self._embedded.add(batch, embeddings, replace=replace)
+        documents = Corpus.of(added)
+        if documents.length != 0:  # else the model need not be there
+            for batch, embeddings in self._model.batches(documents, on_progress=on_progress):
+                self._engine.add(batch, embeddings, replace=replace)
 
     def _embeddings(self, queries: Sequence[str] | Embeddings) -> Embeddings:
         if isinstance(queries, str):

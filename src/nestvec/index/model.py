@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.engines.embedded.manifest import Manifest
-from nestvec.errors import DamagedFile, ModelError, ModelMismatch
+from nestvec.data.corpus import Corpus
+from nestvec.engines.engine import Engine
+from nestvec.errors import ModelError, ModelMismatch
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adaptor, adapted_info
-from nestvec.models.adapter_file import ADAPTOR, load_adaptor
 from nestvec.models.encoding import encoded, encoded_batches
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
@@ -28,41 +27,44 @@ def findable_anywhere(model: ModelInfo) -> ModelInfo:
     return replace(model, name=str(folder.resolve())) if folder.exists() else model
 
 
-def load_named(name: str, index: Path, *, dtype: DType | None = "float32") -> Encoder:
-    """Load the model that an index names; a folder that moved with it stands beside it.
+def load_named(
+    name: str, place: str, *, dtype: DType | None = "float32", cache: Path | None = None
+) -> Encoder:
+    """Load the model that an index names; a folder that moved with it is beside the index.
 
     Args:
         name: As the index names it.
-        index: The index.
+        place: The place of the index.
         dtype: As in ``load_model``.
+        cache: As in ``load_model``.
 
     Raises:
         ModelError: If it is not there.
     """
-    moved = index.resolve().parent / Path(name).name
     if Path(name).is_absolute() and not Path(name).exists():
-        if moved.exists():
-            return load_model(moved, dtype=dtype)
-        raise ModelError(f"{name}, the model of {index}, is not there: name it when opening")
-    return load_model(name, dtype=dtype)
+        moved = Path(place).resolve().parent / Path(name).name
+        if not moved.exists():
+            raise ModelError(f"{name}, the model of {place}, is not there: name it when opening")
+        name = str(moved)
+    return load_model(name, dtype=dtype, cache=cache)
 
 
-def encoder_for(index: Path, model: Encoder) -> Encoder:
+def encoder_for(engine: Engine, model: Encoder) -> Encoder:
     """Return what gives vectors as an index holds them: its model, behind the adaptor it may have.
 
     Args:
-        index: The folder.
+        engine: The index.
         model: Its model, behind that adaptor or not.
 
     Returns:
         Such an encoder. Another model than the index's, and a folder of vectors, come back as they
-        are: the index refuses the former, and turns vectors that are given beside the latter.
+        are: the index refuses the former, and transforms vectors that are given with the latter.
 
     Raises:
-        DataError: If it is not an index folder of this version, or its adaptor is missing.
+        DataError: If its adaptor is missing.
     """
-    adaptor = _adaptor_of(index, Manifest.load(index).model)
     plain = not (model.info.adaptor or isinstance(model, PrecomputedVectors))
+    adaptor = engine.adaptor
     if adaptor is not None and plain:
         with suppress(ModelMismatch):
             return AdaptedEncoder(model, adaptor)
@@ -75,17 +77,17 @@ class IndexModel:
     Behind an adaptor, the model is one whose vectors are adapted already.
     """
 
-    def __init__(self, embedded: EmbeddedEngine, model: Encoder | None) -> None:
+    def __init__(self, engine: Engine, model: Encoder | None) -> None:
         """Join an index to its model; None loads the one that it was built with when needed.
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
             DataError: If its adaptor is missing or another one.
         """
-        self._embedded = embedded
+        self._engine = engine
         self._adaptor: Adaptor | None = None
         if model is None or not model.info.adaptor:
-            self._adaptor = _adaptor_of(embedded.path, embedded.manifest.model)
+            self._adaptor = engine.adaptor
         self._model = None if model is None else self._checked(model)
 
     @property
@@ -97,13 +99,13 @@ class IndexModel:
             ModelMismatch: If there is another one in its place.
         """
         if self._model is None:
-            embedded = self._embedded
-            self._model = self._checked(load_named(embedded.manifest.model.name, embedded.path))
+            engine = self._engine
+            self._model = self._checked(load_named(engine.manifest.model.name, engine.place))
         return self._model
 
     def adapt(self, embeddings: Embeddings, kind: Kind) -> Embeddings:
         """Turn vectors of the model, [n, full_dim]; those of another width others will refuse."""
-        full_dim = self._embedded.manifest.model.full_dim
+        full_dim = self._engine.manifest.model.full_dim
         fits = embeddings.ndim == 2 and embeddings.shape[1] == full_dim
         return self._adaptor.apply(embeddings, kind) if self._adaptor and fits else embeddings
 
@@ -119,10 +121,11 @@ class IndexModel:
         return self.adapt(encoded(self.encoder, added), "document")
 
     def batches(
-        self, added: Mapping[str, Document], *, on_progress: OnProgress | None
+        self, added: Corpus, *, on_progress: OnProgress | None
     ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
         """Yield documents, a batch at a time, and what is stored of them."""
-        for batch, found in encoded_batches(self.encoder, added, on_progress=on_progress):
+        batches = encoded_batches(self.encoder, added, length=added.length, on_progress=on_progress)
+        for batch, found in batches:
             yield batch, self.adapt(found, "document")
 
     def _checked(self, model: Encoder) -> Encoder:
@@ -130,15 +133,13 @@ class IndexModel:
         if self._adaptor is not None:
             with suppress(ModelMismatch):  # of another model: the index says whose vectors it holds
                 info = adapted_info(info, self._adaptor)
-        self._embedded.check_model(info)
+        self._check(info)
         return model
 
-
-def _adaptor_of(index: Path, info: ModelInfo) -> Adaptor | None:
-    if not info.adaptor:
-        return None
-    adaptor = load_adaptor(index / ADAPTOR)
-    if adaptor.digest() != info.adaptor:
-        problem = "is not the adaptor that the index's vectors went through: put that back"
-        raise DamagedFile(index / ADAPTOR, problem)
-    return adaptor
+    def _check(self, info: ModelInfo) -> None:
+        stored = self._engine.manifest.model
+        if info.fingerprint != stored.fingerprint:
+            raise ModelMismatch(
+                f"{self._engine.place} holds vectors of {stored.identity}, not of {info.identity}: "
+                "open it with the former, or re-embed it with the latter"
+            )

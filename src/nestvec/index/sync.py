@@ -1,17 +1,21 @@
 """Bring an index up to date with a corpus: add what is new, replace what has changed, no more.
 
-What is there as it should be is not encoded again, so what was interrupted goes on where it stood.
+Documents that are equal are not encoded again, so what was interrupted is continued by the same
+call. The corpus is read twice, block by block: once to compare, once to encode.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
+from nestvec.data.corpus import Corpus
 from nestvec.index.index import Index
 from nestvec.types import Document, OnProgress
 
+_BLOCK = 1_024  # documents compared at a time
 _PASSAGE_NUMBER = re.compile(r"#[0-9]+\Z")
 
 
@@ -20,14 +24,16 @@ class Changes:
     """What a corpus would change in an index.
 
     Attributes:
-        new: Documents whose ids are not there.
-        changed: Documents whose ids are there with another content.
-        same: How many are there as they are.
+        corpus: What the index was compared with.
+        new: Ids of documents that are not there.
+        changed: Ids that are there with another content.
+        same: How many documents are there as they are.
         outdated: Ids of passages that a file of the corpus no longer has.
     """
 
-    new: dict[str, Document]
-    changed: dict[str, Document]
+    corpus: Corpus
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
     same: int
     outdated: tuple[str, ...]
 
@@ -37,17 +43,27 @@ class Changes:
         return len(self.new) + len(self.changed)
 
 
-def compare(index: Index, corpus: Mapping[str, Document]) -> Changes:
+def compare(index: Index, corpus: Corpus | Mapping[str, Document]) -> Changes:
     """Find what a corpus would change in an index, without a model."""
-    new, changed = {}, {}
-    there = index.get(list(corpus))
-    for id_, document in corpus.items():
-        if id_ not in there:
-            new[id_] = document
-        elif there[id_] != document:
-            changed[id_] = document
-    same = len(corpus) - len(new) - len(changed)
-    return Changes(new, changed, same, tuple(_outdated(index, corpus)))
+    new: list[str] = []
+    changed: list[str] = []
+    same, seen, files = 0, set[str](), set[object]()
+    compared = Corpus.of(corpus)
+    documents = iter(compared)
+    while block := dict(islice(documents, _BLOCK)):
+        there = index.get(list(block))
+        for id_, document in block.items():
+            if id_ not in there:
+                new.append(id_)
+            elif there[id_] != document:
+                changed.append(id_)
+            else:
+                same += 1
+            if _is_passage(document):
+                files.add(document.metadata["file"])
+        seen.update(block)
+    outdated = tuple(_outdated(index, seen, files)) if files else ()
+    return Changes(compared, tuple(new), tuple(changed), same, outdated)
 
 
 def bring_in(index: Index, changes: Changes, *, on_progress: OnProgress | None = None) -> None:
@@ -63,18 +79,21 @@ def bring_in(index: Index, changes: Changes, *, on_progress: OnProgress | None =
         ModelError: If the model cannot encode texts, or is not there.
         DataError: If the disk is full; then the batches before are there.
     """
-    index.upsert_documents({**changes.new, **changes.changed}, on_progress=on_progress)
+    wanted = {*changes.new, *changes.changed}
+    some = Corpus(
+        lambda: ((id_, document) for id_, document in changes.corpus if id_ in wanted),
+        len(wanted),
+    )
+    index.upsert_documents(some, on_progress=on_progress)
     if changes.outdated:
         index.delete(changes.outdated)
 
 
-def _outdated(index: Index, corpus: Mapping[str, Document]) -> Iterator[str]:
+def _outdated(index: Index, seen: Collection[str], files: Collection[object]) -> Iterator[str]:
     """Yield the passages of files of the corpus that the corpus does not have."""
-    files = {document.metadata["file"] for document in corpus.values() if _is_passage(document)}
-    if files:
-        for id_ in index.ids():
-            if id_ not in corpus and _PASSAGE_NUMBER.sub("", id_) in files:
-                yield id_
+    for id_ in index.ids():
+        if id_ not in seen and _PASSAGE_NUMBER.sub("", id_) in files:
+            yield id_
 
 
 def _is_passage(document: Document) -> bool:

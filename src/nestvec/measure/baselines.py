@@ -15,10 +15,10 @@ import numpy as np
 
 from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
 from nestvec.curve.point import BaselinePoint
+from nestvec.engines.flat.representations import Representations
 from nestvec.errors import require
 from nestvec.measure.documents import collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Baseline
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
 from nestvec.metrics.ranking import Ranked, best

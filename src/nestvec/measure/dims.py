@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from nestvec.codec.prefix import prefix
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.similarity import ScoredPairs, Triplets
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.comparisons import Vectors, correlations
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts
 from nestvec.models.encoding import embed

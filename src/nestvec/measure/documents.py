@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.representations import Representations
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, OperatingPoint, Rows
 

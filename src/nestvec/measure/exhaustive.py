@@ -16,16 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.codec.prefix import prefix_scores
-from nestvec.measure.representations import Key, Representations
+from nestvec.engines.flat.representations import Representations
 from nestvec.metrics.ranking import Ranked, best, order
-from nestvec.types import Embeddings, OnProgress, OperatingPoint, Rows, Stage
+from nestvec.types import CodeKey, Embeddings, OnProgress, OperatingPoint, Rows, Stage
 
 DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats
 SCORE_BYTES = 256 * 2**20  # of their scores with a block of queries
 _ROUNDING = 2e-6  # by which a product may round the cosines of equal vectors unequally
 _Node = tuple[Stage, ...]
-_Waiting = dict[Key, list[_Node]]
-_List = tuple[_Node, Key]
+_Waiting = dict[CodeKey, list[_Node]]
+_List = tuple[_Node, CodeKey]
 """What was searched before, and by what its rows are ordered; shortlists are cut from it."""
 
 
@@ -77,7 +77,7 @@ def rank(
     return {point: lists[_list_of(point.stages)].cut(depth) for point in points}
 
 
-def _tie_equals(found: Ranked, key: Key, corpus: Representations) -> Ranked:
+def _tie_equals(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:
     """Give documents with the same codes the same score, and put them in ascending row.
 
     A matrix product may round equal columns unequally, by where they stand in it.
@@ -130,7 +130,7 @@ class _Block(NamedTuple):
         scores: [n_queries, n_documents].
     """
 
-    key: Key
+    key: CodeKey
     lines: slice
     first_row: int
     scores: Embeddings
@@ -138,7 +138,7 @@ class _Block(NamedTuple):
 
 def _rank_all(lengths: dict[_List, int], blocks: Iterable[_Block]) -> dict[_List, Ranked]:
     """Rank all rows, once for each representation."""
-    top: dict[Key, dict[int, Ranked]] = defaultdict(dict)
+    top: dict[CodeKey, dict[int, Ranked]] = defaultdict(dict)
     for key, lines, first_row, scores in blocks:
         so_far = top[key].get(lines.start)
         top[key][lines.start] = best(scores, lengths[(), key], first_row=first_row, so_far=so_far)
@@ -153,13 +153,13 @@ def _rescore(
 ) -> dict[_List, Ranked]:
     """Order the rows that are handed on by the scores of this level."""
     # Shortlists of one list differ in length only: the longest is scored for all.
-    handed_on: dict[Key, dict[_List, int]] = {
+    handed_on: dict[CodeKey, dict[_List, int]] = {
         key: _longest(
             (_list_of(before), before[-1].keep or 0) for before, each in lengths if each == key
         )
         for _, key in lengths
     }
-    scored: dict[tuple[Key, _List], Embeddings] = {}
+    scored: dict[tuple[CodeKey, _List], Embeddings] = {}
     for key, lines, first_row, scores in blocks:
         for source, length in handed_on[key].items():
             candidates = lists[source].rows[:, :length]
@@ -183,7 +183,7 @@ def _pick(scores: Embeddings, candidates: Rows, first_row: int, into: Embeddings
 
 
 def _score(
-    keys: Iterable[Key],
+    keys: Iterable[CodeKey],
     queries: Embeddings,
     corpus: Representations,
     on_step: Callable[[], None],
@@ -213,7 +213,7 @@ def _score_floats(
                 yield _Block((dim, "float32"), lines, rows.start, scores)
 
 
-def _score_codes(key: Key, queries: Embeddings, corpus: Representations) -> Iterator[_Block]:
+def _score_codes(key: CodeKey, queries: Embeddings, corpus: Representations) -> Iterator[_Block]:
     row_blocks, line_blocks = _blocks(len(queries), len(corpus), key[0])
     prepared = corpus[key].codec.prepare(queries)
     for rows in row_blocks:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.engines.engine import capabilities
+from nestvec.engines.flat.representations import Representations
+from nestvec.engines.registry import LOCAL, capabilities, engine_class
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.baselines import BaselineTask, baselines_for, measure_baseline
 from nestvec.measure.cost import costs
@@ -16,7 +18,6 @@ from nestvec.measure.documents import rank_documents
 from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge, full_recall_depths, query_scores, ranked_depth
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
@@ -30,7 +31,7 @@ def evaluate(
     data: RetrievalSet,
     grid: Grid = DEFAULT_GRID,
     *,
-    engine: str = "embedded",
+    engine: str = LOCAL,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Curve:
     """Measure quality and cost of every point of a grid; each text is encoded once.
@@ -39,7 +40,8 @@ def evaluate(
         model: What encodes; also precomputed vectors.
         data: Corpus, queries and what is known to answer them.
         grid: Which operating points, by which metrics, beside what.
-        engine: Only points that this engine can run are measured, beside the reference.
+        engine: Whose searches are timed and whose bytes are counted. Only points that it can run
+            are measured, in addition to the reference.
         on_progress: Called with documents encoded and in total, then with steps of measuring.
 
     Raises:
@@ -63,7 +65,9 @@ def evaluate(
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         of_row = texts.doc_of_row
         ranked = rank_documents(points, queries, corpus, of_row, depth=depth, on_step=step)
-        cost = costs(points, queries, corpus, k=grid.depth, on_step=step)
+        deployed = engine_class(engine).trial(corpus, texts.row_ids, data.corpus)
+        with closing(deployed) as trial:
+            cost = costs(points, queries, trial, k=grid.depth, on_step=step)
         judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
         of_points = judge.of_points(ranked)
         rows = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
@@ -77,7 +81,7 @@ def evaluate(
     measured = BaselineTask(texts, queries, documents, model.info.layer_norm, judge, depth)
     return Curve(
         model=model.info,
-        dataset=_describe(data, grid),
+        dataset=_describe(data, grid, engine),
         machine=describe_machine(),
         points=_rows(points, scores, cost, dict(zip(rows, trend, strict=True)), full_recall),
         scores=scores,
@@ -152,7 +156,7 @@ def _rows(
     )
 
 
-def _describe(data: RetrievalSet, grid: Grid) -> dict[str, str | int | None]:
+def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | int | None]:
     return {
         "name": data.name,
         "split": data.split,
@@ -162,6 +166,7 @@ def _describe(data: RetrievalSet, grid: Grid) -> dict[str, str | int | None]:
         "depth": grid.depth,
         "evidence": data.evidence,
         "group_by": grid.group_by,
+        "engine": engine,
     }
 
 

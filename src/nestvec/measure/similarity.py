@@ -9,6 +9,7 @@ prompt for such tasks, load it with that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from nestvec.curve.curve import Curve
 from nestvec.curve.point import Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.similarity import LabelledTexts, ScoredPairs, SimilaritySet, Triplets
+from nestvec.engines.flat.representations import Representations
+from nestvec.engines.registry import LOCAL, engine_class
 from nestvec.errors import ModelError
 from nestvec.measure.comparisons import (
     SimilarityScores,
@@ -29,7 +32,6 @@ from nestvec.measure.cost import costs
 from nestvec.measure.exhaustive import Steps
 from nestvec.measure.grid import DEFAULT_GRID, Grid
 from nestvec.measure.machine import describe_machine
-from nestvec.measure.representations import Representations
 from nestvec.models.encoding import embed_timed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
@@ -74,7 +76,9 @@ def evaluate_similarity(
         step = Steps(2 * len(points), on_progress)
         at_points = _at_points(points, vectors, corpus, step)
         measured = _measure(data, task, at_points, seed)
-        cost = costs(points, vectors, corpus, on_step=step)
+        ids = [f"{row:012}" for row in reversed(range(len(task.texts)))]
+        with closing(engine_class(LOCAL).trial(corpus, ids, {})) as trial:
+            cost = costs(points, vectors, trial, on_step=step)
         n_zero = len(corpus.empty)
     return Curve(
         model=model.info,

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.curve.point import Cost, SizeRetention
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.representations import Representations
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts, TextSubset
 from nestvec.metrics.intervals import retention_intervals, retentions

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -95,8 +96,9 @@ def encoded(
 
 def encoded_batches(
     model: Encoder,
-    documents: Mapping[str, Document],
+    documents: Iterable[tuple[str, Document]],
     *,
+    length: int | None = None,
     on_progress: OnProgress | None = None,
     before: int = 0,
 ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
@@ -104,21 +106,23 @@ def encoded_batches(
 
     Args:
         model: What encodes, or has the vectors.
-        documents: By id.
-        on_progress: Called with documents encoded and in total, also within a batch.
+        documents: Ids and documents; read as they are needed.
+        length: How many there are, if that is known.
+        on_progress: Called with documents encoded and in total, also within a batch; while the
+            total is not known, with the number seen so far.
         before: How many were encoded earlier; they count as done.
     """
-    ids = list(documents)
-    total = before + len(ids)
-    for start in range(0, len(ids), _BATCH):
-        batch = {id_: documents[id_] for id_ in ids[start : start + _BATCH]}
+    rest, first = iter(documents), before
+    while batch := dict(islice(rest, _BATCH)):
+        total = max(before + (length or 0), first + len(batch))
 
-        def within(done: int, _: int, first: int = before + start) -> None:
+        def within(done: int, _: int, first: int = first, total: int = total) -> None:
             if on_progress is not None:
                 on_progress(first + done, total)
 
         yield batch, encoded(model, batch, on_progress=within)
         within(len(batch), total)  # also where there was nothing to encode, and once it is kept
+        first += len(batch)
 
 
 def embed_timed(

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nestvec.curve.curve import Curve
+from nestvec.curve.curve import CURVE_VERSION, Curve
+from nestvec.curve.point import Cost
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.confirm import Tested
 from nestvec.types import OperatingPoint
@@ -132,11 +133,20 @@ def _kept(found: Findings) -> str:
 
 
 def _cost(found: Findings) -> str:
-    cost = found.chosen.row.cost
-    ram, disk = cost.ram_bytes_per_vector, cost.disk_bytes_per_vector
-    on_disk = f" + {bytes_text(disk)} on disk" if disk else ""
-    full = bytes_text(found.curve.full.cost.ram_bytes_per_vector)
-    return f"Each vector takes {bytes_text(ram)} in memory{on_disk}, was {full}."
+    cost, full = found.chosen.row.cost, found.curve.full.cost
+    needs = _bytes_needed(cost)
+    if found.curve.version < CURVE_VERSION:
+        return (
+            f"Each vector needs {needs}. The curve is of an older nestvec: its disk counts only "
+            "what is read for rescoring, and its times no documents; evaluate again to compare "
+            "disk or time."
+        )
+    return f"Each vector needs {needs}, full precision {_bytes_needed(full)}; texts not counted."
+
+
+def _bytes_needed(cost: Cost) -> str:
+    memory = bytes_text(cost.ram_bytes_per_vector)
+    return f"{memory} in memory and {bytes_text(cost.disk_bytes_per_vector)} on disk"
 
 
 def _slices(found: Findings) -> Iterator[str]:

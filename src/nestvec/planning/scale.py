@@ -1,7 +1,8 @@
 """What a point takes and costs at another number of vectors: arithmetic on what was measured.
 
-GB is 1e9 bytes. Codes only: ids, texts and the machine around them are not counted. Bytes follow
-exactly; build time is extrapolated linearly, and is no measurement.
+GB is 1e9 bytes. Memory is codes that must be resident; disk is vectors, codes and index files.
+Texts and the machine around them are not counted. Build time is extrapolated linearly, and is no
+measurement.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class CostProjection:
         vectors: How many.
         replicas: How many copies of them; the bytes are of all.
         ram_gb: Memory.
-        disk_gb: Disk that is read for rescoring.
+        disk_gb: Disk for vectors, codes and index files.
         build_s: Seconds to encode one copy, extrapolated linearly.
         money_month: What memory and disk cost a month; None without prices.
     """
@@ -121,22 +122,25 @@ def project(
 def scale_text(
     chosen: CostProjection, full: CostProjection, *, n_measured: int, currency: str = ""
 ) -> str:
-    """Write what a point takes beside full precision."""
+    """Write what a point needs, compared with full precision."""
     copies = f" in {chosen.replicas} replicas" if chosen.replicas > 1 else ""
-    disk = f" + {_amount(chosen.disk_gb)} GB on disk" if chosen.disk_gb else ""
     text = (
-        f"At {chosen.vectors:,} vectors{copies}: {_amount(chosen.ram_gb)} GB in memory{disk}, was "
-        f"{_amount(full.ram_gb)} GB"
+        f"At {chosen.vectors:,} vectors{copies}: {_gigabytes(chosen)}; full precision "
+        f"{_gigabytes(full)}; texts not counted"
     )
     if chosen.money_month is not None and full.money_month is not None:
         text += (
-            f"; {currency} {chosen.money_month:,.2f} a month, was {currency} "
-            f"{full.money_month:,.2f}"
+            f"; {currency} {chosen.money_month:,.2f} a month, full precision "
+            f"{currency} {full.money_month:,.2f}"
         )
     return (
         f"{text}. Building takes about {_duration(chosen.build_s)}, extrapolated linearly from "
         f"{n_measured:,} documents, not measured."
     )
+
+
+def _gigabytes(needed: CostProjection) -> str:
+    return f"{_amount(needed.ram_gb)} GB in memory and {_amount(needed.disk_gb)} GB on disk"
 
 
 _MOST = 10_000  # replicas

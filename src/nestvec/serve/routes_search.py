@@ -11,7 +11,7 @@ import numpy as np
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from nestvec.engines.embedded.searching import Explained
+from nestvec.engines.results import Explained
 from nestvec.index.index import Index
 from nestvec.serve.errors import documented, refused
 from nestvec.serve.json_body import JsonRoute, json_response

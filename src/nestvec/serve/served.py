@@ -13,8 +13,7 @@ import numpy as np
 
 from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
-from nestvec.engines.embedded.folder import MANIFEST
-from nestvec.engines.embedded.manifest import Manifest
+from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_named
@@ -204,8 +203,7 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     encoder = behind(_load(found, dtype), adaptor)
     index = None
     if found.index is not None:
-        encoder = encoder_for(found.index, encoder)
-        index = Index.open(found.index, encoder)
+        encoder, index = _open(found.index, encoder)
     info = encoder.info if index is None else index.info
     if demo is not None and not info.adaptor:  # else they are of vectors as they were before
         curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
@@ -232,7 +230,7 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
         folder = DemoFolder(Path(path))
         if folder.index.is_dir() and folder.model.is_dir() and len(paths) == 1:
             return _ServedFiles(folder.model, folder.index, folder)
-        if (Path(path) / MANIFEST).is_file():
+        if engine_at(path).exists(str(path)):
             if index is not None:
                 raise InvalidArgument(f"{index} and {path} are two indexes: serve one of them")
             index = Path(path)
@@ -250,10 +248,23 @@ def _load(found: _ServedFiles, dtype: DType | None) -> Encoder:
     if found.index is None:
         raise InvalidArgument("there is nothing to serve: name an index or a model")
     try:
-        return load_named(Manifest.load(found.index).model.name, found.index, dtype=dtype)
+        place = str(found.index)
+        name = engine_at(place).read_manifest(place).model.name
+        return load_named(name, place, dtype=dtype)
     except ModelError as error:
         problem = f"{error}; or name the model's folder beside the index"
         raise DataError(found.index, problem) from error
+
+
+def _open(place: Path, model: Encoder) -> tuple[Encoder, Index]:
+    """Open an index with its model, and return what encodes for it with the index."""
+    engine = open_engine(place)
+    try:
+        encoder = encoder_for(engine, model)
+        return encoder, Index(engine, encoder)
+    except NestvecError:
+        engine.close()
+        raise
 
 
 def _if_there(path: Path) -> Path | None:

@@ -11,10 +11,10 @@ from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checksums import vector_checksums
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.folder import DATABASE, VECTORS, writer_is_alive
-from nestvec.engines.embedded.manifest import Manifest
 from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.snapshot import map_vectors, segment_of
 from nestvec.engines.embedded.state import State
+from nestvec.engines.manifest import Manifest
 from nestvec.errors import DamagedFile
 
 _BLOCK = 16_384  # vectors read at a time

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTISERS
-from nestvec.engines.embedded.manifest import Key
 from nestvec.engines.embedded.part import Once
 from nestvec.engines.embedded.snapshot import Snapshot
-from nestvec.types import ModelInfo, OperatingPoint
+from nestvec.types import CodeKey, ModelInfo, OperatingPoint
 
 FROM_VECTORS = ("float16", "float32")
 """Precisions whose later stages are read from the stored vectors: no codes of their own."""
@@ -27,13 +26,13 @@ FROM_VECTORS = ("float16", "float32")
 class Codecs:
     """What makes the codes of any representation, fitted once."""
 
-    def __init__(self, model: ModelInfo, known: Mapping[Key, Codec]) -> None:
+    def __init__(self, model: ModelInfo, known: Mapping[CodeKey, Codec]) -> None:
         """Take those that are known already."""
         self._model = model
         self._fitted = Once(known)
 
     @property
-    def fitted(self) -> Mapping[Key, Codec]:
+    def fitted(self) -> Mapping[CodeKey, Codec]:
         """All that are known, by (dim, precision)."""
         return self._fitted.made
 
@@ -41,14 +40,14 @@ class Codecs:
         """Return the codec of each stage, fitted on a snapshot if it is not known yet."""
         return [self._of(stage.representation, snapshot) for stage in point.stages]
 
-    def _of(self, key: Key, snapshot: Snapshot) -> Codec:
+    def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
         if QUANTISERS[precision].learnt and not snapshot.starts[-1] and key not in self.fitted:
             # Nothing to learn from, and nothing coded: the tail is scored as it is.
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))
 
-    def _fit(self, key: Key, snapshot: Snapshot) -> Codec:
+    def _fit(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
         n_coded = int(snapshot.starts[-1])
         rows = snapshot.rows(sample_rows(n_coded, precision))
@@ -58,7 +57,7 @@ class Codecs:
         return Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
 
 
-def with_codes(point: OperatingPoint) -> set[Key]:
+def with_codes(point: OperatingPoint) -> set[CodeKey]:
     """Return the representations of a point that have codes in files."""
     first, *later = (stage.representation for stage in point.stages)
     return {first, *(key for key in later if key[1] not in FROM_VECTORS)}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -25,22 +23,6 @@ from nestvec.errors import DataError
 
 _BLOCK = 16_384  # vectors copied at a time
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Compacted:
-    """What a compaction did.
-
-    Attributes:
-        bytes_before: Of all files, before.
-        bytes_after: And after it.
-        pinned: Bytes of the log that cannot be given back before a reader has ended its search or
-            process; 0 where nothing is pinned.
-    """
-
-    bytes_before: int
-    bytes_after: int
-    pinned: int
 
 
 def compact(writer: Writer) -> None:
@@ -69,17 +51,6 @@ def give_back(database: Database) -> int:
     log = database.path.with_name(f"{database.path.name}-wal")
     done = database.checkpoint()
     return 0 if done or not log.exists() else log.stat().st_size
-
-
-def folder_bytes(folder: Path) -> int:
-    """Add up the sizes of all files in a folder."""
-    sizes = 0
-    for path in folder.rglob("*"):
-        try:
-            sizes += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # the log may go at any time
-            continue
-    return sizes
 
 
 def _copy_vectors(writer: Writer) -> tuple[Span, ...]:

@@ -3,74 +3,141 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import ClassVar, Self, get_args
 
 import numpy as np
 
 from nestvec.codec.prefix import as_float32, as_stored
-from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.codecs import Codecs, drift, make_codes, with_codes
-from nestvec.engines.embedded.compaction import Compacted, compact, folder_bytes, give_back
-from nestvec.engines.embedded.database import Database
-from nestvec.engines.embedded.folder import CODES, DATABASE, VECTORS, check_file_system, codes_name
-from nestvec.engines.embedded.manifest import Manifest, Stored
+from nestvec.engines.embedded.compaction import compact, give_back
+from nestvec.engines.embedded.folder import MANIFEST, codes_name, load_manifest, save_manifest
+from nestvec.engines.embedded.place import (
+    begin,
+    check_place,
+    create_folder,
+    kept_folder,
+    kept_if_begun,
+    remove,
+    restore_folder,
+    take_place,
+    unfinished_folder,
+)
 from nestvec.engines.embedded.reader import EmbeddedReader
+from nestvec.engines.embedded.sizes import folder_bytes
 from nestvec.engines.embedded.snapshot import take_snapshot
 from nestvec.engines.embedded.state import next_parts
+from nestvec.engines.embedded.trial import EmbeddedTrial
 from nestvec.engines.embedded.writer import TAIL_ROWS, Writer
+from nestvec.engines.engine import Capabilities
+from nestvec.engines.flat.representations import Representations
+from nestvec.engines.manifest import Manifest, Stored
+from nestvec.engines.results import Compacted
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.files.atomic import sync
-from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
-
-
-def create(path: Path, *, model: ModelInfo, point: OperatingPoint, stored: Stored) -> None:
-    """Make the folder of an empty index.
-
-    Args:
-        path: A new or empty folder.
-        model: Whose vectors it will hold.
-        point: How it will be searched.
-        stored: How full vectors are kept.
-
-    Raises:
-        InvalidArgument: If the vectors cannot be searched by the point, or not be kept so.
-        DataError: If the folder holds something, cannot be written, or lies on a network.
-    """
-    if stored not in get_args(Stored):
-        raise InvalidArgument(f"stored {stored!r} is none of {', '.join(get_args(Stored))}")
-    manifest = Manifest(model, stored, point, {})
-    manifest.check_point(point)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(path, "is not empty: name a new folder")
-    check_file_system(path)
-    made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
-    try:
-        for folder in (path, path / VECTORS, path / CODES):
-            folder.mkdir(parents=True, exist_ok=True)
-        for folder in made:
-            sync(folder.parent)  # else a power cut could take the index with the folder's name
-    except OSError as error:
-        raise DataError(path, f"cannot be made ({error.strerror})") from error
-    database = Database(path / DATABASE, write=True, create=True)
-    try:
-        with database.transaction():
-            documents.create_tables(database)
-        database.checkpoint()
-    finally:
-        database.close()
-    manifest.save(path)
+from nestvec.models.adapter import Adaptor
+from nestvec.types import PRECISIONS, Document, Embeddings, OperatingPoint
 
 
 class EmbeddedEngine(EmbeddedReader):
     """An index folder opened for searching, and for changing by the first that begins to."""
 
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        scanned=frozenset(PRECISIONS),
+        rescored=frozenset(PRECISIONS),
+        stored=frozenset(get_args(Stored)),
+    )
+
     def __init__(self, path: Path, *, verify: bool = False) -> None:
         """Open a folder as ``EmbeddedReader`` does."""
         self._writer: Writer | None = None
         super().__init__(path, verify=verify)
+
+    @classmethod
+    def create(cls, place: str, manifest: Manifest, adaptor: Adaptor | None = None) -> Self:
+        """Make the folder of an empty index and open it, as ``Engine.create`` does."""
+        create_folder(Path(place), manifest, adaptor)
+        return cls(Path(place))
+
+    @classmethod
+    def open(cls, place: str, *, verify: bool = False) -> Self:
+        """Open a folder, as ``Engine.open`` does."""
+        return cls(Path(place), verify=verify)
+
+    @classmethod
+    def exists(cls, place: str) -> bool:
+        """Return whether a folder has the manifest of an index."""
+        return (Path(place) / MANIFEST).is_file()
+
+    @classmethod
+    def read_manifest(cls, place: str) -> Manifest:
+        """Return the manifest of a folder, as ``Engine.read_manifest`` does."""
+        return load_manifest(Path(place))
+
+    @classmethod
+    @contextmanager
+    def building(
+        cls,
+        place: str,
+        manifest: Manifest,
+        *,
+        source: Mapping[str, str],
+        adaptor: Adaptor | None = None,
+        keep_replaced: bool = False,
+    ) -> Iterator[Self]:
+        """Build a folder beside its place, as ``Engine.building`` does."""
+        path = Path(place)
+        kept = kept_folder(path) if keep_replaced else None
+        check_place(path, kept=kept)
+        folder = unfinished_folder(path)
+        with kept_if_begun(folder):
+            begin(folder, manifest, source, adaptor)
+            try:
+                engine = cls(folder)
+            except DataError:  # what an interrupt left is damaged
+                remove(folder)
+                begin(folder, manifest, source, adaptor)
+                engine = cls(folder)
+            try:
+                engine.lock()
+                yield engine
+                engine.code()
+            finally:
+                engine.close()
+        take_place(folder, path, kept=kept)
+
+    @classmethod
+    def count_unfinished(cls, place: str) -> int:
+        """Return how many documents an interrupted build for this place holds."""
+        try:
+            with closing(cls(unfinished_folder(Path(place)))) as engine:
+                return len(engine)
+        except DataError:  # none was interrupted
+            return 0
+
+    @classmethod
+    def kept_place(cls, place: str) -> str:
+        """Return where ``building`` keeps the folder that it replaces."""
+        return str(kept_folder(Path(place)))
+
+    @classmethod
+    def restore(cls, place: str) -> None:
+        """Put a kept folder back, as ``Engine.restore`` does."""
+        restore_folder(Path(place))
+
+    @classmethod
+    def disk_bytes(cls, place: str) -> int:
+        """Return the bytes of all files in the folder."""
+        return folder_bytes(Path(place))
+
+    @classmethod
+    def trial(
+        cls, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
+    ) -> EmbeddedTrial:
+        """Prepare this engine's search over vectors, as ``Engine.trial`` does."""
+        return EmbeddedTrial(corpus, ids, documents)
 
     def add(
         self,
@@ -214,7 +281,7 @@ class EmbeddedEngine(EmbeddedReader):
         known = self.manifest.codecs
         manifest = replace(self.manifest, point=point, codecs=fitted)
         if manifest.to_json() != self.manifest.to_json():
-            manifest.save(self.path)
+            save_manifest(manifest, self.path)
         return any(codec is not known.get(key) for key, codec in fitted.items())
 
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:

@@ -6,7 +6,7 @@ documents.seal                   checksum of that file, as the last writer left 
 vectors/0-0.vectors              full vectors: generation, number; append-only
 codes/0-0-46961/128-binary.codes codes of rows 0 to 46960, a cache; rows and ids beside them
 writer.lock, writer.json         held by the one writer, and who that is
-adaptor.safetensors              what its vectors went through, if they did: of ``workflows``
+adaptor.safetensors              the adapter that transformed its vectors, if there is one
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from nestvec.errors import DataError, IndexLocked
+from nestvec.engines.manifest import Manifest
+from nestvec.errors import DamagedFile, DataError, IndexLocked
+from nestvec.files.atomic import replace_file
 from nestvec.types import Precision
 
 MANIFEST = "manifest.json"
@@ -40,6 +42,35 @@ _NETWORK = {
     *("fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
 }
 _WAIT_S = 2.0  # a reader holds it for as long as it looks whether there is a writer
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a folder.
+
+    Raises:
+        DataError: If there is none, or it is of another version.
+        DamagedFile: If it is not what was written.
+    """
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(folder, f"is not an index folder (no {MANIFEST})") from error
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DamagedFile(path, f"cannot be read ({error!r}): rebuild the index") from error
+    return Manifest.from_json(text, path)
+
+
+def save_manifest(manifest: Manifest, folder: Path) -> None:
+    """Write ``manifest.json``, in the place of the one before.
+
+    Raises:
+        DataError: If it cannot be written.
+    """
+    with replace_file(folder / MANIFEST) as path:
+        path.write_text(json.dumps(manifest.to_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def segment_file(folder: Path, generation: int, number: int) -> Path:

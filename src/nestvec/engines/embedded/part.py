@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -76,31 +77,29 @@ class Part:
 
     def __init__(
         self,
-        folder: Path,
         span: Span,
-        vectors: Stacked,
-        read_ids: Callable[[], Sequence[tuple[int, str]]],
-        *,
-        expected: frozenset[str] = frozenset(),
+        rows: Rows,
+        id_table: NDArray[np.uint8],
+        empty: Rows,
+        make_codes: Callable[[Codec], Codes],
     ) -> None:
-        """Map what is there, and make what is not.
+        """Take what is searched.
 
         Args:
-            folder: Where its files lie; they are written where they may be.
-            span: Its rows.
-            vectors: Of all rows.
-            read_ids: Returns rows and ids of the span, in descending order of id.
-            expected: Files that were there before: if one is missing, that is said.
+            span: Its rows and those that are gone.
+            rows: Of the documents that are there, in descending order of id, [n].
+            id_table: Their ids, as ``id_table`` packs them.
+            empty: Positions of zero vectors, ascending.
+            make_codes: Returns the codes of a representation, [n, bytes_per_vector].
         """
-        self.folder, self.span = folder, span
-        self._expected = expected
-        self._vectors = vectors
+        self.span, self.rows, self.empty = span, rows, empty
+        n = 8 * (len(rows) + 1)
+        self._id_table = id_table
+        self._offsets: Rows = id_table[:n].view(np.int64)
+        self._texts = id_table[n:].data
+        self._make_codes = make_codes
         self._codes: Once[_Key, Codes] = Once({})
         self._scans: Once[_Key, Scan] = Once({})
-        self._load_order(read_ids)
-        self._identity = f"{span.token} {digest(self.rows.tobytes()).hex()}"
-        empty = self._cached("empty", self._identity, self._find_empty)
-        self.empty: Rows = empty.view(np.int64)
 
     def __len__(self) -> int:
         """Count the positions."""
@@ -113,8 +112,8 @@ class Part:
         return [str(text[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
 
     def codes(self, codec: Codec) -> Codes:
-        """Return the codes of one representation, [n, bytes_per_vector], memory-mapped."""
-        return self._codes.get(_key(codec), lambda: self._cached_codes(codec))
+        """Return the codes of one representation, [n, bytes_per_vector]."""
+        return self._codes.get(_key(codec), lambda: self._make_codes(codec))
 
     def scan(self, codec: Codec) -> Scan:
         """Return the first stage over one representation, its codes in memory."""
@@ -122,58 +121,65 @@ class Part:
             _key(codec), lambda: Scan(codec, self.codes(codec), empty=self.empty)
         )
 
-    def _load_order(self, read_ids: Callable[[], Sequence[tuple[int, str]]]) -> None:
-        read: list[Sequence[tuple[int, str]]] = []
+    def mapped_anew(self) -> Part:
+        """Return the same part with its scans, whose other codes are made or mapped again."""
+        part = Part(self.span, self.rows, self._id_table, self.empty, self._make_codes)
+        part._scans = self._scans
+        return part
 
-        def once() -> Sequence[tuple[int, str]]:
-            if not read:
-                read.append(read_ids())
-            return read[0]
 
-        label = f"{self.span.token} order"
-        rows = self._cached("rows", label, lambda: _as_bytes([row for row, _ in once()]))
-        self.rows: Rows = rows.view(np.int64)
-        label = f"{label} {digest(self.rows.tobytes()).hex()}"
+def open_part(
+    folder: Path,
+    span: Span,
+    vectors: Stacked,
+    read_ids: Callable[[], Sequence[tuple[int, str]]],
+    *,
+    expected: frozenset[str] = frozenset(),
+) -> Part:
+    """Map the files of a part, and make those that are missing.
 
-        def id_table() -> NDArray[np.uint8]:
-            names = dict(once())  # without those that are gone since: nobody asks for their ids
-            return _id_table([names.get(row, "") for row in self.rows.tolist()])
+    Args:
+        folder: Where its files are; they are written if the folder can be written.
+        span: Its rows.
+        vectors: Of all rows.
+        read_ids: Returns rows and ids of the span, in descending order of id.
+        expected: Files that were there before: a warning names one that is missing.
+    """
+    files = _PartFiles(folder, expected)
+    label = f"{span.token} order"
+    read = cache(read_ids)
+    packed = files.get("rows", label, lambda: _as_bytes([row for row, _ in read()]))
+    rows: Rows = packed.view(np.int64)
+    rows_digest = digest(rows.tobytes()).hex()
 
-        table = self._cached("ids", label, id_table)
-        n = 8 * (len(self.rows) + 1)
-        self._offsets: Rows = table[:n].view(np.int64)
-        self._texts = table[n:].data
+    def make_table() -> NDArray[np.uint8]:
+        names = dict(read())  # without those that are gone since: nobody asks for their ids
+        return id_table([names.get(row, "") for row in rows.tolist()])
 
-    def _find_empty(self) -> NDArray[np.uint8]:
-        found = [
-            positions[~self._vectors.take(self.rows[positions]).any(axis=1)]
-            for positions in self._in_order_of_rows()
-        ]
-        return np.sort(np.concatenate([np.empty(0, np.int64), *found])).view(np.uint8)
+    table = files.get("ids", f"{label} {rows_digest}", make_table)
+    identity = f"{span.token} {rows_digest}"
+    empty = files.get("empty", identity, lambda: _find_empty(rows, vectors))
 
-    def _cached_codes(self, codec: Codec) -> Codes:
+    def make_codes(codec: Codec) -> Codes:
         name = codes_name(codec.dim, codec.precision)
-        label = f"{self._identity} {name} {digest(codec.calibration.tobytes()).hex()}"
-        flat = self._cached(name, label, lambda: self._encode(codec))
-        return flat.reshape(len(self), codec.bytes_per_vector)
+        made_of = f"{identity} {name} {digest(codec.calibration.tobytes()).hex()}"
+        flat = files.get(name, made_of, lambda: _encode(rows, vectors, codec))
+        return flat.reshape(len(rows), codec.bytes_per_vector)
 
-    def _encode(self, codec: Codec) -> NDArray[np.uint8]:
-        codes = np.empty((len(self), codec.bytes_per_vector), dtype=np.uint8)
-        for positions in self._in_order_of_rows():
-            vectors = self._vectors.take(self.rows[positions], codec.dim)
-            codes[positions] = codec.encode_stored(vectors)
-        return codes.reshape(-1)
+    return Part(span, rows, table, empty.view(np.int64), make_codes)
 
-    def _in_order_of_rows(self) -> list[Rows]:
-        """Return all positions in blocks whose vectors stand together on disk."""
-        positions = np.argsort(self.rows, kind="stable")
-        return [positions[start : start + _BLOCK] for start in range(0, len(self), _BLOCK)]
 
-    def _cached(
+class _PartFiles:
+    """The files of one part, each with a checksum, made again where they are missing."""
+
+    def __init__(self, folder: Path, expected: frozenset[str]) -> None:
+        self._folder, self._expected = folder, expected
+
+    def get(
         self, name: str, label: str, make: Callable[[], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
-        """Return the content of a file, made again if it is not there."""
-        path = self.folder / name
+        """Return the content of a file, rebuilt if it is not there."""
+        path = self._folder / name
         try:
             return read_cache(path, label)
         except DamagedFile as error:
@@ -187,16 +193,34 @@ class Part:
             return made
 
 
+def id_table(ids: Sequence[str]) -> NDArray[np.uint8]:
+    """Return where each id begins and ends, int64 [n + 1], and then their texts."""
+    texts = [id_.encode() for id_ in ids]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return np.concatenate((ends.view(np.uint8), np.frombuffer(b"".join(texts), np.uint8)))
+
+
+def _find_empty(rows: Rows, vectors: Stacked) -> NDArray[np.uint8]:
+    found = [positions[~vectors.take(rows[positions]).any(axis=1)] for positions in _in_order(rows)]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *found])).view(np.uint8)
+
+
+def _encode(rows: Rows, vectors: Stacked, codec: Codec) -> NDArray[np.uint8]:
+    codes = np.empty((len(rows), codec.bytes_per_vector), dtype=np.uint8)
+    for positions in _in_order(rows):
+        codes[positions] = codec.encode_stored(vectors.take(rows[positions], codec.dim))
+    return codes.reshape(-1)
+
+
+def _in_order(rows: Rows) -> list[Rows]:
+    """Return all positions in blocks whose vectors are together on disk."""
+    positions = np.argsort(rows, kind="stable")
+    return [positions[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
+
+
 def _key(codec: Codec) -> _Key:
     return codes_name(codec.dim, codec.precision), codec.calibration.tobytes()
 
 
 def _as_bytes(rows: Sequence[int]) -> NDArray[np.uint8]:
     return np.array(rows, dtype=np.int64).view(np.uint8)
-
-
-def _id_table(ids: Sequence[str]) -> NDArray[np.uint8]:
-    """Return where each id begins and ends, int64 [n + 1], and then their texts."""
-    texts = [id_.encode() for id_ in ids]
-    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    return np.concatenate((ends.view(np.uint8), np.frombuffer(b"".join(texts), np.uint8)))

@@ -17,26 +17,27 @@ from nestvec.codec.prefix import as_float32, as_stored
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checking import check_at_opening, check_everything
 from nestvec.engines.embedded.codecs import Codecs, make_codes
-from nestvec.engines.embedded.compaction import folder_bytes
 from nestvec.engines.embedded.database import Database, is_sealed
 from nestvec.engines.embedded.filtering import Filter
-from nestvec.engines.embedded.folder import DATABASE, check_file_system
-from nestvec.engines.embedded.manifest import Manifest
-from nestvec.engines.embedded.searching import (
-    Explained,
-    PointSearch,
-    StageTrace,
-    search_exactly,
-    traced,
+from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
+from nestvec.engines.embedded.searching import PointSearch, search_exactly, traced
+from nestvec.engines.embedded.sizes import (
+    folder_bytes,
+    ram_bytes,
+    read_bytes,
+    text_bytes,
+    vector_bytes,
 )
 from nestvec.engines.embedded.snapshot import Snapshot, take_snapshot
 from nestvec.engines.embedded.state import next_parts
-from nestvec.engines.embedded.statistics import Stats
 from nestvec.engines.embedded.writer import TAIL_ROWS
 from nestvec.engines.filters.condition import Condition
-from nestvec.engines.flat.staged import Bytes
-from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint
+from nestvec.engines.manifest import Manifest
+from nestvec.engines.results import Explained, PointBytes, StageTrace, Stats
+from nestvec.errors import DamagedFile, InvalidArgument, ModelMismatch
+from nestvec.models.adapter import Adaptor
+from nestvec.models.adapter_file import ADAPTOR, load_adaptor
+from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 
 class EmbeddedReader:
@@ -56,7 +57,7 @@ class EmbeddedReader:
             DamagedFile: If a file is missing, truncated or changed.
         """
         self.path = path
-        self.manifest = Manifest.load(path)
+        self._manifest = load_manifest(path)
         check_file_system(path)
         self._lock = threading.RLock()  # held for moments: what takes long is made outside it
         self._changing = threading.RLock()  # by one thread at a time; searches go on meanwhile
@@ -92,22 +93,41 @@ class EmbeddedReader:
         yield from documents.all_ids(self._database)
 
     @property
-    def bytes(self) -> Bytes:
-        """What the index takes for each vector and reads for each query."""
-        return Bytes.of(self.manifest.point)
+    def place(self) -> str:
+        """The path of the folder."""
+        return str(self.path)
 
-    def check_model(self, model: ModelInfo) -> None:
-        """Refuse a model other than the one whose vectors are stored.
+    @property
+    def manifest(self) -> Manifest:
+        """What the index records of itself."""
+        return self._manifest
+
+    @property
+    def adaptor(self) -> Adaptor | None:
+        """What the vectors were transformed by; None where the manifest names no adapter.
 
         Raises:
-            ModelMismatch: If it is another one.
+            DataError: If it is missing or cannot be read.
+            DamagedFile: If it is not the one that the manifest names.
         """
-        stored = self.manifest.model
-        if model.fingerprint != stored.fingerprint:
-            raise ModelMismatch(
-                f"{self.path} holds vectors of {stored.identity}, not of {model.identity}: "
-                "open it with the former, or re-embed it with the latter"
-            )
+        expected = self.manifest.model.adaptor
+        if not expected:
+            return None
+        adaptor = load_adaptor(self.path / ADAPTOR)
+        if adaptor.digest() != expected:
+            problem = "is not the adaptor that the index's vectors went through: put that back"
+            raise DamagedFile(self.path / ADAPTOR, problem)
+        return adaptor
+
+    def bytes(self) -> PointBytes:
+        """Return what the index requires, averaged over its documents; nothing if it is empty."""
+        n, manifest = len(self), self.manifest
+        return PointBytes(
+            ram_per_vector=ram_bytes(manifest.point),
+            disk_per_vector=vector_bytes(self.path) / n if n else 0.0,
+            text_per_vector=text_bytes(self.path) / n if n else 0.0,
+            read_per_query=read_bytes(manifest.point, manifest.stored),
+        )
 
     def search(
         self,
@@ -199,8 +219,10 @@ class EmbeddedReader:
             parts=len(snapshot.parts),
             uncoded=len(snapshot.tail.ids),
             outside=state.outside / state.checked if state.checked else None,
-            resident_bytes=self.bytes.ram_per_vector * sum(map(len, snapshot.parts)),
+            resident_bytes=ram_bytes(manifest.point) * sum(map(len, snapshot.parts)),
             disk_bytes=folder_bytes(self.path),
+            vector_bytes=vector_bytes(self.path),
+            text_bytes=text_bytes(self.path),
             commits=state.counter,
             generation=state.generation,
         )
@@ -231,9 +253,9 @@ class EmbeddedReader:
             return False
 
     def _take(self, before: Snapshot | None) -> None:
-        manifest = Manifest.load(self.path)
+        manifest = load_manifest(self.path)
         if manifest.to_json() != self.manifest.to_json():
-            self.manifest = manifest
+            self._manifest = manifest
             self._codecs = Codecs(manifest.model, manifest.codecs)
         taken = take_snapshot(self.path, manifest, self._database, before)
         parts = next_parts(taken.state, at_least=TAIL_ROWS + 1)

@@ -21,7 +21,7 @@ from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.flat.scan import Allowed
 from nestvec.engines.flat.scoring import score
 from nestvec.metrics.ranking import Ranked, best, order
-from nestvec.types import Embeddings, Hits, OperatingPoint, Rows, Stage
+from nestvec.types import Embeddings, OperatingPoint, Rows
 
 _BLOCK = 16_384  # vectors scored at a time in an exact search
 _MARGIN, _WIDEN, _FLOAT_ERROR = 32, 4, 1e-5
@@ -190,36 +190,6 @@ def _order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> No
 def _nothing(n_queries: int) -> Ranked:
     shape = (n_queries, 0)
     return Ranked(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int64))
-
-
-@dataclass(frozen=True)
-class StageTrace:
-    """What one stage did with a batch of queries.
-
-    Attributes:
-        stage: What it scored, and how many it hands on.
-        hits: What it handed on, best first by its own scores.
-        milliseconds: How long it took.
-        bytes: Codes that it scanned, or vectors that it read.
-    """
-
-    stage: Stage
-    hits: Hits
-    milliseconds: float
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A search with what led to it.
-
-    Attributes:
-        hits: What ``search`` returns.
-        stages: In the order in which they ran; the hits of the last are these hits.
-    """
-
-    hits: Hits
-    stages: tuple[StageTrace, ...]
 
 
 def traced(

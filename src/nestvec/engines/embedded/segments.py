@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.embedded.checksums import digest
-from nestvec.engines.embedded.manifest import Stored
+from nestvec.engines.manifest import Stored
 from nestvec.errors import DamagedFile, DataError
 from nestvec.files.atomic import sync
 from nestvec.files.mapped import map_array

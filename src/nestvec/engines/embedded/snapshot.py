@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.folder import codes_name, part_folder, segment_file
-from nestvec.engines.embedded.manifest import Manifest
-from nestvec.engines.embedded.part import Part
+from nestvec.engines.embedded.part import Part, open_part
 from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.flat.scan import Allowed
+from nestvec.engines.manifest import Manifest
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Hits, Rows
 
@@ -232,6 +232,6 @@ def _parts(
     def opened(span: Span) -> Part:
         place = part_folder(folder, generation, span.first_row, span.n_rows)
         read_ids = partial(documents.ids_from, database, span.first_row, span.end)
-        return Part(place, span, vectors, read_ids, expected=expected)
+        return open_part(place, span, vectors, read_ids, expected=expected)
 
     return tuple(by_span.get(span) or opened(span) for span in asked)

@@ -31,10 +31,10 @@ from nestvec.engines.embedded.folder import (
     part_folder,
     segment_file,
 )
-from nestvec.engines.embedded.manifest import Manifest
 from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.snapshot import segment_of
 from nestvec.engines.embedded.state import Span, State
+from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 

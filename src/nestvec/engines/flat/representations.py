@@ -20,10 +20,7 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.flat.scoring import empty_rows
-from nestvec.types import Codes, Embeddings, Precision, Rows
-
-Key = tuple[int, Precision]
-"""What names a representation: (dim, precision)."""
+from nestvec.types import CodeKey, Codes, Embeddings, Rows
 
 MEMORY_BYTES = 2**30  # of all codes of a corpus together; the rest lies in a file
 BLOCK_BYTES = 64 * 2**20  # of the embeddings that are encoded at a time
@@ -58,7 +55,7 @@ class Representations:
         self._corpus = corpus
         self._rows: Rows | None = None  # all
         self._codes = _CodeStore()
-        self._made: dict[Key, Representation] = {}
+        self._made: dict[CodeKey, Representation] = {}
 
     def __enter__(self) -> Representations:
         """Return itself."""
@@ -99,7 +96,7 @@ class Representations:
         part.empty = np.flatnonzero(np.isin(rows, self.empty)).astype(np.int64)
         return part
 
-    def __getitem__(self, key: Key) -> Representation:
+    def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
         made = self._of_all(key)
         if self._rows is None:
@@ -110,7 +107,7 @@ class Representations:
         """Return the vectors of a block of documents as the model gives them, [n, full_dim]."""
         return self._corpus[self._selected(lines)]
 
-    def decoded(self, key: Key, lines: slice = slice(None)) -> Embeddings:
+    def decoded(self, key: CodeKey, lines: slice = slice(None)) -> Embeddings:
         """Return what the codes of a block stand for, [n, dim]; zero vectors are zero."""
         made = self._of_all(key)
         vectors = made.codec.decode(made.codes[self._selected(lines)])
@@ -119,7 +116,7 @@ class Representations:
         vectors[self.empty[first:last] - start] = 0
         return vectors
 
-    def same(self, key: Key, rows: Rows, others: Rows) -> NDArray[np.bool_]:
+    def same(self, key: CodeKey, rows: Rows, others: Rows) -> NDArray[np.bool_]:
         """Tell which documents have the codes of others, [n] each; float32 ones: the vectors."""
         held = self._corpus if key[1] == "float32" else self._of_all(key).codes
         if self._rows is not None:
@@ -133,22 +130,30 @@ class Representations:
     def _selected(self, lines: slice) -> slice | Rows:
         return lines if self._rows is None else self._rows[lines]
 
-    def _of_all(self, key: Key) -> Representation:
+    def _of_all(self, key: CodeKey) -> Representation:
         if key not in self._made:
             start = time.perf_counter()
             codec = self._fit(key)
-            blocks = (codec.encode_stored(self._stored(block)) for block in _blocks(self._corpus))
+            blocks = (
+                codec.encode_stored(self._stored(block, key)) for block in _blocks(self._corpus)
+            )
             codes = self._codes.keep(blocks, (len(self._corpus), codec.bytes_per_vector))
             self._made[key] = Representation(codec, codes, time.perf_counter() - start)
         return self._made[key]
 
-    def _fit(self, key: Key) -> Codec:
+    def _fit(self, key: CodeKey) -> Codec:
         rows = sample_rows(len(self._corpus), key[1])
-        return Codec.fit_stored(self._stored(self._corpus[rows]), *key, layer_norm=self.layer_norm)
+        sample = self._stored(self._corpus[rows], key).astype(np.float32)
+        return Codec.fit_stored(sample, *key, layer_norm=self.layer_norm)
 
-    def _stored(self, embeddings: Embeddings) -> Embeddings:
-        """Return vectors as an index keeps them: what is measured is what runs."""
-        return as_stored(embeddings, layer_norm=self.layer_norm)
+    def _stored(self, embeddings: Embeddings, key: CodeKey) -> NDArray[np.floating]:
+        """Return vectors as an index stores them, so that their codes are the index's codes.
+
+        An index stores float32 only where a stage needs it, so all other codes are made of
+        vectors that were rounded to float16.
+        """
+        unit = as_stored(embeddings, layer_norm=self.layer_norm)
+        return unit if key[1] == "float32" else unit.astype(np.float16)
 
 
 class _CodeStore:

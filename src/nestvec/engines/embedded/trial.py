@@ -1,0 +1,224 @@
+"""The embedded engine's own search over vectors and codes, without documents: what a curve times.
+
+A trial searches a snapshot like that of an index with all its documents in one part. Scans are in
+memory; full vectors and the codes of later stages are in files, mapped as in an index folder.
+Fetching documents is timed on a sample of them, in a real database.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
+from nestvec.engines.embedded import documents as tables
+from nestvec.engines.embedded.codecs import FROM_VECTORS
+from nestvec.engines.embedded.database import Database
+from nestvec.engines.embedded.documents import Row
+from nestvec.engines.embedded.folder import DATABASE
+from nestvec.engines.embedded.part import Part, id_table
+from nestvec.engines.embedded.searching import PointSearch
+from nestvec.engines.embedded.sizes import planned_bytes, text_bytes
+from nestvec.engines.embedded.snapshot import Snapshot, Tail
+from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
+from nestvec.engines.embedded.state import Span, State
+from nestvec.engines.engine import Search
+from nestvec.engines.flat.representations import Representations
+from nestvec.engines.manifest import Stored, stored_for
+from nestvec.engines.results import PointBytes
+from nestvec.files.mapped import map_array
+from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
+
+SAMPLED_DOCUMENTS = 2_000
+_LOOKUPS = 50
+_BLOCK = 16_384  # vectors written at a time
+
+
+class EmbeddedTrial:
+    """Searches of any operating point over one corpus."""
+
+    def __init__(
+        self, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
+    ) -> None:
+        """Take the corpus, as ``Engine.trial`` describes it; files are made when needed."""
+        self._corpus = corpus
+        self._id_table = id_table(ids)
+        self._id_bytes = float(np.mean([len(id_.encode()) for id_ in ids])) if ids else 0.0
+        self._sample = [
+            (id_, documents[id_]) for id_ in _spread(ids, SAMPLED_DOCUMENTS) if id_ in documents
+        ]
+        self._folder = TemporaryDirectory(prefix="nestvec-trial-")
+        self._database: Database | None = None
+        self._text_bytes = 0.0  # of a document in it
+        self._part: tuple[CodeKey, Part] | None = None
+
+    def searcher(self, point: OperatingPoint) -> Search:
+        """Return the search of a point, everything that it reads in memory."""
+        return self._search(point, self._part_for(point))
+
+    def cold_searcher(self, point: OperatingPoint) -> Search | None:
+        """Return the search of a point, its later stages read from disk; None where nothing is."""
+        if len(point.stages) == 1 or not hasattr(os, "posix_fadvise") or sys.platform != "linux":
+            return None
+        scanned = self._part_for(point)
+        self._part = None  # nothing may map the files that are dropped from memory
+        part = scanned.mapped_anew()
+        for file in self._files_read(point):
+            _forget(file)
+        self._part = point.stages[0].representation, part
+        return self._search(point, part)
+
+    def bytes(self, point: OperatingPoint) -> PointBytes:
+        """Return what an index folder of this point has for each document."""
+        self._sampled()
+        return planned_bytes(
+            point,
+            stored_for(point),
+            self._corpus.full_dim,
+            id_bytes=self._id_bytes,
+            text_bytes=self._text_bytes,
+        )
+
+    def build_s(self, point: OperatingPoint) -> float:
+        """Return the seconds to fit codecs and encode the codes of all stages."""
+        keys = {stage.representation for stage in point.stages}
+        return sum(self._corpus[key].build_s for key in keys)
+
+    def lookup_ms(self, k: int) -> float:
+        """Return the median milliseconds of looking for a new commit and fetching k documents."""
+        if not self._sample:
+            return 0.0
+        database, rng, times = self._sampled(), np.random.default_rng(0), list[float]()
+        for _ in range(_LOOKUPS):
+            drawn = rng.choice(len(self._sample), min(k, len(self._sample)), replace=False)
+            ids = [self._sample[number][0] for number in drawn.tolist()]
+            start = time.perf_counter()
+            database.version()
+            tables.get(database, ids)
+            times.append((time.perf_counter() - start) * 1000)
+        return float(np.median(times))
+
+    def close(self) -> None:
+        """Delete the files."""
+        self._part = None
+        if self._database is not None:
+            self._database.close()
+        self._folder.cleanup()
+
+    def _search(self, point: OperatingPoint, part: Part) -> Search:
+        vectors = None
+        if any(precision in FROM_VECTORS for _, precision in _later(point)):
+            vectors = self._vector_file(stored_for(point))
+        snapshot = self._snapshot(part, stored_for(point), vectors)
+        codecs = [self._corpus[stage.representation].codec for stage in point.stages]
+        search = PointSearch(snapshot, point, codecs)
+
+        def hits(embeddings: Embeddings, k: int) -> Hits:
+            return snapshot.hits(search.search(embeddings, k))
+
+        return hits
+
+    def _part_for(self, point: OperatingPoint) -> Part:
+        """Return a part that holds the scan of a point's first stage, and of no other."""
+        first = point.stages[0].representation
+        if self._part is None or self._part[0] != first:
+            n = len(self._corpus)
+            rows = np.arange(n, dtype=np.int64)
+            empty = self._corpus.empty
+            self._part = first, Part(Span(0, n), rows, self._id_table, empty, self._codes(first))
+        return self._part[1]
+
+    def _codes(self, scanned: CodeKey) -> Callable[[Codec], Codes]:
+        def make(codec: Codec) -> Codes:
+            key = (codec.dim, codec.precision)
+            codes = self._corpus[key].codes
+            return codes if key == scanned else self._mapped(key, codes)
+
+        return make
+
+    def _mapped(self, key: CodeKey, codes: Codes) -> Codes:
+        file = self._code_file(key)
+        if not file.exists():
+            file.write_bytes(np.ascontiguousarray(codes).data)
+        if not len(codes):
+            return codes
+        with file.open("rb") as opened:
+            return map_array(opened, np.uint8, codes.shape)
+
+    def _code_file(self, key: CodeKey) -> Path:
+        return Path(self._folder.name) / f"{key[0]}-{key[1]}.codes"
+
+    def _vector_file(self, stored: Stored) -> Path:
+        file = Path(self._folder.name) / f"{stored}.vectors"
+        if not file.exists():
+            with file.open("wb") as opened:
+                for start in range(0, len(self._corpus), _BLOCK):
+                    block = self._corpus.embeddings(slice(start, start + _BLOCK))
+                    unit = as_stored(block, layer_norm=self._corpus.layer_norm)
+                    opened.write(np.ascontiguousarray(unit.astype(stored)).data)
+        return file
+
+    def _snapshot(self, part: Part, stored: Stored, file: Path | None) -> Snapshot:
+        shape = (len(self._corpus), self._corpus.full_dim)
+        in_order = scattered = np.empty((0, shape[1]), dtype=stored)
+        if file is not None and shape[0]:
+            with file.open("rb") as opened:
+                in_order = map_array(opened, stored, shape)
+                scattered = map_array(opened, stored, shape, scattered=True)
+        vectors = Stacked.of([in_order])
+        state = replace(State(), n_documents=shape[0], segments=(part.span,), parts=(part.span,))
+        nothing = np.empty(0, dtype=np.int64)
+        tail = Tail(nothing, [], vectors)
+        rows = ScatteredRows(Stacked.of([scattered]))
+        return Snapshot(state, vectors, rows, (part,), nothing, tail)
+
+    def _files_read(self, point: OperatingPoint) -> list[Path]:
+        files = {
+            self._vector_file(stored_for(point)) if key[1] in FROM_VECTORS else self._code_file(key)
+            for key in _later(point)
+        }
+        return [file for file in files if file.exists()]
+
+    def _sampled(self) -> Database:
+        """Return the database of the sampled documents, made when it is first needed."""
+        if self._database is None:
+            folder = Path(self._folder.name) / "sample"
+            folder.mkdir()
+            self._database = database = Database(folder / DATABASE, write=True, create=True)
+            with database.transaction():
+                tables.create_tables(database)
+            database.checkpoint()
+            empty = text_bytes(folder)
+            rows = [Row.of(row, id_, each, 0) for row, (id_, each) in enumerate(self._sample)]
+            with database.transaction():
+                tables.insert_rows(database, rows)
+            database.checkpoint()
+            values = sum(len(str(value).encode()) for row in rows for value in row)
+            # A database grows by pages: few documents may fit into those that it has when empty.
+            self._text_bytes = max(text_bytes(folder) - empty, values) / max(1, len(rows))
+        return self._database
+
+
+def _later(point: OperatingPoint) -> Iterable[CodeKey]:
+    return [stage.representation for stage in point.stages[1:]]
+
+
+def _spread(ids: Sequence[str], n: int) -> Iterable[str]:
+    step = max(1, len(ids) // n)
+    return islice(ids, 0, None, step)
+
+
+def _forget(path: Path) -> None:
+    # Pages that are still mapped, or not yet written, would stay: nothing may map the file now.
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,90 @@
+"""What a curve says of bytes and milliseconds is what the index folder has and does."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from fakes import NestedHashEncoder
+from nestvec.codec.threads import one_thread
+from nestvec.data.retrieval import RetrievalSet
+from nestvec.index.building import build_index
+from nestvec.measure.grid import Grid
+from nestvec.measure.run import evaluate
+from nestvec.types import Document, OperatingPoint
+
+POINTS = ("64:int8", "16:binary@100>64:int8", "16:binary@400>64:float16")
+BYTES = 0.03  # share by which bytes may differ: pages of SQLite and of segment files
+TIMES = 1.5  # ratio of times within one process, both medians, on a machine with other work
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A curve of 20,000 documents, and the index of each of its points."""
+    rng = np.random.default_rng(0)
+    words = np.array([f"word{number}" for number in range(500)])
+    texts = [" ".join(rng.choice(words, 12)) for _ in range(20_000)]
+    corpus = {f"doc-{n:06}": Document(text, metadata={"n": n}) for n, text in enumerate(texts)}
+    queries = {f"q{n}": " ".join(text.split()[:4]) for n, text in enumerate(texts[:100])}
+    qrels = {f"q{n}": {f"doc-{n:06}": 1} for n in range(100)}
+    data = RetrievalSet("made", "test", corpus, queries, qrels, counts={})
+    model = NestedHashEncoder()
+    grid = Grid(dims=(64,), precisions=(), shortlisted=(), extra=POINTS)
+    curve = evaluate(model, data, grid)
+    folder = tmp_path_factory.mktemp("measured")
+    vectors = model.encode(list(queries.values()), kind="query")
+    with build_index(model, corpus, POINTS[0], folder / "0") as first:
+        indexes = {POINTS[0]: first}
+        for number, point in enumerate(POINTS[1:], 1):
+            indexes[point] = build_index(model, corpus, point, folder / str(number))
+        yield curve, indexes, vectors
+        for point in POINTS[1:]:
+            indexes[point].close()
+
+
+def median_ms(index, vectors, k=10):
+    """Time each query alone on one thread: its search, and fetching its documents."""
+    times = []
+    with one_thread():
+        for query in vectors[:3]:
+            index.search(query[None], k)
+        for query in vectors:
+            start = time.perf_counter()
+            index.get(index.search(query[None], k).ids[0])
+            times.append((time.perf_counter() - start) * 1000)
+    return float(np.median(times))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_bytes_of_the_curve_are_those_of_the_folder(measured, point):
+    curve, indexes, _ = measured
+    cost, index = curve[point].cost, indexes[point]
+    stats = index.stats()
+    n = stats.documents
+    assert cost.ram_bytes_per_vector == stats.resident_bytes / n
+    assert cost.disk_bytes_per_vector == pytest.approx(stats.vector_bytes / n, rel=BYTES)
+    assert cost.text_bytes_per_vector == pytest.approx(stats.text_bytes / n, rel=2 * BYTES)
+    assert index.bytes.read_per_query == cost.read_bytes_per_query
+    assert stats.disk_bytes == pytest.approx(stats.vector_bytes + stats.text_bytes, rel=BYTES)
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_milliseconds_of_the_curve_are_those_of_the_index(measured, point):
+    curve, indexes, vectors = measured
+    ratios = []
+    for _ in range(5):  # other programs may have a core for a while
+        ratios.append(median_ms(indexes[point], vectors) / curve[point].cost.p50_ms)
+        if 1 / TIMES < ratios[-1] < TIMES:
+            return
+    pytest.fail(f"{point}: the index needs {ratios} times what the curve says")
+
+
+@pytest.mark.parametrize("point", POINTS[1:])
+def test_what_was_measured_is_what_is_found(measured, point):
+    curve, indexes, vectors = measured
+    row = curve.row_number(OperatingPoint.parse(point))
+    found = indexes[point].search(vectors, 10).ids
+    top = curve.scores.doc_ids[curve.scores.top[row][:, :10]]
+    assert top.tolist() == found
