@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,14 @@ def data_folder() -> Path:
     if named:  # a typing mistake must not turn tests off
         pytest.fail(f"NESTVEC_DATA names {folder}, which is not a folder")
     pytest.skip(f"no real data: {folder} is missing and NESTVEC_DATA is not set")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Store embeddings in a folder of this run, not in the developer's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NESTVEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -171,6 +171,8 @@ class ModelInfo:
         query_prompt: Put before each query.
         document_prompt: Put before each document.
         max_tokens: Longer texts are cut; None where there is no limit.
+        dtype: What the model computes in, such as "float32"; "" where that is not known, or
+            vectors exist already. It changes vectors slightly, and not the fingerprint.
         adaptor: sha256 of what its vectors went through; "" where they are as it gives them.
     """
 
@@ -185,6 +187,7 @@ class ModelInfo:
     document_prompt: str = ""
     max_tokens: int | None = None
     adaptor: str = ""
+    dtype: str = ""
 
     @property
     def identity(self) -> str:

@@ -45,12 +45,13 @@ def score_text(score: float) -> str:
 
 
 def bytes_text(count: float) -> str:
-    """Write a number of bytes.
+    """Write a number of bytes, with a decimal where it counts.
 
-    >>> bytes_text(2048), bytes_text(12.5)
-    ('2,048 B', '12.5 B')
+    >>> bytes_text(2048), bytes_text(12.5), bytes_text(1097.9)
+    ('2,048 B', '12.5 B', '1,098 B')
     """
-    return f"{count:,.1f}".removesuffix(".0") + " B"
+    digits = 1 if count < 100 else 0
+    return f"{count:,.{digits}f}".removesuffix(".0") + " B"
 
 
 def size_text(count: int) -> str:

@@ -203,7 +203,7 @@ def test_a_search_that_cannot_be_is_refused(index, options, told):
 
 def test_the_model_is_loaded_when_a_text_needs_it_and_not_before(index, model, monkeypatch):
     loaded = []
-    monkeypatch.setattr(index_model, "load_named", lambda *_: loaded.append(1) or model)
+    monkeypatch.setattr(index_model, "load_named", lambda *_, **named: loaded.append(1) or model)
     with Index.open(index.place) as again:
         assert again.search(vectors_of(["read own0"]), 1).ids == [["d0"]]
         again.add(["a"], embeddings=vectors_of(["given"]))

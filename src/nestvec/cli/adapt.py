@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from nestvec.cli.console import (
+    CACHE_HELP,
+    DTYPE_HELP,
     check_output,
+    parse_dtype,
     parse_ints,
     progress,
     say,
     say_next,
     say_wrapped,
+    shared_cache,
     shown_path,
 )
 from nestvec.errors import InvalidArgument
@@ -46,6 +50,8 @@ def adapt(
     sample: Annotated[int, typer.Option(help="Most vectors to fit on.")] = 100_000,
     steps: Annotated[int, typer.Option(help="Of training.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
+    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -73,7 +79,12 @@ def adapt(
     )
     check_output(out)
     texts = _texts(corpus, pairs, qrels, split)
-    model = load_model(source, trust_remote_code=trust_remote_code)
+    model = load_model(
+        source,
+        dtype=parse_dtype(dtype),
+        trust_remote_code=trust_remote_code,
+        cache=shared_cache(cache),
+    )
     with progress("adapt") as on_progress:
         adaptor = fit_adaptor(model, texts, config=config, on_progress=on_progress)
     save_adaptor(adaptor, out)

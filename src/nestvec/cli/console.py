@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import wrap
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 from rich.console import Console
@@ -34,8 +34,13 @@ from nestvec.data.processes import interrupts_held
 from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.types import OnProgress
 
+if TYPE_CHECKING:
+    from nestvec.models.sentence_transformer import DType
+
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+CACHE_HELP = "Store embeddings on disk, for all commands to use."
+DTYPE_HELP = "Compute in float32 or bfloat16."
 _WIDEST, _NARROWEST = 80, 40
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -180,6 +185,27 @@ def parse_ints(text: str | None, *, option: str) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InvalidArgument(f"{option} {text!r}: write whole numbers as 512,256,64") from error
+
+
+def parse_dtype(name: str | None) -> DType | None:
+    """Read ``--dtype``; None where it was not given.
+
+    Raises:
+        InvalidArgument: If models cannot compute in that.
+    """
+    from nestvec.models.sentence_transformer import DTYPES
+
+    found = next((dtype for dtype in DTYPES if dtype == name), None)
+    if name is not None and found is None:
+        raise InvalidArgument(f"--dtype {name!r} is not one of {', '.join(DTYPES)}")
+    return found
+
+
+def shared_cache(wanted: bool) -> Path | None:
+    """Return the folder in which all commands store embeddings; None if that is not wanted."""
+    from nestvec.models.cache import default_cache_folder
+
+    return default_cache_folder() if wanted else None
 
 
 def parse_words(text: str | None) -> tuple[str, ...]:

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nestvec.cli.console import (
+    CACHE_HELP,
     check_output,
+    parse_dtype,
     parse_ints,
     parse_words,
     progress,
     say,
     say_next,
+    shared_cache,
     shown_path,
     width,
 )
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.similarity import SimilaritySet
     from nestvec.measure.grid import Grid
-    from nestvec.models.sentence_transformer import DType
     from nestvec.types import Encoder
 
 _EVIDENCE = {
@@ -56,7 +58,7 @@ def evaluate(
     slices: Annotated[str | None, typer.Option("--slice", help="Fields of the queries.")] = None,
     baselines: Annotated[str | None, typer.Option(help="Of bm25,svd,pca,random.")] = None,
     dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
-    cache: Annotated[bool, typer.Option(help="Keep embeddings on disk for the next time.")] = True,
+    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
     adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
@@ -69,7 +71,6 @@ def evaluate(
     Example: `nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json`
     """
     from nestvec.models.adapted import behind
-    from nestvec.models.cache import default_cache_folder
     from nestvec.models.load import load_model
 
     check_output(out)
@@ -87,9 +88,9 @@ def evaluate(
     encoder = load_model(
         model,
         dims=parse_ints(dims, option="--dims"),
-        dtype=_dtype(dtype),
+        dtype=parse_dtype(dtype),
         trust_remote_code=trust_remote_code,
-        cache=default_cache_folder() if cache else None,
+        cache=shared_cache(cache),
     )
     curve = _measure(behind(encoder, adaptor), data, grid)
     curve.save(out)
@@ -125,15 +126,6 @@ def _load(
     if dataset.is_file():
         return load_similarity(dataset)
     return load_dataset(dataset, split=split, strict=strict)
-
-
-def _dtype(name: str) -> DType:
-    from nestvec.models.sentence_transformer import DTYPES
-
-    for dtype in DTYPES:
-        if dtype == name:
-            return dtype
-    raise InvalidArgument(f"--dtype {name!r} is not one of {', '.join(DTYPES)}")
 
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid) -> Curve:

@@ -13,11 +13,15 @@ import typer
 
 from nestvec.cli import index_documents, index_files
 from nestvec.cli.console import (
+    CACHE_HELP,
+    DTYPE_HELP,
     check_output,
     going_on_later,
+    parse_dtype,
     progress,
     say_next,
     say_wrapped,
+    shared_cache,
     shown_path,
 )
 from nestvec.cli.index_files import open_texts, say_closed
@@ -44,6 +48,8 @@ def build(
         int | None, typer.Option(help="Most words of a passage of a text file [200].")
     ] = None,
     adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
+    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
+    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -65,7 +71,13 @@ def build(
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
-    encoder = behind(load_model(model, trust_remote_code=trust_remote_code), adaptor)
+    loaded = load_model(
+        model,
+        dtype=parse_dtype(dtype),
+        trust_remote_code=trust_remote_code,
+        cache=shared_cache(cache),
+    )
+    encoder = behind(loaded, adaptor)
     with (
         going_on_later(lambda: count_unfinished(out), documents.length or 0),
         progress("index", unit="documents") as on_progress,
@@ -109,6 +121,8 @@ def reembed(
     point: Annotated[
         str | None, typer.Option(help="How to search from now on [as before].")
     ] = None,
+    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
+    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
@@ -127,7 +141,12 @@ def reembed(
 
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
-    encoder = load_model(model, trust_remote_code=trust_remote_code)
+    encoder = load_model(
+        model,
+        dtype=parse_dtype(dtype),
+        trust_remote_code=trust_remote_code,
+        cache=shared_cache(cache),
+    )
     with Index.open(index) as opened:
         total = len(opened)
     with (

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import going_on_later, progress, say_next, say_wrapped, shown_path
+from nestvec.cli.console import (
+    CACHE_HELP,
+    going_on_later,
+    progress,
+    say_next,
+    say_wrapped,
+    shared_cache,
+    shown_path,
+)
 from nestvec.cli.index_files import open_texts, say_closed
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
@@ -31,18 +39,21 @@ def add(
     passage_words: Annotated[
         int | None, typer.Option(help="Most words of a passage of a text file [200].")
     ] = None,
+    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
 ) -> None:
     """Add the documents of a corpus that an index does not hold yet.
 
     Example: `nestvec index add index notes --upsert`
     """
     from nestvec.index.index import Index
+    from nestvec.index.model import load_for_index
     from nestvec.index.sync import bring_in, compare
-    from nestvec.models.load import load_model
 
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
-    with Index.open(index, load_model(model) if model else None) as opened:
+    place = shared_cache(cache)
+    loaded = load_for_index(model, str(index), cache=place) if model else None
+    with Index.open(index, loaded, cache=place) as opened:
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)
         with (

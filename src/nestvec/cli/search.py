@@ -39,11 +39,11 @@ def search(
     Example: `nestvec search index "read a csv file into a table" -k 5`
     """
     from nestvec.index.index import Index
-    from nestvec.models.load import load_model
+    from nestvec.index.model import load_for_index
 
     if k < 1:
         raise InvalidArgument(f"k {k} < 1")
-    with Index.open(index, load_model(model) if model else None) as opened:
+    with Index.open(index, load_for_index(model, str(index)) if model else None) as opened:
 
         def ask() -> Hits:
             return opened.search([query], k, where=where, point=point, exact=exact)

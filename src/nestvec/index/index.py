@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from nestvec.codec.codec import Codec
 from nestvec.data.corpus import Corpus
@@ -35,18 +35,27 @@ class Index:
     ``close``.
     """
 
-    def __init__(self, engine: Engine, model: Encoder | None) -> None:
+    def __init__(
+        self, engine: Engine, model: Encoder | None, *, cache: Path | Literal[True] | None = None
+    ) -> None:
         """Join an opened index to a model; None loads the one it was built with when needed.
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
             DataError: If its adaptor is missing or another one.
         """
-        self._model = IndexModel(engine, model)
+        self._model = IndexModel(engine, model, cache=cache)
         self._engine = engine
 
     @classmethod
-    def open(cls, path: Path | str, model: Encoder | None = None, *, verify: bool = False) -> Self:
+    def open(
+        cls,
+        path: Path | str,
+        model: Encoder | None = None,
+        *,
+        verify: bool = False,
+        cache: Path | Literal[True] | None = None,
+    ) -> Self:
         """Open an index folder.
 
         Args:
@@ -54,6 +63,7 @@ class Index:
             model: What encodes queries; None loads the model that the index names, once a text
                 is searched for.
             verify: Check every vector, too, not only documents and codes.
+            cache: Of embeddings, as in ``load_model``, for a model that is loaded when needed.
 
         Raises:
             DataError: If it is not an index folder of this version.
@@ -62,7 +72,7 @@ class Index:
         """
         engine = open_engine(path, verify=verify)
         try:
-            return cls(engine, model)
+            return cls(engine, model, cache=cache)
         except NestvecError:
             engine.close()
             raise

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
+from nestvec.engines.registry import engine_at
 from nestvec.errors import ModelError, ModelMismatch
-from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapted import AdaptedEncoder, uncached
 from nestvec.models.adapter import Adaptor, adapted_info
 from nestvec.models.encoding import encoded, encoded_batches
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
-from nestvec.models.sentence_transformer import DType
+from nestvec.models.sentence_transformer import DTYPES, DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
+
+_logger = logging.getLogger(__name__)
 
 
 def findable_anywhere(model: ModelInfo) -> ModelInfo:
@@ -28,25 +33,54 @@ def findable_anywhere(model: ModelInfo) -> ModelInfo:
 
 
 def load_named(
-    name: str, place: str, *, dtype: DType | None = "float32", cache: Path | None = None
+    info: ModelInfo,
+    place: str,
+    *,
+    dtype: DType | None = None,
+    cache: Path | Literal[True] | None = None,
 ) -> Encoder:
     """Load the model that an index names; a folder that moved with it is beside the index.
 
     Args:
-        name: As the index names it.
+        info: The model, as the index records it.
         place: The place of the index.
-        dtype: As in ``load_model``.
+        dtype: What the model computes in; None for what it computed in when the index was built.
         cache: As in ``load_model``.
 
     Raises:
         ModelError: If it is not there.
     """
+    name = info.name
     if Path(name).is_absolute() and not Path(name).exists():
         moved = Path(place).resolve().parent / Path(name).name
         if not moved.exists():
             raise ModelError(f"{name}, the model of {place}, is not there: name it when opening")
         name = str(moved)
-    return load_model(name, dtype=dtype, cache=cache)
+    return load_model(name, dtype=dtype or recorded_dtype(info), cache=cache)
+
+
+def load_for_index(
+    name: str, place: str, *, dtype: DType | None = None, cache: Path | Literal[True] | None = None
+) -> Encoder:
+    """Load the model of an index from where it is now.
+
+    Args:
+        name: A model folder or hub id.
+        place: The place of the index.
+        dtype: As in ``load_named``.
+        cache: As in ``load_model``.
+
+    Raises:
+        DataError: If there is no index.
+        ModelError: If there is no such model.
+    """
+    info = engine_at(place).read_manifest(place).model
+    return load_model(name, dtype=dtype or recorded_dtype(info), cache=cache)
+
+
+def recorded_dtype(info: ModelInfo) -> DType:
+    """Return what a model computed in when an index was built: float32 where none is recorded."""
+    return next((each for each in DTYPES if each == info.dtype), "float32")
 
 
 def encoder_for(engine: Engine, model: Encoder) -> Encoder:
@@ -77,14 +111,21 @@ class IndexModel:
     Behind an adaptor, the model is one whose vectors are adapted already.
     """
 
-    def __init__(self, engine: Engine, model: Encoder | None) -> None:
+    def __init__(
+        self, engine: Engine, model: Encoder | None, *, cache: Path | Literal[True] | None = None
+    ) -> None:
         """Join an index to its model; None loads the one that it was built with when needed.
+
+        Args:
+            engine: The index.
+            model: Its model, or None.
+            cache: As in ``load_model``, for a model that is loaded when needed.
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
             DataError: If its adaptor is missing or another one.
         """
-        self._engine = engine
+        self._engine, self._cache = engine, cache
         self._adaptor: Adaptor | None = None
         if model is None or not model.info.adaptor:
             self._adaptor = engine.adaptor
@@ -100,7 +141,9 @@ class IndexModel:
         """
         if self._model is None:
             engine = self._engine
-            self._model = self._checked(load_named(engine.manifest.model.name, engine.place))
+            self._model = self._checked(
+                load_named(engine.manifest.model, engine.place, cache=self._cache)
+            )
         return self._model
 
     def adapt(self, embeddings: Embeddings, kind: Kind) -> Embeddings:
@@ -113,7 +156,7 @@ class IndexModel:
         """Return what searches, of texts or of the model's vectors."""
         if not isinstance(asked, np.ndarray):
             # Not embed: precomputed vectors have none for a new text.
-            asked = self.encoder.encode(asked, kind="query")
+            asked = uncached(self.encoder).encode(asked, kind="query")
         return self.adapt(asked, "query")
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
@@ -142,4 +185,10 @@ class IndexModel:
             raise ModelMismatch(
                 f"{self._engine.place} holds vectors of {stored.identity}, not of {info.identity}: "
                 "open it with the former, or re-embed it with the latter"
+            )
+        if info.dtype and stored.dtype and info.dtype != stored.dtype:
+            _logger.warning(
+                "%s was encoded in %s, and this model computes in %s: scores differ slightly; "
+                "load the model with dtype %s",
+                *(self._engine.place, stored.dtype, info.dtype, stored.dtype),
             )

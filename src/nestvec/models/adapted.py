@@ -14,6 +14,7 @@ import numpy as np
 from nestvec.errors import ModelMismatch
 from nestvec.models.adapter import Adaptor, adapted_info
 from nestvec.models.adapter_file import load_adaptor
+from nestvec.models.cache import CachedEncoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
@@ -60,6 +61,13 @@ class AdaptedEncoder:
 def unadapted(model: Encoder) -> Encoder:
     """Return what encodes, without the adaptor that it may be behind."""
     return model.base if isinstance(model, AdaptedEncoder) else model
+
+
+def uncached(model: Encoder) -> Encoder:
+    """Return what computes, without an embedding cache: texts that come once need none."""
+    if isinstance(model, AdaptedEncoder):
+        return AdaptedEncoder(uncached(model.base), model.adaptor)
+    return model.uncached if isinstance(model, CachedEncoder) else model
 
 
 def behind(model: Encoder, adaptor: Path | None) -> Encoder:

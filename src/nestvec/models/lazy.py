@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -101,4 +102,5 @@ def cached(
         write_numbers(file, {"full_dim": model.info.full_dim, "max_tokens": model.info.max_tokens})
         return CachedEncoder(model, cache)
     info = describe(folder, asked, full_dim=numbers["full_dim"], max_tokens=numbers["max_tokens"])
+    info = replace(info, dtype=settings["dtype"])
     return CachedEncoder(LazyEncoder(info, settings, load, file), cache)

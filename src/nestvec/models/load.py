@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from nestvec.errors import InvalidArgument, ModelError, require
+from nestvec.models.cache import default_cache_folder
 from nestvec.models.info import Asked
 from nestvec.models.known import find_known
 from nestvec.models.lazy import cached
@@ -37,7 +39,7 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
     device: str = "auto",
     dtype: DType | None = "float32",
     trust_remote_code: bool = False,
-    cache: Path | None = None,
+    cache: Path | Literal[True] | None = None,
 ) -> Encoder:
     """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
 
@@ -49,9 +51,9 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         dtype: What the model computes in; static tables and vectors are float32. None takes
             bfloat16 where the processor computes in it.
         trust_remote_code: True lets the model's own Python code run.
-        cache: Keep embeddings in this folder, such as ``default_cache_folder()``, and encode
-            only texts that are not there. Static tables and vectors are not kept: they are
-            faster than a disk.
+        cache: Store embeddings in this folder, or with True in the one that the commands share
+            (``$NESTVEC_CACHE``), and encode only texts that are not there. Static tables and
+            vectors are not stored: they are faster than a disk.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
@@ -86,7 +88,10 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         dtype=dtype,
         trust_remote_code=trust_remote_code,
     )
-    return load() if cache is None else cached(folder, asked, settings(dtype), load, cache=cache)
+    if cache is None:
+        return load()
+    place = default_cache_folder() if cache is True else cache
+    return cached(folder, asked, settings(dtype), load, cache=place)
 
 
 def _load_transformer(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -34,7 +35,7 @@ class SentenceTransformerEncoder:
         self, info: ModelInfo, model: SentenceTransformer, *, dtype: DType = "float32"
     ) -> None:
         """Wrap a model that is loaded already; ``dtype`` is what it computes in."""
-        self._info = info
+        self._info = replace(info, dtype=dtype)
         self._dtype: DType = dtype
         self._model: Any = model
 

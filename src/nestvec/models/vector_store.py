@@ -3,8 +3,8 @@
 Vectors are stored in a folder of shards, each written once and whole, so that a process which is
 killed loses only what it had not handed over, and several processes may write at once. A shard of n
 vectors is a file of the sha256 of all that follows, n keys, and n vectors of little-endian float32;
-its length gives n. Every read checks the sum; a shard that fails is deleted, and its keys are
-unknown again.
+its length gives n. The first read of a process checks the sum; a shard that fails is deleted,
+and its keys are unknown again.
 
 Whole numbers that are slow to compute are stored in JSON files. A file that is missing or invalid
 counts as absent. The cache decides what keys and numbers mean.
@@ -81,6 +81,7 @@ class VectorStore:
         self._dim = dim
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._seen: set[Path] = set()
+        self._checked: dict[Path, Embeddings] = {}  # vectors of shards whose sum was right, mapped
 
     def fill(self, keys: Sequence[bytes], out: Embeddings) -> list[int]:
         """Copy the vectors of known keys to their rows.
@@ -144,16 +145,20 @@ class VectorStore:
             self._places[key] = file, row
 
     def _read(self, file: Path) -> Embeddings | None:
-        try:
-            content = file.read_bytes()
-            n = self._count(len(content))
-            if hashlib.sha256(content[_SUM_BYTES:]).digest() != content[:_SUM_BYTES]:
-                raise ValueError("its sum is another")
-        except (OSError, ValueError) as error:
-            self._drop(file, error)
-            return None
-        start = _SUM_BYTES + n * KEY_BYTES
-        return np.frombuffer(content, dtype=_FLOAT, offset=start).reshape(n, self._dim)
+        """Return the vectors of a shard; its sum is checked when it is first read."""
+        if file not in self._checked:
+            try:
+                content = file.read_bytes()
+                n = self._count(len(content))
+                if hashlib.sha256(content[_SUM_BYTES:]).digest() != content[:_SUM_BYTES]:
+                    raise ValueError("its sum is another")
+                start, shape = _SUM_BYTES + n * KEY_BYTES, (n, self._dim)
+                mapped = np.memmap(file, dtype=_FLOAT, mode="r", offset=start, shape=shape)
+            except (OSError, ValueError) as error:
+                self._drop(file, error)
+                return None
+            self._checked[file] = mapped
+        return self._checked[file]
 
     def _count(self, n_bytes: int) -> int:
         n, rest = divmod(n_bytes - _SUM_BYTES, KEY_BYTES + self._dim * _FLOAT.itemsize)

@@ -16,7 +16,7 @@ from nestvec.data.retrieval import load_dataset
 from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
-from nestvec.index.model import encoder_for, load_named
+from nestvec.index.model import encoder_for, load_for_index, load_named
 from nestvec.models.adapted import behind, unadapted
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
@@ -189,8 +189,9 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
         tiers: Named operating points.
         curve: A measured curve, where no demo folder has one.
         plan: A plan, likewise.
-        dtype: What a transformer computes in; None takes bfloat16 where the processor has it, at
-            cosines of .9999 and more to float32.
+        dtype: What a transformer computes in; None takes what an index was encoded in, and
+            without an index bfloat16 where the processor has it, at cosines of .9999 and more to
+            float32.
 
     Raises:
         InvalidArgument: If they do not make one index and one model, or a tier cannot be searched.
@@ -244,13 +245,14 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
 def _load(found: _ServedFiles, dtype: DType | None) -> Encoder:
     """Load the model that was named, or else the one that the index names."""
     if found.model is not None:
+        if found.index is not None:
+            return load_for_index(str(found.model), str(found.index), dtype=dtype)
         return load_model(found.model, dtype=dtype)
     if found.index is None:
         raise InvalidArgument("there is nothing to serve: name an index or a model")
     try:
         place = str(found.index)
-        name = engine_at(place).read_manifest(place).model.name
-        return load_named(name, place, dtype=dtype)
+        return load_named(engine_at(place).read_manifest(place).model, place, dtype=dtype)
     except ModelError as error:
         problem = f"{error}; or name the model's folder beside the index"
         raise DataError(found.index, problem) from error

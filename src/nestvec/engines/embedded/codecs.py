@@ -15,12 +15,10 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTISERS
+from nestvec.engines.embedded.folder import with_codes
 from nestvec.engines.embedded.part import Once
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.types import CodeKey, ModelInfo, OperatingPoint
-
-FROM_VECTORS = ("float16", "float32")
-"""Precisions whose later stages are read from the stored vectors: no codes of their own."""
 
 
 class Codecs:
@@ -55,12 +53,6 @@ class Codecs:
         if not len(sample):
             sample = np.zeros((1, dim), dtype=np.float32)
         return Codec.fit_stored(sample, dim, precision, layer_norm=self._model.layer_norm)
-
-
-def with_codes(point: OperatingPoint) -> set[CodeKey]:
-    """Return the representations of a point that have codes in files."""
-    first, *later = (stage.representation for stage in point.stages)
-    return {first, *(key for key in later if key[1] not in FROM_VECTORS)}
 
 
 def make_codes(codecs: Codecs, snapshot: Snapshot, point: OperatingPoint) -> None:

@@ -12,9 +12,15 @@ from typing import ClassVar, Self, get_args
 import numpy as np
 
 from nestvec.codec.prefix import as_float32, as_stored
-from nestvec.engines.embedded.codecs import Codecs, drift, make_codes, with_codes
+from nestvec.engines.embedded.codecs import Codecs, drift, make_codes
 from nestvec.engines.embedded.compaction import compact, give_back
-from nestvec.engines.embedded.folder import MANIFEST, codes_name, load_manifest, save_manifest
+from nestvec.engines.embedded.folder import (
+    MANIFEST,
+    codes_name,
+    load_manifest,
+    save_manifest,
+    with_codes,
+)
 from nestvec.engines.embedded.place import (
     begin,
     check_place,

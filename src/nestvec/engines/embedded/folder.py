@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from nestvec.engines.manifest import Manifest
 from nestvec.errors import DamagedFile, DataError, IndexLocked
 from nestvec.files.atomic import replace_file
-from nestvec.types import Precision
+from nestvec.types import CodeKey, OperatingPoint, Precision
 
 MANIFEST = "manifest.json"
 DATABASE = "documents.sqlite"
@@ -42,6 +42,10 @@ _NETWORK = {
     *("fuse.davfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.rclone", "fuse.s3fs", "fuse.sshfs"),
 }
 _WAIT_S = 2.0  # a reader holds it for as long as it looks whether there is a writer
+
+
+FROM_VECTORS = ("float16", "float32")
+"""Precisions whose later stages are read from the stored vectors: no codes of their own."""
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -175,3 +179,9 @@ def _holder(folder: Path) -> str:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return "another process: close it there first, or wait"
+
+
+def with_codes(point: OperatingPoint) -> set[CodeKey]:
+    """Return the representations of a point that have codes in files."""
+    first, *later = (stage.representation for stage in point.stages)
+    return {first, *(key for key in later if key[1] not in FROM_VECTORS)}

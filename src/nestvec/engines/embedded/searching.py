@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
-from nestvec.engines.embedded.codecs import FROM_VECTORS
+from nestvec.engines.embedded.folder import FROM_VECTORS
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.flat.scan import Allowed

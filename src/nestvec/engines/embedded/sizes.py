@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.codec.quantizer import code_bytes
-from nestvec.engines.embedded.codecs import FROM_VECTORS, with_codes
-from nestvec.engines.embedded.folder import CODES, DATABASE, VECTORS
+from nestvec.engines.embedded.folder import CODES, DATABASE, FROM_VECTORS, VECTORS, with_codes
 from nestvec.engines.manifest import Stored
 from nestvec.engines.results import PointBytes
 from nestvec.types import OperatingPoint

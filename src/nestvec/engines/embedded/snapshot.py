@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.database import Database
-from nestvec.engines.embedded.folder import codes_name, part_folder, segment_file
+from nestvec.engines.embedded.folder import codes_name, part_folder, segment_file, with_codes
 from nestvec.engines.embedded.part import Part, open_part
 from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
@@ -205,7 +205,8 @@ def _assemble(
     scattered = ScatteredRows(map_vectors(folder, manifest, state, scattered=True))
     same = before is not None and before.state.generation == state.generation
     known = before.parts if before is not None and same else ()
-    files = frozenset(codes_name(*key) for key in manifest.codecs) | frozenset(_ORDER)
+    coded = {key for key in with_codes(manifest.point) if key in manifest.codecs}
+    files = frozenset(codes_name(*key) for key in coded) | frozenset(_ORDER)
     # What is missing at opening is worth a word; of a part that is new nothing can be missing.
     expected = frozenset() if before else files
     parts = _parts(

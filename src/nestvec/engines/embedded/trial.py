@@ -21,10 +21,9 @@ import numpy as np
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded import documents as tables
-from nestvec.engines.embedded.codecs import FROM_VECTORS
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.documents import Row
-from nestvec.engines.embedded.folder import DATABASE
+from nestvec.engines.embedded.folder import DATABASE, FROM_VECTORS
 from nestvec.engines.embedded.part import Part, id_table
 from nestvec.engines.embedded.searching import PointSearch
 from nestvec.engines.embedded.sizes import planned_bytes, text_bytes
