@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.engines.filters.columns import OPERATORS, Column
+from nestvec.engines.embedded.columns import Column
+from nestvec.engines.filters.condition import OPERATORS
 from nestvec.errors import InvalidArgument
 
 PYTHON = {

@@ -9,8 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.engines.filters.columns import OPERATORS, Column
-from nestvec.engines.filters.condition import And, Comparison, Exists, In, Not, Or
+from nestvec.engines.embedded.columns import Column
+from nestvec.engines.embedded.filtering import matching
+from nestvec.engines.filters.condition import (
+    OPERATORS,
+    And,
+    Comparison,
+    Condition,
+    Exists,
+    FieldTest,
+    In,
+    Not,
+    Or,
+)
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument
 
@@ -86,12 +97,12 @@ def is_true_of(condition, held):
 
 
 def rows_of(text):
-    return np.flatnonzero(Where.parse(text).matches(columns_of(ROWS), len(ROWS))).tolist()
+    return np.flatnonzero(matching(Where.parse(text), columns_of(ROWS), len(ROWS))).tolist()
 
 
 @given(trees(FIELDS, VALUES), TABLES)
 def test_a_tree_matches_the_rows_that_python_says(tree, rows):
-    found = tree.matches(columns_of(rows), len(rows))
+    found = matching(tree, columns_of(rows), len(rows))
     assert found.dtype == np.bool_
     assert found.tolist() == [is_true(tree, row) for row in rows]
 
@@ -105,7 +116,7 @@ def test_a_tree_reads_back_equal_from_its_text(tree):
 @given(trees(FIELDS, VALUES), TABLES, st.integers(0, 4))
 def test_rows_that_come_later_change_nothing(tree, rows, n_rows):
     n_rows = min(n_rows, len(rows))
-    found = tree.matches(columns_of(rows), n_rows)
+    found = matching(tree, columns_of(rows), n_rows)
     assert found.tolist() == [is_true(tree, row) for row in rows[:n_rows]]
 
 
@@ -113,8 +124,8 @@ def test_rows_that_come_later_change_nothing(tree, rows, n_rows):
 def test_only_the_fields_it_names_are_needed(tree, rows):
     columns = columns_of(rows)
     needed = {field: column for field, column in columns.items() if field in tree.fields}
-    found = tree.matches(needed, len(rows))
-    assert found.tolist() == tree.matches(columns, len(rows)).tolist()
+    found = matching(tree, needed, len(rows))
+    assert found.tolist() == matching(tree, columns, len(rows)).tolist()
 
 
 @pytest.mark.parametrize(
@@ -207,3 +218,19 @@ def test_trees_without_a_text_are_refused():
         And((Exists("a"),))
     with pytest.raises(InvalidArgument, match="0 < 2 conditions to join by 'or'"):
         Or(())
+
+
+def test_a_node_that_the_engine_does_not_know_is_refused():
+    class Near(FieldTest):
+        def __str__(self):
+            return f"near {self.field}"
+
+    class Never(Condition):
+        fields = frozenset()
+
+        def __str__(self):
+            return "never"
+
+    for unknown in (Near("year"), Never(), Not(Never()), And((Exists("year"), Near("year")))):
+        with pytest.raises(TypeError, match="is no condition that this engine knows"):
+            matching(unknown, columns_of(ROWS), len(ROWS))

@@ -1,17 +1,32 @@
-"""Which rows a filter on metadata selects: columns read from SQLite once, and extended since."""
+"""Which rows a filter on metadata selects: the tree of conditions compiled to masks over columns.
+
+Columns are read from SQLite once, and extended since.
+"""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from functools import reduce
+from operator import iand, ior
 
 import numpy as np
 
 from nestvec.engines.embedded import documents
+from nestvec.engines.embedded.columns import Column, Mask
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.engines.embedded.state import State
-from nestvec.engines.filters.columns import Column, Mask
-from nestvec.engines.filters.condition import Condition
+from nestvec.engines.filters.condition import (
+    And,
+    Comparison,
+    Condition,
+    Exists,
+    FieldTest,
+    In,
+    Not,
+    Or,
+)
 
 
 class Filter:
@@ -35,7 +50,7 @@ class Filter:
             if not self._read(condition.fields, snapshot):
                 return None
             columns = {field: self._columns.get(field, Column()) for field in condition.fields}
-        return condition.matches(columns, n_rows)
+        return matching(condition, columns, n_rows)
 
     def _read(self, fields: frozenset[str], snapshot: Snapshot) -> bool:
         state = snapshot.state
@@ -66,3 +81,41 @@ class Filter:
         for row, value in documents.field_from(self._database, field, first):
             values[row - first] = value
         return column.extend(first, values)
+
+
+def matching(condition: Condition, columns: Mapping[str, Column], n_rows: int) -> Mask:
+    """Return which rows match a condition, [n_rows].
+
+    Args:
+        condition: Any node of the tree.
+        columns: By field; a field that no row has may be missing.
+        n_rows: How many rows there are. A column that ends before has no value in the later ones;
+            what a column holds beyond is not looked at.
+
+    Raises:
+        TypeError: If there is a node in the tree that is not compiled here.
+    """
+    match condition:
+        case Not(part):
+            return ~matching(part, columns, n_rows)
+        case And(parts):
+            return reduce(iand, (matching(part, columns, n_rows) for part in parts))
+        case Or(parts):
+            return reduce(ior, (matching(part, columns, n_rows) for part in parts))
+        case FieldTest(field):
+            found = _holds(condition, columns.get(field, Column()))[:n_rows]
+            return np.append(found, np.zeros(n_rows - len(found), dtype=np.bool_))
+    raise TypeError(f"{type(condition).__name__} is no condition that this engine knows")
+
+
+def _holds(test: FieldTest, column: Column) -> Mask:
+    """Return which rows of a column match, [n]."""
+    match test:
+        case Comparison(_, operator, value):
+            return column.compare(operator, value)
+        case In(_, values, negated):
+            found = column.is_in(values)
+            return column.exists() & ~found if negated else found
+        case Exists():
+            return column.exists()
+    raise TypeError(f"{type(test).__name__} is no condition that this engine knows")

@@ -1,6 +1,8 @@
-"""What a metadata filter says, as a tree: its text, the fields that it needs, the rows it means.
+"""A metadata filter as a tree of conditions, which knows nothing of any engine.
 
-What each condition means:
+Each engine compiles the tree to what it searches by: to masks over columns, SQL, or a filter
+expression. A compiler must refuse a node that it does not know, never ignore it. What each
+condition means, in every engine:
 
 - Types are strict: ``year = '2020'`` does not match the number 2020. Strings and numbers differ
   (``!=`` holds), and neither is below or above the other. Integers and floats compare as the
@@ -17,16 +19,15 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import iand, ior
+from typing import Literal, get_args
 
-import numpy as np
-
-from nestvec.engines.filters.columns import OPERATORS, Column, Mask, Operator, Value
 from nestvec.errors import InvalidArgument
 
+Value = str | int | float
+Order = Literal["<", "<=", ">", ">="]
+Operator = Literal["=", "!=", Order]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 KEYWORDS = frozenset({"and", "or", "not", "in", "exists", "true", "false"})
 
 
@@ -37,16 +38,6 @@ class Condition(ABC):
     @abstractmethod
     def fields(self) -> frozenset[str]:
         """The fields whose columns are needed."""
-
-    @abstractmethod
-    def matches(self, columns: Mapping[str, Column], n_rows: int) -> Mask:
-        """Tell which rows match, [n_rows].
-
-        Args:
-            columns: By field; a field that no row has may be missing.
-            n_rows: How many rows there are. A column that ends before has no value in the later
-                ones; what a column holds beyond is not looked at.
-        """
 
     @abstractmethod
     def __str__(self) -> str:
@@ -64,16 +55,6 @@ class FieldTest(Condition):
         """The field."""
         return frozenset({self.field})
 
-    def matches(self, columns: Mapping[str, Column], n_rows: int) -> Mask:
-        """Tell which rows match, [n_rows]."""
-        column = columns[self.field] if self.field in columns else Column()
-        found = self.holds(column)[:n_rows]
-        return np.append(found, np.zeros(n_rows - len(found), dtype=np.bool_))
-
-    @abstractmethod
-    def holds(self, column: Column) -> Mask:
-        """Tell which rows of the field's column match, [n]."""
-
 
 @dataclass(frozen=True)
 class Comparison(FieldTest):
@@ -87,10 +68,6 @@ class Comparison(FieldTest):
         if self.operator not in OPERATORS:
             raise InvalidArgument(f"operator {self.operator!r} is not one of {' '.join(OPERATORS)}")
         _check(self.value)
-
-    def holds(self, column: Column) -> Mask:
-        """Tell which rows match, [n]."""
-        return column.compare(self.operator, self.value)
 
     def __str__(self) -> str:
         """Write the text form."""
@@ -114,11 +91,6 @@ class In(FieldTest):
         for value in self.values:
             _check(value)
 
-    def holds(self, column: Column) -> Mask:
-        """Tell which rows match, [n]."""
-        found = column.is_in(self.values)
-        return column.exists() & ~found if self.negated else found
-
     def __str__(self) -> str:
         """Write the text form."""
         values = ", ".join(map(_value_text, self.values))
@@ -128,10 +100,6 @@ class In(FieldTest):
 @dataclass(frozen=True)
 class Exists(FieldTest):
     """``year exists``: the row has the field, whatever its value."""
-
-    def holds(self, column: Column) -> Mask:
-        """Tell which rows match, [n]."""
-        return column.exists()
 
     def __str__(self) -> str:
         """Write the text form."""
@@ -148,10 +116,6 @@ class Not(Condition):
     def fields(self) -> frozenset[str]:
         """Those of its part."""
         return self.part.fields
-
-    def matches(self, columns: Mapping[str, Column], n_rows: int) -> Mask:
-        """Tell which rows match, [n_rows]."""
-        return ~self.part.matches(columns, n_rows)
 
     def __str__(self) -> str:
         """Write the text form."""
@@ -173,10 +137,6 @@ class And(Condition):
         """Those of its parts."""
         return frozenset().union(*(part.fields for part in self.parts))
 
-    def matches(self, columns: Mapping[str, Column], n_rows: int) -> Mask:
-        """Tell which rows match, [n_rows]."""
-        return reduce(iand, (part.matches(columns, n_rows) for part in self.parts))
-
     def __str__(self) -> str:
         """Write the text form."""
         return " and ".join(_grouped(part, And, Or) for part in self.parts)
@@ -196,10 +156,6 @@ class Or(Condition):
     def fields(self) -> frozenset[str]:
         """Those of its parts."""
         return frozenset().union(*(part.fields for part in self.parts))
-
-    def matches(self, columns: Mapping[str, Column], n_rows: int) -> Mask:
-        """Tell which rows match, [n_rows]."""
-        return reduce(ior, (part.matches(columns, n_rows) for part in self.parts))
 
     def __str__(self) -> str:
         """Write the text form."""

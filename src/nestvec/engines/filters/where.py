@@ -25,16 +25,18 @@ import re
 import sys
 from typing import Literal, NamedTuple, NoReturn
 
-from nestvec.engines.filters.columns import OPERATORS, Operator, Value
 from nestvec.engines.filters.condition import (
     KEYWORDS,
+    OPERATORS,
     And,
     Comparison,
     Condition,
     Exists,
     In,
     Not,
+    Operator,
     Or,
+    Value,
     is_field_part,
     is_finite,
 )

@@ -9,20 +9,16 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.engines.filters.condition import Operator, Order, Value
 from nestvec.errors import InvalidArgument
 
-Value = str | int | float
 Mask = NDArray[np.bool_]
 """Whether each row is meant, [n_rows]."""
-
-Order = Literal["<", "<=", ">", ">="]
-Operator = Literal["=", "!=", Order]
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
 
 _COMPARE: dict[Order, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
