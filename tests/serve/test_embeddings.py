@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, fake_info
-from made_serving import NAME, POINT, demo_like, static_model
+from made_serving import NAME, POINT, static_model
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import prefix
+from nestvec.index.building import build_index
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
+from nestvec.types import Document
 from serving_client import Client, error_of
 
 TEXTS = ["read a csv file", "open socket", "read a csv file"]
@@ -159,18 +161,25 @@ def test_too_many_tokens_are_refused(static):
     assert "6 tokens > 5" in error_of(answer)["message"]
 
 
-def test_codes_are_those_of_the_index(tmp_path):
+def test_codes_are_those_that_the_index_stores(tmp_path):
     model = NestedHashEncoder()
-    served = demo_like(model, tmp_path / "index")
+    rng = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(300)]
+    texts = {f"d{n}": Document(" ".join(rng.choice(words, 9))) for n in range(300)}
+    point = "16:binary@50>64:int8"
+    index = build_index(model, texts, point, tmp_path / "index")
+    served = Served(NAME, model, index)
     client = Client(create_app(served))
+    (part,) = index._engine.snapshot().parts
+    ids = part.ids(np.arange(len(part)))
     for form, dim in (("int8", 64), ("binary", 16)):
-        body = {"model": NAME, "input": TEXTS, "encoding_format": form, "dimensions": dim}
+        stored = dict(zip(ids, part.codes(index.codecs[dim, form]), strict=True))
+        asked = [document.content for document in texts.values()]
+        body = {"model": NAME, "input": asked, "encoding_format": form, "dimensions": dim}
         answer = client.post("/v1/embeddings", body)
         assert answer.status_code == 200, answer.text
         codes = [base64.b64decode(line["embedding"]) for line in answer.json()["data"]]
-        codec = served.index.codecs[dim, form]
-        expected = codec.encode(model.encode(TEXTS, kind="document"))
-        assert codes == [line.tobytes() for line in expected]
+        assert codes == [stored[id_].tobytes() for id_ in texts], form
     served.close()
 
 

@@ -13,10 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
 from nestvec.codec.quantizer import check_codable
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
-from nestvec.types import CodeKey, ModelInfo, OperatingPoint
+from nestvec.types import CodeKey, Embeddings, ModelInfo, OperatingPoint
 from nestvec.version import __version__
 
 FORMAT, FORMAT_VERSION = "nestvec-index", 2
@@ -68,6 +72,19 @@ class Manifest:
             if stage.precision == "float32" and self.stored != "float32":
                 problem = f"{point}: the index keeps float16; build it with stored float32, or"
                 raise InvalidArgument(f"{problem} name float16")
+
+    def as_stored(self, embeddings: Embeddings) -> NDArray[np.floating]:
+        """Return what the index stores of vectors, which its codes are made of.
+
+        Args:
+            embeddings: [n, full_dim], as the model returns them.
+
+        Returns:
+            [n, full_dim], layer-normalized if the model asks for it, of unit length, rounded to
+            the precision of ``stored``.
+        """
+        unit = as_stored(embeddings, layer_norm=self.model.layer_norm)
+        return unit.astype(self.stored)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file, their own checksum with them."""

@@ -16,6 +16,7 @@ from nestvec.index.arguments import PlannedPoint, documents_of, given_vectors, p
 from nestvec.index.model import IndexModel
 from nestvec.types import (
     CodeKey,
+    Codes,
     Document,
     Embeddings,
     Encoder,
@@ -121,6 +122,15 @@ class Index:
     def codecs(self) -> Mapping[CodeKey, Codec]:
         """What its codes are made with, by (dim, precision)."""
         return self._engine.manifest.codecs
+
+    def codes(self, embeddings: Embeddings, codec: Codec) -> Codes:
+        """Return the codes that the index would store of documents, [n, bytes_per_vector].
+
+        Args:
+            embeddings: [n, full_dim], as the model returns them, or its adapter.
+            codec: One of ``codecs``, or another of the same model.
+        """
+        return codec.encode_stored(self._engine.manifest.as_stored(embeddings))
 
     @property
     def model(self) -> Encoder:

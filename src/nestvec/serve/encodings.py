@@ -1,7 +1,8 @@
 """Vectors as a response holds them: numbers, or base64 of their bytes.
 
 ``base64`` is little-endian float32, as OpenAI's clients read it. ``int8`` and ``binary`` are the
-codes that the served index stores, made with its own calibration.
+codes that the served index stores, made with its own calibration of vectors rounded as it rounds
+them. Without an index, ``binary`` is made of the vectors at float32.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def written(vectors: Embeddings, dim: int, form: Format, served: Served) -> Embe
         ApiError: 400 if there is no calibration for that.
     """
     if form in ("int8", "binary"):
-        return _as_text(_codec(served, dim, form).encode(vectors))
+        codec = _codec(served, dim, form)
+        index = served.index
+        return _as_text(codec.encode(vectors) if index is None else index.codes(vectors, codec))
     unit = prefix(vectors, dim, layer_norm=served.info.layer_norm)
     return unit if form == "float" else _as_text(unit.astype("<f4", copy=False))
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Self, get_args
 
 import numpy as np
 
-from nestvec.codec.prefix import as_float32, as_stored
+from nestvec.codec.prefix import as_float32
 from nestvec.engines.embedded.codecs import Codecs, drift, make_codes
 from nestvec.engines.embedded.compaction import compact, give_back
 from nestvec.engines.embedded.folder import (
@@ -169,8 +169,7 @@ class EmbeddedEngine(EmbeddedReader):
         embeddings = as_float32(embeddings)
         self._check_added(added, embeddings)
         manifest = self.manifest
-        unit = as_stored(embeddings, layer_norm=manifest.model.layer_norm)
-        stored = unit.astype(manifest.stored)
+        stored = manifest.as_stored(embeddings)
         with self._changing:
             found = drift(manifest.codecs.values(), stored)
             self.writer.add(added, stored, replace=replace, drift=found)
