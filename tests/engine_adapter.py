@@ -5,58 +5,29 @@ The corpus is small and made: ids "d0" to "d199", whose numbers are rows of ``VE
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import pytest
 
-from nestvec.engines.filters.condition import Condition
+from nestvec.engines.engine import Engine
 from nestvec.engines.registry import capabilities
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
 
-Feature = Literal["filters", "exact", "point of a search"]
-"""What an engine may leave out."""
-
-
-class Engine(Protocol):
-    """An index that is opened."""
-
-    def __len__(self) -> int: ...
-    def __contains__(self, id_: object) -> bool: ...
-    def ids(self) -> Iterator[str]: ...
-    def get(self, ids: Sequence[str]) -> dict[str, Document]: ...
-
-    def add(
-        self, added: Mapping[str, Document], embeddings: Embeddings, *, replace: bool = False
-    ) -> None: ...
-
-    def delete(self, ids: Sequence[str]) -> int: ...
-
-    def search(
-        self,
-        embeddings: Embeddings,
-        k: int,
-        *,
-        where: Condition | None = None,
-        point: OperatingPoint | None = None,
-        exact: bool = False,
-    ) -> Hits: ...
-
-    def close(self) -> None: ...
+Feature = Literal["filters", "exact", "any_point"]
+"""What an engine may leave out: fields of its ``Capabilities``."""
 
 
 class Adapter(Protocol):
     """What the tests need to know of an engine.
 
     Attributes:
-        name: Its name in ``ENGINES``.
-        lacks: Features that it leaves out.
+        name: Its name in the registry.
     """
 
     name: str
-    lacks: frozenset[Feature]
 
     def create(self, place: Path, model: ModelInfo, point: OperatingPoint) -> Engine:
         """Make an empty index that keeps float32 vectors, and open it."""
@@ -147,7 +118,7 @@ def assert_same(found: Hits, expected: Hits) -> None:
 
 
 def needs(adapter: Adapter, feature: Feature) -> None:
-    if feature in adapter.lacks:
+    if not getattr(capabilities(adapter.name), feature):
         pytest.skip(f"engine {adapter.name} leaves out: {feature}")
 
 

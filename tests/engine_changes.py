@@ -204,6 +204,6 @@ class Changes:
             open_index(ids=["d1"]).search(QUERIES, k)
 
     def test_a_point_that_the_vectors_do_not_have_is_refused(self, adapter, open_index):
-        needs(adapter, "point of a search")
+        needs(adapter, "any_point")
         with pytest.raises(InvalidArgument, match="dim 64 > full_dim 32"):
             open_index(ids=["d1"]).search(QUERIES, 3, point=OperatingPoint.parse("64:float16"))

@@ -5,9 +5,9 @@
         def adapter(self):
             return MyAdapter()
 
-An engine may leave out operating points (``ENGINES`` says which it runs) and the features that its
-adapter names in ``lacks``; their tests are skipped and say so. All others must pass. How an engine
-keeps its files, and what happens when it is killed, is for tests of its own.
+An engine may leave out what its ``Capabilities`` say; those tests are skipped and say so. All other
+tests must pass. How an engine stores its files, and what happens when it is killed, is
+tested elsewhere.
 """
 
 from __future__ import annotations

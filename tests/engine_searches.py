@@ -116,7 +116,7 @@ class Searches:
         assert index.search(QUERIES[:2], 3).ids == [["d5"], ["d5"]]
 
     def test_a_search_may_name_another_point(self, adapter, open_index):
-        needs(adapter, "point of a search")
+        needs(adapter, "any_point")
         index = open_index(STAGED)
         for text in POINTS:
             point = OperatingPoint.parse(text)

@@ -8,7 +8,6 @@ from engine_contract import EngineContract
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.manifest import Manifest
 
 
@@ -16,14 +15,12 @@ class EmbeddedAdapter:
     """Codes are made of the stored vectors; those not coded yet are scored as they will be."""
 
     name = "embedded"
-    lacks = frozenset()
 
     def create(self, place, model, point):
-        create_folder(place, Manifest(model, "float32", point))
-        return EmbeddedEngine(place)
+        return EmbeddedEngine.create(str(place), Manifest(model, "float32", point))
 
     def open(self, place):
-        return EmbeddedEngine(place, verify=True)
+        return EmbeddedEngine.open(str(place), verify=True)
 
     def settle(self, engine):
         engine.code()
