@@ -163,6 +163,12 @@ def test_imports_point_down() -> None:
     assert broken_layers(SOURCE) == []
 
 
+def test_engines_are_reached_through_the_registry() -> None:
+    """Nothing outside `engines` imports an engine: `Index` and `evaluate` know the protocol."""
+    outside = [file for file in SOURCE.rglob("*.py") if "engines" not in file.parts]
+    assert [file for file in outside if "engines.embedded" in file.read_text("utf-8")] == []
+
+
 def test_no_files_import_each_other() -> None:
     assert circles(SOURCE) == []
 
