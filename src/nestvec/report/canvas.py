@@ -6,20 +6,18 @@ Knows how things are drawn, not which; that is for ``chart``.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nestvec.curve.point import CurvePoint
+from nestvec.report.kept import Kept
 from nestvec.report.theme import MARKERS, Theme
+from nestvec.types import Precision
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-from collections.abc import Callable
-
-from nestvec.curve.point import CurvePoint
-from nestvec.report.kept import Kept
-from nestvec.types import Precision
 
 SMALL = 8  # points
 _LINE_HEIGHT = 1.35

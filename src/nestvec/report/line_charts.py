@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from nestvec.curve.curve import Curve
-from nestvec.report.canvas import GAP, Canvas, draw_singles, floor_below, spread
-from nestvec.report.captions import describe_dims, note, title
-from nestvec.report.kept import Kept
-from nestvec.report.svg import drawing
-from nestvec.report.theme import DARK, LIGHT
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
-from nestvec.report.captions import axis_title
+from nestvec.report.canvas import GAP, Canvas, draw_singles, floor_below, spread
+from nestvec.report.captions import axis_title, describe_dims, note, title
+from nestvec.report.kept import Kept
+from nestvec.report.svg import drawing
+from nestvec.report.theme import DARK, LIGHT
 from nestvec.types import OperatingPoint, Precision
 from nestvec.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
 _CHEAP: tuple[Precision, ...] = ("int2", "binary")
 _MOST_DIMS = 3
 

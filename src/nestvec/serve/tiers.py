@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nestvec.errors import InvalidArgument
-from nestvec.serve.errors import ApiError
+from nestvec.serve.errors import ApiError, refused
+from nestvec.serve.serving import Serving
 from nestvec.types import OperatingPoint
 
 if TYPE_CHECKING:
     from nestvec.serve.served import Served
-from nestvec.serve.errors import refused
-from nestvec.serve.serving import Serving
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 

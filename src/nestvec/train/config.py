@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from nestvec.errors import DataError
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.models.sentence_transformer import DTYPES, DType
+from nestvec.train.objective import Prefixes, StraightThrough
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-from dataclasses import dataclass
-
-from nestvec.errors import InvalidArgument
-from nestvec.models.sentence_transformer import DTYPES, DType
-from nestvec.train.objective import Prefixes, StraightThrough
 
 Config = TypeVar("Config")
 Judge = Callable[["SentenceTransformer"], Mapping[int, float]]

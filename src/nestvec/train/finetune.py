@@ -6,21 +6,16 @@ brings; checkpoints lie in a folder of their own, from which a run that was kill
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 import hashlib
 import json
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +27,9 @@ from nestvec.train.mining import mine_negatives
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+    from torch import Tensor, nn
+
+
 _logger = logging.getLogger(__name__)
 _SETTINGS = "nestvec.json"
 

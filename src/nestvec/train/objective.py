@@ -5,12 +5,8 @@ Settings and their checks only; the arithmetic is in ``nested`` and ``regularise
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -19,6 +15,8 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
 Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc"]
 PartitionMode = Literal["joint", "per_direction"]
 StraightThrough = Literal["int8", "binary"]
