@@ -15,7 +15,12 @@ from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.types import Document, OperatingPoint
 
-POINTS = ("64:int8", "16:binary@100>64:int8", "16:binary@400>64:float16")
+POINTS = (
+    "64:int8",
+    "16:binary@100>64:int8",
+    "16:binary@400>64:float16",
+    "32:binary@400>64:float16",
+)
 BYTES = 0.03  # share by which bytes may differ: pages of SQLite and of segment files
 TIMES = 1.5  # ratio of times within one process, both medians, on a machine with other work
 

@@ -171,6 +171,23 @@ def test_a_cold_search_reads_from_disk():
         assert cost._reads_from_disk() - before - cold <= cold // 4  # warm now
 
 
+def test_a_warm_search_after_a_cold_one_reads_nothing_from_disk():
+    # Points that rescore with the same vectors share a file, which cold searches drop from memory.
+    vectors = RNG.standard_normal((16_384, 1024), dtype=np.float32)
+    corpus = Representations(vectors, layer_norm=False)
+    ids = [f"{row:06}" for row in reversed(range(len(corpus)))]
+    one, other = (OperatingPoint.parse(f"{dim}:binary@400>1024:float16") for dim in (8, 16))
+    with corpus, closing(EmbeddedTrial(corpus, ids, {})) as trial:
+        search = trial.cold_searcher(one)
+        if search is None:
+            pytest.skip("this system keeps the page cache of files")
+        del search
+        search = trial.searcher(other)
+        before = cost._reads_from_disk()
+        search(RNG.standard_normal((5, 1024), dtype=np.float32), 10)
+        assert cost._reads_from_disk() - before <= 5
+
+
 def test_the_number_of_threads_is_restored_after_an_error(trial, threads):
     def interrupt():
         raise KeyboardInterrupt

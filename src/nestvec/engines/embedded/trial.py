@@ -40,6 +40,7 @@ from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingP
 SAMPLED_DOCUMENTS = 2_000
 _LOOKUPS = 50
 _BLOCK = 16_384  # vectors written at a time
+_READ_BYTES = 1 << 24  # at a time, to have a file in memory
 
 
 class EmbeddedTrial:
@@ -59,10 +60,15 @@ class EmbeddedTrial:
         self._database: Database | None = None
         self._text_bytes = 0.0  # of a document in it
         self._part: tuple[CodeKey, Part] | None = None
+        self._forgotten: set[Path] = set()  # files that a cold search dropped from memory
 
     def searcher(self, point: OperatingPoint) -> Search:
         """Return the search of a point, everything that it reads in memory."""
-        return self._search(point, self._part_for(point))
+        search = self._search(point, self._part_for(point))
+        for file in self._forgotten & {*self._files_read(point)}:
+            _read(file)
+            self._forgotten.remove(file)
+        return search
 
     def cold_searcher(self, point: OperatingPoint) -> Search | None:
         """Return the search of a point, its later stages read from disk; None where nothing is."""
@@ -73,6 +79,7 @@ class EmbeddedTrial:
         part = scanned.mapped_anew()
         for file in self._files_read(point):
             _forget(file)
+            self._forgotten.add(file)
         self._part = point.stages[0].representation, part
         return self._search(point, part)
 
@@ -214,6 +221,12 @@ def _later(point: OperatingPoint) -> Iterable[CodeKey]:
 def _spread(ids: Sequence[str], n: int) -> Iterable[str]:
     step = max(1, len(ids) // n)
     return islice(ids, 0, None, step)
+
+
+def _read(path: Path) -> None:
+    with path.open("rb") as file:
+        while file.read(_READ_BYTES):
+            pass
 
 
 def _forget(path: Path) -> None:
