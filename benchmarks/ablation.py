@@ -35,7 +35,7 @@ from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
 from nestvec.models.static import token_counts
-from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
+from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
 from nestvec.train.tokenizer import row_count
 from nestvec.types import Embeddings, OperatingPoint
 from record import record
@@ -66,7 +66,7 @@ class Subject:
     """A set as tokens: pairs to train on, and how often tokens stand in what is searched."""
 
     name: str
-    pairs: TokenisedPairs
+    pairs: TokenizedPairs
     queries: csr_array
     corpus: csr_array
     judgements: Judgements
@@ -125,7 +125,7 @@ def _subjects(options: argparse.Namespace, config: StaticConfig) -> Iterator[Sub
     files = [options.data / "pairs" / f"{name}.jsonl.gz" for name in ("squad-sent", "techdocs")]
     for name, paths in (("docstrings", [options.demo / "data"]), ("squad-sent", files)):
         texts = _first(load_pairs(paths), options.pairs)
-        pairs = tokenise(texts, config)
+        pairs = tokenize(texts, config)
         data = subjects.retrieval_set(name, data=options.data, demo=options.demo)
         document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
         query_ids = query_ids[: options.queries]

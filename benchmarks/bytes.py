@@ -1,7 +1,7 @@
-"""What each precision keeps at equal bytes, beside Sentence Transformers' own quantised search.
+"""What each precision keeps at equal bytes, beside Sentence Transformers' own quantized search.
 
 Two models on four sets, 8 to 384 bytes a vector, alone and with the best 100 rescored at full
-float32. The rival searches the same vectors, cut and normalised: its scalar and binary codes, its
+float32. The rival searches the same vectors, cut and normalized: its scalar and binary codes, its
 default number of candidates for rescoring (2 k), its ranges fitted on the corpus.
 
     pip install usearch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import subjects
 from nestvec.codec.prefix import prefix
-from nestvec.codec.quantizer import QUANTISERS
+from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
@@ -100,7 +100,7 @@ def _measure(subject: Subject) -> Iterator[dict[str, object]]:
     for (dim, precision), (alone, rescored) in pairs.items():
         yield {
             "how": precision,
-            "bytes": dim * QUANTISERS[precision].bits // 8,
+            "bytes": dim * QUANTIZERS[precision].bits // 8,
             "dim": dim,
             "alone": round(subject.mean(ranked[alone].rows) / reference, 4),
             "rescored": round(subject.mean(ranked[rescored].rows) / reference, 4),
@@ -110,7 +110,7 @@ def _measure(subject: Subject) -> Iterator[dict[str, object]]:
 
 def _affordable(full_dim: int) -> list[tuple[int, Precision]]:
     """List what has one of the sizes within the model's width."""
-    keys = [(size * 8 // QUANTISERS[each].bits, each) for each in PRECISIONS for size in SIZES]
+    keys = [(size * 8 // QUANTIZERS[each].bits, each) for each in PRECISIONS for size in SIZES]
     return [(dim, precision) for dim, precision in keys if dim <= full_dim]
 
 

@@ -2,7 +2,7 @@
 
 Replicates of drawing queries with replacement from a full set that is taken as the truth: each is
 split, ordered and tested as ``plan`` does it. False is a point said to keep the target that does
-not on the full set. A studentised bootstrap in place of Gaffke's bound stands beside it, on the
+not on the full set. A studentized bootstrap in place of Gaffke's bound stands beside it, on the
 same queries and the same sequences; so does a made set where points lose rare queries wholly.
 
     OMP_NUM_THREADS=1 python benchmarks/decisions.py squad-sent.json docstrings.json
@@ -160,7 +160,7 @@ def _check(
 
 
 def _bootstrap_t(differences: NDArray[np.float64], seed: int) -> Scores:
-    """Return the studentised bootstrap's lower bound of each row's mean."""
+    """Return the studentized bootstrap's lower bound of each row's mean."""
     n = differences.shape[1]
     drawn = np.random.default_rng(seed).integers(0, n, (BOOTSTRAPS, n))
     places = drawn + n * np.arange(BOOTSTRAPS)[:, None]
@@ -169,8 +169,8 @@ def _bootstrap_t(differences: NDArray[np.float64], seed: int) -> Scores:
     means = differences @ counts.T
     errors = np.sqrt(np.maximum((differences**2) @ counts.T - means**2, 0))
     shifts = means - mean[:, None]
-    studentised = np.divide(shifts, errors, out=np.zeros_like(shifts), where=errors > 1e-12)
-    bound: Scores = mean - np.quantile(studentised, CONFIDENCE, axis=1) * error
+    studentized = np.divide(shifts, errors, out=np.zeros_like(shifts), where=errors > 1e-12)
+    bound: Scores = mean - np.quantile(studentized, CONFIDENCE, axis=1) * error
     return bound
 
 

@@ -75,7 +75,7 @@ def main() -> None:
     with ProcessPoolExecutor(options.jobs, mp_context=context, max_tasks_per_child=1) as pool:
         found = list(pool.map(_train_and_search, runs, [data] * len(runs)))
     scores = {run.contender if run else BASE: each for run, each in zip(runs, found, strict=True)}
-    results = {name: _summarise(scores, i) for i, name in enumerate(tests)}
+    results = {name: _summarize(scores, i) for i, name in enumerate(tests)}
     for name, values in results.items():
         print(name, values)
     if not options.tune:
@@ -123,7 +123,7 @@ def _search(model: Encoder, data: RetrievalSet) -> NDArray[np.float64]:
     return score_points(points, queries, corpus, judged)
 
 
-def _summarise(scores: Mapping[str, Sequence[NDArray[np.float64]]], number: int) -> dict[str, Any]:
+def _summarize(scores: Mapping[str, Sequence[NDArray[np.float64]]], number: int) -> dict[str, Any]:
     of = {name: each[number] for name, each in scores.items()}
     results: dict[str, Any] = {
         name: dict(zip(DIMS, each.mean(axis=1).tolist(), strict=True)) for name, each in of.items()

@@ -65,7 +65,7 @@ def main() -> None:
         cosines = list(pool.map(_train_and_compare, runs, [dev] * len(runs)))
     of = {name: np.stack(cosines[i :: len(CONTENDERS)]) for i, name in enumerate(CONTENDERS)}
     of[BASE] = compare(load_base(str(base)), dev)[None]
-    results = summarise(of, np.array(dev.scores))
+    results = summarize(of, np.array(dev.scores))
     for name, values in results.items():
         print(name, values)
     print(
@@ -95,7 +95,7 @@ def compare(model: Encoder, pairs: ScoredPairs) -> NDArray[np.float32]:
     return np.stack(cosines)
 
 
-def summarise(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) -> dict[str, Any]:
+def summarize(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) -> dict[str, Any]:
     """Return correlations, what is kept of the own full width, and differences.
 
     Args:

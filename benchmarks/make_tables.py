@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import adaptor_tables
+import adapter_tables
 import serving_tables
 import speed_tables
 import training_tables
@@ -44,22 +44,22 @@ def fill(text: str) -> str:
     return _BLOCK.sub(lambda match: match[1] + TABLES[match[2]]() + match[3], text)
 
 
-def quantisers() -> str:
+def quantizers() -> str:
     """List what each candidate keeps, the bound one in bold."""
-    from nestvec.codec.quantizer import QUANTISERS
+    from nestvec.codec.quantizer import QUANTIZERS
 
-    rows = results("quantisers")
+    rows = results("quantizers")
     columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))
     kept: dict[tuple[str, str, bool], dict[tuple[str, int], Mapping[str, Any]]] = {}
     for row in rows:
-        key = row["precision"], row["quantiser"], row["rotated"]
+        key = row["precision"], row["quantizer"], row["rotated"]
         kept.setdefault(key, {})[row["set"], row["dim"]] = row
     names = [f"{name}, {dim} dims" for name, dim in columns]
-    lines = [["precision", "FAISS quantiser", *names, "mean"]]
-    for (precision, quantiser, rotated), cells in kept.items():
-        chosen = QUANTISERS[precision]
-        label = f"{quantiser}{', rotated' if rotated else ''}"
-        if (chosen.faiss_name, chosen.rotated) == (quantiser, rotated):
+    lines = [["precision", "FAISS quantizer", *names, "mean"]]
+    for (precision, quantizer, rotated), cells in kept.items():
+        chosen = QUANTIZERS[precision]
+        label = f"{quantizer}{', rotated' if rotated else ''}"
+        if (chosen.faiss_name, chosen.rotated) == (quantizer, rotated):
             label = f"**{label}**"
         values = [(cells[column]["alone"], cells[column]["rescored"]) for column in columns]
         values.append(tuple(sum(each) / len(columns) for each in zip(*values, strict=True)))
@@ -71,10 +71,10 @@ def quantisers() -> str:
 def scan() -> str:
     """List what one query takes, by dims and precision."""
     lines = [
-        ["dims", "precision", "bytes", "ms", "ms, scalar quantiser", "times faster", "top 100"]
+        ["dims", "precision", "bytes", "ms", "ms, scalar quantizer", "times faster", "top 100"]
     ]
     for row in results("scan"):
-        ours, theirs = (f"{median(row[key]):.2f}" for key in ("ms", "scalar_quantiser_ms"))
+        ours, theirs = (f"{median(row[key]):.2f}" for key in ("ms", "scalar_quantizer_ms"))
         share = f"{100 * row['overlap@100']:.2f} %"
         faster = f"{row['times_faster']:.1f}"
         size = str(row["bytes"])
@@ -175,7 +175,7 @@ def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
-    "quantisers": quantisers,
+    "quantizers": quantizers,
     "scan": scan,
     "decisions": decisions,
     "demo": demo,
@@ -190,10 +190,10 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "ablation": training_tables.ablation,
     "ablation_binary": training_tables.ablation_binary,
     "static_pairs": training_tables.static_pairs,
-    "adaptors": adaptor_tables.adaptors,
-    "adaptor_codes": adaptor_tables.adaptor_codes,
-    "adaptor_transfer": adaptor_tables.adaptor_transfer,
-    "adaptor_samples": adaptor_tables.adaptor_samples,
+    "adapters": adapter_tables.adapters,
+    "adapter_codes": adapter_tables.adapter_codes,
+    "adapter_transfer": adapter_tables.adapter_transfer,
+    "adapter_samples": adapter_tables.adapter_samples,
     "clusters": speed_tables.clusters,
     "serving": serving_tables.serving,
     "index_speed_100000": partial(speed_tables.index_speed, 100_000),

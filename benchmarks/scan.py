@@ -1,7 +1,7 @@
 """What scanning codes of 1, 2 and 4 bits as product codes buys, and that it costs no answer.
 
 One thread, one query at a time, codes of a real corpus: ``index.scan`` (FAISS's fast-scan, a few
-candidates more than asked, exact scores) against FAISS's own scalar quantiser on the same bytes
+candidates more than asked, exact scores) against FAISS's own scalar quantizer on the same bytes
 and against float32, with the share of the exact top 100 that each finds.
 
     python benchmarks/scan.py --demo nestvec-demo
@@ -73,7 +73,7 @@ def _measure(
         "bytes": codec.bytes_per_vector,
         "overlap@100": round(float(overlap(ours[1], exact, K).mean()), 5),
         "ms": ours[0],
-        "scalar_quantiser_ms": theirs[0],
+        "scalar_quantizer_ms": theirs[0],
         "times_faster": round(float(np.median(theirs[0]) / np.median(ours[0])), 1),
     }
 

@@ -56,7 +56,7 @@ from nestvec.metrics.judged import Judgements, score
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.first_table import Start, start_from
-from nestvec.train.static import StaticConfig, StaticModel, tokenise, train_static
+from nestvec.train.static import StaticConfig, StaticModel, tokenize, train_static
 from nestvec.types import Encoder, OperatingPoint, Precision
 from record import record
 
@@ -169,15 +169,15 @@ def _train(
     """Yield a model for each seed, and how long it took."""
     begun = time.perf_counter()
     tokenizer = None if way.start is None else way.start.tokenizer
-    tokens = tokenise(pairs, way.config, tokenizer=tokenizer)
+    tokens = tokenize(pairs, way.config, tokenizer=tokenizer)
     table = None if way.start is None else way.start.table_for(tokens)
-    tokenise_s = time.perf_counter() - begun
+    tokenize_s = time.perf_counter() - begun
     for seed in range(seeds):
         begun = time.perf_counter()
         trained = train_static(tokens, replace(way.config, seed=seed), start=table)
         facts: dict[str, Any] = {
             "seed": seed,
-            "tokenise_s": tokenise_s,
+            "tokenize_s": tokenize_s,
             "train_s": time.perf_counter() - begun,
         }
         facts["losses"] = {dim: round(loss, 4) for dim, loss in trained.losses.items()}

@@ -7,7 +7,7 @@ and every score was the same); ours is ``train_static``. Both compute in float32
 pairs (the docstrings' train split), tokenizer, first table, dims, batch size, epochs, warm-up and
 threads, and a learning rate of their own. They run in turn, once for each seed. A step is timed
 from the end of one to the end of the next; ``train_s`` is all of ``trainer.train()``, which
-tokenises each batch, and of ``train_static``; ``tokenise_s`` is what ours takes before, once. Then
+tokenizes each batch, and of ``train_static``; ``tokenize_s`` is what ours takes before, once. Then
 nDCG@10 on the test split, and by how much ours is better than theirs, query by query.
 
     pip install accelerate datasets
@@ -38,7 +38,7 @@ from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.judged import Judgements
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
-from nestvec.train.static import StaticConfig, tokenise, train_static
+from nestvec.train.static import StaticConfig, tokenize, train_static
 from nestvec.types import Embeddings, OperatingPoint
 from record import record
 
@@ -63,10 +63,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     config = StaticConfig(DIMS, batch_size=options.batch, epochs=options.epochs)
     pairs = _first(load_pairs([options.demo / "data"]), options.pairs)
-    tokenizer = tokenise(pairs, config).tokenizer
+    tokenizer = tokenize(pairs, config).tokenizer
     start = time.perf_counter()
-    tokenise(pairs, config, tokenizer=tokenizer)
-    tokenise_s = time.perf_counter() - start
+    tokenize(pairs, config, tokenizer=tokenizer)
+    tokenize_s = time.perf_counter() - start
     data = subjects.retrieval_set("docstrings", data=options.data, demo=options.demo)
     rates = dict.fromkeys(WAYS, options.our_rate) | {THEIRS: options.their_rate}
     runs: list[dict[str, Any]] = []
@@ -81,10 +81,10 @@ def main() -> None:
             runs.append({"way": way, "seed": seed, METRIC: means})
             runs[-1] |= {"train_s": trained.train_s, "step_s": trained.step_s}
             print(runs[-1], flush=True)
-    results: dict[str, Any] = {"pairs": len(pairs), "tokenise_s": tokenise_s, "runs": runs}
+    results: dict[str, Any] = {"pairs": len(pairs), "tokenize_s": tokenize_s, "runs": runs}
     results |= {"times_faster": {}, "better": {}}
     for way in WAYS[1:]:
-        results["times_faster"][way] = _faster(runs, way, tokenise_s)
+        results["times_faster"][way] = _faster(runs, way, tokenize_s)
         found = better(scores[way], scores[THEIRS])
         results["better"][way] = [{"dim": d, **row} for d, row in zip(DIMS, found, strict=True)]
     print(results["times_faster"], results["better"])
@@ -110,7 +110,7 @@ def _first(pairs: TrainingPairs, n: int | None) -> TrainingPairs:
 
 
 def _ours(pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig) -> Trained:
-    tokens = tokenise(pairs, config, tokenizer=tokenizer)
+    tokens = tokenize(pairs, config, tokenizer=tokenizer)
     ends: list[float] = []
     start = time.perf_counter()
     model = train_static(
@@ -196,7 +196,7 @@ def _evaluate(
     return score_points(points, queries, corpus, judgements)
 
 
-def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenise_s: float) -> dict[str, float]:
+def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenize_s: float) -> dict[str, float]:
     """Return how many times faster ours is, by the medians over seeds."""
 
     def took(way: str, name: str) -> float:
@@ -205,7 +205,7 @@ def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenise_s: float) -> dic
     return {
         "step": took(THEIRS, "step_s") / took(ours, "step_s"),
         "train": took(THEIRS, "train_s") / took(ours, "train_s"),
-        "train_and_tokenise": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenise_s),
+        "train_and_tokenize": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenize_s),
     }
 
 

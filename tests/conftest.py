@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("engine_adapter", "engine_changes", "engine_searches")
+pytest.register_assert_rewrite("engine_setup", "engine_changes", "engine_searches")
 
 # In the background of a shell interrupts are ignored, and would be by the commands started here.
 signal.signal(signal.SIGINT, signal.default_int_handler)

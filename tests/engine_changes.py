@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine_adapter import (
+from engine_setup import (
     CORPUS,
     MODEL,
     PLAIN,
@@ -71,61 +71,61 @@ class Changes:
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         assert index.search(VECTORS[[5]], 1).ids == [["d5"]]
 
-    def test_after_all_is_deleted_the_index_is_as_if_new(self, adapter, open_index):
+    def test_after_all_is_deleted_the_index_is_as_if_new(self, setup, open_index):
         index = open_index(STAGED)
         assert index.delete(list(CORPUS)) == N
         assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
-        adapter.settle(index)
+        setup.settle(index)
         assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
-        adapter.settle(index)
+        setup.settle(index)
         assert index.search(QUERIES[:1], 3).ids == [["d5"]]
 
     @pytest.mark.parametrize("text", POINTS)
     def test_an_index_whose_documents_are_all_gone_before_it_settles_opens_again(
-        self, adapter, tmp_path, text
+        self, setup, tmp_path, text
     ):
         point = OperatingPoint.parse(text)
-        needs_point(adapter, point)
-        index = adapter.create(tmp_path / "index", MODEL, point)
+        needs_point(setup, point)
+        index = setup.create(tmp_path / "index", MODEL, point)
         index.add({"d1": CORPUS["d1"], "d2": CORPUS["d2"]}, VECTORS[1:3])
         index.delete(["d1", "d2"])
-        adapter.settle(index)
+        setup.settle(index)
         index.close()
-        index = adapter.open(tmp_path / "index")
+        index = setup.open(tmp_path / "index")
         assert len(index) == 0
         assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         assert index.search(QUERIES[:1], 3).ids == [["d5"]]
         index.close()
 
-    def test_changes_in_any_order_give_what_one_load_gives(self, adapter, open_index):
+    def test_changes_in_any_order_give_what_one_load_gives(self, setup, open_index):
         ids = list(CORPUS)
         index = open_index(ids=ids[:80])
         index.delete(ids[20:40])
         index.add({id_: Document("old") for id_ in ids[70:120]}, VECTORS[:50], replace=True)
-        adapter.settle(index)
+        setup.settle(index)
         index.add({id_: CORPUS[id_] for id_ in ids[70:150]}, VECTORS[70:150], replace=True)
         index.delete(ids[140:])
         kept = [*ids[:20], *ids[40:140]]
         assert sorted(index.ids()) == sorted(kept)
-        assert_same(index.search(QUERIES, 30), brute_force(adapter, PLAIN, 30, kept))
-        adapter.settle(index)
-        assert_same(index.search(QUERIES, 30), brute_force(adapter, PLAIN, 30, kept))
+        assert_same(index.search(QUERIES, 30), brute_force(setup, PLAIN, 30, kept))
+        setup.settle(index)
+        assert_same(index.search(QUERIES, 30), brute_force(setup, PLAIN, 30, kept))
 
     # Persistence
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_an_index_opened_again_is_the_same(self, adapter, tmp_path, point):
-        needs_point(adapter, point)
-        index = adapter.create(tmp_path / "index", MODEL, point)
+    def test_an_index_opened_again_is_the_same(self, setup, tmp_path, point):
+        needs_point(setup, point)
+        index = setup.create(tmp_path / "index", MODEL, point)
         index.add(CORPUS, VECTORS)
-        adapter.settle(index)
+        setup.settle(index)
         index.delete(["d9"])
         index.add({"late": Document("late", metadata={"n": 5})}, VECTORS[[9]])
         hits, ids = index.search(QUERIES, 20), list(index.ids())
         index.close()
-        index = adapter.open(tmp_path / "index")
+        index = setup.open(tmp_path / "index")
         assert index.search(QUERIES, 20) == hits
         assert list(index.ids()) == ids
         assert index.get(ids) == {
@@ -135,7 +135,7 @@ class Changes:
         assert index.search(VECTORS[[9]], 2).ids == [["later", "late"]]
         index.close()
 
-    def test_documents_come_back_as_they_went_in(self, adapter, tmp_path):
+    def test_documents_come_back_as_they_went_in(self, setup, tmp_path):
         ids = [
             "",
             " ",
@@ -155,10 +155,10 @@ class Changes:
         metadata = {"text": "Grüße 👋 'x'", "": "no name", "whole": -(2**40), "real": 0.1}
         metadata |= {"tiny": 5e-324, "true": True, "zero": 0, "empty": "", "a b": 1}
         corpus = {id_: Document(f"text of {id_}", id_, metadata) for id_ in ids}
-        index = adapter.create(tmp_path / "index", MODEL, PLAIN)
+        index = setup.create(tmp_path / "index", MODEL, PLAIN)
         index.add(corpus, VECTORS[: len(ids)])
         index.close()
-        index = adapter.open(tmp_path / "index")
+        index = setup.open(tmp_path / "index")
         assert index.get(ids) == corpus
         assert list(index.get(ids[::-1])) == ids[::-1]
         kinds = {field: type(value) for field, value in index.get(["a"])["a"].metadata.items()}
@@ -203,7 +203,7 @@ class Changes:
         with pytest.raises(InvalidArgument, match=f"k {k} < 1"):
             open_index(ids=["d1"]).search(QUERIES, k)
 
-    def test_a_point_that_the_vectors_do_not_have_is_refused(self, adapter, open_index):
-        needs(adapter, "any_point")
+    def test_a_point_that_the_vectors_do_not_have_is_refused(self, setup, open_index):
+        needs(setup, "any_point")
         with pytest.raises(InvalidArgument, match="dim 64 > full_dim 32"):
             open_index(ids=["d1"]).search(QUERIES, 3, point=OperatingPoint.parse("64:float16"))

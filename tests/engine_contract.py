@@ -1,8 +1,8 @@
-"""What every engine does, as tests: a new one passes them all by giving an ``Adapter``.
+"""What every engine does, as tests: a new one passes them all by giving an ``EngineSetup``.
 
     class TestMine(EngineContract):
         @pytest.fixture
-        def adapter(self):
+        def setup(self):
             return MyAdapter()
 
 An engine may leave out what its ``Capabilities`` say; those tests are skipped and say so. All other
@@ -14,27 +14,27 @@ from __future__ import annotations
 
 import pytest
 
-from engine_adapter import CORPUS, MODEL, PLAIN, VECTORS, needs_point
 from engine_changes import Changes
 from engine_searches import Searches
+from engine_setup import CORPUS, MODEL, PLAIN, VECTORS, needs_point
 
 
 class EngineContract(Searches, Changes):
-    """Give ``adapter`` as a fixture of the subclass."""
+    """Give ``setup`` as a fixture of the subclass."""
 
     @pytest.fixture
-    def open_index(self, adapter, tmp_path):
+    def open_index(self, setup, tmp_path):
         """Makes an index of the corpus, or of some of it, at a point."""
         opened = []
 
         def make(point=PLAIN, ids=tuple(CORPUS)):
-            needs_point(adapter, point)
-            index = adapter.create(tmp_path / f"index-{len(opened)}", MODEL, point)
+            needs_point(setup, point)
+            index = setup.create(tmp_path / f"index-{len(opened)}", MODEL, point)
             opened.append(index)
             if ids:
                 rows = [int(id_[1:]) for id_ in ids]
                 index.add({id_: CORPUS[id_] for id_ in ids}, VECTORS[rows])
-                adapter.settle(index)
+                setup.settle(index)
             return index
 
         yield make

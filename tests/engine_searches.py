@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine_adapter import (
+from engine_setup import (
     CORPUS,
     PLAIN,
     POINTS,
@@ -66,11 +66,11 @@ class Searches:
     """What is found; ``EngineContract`` gives the fixtures."""
 
     @pytest.mark.parametrize("text", POINTS)
-    def test_a_search_is_brute_force_over_what_codes_stand_for(self, adapter, open_index, text):
+    def test_a_search_is_brute_force_over_what_codes_stand_for(self, setup, open_index, text):
         point = OperatingPoint.parse(text)
         index = open_index(point)
         for k in (1, 10, 30):
-            assert_same(index.search(QUERIES, k), brute_force(adapter, point, k))
+            assert_same(index.search(QUERIES, k), brute_force(setup, point, k))
 
     def test_equal_scores_stand_in_descending_order_of_id(self, open_index):
         index = open_index()
@@ -79,12 +79,12 @@ class Searches:
         assert hits.scores[0][0] == hits.scores[0][1]
         assert index.search(VECTORS[[3]], 1).ids == [["d30"]]
 
-    def test_equal_scores_stand_so_whenever_they_came(self, adapter, open_index):
+    def test_equal_scores_stand_so_whenever_they_came(self, setup, open_index):
         index = open_index(ids=["d1"])
         for id_ in ("d7", "d8", "d6", "d70"):
             index.add({id_: Document("the same")}, VECTORS[[9]])
         assert index.search(VECTORS[[9]], 4).ids == [["d8", "d70", "d7", "d6"]]
-        adapter.settle(index)
+        setup.settle(index)
         assert index.search(VECTORS[[9]], 3).ids == [["d8", "d70", "d7"]]
 
     def test_k_above_the_number_of_documents_gives_all(self, open_index):
@@ -115,19 +115,19 @@ class Searches:
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         assert index.search(QUERIES[:2], 3).ids == [["d5"], ["d5"]]
 
-    def test_a_search_may_name_another_point(self, adapter, open_index):
-        needs(adapter, "any_point")
+    def test_a_search_may_name_another_point(self, setup, open_index):
+        needs(setup, "any_point")
         index = open_index(STAGED)
         for text in POINTS:
             point = OperatingPoint.parse(text)
-            if capabilities(adapter.name).can_run(point):
-                assert_same(index.search(QUERIES, 10, point=point), brute_force(adapter, point, 10))
-        assert_same(index.search(QUERIES, 10), brute_force(adapter, STAGED, 10))
+            if capabilities(setup.name).can_run(point):
+                assert_same(index.search(QUERIES, 10, point=point), brute_force(setup, point, 10))
+        assert_same(index.search(QUERIES, 10), brute_force(setup, STAGED, 10))
 
     # Exact search
 
-    def test_an_exact_search_is_numpy_in_float64_up_to_rounding(self, adapter, open_index):
-        needs(adapter, "exact")
+    def test_an_exact_search_is_numpy_in_float64_up_to_rounding(self, setup, open_index):
+        needs(setup, "exact")
         index = open_index(STAGED)
         scores = unit(QUERIES) @ unit(VECTORS).T
         for k in (1, 10, N + 1):
@@ -137,9 +137,9 @@ class Searches:
                 assert ids == [f"d{row}" for row in expected]
                 np.testing.assert_allclose(found, scores[query, expected], atol=1e-6)
 
-    def test_an_exact_search_knows_filters_and_changes(self, adapter, open_index):
-        needs(adapter, "exact")
-        needs(adapter, "filters")
+    def test_an_exact_search_knows_filters_and_changes(self, setup, open_index):
+        needs(setup, "exact")
+        needs(setup, "filters")
         index = open_index(STAGED)
         index.delete(["d9"])
         index.add({"new": Document("", metadata={"n": 10})}, VECTORS[[9]])
@@ -150,17 +150,17 @@ class Searches:
     # Filters
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_a_filtered_search_is_brute_force_over_what_matches(self, adapter, open_index, point):
-        needs(adapter, "filters")
+    def test_a_filtered_search_is_brute_force_over_what_matches(self, setup, open_index, point):
+        needs(setup, "filters")
         index = open_index(point)
         for text, numbers in SELECTIVE.items():
             allowed = [f"d{number}" for number in numbers]
             for k in (1, 10):
                 found = index.search(QUERIES, k, where=Where.parse(text))
-                assert_same(found, brute_force(adapter, point, k, allowed))
+                assert_same(found, brute_force(setup, point, k, allowed))
 
-    def test_a_filter_means_what_it_says(self, adapter, open_index):
-        needs(adapter, "filters")
+    def test_a_filter_means_what_it_says(self, setup, open_index):
+        needs(setup, "filters")
         index = open_index()
         for text, means in MEANINGS.items():
             expected = {id_ for id_, document in CORPUS.items() if means(document.metadata)}
@@ -168,8 +168,8 @@ class Searches:
             assert set(ids) == expected, text
             assert len(ids) == len(expected), text
 
-    def test_a_filter_sees_every_change_at_once(self, adapter, open_index):
-        needs(adapter, "filters")
+    def test_a_filter_sees_every_change_at_once(self, setup, open_index):
+        needs(setup, "filters")
         index = open_index()
 
         def found(text):

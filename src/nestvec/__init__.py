@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
-    from nestvec.recipes.adapting import fit_adaptor
+    from nestvec.recipes.adapting import fit_adapter
     from nestvec.types import Document, Hits, OperatingPoint
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "__version__",
     "build_index",
     "evaluate",
-    "fit_adaptor",
+    "fit_adapter",
     "load_dataset",
     "load_model",
     "plan",
@@ -56,7 +56,7 @@ _MODULES = {
     "Plan": "nestvec.planning.choose",
     "build_index": "nestvec.index.building",
     "evaluate": "nestvec.measure.run",
-    "fit_adaptor": "nestvec.recipes.adapting",
+    "fit_adapter": "nestvec.recipes.adapting",
     "load_dataset": "nestvec.data.retrieval",
     "load_model": "nestvec.models.load",
     "plan": "nestvec.planning.choose",

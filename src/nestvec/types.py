@@ -1,6 +1,6 @@
 """The words that every layer shares: operating points, documents, hits, models, array aliases.
 
-Nothing here computes on vectors; what cuts or quantises them lives in ``codec``.
+Nothing here computes on vectors; what cuts or quantizes them lives in ``codec``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nestvec.errors import InvalidArgument
 Embeddings = NDArray[np.float32]
 """Float vectors, [n, dim]."""
 Codes = NDArray[np.uint8]
-"""Quantised vectors, [n, bytes]."""
+"""Quantized vectors, [n, bytes]."""
 Rows = NDArray[np.int64]
 """Positions in a corpus."""
 Scores = NDArray[np.float64]
@@ -162,18 +162,18 @@ class ModelInfo:
 
     Attributes:
         name: The path or hub id it was loaded from.
-        fingerprint: sha256 over weights, tokenizer, pooling, normalisation and prompts.
+        fingerprint: sha256 over weights, tokenizer, pooling, normalization and prompts.
         full_dim: Width of its embeddings.
         dims: Widths to measure, widest first; the trained ones where they are known.
         dims_source: Where ``dims`` come from, in words ("config.json", "known model", "guess").
         dims_trained: False where ``dims`` are guesses.
-        layer_norm: True where its card asks for layer normalisation before truncation.
+        layer_norm: True where its card asks for layer normalization before truncation.
         query_prompt: Put before each query.
         document_prompt: Put before each document.
         max_tokens: Longer texts are cut; None where there is no limit.
         dtype: What the model computes in, such as "float32"; "" where that is not known, or
             vectors exist already. It changes vectors slightly, and not the fingerprint.
-        adaptor: sha256 of what its vectors went through; "" where they are as it gives them.
+        adapter: sha256 of what its vectors went through; "" where they are as it gives them.
     """
 
     name: str
@@ -186,13 +186,13 @@ class ModelInfo:
     query_prompt: str = ""
     document_prompt: str = ""
     max_tokens: int | None = None
-    adaptor: str = ""
+    adapter: str = ""
     dtype: str = ""
 
     @property
     def identity(self) -> str:
         """Its name, and what tells it from others of that name, for messages."""
-        adapted = " behind an adaptor" if self.adaptor else ""
+        adapted = " behind an adapter" if self.adapter else ""
         return f"{self.name}{adapted} ({self.fingerprint[:12]})"
 
     def to_json(self) -> dict[str, Any]:
@@ -201,8 +201,12 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelInfo:
-        """Read back what ``to_json`` wrote."""
-        return cls(**{**values, "dims": tuple(values["dims"])})
+        """Read back what ``to_json`` wrote, also under the names of earlier versions."""
+        named = {_RENAMED.get(name, name): value for name, value in values.items()}
+        return cls(**{**named, "dims": tuple(values["dims"])})
+
+
+_RENAMED = {"adaptor": "adapter"}
 
 
 @runtime_checkable
@@ -219,7 +223,7 @@ class Encoder(Protocol):
     ) -> Embeddings:
         """Encode texts at full width, float32 [n, full_dim], as the model gives them.
 
-        Not normalised, not truncated: that is the codec's work.
+        Not normalized, not truncated: that is the codec's work.
         """
         ...
 
@@ -246,10 +250,10 @@ class TokenEncoder(Encoder, Protocol):
         """How many tokens there are: ids are below it."""
         ...
 
-    def tokenise(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return the ids of what ``encode`` reads of each text: with its prompt, and cut."""
         ...
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
-        """Encode what ``tokenise`` returns as ``encode`` would its texts, [n, full_dim]."""
+        """Encode what ``tokenize`` returns as ``encode`` would its texts, [n, full_dim]."""
         ...

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter import Adapter, Head
 
 WIDTH = 16
 
@@ -24,10 +24,10 @@ def unit(vectors):
 
 
 @pytest.fixture
-def make_adaptor():
+def make_adapter():
     def make(documents, queries=None, *, method="linear", base="", dims=(8, 4), layer_norm=False):
         head = Head(documents) if isinstance(documents, np.ndarray) else documents
         other = head if queries is None else Head(queries)
-        return Adaptor(method, dims, base, "a model", layer_norm, head, other, 3, {"metric": "x"})
+        return Adapter(method, dims, base, "a model", layer_norm, head, other, 3, {"metric": "x"})
 
     return make

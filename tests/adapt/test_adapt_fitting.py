@@ -26,12 +26,12 @@ def sample(hidden_order):
 
 def test_svd_finds_what_is_spread_over_all_dims(hidden_order):
     documents, _ = hidden_order
-    adaptor = fit(Sample(documents, documents[:0]), BASE, AdaptConfig(dims=(8, 4), method="svd"))
-    means = adaptor.fitted["means"]
+    adapter = fit(Sample(documents, documents[:0]), BASE, AdaptConfig(dims=(8, 4), method="svd"))
+    means = adapter.fitted["means"]
     assert means["svd"]["4"] > means["none"]["4"] + 0.1
     assert means["svd"]["16"] == 1
-    assert (adaptor.method, adaptor.dims, adaptor.base) == ("svd", (16, 8, 4), "f" * 64)
-    assert adaptor.fitted["better_than_cutting"]
+    assert (adapter.method, adapter.dims, adapter.base) == ("svd", (16, 8, 4), "f" * 64)
+    assert adapter.fitted["better_than_cutting"]
 
 
 def test_training_improves_on_where_it_begins(hidden_order):
@@ -81,8 +81,8 @@ def test_prefixes_learn_what_the_full_width_learnt_of_answers(asked):
         ten = (asking @ corpus.T).argsort(axis=1)[:, -10:]
         return float((ten == np.arange(600)[:, None]).any(axis=1).mean())
 
-    unlabelled = found(Sample(documents, queries))
-    assert found(Sample(documents, queries, positives)) > 4 * unlabelled > 0, unlabelled
+    unlabeled = found(Sample(documents, queries))
+    assert found(Sample(documents, queries, positives)) > 4 * unlabeled > 0, unlabeled
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_prefixes_learn_what_the_full_width_learnt_of_answers(asked):
     ],
     ids=["linear", "sequential", "two heads", "mlp", "whiten"],
 )
-def test_each_method_gives_an_adaptor_that_the_seed_decides(sample, config):
+def test_each_method_gives_an_adapter_that_the_seed_decides(sample, config):
     one, two = fit(sample, BASE, config), fit(sample, BASE, config)
     assert one.method == config.method
     assert one.digest() == two.digest()
@@ -107,25 +107,25 @@ def test_each_method_gives_an_adaptor_that_the_seed_decides(sample, config):
 
 def test_vectors_without_structure_are_left_as_they_are():
     noise = without_structure()
-    adaptor = fit(Sample(noise, noise[:0]), BASE, AdaptConfig(dims=(8,), steps=2))
-    assert adaptor.method == "none"
-    assert not adaptor.fitted["better_than_cutting"]
-    np.testing.assert_array_equal(adaptor.apply(noise, "document"), noise)
+    adapter = fit(Sample(noise, noise[:0]), BASE, AdaptConfig(dims=(8,), steps=2))
+    assert adapter.method == "none"
+    assert not adapter.fitted["better_than_cutting"]
+    np.testing.assert_array_equal(adapter.apply(noise, "document"), noise)
 
 
 def test_a_method_that_is_named_is_taken_and_said_to_be_no_better(caplog):
     noise = without_structure()
-    adaptor = fit(Sample(noise, noise[:0]), BASE, AdaptConfig(dims=(8,), method="svd"))
-    assert adaptor.method == "svd"
+    adapter = fit(Sample(noise, noise[:0]), BASE, AdaptConfig(dims=(8,), method="svd"))
+    assert adapter.method == "svd"
     assert "svd is not surely better than cutting" in caplog.text
 
 
 def test_with_labels_they_are_tried_and_measured(hidden_order):
     documents, queries = hidden_order
     positives = tuple(np.array([row]) for row in range(len(queries)))
-    adaptor = fit(Sample(documents, queries, positives), BASE, AdaptConfig(dims=(8, 4), steps=2))
-    assert adaptor.fitted["metric"] == "ndcg@10"
-    assert list(adaptor.fitted["means"]) == ["none", "svd", "whiten", "linear", "linear, labels"]
+    adapter = fit(Sample(documents, queries, positives), BASE, AdaptConfig(dims=(8, 4), steps=2))
+    assert adapter.fitted["metric"] == "ndcg@10"
+    assert list(adapter.fitted["means"]) == ["none", "svd", "whiten", "linear", "linear, labels"]
 
 
 @pytest.mark.parametrize(

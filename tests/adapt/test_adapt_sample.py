@@ -1,4 +1,4 @@
-"""What an adaptor is fitted on: refused in one line, or parted so that no vector is in both."""
+"""What an adapter is fitted on: refused in one line, or parted so that no vector is in both."""
 
 import numpy as np
 import pytest
@@ -95,8 +95,8 @@ def test_equal_documents_stay_together():
 def test_labels_of_too_few_queries_are_left_out_and_that_is_said(caplog):
     rows = tuple(np.array([number]) for number in range(99))
     parted = part(Sample(unit_vectors(VECTORS), unit_vectors(VECTORS[:99] + 1), rows), seed=0)
-    assert not parted.fitted.labelled
-    assert "99 labelled queries < 100, the least to measure by: labels are left out" in caplog.text
+    assert not parted.fitted.labeled
+    assert "99 labeled queries < 100, the least to measure by: labels are left out" in caplog.text
 
 
 def test_the_same_seed_parts_alike():

@@ -1,4 +1,4 @@
-"""The file of an adaptor, as a stranger may have made it: one line, never a traceback."""
+"""The file of an adapter, as a stranger may have made it: one line, never a traceback."""
 
 import json
 import struct
@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from nestvec.errors import DamagedFile, DataError
 from nestvec.models.adapter import Head
-from nestvec.models.adapter_file import load_adaptor, save_adaptor
+from nestvec.models.adapter_file import load_adapter, save_adapter
 
 RNG = np.random.default_rng(1)
 WIDTH, HIDDEN = 4, 6
@@ -19,12 +19,12 @@ INNER = RNG.standard_normal((WIDTH, HIDDEN)).astype(np.float32)
 
 
 @pytest.fixture
-def path(make_adaptor, tmp_path):
+def path(make_adapter, tmp_path):
     """Return the file of an mlp that is as it should be."""
-    file = tmp_path / "adaptor.safetensors"
+    file = tmp_path / "adapter.safetensors"
     head = Head(MATRIX, INNER, np.ones(HIDDEN, np.float32), INNER.T.copy())
-    save_adaptor(make_adaptor(head, method="mlp", dims=(4, 2)), file)
-    load_adaptor(file)
+    save_adapter(make_adapter(head, method="mlp", dims=(4, 2)), file)
+    load_adapter(file)
     return file
 
 
@@ -52,11 +52,11 @@ def put_array(name, change):
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (lambda m, t: "[1]", DataError, "is no adaptor"),
-        (lambda m, t: "[" * 100_000, DataError, "cannot be read as an adaptor"),
-        (put(version=9), DataError, "adaptor format 9 != 1"),
-        (put(version="x" * 1000), DataError, "adaptor format 'x{39} != 1"),
-        (put(format="x"), DataError, "is no adaptor"),
+        (lambda m, t: "[1]", DataError, "is no adapter"),
+        (lambda m, t: "[" * 100_000, DataError, "cannot be read as an adapter"),
+        (put(version=9), DataError, "adapter format 9 != 1"),
+        (put(version="x" * 1000), DataError, "adapter format 'x{39} != 1"),
+        (put(format="x"), DataError, "is no adapter"),
         (put(method="magic"), DamagedFile, "its method 'magic' is not one of none, svd"),
         (put(digest="0"), DamagedFile, "another checksum"),
         (lambda m, t: m.pop("digest") and None, DamagedFile, "its digest is missing or no str"),
@@ -67,7 +67,7 @@ def put_array(name, change):
         (put(dims=[True]), DamagedFile, "dims are not whole"),
         (put(dims=["2"]), DamagedFile, "dims are not whole"),
         (put(dims=[10**12]), DamagedFile, "dims are not whole"),
-        (put(full_dim=99), DamagedFile, "not those of an adaptor for 99 dims"),
+        (put(full_dim=99), DamagedFile, "not those of an adapter for 99 dims"),
         (put(full_dim="4"), DamagedFile, "its full_dim is missing or no int"),
         (put(base=None), DamagedFile, "its base is missing or no str"),
         (put(base_name=[]), DamagedFile, "its base_name is missing or no str"),
@@ -91,10 +91,10 @@ def put_array(name, change):
     ],
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
-def test_what_no_adaptor_can_be_is_refused_in_one_line(path, change, error, message):
+def test_what_no_adapter_can_be_is_refused_in_one_line(path, change, error, message):
     rewrite(path, change)
     with pytest.raises(error, match=message) as raised:
-        load_adaptor(path)
+        load_adapter(path)
     assert type(raised.value) is error
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < len(str(path)) + 120
@@ -106,18 +106,18 @@ def test_numbers_that_numpy_does_not_know_are_refused(path, kind, size):
     tensor = {"dtype": kind, "shape": [WIDTH, WIDTH], "data_offsets": [0, end]}
     header = json.dumps({"documents.matrix": tensor}).encode()
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(end))
-    with pytest.raises(DataError, match="cannot be read as an adaptor"):
-        load_adaptor(path)
+    with pytest.raises(DataError, match="cannot be read as an adapter"):
+        load_adapter(path)
 
 
 def test_other_files_are_refused_in_one_line(tmp_path):
-    path = tmp_path / "adaptor.safetensors"
-    with pytest.raises(DataError, match="cannot be read as an adaptor"):
-        load_adaptor(path)
+    path = tmp_path / "adapter.safetensors"
+    with pytest.raises(DataError, match="cannot be read as an adapter"):
+        load_adapter(path)
     path.write_bytes(b"something else entirely")
-    with pytest.raises(DataError, match="cannot be read as an adaptor") as error:
-        load_adaptor(path)
+    with pytest.raises(DataError, match="cannot be read as an adapter") as error:
+        load_adapter(path)
     assert "\n" not in str(error.value)
     save_file({"x": MATRIX}, path)
-    with pytest.raises(DataError, match="is no adaptor"):
-        load_adaptor(path)
+    with pytest.raises(DataError, match="is no adapter"):
+        load_adapter(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nestvec.adapt.neighborhoods import (
-    Neighbourhoods,
+    Neighborhoods,
     Taught,
     answer_loss,
     order_loss,
@@ -56,15 +56,15 @@ def test_the_answer_loss_by_hand():
     assert float(answer_loss(similarities, positives, 1.0)) == pytest.approx(expected, rel=1e-5)
 
 
-def sample(hidden_order, *, labelled):
+def sample(hidden_order, *, labeled):
     documents, queries = hidden_order
-    positives = tuple(np.array([row]) for row in range(len(queries))) if labelled else None
+    positives = tuple(np.array([row]) for row in range(len(queries))) if labeled else None
     return Sample(documents, queries, positives)
 
 
 def test_a_batch_holds_the_nearest_of_its_seeds(hidden_order):
     documents, _ = hidden_order
-    batch = Neighbourhoods(Sample(documents, documents[:0]), 64, seed=0).draw()
+    batch = Neighborhoods(Sample(documents, documents[:0]), 64, seed=0).draw()
     known = {row.tobytes(): number for number, row in enumerate(documents)}
     rows = [known[row.tobytes()] for row in batch.candidates.numpy()]
     scores = documents @ documents.T
@@ -74,7 +74,7 @@ def test_a_batch_holds_the_nearest_of_its_seeds(hidden_order):
 
 
 def test_queries_ask_too_and_their_answers_are_among_the_candidates(hidden_order):
-    batch = Neighbourhoods(sample(hidden_order, labelled=True), 256, seed=0).draw()
+    batch = Neighborhoods(sample(hidden_order, labeled=True), 256, seed=0).draw()
     assert batch.n_queries == 8
     assert batch.positives.any(dim=1).all()
     queries = batch.asked[-batch.n_queries :].numpy()

@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.adapt import projections
 from nestvec.adapt.projections import fit_pca, fit_svd, random_dims
-from nestvec.codec.prefix import normalise
+from nestvec.codec.prefix import normalize
 from nestvec.errors import InvalidArgument
 
 
@@ -23,12 +23,12 @@ def assert_same_axes(ours, theirs):
 
 def test_svd_gives_the_right_singular_vectors_of_the_unit_vectors(vectors, monkeypatch):
     monkeypatch.setattr(projections, "_BLOCK", 64)
-    right = np.linalg.svd(normalise(vectors).astype(np.float64))[2].T
+    right = np.linalg.svd(normalize(vectors).astype(np.float64))[2].T
     assert_same_axes(fit_svd(vectors).matrix, right)
 
 
-def test_pca_gives_those_of_the_centred_unit_vectors_and_subtracts_their_mean(vectors):
-    unit = normalise(vectors).astype(np.float64)
+def test_pca_gives_those_of_the_centered_unit_vectors_and_subtracts_their_mean(vectors):
+    unit = normalize(vectors).astype(np.float64)
     fitted = fit_pca(vectors)
     assert_same_axes(fitted.matrix, np.linalg.svd(unit - unit.mean(axis=0))[2].T)
     np.testing.assert_allclose(fitted.apply(vectors).mean(axis=0), 0, atol=1e-6)
@@ -36,7 +36,7 @@ def test_pca_gives_those_of_the_centred_unit_vectors_and_subtracts_their_mean(ve
 
 @pytest.mark.parametrize("make", [fit_svd, lambda vectors: random_dims(vectors.shape[1], seed=3)])
 def test_without_centring_cosines_at_full_width_stay(vectors, make):
-    unit, projected = normalise(vectors), make(vectors).apply(vectors)
+    unit, projected = normalize(vectors), make(vectors).apply(vectors)
     np.testing.assert_allclose(projected @ projected.T, unit @ unit.T, atol=1e-5)
     assert not np.allclose(projected, unit, atol=1e-2)
 

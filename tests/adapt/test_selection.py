@@ -42,7 +42,7 @@ def test_no_document_finds_itself(hidden_order):
     assert not (yardstick.exact == parted.asking).any()
 
 
-def test_documents_ask_for_the_nearest_where_labelled_queries_are_few(hidden_order):
+def test_documents_ask_for_the_nearest_where_labeled_queries_are_few(hidden_order):
     documents, queries = hidden_order
     positives = tuple(np.array([row]) for row in range(len(queries)))
     parted = part(Sample(documents, queries, positives), seed=0)

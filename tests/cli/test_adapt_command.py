@@ -8,8 +8,8 @@ import pytest
 
 from nestvec.adapt import fitting
 from nestvec.index.index import Index
-from nestvec.models.adapter import Adaptor, Head
-from nestvec.models.adapter_file import load_adaptor, save_adaptor
+from nestvec.models.adapter import Adapter, Head
+from nestvec.models.adapter_file import load_adapter, save_adapter
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 
@@ -59,10 +59,10 @@ def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     assert "nestvec apply a.st vectors --out adapted" in said
     said = well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
     assert said.startswith("420 vectors turned by svd in adapted Next nestvec evaluate adapted")
-    adaptor, before, after = load_adaptor(place / "a.st"), load_model(vectors), load_model(
+    adapter, before, after = load_adapter(place / "a.st"), load_model(vectors), load_model(
         place / "adapted"
     )  # fmt: skip
-    turned = adaptor.apply(before.take(["d7"], kind="document"), "document")
+    turned = adapter.apply(before.take(["d7"], kind="document"), "document")
     np.testing.assert_allclose(after.take(["d7"], kind="document"), turned, atol=1e-6)
     ended = nestvec("evaluate", "adapted", "judged", "--split", "train",
                     "--precisions", "float32", "--keeps", "10", "--out", "new.json")  # fmt: skip
@@ -72,8 +72,8 @@ def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
 def test_a_model_is_turned(nestvec, place):
     info = load_model(place / "model").info
     head = Head(np.eye(info.full_dim, dtype=np.float32))
-    adaptor = Adaptor("svd", info.dims, info.fingerprint, info.name, False, head, head, 0)
-    save_adaptor(adaptor, place / "a.st")
+    adapter = Adapter("svd", info.dims, info.fingerprint, info.name, False, head, head, 0)
+    save_adapter(adapter, place / "a.st")
     said = well(nestvec("apply", "a.st", "model", "--out", "turned"))
     assert said.startswith("model turned by svd in turned Next nestvec evaluate turned")
 
@@ -92,16 +92,16 @@ def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
     (vectors / "queries.npy").unlink()
     (vectors / "queries.ids.txt").unlink()
     said = well(nestvec("adapt", "vectors", "--dims", "8", "--steps", "2"))
-    assert "nothing is surely better than cutting: the adaptor changes nothing" in said
-    assert load_adaptor(place / "adaptor.safetensors").method == "none"
+    assert "nothing is surely better than cutting: the adapter changes nothing" in said
+    assert load_adapter(place / "adapter.safetensors").method == "none"
 
 
 def test_the_matrix_alone(nestvec, place, vectors):
     well(nestvec("adapt", "vectors", "--dims", "4", "--method", "svd"))
-    well(nestvec("apply", "adaptor.safetensors", "--out", "matrix.npy"))
+    well(nestvec("apply", "adapter.safetensors", "--out", "matrix.npy"))
     assert np.load(place / "matrix.npy").shape == (WIDTH, WIDTH)
     refused(
-        nestvec("apply", "adaptor.safetensors"), "name what to apply it to, or --out matrix.npy"
+        nestvec("apply", "adapter.safetensors"), "name what to apply it to, or --out matrix.npy"
     )
 
 
@@ -109,7 +109,7 @@ def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
     ended = nestvec("index", "build", "vectors", "judged", "--point", "16:int8", "--out", "own")
     assert ended.code == 0, ended.err
     well(nestvec("adapt", "vectors", "--dims", "4", "--method", "svd"))
-    said = well(nestvec("index", "adapt", "own", "adaptor.safetensors",
+    said = well(nestvec("index", "adapt", "own", "adapter.safetensors",
                         "--point", "4:int8@20>16:int8"))  # fmt: skip
     assert "300 documents at 4:int8@20>16:int8" in said
     assert "as it was: own.unadapted (back: nestvec index adapt own --undo)" in said
@@ -181,7 +181,7 @@ def half(path, content):
 def test_an_interrupted_fit_leaves_nothing(
     nestvec, place, vectors, monkeypatch, owner, name, instead
 ):
-    (place / "before.st").write_text("an older adaptor")
+    (place / "before.st").write_text("an older adapter")
     before = sorted(place.iterdir())
     monkeypatch.setattr(owner, name, instead)
     for out in ("before.st", "new.st"):
@@ -189,7 +189,7 @@ def test_an_interrupted_fit_leaves_nothing(
         assert ended.code == 130
         assert ended.err.endswith("nestvec: interrupted; what was there before is untouched\n")
     assert sorted(place.iterdir()) == before
-    assert (place / "before.st").read_text() == "an older adaptor"
+    assert (place / "before.st").read_text() == "an older adapter"
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_an_interrupted_fit_leaves_nothing(
         (["adapt", "model"], "encodes texts: give a corpus"),
         (["adapt", "model", "data"], "60 vectors other than zero < 128"),
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
-        (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adaptor"),
-        (["index", "adapt", "index"], "name either an adaptor or --undo"),
+        (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adapter"),
+        (["index", "adapt", "index"], "name either an adapter or --undo"),
         (["index", "adapt", "x", "--undo", "--point", "8:int8"], "leave --point 8:int8 out"),
         (["index", "adapt", "index", "--undo"], "there is no index.unadapted beside it"),
     ],

@@ -1,4 +1,4 @@
-"""From a model to a server behind an adaptor, each step typed as the one before says."""
+"""From a model to a server behind an adapter, each step typed as the one before says."""
 
 import json
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nestvec.codec.prefix import prefix
-from nestvec.models.adapter_file import load_adaptor
+from nestvec.models.adapter_file import load_adapter
 from nestvec.models.load import load_model
 from nestvec.serve.app import create_app
 from nestvec.serve.served import load_served
@@ -44,22 +44,22 @@ def test_an_adapted_model_goes_the_whole_way(nestvec, place, judged):
 
     well("adapt", "model", "--qrels", "judged", "--dims", "20,10", "--method", "svd",
          "--out", "a.st")  # fmt: skip
-    measured = well("evaluate", "model", "judged", "--adaptor", "a.st", "--keeps", "50",
+    measured = well("evaluate", "model", "judged", "--adapter", "a.st", "--keeps", "50",
                     "--precisions", "float32,int8", "--no-cache", "--out", "new.json")  # fmt: skip
     assert "32 20 10 dims" in measured
-    assert "dims from adaptor" in measured
+    assert "dims from adapter" in measured
     planned = well("plan", "new.json", "--min-retention", "0.5", "--out", "new-plan.json")
-    build = "nestvec index build model CORPUS --adaptor ADAPTOR --plan new-plan.json --out index"
+    build = "nestvec index build model CORPUS --adapter ADAPTER --plan new-plan.json --out index"
     assert build in planned
     typed = ["index", "build", "model", "judged", "--plan", "new-plan.json", "--out", "own"]
     refused = nestvec(*typed)
     assert refused.code == 2
-    assert "the plan is of model behind an adaptor" in refused.err
+    assert "the plan is of model behind an adapter" in refused.err
     assert refused.err.count("\n") == 1
-    well(*typed, "--adaptor", "a.st")
+    well(*typed, "--adapter", "a.st")
     point = json.loads((place / "new-plan.json").read_text())["point"]
     stats = well("index", "stats", "own")
-    assert "model behind an adaptor, 32 dims" in stats
+    assert "model behind an adapter, 32 dims" in stats
     assert point in stats
     well("report", "new.json", "--plan", "new-plan.json", "--out", "new.html")
     assert "behind the model, checksum" in (place / "new.html").read_text()
@@ -73,8 +73,8 @@ def test_an_adapted_model_goes_the_whole_way(nestvec, place, judged):
     answer = client.post("/v1/search", {"query": text, "k": 4}).json()
     assert answer["point"] == client.get("/v1/plan").json()["point"] == point
     assert [hit["id"] for hit in answer["hits"]] == [json.loads(hit)["_id"] for hit in found]
-    adaptor, model = load_adaptor(place / "a.st"), load_model(place / "model")
-    expected = prefix(adaptor.apply(model.encode([text], kind="document"), "document"), 10)
+    adapter, model = load_adapter(place / "a.st"), load_model(place / "model")
+    expected = prefix(adapter.apply(model.encode([text], kind="document"), "document"), 10)
     asked = {"model": "own", "input": text, "dimensions": 10}
     (line,) = client.post("/v1/embeddings", asked).json()["data"]
     np.testing.assert_allclose(line["embedding"], expected[0], atol=1e-6)

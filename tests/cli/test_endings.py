@@ -243,7 +243,7 @@ def test_errors_of_the_system_are_one_line_and_ours_keep_their_traceback(nestvec
             run()
 
 
-def test_no_colour_or_control_code_reaches_a_pipe(place):
+def test_no_color_or_control_code_reaches_a_pipe(place):
     for arguments in (["--help"], ["search", "index", "x"], ["plan", "curve.json"]):
         done = subprocess.run(
             [*COMMAND, *arguments], cwd=place, capture_output=True, text=True, timeout=60

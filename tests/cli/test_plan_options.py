@@ -33,7 +33,7 @@ def test_a_projection_is_printed_within_the_width_and_stands_in_the_json(nestvec
 @pytest.mark.parametrize("goal", ["--max-drop", "--min-overlap", "--min-retention"])
 def test_each_goal_can_be_asked(nestvec, goal):
     kinds = {"--max-drop": "drop", "--min-overlap": "overlap", "--min-retention": "retention"}
-    ended = nestvec("plan", "curve.json", goal, "0.5", "--minimise", "latency", "--json")
+    ended = nestvec("plan", "curve.json", goal, "0.5", "--minimize", "latency", "--json")
     assert ended.err == ""
     assert json.loads(ended.out)["goal"]["kind"] == kinds[goal]
 
@@ -52,7 +52,7 @@ def test_a_cutoff_is_moved(nestvec):
         ("--vectors 0", "vectors 0 < 1"),
         ("--vectors 5 --prices nowhere.json", "nowhere.json: cannot be read as JSON"),
         ("--cutoff 7", "cutoff 7 lets through nothing"),
-        ("--minimise money", "minimise 'money' is not one of ram, latency, disk"),
+        ("--minimize money", "minimize 'money' is not one of ram, latency, disk"),
         ("--min-slice-retention 0.9", "the curve has no slices"),
     ],
 )

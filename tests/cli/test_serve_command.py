@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_one_line(nestvec):
         ("index index", "index and index are two indexes: serve one of them"),
         ("data", "data"),
         ("model --curve nowhere.json", "nowhere.json"),
-        ("model --adaptor nowhere", "nowhere: cannot be read as an adaptor"),
+        ("model --adapter nowhere", "nowhere: cannot be read as an adapter"),
         ("model --writable", "--writable: there is no index to write to"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 
 from nestvec.codec import codec as codec_module
 from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import normalise, prefix
-from nestvec.codec.quantizer import PRODUCT, QUANTISERS, can_code
+from nestvec.codec.prefix import normalize, prefix
+from nestvec.codec.quantizer import PRODUCT, QUANTIZERS, can_code
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS
 
@@ -80,9 +80,9 @@ def test_codecs_leave_their_input_as_it_was():
     np.testing.assert_array_equal(embeddings, before)
 
 
-def test_every_quantiser_is_in_the_installed_faiss():
+def test_every_quantizer_is_in_the_installed_faiss():
     for precision in PRECISIONS:
-        name = QUANTISERS[precision].faiss_name
+        name = QUANTIZERS[precision].faiss_name
         assert name in (None, PRODUCT) or hasattr(faiss.ScalarQuantizer, name), precision
 
 
@@ -125,7 +125,7 @@ def test_low_bits_are_the_nearest_of_the_codebook_in_the_rotated_space(dim, prec
     corpus = vectors(100, 300)
     codec = Codec.fit(corpus, dim, precision)
     values = codebook(dim, precision)
-    assert len(values) == 2 ** QUANTISERS[precision].bits
+    assert len(values) == 2 ** QUANTIZERS[precision].bits
     rotated = codec.prepare(corpus)
     nearest = np.abs(rotated[..., None] - values).min(axis=-1)
     error = np.abs(codec.decode(codec.encode(corpus)) - rotated)
@@ -169,7 +169,7 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
     np.testing.assert_allclose(scores, prepared(queries) @ x.T.astype(np.float64), atol=tolerance)
 
 
-def test_a_query_loses_nothing_to_quantisation():
+def test_a_query_loses_nothing_to_quantization():
     queries = vectors(5, 64)
     for precision in PRECISIONS:
         codec = Codec.fit(vectors(50, 64), 32, precision)
@@ -321,10 +321,10 @@ def test_a_codec_of_no_vectors_is_refused_and_no_vectors_have_no_codes():
         assert codec.decode(codec.encode(none)).shape == (0, 4)
 
 
-def test_codes_of_another_quantiser_or_width_are_refused():
+def test_codes_of_another_quantizer_or_width_are_refused():
     values = Codec.fit(vectors(3, 8), 8, "int8").to_json()
     with pytest.raises(InvalidArgument, match="codes of QT_6bit cannot be read as int8"):
-        Codec.from_json(values | {"quantiser": "QT_6bit"})
+        Codec.from_json(values | {"quantizer": "QT_6bit"})
     with pytest.raises(InvalidArgument, match="16 calibration values do not fit 7 dims"):
         Codec.from_json(values | {"dim": 7})
 
@@ -332,7 +332,7 @@ def test_codes_of_another_quantiser_or_width_are_refused():
 @pytest.mark.parametrize("dim", [1, 2, 3, 8, 36, 300])
 @pytest.mark.parametrize("stored", ["float16", "float32"])
 def test_stored_vectors_decode_as_their_codes_do(dim, stored):
-    many = normalise(vectors(2_000, dim))
+    many = normalize(vectors(2_000, dim))
     many[7] = 0
     kept = many.astype(stored)
     for cut in {dim, dim // 2 or 1}:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from nestvec.codec.prefix import (
     as_float32,
     as_stored,
-    layer_normalise,
-    normalise,
+    layer_normalize,
+    normalize,
     prefix,
     prefix_scores,
 )
@@ -21,7 +21,7 @@ def vectors(n, dim, seed=0):
     return np.random.default_rng(seed).standard_normal((n, dim)).astype(np.float32)
 
 
-def test_a_vector_by_hand_is_truncated_then_normalised():
+def test_a_vector_by_hand_is_truncated_then_normalized():
     # (3, 4, 12, 84): the first two dims have length 5, the first three 13, all four 85.
     vector = np.array([[3, 4, 12, 84]], dtype=np.float32)
     np.testing.assert_allclose(prefix(vector, 2), [[0.6, 0.8]], rtol=1e-7)
@@ -59,16 +59,16 @@ def test_zero_vectors_stay_zero():
 
 
 @pytest.mark.parametrize("size", [1e-40, 1e-30, 1.0, 1e30])
-def test_very_small_and_very_large_vectors_are_normalised(size):
-    unit = normalise(np.array([[3, 4]]).astype(np.float32) * np.float32(size))
+def test_very_small_and_very_large_vectors_are_normalized(size):
+    unit = normalize(np.array([[3, 4]]).astype(np.float32) * np.float32(size))
     np.testing.assert_allclose(unit, [[0.6, 0.8]], rtol=1e-4)
 
 
-def test_layer_normalise_equals_pytorch():
+def test_layer_normalize_equals_pytorch():
     embeddings = 3 * vectors(50, 96) + 1
     embeddings[7] = 0.25
     expected = torch.nn.functional.layer_norm(torch.from_numpy(embeddings), (96,)).numpy()
-    np.testing.assert_allclose(layer_normalise(embeddings), expected, atol=2e-6)
+    np.testing.assert_allclose(layer_normalize(embeddings), expected, atol=2e-6)
 
 
 @settings(max_examples=40)
@@ -93,7 +93,7 @@ def test_prefixes_leave_their_input_as_it_was():
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_what_is_stored_is_normalised_whole_and_any_prefix_can_be_cut_from_it(layer_norm):
+def test_what_is_stored_is_normalized_whole_and_any_prefix_can_be_cut_from_it(layer_norm):
     embeddings = 10 * vectors(20, 48) + 1
     stored = as_stored(embeddings, layer_norm=layer_norm)
     np.testing.assert_allclose(np.linalg.norm(stored.astype(np.float64), axis=1), 1, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A file of pairs, triplets or labelled texts is known by its columns, and refused by its line."""
+"""A file of pairs, triplets or labeled texts is known by its columns, and refused by its line."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nestvec.data.similarity import LabelledTexts, ScoredPairs, Triplets, load_similarity
+from nestvec.data.similarity import LabeledTexts, ScoredPairs, Triplets, load_similarity
 from nestvec.errors import DataError
 
 REAL = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -20,7 +20,7 @@ def write(path, rows):
     return path
 
 
-def labelled(*rows):
+def labeled(*rows):
     names = ("text", "label", "split")
     return [dict(zip(names, row, strict=False)) for row in rows]
 
@@ -37,20 +37,20 @@ def test_triplets_are_known_by_their_columns(tmp_path):
     )
 
 
-def test_labelled_texts_follow_their_split_and_keep_each_text_once(tmp_path):
-    rows = labelled(
+def test_labeled_texts_follow_their_split_and_keep_each_text_once(tmp_path):
+    rows = labeled(
         ("a", 1, "train"), ("b", 2, "train"), ("c", 1, "test"), ("a", 2, "test"), ("d", 2, "dev")
     )
-    assert load_similarity(write(tmp_path / "l.jsonl", rows)) == LabelledTexts(
+    assert load_similarity(write(tmp_path / "l.jsonl", rows)) == LabeledTexts(
         *("l", "test"),
         *(["a", "b"], ["1", "2"], ["c"], ["1"]),
         counts={"duplicate_texts": 1, "texts_of_other_splits": 1},
     )
 
 
-def test_without_a_column_split_a_seeded_fifth_is_to_be_labelled(tmp_path):
+def test_without_a_column_split_a_seeded_fifth_is_to_be_labeled(tmp_path):
     path = write(
-        tmp_path / "l.jsonl", labelled(*((f"text {n}", f"label {n % 3}") for n in range(50)))
+        tmp_path / "l.jsonl", labeled(*((f"text {n}", f"label {n % 3}") for n in range(50)))
     )
     data = load_similarity(path)
     assert (len(data.train), len(data.test)) == (40, 10)
@@ -70,11 +70,11 @@ def test_without_a_column_split_a_seeded_fifth_is_to_be_labelled(tmp_path):
         ([PAIR, PAIR], "x.jsonl: holds 2 pairs, 3 are needed"),
         ([PAIR, PAIR, PAIR], "x.jsonl: all scores are 1, so nothing can agree"),
         ([{**TRIPLET, "negative": None}], "x.jsonl:1: 'negative' must be a string, not null"),
-        (labelled(("a", 1.5, "train")), "x.jsonl:1: 'label' must be a string, not 1.5"),
-        (labelled(("a", "x", "train"), ("b", "y")), "x.jsonl:2: some rows have a split"),
-        (labelled(("a", "x"), ("b", "y", "train")), "x.jsonl:2: some rows have a split"),
-        (labelled(("a", "x", "train")), "x.jsonl: needs the splits train and one of test, dev"),
-        (labelled(("a", "x", "train"), ("b", "y", "test")), "x.jsonl: all texts to learn from"),
+        (labeled(("a", 1.5, "train")), "x.jsonl:1: 'label' must be a string, not 1.5"),
+        (labeled(("a", "x", "train"), ("b", "y")), "x.jsonl:2: some rows have a split"),
+        (labeled(("a", "x"), ("b", "y", "train")), "x.jsonl:2: some rows have a split"),
+        (labeled(("a", "x", "train")), "x.jsonl: needs the splits train and one of test, dev"),
+        (labeled(("a", "x", "train"), ("b", "y", "test")), "x.jsonl: all texts to learn from"),
     ],
 )
 def test_malformed_files_are_refused_with_their_line(tmp_path, rows, expected):

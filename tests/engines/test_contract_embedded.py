@@ -11,7 +11,7 @@ from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.manifest import Manifest
 
 
-class EmbeddedAdapter:
+class EmbeddedSetup:
     """Codes are made of the stored vectors; those not coded yet are scored as they will be."""
 
     name = "embedded"
@@ -36,5 +36,5 @@ class EmbeddedAdapter:
 
 class TestEmbedded(EngineContract):
     @pytest.fixture
-    def adapter(self):
-        return EmbeddedAdapter()
+    def setup(self):
+        return EmbeddedSetup()

@@ -173,7 +173,7 @@ def test_the_manifest_holds_what_an_index_is(folder, model):
     assert values["model"]["fingerprint"] == "f" * 64
     assert values["full_dim"] == 32
     assert values["point"] == "16:binary@40>32:int8@20>32:float16"
-    codecs = {codec["quantiser"]: len(codec["calibration"]) for codec in values["codecs"]}
+    codecs = {codec["quantizer"]: len(codec["calibration"]) for codec in values["codecs"]}
     assert codecs == {"QT_1bit_tqmse": 0, "QT_8bit": 64, "QT_fp16": 0}
 
 

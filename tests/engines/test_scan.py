@@ -159,9 +159,9 @@ def test_a_corpus_of_empty_rows_alone():
 
 def clustered(n, dim, spread, seed=0):
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((12, dim))
+    centers = rng.standard_normal((12, dim))
     noise = spread * rng.standard_normal((n, dim))
-    return (centres[rng.integers(0, 12, n)] + noise).astype(np.float32)
+    return (centers[rng.integers(0, 12, n)] + noise).astype(np.float32)
 
 
 @pytest.mark.parametrize("precision", FAST_SCANNED)

@@ -12,11 +12,11 @@ from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
 from nestvec.index.building import build_index, reembed
 from nestvec.index.index import Index
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor, Head
-from nestvec.models.adapter_file import save_adaptor
+from nestvec.models.adapter import Adapter, Head
+from nestvec.models.adapter_file import save_adapter
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
-from nestvec.recipes.adapted_files import apply_adaptor
+from nestvec.recipes.adapted_files import apply_adapter
 from ten_documents import CORPUS, WORDS, first
 
 POINT = "64:float16"
@@ -26,7 +26,7 @@ def make(*, base="f" * 64, method="linear", two_heads=False):
     """Turn by a random rotation, queries by the same or, to tell them apart, by its opposite."""
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0].astype(np.float32)
     head = Head(turn)
-    return Adaptor(
+    return Adapter(
         method, (64, 16), base, "fake/nested", False, head, Head(-turn) if two_heads else head, 0
     )
 
@@ -45,7 +45,7 @@ def test_stored_vectors_are_turned_and_no_text_is_encoded(path, model, monkeypat
         assert model.calls == []
         assert (len(index), str(index.point), seen[-1]) == (10, POINT, (10, 10))
         assert index.get(["d3"]) == {"d3": CORPUS["d3"]}
-        assert index.info.adaptor == make().digest()
+        assert index.info.adapter == make().digest()
 
 
 def test_texts_and_vectors_of_the_model_find_what_they_did(path, model):
@@ -89,7 +89,7 @@ def test_who_has_it_open_meanwhile_searches_on_as_it_was_and_changes_nothing(pat
         with Index.open(kept_place(path), model) as old:  # whose codes it makes only now
             expected = old.search(WORDS, 3, point="32:int8")
         assert opened.search(WORDS, 3, point="32:int8") == expected
-        assert (opened.info.adaptor, str(opened.point)) == ("", POINT)
+        assert (opened.info.adapter, str(opened.point)) == ("", POINT)
         with pytest.raises(DataError, match="was replaced since it was opened: open it again"):
             opened.add(["new"], ["unheard of"])
 
@@ -102,7 +102,7 @@ def test_undoing_gives_back_what_was_there(path, model):
     assert not Path(kept_place(path)).exists()
     with Index.open(path, model) as index:
         assert index.search(WORDS, 3) == before
-        assert index.info.adaptor == ""
+        assert index.info.adapter == ""
     with pytest.raises(DataError, match=r"there is no index\.unadapted beside it"):
         undo_adapting(path)
 
@@ -191,7 +191,7 @@ def test_what_is_continued_is_of_the_index_as_it_is_now(path, model):
 
 def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
     other = make(base="0" * 64)
-    with pytest.raises(ModelMismatch, match="is not the model that the adaptor was fitted on"):
+    with pytest.raises(ModelMismatch, match="is not the model that the adapter was fitted on"):
         adapt_index(path, other)
     with pytest.raises(InvalidArgument, match="changes nothing"):
         adapt_index(path, make(method="none"))
@@ -201,30 +201,30 @@ def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
         adapt_index(path, make())
 
 
-def test_an_index_without_its_adaptor_is_not_searched(path, model):
+def test_an_index_without_its_adapter_is_not_searched(path, model):
     adapt_index(path, make()).close()
-    file = path / "adaptor.safetensors"
+    file = path / "adapter.safetensors"
     file.rename(path / "away")
-    with pytest.raises(DataError, match="cannot be read as an adaptor"):
+    with pytest.raises(DataError, match="cannot be read as an adapter"):
         Index.open(path, model)
-    save_adaptor(make(two_heads=True), file)
-    with pytest.raises(DamagedFile, match="is not the adaptor that the index's vectors"):
+    save_adapter(make(two_heads=True), file)
+    with pytest.raises(DamagedFile, match="is not the adapter that the index's vectors"):
         Index.open(path, model)
 
 
-def test_an_index_built_behind_an_adaptor_keeps_it(tmp_path, model):
+def test_an_index_built_behind_an_adapter_keeps_it(tmp_path, model):
     adapted = AdaptedEncoder(model, make())
     with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
         assert first(index, "csv") == "d2"
     with Index.open(tmp_path / "index", model) as index:
         assert first(index, "json") == "d3"
-        assert index.info.adaptor == make().digest()
+        assert index.info.adapter == make().digest()
     other = AdaptedEncoder(model, make(two_heads=True))
-    with pytest.raises(ModelMismatch, match=r"of fake/nested behind an adaptor .*, not of fake/"):
+    with pytest.raises(ModelMismatch, match=r"of fake/nested behind an adapter .*, not of fake/"):
         Index.open(tmp_path / "index", other)
 
 
-def test_vectors_of_an_encoder_behind_the_adaptor_are_not_turned_again(tmp_path, model):
+def test_vectors_of_an_encoder_behind_the_adapter_are_not_turned_again(tmp_path, model):
     adapted = AdaptedEncoder(model, make(two_heads=True))
     with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
         expected = index.search(WORDS, 3)
@@ -244,7 +244,7 @@ def test_an_index_built_of_an_adapted_folder_is_not_adapted_again(tmp_path, mode
     vectors.mkdir()
     texts = [each.content for each in CORPUS.values()]
     save_vectors(vectors, "document", list(CORPUS), model.encode(texts, kind="document"))
-    apply_adaptor(make(base=""), vectors, turned)
+    apply_adapter(make(base=""), vectors, turned)
     build_index(load_model(turned), CORPUS, POINT, tmp_path / "index").close()
     with pytest.raises(ModelMismatch, match="turned is adapted already"):
         adapt_index(tmp_path / "index", make(base=""))

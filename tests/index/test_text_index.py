@@ -243,7 +243,7 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
             index.search(["read csv file"])
 
 
-def test_layer_normalisation_and_fingerprint_go_with_the_index(model, path, monkeypatch):
+def test_layer_normalization_and_fingerprint_go_with_the_index(model, path, monkeypatch):
     info = replace(model.info, layer_norm=True)
     monkeypatch.setattr(type(model), "info", property(lambda self: info))
     build_index(model, CORPUS, "16:float32", path).close()

@@ -59,12 +59,12 @@ def test_real_text_scores_as_bm25s_retrieves_it(data_folder):
     documents = [document.content for document in data.corpus.values()]
     queries = list(data.queries.values())[:300]
 
-    def tokenise(texts):
+    def tokenize(texts):
         return bm25s.tokenize(texts, stopwords="en", show_progress=False)
 
     retriever = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
-    retriever.index(tokenise(documents), show_progress=False)
-    words = tokenise(queries)
+    retriever.index(tokenize(documents), show_progress=False)
+    words = tokenize(queries)
     _, expected = retriever.retrieve(words, k=20, show_progress=False)
     by_query = bm25s.tokenize(queries, stopwords="en", return_ids=False, show_progress=False)
     ranked = rank_bm25(queries, documents, depth=20)

@@ -9,7 +9,7 @@ import pytest
 from fakes import FAKE_INFO, assert_same_ranking
 from made_index import build
 from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored, layer_normalise, prefix
+from nestvec.codec.prefix import as_stored, layer_normalize, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.flat import representations
 from nestvec.engines.flat.representations import Representations
@@ -66,12 +66,12 @@ def last_scores(point, queries, corpus, *, layer_norm=False):
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("dim", DIMS)
-def test_float_prefixes_equal_faiss_on_cut_and_renormalised_vectors(dim, layer_norm):
+def test_float_prefixes_equal_faiss_on_cut_and_renormalized_vectors(dim, layer_norm):
     points = [OperatingPoint.single(each, "float32") for each in DIMS]
     corpus, queries = vectors(N, 3, shift=0.5), vectors(25, 4, shift=0.5)
     ranked = rank(points, queries, Representations(corpus, layer_norm=layer_norm), depth=DEPTH)
     cut = [
-        np.ascontiguousarray((layer_normalise(side) if layer_norm else side)[:, :dim])
+        np.ascontiguousarray((layer_normalize(side) if layer_norm else side)[:, :dim])
         for side in (corpus, queries)
     ]
     for side in cut:
@@ -219,6 +219,6 @@ def test_a_corpus_smaller_than_every_list():
 def test_layer_norm_of_the_model_is_used_in_codes_too():
     corpus, queries = vectors(N, 5, shift=1.0), vectors(10, 6, shift=1.0)
     rows = rank_one("32:int8", queries, corpus, layer_norm=True)
-    by_hand = prefix(layer_normalise(queries), 32) @ prefix(layer_normalise(corpus), 32).T
+    by_hand = prefix(layer_normalize(queries), 32) @ prefix(layer_normalize(corpus), 32).T
     agree = [len({*a} & {*b}) for a, b in zip(rows, np.argsort(-by_hand)[:, :DEPTH], strict=True)]
     assert np.mean(agree) > 0.95 * DEPTH

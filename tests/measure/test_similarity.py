@@ -1,4 +1,4 @@
-"""Pairs, triplets and labelled texts are measured as their references do, from one encode."""
+"""Pairs, triplets and labeled texts are measured as their references do, from one encode."""
 
 import math
 
@@ -11,7 +11,7 @@ from fakes import NestedHashEncoder, fake_info
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored, prefix
 from nestvec.curve.curve import Curve
-from nestvec.data.similarity import LabelledTexts, ScoredPairs, Triplets
+from nestvec.data.similarity import LabeledTexts, ScoredPairs, Triplets
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.measure.comparisons import Vectors, correlations, label_agreement, triplet_accuracy
 from nestvec.measure.grid import Grid
@@ -39,20 +39,20 @@ def pairs():
 
 
 @pytest.fixture(scope="module")
-def labelled():
+def labeled():
     rng = np.random.default_rng(1)
     texts = [f"{words(rng, 3, topic=n % 4)} {words(rng, 4, topic=7)} own{n}" for n in range(160)]
     labels = [f"label {n % 4}" for n in range(160)]
-    return LabelledTexts(
+    return LabeledTexts(
         *("made", "test", texts[40:], labels[40:], texts[:40], labels[:40]),
         counts={"duplicate_texts": 0},
     )
 
 
 @pytest.fixture(scope="module")
-def labelled_curve(labelled):
+def labeled_curve(labeled):
     model = NestedHashEncoder(fake_info(max_tokens=7))
-    return evaluate_similarity(model, labelled, GRID)
+    return evaluate_similarity(model, labeled, GRID)
 
 
 def triplets(rng, n=40):
@@ -136,29 +136,29 @@ def test_triplets_have_a_value_for_each_item():
     assert 0.6 < curve.full.metrics["accuracy"] <= 1
 
 
-def test_neighbours_vote_as_those_of_scikit_learn(labelled, labelled_curve):
-    model, curve = NestedHashEncoder(), labelled_curve
-    everything = [*labelled.test, *labelled.train]
+def test_neighbors_vote_as_those_of_scikit_learn(labeled, labeled_curve):
+    model, curve = NestedHashEncoder(), labeled_curve
+    everything = [*labeled.test, *labeled.train]
     for row in curve.points:
-        floats = at_point(model, row.point, labelled.test, everything)[0]
-        decoded = at_point(model, row.point, labelled.train, everything)[1]
+        floats = at_point(model, row.point, labeled.test, everything)[0]
+        decoded = at_point(model, row.point, labeled.train, everything)[1]
         scores = floats @ decoded.T
         nearest = np.argsort(-scores, axis=1)[:, :10]
         votes = [
-            np.unique(np.array(labelled.train_labels)[line], return_counts=True) for line in nearest
+            np.unique(np.array(labeled.train_labels)[line], return_counts=True) for line in nearest
         ]
         clear = np.array(
             [np.sort(counts)[-1] > (np.sort(counts)[-2:-1].sum()) for _, counts in votes]
         )
         voted = np.array([names[counts.argmax()] for names, counts in votes])
-        expected = voted == np.array(labelled.test_labels)
+        expected = voted == np.array(labeled.test_labels)
         found = curve.per_query("knn-accuracy@10", row.point)
         assert clear.mean() > 0.6
         assert (found[clear] == expected[clear]).all()
     full = KNeighborsClassifier(10, metric="cosine")
-    full.fit(prefix(model.encode(labelled.train, kind="document"), 64), labelled.train_labels)
+    full.fit(prefix(model.encode(labeled.train, kind="document"), 64), labeled.train_labels)
     reference = full.score(
-        prefix(model.encode(labelled.test, kind="document"), 64), labelled.test_labels
+        prefix(model.encode(labeled.test, kind="document"), 64), labeled.test_labels
     )
     assert curve.full.metrics["knn-accuracy@10"] == pytest.approx(reference, abs=0.08)  # ties
 
@@ -172,7 +172,7 @@ def test_of_equally_many_votes_the_nearest_wins():
     assert measured["knn-accuracy@4"].items.tolist() == [[1]]
 
 
-def test_clusters_that_are_the_labels_agree_wholly_and_random_ones_do_not(labelled, labelled_curve):
+def test_clusters_that_are_the_labels_agree_wholly_and_random_ones_do_not(labeled, labeled_curve):
     rng = np.random.default_rng(3)
     labels = [str(n % 3) for n in range(90)]
     apart = np.eye(3, dtype=np.float32)[np.arange(90) % 3] + rng.normal(0, 0.01, (90, 3))
@@ -183,9 +183,9 @@ def test_clusters_that_are_the_labels_agree_wholly_and_random_ones_do_not(labell
     assert values[0] == pytest.approx(1)
     assert values[1] < 0.2
     assert measured["v-measure"].kept[1] == pytest.approx(values[1])
-    assert "v-measure" not in labelled_curve.full.interval
-    again = evaluate_similarity(NestedHashEncoder(), labelled, Grid(dims=(64,), precisions=()))
-    assert again.full.metrics == labelled_curve.full.metrics
+    assert "v-measure" not in labeled_curve.full.interval
+    again = evaluate_similarity(NestedHashEncoder(), labeled, Grid(dims=(64,), precisions=()))
+    assert again.full.metrics == labeled_curve.full.metrics
 
 
 def test_each_text_is_encoded_once_and_as_a_document(pairs):
@@ -196,9 +196,9 @@ def test_each_text_is_encoded_once_and_as_a_document(pairs):
     assert not model.times_encoded("query")
 
 
-def test_the_curve_says_what_it_rests_on_and_survives_a_file(tmp_path, labelled_curve):
-    curve = labelled_curve
-    assert curve.dataset["task"] == "labelled texts"
+def test_the_curve_says_what_it_rests_on_and_survives_a_file(tmp_path, labeled_curve):
+    curve = labeled_curve
+    assert curve.dataset["task"] == "labeled texts"
     assert (curve.dataset["n_documents"], curve.dataset["n_queries"]) == (160, 40)
     assert curve.evidence == "labels"
     assert curve.counts == {"duplicate_texts": 0, "zero_documents": 0, "cut_documents": 160}

@@ -26,7 +26,7 @@ def moved_in_rank(rng, n, kept):
 @pytest.mark.parametrize("draw", [found_or_lost, moved_in_rank])
 @pytest.mark.parametrize(("n", "trials"), [(5, 200), (60, 200), (150, 200), (400, 100)])
 def test_rarely_says_more_than_is_true(draw, n, trials):
-    """A studentised bootstrap fails this at 60 and 150 queries (20 % to 50 % false)."""
+    """A studentized bootstrap fails this at 60 and 150 queries (20 % to 50 % false)."""
     true_retention, confidence = 0.98, 0.9
     false = 0
     for trial in range(trials):

@@ -41,7 +41,7 @@ def test_it_says_what_is_known_of_the_model(encoder):
     assert (info.dims_trained, info.query_prompt, info.document_prompt) == (False, "find ", "")
 
 
-def test_documents_equal_the_library_and_are_not_normalised(encoder, folder):
+def test_documents_equal_the_library_and_are_not_normalized(encoder, folder):
     got = encoder.encode(TEXTS, kind="document")
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, reference(folder, TEXTS), atol=1e-5)

@@ -34,34 +34,34 @@ def static(tmp_path):
 @pytest.mark.parametrize("kind", ["query", "document"])
 def test_a_transformer_s_tokens_are_encoded_as_its_texts_are(transformer, kind):
     assert isinstance(transformer, TokenEncoder)
-    ids = transformer.tokenise(TEXTS, kind=kind)
+    ids = transformer.tokenize(TEXTS, kind=kind)
     expected = transformer.encode(TEXTS, kind=kind)
     np.testing.assert_allclose(transformer.encode_tokens(ids), expected, atol=1e-5)
 
 
 def test_tokens_hold_the_prompt_and_the_marks_and_are_cut(transformer):
-    (query,) = transformer.tokenise(["csv"], kind="query")
-    (document,) = transformer.tokenise(["csv"], kind="document")
+    (query,) = transformer.tokenize(["csv"], kind="query")
+    (document,) = transformer.tokenize(["csv"], kind="document")
     assert (len(query), len(document)) == (4, 3)  # [CLS] find csv [SEP]
-    (long,) = transformer.tokenise(["csv " * 100], kind="document")
+    (long,) = transformer.tokenize(["csv " * 100], kind="document")
     assert len(long) == transformer.info.max_tokens == 16
 
 
-def test_tokenising_leaves_the_library_s_own_tokenizer_alone(transformer):
+def test_tokenizing_leaves_the_library_s_own_tokenizer_alone(transformer):
     before = transformer.encode(TEXTS, kind="document")
-    transformer.tokenise(TEXTS, kind="document")
+    transformer.tokenize(TEXTS, kind="document")
     np.testing.assert_array_equal(transformer.encode(TEXTS, kind="document"), before)
 
 
 def test_ids_end_below_the_vocabulary(transformer, static):
     for model in (transformer, static):
-        assert max(map(max, model.tokenise(TEXTS, kind="document"))) < model.vocabulary
+        assert max(map(max, model.tokenize(TEXTS, kind="document"))) < model.vocabulary
     assert static.vocabulary == len(WORDS)
 
 
 def test_a_static_model_s_tokens_are_encoded_as_its_texts_are(static):
     assert isinstance(static, TokenEncoder)
-    ids = static.tokenise([*TEXTS, ""], kind="query")
+    ids = static.tokenize([*TEXTS, ""], kind="query")
     np.testing.assert_array_equal(
         static.encode_tokens(ids), static.encode([*TEXTS, ""], kind="query")
     )

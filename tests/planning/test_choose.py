@@ -195,7 +195,7 @@ def test_what_cannot_be_planned_is_refused():
         {"max_drop": float("nan")},
         {"min_overlap": 1.1},
         {"min_slice_retention": 1.0},
-        {"minimise": "money"},
+        {"minimize": "money"},
         {"max_ram_bytes_per_vector": -1},
         {"max_p95_ms": -1.0},
         {"max_disk_bytes_per_vector": float("nan")},

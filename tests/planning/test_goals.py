@@ -129,23 +129,23 @@ def test_a_slice_is_judged_from_the_number_of_flawless_queries_that_would_do():
     assert isinstance(judged[0], Claim)
 
 
-def test_what_is_minimised_decides():
+def test_what_is_minimized_decides():
     curve = make_curve(8000, seed=1)
-    disk = plan(curve, Budget(minimise="disk"))
+    disk = plan(curve, Budget(minimize="disk"))
     assert disk.row.cost.disk_bytes_per_vector == 0
     assert str(disk.point) == "512:int4"
-    limited = plan(curve, Budget(minimise="disk", max_ram_bytes_per_vector=32))
+    limited = plan(curve, Budget(minimize="disk", max_ram_bytes_per_vector=32))
     assert str(limited.point) == "256:binary@200>512:int4"
 
 
-def test_the_fastest_is_chosen_where_latency_is_minimised():
+def test_the_fastest_is_chosen_where_latency_is_minimized():
     curve = make_curve(8000, seed=1)
     speed = {"512:int8": 2.0, "512:int4": 0.9, "256:binary@200>512:int8": 0.5}
     rows = tuple(
         replace(row, cost=replace(row.cost, p95_ms=speed.get(str(row.point), 3.0)))
         for row in curve.points
     )
-    chosen = plan(replace(curve, points=rows), Budget(minimise="latency"))
+    chosen = plan(replace(curve, points=rows), Budget(minimize="latency"))
     assert str(chosen.point) == "256:binary@200>512:int8"
 
 

@@ -1,4 +1,4 @@
-"""Adaptors applied to what lies on disk: plain folders again, and a matrix for everything else."""
+"""Adapters applied to what lies on disk: plain folders again, and a matrix for everything else."""
 
 import json
 from dataclasses import replace
@@ -11,15 +11,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from fakes import NestedHashEncoder
 from nestvec.codec.prefix import prefix
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch
-from nestvec.models import adapter as adaptor_module
+from nestvec.models import adapter as adapter_module
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter import Adapter, Head
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
 from nestvec.recipes import adapted_files
-from nestvec.recipes.adapted_files import apply_adaptor, save_matrix
-from nestvec.recipes.adapting import fit_adaptor
+from nestvec.recipes.adapted_files import apply_adapter, save_matrix
+from nestvec.recipes.adapting import fit_adapter
 
 RNG = np.random.default_rng(0)
 MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)
@@ -27,10 +27,10 @@ WORDS = ["[UNK]", "read", "a", "csv", "file", "into", "table"]
 TEXTS = ["read a csv file", "table", "into a file"]
 
 
-def adaptor(documents=MATRIX, queries=None, *, method="linear", base=""):
+def adapter(documents=MATRIX, queries=None, *, method="linear", base=""):
     head = Head(documents)
     other = head if queries is None else Head(queries)
-    return Adaptor(method, (8, 4), base, "a model", False, head, other, 0)
+    return Adapter(method, (8, 4), base, "a model", False, head, other, 0)
 
 
 @pytest.fixture
@@ -59,10 +59,10 @@ def static(tmp_path):
 def test_a_folder_of_vectors_becomes_another_block_by_block(
     vectors, tmp_path, monkeypatch, queries
 ):
-    for module in (adapted_files, adaptor_module):
+    for module in (adapted_files, adapter_module):
         monkeypatch.setattr(module, "BLOCK", 7)
-    fitted, seen = adaptor(MATRIX, queries), []
-    apply_adaptor(fitted, vectors, tmp_path / "out", on_progress=lambda *now: seen.append(now))
+    fitted, seen = adapter(MATRIX, queries), []
+    apply_adapter(fitted, vectors, tmp_path / "out", on_progress=lambda *now: seen.append(now))
     before, after = load_model(vectors), load_model(tmp_path / "out")
     for kind in ("document", "query"):
         assert after.ids(kind) == before.ids(kind)
@@ -75,19 +75,19 @@ def test_a_folder_of_vectors_becomes_another_block_by_block(
 
 def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
     for _ in range(2):
-        apply_adaptor(adaptor(), vectors, tmp_path / "out")
+        apply_adapter(adapter(), vectors, tmp_path / "out")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/file").touch()
     with pytest.raises(DataError, match="is not replaced"):
-        apply_adaptor(adaptor(), vectors, tmp_path / "other")
+        apply_adapter(adapter(), vectors, tmp_path / "other")
 
 
 @pytest.mark.parametrize("out", ["static", "static/new", "static/../static", "."])
 def test_the_source_is_not_written_over(static, tmp_path, out):
     before = {path: path.read_bytes() for path in static.iterdir() if path.is_file()}
-    fitted = adaptor(base=load_model(static).info.fingerprint)
+    fitted = adapter(base=load_model(static).info.fingerprint)
     with pytest.raises(InvalidArgument, match="share a folder: name another to write"):
-        apply_adaptor(fitted, static, tmp_path / out)
+        apply_adapter(fitted, static, tmp_path / out)
     assert {path: path.read_bytes() for path in static.iterdir()} == before
 
 
@@ -98,7 +98,7 @@ def test_ids_that_could_not_be_read_back_are_refused_before_the_work(tmp_path):
     parquet.write_table(table, tmp_path / "vectors/corpus.parquet")
     seen = []
     with pytest.raises(InvalidArgument, match=r"id 'b\\nc' is empty or has a line break"):
-        apply_adaptor(adaptor(), tmp_path / "vectors", tmp_path / "out",
+        apply_adapter(adapter(), tmp_path / "vectors", tmp_path / "out",
                       on_progress=lambda *now: seen.append(now))  # fmt: skip
     assert not seen
 
@@ -108,14 +108,14 @@ def test_an_interrupt_leaves_nothing(vectors, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apply_adaptor(adaptor(), vectors, tmp_path / "out", on_progress=stop)
+        apply_adapter(adapter(), vectors, tmp_path / "out", on_progress=stop)
     assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
 
 
 def test_a_static_table_is_multiplied_and_stays_a_plain_folder(static, tmp_path):
     model = load_model(static)
-    fitted = adaptor(base=model.info.fingerprint)
-    apply_adaptor(fitted, static, tmp_path / "out")
+    fitted = adapter(base=model.info.fingerprint)
+    apply_adapter(fitted, static, tmp_path / "out")
     changed = load_model(tmp_path / "out")
     expected = prefix(fitted.apply(model.encode(TEXTS, kind="document"), "document"), 4)
     found = prefix(changed.encode(TEXTS, kind="document"), 4)
@@ -124,7 +124,7 @@ def test_a_static_table_is_multiplied_and_stays_a_plain_folder(static, tmp_path)
     assert changed.info.dims == (8, 4)
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert config["own"] == 1
-    assert config["nestvec"]["adaptor"]["digest"] == fitted.digest()
+    assert config["nestvec"]["adapter"]["digest"] == fitted.digest()
 
 
 def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
@@ -136,8 +136,8 @@ def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
         (static / module["path"]).mkdir()
     (static / "modules.json").write_text(json.dumps(modules))  # two: not read as a static table
     model = load_model(static)
-    fitted = adaptor(base=model.info.fingerprint)
-    apply_adaptor(fitted, static, tmp_path / "out")
+    fitted = adapter(base=model.info.fingerprint)
+    apply_adapter(fitted, static, tmp_path / "out")
     expected = prefix(fitted.apply(load_model(static).encode(TEXTS, kind="query"), "query"), 8)
     theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out")).encode(TEXTS)
     ours = load_model(tmp_path / "out")
@@ -149,65 +149,65 @@ def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
 def test_the_matrix_alone_is_what_unit_rows_are_multiplied_by(tmp_path, suffix):
     path = tmp_path / f"matrix{suffix}"
-    save_matrix(adaptor(), path)
+    save_matrix(adapter(), path)
     found = np.load(path) if suffix == ".npy" else load_file(path)["matrix"]
     np.testing.assert_array_equal(found, MATRIX)
 
 
 def test_a_matrix_of_another_suffix_is_refused(tmp_path):
     with pytest.raises(InvalidArgument, match=r"written as \.npy or \.safetensors"):
-        save_matrix(adaptor(), tmp_path / "matrix.csv")
+        save_matrix(adapter(), tmp_path / "matrix.csv")
 
 
 def test_a_model_does_not_take_what_is_not_one_matrix(static, tmp_path):
     base = load_model(static).info.fingerprint
     with pytest.raises(InvalidArgument, match="a head of its own for queries"):
-        apply_adaptor(adaptor(MATRIX, OTHER, base=base), static, tmp_path / "out")
+        apply_adapter(adapter(MATRIX, OTHER, base=base), static, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_others_than_what_it_was_fitted_for_are_refused(static, vectors, tmp_path):
-    with pytest.raises(ModelMismatch, match="is not the model that the adaptor was fitted on"):
-        apply_adaptor(adaptor(base="0" * 64), static, tmp_path / "out")
-    narrow = adaptor(MATRIX[:4, :4])
-    with pytest.raises(ModelMismatch, match="has 8 dims, the adaptor is for 4"):
-        apply_adaptor(narrow, vectors, tmp_path / "out")
+    with pytest.raises(ModelMismatch, match="is not the model that the adapter was fitted on"):
+        apply_adapter(adapter(base="0" * 64), static, tmp_path / "out")
+    narrow = adapter(MATRIX[:4, :4])
+    with pytest.raises(ModelMismatch, match="has 8 dims, the adapter is for 4"):
+        apply_adapter(narrow, vectors, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["vectors", "static"])
 def test_what_was_adapted_is_not_adapted_again(kind, request, tmp_path):
     source, out = request.getfixturevalue(kind), tmp_path / "out"
-    apply_adaptor(adaptor(base=load_model(source).info.fingerprint), source, out)
-    known = adaptor(base=load_model(out).info.fingerprint)
+    apply_adapter(adapter(base=load_model(source).info.fingerprint), source, out)
+    known = adapter(base=load_model(out).info.fingerprint)
     with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
-        apply_adaptor(known, out, tmp_path / "twice")
+        apply_adapter(known, out, tmp_path / "twice")
     with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
-        fit_adaptor(load_model(out), dims=(4,), method="svd")
+        fit_adapter(load_model(out), dims=(4,), method="svd")
 
 
 def test_what_changes_nothing_is_not_applied(vectors, tmp_path):
     with pytest.raises(InvalidArgument, match="changes nothing, so there is nothing to do"):
-        apply_adaptor(adaptor(np.eye(8, dtype=np.float32), method="none"), vectors, tmp_path / "a")
+        apply_adapter(adapter(np.eye(8, dtype=np.float32), method="none"), vectors, tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
-def test_a_layer_normalised_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):
+def test_a_layer_normalized_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):
     loaded = load_model(static)
     loaded._info = replace(loaded.info, layer_norm=True)
     monkeypatch.setattr(adapted_files, "load_model", lambda *_, **__: loaded)
-    fitted = replace(adaptor(base=loaded.info.fingerprint), layer_norm=True)
-    with pytest.raises(ModelError, match="layer-normalised before it is cut"):
-        apply_adaptor(fitted, static, tmp_path / "out")
+    fitted = replace(adapter(base=loaded.info.fingerprint), layer_norm=True)
+    with pytest.raises(ModelError, match="layer-normalized before it is cut"):
+        apply_adapter(fitted, static, tmp_path / "out")
 
 
-def test_an_encoder_behind_an_adaptor_encodes_what_the_adaptor_makes(vectors):
+def test_an_encoder_behind_an_adapter_encodes_what_the_adapter_makes(vectors):
     model = NestedHashEncoder()
     matrix, other = RNG.standard_normal((2, 64, 64)).astype(np.float32)
-    fitted = adaptor(matrix, other, base=model.info.fingerprint)
+    fitted = adapter(matrix, other, base=model.info.fingerprint)
     adapted = AdaptedEncoder(model, fitted)
     for kind in ("document", "query"):
         expected = fitted.apply(model.encode(["one two"], kind=kind), kind)
         np.testing.assert_allclose(adapted.encode(["one two"], kind=kind), expected, rtol=1e-6)
-    assert adapted.info.adaptor == fitted.digest()
+    assert adapted.info.adapter == fitted.digest()
     with pytest.raises(ModelMismatch, match="turn them all"):
-        AdaptedEncoder(load_model(vectors), adaptor())
+        AdaptedEncoder(load_model(vectors), adapter())

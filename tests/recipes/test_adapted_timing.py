@@ -1,14 +1,14 @@
-"""What one text takes behind an adaptor is what its model takes, also where that is remembered."""
+"""What one text takes behind an adapter is what its model takes, also where that is remembered."""
 
 import numpy as np
 
 from fakes import NestedHashEncoder
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor, Head
+from nestvec.models.adapter import Adapter, Head
 from nestvec.models.encoding import embed_timed
 
 SAME = Head(np.eye(64, dtype=np.float32))
-ADAPTOR = Adaptor("linear", (64, 16), "f" * 64, "fake/nested", False, SAME, SAME, 0)
+ADAPTER = Adapter("linear", (64, 16), "f" * 64, "fake/nested", False, SAME, SAME, 0)
 TEXTS = ["one", "two"]
 
 
@@ -18,13 +18,13 @@ class Remembering(NestedHashEncoder):
 
 
 def test_what_its_model_remembers_counts():
-    model = AdaptedEncoder(Remembering(), ADAPTOR)
+    model = AdaptedEncoder(Remembering(), ADAPTER)
     embeddings, milliseconds = embed_timed(model, ["a", "b"], TEXTS, kind="query")
     assert milliseconds == 7.0
     assert embeddings.shape == (2, 64)
 
 
 def test_else_it_is_measured():
-    model = AdaptedEncoder(NestedHashEncoder(), ADAPTOR)
+    model = AdaptedEncoder(NestedHashEncoder(), ADAPTER)
     assert model.encode_ms(TEXTS, kind="query") is None
     assert embed_timed(model, ["a", "b"], TEXTS, kind="query")[1] > 0

@@ -1,4 +1,4 @@
-"""Fitting an adaptor on what a person has: vectors, a corpus, pairs, labels."""
+"""Fitting an adapter on what a person has: vectors, a corpus, pairs, labels."""
 
 import sys
 
@@ -11,7 +11,7 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument, MissingExtra, ModelMismatch
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
-from nestvec.recipes.adapting import fit_adaptor
+from nestvec.recipes.adapting import fit_adapter
 from nestvec.types import Document
 
 WORDS = 300
@@ -36,42 +36,42 @@ def folder(tmp_path, model):
     return path
 
 
-def test_a_model_encodes_the_corpus_and_the_adaptor_is_for_it(model):
-    adaptor = fit_adaptor(model, CORPUS, **SVD)
-    assert (adaptor.base, adaptor.base_name, adaptor.dims) == ("f" * 64, "fake/nested", (64, 16))
+def test_a_model_encodes_the_corpus_and_the_adapter_is_for_it(model):
+    adapter = fit_adapter(model, CORPUS, **SVD)
+    assert (adapter.base, adapter.base_name, adapter.dims) == ("f" * 64, "fake/nested", (64, 16))
     assert model.times_encoded("document").total() == WORDS
-    assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == WORDS
+    assert adapter.fitted["documents"] + adapter.fitted["held_out_documents"] == WORDS
 
 
 def test_a_model_that_is_trained_to_be_cut_is_left_alone_without_labels(model, caplog):
-    assert fit_adaptor(model, CORPUS, dims=(16,)).method == "none"
+    assert fit_adapter(model, CORPUS, dims=(16,)).method == "none"
     assert "only labels can show what is better" in caplog.text
 
 
 def test_labels_of_a_set_are_measured_by(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
-    adaptor = fit_adaptor(model, data, **SVD)
-    assert adaptor.fitted["metric"] == "ndcg@10"
-    assert adaptor.fitted["queries"] + adaptor.fitted["held_out_queries"] == 120
+    adapter = fit_adapter(model, data, **SVD)
+    assert adapter.fitted["metric"] == "ndcg@10"
+    assert adapter.fitted["queries"] + adapter.fitted["held_out_queries"] == 120
 
 
 def test_pairs_are_queries_and_the_documents_that_answer_them(model):
     texts = list(TEXTS.values())
     pairs = TrainingPairs([text.split()[0] for text in texts], texts, [[] for _ in texts])
-    adaptor = fit_adaptor(model, pairs, **SVD)
-    assert (adaptor.fitted["metric"], adaptor.fitted["labelled"]) == ("ndcg@10", True)
+    adapter = fit_adapter(model, pairs, **SVD)
+    assert (adapter.fitted["metric"], adapter.fitted["labeled"]) == ("ndcg@10", True)
 
 
 def test_a_folder_of_vectors_needs_no_texts_and_its_queries_ask(folder):
-    adaptor = fit_adaptor(load_model(folder), **SVD)
-    assert adaptor.base == ""
-    assert adaptor.fitted["metric"] == "nearest@10"
-    assert adaptor.fitted["held_out_queries"] == 60
+    adapter = fit_adapter(load_model(folder), **SVD)
+    assert adapter.base == ""
+    assert adapter.fitted["metric"] == "nearest@10"
+    assert adapter.fitted["held_out_queries"] == 60
 
 
 def test_qrels_name_the_vectors_of_a_folder(folder):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
-    assert fit_adaptor(load_model(folder), data, **SVD).fitted["metric"] == "ndcg@10"
+    assert fit_adapter(load_model(folder), data, **SVD).fitted["metric"] == "ndcg@10"
 
 
 @pytest.mark.parametrize(
@@ -84,20 +84,20 @@ def test_qrels_name_the_vectors_of_a_folder(folder):
 def test_labels_that_name_unknown_ids_are_refused(folder, queries, qrels, message):
     data = retrieval_set(TEXTS | {"d999": "x"}, queries, qrels)
     with pytest.raises(DataError, match=message):
-        fit_adaptor(load_model(folder), data, **SVD)
+        fit_adapter(load_model(folder), data, **SVD)
 
 
 def test_an_array_is_vectors_of_no_known_model(model):
     vectors = model.encode(list(TEXTS.values()), kind="document")
-    adaptor = fit_adaptor(vectors, **SVD)
-    assert (adaptor.base, adaptor.base_name) == ("", "an array of vectors")
+    adapter = fit_adapter(vectors, **SVD)
+    assert (adapter.base, adapter.base_name) == ("", "an array of vectors")
     with pytest.raises(InvalidArgument, match="no ids"):
-        fit_adaptor(vectors, CORPUS, **SVD)
+        fit_adapter(vectors, CORPUS, **SVD)
 
 
 def test_what_numpy_makes_an_array_of_is_one(model):
     vectors = model.encode(list(TEXTS.values()), kind="document")
-    assert fit_adaptor(vectors.tolist(), **SVD).digest() == fit_adaptor(vectors, **SVD).digest()
+    assert fit_adapter(vectors.tolist(), **SVD).digest() == fit_adapter(vectors, **SVD).digest()
 
 
 @pytest.mark.parametrize(
@@ -111,16 +111,16 @@ def test_what_numpy_makes_an_array_of_is_one(model):
 )
 def test_what_is_no_array_of_vectors_is_refused(given, message):
     with pytest.raises(InvalidArgument, match=message):
-        fit_adaptor(given, **SVD)
+        fit_adapter(given, **SVD)
 
 
 @pytest.mark.parametrize("method", [None, "linear"])
 def test_without_torch_nothing_is_encoded_in_vain(model, monkeypatch, method):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"nestvec\[train\]"):
-        fit_adaptor(model, CORPUS, dims=(16,), method=method)
+        fit_adapter(model, CORPUS, dims=(16,), method=method)
     assert not model.times_encoded("document")
-    fit_adaptor(model, CORPUS, **SVD)
+    fit_adapter(model, CORPUS, **SVD)
 
 
 @pytest.mark.parametrize("data", [CORPUS, retrieval_set(TEXTS, QUERIES, QRELS)])
@@ -128,35 +128,35 @@ def test_texts_for_a_folder_of_queries_alone_are_refused(folder, data):
     for file in folder.glob("corpus.*"):
         file.unlink()
     with pytest.raises(InvalidArgument, match="vectors holds queries, no documents: add corpus"):
-        fit_adaptor(load_model(folder), data, **SVD)
+        fit_adapter(load_model(folder), data, **SVD)
 
 
 def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     config = AdaptConfig(sample=270)
-    adaptor = fit_adaptor(model, data, config=config, **SVD)
-    assert adaptor.fitted["documents"] + adaptor.fitted["held_out_documents"] == 270
+    adapter = fit_adapter(model, data, config=config, **SVD)
+    assert adapter.fitted["documents"] + adapter.fitted["held_out_documents"] == 270
     assert {TEXTS[f"d{i}"] for i in range(120)} <= set(model.times_encoded("document"))
 
 
 def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, folder):
     with pytest.raises(InvalidArgument, match="encodes texts: give a corpus"):
-        fit_adaptor(model)
+        fit_adapter(model)
     with pytest.raises(InvalidArgument, match="dim 65"):
-        fit_adaptor(model, CORPUS, dims=(65,))
+        fit_adapter(model, CORPUS, dims=(65,))
     with pytest.raises(ModelMismatch, match="is adapted already"):
-        fit_adaptor(NestedHashEncoder(fake_info(adaptor="a")), CORPUS)
+        fit_adapter(NestedHashEncoder(fake_info(adapter="a")), CORPUS)
     with pytest.raises(InvalidArgument, match="pairs are texts"):
-        fit_adaptor(load_model(folder), TrainingPairs(["a", "b"], ["c", "d"], [[], []]))
+        fit_adapter(load_model(folder), TrainingPairs(["a", "b"], ["c", "d"], [[], []]))
     assert model.times_encoded("document").total() == WORDS  # those of the folder
 
 
 def test_too_few_vectors_for_their_width_are_refused(model):
     few = {id_: CORPUS[id_] for id_ in list(CORPUS)[:255]}
     with pytest.raises(InvalidArgument, match="255 vectors other than zero < 256"):
-        fit_adaptor(model, few, **SVD)
+        fit_adapter(model, few, **SVD)
 
 
-def test_layer_normalised_models_are_fitted_as_they_are_compared():
+def test_layer_normalized_models_are_fitted_as_they_are_compared():
     model = NestedHashEncoder(fake_info(layer_norm=True))
-    assert fit_adaptor(model, CORPUS, **SVD).layer_norm
+    assert fit_adapter(model, CORPUS, **SVD).layer_norm

@@ -10,7 +10,7 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.recipes import trained
 from nestvec.recipes.trained import train_and_save, usual_settings
-from nestvec.train.static import StaticConfig, tokenise
+from nestvec.train.static import StaticConfig, tokenize
 
 CONFIG = StaticConfig(dims=(8, 24, 16), epochs=3, batch_size=8, vocab_size=200, seed=7)
 PAIRS = TrainingPairs(
@@ -52,7 +52,7 @@ def test_the_config_names_the_widths_and_the_settings(folder):
 
 
 def test_texts_and_their_tokens_train_the_same_model(folder, tmp_path):
-    train_and_save(tokenise(PAIRS, CONFIG), CONFIG, tmp_path / "again")
+    train_and_save(tokenize(PAIRS, CONFIG), CONFIG, tmp_path / "again")
     for file in folder.iterdir():
         assert (tmp_path / "again" / file.name).read_bytes() == file.read_bytes(), file.name
     assert load_model(tmp_path / "again").info.fingerprint == load_model(folder).info.fingerprint

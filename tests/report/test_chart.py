@@ -105,7 +105,7 @@ def test_other_file_types_are_refused_and_nothing_is_written(curves, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inline_picture_has_no_colour_of_its_own_and_ids_of_its_name(curves, confirmed):
+def test_inline_picture_has_no_color_of_its_own_and_ids_of_its_name(curves, confirmed):
     svg = inline_svg(quality_chart(curves, confirmed), name="quality")
     ET.fromstring(svg)
     assert re.findall(r"#[0-9a-f]{6}\b", svg) == []

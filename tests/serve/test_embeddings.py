@@ -51,7 +51,7 @@ def test_the_answer_is_openai_s(embeddings):
 
 
 @pytest.mark.parametrize("dim", [32, 16, 8])
-def test_vectors_are_the_prefix_renormalised(embeddings, static, dim):
+def test_vectors_are_the_prefix_renormalized(embeddings, static, dim):
     got = vectors_of(embeddings(TEXTS, dimensions=dim))
     expected = prefix(static.encode(TEXTS, kind="document"), dim)
     np.testing.assert_allclose(got, expected, atol=1e-7)
@@ -73,7 +73,7 @@ def test_many_vectors_are_written_as_few_are(embeddings):
 
 
 def test_tokens_give_what_their_text_gives(embeddings, static):
-    ids = static.tokenise(TEXTS, kind="document")
+    ids = static.tokenize(TEXTS, kind="document")
     expected = vectors_of(embeddings(TEXTS))
     np.testing.assert_allclose(vectors_of(embeddings(ids)), expected, atol=1e-7)
     np.testing.assert_allclose(vectors_of(embeddings(ids[0]))[0], expected[0], atol=1e-7)
@@ -120,7 +120,7 @@ def test_a_text_is_encoded_once():
         ("a", {"dimensions": True}, "dimensions", "integer"),
         ("a", {"encoding_format": "hex"}, "encoding_format", "'float', 'base64'"),
         ("a", {"encoding_format": "int8"}, "encoding_format", "serve one beside the model"),
-        ("a", {"colour": "red"}, "colour", "is not known here"),
+        ("a", {"color": "red"}, "color", "is not known here"),
         ("a", {"user": 7}, "user", "string"),
     ],
 )

@@ -8,7 +8,7 @@ from importlib import resources
 import pytest
 
 from fakes import NestedHashEncoder
-from nestvec.codec.quantizer import QUANTISERS
+from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.report.theme import DARK, LIGHT
 from nestvec.serve.app import create_app
 from nestvec.serve.page.files import INDEX, page_files
@@ -114,10 +114,10 @@ def test_there_is_no_inline_script_or_style_and_no_other_host():
 
 def test_every_field_of_the_page_has_a_label():
     tags = Tags(text_of(INDEX)).tags
-    labelled = {attrs.get("for") for tag, attrs in tags if tag == "label"}
+    labeled = {attrs.get("for") for tag, attrs in tags if tag == "label"}
     text = text_of(INDEX)
     for tag, attrs in tags:
-        if tag in ("input", "select", "textarea") and attrs.get("id") not in labelled:
+        if tag in ("input", "select", "textarea") and attrs.get("id") not in labeled:
             assert re.search(
                 rf"<label[^>]*>[^<]*<{tag}[^>]*{attrs.get('id') or attrs['value']}", text
             )
@@ -150,11 +150,11 @@ def test_no_script_or_style_names_another_host(name):
     assert not re.search(r"https?:|\burl\(|@import", text)
 
 
-def test_the_colours_are_those_of_the_report():
+def test_the_colors_are_those_of_the_report():
     text = text_of("theme.css")
     for theme in (LIGHT, DARK):
-        for name, colour in theme.variables().items():
-            assert f"--{name}: {colour};" in text
+        for name, color in theme.variables().items():
+            assert f"--{name}: {color};" in text
 
 
 def test_the_page_knows_every_precision_and_its_bits():
@@ -163,7 +163,7 @@ def test_the_page_knows_every_precision_and_its_bits():
     bits = dict(re.findall(r"(\w+): (\d+)", re.search(r"BITS = {(.*?)}", text)[1]))
     assert set(names) == set(PRECISIONS)
     assert {name: int(each) for name, each in bits.items()} == {
-        name: quantiser.bits for name, quantiser in QUANTISERS.items()
+        name: quantizer.bits for name, quantizer in QUANTIZERS.items()
     }
 
 

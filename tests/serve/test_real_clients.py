@@ -66,7 +66,7 @@ def test_openai_embeds_in_fewer_dimensions(client, model, encoding_format):
 
 
 def test_openai_embeds_tokens(client, model):
-    ids = model.tokenise(TEXTS, kind="document")
+    ids = model.tokenize(TEXTS, kind="document")
     answer = client.embeddings.create(model=NAME, input=ids)
     got = np.array([each.embedding for each in answer.data], dtype=np.float32)
     np.testing.assert_array_equal(got, expected(model, 32))

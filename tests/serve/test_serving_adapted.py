@@ -16,8 +16,8 @@ from nestvec.index.adapting import adapt_index
 from nestvec.index.building import build_index
 from nestvec.index.index import Index
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor, Head
-from nestvec.models.adapter_file import save_adaptor
+from nestvec.models.adapter import Adapter, Head
+from nestvec.models.adapter_file import save_adapter
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import replace_table
@@ -40,29 +40,29 @@ def turning(info, *, seed=1, base=None, two_heads=True):
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((n, n)))[0].astype(np.float32)
     head, other = Head(turn), Head(turn[:, [1, 0, *range(2, n)]])
     base = info.fingerprint if base is None else base
-    return Adaptor("linear", (12,), base, "a model", False, head, other if two_heads else head, 0)
+    return Adapter("linear", (12,), base, "a model", False, head, other if two_heads else head, 0)
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Make a static model, its index, and an adaptor in a file."""
+    """Make a static model, its index, and an adapter in a file."""
     model = static_model(tmp_path / "model")
     build_index(model, CORPUS, "8:int8@9>32:float16", tmp_path / "index").close()
-    adaptor = turning(model.info)
-    save_adaptor(adaptor, tmp_path / "adaptor")
+    adapter = turning(model.info)
+    save_adapter(adapter, tmp_path / "adapter")
     return SimpleNamespace(
         folder=tmp_path / "model",
         index=tmp_path / "index",
-        file=tmp_path / "adaptor",
+        file=tmp_path / "adapter",
         model=model,
-        adaptor=adaptor,
+        adapter=adapter,
     )
 
 
 @pytest.fixture
 def client(made):
     """Call a server of the adapted index alone, which may be changed."""
-    adapt_index(made.index, made.adaptor).close()
+    adapt_index(made.index, made.adapter).close()
     served = load_served([made.index], name=NAME)
     yield Client(create_app(served, Settings(writable=True)))
     served.close()
@@ -78,8 +78,8 @@ def embeddings(client, input_, **others):
 
 @pytest.mark.parametrize("kind", ["document", "query"])
 @pytest.mark.parametrize("dim", DIMS)
-def test_embeddings_are_the_model_s_behind_the_adaptor(client, made, kind, dim):
-    expected = prefix(made.adaptor.apply(made.model.encode(TEXTS, kind=kind), kind), dim)
+def test_embeddings_are_the_model_s_behind_the_adapter(client, made, kind, dim):
+    expected = prefix(made.adapter.apply(made.model.encode(TEXTS, kind=kind), kind), dim)
     found, _ = embeddings(client, TEXTS, dimensions=dim, input_type=kind)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -89,7 +89,7 @@ def test_tokens_are_counted_and_taken_as_before(client, made):
     found, usage = embeddings(client, TEXTS)
     assert usage == embeddings(plain, TEXTS)[1]
     assert usage["total_tokens"] == 7
-    ids = made.model.tokenise(TEXTS, kind="document")
+    ids = made.model.tokenize(TEXTS, kind="document")
     by_tokens, counted = embeddings(client, ids)
     np.testing.assert_allclose(by_tokens, found, atol=1e-6)
     assert counted == usage
@@ -97,7 +97,7 @@ def test_tokens_are_counted_and_taken_as_before(client, made):
     assert "token 999 is not within 0 and 8" in error_of(wrong)["message"]
 
 
-def test_dims_are_those_of_the_adaptor(client):
+def test_dims_are_those_of_the_adapter(client):
     (entry,) = client.get("/v1/models").json()["data"]
     assert (entry["dims"], entry["full_dim"]) == (DIMS, 32)
     assert set(DIMS) <= set(entry["index"]["dims"])
@@ -107,8 +107,8 @@ def test_dims_are_those_of_the_adaptor(client):
     assert compared["dims"] == DIMS
 
 
-def test_texts_are_compared_behind_the_adaptor(client, made):
-    vectors = made.adaptor.apply(made.model.encode(TEXTS, kind="document"), "document")
+def test_texts_are_compared_behind_the_adapter(client, made):
+    vectors = made.adapter.apply(made.model.encode(TEXTS, kind="document"), "document")
     compared = client.post("/v1/compare", {"texts": TEXTS, "dims": [12]}).json()
     unit = prefix(vectors, 12)
     np.testing.assert_allclose(compared["matrices"][0], unit @ unit.T, atol=1e-5)
@@ -133,7 +133,7 @@ def test_documents_are_turned_before_they_are_added(client, made):
     assert added.status_code == 200
     with closing(EmbeddedEngine(made.index)) as index:
         stored = index.vectors(["new"])
-    expected = made.adaptor.apply(made.model.encode([text], kind="document"), "document")
+    expected = made.adapter.apply(made.model.encode([text], kind="document"), "document")
     np.testing.assert_allclose(prefix(stored, 32), prefix(expected, 32), atol=1e-3)
     hits = client.post("/v1/search", {"query": text, "k": 1}).json()["hits"]
     assert hits[0]["id"] == "new"
@@ -149,19 +149,19 @@ def test_queries_and_documents_of_one_batch_go_through_their_own_heads():
         np.testing.assert_allclose(vector, adapted.encode([text], kind=kind)[0], atol=1e-6)
 
 
-def test_a_model_is_served_behind_an_adaptor_of_a_file(made):
-    served = load_served([made.folder], adaptor=made.file, name=NAME)
+def test_a_model_is_served_behind_an_adapter_of_a_file(made):
+    served = load_served([made.folder], adapter=made.file, name=NAME)
     client = Client(create_app(served))
-    expected = made.adaptor.apply(made.model.encode(TEXTS, kind="document"), "document")
+    expected = made.adapter.apply(made.model.encode(TEXTS, kind="document"), "document")
     np.testing.assert_allclose(embeddings(client, TEXTS)[0], prefix(expected, 32), atol=1e-6)
     assert client.get("/v1/models").json()["data"][0]["dims"] == DIMS
 
 
-def test_a_model_beside_its_adapted_index_need_not_name_the_adaptor(made):
-    adapt_index(made.index, made.adaptor).close()
-    for adaptor in (None, made.file):
-        with_model = load_served([made.folder, made.index], adaptor=adaptor)
-        alone = load_served([made.index], adaptor=adaptor)
+def test_a_model_beside_its_adapted_index_need_not_name_the_adapter(made):
+    adapt_index(made.index, made.adapter).close()
+    for adapter in (None, made.file):
+        with_model = load_served([made.folder, made.index], adapter=adapter)
+        alone = load_served([made.index], adapter=adapter)
         for served in (with_model, alone):
             assert served.model.info.fingerprint == served.index.info.fingerprint
             served.close()
@@ -170,13 +170,13 @@ def test_a_model_beside_its_adapted_index_need_not_name_the_adaptor(made):
 def test_an_index_of_one_is_not_served_with_the_other(made):
     for paths in ([made.folder, made.index], [made.index]):
         with pytest.raises(ModelMismatch, match=r"holds vectors of \S+ \(.*\), not of .* behind"):
-            load_served(paths, adaptor=made.file)
-    adapt_index(made.index, made.adaptor).close()
-    save_adaptor(turning(made.model.info, seed=2), made.file)
-    with pytest.raises(ModelMismatch, match=r"behind an adaptor .*, not of .* behind an adaptor"):
-        load_served([made.index], adaptor=made.file)
+            load_served(paths, adapter=made.file)
+    adapt_index(made.index, made.adapter).close()
+    save_adapter(turning(made.model.info, seed=2), made.file)
+    with pytest.raises(ModelMismatch, match=r"behind an adapter .*, not of .* behind an adapter"):
+        load_served([made.index], adapter=made.file)
     replace_table(made.folder, made.model.table * 2)  # another model in its place
-    with pytest.raises(ModelMismatch, match=r"behind an adaptor .*, not of \S+ \("):
+    with pytest.raises(ModelMismatch, match=r"behind an adapter .*, not of \S+ \("):
         load_served([made.folder, made.index])
 
 
@@ -188,7 +188,7 @@ def test_what_was_measured_of_the_other_is_not_shown(made, demo_folder, tmp_path
     assert (served.curve, served.plan) == (None, None)
     served.close()
     for measured in ({"curve": folder / "curve.json"}, {"plan": folder / "plan.json"}):
-        with pytest.raises(ModelMismatch, match=r"is of .*, not of .* behind an adaptor"):
+        with pytest.raises(ModelMismatch, match=r"is of .*, not of .* behind an adapter"):
             load_served([folder], **measured)
 
 
@@ -207,7 +207,7 @@ def test_an_adapted_index_of_vectors_takes_them_as_their_model_gives_them(tmp_pa
     served.close()
 
 
-def test_a_transformer_behind_an_adaptor_shares_the_processors(monkeypatch):
+def test_a_transformer_behind_an_adapter_shares_the_processors(monkeypatch):
     class Transformer(TransformerEncoder):
         info = FAKE_INFO
 

@@ -12,7 +12,7 @@ from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.models.static import save_static_model
 from nestvec.train.first_table import start_from, weigh_by_frequency
-from nestvec.train.static import StaticConfig, tokenise
+from nestvec.train.static import StaticConfig, tokenize
 from nestvec.train.tokenizer import train_tokenizer
 
 CONFIG = StaticConfig(dims=(8,))
@@ -33,8 +33,8 @@ def test_a_teacher_gives_its_vectors_on_principal_axes(teacher, distilled):
     words = ["read", "a", "csv", "file", "table", "find"]
     texts = teacher.library_model.encode(words, normalize_embeddings=True)
     rows = distilled.table[[vocabulary[word] for word in words]]
-    centred = texts - texts.mean(axis=0)
-    np.testing.assert_allclose(rows @ rows.T, centred @ centred.T, atol=1e-5)
+    centered = texts - texts.mean(axis=0)
+    np.testing.assert_allclose(rows @ rows.T, centered @ centered.T, atol=1e-5)
     products = rows.T @ rows
     np.testing.assert_allclose(products, np.diag(np.diag(products)), atol=1e-5)
     assert (np.diff(np.diag(products)) <= 1e-6).all()
@@ -68,7 +68,7 @@ def test_a_static_model_gives_its_table_as_it_is(tmp_path):
     )
     start = start_from(load_model(tmp_path / "m"))
     np.testing.assert_array_equal(start.table, table[:vocab])  # rows without a token are left
-    pairs = tokenise(PAIRS, CONFIG, tokenizer=start.tokenizer)
+    pairs = tokenize(PAIRS, CONFIG, tokenizer=start.tokenizer)
     assert start.table_for(pairs) is start.table
 
 
@@ -98,7 +98,7 @@ PAIRS = TrainingPairs(
 
 
 def test_tokens_of_many_texts_are_weighed_down(distilled):
-    pairs = tokenise(PAIRS, CONFIG, tokenizer=distilled.tokenizer)
+    pairs = tokenize(PAIRS, CONFIG, tokenizer=distilled.tokenizer)
     weighed = weigh_by_frequency(distilled.table, pairs)
     vocabulary = distilled.tokenizer.get_vocab()
     # "read" is a third of 3 of 8 texts; "a" a third of 6, one whole and a half of one.

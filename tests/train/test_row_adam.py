@@ -1,4 +1,4 @@
-"""The optimiser of rows: PyTorch's own sparse one, whatever the blocks and threads."""
+"""The optimizer of rows: PyTorch's own sparse one, whatever the blocks and threads."""
 
 import numpy as np
 import pytest
@@ -27,12 +27,12 @@ def test_it_equals_pytorchs_sparse_adam(block, monkeypatch):
     table = rng.standard_normal((VOCAB, DIM), dtype=np.float32)
     ours = RowAdam(table.copy())
     theirs = torch.nn.Parameter(torch.from_numpy(table.copy()))
-    optimiser = torch.optim.SparseAdam([theirs], lr=0.1)
+    optimizer = torch.optim.SparseAdam([theirs], lr=0.1)
     with start_workers() as workers:
         for step in range(8):
             shares = shares_of(rng)
             gradient = rng.standard_normal((TEXTS, DIM), dtype=np.float32)
-            optimiser.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
+            optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
             before = ours.table.copy()
             ours.step(shares, gradient, rate, workers)
 
@@ -45,7 +45,7 @@ def test_it_equals_pytorchs_sparse_adam(block, monkeypatch):
                 table.shape,
                 check_invariants=True,
             )
-            optimiser.step()
+            optimizer.step()
     np.testing.assert_allclose(ours.table, theirs.detach().numpy(), atol=1e-5)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tokenizers import Tokenizer, models
 
 from nestvec.data.training import TrainingPairs
-from nestvec.train.static import StaticConfig, tokenise
+from nestvec.train.static import StaticConfig, tokenize
 from nestvec.train.tokenizer import UNKNOWN, row_count, train_tokenizer
 
 TEXTS = [
@@ -115,4 +115,4 @@ def test_a_table_has_a_row_for_the_highest_id_whatever_is_missing_below():
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 5}, unk_token="a"))
     assert (tokenizer.get_vocab_size(), row_count(tokenizer)) == (2, 6)
     pairs = TrainingPairs(["a"], ["b"], [[]])
-    assert tokenise(pairs, StaticConfig(), tokenizer=tokenizer).positives.shape == (1, 6)
+    assert tokenize(pairs, StaticConfig(), tokenizer=tokenizer).positives.shape == (1, 6)

@@ -16,7 +16,7 @@ from nestvec.train.static import (
     _batches,
     _lose,
     _schedule,
-    tokenise,
+    tokenize,
     train_static,
 )
 
@@ -35,7 +35,7 @@ def synonyms(n=N_CONCEPTS, *, copies=2):
 
 @pytest.fixture(scope="module")
 def tokens():
-    return tokenise(synonyms(), SMALL)
+    return tokenize(synonyms(), SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_an_epoch_takes_each_pair_once_at_most_and_in_another_order():
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_fewer_pairs_than_a_batch_shrink_it(n):
-    pairs = tokenise(synonyms(n, copies=1), SMALL)
+    pairs = tokenize(synonyms(n, copies=1), SMALL)
     steps = []
     train_static(pairs, SMALL, on_progress=lambda *each: steps.append(each))
     assert steps == [(step + 1, SMALL.epochs) for step in range(SMALL.epochs)]
@@ -118,14 +118,14 @@ def test_fewer_pairs_than_a_batch_shrink_it(n):
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_pair_without_others_beside_it_teaches_nothing(n):
     with pytest.raises(InvalidArgument, match=f"{n} pairs < 2"):
-        train_static(tokenise(synonyms(n, copies=1), SMALL), SMALL)
+        train_static(tokenize(synonyms(n, copies=1), SMALL), SMALL)
 
 
 def test_empty_texts_do_no_harm():
     pairs = synonyms()
     pairs.anchors[5], pairs.positives[9] = "", "  "
     pairs.anchors[7] = pairs.positives[7] = ""
-    tokens = tokenise(pairs, SMALL)
+    tokens = tokenize(pairs, SMALL)
     assert tokens.anchors[[5]].nnz == 0
     model = train_static(tokens, SMALL)
     assert np.isfinite(model.table).all()
@@ -134,17 +134,17 @@ def test_empty_texts_do_no_harm():
 
 def test_shares_are_the_mean_of_a_texts_tokens_cut_at_max_tokens():
     pairs = TrainingPairs(["go go home", "home"], ["go", "go home"], [[], []])
-    tokens = tokenise(pairs, SMALL)
+    tokens = tokenize(pairs, SMALL)
     go, home = (tokens.tokenizer.token_to_id(word) for word in ("go", "home"))
     np.testing.assert_allclose(tokens.anchors.toarray()[:, [go, home]], [[2 / 3, 1 / 3], [0, 1]])
-    cut = tokenise(pairs, replace(SMALL, max_tokens=2))
+    cut = tokenize(pairs, replace(SMALL, max_tokens=2))
     np.testing.assert_allclose(cut.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
 
 
 @pytest.mark.parametrize("added", [{}, {"straight_through": "int8", "orthogonality": 1.0}])
 def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient(added):
     config = replace(SMALL, dims=(8, 4), random_dims=1, **added)
-    tokens = tokenise(synonyms(1300, copies=1), config)
+    tokens = tokenize(synonyms(1300, copies=1), config)
     texts = vstack([tokens.anchors, tokens.positives], format="csr")
     table = np.random.default_rng(0).standard_normal((texts.shape[1], 8), dtype=np.float32)
     before = torch.get_num_threads()
@@ -192,7 +192,7 @@ def test_a_tokenizer_that_exists_is_taken_without_its_padding(tokens):
     tokenizer.enable_padding(length=20)
     pairs = synonyms()
     few = TrainingPairs(pairs.anchors[:3], pairs.positives[:3], pairs.negatives[:3])
-    taken = tokenise(few, SMALL, tokenizer=tokenizer)
+    taken = tokenize(few, SMALL, tokenizer=tokenizer)
     assert taken.tokenizer is tokenizer
     np.testing.assert_array_equal(taken.anchors.toarray(), tokens.anchors[:3].toarray())
 

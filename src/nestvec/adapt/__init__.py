@@ -1,1 +1,1 @@
-"""Adaptors for frozen vectors: matrices that put what matters into the first dimensions."""
+"""Adapters for frozen vectors: matrices that put what matters into the first dimensions."""

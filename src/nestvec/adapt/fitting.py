@@ -1,4 +1,4 @@
-"""Fit an adaptor on vectors: try the methods from cheap to strong, keep what is surely better.
+"""Fit an adapter on vectors: try the methods from cheap to strong, keep what is surely better.
 
 Works on arrays; where they come from, and which model they are of, is for ``workflows``.
 """
@@ -18,7 +18,7 @@ from nestvec.adapt.sample import Parted, Sample, part
 from nestvec.adapt.selection import CUTTING, HeldOutScores, Yardstick, choose
 from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
-from nestvec.models.adapter import METHODS, Adaptor, Head, Method
+from nestvec.models.adapter import METHODS, Adapter, Head, Method
 from nestvec.types import OnProgress
 
 FITTED = tuple(method for method in METHODS if method != CUTTING)
@@ -31,7 +31,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """What is asked of an adaptor.
+    """What is asked of an adapter.
 
     Attributes:
         dims: Widths that are to be good; the full one is always added. None for halvings.
@@ -71,7 +71,7 @@ class Base:
     Attributes:
         fingerprint: "" where the vectors are of no known model.
         name: In messages.
-        layer_norm: Whether its vectors were layer-normalised for the sample.
+        layer_norm: Whether its vectors were layer-normalized for the sample.
         matryoshka: Whether it was trained to be cut. Its prefixes then know more of relevance than
             the full width's ranking does, so that agreement with it is no ground to turn them.
     """
@@ -117,12 +117,12 @@ class Tried:
     best: str
     figures: Mapping[str, Any]
 
-    def adaptor(self, name: str) -> Adaptor:
+    def adapter(self, name: str) -> Adapter:
         """Return one of them, or for ``CUTTING`` one that changes nothing."""
         dims = self.config.dims or ()
         same = Head(np.eye(max(dims), dtype=np.float32))
         heads = self.heads.get(name, Heads(same, same))
-        return Adaptor(
+        return Adapter(
             method=cast(Method, name.partition(",")[0]),
             dims=dims,
             base=self.base.fingerprint,
@@ -137,15 +137,15 @@ class Tried:
 
 def fit(
     sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
-) -> Adaptor:
+) -> Adapter:
     """Fit, measure and choose; arguments and errors as ``try_methods``."""
     tried = try_methods(sample, base, config, on_progress=on_progress)
     if config.method is None:
-        return tried.adaptor(tried.best)
+        return tried.adapter(tried.best)
     (asked,) = tried.heads
     if asked != tried.best:
         _logger.warning("%s is not surely better than cutting on held-out vectors", asked)
-    return tried.adaptor(asked)
+    return tried.adapter(asked)
 
 
 def try_methods(
@@ -168,8 +168,8 @@ def try_methods(
     if config.two_heads and not len(sample.queries):
         raise InvalidArgument("two heads need queries: give some, or leave two_heads out")
     parted = part(sample, seed=config.seed)
-    candidates = _candidates(config.method, labelled=parted.fitted.labelled)
-    if base.matryoshka and config.method is None and not parted.held_out.labelled:
+    candidates = _candidates(config.method, labeled=parted.fitted.labeled)
+    if base.matryoshka and config.method is None and not parted.held_out.labeled:
         _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
         candidates = []
     start = time.perf_counter()
@@ -204,12 +204,12 @@ def asked_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
     return tuple(sorted({*dims, full_dim}, reverse=True))
 
 
-def _candidates(method: Method | None, *, labelled: bool) -> list[_Candidate]:
+def _candidates(method: Method | None, *, labeled: bool) -> list[_Candidate]:
     """Return what is tried: unasked, what any tool can apply as one matrix, cheap to strong."""
     if method is not None:
-        return [_Candidate(method, labelled and method in TRAINED)]
+        return [_Candidate(method, labeled and method in TRAINED)]
     usual = [_Candidate("svd"), _Candidate("linear")]
-    if labelled:  # only relevance can tell whether whitening helps, or what was learnt of answers
+    if labeled:  # only relevance can tell whether whitening helps, or what was learnt of answers
         usual = [usual[0], _Candidate("whiten"), usual[1], _Candidate("linear", labels=True)]
     return usual
 
@@ -260,7 +260,7 @@ def _figures(
         "config": asdict(config),
         "documents": len(parted.fitted.documents),
         "queries": len(parted.fitted.queries),
-        "labelled": parted.fitted.labelled,
+        "labeled": parted.fitted.labeled,
         "held_out_documents": len(parted.held_out.documents),
         "held_out_queries": yardstick.n_asked,
         "metric": yardstick.metric,

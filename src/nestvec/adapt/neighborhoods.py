@@ -15,7 +15,7 @@ from nestvec.adapt.sample import Sample
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-NEIGHBOURS = 64  # of a document: a shortlist's worth of what is hard to tell apart
+NEIGHBORS = 64  # of a document: a shortlist's worth of what is hard to tell apart
 _OF_QUERY = 16  # documents of a query: so that a batch holds more queries
 _OF_ASKING = 4  # candidates, one asks: as good for what is learnt as all, and a part of the work
 _SAME = 0.9999  # cosine from which two vectors are one: nothing is to be learnt from itself
@@ -39,7 +39,7 @@ class Batch:
     positives: Tensor | None
 
 
-class Neighbourhoods:
+class Neighborhoods:
     """Draws batches from a sample."""
 
     def __init__(self, sample: Sample, size: int, seed: int) -> None:
@@ -49,11 +49,11 @@ class Neighbourhoods:
         self._documents = torch.from_numpy(sample.documents)
         self._queries = torch.from_numpy(sample.queries)
         self._positives = (
-            [torch.from_numpy(rows) for rows in sample.positives or ()] if sample.labelled else None
+            [torch.from_numpy(rows) for rows in sample.positives or ()] if sample.labeled else None
         )
         self._random = torch.Generator().manual_seed(seed)
         share = 0.5 if len(self._queries) else 0.0
-        self._n_seeds = max(1, round((1 - share) * size / NEIGHBOURS))
+        self._n_seeds = max(1, round((1 - share) * size / NEIGHBORS))
         self._n_queries = min(len(self._queries), round(share * size / _OF_QUERY))
 
     def draw(self) -> Batch:
@@ -61,7 +61,7 @@ class Neighbourhoods:
         import torch
 
         seeds = self._documents[_some(len(self._documents), self._n_seeds, self._random)]
-        rows = [self._nearest(seeds, NEIGHBOURS)]
+        rows = [self._nearest(seeds, NEIGHBORS)]
         chosen = _some(len(self._queries), self._n_queries, self._random)
         queries = self._queries[chosen]
         if len(queries):

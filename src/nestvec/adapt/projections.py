@@ -1,7 +1,7 @@
 """Projections of vectors that exist already, so that their first dimensions hold the most.
 
 Linear, and fitted on a corpus without labels or queries. Applied before a prefix is cut; cutting
-and quantising are the codec's work.
+and quantizing are the codec's work.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Projection:
 
 
 def fit_svd(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) -> Projection:
-    """Take the right singular vectors of the unit vectors: uncentred, so cosines stay as they are.
+    """Take the right singular vectors of the unit vectors: uncentered, so cosines stay as they are.
 
     Args:
         embeddings: [n, full_dim], as the model gives them; at most 100,000 rows are used.

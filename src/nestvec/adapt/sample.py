@@ -1,4 +1,4 @@
-"""What an adaptor is fitted on: vectors, perhaps queries, perhaps which document answers which.
+"""What an adapter is fitted on: vectors, perhaps queries, perhaps which document answers which.
 
 Checked once here, and parted into what is fitted on and what is held out to measure. Where the
 vectors come from is for ``workflows`` to say.
@@ -22,7 +22,7 @@ ROWS_PER_DIM = 4
 HELD_OUT = 0.2
 MAX_HELD_OUT, MAX_ASKED = 20_000, 2_000  # documents and queries that are measured on
 LEAST_ASKED = 500
-LEAST_LABELLED = 100  # queries: a fifth of fewer tells no method from another
+LEAST_LABELED = 100  # queries: a fifth of fewer tells no method from another
 _MOST_EQUAL = 0.5  # of all vectors: beyond it they are some mistake's
 
 
@@ -45,14 +45,14 @@ class Sample:
     positives: tuple[Rows, ...] | None = None
 
     @property
-    def n_labelled(self) -> int:
+    def n_labeled(self) -> int:
         """How many queries it is known of what answers them."""
         return sum(bool(len(rows)) for rows in self.positives or ())
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether that is known of any."""
-        return self.n_labelled > 0
+        return self.n_labeled > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Parted:
     """A sample in two parts that share no vector.
 
     Attributes:
-        fitted: What an adaptor is fitted on.
+        fitted: What an adapter is fitted on.
         held_out: What it is measured on.
         asking: Where the held-out queries are too few to ask for what is nearest, the rows of
             held-out documents that do; no document finds itself. Else None.
@@ -105,7 +105,7 @@ def unit_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddi
     """
     if embeddings.ndim != 2 or not embeddings.shape[1]:
         shape = list(embeddings.shape)
-        raise InvalidArgument(f"vectors of shape {shape}: an adaptor needs [n, full_dim]")
+        raise InvalidArgument(f"vectors of shape {shape}: an adapter needs [n, full_dim]")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
         raise InvalidArgument(
@@ -121,11 +121,11 @@ def part(sample: Sample, *, seed: int) -> Parted:
     documents that answer a held-out query are held out too; labels of too few queries
     to measure by are left out. Equal documents stay together.
     """
-    if 0 < sample.n_labelled < LEAST_LABELLED:
+    if 0 < sample.n_labeled < LEAST_LABELED:
         _logger.warning(
-            "%d labelled queries < %d, the least to measure by: labels are left out",
-            sample.n_labelled,
-            LEAST_LABELLED,
+            "%d labeled queries < %d, the least to measure by: labels are left out",
+            sample.n_labeled,
+            LEAST_LABELED,
         )
         sample = replace(sample, positives=None)
     rng = np.random.default_rng(seed)
@@ -150,7 +150,7 @@ def _held_queries(
     """Return the queries to hold out, and hold out what answers them, while there is room."""
     order = rng.permutation(len(sample.queries))
     most = min(int(HELD_OUT * len(order)), MAX_ASKED)
-    if sample.positives is None or not sample.labelled:
+    if sample.positives is None or not sample.labeled:
         few = most < LEAST_ASKED  # documents say more than so few
         return np.sort(order[: 0 if few else most])
     asked: list[int] = []

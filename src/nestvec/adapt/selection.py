@@ -39,7 +39,7 @@ CONFIDENCE = 0.95
 
 
 class HeldOutScores(NamedTuple):
-    """What held-out vectors say of an adaptor, [n_dims, n_queries] each.
+    """What held-out vectors say of an adapter, [n_dims, n_queries] each.
 
     Attributes:
         nearest: 1 where a query's nearest document is still found, else 0. Not the share of the
@@ -84,7 +84,7 @@ class Yardstick:
         asking = held.queries if own is None else held.documents[own]
         (ranked,) = _rank(asking, held.documents, [held.documents.shape[1]], own)
         judged = None
-        if held.labelled and held.positives is not None:
+        if held.labeled and held.positives is not None:
             names = [str(row) for row in range(len(held.documents))]
             qrels = {
                 str(number): {names[row]: 1.0 for row in rows.tolist()}
@@ -150,7 +150,7 @@ def choose(
     """Return the name of what to take.
 
     Args:
-        measured: Of each adaptor that was fitted, from cheap to strong, at the dims asked, the full
+        measured: Of each adapter that was fitted, from cheap to strong, at the dims asked, the full
             width last; among them ``CUTTING``.
         of_labels: Those that learnt from labels.
         seed: Of the bounds.

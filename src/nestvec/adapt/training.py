@@ -1,4 +1,4 @@
-"""Train the heads of an adaptor so that every prefix orders neighbours as all dims did before.
+"""Train the heads of an adapter so that every prefix orders neighbors as all dims did before.
 
 One loss for a matrix and for an mlp: how far the softmax over near vectors is from that of the
 vectors as they came, lightly whitened for the prefixes. The full width counts most, and the matrix
@@ -20,7 +20,7 @@ import numpy as np
 
 from nestvec.adapt.neighborhoods import (
     Batch,
-    Neighbourhoods,
+    Neighborhoods,
     Taught,
     answer_loss,
     order_loss,
@@ -149,7 +149,7 @@ def train_heads(
         on_progress: Called with steps done and in all.
     """
     nested = _nested(len(start.matrix), training)
-    if not sample.labelled:
+    if not sample.labeled:
         return _train(sample, start, training, nested, on_progress)
     return _train_with_labels(sample, start, training, nested, on_progress)
 
@@ -225,7 +225,7 @@ def _train(
     on_progress: OnProgress | None,
 ) -> tuple[Head, Head]:
     heads = _Heads(start, training, sample, n_widths=max(len(phase.dims) for phase in phases))
-    draws = Neighbourhoods(sample, training.batch, training.seed)
+    draws = Neighborhoods(sample, training.batch, training.seed)
     done, total = 0, sum(phase.steps for phase in phases)
     for phase in phases:
         heads.begin()

@@ -25,7 +25,7 @@ from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.adapt.training import Schedule
-    from nestvec.models.adapter import Adaptor, Method
+    from nestvec.models.adapter import Adapter, Method
     from nestvec.recipes.adapting import Texts
     from nestvec.types import Encoder
 
@@ -35,7 +35,7 @@ def adapt(
     corpus: Annotated[
         Path | None, typer.Argument(help="What a model encodes: BEIR folder, texts, JSONL...")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Adaptor to write.")] = Path("adaptor.safetensors"),
+    out: Annotated[Path, typer.Option(help="Adapter to write.")] = Path("adapter.safetensors"),
     pairs: Annotated[list[Path] | None, typer.Option(help="Or pairs: JSONL, CSV, Parquet.")] = None,
     qrels: Annotated[Path | None, typer.Option(help="Or a BEIR folder: labels count, too.")] = None,
     split: Annotated[str, typer.Option(help="Split of --qrels.")] = "train",
@@ -56,17 +56,17 @@ def adapt(
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
 ) -> None:
-    """Fit an adaptor: vectors stay as wide, but their first dimensions hold what search needs.
+    """Fit an adapter: vectors stay as wide, but their first dimensions hold what search needs.
 
     What is best is measured on vectors that were held out; if nothing is surely better than cutting
-    vectors as they are, the adaptor changes nothing, and says so.
+    vectors as they are, the adapter changes nothing, and says so.
 
-    Example: `nestvec adapt vectors --dims 192,96 --out adaptor.safetensors`
+    Example: `nestvec adapt vectors --dims 192,96 --out adapter.safetensors`
     """
     from nestvec.adapt.fitting import AdaptConfig
-    from nestvec.models.adapter_file import save_adaptor
+    from nestvec.models.adapter_file import save_adapter
     from nestvec.models.load import load_model
-    from nestvec.recipes.adapting import fit_adaptor
+    from nestvec.recipes.adapting import fit_adapter
 
     config = AdaptConfig(
         dims=parse_ints(dims, option="--dims"),
@@ -86,15 +86,15 @@ def adapt(
         cache=shared_cache(cache),
     )
     with progress("adapt") as on_progress:
-        adaptor = fit_adaptor(model, texts, config=config, on_progress=on_progress)
-    save_adaptor(adaptor, out)
-    _tell(adaptor)
-    if adaptor.method != "none":
-        say_next(_next(adaptor, model, source=shown_path(source), out=shown_path(out)))
+        adapter = fit_adapter(model, texts, config=config, on_progress=on_progress)
+    save_adapter(adapter, out)
+    _tell(adapter)
+    if adapter.method != "none":
+        say_next(_next(adapter, model, source=shown_path(source), out=shown_path(out)))
 
 
 def apply(
-    adaptor: Annotated[Path, typer.Argument(help="What `nestvec adapt` wrote.")],
+    adapter: Annotated[Path, typer.Argument(help="What `nestvec adapt` wrote.")],
     source: Annotated[
         str | None, typer.Argument(help="Folder of vectors, model folder or hub id.")
     ] = None,
@@ -105,16 +105,16 @@ def apply(
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
     ] = False,
 ) -> None:
-    """Apply an adaptor to a folder of vectors or a model, which stays a plain folder.
+    """Apply an adapter to a folder of vectors or a model, which stays a plain folder.
 
     Without either, its matrix is written, for NumPy, SQL or anything else that multiplies.
 
-    Example: `nestvec apply adaptor.safetensors vectors --out adapted`
+    Example: `nestvec apply adapter.safetensors vectors --out adapted`
     """
-    from nestvec.models.adapter_file import load_adaptor
-    from nestvec.recipes.adapted_files import MATRIX_SUFFIXES, apply_adaptor, save_matrix
+    from nestvec.models.adapter_file import load_adapter
+    from nestvec.recipes.adapted_files import MATRIX_SUFFIXES, apply_adapter, save_matrix
 
-    loaded = load_adaptor(adaptor)
+    loaded = load_adapter(adapter)
     if source is None:
         if out.suffix not in MATRIX_SUFFIXES:
             raise InvalidArgument("name what to apply it to, or --out matrix.npy for its matrix")
@@ -124,7 +124,7 @@ def apply(
         return
     check_output(out, folder=True)
     with progress("apply", unit="vectors") as on_progress:
-        count = apply_adaptor(
+        count = apply_adapter(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )
     turned = count_text(count, "vector") if count else "model"
@@ -153,19 +153,19 @@ def _texts(
     return None
 
 
-def _next(adaptor: Adaptor, model: Encoder, *, source: str, out: str) -> str:
+def _next(adapter: Adapter, model: Encoder, *, source: str, out: str) -> str:
     from nestvec.models.precomputed import PrecomputedVectors
 
-    one_layer = adaptor.documents.linear and not (adaptor.two_heads or adaptor.layer_norm)
+    one_layer = adapter.documents.linear and not (adapter.two_heads or adapter.layer_norm)
     if one_layer or isinstance(model, PrecomputedVectors):
         return f"nestvec apply {out} {source} --out adapted"
-    return f"nestvec evaluate {source} DATASET --adaptor {out}"
+    return f"nestvec evaluate {source} DATASET --adapter {out}"
 
 
-def _tell(adaptor: Adaptor) -> None:
+def _tell(adapter: Adapter) -> None:
     """Show what each method keeps of held-out vectors, and which was taken."""
-    fitted = adaptor.fitted
-    dims = sorted(adaptor.dims, reverse=True)
+    fitted = adapter.fitted
+    dims = sorted(adapter.dims, reverse=True)
     say(f"{fitted['metric']:16}{''.join(f'{dim:>7}' for dim in dims)} dims")
     for name, means in fitted["means"].items():
         cells = "".join(f"{means[str(dim)]:7.3f}" for dim in dims)
@@ -177,7 +177,7 @@ def _tell(adaptor: Adaptor) -> None:
             "nearest@10: how often the nearest document at full width is still in the top 10; "
             "that is not quality, which labels (--qrels) tell"
         )
-    if adaptor.method == "none":
-        say_wrapped("nothing is surely better than cutting: the adaptor changes nothing")
+    if adapter.method == "none":
+        say_wrapped("nothing is surely better than cutting: the adapter changes nothing")
     else:
-        say(f"{adaptor.method}, fitted on {fitted['documents']:,} in {fitted['seconds']:.0f} s")
+        say(f"{adapter.method}, fitted on {fitted['documents']:,} in {fitted['seconds']:.0f} s")

@@ -59,7 +59,7 @@ def evaluate(
     baselines: Annotated[str | None, typer.Option(help="Of bm25,svd,pca,random.")] = None,
     dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
     cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-    adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
@@ -92,7 +92,7 @@ def evaluate(
         trust_remote_code=trust_remote_code,
         cache=shared_cache(cache),
     )
-    curve = _measure(behind(encoder, adaptor), data, grid)
+    curve = _measure(behind(encoder, adapter), data, grid)
     curve.save(out)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))

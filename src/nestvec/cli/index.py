@@ -47,7 +47,7 @@ def build(
     passage_words: Annotated[
         int | None, typer.Option(help="Most words of a passage of a text file [200].")
     ] = None,
-    adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
     cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
     trust_remote_code: Annotated[
@@ -77,7 +77,7 @@ def build(
         trust_remote_code=trust_remote_code,
         cache=shared_cache(cache),
     )
-    encoder = behind(loaded, adaptor)
+    encoder = behind(loaded, adapter)
     with (
         going_on_later(lambda: count_unfinished(out), documents.length or 0),
         progress("index", unit="documents") as on_progress,
@@ -160,7 +160,7 @@ def reembed(
 
 def adapt(
     index: Annotated[Path, typer.Argument(help="Index folder.")],
-    adaptor: Annotated[
+    adapter: Annotated[
         Path | None, typer.Argument(help="What `nestvec adapt` wrote for its model.")
     ] = None,
     point: Annotated[
@@ -168,32 +168,32 @@ def adapt(
     ] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Put it back as it was before.")] = False,
 ) -> None:
-    """Turn the vectors of an index by an adaptor: no text is encoded again.
+    """Turn the vectors of an index by an adapter: no text is encoded again.
 
     Until that is complete, the index is searched as it was; it is kept as NAME.unadapted.
 
-    Example: `nestvec index adapt index adaptor.safetensors --point "64:binary@400>192:int8"`
+    Example: `nestvec index adapt index adapter.safetensors --point "64:binary@400>192:int8"`
     """
     from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
-    from nestvec.models.adapter_file import load_adaptor
+    from nestvec.models.adapter_file import load_adapter
     from nestvec.types import OperatingPoint
 
-    if (adaptor is None) != undo:
-        raise InvalidArgument("name either an adaptor or --undo")
+    if (adapter is None) != undo:
+        raise InvalidArgument("name either an adapter or --undo")
     if undo and point is not None:
         raise InvalidArgument(f"--undo puts the point back as well: leave --point {point} out")
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
-    if adaptor is None:
+    if adapter is None:
         changed = undo_adapting(index)
     else:
         with progress("adapt", unit="documents") as on_progress:
             changed = adapt_index(
-                index, load_adaptor(adaptor), point=chosen, on_progress=on_progress
+                index, load_adapter(adapter), point=chosen, on_progress=on_progress
             )
     with changed:
         say_closed(changed, seconds=time.perf_counter() - start)
-    if adaptor is not None:
+    if adapter is not None:
         place = shown_path(index)
         say_wrapped(
             f"as it was: {shown_path(Path(kept_place(index)))} "

@@ -111,7 +111,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     if found.deleted:
         yield "deleted", f"{found.deleted:,}, on disk until compacted"
     yield "point", found.point
-    adapted = " behind an adaptor" if found.adaptor else ""
+    adapted = " behind an adapter" if found.adapter else ""
     yield "model", f"{found.model}{adapted}, {found.full_dim} dims"
     yield "vectors", found.stored
     uncoded = f", {count_text(found.uncoded, 'document')} without" if found.uncoded else ""

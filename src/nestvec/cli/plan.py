@@ -30,7 +30,7 @@ def plan(
     min_overlap: Annotated[float | None, typer.Option(help="Or: share of results kept.")] = None,
     min_slice_retention: Annotated[float | None, typer.Option(help="Of each slice.")] = None,
     metric: Annotated[str | None, typer.Option(help="Metric [the curve's first].")] = None,
-    minimise: Annotated[str, typer.Option(help="ram, latency or disk.")] = "ram",
+    minimize: Annotated[str, typer.Option(help="ram, latency or disk.")] = "ram",
     max_ram_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
     max_disk_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
     max_p95_ms: Annotated[float | None, typer.Option(help="Limit of search time.")] = None,
@@ -50,7 +50,7 @@ def plan(
     Example: `nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000`
     """
     from nestvec.curve.curve import Curve
-    from nestvec.planning.budget import Budget, Minimise
+    from nestvec.planning.budget import Budget, Minimize
     from nestvec.planning.choose import plan as choose
 
     check_output(out)
@@ -64,7 +64,7 @@ def plan(
         max_disk_bytes_per_vector=max_disk_bytes,
         max_p95_ms=max_p95_ms,
         confidence=confidence,
-        minimise=cast("Minimise", minimise),  # Budget checks it
+        minimize=cast("Minimize", minimize),  # Budget checks it
     )
     _check_scale(vectors, prices, replicas)
     measured = Curve.load(curve)
@@ -93,8 +93,8 @@ def _tell(chosen: Plan, encode_ms: float | None, extras: Sequence[_Extra], out: 
         for line in _wrapped(text, width()):
             say(line)
     model = shown_path(chosen.model.name)
-    adaptor = " --adaptor ADAPTOR" if chosen.model.adaptor else ""
-    say_next(f"nestvec index build {model} CORPUS{adaptor} --plan {shown_path(out)} --out index")
+    adapter = " --adapter ADAPTER" if chosen.model.adapter else ""
+    say_next(f"nestvec index build {model} CORPUS{adapter} --plan {shown_path(out)} --out index")
 
 
 def plan_lines(chosen: Plan, *, encode_ms: float | None, width: int) -> Iterator[str]:

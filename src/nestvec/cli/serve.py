@@ -26,7 +26,7 @@ def serve(
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
-    adaptor: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
+    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
     name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
     tier: Annotated[
         list[str] | None, typer.Option(help="NAME=POINT, as fast=64:int4; may be repeated.")
@@ -78,7 +78,7 @@ def serve(
     )
     tiers = read_tiers(tier or [])
     with listen(host, port) as listening:
-        served = load_served(paths, adaptor=adaptor, name=name, tiers=tiers, curve=curve, plan=plan)
+        served = load_served(paths, adapter=adapter, name=name, tiers=tiers, curve=curve, plan=plan)
         _answer(served, settings, listening)
 
 

@@ -1,12 +1,12 @@
-"""A prefix, re-normalised, then quantised: what is searched is made here, once.
+"""A prefix, renormalized, then quantized: what is searched is made here, once.
 
 How a prefix is cut stands in ``prefix``. Every score in nestvec is asymmetric: the float query
 times what a document's code stands for,
 
     score(q, x) = <prepare(q), decode(encode(x))>
 
-so that a query loses nothing to quantisation. Which quantiser a precision is bound to stands in
-``quantiser``; what is searched with codes lives in ``index``.
+so that a query loses nothing to quantization. Which quantizer a precision is bound to stands in
+``quantizer``; what is searched with codes lives in ``index``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from nestvec.codec.prefix import check_width, prefix
 from nestvec.codec.quantizer import (
-    QUANTISERS,
+    QUANTIZERS,
     RANGE,
-    Quantiser,
+    Quantizer,
     check_codable,
     code_bytes,
     learn,
@@ -33,6 +33,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
+_EARLIER_NAME = "quantiser"  # of the quantizer, in files of earlier versions
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # ranges are learnt from no more vectors than that
 # A factor this near to 1 moves no float16 by half of the least distance to the next, 2^-12 of it.
 _UNIT = 2.0**-13
@@ -40,7 +41,7 @@ _UNIT = 2.0**-13
 
 def sample_rows(n: int, precision: Precision) -> NDArray[np.int64]:
     """Return which of ``n`` vectors to fit a codec on, ascending; one where it learns nothing."""
-    if not QUANTISERS[precision].learnt:
+    if not QUANTIZERS[precision].learnt:
         return np.arange(min(n, 1), dtype=np.int64)
     return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _drawn(n)
 
@@ -54,8 +55,8 @@ class Codec:
     Attributes:
         dim: Dimensions kept.
         precision: How each is stored.
-        layer_norm: Whether the whole vector is layer-normalised first.
-        calibration: Ranges or centroids learnt by ``fit``, as ``quantiser.learn`` returns them;
+        layer_norm: Whether the whole vector is layer-normalized first.
+        calibration: Ranges or centroids learnt by ``fit``, as ``quantizer.learn`` returns them;
             empty where the precision learns nothing.
     """
 
@@ -84,10 +85,10 @@ class Codec:
         if len(embeddings) == 0:
             raise InvalidArgument("cannot fit a codec on 0 vectors")
         check_codable(dim, precision)
-        quantiser, calibration = QUANTISERS[precision], np.empty(0, dtype=np.float32)
-        if quantiser.learnt:
-            vectors = _prepare(_sample(embeddings), dim, quantiser, layer_norm=layer_norm)
-            calibration = learn(vectors, quantiser)
+        quantizer, calibration = QUANTIZERS[precision], np.empty(0, dtype=np.float32)
+        if quantizer.learnt:
+            vectors = _prepare(_sample(embeddings), dim, quantizer, layer_norm=layer_norm)
+            calibration = learn(vectors, quantizer)
         return cls(dim, precision, layer_norm, calibration)
 
     @property
@@ -101,7 +102,7 @@ class Codec:
 
         None where the precision learns no ranges.
         """
-        if QUANTISERS[self.precision].learnt != RANGE:
+        if QUANTIZERS[self.precision].learnt != RANGE:
             return None
         low, extent = self.calibration.reshape(RANGE, self.dim)
         return low, low + extent
@@ -113,10 +114,10 @@ class Codec:
         """Learn from vectors that are kept ``as_stored``, as ``fit`` does.
 
         Args:
-            stored: [n, full_dim] at float16 or float32, layer-normalised already.
+            stored: [n, full_dim] at float16 or float32, layer-normalized already.
             dim: As in ``fit``.
             precision: As in ``fit``.
-            layer_norm: Whether queries are to be layer-normalised, as the stored vectors were.
+            layer_norm: Whether queries are to be layer-normalized, as the stored vectors were.
         """
         return replace(cls.fit(_rounded(stored, precision), dim, precision), layer_norm=layer_norm)
 
@@ -125,22 +126,22 @@ class Codec:
 
         This is all that a query goes through.
         """
-        quantiser = QUANTISERS[self.precision]
-        return _prepare(embeddings, self.dim, quantiser, layer_norm=self.layer_norm)
+        quantizer = QUANTIZERS[self.precision]
+        return _prepare(embeddings, self.dim, quantizer, layer_norm=self.layer_norm)
 
     def encode(self, embeddings: Embeddings) -> Codes:
         """Return codes, [n, full_dim] -> [n, bytes_per_vector]."""
         vectors = np.ascontiguousarray(self.prepare(embeddings))
         if self.precision == "float32":
             return vectors.view(np.uint8)
-        codes: Codes = self._quantiser.sa_encode(vectors)
+        codes: Codes = self._quantizer.sa_encode(vectors)
         return codes
 
     def encode_stored(self, stored: NDArray[np.floating]) -> Codes:
         """Return codes of vectors that are kept ``as_stored``, the same at float16 and float32.
 
         Args:
-            stored: [n, at least dim]; layer-normalised already, where the model asks for it.
+            stored: [n, at least dim]; layer-normalized already, where the model asks for it.
         """
         return self._of_stored.encode(_rounded(stored, self.precision))
 
@@ -148,7 +149,7 @@ class Codec:
         """Return what the codes of stored vectors stand for, ``decode(encode_stored(stored))``.
 
         At full width, float16 is its own code wherever it is so nearly of unit length that to
-        re-normalise it rounds to itself again: all but vectors of a few dims.
+        renormalize it rounds to itself again: all but vectors of a few dims.
 
         Args:
             stored: [n, at least dim], as for ``encode_stored``.
@@ -166,19 +167,19 @@ class Codec:
         codes = np.ascontiguousarray(codes)
         if self.precision == "float32":
             return codes.view(np.float32)
-        vectors: Embeddings = self._quantiser.sa_decode(codes)
+        vectors: Embeddings = self._quantizer.sa_decode(codes)
         return vectors
 
     def new_faiss_index(self) -> Any:
         """Return an empty FAISS index of this representation, by inner product."""
-        return new_index(self.dim, QUANTISERS[self.precision], self.calibration)
+        return new_index(self.dim, QUANTIZERS[self.precision], self.calibration)
 
     @cached_property
     def _of_stored(self) -> Codec:
         return replace(self, layer_norm=False)
 
     @cached_property
-    def _quantiser(self) -> Any:
+    def _quantizer(self) -> Any:
         return self.new_faiss_index()
 
     def to_json(self) -> dict[str, Any]:
@@ -187,7 +188,7 @@ class Codec:
             "dim": self.dim,
             "precision": self.precision,
             "layer_norm": self.layer_norm,
-            "quantiser": QUANTISERS[self.precision].faiss_name,
+            "quantizer": QUANTIZERS[self.precision].faiss_name,
             "calibration": self.calibration.tolist(),
         }
 
@@ -196,27 +197,28 @@ class Codec:
         """Read back what ``to_json`` wrote.
 
         Raises:
-            InvalidArgument: If the codes were made by another quantiser than this version uses,
+            InvalidArgument: If the codes were made by another quantizer than this version uses,
                 or the calibration has another length than the dimensions need.
         """
         dim, precision = values["dim"], values["precision"]
         calibration = np.asarray(values["calibration"], dtype=np.float32)
-        quantiser = QUANTISERS[precision]
-        if values["quantiser"] != quantiser.faiss_name:
+        quantizer = QUANTIZERS[precision]
+        coded_by = values["quantizer" if "quantizer" in values else _EARLIER_NAME]
+        if coded_by != quantizer.faiss_name:
             raise InvalidArgument(
-                f"codes of {values['quantiser']} cannot be read as {precision} "
-                f"({quantiser.faiss_name}): rebuild the index"
+                f"codes of {coded_by} cannot be read as {precision} "
+                f"({quantizer.faiss_name}): rebuild the index"
             )
-        if len(calibration) != quantiser.learnt * dim:
+        if len(calibration) != quantizer.learnt * dim:
             raise InvalidArgument(f"{len(calibration)} calibration values do not fit {dim} dims")
         return cls(dim, precision, values["layer_norm"], calibration)
 
 
 def _prepare(
-    embeddings: Embeddings, dim: int, quantiser: Quantiser, *, layer_norm: bool
+    embeddings: Embeddings, dim: int, quantizer: Quantizer, *, layer_norm: bool
 ) -> Embeddings:
     vectors = prefix(embeddings, dim, layer_norm=layer_norm)
-    return vectors @ _rotation(dim) if quantiser.rotated else vectors
+    return vectors @ _rotation(dim) if quantizer.rotated else vectors
 
 
 def _rounded(stored: NDArray[np.floating], precision: Precision) -> Embeddings:

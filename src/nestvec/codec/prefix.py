@@ -1,6 +1,6 @@
-"""Layer-norm (where the model asks) -> truncate -> L2 re-normalise: every prefix is made here.
+"""Layer-norm (where the model asks) -> truncate -> L2 renormalize: every prefix is made here.
 
-What quantises a prefix, and what turns it for that, is in ``codec``.
+What quantizes a prefix, and what turns it for that, is in ``codec``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from nestvec.types import Embeddings
 LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's default, as nomic's card uses it
 
 
-def layer_normalise(embeddings: Embeddings) -> Embeddings:
+def layer_normalize(embeddings: Embeddings) -> Embeddings:
     """Give each vector zero mean and unit variance, [n, dim] -> [n, dim] (Ba et al. 2016)."""
-    centred = embeddings - embeddings.mean(axis=1, keepdims=True)
-    variance = np.mean(centred * centred, axis=1, keepdims=True)
-    normalised: Embeddings = centred / np.sqrt(variance + LAYER_NORM_EPSILON)
-    return normalised
+    centered = embeddings - embeddings.mean(axis=1, keepdims=True)
+    variance = np.mean(centered * centered, axis=1, keepdims=True)
+    normalized: Embeddings = centered / np.sqrt(variance + LAYER_NORM_EPSILON)
+    return normalized
 
 
-def normalise(embeddings: Embeddings) -> Embeddings:
+def normalize(embeddings: Embeddings) -> Embeddings:
     """Give each vector unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
     lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
     unit: Embeddings = np.divide(
@@ -34,12 +34,12 @@ def normalise(embeddings: Embeddings) -> Embeddings:
 
 
 def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Embeddings:
-    """Cut vectors to their first ``dim`` dimensions and re-normalise them.
+    """Cut vectors to their first ``dim`` dimensions and renormalize them.
 
     Args:
         embeddings: [n, full_dim], as the model gives them.
         dim: Dimensions to keep, at most full_dim.
-        layer_norm: Layer-normalise the whole vector first, where the model's card asks for it.
+        layer_norm: Layer-normalize the whole vector first, where the model's card asks for it.
 
     Returns:
         [n, dim], each of unit length or zero.
@@ -49,8 +49,8 @@ def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Emb
     """
     check_width(embeddings, dim)
     if layer_norm:
-        embeddings = layer_normalise(embeddings)
-    return normalise(np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32))
+        embeddings = layer_normalize(embeddings)
+    return normalize(np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32))
 
 
 def as_float32(embeddings: NDArray[np.floating]) -> Embeddings:
@@ -60,7 +60,7 @@ def as_float32(embeddings: NDArray[np.floating]) -> Embeddings:
 
 
 def as_stored(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
-    """Return vectors as an index keeps them: of unit length, layer-normalised where asked.
+    """Return vectors as an index keeps them: of unit length, layer-normalized where asked.
 
     Args:
         embeddings: [n, full_dim], as the model gives them.

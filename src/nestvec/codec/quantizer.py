@@ -1,7 +1,7 @@
-"""What each precision is bound to: one of FAISS's quantisers, chosen by measurement.
+"""What each precision is bound to: one of FAISS's quantizers, chosen by measurement.
 
-Quantisers take and give vectors as they come; that these are normalised prefixes, rotated where a
-quantiser asks for it, is ``codec``'s business. The measurement is ``benchmarks/quantisers.py``.
+Quantizers take and give vectors as they come; that these are normalized prefixes, rotated where a
+quantizer asks for it, is ``codec``'s business. The measurement is ``benchmarks/quantizers.py``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ RANGE = 2  # values learnt for each dimension where they are the ends of its ran
 
 
 @dataclass(frozen=True)
-class Quantiser:
-    """One of FAISS's quantisers.
+class Quantizer:
+    """One of FAISS's quantizers.
 
     Attributes:
         faiss_name: The type of a ScalarQuantizer; ``PRODUCT`` for a ProductQuantizer whose codes
@@ -44,20 +44,20 @@ class Quantiser:
     learnt: int = 0
 
 
-QUANTISERS: Mapping[Precision, Quantiser] = {
-    "float32": Quantiser(None, 32),
-    "float16": Quantiser("QT_fp16", 16),
-    "int8": Quantiser("QT_8bit", 8, learnt=RANGE),
-    "int4": Quantiser("QT_4bit_tqmse", 4, rotated=True),
-    "int2": Quantiser("QT_2bit_tqmse", 2, rotated=True),
-    "binary": Quantiser("QT_1bit_tqmse", 1, rotated=True),
-    "pq4": Quantiser(PRODUCT, 2, learnt=_CENTROIDS),
+QUANTIZERS: Mapping[Precision, Quantizer] = {
+    "float32": Quantizer(None, 32),
+    "float16": Quantizer("QT_fp16", 16),
+    "int8": Quantizer("QT_8bit", 8, learnt=RANGE),
+    "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True),
+    "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True),
+    "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True),
+    "pq4": Quantizer(PRODUCT, 2, learnt=_CENTROIDS),
 }
 
 
 def can_code(dim: int, precision: Precision) -> bool:
     """Tell whether a precision can code that many dims: product codes stand for pairs."""
-    return QUANTISERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
+    return QUANTIZERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
 
 
 def check_codable(dim: int, precision: Precision) -> None:
@@ -74,15 +74,15 @@ def check_codable(dim: int, precision: Precision) -> None:
 
 def code_bytes(dim: int, precision: Precision) -> int:
     """Return the size of one code."""
-    return -(-dim * QUANTISERS[precision].bits // 8)
+    return -(-dim * QUANTIZERS[precision].bits // 8)
 
 
-def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:
-    """Learn from a sample what a quantiser needs, the same from the same sample.
+def learn(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:
+    """Learn from a sample what a quantizer needs, the same from the same sample.
 
     Args:
         vectors: [n, dim], n > 0.
-        quantiser: What learns.
+        quantizer: What learns.
 
     Returns:
         As FAISS holds them, [learnt * dim]: for ranges the minimum of each dimension, then its
@@ -90,9 +90,9 @@ def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:
     """
     import faiss
 
-    if not quantiser.learnt:
+    if not quantizer.learnt:
         return np.empty(0, dtype=np.float32)
-    index = _empty_index(vectors.shape[1], quantiser)
+    index = _empty_index(vectors.shape[1], quantizer)
     if len(vectors) < _CENTROIDS:  # k-means asks for one each; copies teach nothing else
         vectors = np.resize(vectors, (_CENTROIDS, vectors.shape[1]))
     with one_thread():
@@ -101,23 +101,23 @@ def learn(vectors: Embeddings, quantiser: Quantiser) -> NDArray[np.float32]:
     return learnt
 
 
-def new_index(dim: int, quantiser: Quantiser, learnt: NDArray[np.float32]) -> Any:
+def new_index(dim: int, quantizer: Quantizer, learnt: NDArray[np.float32]) -> Any:
     """Return an empty FAISS index by inner product that codes as it has learnt."""
     import faiss
 
-    index = _empty_index(dim, quantiser)
-    if quantiser.learnt:
+    index = _empty_index(dim, quantizer)
+    if quantizer.learnt:
         faiss.copy_array_to_vector(learnt, _state(index))
         index.is_trained = True
-    elif quantiser.faiss_name is not None:
+    elif quantizer.faiss_name is not None:
         index.train(np.zeros((1, dim), dtype=np.float32))  # a fixed codebook learns nothing of it
     return index
 
 
-def _empty_index(dim: int, quantiser: Quantiser) -> Any:
+def _empty_index(dim: int, quantizer: Quantizer) -> Any:
     import faiss
 
-    name, metric = quantiser.faiss_name, faiss.METRIC_INNER_PRODUCT
+    name, metric = quantizer.faiss_name, faiss.METRIC_INNER_PRODUCT
     if name is None:
         return faiss.IndexFlatIP(dim)
     if name != PRODUCT:

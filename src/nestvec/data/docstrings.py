@@ -219,10 +219,10 @@ def _make_documents(found: Iterable[_Found]) -> tuple[dict[str, Document], dict[
     questions: dict[str, str] = {}
     texts: set[str] = set()
     for (name, line, question, text), shown in found:
-        normalised = " ".join(text.casefold().split())
-        if normalised in texts:
+        normalized = " ".join(text.casefold().split())
+        if normalized in texts:
             continue
-        texts.add(normalised)
+        texts.add(normalized)
         # A property's setter, or either side of an `if`, has the name of the definition before.
         document_id = name if name not in corpus else f"{name}@{shown}:{line}"
         corpus[document_id] = Document(text, name, {"file": shown, "line": line})

@@ -1,4 +1,4 @@
-"""Texts that are compared, not searched: scored pairs, triplets, labelled texts.
+"""Texts that are compared, not searched: scored pairs, triplets, labeled texts.
 
 Each comes from one file, and its columns say which it is:
 
@@ -63,15 +63,15 @@ class Triplets:
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
-    """Texts with one label each, known ones and ones to be labelled.
+class LabeledTexts:
+    """Texts with one label each, known ones and ones to be labeled.
 
     Attributes:
         name: The file's name.
-        split: What the texts to be labelled are of.
+        split: What the texts to be labeled are of.
         train: Texts whose label is known, [n_train].
         train_labels: Their labels.
-        test: Texts to be labelled, [n_test].
+        test: Texts to be labeled, [n_test].
         test_labels: What is right.
         counts: What was left out: ``duplicate_texts``, ``texts_of_other_splits``.
     """
@@ -85,15 +85,15 @@ class LabelledTexts:
     counts: dict[str, int]
 
 
-SimilaritySet = ScoredPairs | Triplets | LabelledTexts
+SimilaritySet = ScoredPairs | Triplets | LabeledTexts
 
 
 def load_similarity(path: Path | str, *, seed: int = 0) -> SimilaritySet:
-    """Load scored pairs, triplets or labelled texts, whichever the columns of a file are.
+    """Load scored pairs, triplets or labeled texts, whichever the columns of a file are.
 
     Args:
         path: A JSONL, CSV, TSV or Parquet file.
-        seed: Of labelled texts without a column ``split``, decides which fifth is to be labelled.
+        seed: Of labeled texts without a column ``split``, decides which fifth is to be labeled.
 
     Raises:
         DataError: If the file is missing or malformed, has other columns, or too little in it.
@@ -107,7 +107,7 @@ def load_similarity(path: Path | str, *, seed: int = 0) -> SimilaritySet:
     if "anchor" in first:
         return _load_triplets(path, everything)
     if "label" in first:
-        return _load_labelled(path, everything, seed)
+        return _load_labeled(path, everything, seed)
     present = ", ".join(map(str, first))
     kinds = "sentence1, sentence2, score; anchor, positive, negative; or text, label"
     raise DataError(path, f"needs the columns {kinds} (has: {present})", line=line)
@@ -138,8 +138,8 @@ def _load_triplets(path: Path, rows: _Lines) -> Triplets:
     return triplets
 
 
-def _load_labelled(path: Path, rows: _Lines, seed: int) -> LabelledTexts:
-    labels, split_of, repeated = _read_labelled(path, rows)
+def _load_labeled(path: Path, rows: _Lines, seed: int) -> LabeledTexts:
+    labels, split_of, repeated = _read_labeled(path, rows)
     split_of = split_of or _draw_splits(list(labels), seed)
     found = set(split_of.values())
     split = next((name for name in _TEST_SPLITS if name in found), None)
@@ -152,10 +152,10 @@ def _load_labelled(path: Path, rows: _Lines, seed: int) -> LabelledTexts:
         raise DataError(path, f"all texts to learn from have the label {known[0]!r}")
     others = len(labels) - len(train) - len(test)
     counts = {"duplicate_texts": repeated, "texts_of_other_splits": others}
-    return LabelledTexts(_name(path), split, train, known, test, right, counts)
+    return LabeledTexts(_name(path), split, train, known, test, right, counts)
 
 
-def _read_labelled(path: Path, rows: _Lines) -> tuple[dict[str, str], dict[str, str], int]:
+def _read_labeled(path: Path, rows: _Lines) -> tuple[dict[str, str], dict[str, str], int]:
     """Return the label and the split of each text, and how many rows repeat a text."""
     labels: dict[str, str] = {}
     split_of: dict[str, str] = {}

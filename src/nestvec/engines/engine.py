@@ -17,7 +17,7 @@ from nestvec.engines.filters.condition import Condition
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Stored
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
-from nestvec.models.adapter import Adaptor
+from nestvec.models.adapter import Adapter
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Precision
 
 Search = Callable[[Embeddings, int], Hits]
@@ -104,13 +104,13 @@ class Engine(Protocol):
     capabilities: ClassVar[Capabilities]
 
     @classmethod
-    def create(cls, place: str, manifest: Manifest, adaptor: Adaptor | None = None) -> Self:
+    def create(cls, place: str, manifest: Manifest, adapter: Adapter | None = None) -> Self:
         """Make an empty index and open it.
 
         Args:
             place: Where nothing is yet.
             manifest: Its model, how vectors are stored, and its operating point.
-            adaptor: What the vectors were transformed by, where the manifest names one.
+            adapter: What the vectors were transformed by, where the manifest names one.
 
         Raises:
             InvalidArgument: If the engine cannot store or search like this.
@@ -153,7 +153,7 @@ class Engine(Protocol):
         manifest: Manifest,
         *,
         source: Mapping[str, str],
-        adaptor: Adaptor | None = None,
+        adapter: Adapter | None = None,
         keep_replaced: bool = False,
     ) -> AbstractContextManager[Self]:
         """Build an index beside its place; it takes the place when the block ends.
@@ -166,7 +166,7 @@ class Engine(Protocol):
             place: Where the index will be; an index there is replaced.
             manifest: As for ``create``.
             source: Names what the documents come from, so that nothing else is continued.
-            adaptor: As for ``create``.
+            adapter: As for ``create``.
             keep_replaced: Keep the index that is replaced, for ``restore``.
 
         Raises:
@@ -223,7 +223,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def adaptor(self) -> Adaptor | None:
+    def adapter(self) -> Adapter | None:
         """What the vectors were transformed by; None where the manifest names no adapter.
 
         Raises:

@@ -81,7 +81,7 @@ class Stats:
         deleted: Rows that a compaction would remove.
         model: Whose vectors they are.
         full_dim: Their width.
-        adaptor: sha256 of the adapter that transformed them; "" without one.
+        adapter: sha256 of the adapter that transformed them; "" without one.
         stored: How full vectors are stored.
         point: The operating point that searches use.
         parts: Of how many parts the codes are.
@@ -100,7 +100,7 @@ class Stats:
     deleted: int
     model: str
     full_dim: int
-    adaptor: str
+    adapter: str
     stored: Stored
     point: str
     parts: int

@@ -2,7 +2,7 @@
 
 The new index is made beside the old one, which is searched until the new one is complete and stays
 beside it afterwards, as ``NAME.unadapted``, so that the change can be undone. From then on whatever
-is searched for or added goes through the adaptor, too.
+is searched for or added goes through the adapter, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nestvec.engines.registry import engine_at
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.arguments import PlannedPoint, point_for
 from nestvec.index.index import Index
-from nestvec.models.adapter import BLOCK, Adaptor, adapted_info
+from nestvec.models.adapter import BLOCK, Adapter, adapted_info
 from nestvec.models.adapter_file import check_unadapted
 from nestvec.types import OnProgress, OperatingPoint
 from nestvec.wording import count_text
@@ -26,7 +26,7 @@ from nestvec.wording import count_text
 
 def adapt_index(
     path: Path | str,
-    adaptor: Adaptor,
+    adapter: Adapter,
     *,
     point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
@@ -35,14 +35,14 @@ def adapt_index(
 
     Args:
         path: The index folder, which is searched as it was until the new one is complete.
-        adaptor: Fitted for the index's model.
+        adapter: Fitted for the index's model.
         point: How to search then; None for the same point.
         on_progress: Called with documents turned and in all.
 
     Raises:
-        ModelMismatch: If the adaptor is for another model, or the index is adapted already, or was
+        ModelMismatch: If the adapter is for another model, or the index is adapted already, or was
             built of a folder that is.
-        InvalidArgument: If the point is wider than the model, or the adaptor changes nothing.
+        InvalidArgument: If the point is wider than the model, or the adapter changes nothing.
         IndexLocked: If another process changes the index.
         DataError: If an index is kept under the name that this one would get, or the new one
             cannot be written; the index is untouched.
@@ -50,24 +50,24 @@ def adapt_index(
     kind, place, kept = engine_at(path), str(path), kept_place(path)
     if kind.exists(kept) and not kind.exists(place):
         raise DataError(place, "was being adapted when that was killed: put it back with --undo")
-    if adaptor.method == "none":
-        raise InvalidArgument("the adaptor changes nothing, so there is nothing to do")
+    if adapter.method == "none":
+        raise InvalidArgument("the adapter changes nothing, so there is nothing to do")
     if kind.exists(kept):
         raise DataError(kept, "is there already: delete or rename it, it would be lost")
     with closing(kind.open(place)) as old:
         check_unadapted(Path(old.manifest.model.name))  # where it was built of such a folder
         old.lock()  # nothing may be added to it meanwhile: that would be lost
         manifest = old.manifest
-        info = adapted_info(manifest.model, adaptor)
+        info = adapted_info(manifest.model, adapter)
         chosen = manifest.point if point is None else point_for(point, info)
         with kind.building(
             place,
             Manifest(info, manifest.stored, chosen),
             source={"unadapted": f"{manifest.model.fingerprint} {old.stats().commits}"},
-            adaptor=adaptor,
+            adapter=adapter,
             keep_replaced=True,
         ) as new:
-            _transform(old, adaptor, new, on_progress)
+            _transform(old, adapter, new, on_progress)
     return Index.open(place)
 
 
@@ -95,7 +95,7 @@ def undo_adapting(path: Path | str) -> Index:
 
 def _check_unchanged(adapted: Engine, kind: type[Engine], kept: str) -> None:
     name = Path(kept).name
-    if not adapted.manifest.model.adaptor:
+    if not adapted.manifest.model.adapter:
         problem = f"is not adapted, so {name} is not what it was: delete or rename that"
         raise DataError(adapted.place, problem)
     with closing(kind.open(kept)) as old:
@@ -121,12 +121,12 @@ def kept_place(path: Path | str) -> str:
     return engine_at(path).kept_place(str(path))
 
 
-def _transform(old: Engine, adaptor: Adaptor, new: Engine, on_progress: OnProgress | None) -> None:
+def _transform(old: Engine, adapter: Adapter, new: Engine, on_progress: OnProgress | None) -> None:
     total, done, there = len(old), 0, set(new.ids())
     for ids in _blocks(old.ids()):
         documents = {id_: each for id_, each in old.get(ids).items() if id_ not in there}
         if documents:
-            found = adaptor.apply(old.vectors(list(documents)), "document")
+            found = adapter.apply(old.vectors(list(documents)), "document")
             new.add(documents, found, code=False)
         done += len(ids)
         if on_progress is not None:

@@ -15,7 +15,7 @@ from nestvec.index.arguments import PlannedPoint, point_for
 from nestvec.index.index import Index
 from nestvec.index.model import findable_anywhere
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor
+from nestvec.models.adapter import Adapter
 from nestvec.models.encoding import encoded_batches
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
 
@@ -59,7 +59,7 @@ def build_index(
         str(path),
         manifest,
         source={"corpus": documents.digest},
-        adaptor=_adaptor_of(model),
+        adapter=_adapter_of(model),
     ) as engine:
         _fill(engine, model, documents, on_progress)
     return Index.open(path, model)
@@ -101,8 +101,8 @@ def count_unfinished(path: Path | str) -> int:
     return engine_at(path).count_unfinished(str(path))
 
 
-def _adaptor_of(model: Encoder) -> Adaptor | None:
-    return model.adaptor if isinstance(model, AdaptedEncoder) and model.info.adaptor else None
+def _adapter_of(model: Encoder) -> Adapter | None:
+    return model.adapter if isinstance(model, AdaptedEncoder) and model.info.adapter else None
 
 
 def _documents(index: Index) -> Iterator[tuple[str, Document]]:

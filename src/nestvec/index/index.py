@@ -43,7 +43,7 @@ class Index:
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
-            DataError: If its adaptor is missing or another one.
+            DataError: If its adapter is missing or another one.
         """
         self._model = IndexModel(engine, model, cache=cache)
         self._engine = engine
@@ -136,7 +136,7 @@ class Index:
     def model(self) -> Encoder:
         """The model that encodes, loaded now if it was not yet.
 
-        An adaptor of the index comes after it, unless it was opened with a model that is behind it.
+        An adapter of the index comes after it, unless it was opened with a model that is behind it.
 
         Raises:
             ModelError: If the model that the index names is not there.

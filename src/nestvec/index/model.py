@@ -1,4 +1,4 @@
-"""The model of an index: found also when both have moved, and behind an adaptor if it has one."""
+"""The model of an index: found also when both have moved, and behind an adapter if it has one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nestvec.engines.engine import Engine
 from nestvec.engines.registry import engine_at
 from nestvec.errors import ModelError, ModelMismatch
 from nestvec.models.adapted import AdaptedEncoder, uncached
-from nestvec.models.adapter import Adaptor, adapted_info
+from nestvec.models.adapter import Adapter, adapted_info
 from nestvec.models.encoding import encoded, encoded_batches
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
@@ -84,31 +84,31 @@ def recorded_dtype(info: ModelInfo) -> DType:
 
 
 def encoder_for(engine: Engine, model: Encoder) -> Encoder:
-    """Return what gives vectors as an index holds them: its model, behind the adaptor it may have.
+    """Return what gives vectors as an index holds them: its model, behind the adapter it may have.
 
     Args:
         engine: The index.
-        model: Its model, behind that adaptor or not.
+        model: Its model, behind that adapter or not.
 
     Returns:
         Such an encoder. Another model than the index's, and a folder of vectors, come back as they
         are: the index refuses the former, and transforms vectors that are given with the latter.
 
     Raises:
-        DataError: If its adaptor is missing.
+        DataError: If its adapter is missing.
     """
-    plain = not (model.info.adaptor or isinstance(model, PrecomputedVectors))
-    adaptor = engine.adaptor
-    if adaptor is not None and plain:
+    plain = not (model.info.adapter or isinstance(model, PrecomputedVectors))
+    adapter = engine.adapter
+    if adapter is not None and plain:
         with suppress(ModelMismatch):
-            return AdaptedEncoder(model, adaptor)
+            return AdaptedEncoder(model, adapter)
     return model
 
 
 class IndexModel:
     """Makes the vectors that an index holds: of texts, or of its model's own vectors.
 
-    Behind an adaptor, the model is one whose vectors are adapted already.
+    Behind an adapter, the model is one whose vectors are adapted already.
     """
 
     def __init__(
@@ -123,12 +123,12 @@ class IndexModel:
 
         Raises:
             ModelMismatch: If the index holds another model's vectors.
-            DataError: If its adaptor is missing or another one.
+            DataError: If its adapter is missing or another one.
         """
         self._engine, self._cache = engine, cache
-        self._adaptor: Adaptor | None = None
-        if model is None or not model.info.adaptor:
-            self._adaptor = engine.adaptor
+        self._adapter: Adapter | None = None
+        if model is None or not model.info.adapter:
+            self._adapter = engine.adapter
         self._model = None if model is None else self._checked(model)
 
     @property
@@ -150,7 +150,7 @@ class IndexModel:
         """Turn vectors of the model, [n, full_dim]; those of another width others will refuse."""
         full_dim = self._engine.manifest.model.full_dim
         fits = embeddings.ndim == 2 and embeddings.shape[1] == full_dim
-        return self._adaptor.apply(embeddings, kind) if self._adaptor and fits else embeddings
+        return self._adapter.apply(embeddings, kind) if self._adapter and fits else embeddings
 
     def queries(self, asked: Sequence[str] | Embeddings) -> Embeddings:
         """Return what searches, of texts or of the model's vectors."""
@@ -173,9 +173,9 @@ class IndexModel:
 
     def _checked(self, model: Encoder) -> Encoder:
         info = model.info
-        if self._adaptor is not None:
+        if self._adapter is not None:
             with suppress(ModelMismatch):  # of another model: the index says whose vectors it holds
-                info = adapted_info(info, self._adaptor)
+                info = adapted_info(info, self._adapter)
         self._check(info)
         return model
 

@@ -45,15 +45,15 @@ def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -
     """
     bm25s = require("bm25s", extra="report")
 
-    def tokenise(texts: Sequence[str]) -> Any:
+    def tokenize(texts: Sequence[str]) -> Any:
         return bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
 
-    document_words = tokenise(documents)
+    document_words = tokenize(documents)
     if not any(document_words):  # bm25s would divide by the mean length, which is 0
         return np.full((len(queries), min(depth, len(documents))), -1, dtype=np.int64)
     retriever = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
     retriever.index(document_words, show_progress=False)
-    words = [retriever.get_tokens_ids(tokens) for tokens in tokenise(queries)]
+    words = [retriever.get_tokens_ids(tokens) for tokens in tokenize(queries)]
     ranked = []
     for start in range(0, len(words), _BLOCK):
         scores = [retriever.get_scores_from_ids(ids) for ids in words[start : start + _BLOCK]]

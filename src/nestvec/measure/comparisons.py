@@ -1,4 +1,4 @@
-"""What is measured of texts that are compared: correlation, accuracy, neighbours' votes, clusters.
+"""What is measured of texts that are compared: correlation, accuracy, neighbors' votes, clusters.
 
 Pure functions on arrays. The vectors of the points come one after another, as all of them together
 would not fit; where a metric has a value for each item, these are kept.
@@ -98,14 +98,14 @@ def label_agreement(
     k: int,
     seed: int,
 ) -> dict[str, SimilarityScores]:
-    """Label texts by their neighbours, and cluster them.
+    """Label texts by their neighbors, and cluster them.
 
     Args:
         points: The texts at each point.
         train: Texts whose label is known.
-        test: Texts to be labelled.
+        test: Texts to be labeled.
         labels: What is right for each text of all.
-        k: How many neighbours vote.
+        k: How many neighbors vote.
         seed: Of the clustering.
 
     Returns:

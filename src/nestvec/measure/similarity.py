@@ -1,4 +1,4 @@
-"""Scored pairs, triplets and labelled texts: model + data + grid -> Curve, from one encode.
+"""Scored pairs, triplets and labeled texts: model + data + grid -> Curve, from one encode.
 
 As in a search, one side is codes and the other stays float: score(a, b) = <prepare(a), decode(b)>.
 These tasks have no shortlist, so only points of one stage are measured, and their times are those
@@ -17,7 +17,7 @@ import numpy as np
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
-from nestvec.data.similarity import LabelledTexts, ScoredPairs, SimilaritySet, Triplets
+from nestvec.data.similarity import LabeledTexts, ScoredPairs, SimilaritySet, Triplets
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.registry import LOCAL, engine_class
 from nestvec.errors import ModelError
@@ -36,7 +36,7 @@ from nestvec.models.encoding import embed_timed
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
 
-NEIGHBOURS = 10
+NEIGHBORS = 10
 
 
 def evaluate_similarity(
@@ -50,9 +50,9 @@ def evaluate_similarity(
     """Measure every point of one stage of a grid on texts that are compared.
 
     Scored pairs give "spearman" and "pearson" of the scores with people's; triplets give
-    "accuracy", the share in which the positive scores above the negative; labelled texts give
+    "accuracy", the share in which the positive scores above the negative; labeled texts give
     "knn-accuracy@10", by a vote of the ten nearest texts to learn from, and "v-measure" of k-means
-    on the decoded texts to be labelled, with as many clusters as they have labels, as the mean of
+    on the decoded texts to be labeled, with as many clusters as they have labels, as the mean of
     ten clusterings. Only "accuracy" and "knn-accuracy@10" have a value for each item; "v-measure"
     has no interval.
 
@@ -88,7 +88,7 @@ def evaluate_similarity(
         scores=_item_scores(measured, len(points), len(task.items)),
         encode_ms=encode_ms,
         counts={
-            **(data.counts if isinstance(data, LabelledTexts) else {}),
+            **(data.counts if isinstance(data, LabeledTexts) else {}),
             "zero_documents": n_zero,
             "cut_documents": model.count_cut(task.texts, kind="document"),
         },
@@ -104,7 +104,7 @@ class _Task:
         texts: Each once.
         row_of: Position of each text.
         items: What is scored one by one: a text of each pair or triplet, or the text to be
-            labelled.
+            labeled.
     """
 
     name: str
@@ -119,8 +119,8 @@ class _Task:
                 name, columns = "scored pairs", [data.first, data.second]
             case Triplets():
                 name, columns = "triplets", [data.anchors, data.positives, data.negatives]
-            case LabelledTexts():
-                name, columns = "labelled texts", [data.test, data.train]
+            case LabeledTexts():
+                name, columns = "labeled texts", [data.test, data.train]
         texts = list(dict.fromkeys(text for column in columns for text in column))
         return cls(name, texts, {text: row for row, text in enumerate(texts)}, columns[0])
 
@@ -167,12 +167,12 @@ def _measure(
         case Triplets():
             columns = map(task.rows, (data.anchors, data.positives, data.negatives))
             return triplet_accuracy(at_points, *columns)
-        case LabelledTexts():
+        case LabeledTexts():
             train, test = task.rows(data.train), task.rows(data.test)
             label_of = dict(zip(data.train, data.train_labels, strict=True))
             label_of |= zip(data.test, data.test_labels, strict=True)
             labels = [label_of[text] for text in task.texts]
-            return label_agreement(at_points, train, test, labels, k=NEIGHBOURS, seed=seed)
+            return label_agreement(at_points, train, test, labels, k=NEIGHBORS, seed=seed)
 
 
 def _row(
@@ -203,11 +203,11 @@ def _item_scores(measured: dict[str, SimilarityScores], n_points: int, n_items: 
 def _describe(data: SimilaritySet, task: _Task) -> dict[str, str | int | None]:
     return {
         "name": data.name,
-        "split": data.split if isinstance(data, LabelledTexts) else "all",
+        "split": data.split if isinstance(data, LabeledTexts) else "all",
         "n_documents": len(task.texts),
         "n_queries": len(task.items),
         "task": task.name,
-        "depth": NEIGHBOURS,
+        "depth": NEIGHBORS,
         "evidence": "labels",
         "group_by": None,
     }

@@ -208,7 +208,7 @@ def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, di
 
 
 def ndcg(grades: Grades, judgements: Judgements, k: int) -> Scores:
-    """Normalised discounted cumulative gain, gain = grade (Järvelin and Kekäläinen 2002).
+    """Normalized discounted cumulative gain, gain = grade (Järvelin and Kekäläinen 2002).
 
     By hand: five documents with grades 3, 0, 2, 0, 1 are found; a sixth of grade 2 is not.
 

@@ -5,7 +5,7 @@ give the observations, and one more at the lowest value possible, random weights
 on the simplex; with confidence 1 - alpha, the mean exceeds the alpha quantile of the weighted
 means. On 0/1 data it is the Clopper-Pearson bound; with many queries it nears the bootstrap.
 
-Why not the studentised bootstrap: a cheap point loses few queries, but those wholly. Where 2 % are
+Why not the studentized bootstrap: a cheap point loses few queries, but those wholly. Where 2 % are
 lost on the whole, none may be lost of 100, and a bootstrap cannot draw what it has not seen. At a
 level of 5 % it said "keeps at least 98 %" wrongly in 20 % of trials at 150 queries, in 50 % at 60.
 The added observation stands for the loss that was not seen. That the bound holds for every
@@ -135,8 +135,8 @@ def _skew_cost(differences: Scores, z: float, z_power: float) -> float:
 
     The first term is Cornish and Fisher's, the second the slope of the deviation in the mean.
     """
-    centred = differences - differences.mean()
-    variance, third = float((centred**2).mean()), float((centred**3).mean())
+    centered = differences - differences.mean()
+    variance, third = float((centered**2).mean()), float((centered**3).mean())
     if variance <= 0:
         return 0.0
     return max(-third / variance, 0.0) * ((z**2 - 1) / 6 + z * z_power / 2)

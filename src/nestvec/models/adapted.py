@@ -1,6 +1,6 @@
-"""A model behind an adaptor: it encodes as the model does, and turns what comes out.
+"""A model behind an adapter: it encodes as the model does, and turns what comes out.
 
-For adaptors that no plain model folder can hold, and for trying one out. A model that is to be
+For adapters that no plain model folder can hold, and for trying one out. A model that is to be
 kept, or used by other tools, is better written as a folder (``adapted_files``).
 """
 
@@ -12,29 +12,29 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.errors import ModelMismatch
-from nestvec.models.adapter import Adaptor, adapted_info
-from nestvec.models.adapter_file import load_adaptor
+from nestvec.models.adapter import Adapter, adapted_info
+from nestvec.models.adapter_file import load_adapter
 from nestvec.models.cache import CachedEncoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
 
 class AdaptedEncoder:
-    """An encoder whose vectors have gone through an adaptor."""
+    """An encoder whose vectors have gone through an adapter."""
 
-    def __init__(self, base: Encoder, adaptor: Adaptor) -> None:
-        """Put an adaptor behind a model.
+    def __init__(self, base: Encoder, adapter: Adapter) -> None:
+        """Put an adapter behind a model.
 
         Raises:
-            ModelMismatch: If the adaptor is for another model, or there is none but a folder of
+            ModelMismatch: If the adapter is for another model, or there is none but a folder of
                 vectors, which is turned as a whole.
         """
         if isinstance(base, PrecomputedVectors):
             problem = "holds vectors: turn them all with `nestvec apply`"
             raise ModelMismatch(f"{base.info.name} {problem}, and name that folder")
-        self._info = adapted_info(base.info, adaptor)
+        self._info = adapted_info(base.info, adapter)
         self.base = base
-        self.adaptor = adaptor
+        self.adapter = adapter
 
     @property
     def info(self) -> ModelInfo:
@@ -44,9 +44,9 @@ class AdaptedEncoder:
     def encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
     ) -> Embeddings:
-        """Encode texts and turn them, float32 [n, full_dim], not normalised."""
+        """Encode texts and turn them, float32 [n, full_dim], not normalized."""
         found = self.base.encode(texts, kind=kind, on_progress=on_progress)
-        return self.adaptor.apply(np.asarray(found, dtype=np.float32), kind)
+        return self.adapter.apply(np.asarray(found, dtype=np.float32), kind)
 
     def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
         """Return what its model remembers; one product with a matrix adds nothing to speak of."""
@@ -59,22 +59,22 @@ class AdaptedEncoder:
 
 
 def unadapted(model: Encoder) -> Encoder:
-    """Return what encodes, without the adaptor that it may be behind."""
+    """Return what encodes, without the adapter that it may be behind."""
     return model.base if isinstance(model, AdaptedEncoder) else model
 
 
 def uncached(model: Encoder) -> Encoder:
     """Return what computes, without an embedding cache: texts that come once need none."""
     if isinstance(model, AdaptedEncoder):
-        return AdaptedEncoder(uncached(model.base), model.adaptor)
+        return AdaptedEncoder(uncached(model.base), model.adapter)
     return model.uncached if isinstance(model, CachedEncoder) else model
 
 
-def behind(model: Encoder, adaptor: Path | None) -> Encoder:
-    """Put the adaptor of a file behind a model; None leaves the model as it is.
+def behind(model: Encoder, adapter: Path | None) -> Encoder:
+    """Put the adapter of a file behind a model; None leaves the model as it is.
 
     Raises:
-        DataError: If there is no adaptor in the file.
+        DataError: If there is no adapter in the file.
         ModelMismatch: If it is for another model.
     """
-    return model if adaptor is None else AdaptedEncoder(model, load_adaptor(adaptor))
+    return model if adapter is None else AdaptedEncoder(model, load_adapter(adapter))

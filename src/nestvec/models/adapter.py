@@ -1,7 +1,7 @@
-"""An adaptor: what turns frozen vectors so that their first dimensions hold what search needs.
+"""An adapter: what turns frozen vectors so that their first dimensions hold what search needs.
 
-Applied to vectors as the model gives them, before a prefix is cut; cutting and quantising are the
-codec's work. Fitting is in ``fitting``, the file in ``adaptor_file``.
+Applied to vectors as the model gives them, before a prefix is cut; cutting and quantizing are the
+codec's work. Fitting is in ``fitting``, the file in ``adapter_file``.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Head:
 
 
 @dataclass(frozen=True, eq=False)
-class Adaptor:
-    """A fitted adaptor.
+class Adapter:
+    """A fitted adapter.
 
     Attributes:
         method: How it was fitted; "none" leaves vectors as they are.
@@ -73,7 +73,7 @@ class Adaptor:
         base: Fingerprint of the model whose vectors it is for; "" for vectors of no known model,
             of which only the width is known.
         base_name: What that model is called in messages.
-        layer_norm: Whether that model's vectors are layer-normalised first.
+        layer_norm: Whether that model's vectors are layer-normalized first.
         documents: What documents go through.
         queries: What queries go through: the same, or a head of their own.
         seed: Of all that was drawn.
@@ -104,11 +104,11 @@ class Adaptor:
         """Turn vectors of the base model.
 
         Args:
-            embeddings: [n, full_dim], as the model gives them; not normalised, not cut.
+            embeddings: [n, full_dim], as the model gives them; not normalized, not cut.
             kind: Queries may go through another head than documents.
 
         Returns:
-            float32 [n, full_dim], not normalised: cosines are of what the codec makes of them.
+            float32 [n, full_dim], not normalized: cosines are of what the codec makes of them.
 
         Raises:
             InvalidArgument: If the vectors have another width.
@@ -128,7 +128,7 @@ class Adaptor:
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != self.full_dim:
             shape = list(embeddings.shape)
-            raise InvalidArgument(f"vectors of shape {shape}, adaptor for {self.full_dim} dims")
+            raise InvalidArgument(f"vectors of shape {shape}, adapter for {self.full_dim} dims")
         head = self.queries if kind == "query" else self.documents
         for start in range(0, len(embeddings), BLOCK):
             block = np.asarray(embeddings[start : start + BLOCK], dtype=np.float32)
@@ -165,8 +165,8 @@ class Adaptor:
         """
         if not self.documents.linear or self.two_heads:
             why = "has a head of its own for queries" if self.two_heads else "is not linear"
-            out = "fit with linear, or put it behind the model (--adaptor)"
-            raise InvalidArgument(f"the adaptor {why}, so it is not one matrix: {out}")
+            out = "fit with linear, or put it behind the model (--adapter)"
+            raise InvalidArgument(f"the adapter {why}, so it is not one matrix: {out}")
         return self.documents.matrix
 
     def check_base(self, info: ModelInfo) -> None:
@@ -176,38 +176,38 @@ class Adaptor:
             ModelMismatch: If its vectors are others than those that it was fitted on.
         """
         if info.full_dim != self.full_dim:
-            widths = f"{info.full_dim} dims, the adaptor is for {self.full_dim}"
+            widths = f"{info.full_dim} dims, the adapter is for {self.full_dim}"
             raise ModelMismatch(f"{info.name} has {widths}: fit one on its vectors")
-        if info.adaptor:
+        if info.adapter:
             raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
         if info.layer_norm != self.layer_norm:
-            which = "the model, but not the adaptor," if info.layer_norm else "the adaptor alone"
-            raise ModelMismatch(f"{info.name}: {which} layer-normalises: fit one on that model")
+            which = "the model, but not the adapter," if info.layer_norm else "the adapter alone"
+            raise ModelMismatch(f"{info.name}: {which} layer-normalizes: fit one on that model")
         if self.base and info.fingerprint != self.base:
             raise ModelMismatch(
-                f"{info.name} is not the model that the adaptor was fitted on ({self.base_name}): "
+                f"{info.name} is not the model that the adapter was fitted on ({self.base_name}): "
                 "fit one on its vectors"
             )
 
 
-def adapted_info(info: ModelInfo, adaptor: Adaptor) -> ModelInfo:
-    """Describe a model behind an adaptor: another model, whose vectors mix with no others.
+def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
+    """Describe a model behind an adapter: another model, whose vectors mix with no others.
 
     Raises:
-        ModelMismatch: If the adaptor is not for this model.
+        ModelMismatch: If the adapter is not for this model.
     """
-    adaptor.check_base(info)
-    if adaptor.method == "none":
+    adapter.check_base(info)
+    if adapter.method == "none":
         return info
-    digest = adaptor.digest()
-    dims = tuple(sorted({*adaptor.dims, info.full_dim}, reverse=True))
+    digest = adapter.digest()
+    dims = tuple(sorted({*adapter.dims, info.full_dim}, reverse=True))
     asked = info.dims_source == "asked for"
     return replace(
         info,
         fingerprint=hashlib.sha256(f"{info.fingerprint} {digest}".encode()).hexdigest(),
         dims=info.dims if asked else dims,
-        dims_source=info.dims_source if asked else "adaptor",
+        dims_source=info.dims_source if asked else "adapter",
         dims_trained=set(info.dims) <= set(dims) if asked else True,
         layer_norm=False,  # done before it
-        adaptor=digest,
+        adapter=digest,
     )

@@ -1,6 +1,6 @@
-"""The file of an adaptor: a small safetensors file, its manifest in the header. Nothing is pickled.
+"""The file of an adapter: a small safetensors file, its manifest in the header. Nothing is pickled.
 
-Reading one loads neither PyTorch nor a model. Files come from strangers: whatever an adaptor's
+Reading one loads neither PyTorch nor a model. Files come from strangers: whatever an adapter's
 methods rely on is checked here, once.
 """
 
@@ -15,14 +15,16 @@ import numpy as np
 
 from nestvec.errors import DamagedFile, DataError, ModelMismatch, require
 from nestvec.files.atomic import replace_file
-from nestvec.models.adapter import METHODS, Adaptor, Head
+from nestvec.models.adapter import METHODS, Adapter, Head
 from nestvec.models.info import read_config
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 
-FORMAT, VERSION = "nestvec-adaptor", 1
-ADAPTOR = "adaptor.safetensors"
+FORMAT, VERSION = "nestvec-adapter", 1
+_FORMATS = FORMAT, "nestvec-adaptor"  # the second is how earlier versions spelled it
+ADAPTER = "adapter.safetensors"
 """Its name in an index or a folder of adapted vectors, which later vectors need, too."""
+_EARLIER_ADAPTER = "adaptor.safetensors"
 CONFIG, CONFIG_KEY = "config.json", "nestvec"
 """Where an adapted folder records that it is adapted."""
 _KEY = "nestvec"  # of the header's metadata
@@ -41,8 +43,8 @@ _TYPES = {
 }
 
 
-def save_adaptor(adaptor: Adaptor, path: Path) -> None:
-    """Write an adaptor, in the place of the one before.
+def save_adapter(adapter: Adapter, path: Path) -> None:
+    """Write an adapter, in the place of the one before.
 
     Raises:
         DataError: If it cannot be written; what was there before is untouched.
@@ -53,28 +55,28 @@ def save_adaptor(adaptor: Adaptor, path: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "written_by": f"nestvec {__version__}",
-        "method": adaptor.method,
-        "dims": list(adaptor.dims),
-        "full_dim": adaptor.full_dim,
-        "base": adaptor.base,
-        "base_name": adaptor.base_name,
-        "layer_norm": adaptor.layer_norm,
-        "two_heads": adaptor.two_heads,
-        "seed": adaptor.seed,
-        "digest": adaptor.digest(),
-        "fitted": dict(adaptor.fitted),
+        "method": adapter.method,
+        "dims": list(adapter.dims),
+        "full_dim": adapter.full_dim,
+        "base": adapter.base,
+        "base_name": adapter.base_name,
+        "layer_norm": adapter.layer_norm,
+        "two_heads": adapter.two_heads,
+        "seed": adapter.seed,
+        "digest": adapter.digest(),
+        "fitted": dict(adapter.fitted),
     }
     tensors = {
         name: np.ascontiguousarray(array, dtype=np.float32)
-        for name, array in adaptor.tensors().items()
+        for name, array in adapter.tensors().items()
     }
     content = to_bytes(tensors, metadata={_KEY: json.dumps(manifest)})
     with replace_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def load_adaptor(path: Path) -> Adaptor:
-    """Read what ``save_adaptor`` wrote.
+def load_adapter(path: Path) -> Adapter:
+    """Read what ``save_adapter`` wrote.
 
     Raises:
         DataError: If it cannot be read, or is of another version.
@@ -82,18 +84,24 @@ def load_adaptor(path: Path) -> Adaptor:
         MissingExtra: If ``safetensors`` is not installed.
     """
     manifest, tensors = _read(path)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise DataError(path, f"is no adaptor: its format is not {FORMAT}")
+    if not isinstance(manifest, dict) or manifest.get("format") not in _FORMATS:
+        raise DataError(path, f"is no adapter: its format is not {FORMAT}")
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
-        raise DataError(path, f"adaptor format {found!r:.40} != {VERSION}: fit it again")
+        raise DataError(path, f"adapter format {found!r:.40} != {VERSION}: fit it again")
     try:
-        adaptor = _assemble(manifest, tensors)
+        adapter = _assemble(manifest, tensors)
     except ValueError as error:
         raise DamagedFile(path, f"{error}: fit it again") from error
-    if adaptor.digest() != manifest["digest"]:
+    if adapter.digest() != manifest["digest"]:
         raise DamagedFile(path, "has another checksum than when written: fit it again")
-    return adaptor
+    return adapter
+
+
+def adapter_path(folder: Path) -> Path:
+    """Return where the adapter of a folder is, under the name that this or earlier versions use."""
+    earlier = folder / _EARLIER_ADAPTER
+    return earlier if earlier.exists() else folder / ADAPTER
 
 
 def _read(path: Path) -> tuple[Any, dict[str, Embeddings]]:
@@ -104,13 +112,13 @@ def _read(path: Path) -> tuple[Any, dict[str, Embeddings]]:
             return manifest, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, RecursionError, library.SafetensorError, *_UNKNOWN) as error:
         first_line = str(error).partition("\n")[0]
-        raise DataError(path, f"cannot be read as an adaptor ({first_line})") from error
+        raise DataError(path, f"cannot be read as an adapter ({first_line})") from error
 
 
-def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> Adaptor:
+def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> Adapter:
     _check_manifest(manifest)
     heads = _heads(manifest, tensors)
-    return Adaptor(
+    return Adapter(
         method=manifest["method"],
         dims=tuple(manifest["dims"]),
         base=manifest["base"],
@@ -142,7 +150,7 @@ def _heads(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> di
     for full_name, array in tensors.items():
         kind, _, name = full_name.partition(".")
         if kind not in arrays:
-            raise ValueError(f"it holds {full_name!r:.40}, which no adaptor has")
+            raise ValueError(f"it holds {full_name!r:.40}, which no adapter has")
         if array.dtype != np.float32 or not np.isfinite(array).all():
             raise ValueError(f"its {full_name!r:.40} holds others than finite float32 numbers")
         arrays[kind][name] = array
@@ -158,7 +166,7 @@ def _check_shapes(kind: str, arrays: Mapping[str, Embeddings], full_dim: int) ->
         hidden = arrays["bias"].size if "bias" in arrays else 0
         shapes |= {"inner": (full_dim, hidden), "bias": (hidden,), "outer": (hidden, full_dim)}
     if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ValueError(f"its arrays for {kind} are not those of an adaptor for {full_dim} dims")
+        raise ValueError(f"its arrays for {kind} are not those of an adapter for {full_dim} dims")
 
 
 def check_unadapted(folder: Path) -> None:
@@ -169,5 +177,5 @@ def check_unadapted(folder: Path) -> None:
         ModelError: If its ``config.json`` is not a JSON object.
     """
     ours = read_config(folder / CONFIG).get(CONFIG_KEY)
-    if isinstance(ours, dict) and "adaptor" in ours:
+    if isinstance(ours, dict) and ("adapter" in ours or "adaptor" in ours):
         raise ModelMismatch(f"{folder} is adapted already: name what it was made of")

@@ -19,7 +19,7 @@ class KnownModel:
             it was not trained for shorter prefixes.
         query_prompt: Put before each query.
         document_prompt: Put before each document.
-        layer_norm: True where its card normalises the layer before it truncates.
+        layer_norm: True where its card normalizes the layer before it truncates.
         source: Where this is published.
     """
 

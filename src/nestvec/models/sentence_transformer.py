@@ -1,7 +1,7 @@
 """Any other Sentence Transformers model, run by that library on PyTorch.
 
 Loads from a folder only (``load`` brings hub models into one), a transformer's weights from
-safetensors only, and encodes at full width: cutting and normalising are the codec's work.
+safetensors only, and encodes at full width: cutting and normalizing are the codec's work.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ class StaticEncoder:
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
             embeddings[start : start + len(chunk)] = self.encode_tokens(
-                self.tokenise(chunk, kind=kind)
+                self.tokenize(chunk, kind=kind)
             )
             if on_progress is not None:
                 on_progress(start + len(chunk), len(texts))
@@ -117,7 +117,7 @@ class StaticEncoder:
         """How many rows the table has."""
         return len(self._table)
 
-    def tokenise(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return the rows of each text."""
         encodings = self._tokenizer.encode_batch_fast(
             self._prompted(texts, kind), add_special_tokens=False

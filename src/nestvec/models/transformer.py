@@ -42,7 +42,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         rows: int = self._model[0].model.get_input_embeddings().num_embeddings
         return rows
 
-    def tokenise(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
+    def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return the ids of each text, with its prompt and the model's own marks, cut."""
         prompt = self._prompt(kind)
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])

@@ -5,8 +5,9 @@ A goal is a ratio of means that must reach a threshold; what is tested and chose
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
 from nestvec.types import Scores
 
-Minimise = Literal["ram", "latency", "disk"]
+Minimize = Literal["ram", "latency", "disk"]
 
 DEFAULT_RETENTION = 0.98
 DEFAULT_OVERLAP = 0.95  # of curves that know nothing but agreement
+_RENAMED = {"minimise": "minimize"}
 _LATENCY_STEP = 1.1  # times nearer than this are one step: no measurement tells them apart
 
 
@@ -82,7 +84,7 @@ class Budget:
         max_disk_bytes_per_vector: Limit, or None.
         max_p95_ms: Limit, or None.
         confidence: One-sided, of the statement that all this is kept.
-        minimise: The cost that decides; ties go to the others.
+        minimize: The cost that decides; ties go to the others.
     """
 
     min_retention: float | None = None
@@ -94,7 +96,7 @@ class Budget:
     max_disk_bytes_per_vector: float | None = None
     max_p95_ms: float | None = None
     confidence: float = 0.95
-    minimise: Minimise = "ram"
+    minimize: Minimize = "ram"
 
     def __post_init__(self) -> None:
         """Check each value against its limit."""
@@ -108,9 +110,14 @@ class Budget:
         for name, limit in self.limits.items():
             if not limit >= 0:
                 raise InvalidArgument(f"max_{name} {limit} is not a number >= 0")
-        if self.minimise not in get_args(Minimise):
-            known = ", ".join(get_args(Minimise))
-            raise InvalidArgument(f"minimise {self.minimise!r} is not one of {known}")
+        if self.minimize not in get_args(Minimize):
+            known = ", ".join(get_args(Minimize))
+            raise InvalidArgument(f"minimize {self.minimize!r} is not one of {known}")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Budget:
+        """Read the budget of a plan's file, also under the names of earlier versions."""
+        return cls(**{_RENAMED.get(name, name): value for name, value in values.items()})
 
     @property
     def limits(self) -> dict[str, float]:
@@ -119,21 +126,21 @@ class Budget:
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     @property
-    def minimised(self) -> str:
+    def minimized(self) -> str:
         """What decides, in words."""
-        return {"ram": "memory", "latency": "time", "disk": "disk"}[self.minimise]
+        return {"ram": "memory", "latency": "time", "disk": "disk"}[self.minimize]
 
     def allows(self, row: CurvePoint) -> bool:
         """Tell whether a row stays within the limits."""
         return all(getattr(row.cost, name) <= limit for name, limit in self.limits.items())
 
     def cost(self, row: CurvePoint) -> tuple[float, float, float]:
-        """Return what rows are compared by: what is minimised in steps, then the ties."""
+        """Return what rows are compared by: what is minimized in steps, then the ties."""
         cost = row.cost
         ram, disk = cost.ram_bytes_per_vector, cost.disk_bytes_per_vector
-        if self.minimise == "ram":
+        if self.minimize == "ram":
             return ram, disk, cost.p95_ms
-        if self.minimise == "disk":
+        if self.minimize == "disk":
             return disk, ram, cost.p95_ms
         step = np.floor(np.log(max(cost.p95_ms, 1e-6)) / np.log(_LATENCY_STEP))
         return float(step), ram, disk

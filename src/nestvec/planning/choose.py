@@ -138,7 +138,7 @@ class Plan:
                 point=OperatingPoint.parse(values["point"]),
                 reasons=tuple(values["reasons"]),
                 dataset=values["dataset"],
-                budget=Budget(**values["budget"]),
+                budget=Budget.from_json(values["budget"]),
                 goal=Goal(**values["goal"]),
                 row=CurvePoint.from_json(values["row"]),
                 full=CurvePoint.from_json(values["full"]),
@@ -236,7 +236,7 @@ def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
     cheaper = [row for row in others if budget.cost(row) < full] if fits else others
     allowed = [row for row in cheaper if budget.allows(row)]
     if not cheaper:
-        raise InvalidArgument(f"no point of the curve takes less {budget.minimised} than full")
+        raise InvalidArgument(f"no point of the curve takes less {budget.minimized} than full")
     if not allowed:
         least = {name: min(getattr(row.cost, name) for row in cheaper) for name in budget.limits}
         limits = ", ".join(

@@ -175,7 +175,7 @@ _SHOWN = 6
 
 def _why_not_cheaper(found: Findings) -> str:
     if found.cheaper is None:
-        return f"Nothing cheaper in {found.budget.minimised} that may do was measured."
+        return f"Nothing cheaper in {found.budget.minimized} that may do was measured."
     cheaper, goal = found.cheaper, found.goal
     failed = cheaper.at_least < goal.threshold
     said = kept_text(goal, cheaper.kept, cheaper.at_least if failed else None)
@@ -190,7 +190,7 @@ def _why_not_cheaper(found: Findings) -> str:
 
 def _price(found: Findings, tested: Tested) -> str:
     cost = tested.row.cost
-    match found.budget.minimise:
+    match found.budget.minimize:
         case "ram":
             return f"{bytes_text(cost.ram_bytes_per_vector)} in memory"
         case "disk":

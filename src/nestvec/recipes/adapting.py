@@ -1,6 +1,6 @@
-"""Fit an adaptor on a model's vectors: a folder of them, or what it makes of a corpus or pairs.
+"""Fit an adapter on a model's vectors: a folder of them, or what it makes of a corpus or pairs.
 
-Brings together vectors, queries and labels, each under its id; how an adaptor is fitted on arrays,
+Brings together vectors, queries and labels, each under its id; how an adapter is fitted on arrays,
 and which one is taken, is the business of ``adapt``.
 """
 
@@ -18,7 +18,7 @@ from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vecto
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelMismatch, require
-from nestvec.models.adapter import Adaptor, Method
+from nestvec.models.adapter import Adapter, Method
 from nestvec.models.adapter_file import check_unadapted
 from nestvec.models.encoding import embed
 from nestvec.models.precomputed import PrecomputedVectors
@@ -28,7 +28,7 @@ Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""
 
 
-def fit_adaptor(
+def fit_adapter(
     model: Encoder | ArrayLike,
     data: Texts | None = None,
     *,
@@ -36,8 +36,8 @@ def fit_adaptor(
     method: Method | None = None,
     config: AdaptConfig | None = None,
     on_progress: OnProgress | None = None,
-) -> Adaptor:
-    """Fit an adaptor for a model's vectors, and choose its method by what held-out ones keep.
+) -> Adapter:
+    """Fit an adapter for a model's vectors, and choose its method by what held-out ones keep.
 
     Args:
         model: A folder of vectors (``load_model``), which are all used, and its queries too; an
@@ -51,7 +51,7 @@ def fit_adaptor(
         on_progress: Called with what is done and in all, of encoding and then of training.
 
     Returns:
-        An adaptor; where nothing is surely better than cutting, one of the method "none", which
+        An adapter; where nothing is surely better than cutting, one of the method "none", which
         leaves vectors as they are.
 
     Raises:
@@ -75,7 +75,7 @@ def fit_adaptor(
         sample = _sample(_some_rows(_array(model), config), _HeldQueries(), layer_norm=False)
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
-    if info.adaptor:
+    if info.adapter:
         raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
     check_unadapted(Path(info.name))  # the folder, where it is one
     _check_asked(config, info.full_dim)  # before anything is encoded

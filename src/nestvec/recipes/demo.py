@@ -28,7 +28,7 @@ from nestvec.planning.choose import Plan, plan
 from nestvec.recipes.trained import train_and_save
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
-from nestvec.train.static import StaticConfig, tokenise
+from nestvec.train.static import StaticConfig, tokenize
 from nestvec.types import Document, OnProgress, OperatingPoint
 
 QUESTIONS = (
@@ -174,7 +174,7 @@ def train_models(
 ) -> StaticConfig:
     """Train the Matryoshka model and its twin on the same pairs and the same tokens."""
     config = replace(_QUICK if quick else StaticConfig(), seed=seed)
-    tokens = tokenise(load_pairs([folder.data]), config)
+    tokens = tokenize(load_pairs([folder.data]), config)
     twin = replace(config, dims=(max(config.dims),))
     for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
 

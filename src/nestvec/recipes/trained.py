@@ -13,7 +13,7 @@ from nestvec.files.atomic import check_replaceable
 from nestvec.models.static import MARKER, save_static_model
 from nestvec.recipes.finetuned import usual_dims
 from nestvec.train.first_table import Start, start_from
-from nestvec.train.static import StaticConfig, TokenisedPairs, tokenise, train_static
+from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
 from nestvec.types import Encoder, OnProgress
 
 _RATE_FROM_START = 0.1  # a larger one unlearns what the table knows: benchmarks/static_pairs.py
@@ -30,7 +30,7 @@ def usual_settings(start: Encoder) -> dict[str, Any]:
 
 
 def train_and_save(
-    pairs: TrainingPairs | TokenisedPairs,
+    pairs: TrainingPairs | TokenizedPairs,
     config: StaticConfig,
     path: Path,
     *,
@@ -40,7 +40,7 @@ def train_and_save(
     """Train a static model and write its folder, with the settings that made it.
 
     Args:
-        pairs: Texts, or what ``tokenise`` made of them with the tokenizer of ``start``.
+        pairs: Texts, or what ``tokenize`` made of them with the tokenizer of ``start``.
         config: How to train.
         path: The model folder; one in its place is replaced when training is done.
         start: A static model, to start from its table, or a transformer, to start from what it
@@ -61,7 +61,7 @@ def train_and_save(
     check_replaceable(path, marker=MARKER)
     begun = None if start is None else _begin(start, config, on_progress)
     if isinstance(pairs, TrainingPairs):
-        pairs = tokenise(pairs, config, tokenizer=None if begun is None else begun.tokenizer)
+        pairs = tokenize(pairs, config, tokenizer=None if begun is None else begun.tokenizer)
     table = None if begun is None else begun.table_for(pairs)
     model = train_static(pairs, config, start=table, on_progress=on_progress)
     settings: dict[str, Any] = {"train": asdict(config)}

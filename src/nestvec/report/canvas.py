@@ -117,7 +117,7 @@ class Canvas:
         self.axes.vlines(x, low, high, color=color, linewidth=1, alpha=0.6, zorder=_LINES)
 
     def marks(self, points: Sequence[tuple[float, float]], precision: str) -> None:
-        """Mark points with the sign and colour of a precision."""
+        """Mark points with the sign and color of a precision."""
         x, y = zip(*points, strict=True)
         self.axes.plot(
             x,
@@ -201,7 +201,7 @@ class Canvas:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart until neighbours are at least a gap from each other, order kept.
+    """Move heights apart until neighbors are at least a gap from each other, order kept.
 
     >>> spread([10, 9.5, 3], 2)
     [10.75, 8.75, 3]

@@ -48,8 +48,8 @@ def facts(kept: Kept, plan: Plan | None) -> Iterator[tuple[str, str]]:
 def _model_facts(curve: Curve) -> Iterator[tuple[str, str]]:
     model = curve.model
     yield "Model", f"{model.name}, fingerprint {model.fingerprint[:12]}"
-    if model.adaptor:
-        yield "Adaptor", f"behind the model, checksum {model.adaptor[:12]}"
+    if model.adapter:
+        yield "Adapter", f"behind the model, checksum {model.adapter[:12]}"
     trained = "trained for" if model.dims_trained else "untrained guesses"
     dims = ", ".join(f"{dim:,}" for dim in model.dims)
     yield "Dims", f"{dims} of {model.full_dim:,} ({trained}; from {model.dims_source})"

@@ -24,7 +24,7 @@ _LAID_OUT_WITH = "DejaVu Sans"  # comes with matplotlib: one layout everywhere
 _ID = re.compile(r'(<[^<>]*?) id="([^"]+)"')  # inside a tag: texts have no plain angle brackets
 _REFERENCE = re.compile(r'((?:href="|url\()#)([^")]+)')
 _STYLE = re.compile(r'style="[^"]*"')
-_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_COLOR = re.compile(r"#[0-9a-f]{6}")
 _GLOBAL_STYLE = re.compile(r"<defs>\s*<style[^>]*>[^<]*</style>\s*</defs>\s*")
 _OPEN_TAG = re.compile(r"<svg ([^>]*)>", re.DOTALL)
 
@@ -63,7 +63,7 @@ def save_chart(figure: Figure, path: Path | str) -> None:
 
 
 def inline_svg(figure: Figure, *, name: str) -> str:
-    """Return a figure of the light theme as an SVG element whose colours are CSS variables.
+    """Return a figure of the light theme as an SVG element whose colors are CSS variables.
 
     The element is an image to assistive technology, described by the figure's label.
 
@@ -75,15 +75,15 @@ def inline_svg(figure: Figure, *, name: str) -> str:
     text = _GLOBAL_STYLE.sub("", text[text.index("<svg") :])
     label = html.escape(str(figure.get_label()), quote=True)
     text = _OPEN_TAG.sub(lambda tag: f'<svg role="img" aria-label="{label}" {tag[1]}>', text, 1)
-    text = _STYLE.sub(lambda style: _COLOUR.sub(_variable, style[0]), text)
+    text = _STYLE.sub(lambda style: _COLOR.sub(_variable, style[0]), text)
     used = {reference[2] for reference in _REFERENCE.finditer(text)}
     text = _REFERENCE.sub(rf"\1{name}-\2", text)
     return _ID.sub(lambda tag: f'{tag[1]} id="{name}-{tag[2]}"' * (tag[2] in used) or tag[1], text)
 
 
-def _variable(colour: re.Match[str]) -> str:
+def _variable(color: re.Match[str]) -> str:
     names = {value: name for name, value in LIGHT.variables().items()}
-    return f"var(--{names[colour[0]]})" if colour[0] in names else colour[0]
+    return f"var(--{names[color[0]]})" if color[0] in names else color[0]
 
 
 def _svg(figure: Figure) -> str:

@@ -1,7 +1,7 @@
-"""Colours of charts and page, light and dark, in one place.
+"""Colors of charts and page, light and dark, in one place.
 
-Every role has its own colour, so that a chart drawn in the light theme can be switched by CSS.
-The precisions take the colours of Okabe and Ito, which colour-blind people tell apart; each has
+Every role has its own color, so that a chart drawn in the light theme can be switched by CSS.
+The precisions take the colors of Okabe and Ito, which color-blind people tell apart; each has
 its own marker too.
 """
 
@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Theme:
-    """A colour for each role, as ``#rrggbb``.
+    """A color for each role, as ``#rrggbb``.
 
     Attributes:
         paper: The ground.
@@ -37,7 +37,7 @@ class Theme:
     precisions: Mapping[str, str]
 
     def variables(self) -> dict[str, str]:
-        """Return the colours by the name of their CSS variable, without the dashes."""
+        """Return the colors by the name of their CSS variable, without the dashes."""
         roles = {name: value for name, value in vars(self).items() if name != "precisions"}
         return roles | dict(self.precisions)
 

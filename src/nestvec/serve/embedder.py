@@ -110,7 +110,7 @@ class Embedder:
         self.cache = VectorCache(limits.cache_bytes)
         self.waiting = Waiting(limits.queued_items)
         # Small requests do not wait for the texts of large ones to be cut into tokens, either.
-        self._tokenisers = [ThreadPoolExecutor(1, "nestvec-tokeniser") for _ in range(2)]
+        self._tokenizers = [ThreadPoolExecutor(1, "nestvec-tokenizer") for _ in range(2)]
         self._batcher = Batcher(
             self._encoding.encode,
             full_dim=model.info.full_dim,
@@ -155,14 +155,14 @@ class Embedder:
 
     def close(self) -> None:
         """Encode what was taken, and end."""
-        for tokeniser in self._tokenisers:
-            tokeniser.shutdown()
+        for tokenizer in self._tokenizers:
+            tokenizer.shutdown()
         self._batcher.close()
 
     async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        tokeniser = self._tokenisers[len(texts) > SMALL]
+        tokenizer = self._tokenizers[len(texts) > SMALL]
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(tokeniser, self._encoding.prepare, texts, kind)
+        return await loop.run_in_executor(tokenizer, self._encoding.prepare, texts, kind)
 
     async def _encoded(self, inputs: Sequence[Input]) -> Embedded:
         tokens = sum(len(each.ids) for each in inputs)

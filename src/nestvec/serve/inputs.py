@@ -9,7 +9,7 @@ import numpy as np
 
 from nestvec.errors import ModelError
 from nestvec.models.adapted import AdaptedEncoder
-from nestvec.models.adapter import Adaptor
+from nestvec.models.adapter import Adapter
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
 
@@ -50,9 +50,9 @@ class TokenEncoding:
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
         """Make inputs of texts."""
-        tokenised = self._model.tokenise(texts, kind=kind)
+        tokenized = self._model.tokenize(texts, kind=kind)
         return [
-            Input(kind, text, ids, len(ids)) for text, ids in zip(texts, tokenised, strict=True)
+            Input(kind, text, ids, len(ids)) for text, ids in zip(texts, tokenized, strict=True)
         ]
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
@@ -84,12 +84,12 @@ class TextEncoding:
 
 
 class AdaptedEncoding:
-    """What comes out goes through an adaptor; how it is encoded is its model's business."""
+    """What comes out goes through an adapter; how it is encoded is its model's business."""
 
-    def __init__(self, encoding: Encoding, adaptor: Adaptor) -> None:
+    def __init__(self, encoding: Encoding, adapter: Adapter) -> None:
         """Take how the model encodes."""
         self._encoding = encoding
-        self._adaptor = adaptor
+        self._adapter = adapter
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
         """Make inputs of texts."""
@@ -100,14 +100,14 @@ class AdaptedEncoding:
         vectors = self._encoding.encode(inputs)
         turned = np.empty_like(vectors)
         for kind, lines in _by_kind(inputs):
-            turned[lines] = self._adaptor.apply(vectors[lines], kind)
+            turned[lines] = self._adapter.apply(vectors[lines], kind)
         return turned
 
 
 def encoding_of(model: Encoder) -> Encoding:
     """Return how a model encodes best."""
     if isinstance(model, AdaptedEncoder):
-        return AdaptedEncoding(encoding_of(model.base), model.adaptor)
+        return AdaptedEncoding(encoding_of(model.base), model.adapter)
     return TokenEncoding(model) if isinstance(model, TokenEncoder) else TextEncoding(model)
 
 

@@ -81,7 +81,7 @@ def embeddings_router(serving: Serving) -> APIRouter:
 
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
     async def create_embeddings(asked: EmbeddingsRequest) -> Response:
-        """Encode texts; return the first `dimensions` of each vector, re-normalised."""
+        """Encode texts; return the first `dimensions` of each vector, renormalized."""
         dim = _dim(serving, asked)
         embedded = await _embedded(serving, asked)
         serving.metrics.on_tokens(embedded.tokens)

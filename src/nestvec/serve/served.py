@@ -89,7 +89,7 @@ class Served:
 
         Raises:
             InvalidArgument: If there is neither model nor index, or a tier is too wide.
-            ModelMismatch: If the curve or the plan is of another model, also behind an adaptor.
+            ModelMismatch: If the curve or the plan is of another model, also behind an adapter.
         """
         if self.model is None and self.index is None:
             raise InvalidArgument("there is nothing to serve: no model that encodes, no index")
@@ -173,7 +173,7 @@ class _ServedFiles:
 def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     paths: Sequence[Path | str],
     *,
-    adaptor: Path | None = None,
+    adapter: Path | None = None,
     name: str | None = None,
     tiers: Mapping[str, OperatingPoint] | None = None,
     curve: Path | None = None,
@@ -184,7 +184,7 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
 
     Args:
         paths: An index folder, a model folder or hub id, one of each, or what `nestvec demo` wrote.
-        adaptor: What the model's vectors go through; an adapted index has its own.
+        adapter: What the model's vectors go through; an adapted index has its own.
         name: What clients call the model; None takes the last part of the folder's name.
         tiers: Named operating points.
         curve: A measured curve, where no demo folder has one.
@@ -201,12 +201,12 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     """
     found = _find(paths)
     demo = found.demo
-    encoder = behind(_load(found, dtype), adaptor)
+    encoder = behind(_load(found, dtype), adapter)
     index = None
     if found.index is not None:
         encoder, index = _open(found.index, encoder)
     info = encoder.info if index is None else index.info
-    if demo is not None and not info.adaptor:  # else they are of vectors as they were before
+    if demo is not None and not info.adapter:  # else they are of vectors as they were before
         curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
     try:
         return Served(

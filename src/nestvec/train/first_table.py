@@ -24,7 +24,7 @@ from nestvec.train.tokenizer import row_count
 from nestvec.types import Embeddings, Encoder, OnProgress
 
 if TYPE_CHECKING:
-    from nestvec.train.static import TokenisedPairs
+    from nestvec.train.static import TokenizedPairs
 
 Origin = Literal["table", "teacher"]
 _CHUNK = 1024  # tokens that a teacher reads at a time
@@ -48,7 +48,7 @@ class Start:
     tokenizer: Any
     table: Embeddings
 
-    def table_for(self, pairs: TokenisedPairs) -> Embeddings:
+    def table_for(self, pairs: TokenizedPairs) -> Embeddings:
         """Return the table to start from on these pairs, a teacher's weighed by their tokens."""
         return self.table if self.origin == "table" else weigh_by_frequency(self.table, pairs)
 
@@ -79,7 +79,7 @@ def start_from(model: Encoder, *, on_progress: OnProgress = lambda done, total: 
     return Start("teacher", tokenizer, fit_pca(vectors).apply(vectors))
 
 
-def weigh_by_frequency(table: Embeddings, pairs: TokenisedPairs) -> Embeddings:
+def weigh_by_frequency(table: Embeddings, pairs: TokenizedPairs) -> Embeddings:
     """Weigh each row by a / (a + its token's share of the texts), a = 0.001."""
     total = pairs.anchors.sum(axis=0) + pairs.positives.sum(axis=0)
     share = np.asarray(total, dtype=np.float32) / (2 * pairs.anchors.shape[0])

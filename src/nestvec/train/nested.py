@@ -65,7 +65,7 @@ def nested_ranking_loss(
     block d1:d2 is G B[:, d1:d2], where G sums the gradients of U(d) over all d >= d2.
 
     Args:
-        anchors: Float32 [n_anchors, full_dim], not normalised.
+        anchors: Float32 [n_anchors, full_dim], not normalized.
         candidates: Float32 [n_candidates, full_dim]: first the positive of each anchor, then
             perhaps a negative of each, and another one.
         prefixes: Widths, the greatest at most full_dim.

@@ -1,6 +1,6 @@
 """What training asks of a batch: which prefixes, what is ranked against what, and what is added.
 
-Settings and their checks only; the arithmetic is in ``nested`` and ``regularised``.
+Settings and their checks only; the arithmetic is in ``nested`` and ``regularized``.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class Objective:
             2013). "binary" codes are signs, "int8" whole multiples of 1/127 of a vector's largest
             number.
         orthogonality: Weight of the squared correlations between dims (the covariance term of
-            VICReg, Bardes et al. 2022, on correlations), see ``regularised.correlation_penalty``.
+            VICReg, Bardes et al. 2022, on correlations), see ``regularized.correlation_penalty``.
     """
 
     prefixes: Prefixes

@@ -67,7 +67,7 @@ class NestedCoSENTLoss(NestedLoss):
         return self.weigh(losses)
 
     def _divergence(self, texts: Tensor) -> Tensor:
-        """Return how far each prefix's neighbours are from the full width's, [n_dims].
+        """Return how far each prefix's neighbors are from the full width's, [n_dims].
 
         Mean over texts of the divergence (Kullback and Leibler) of the softmax of scaled cosines to
         all others.

@@ -1,6 +1,6 @@
 """Ranking in a batch over nested prefixes, as a loss of Sentence Transformers' kind.
 
-The arithmetic is in ``nested`` and ``regularised``, on plain tensors; here are columns of texts,
+The arithmetic is in ``nested`` and ``regularized``, on plain tensors; here are columns of texts,
 gradient caching, several processes and texts that stand twice.
 """
 
@@ -29,7 +29,7 @@ from nestvec.train.objective import (
     Relations,
     StraightThrough,
 )
-from nestvec.train.regularised import regularised_ranking_loss
+from nestvec.train.regularized import regularized_ranking_loss
 
 
 class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: ignore[misc]
@@ -188,7 +188,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
 
 
 class _NestedRanking(torch.autograd.Function):
-    """``regularised_ranking_loss`` for autograd: its gradients are known with its value.
+    """``regularized_ranking_loss`` for autograd: its gradients are known with its value.
 
     Gives the sum to be lowered, and the loss of each prefix, which is only to be looked at.
     """
@@ -200,7 +200,7 @@ class _NestedRanking(torch.autograd.Function):
         objective, drawn, relations, lines = settings
         vectors = float32_or_wider(anchors), float32_or_wider(candidates)
         with torch.autocast(anchors.device.type, enabled=False):
-            found = regularised_ranking_loss(
+            found = regularized_ranking_loss(
                 vectors[0], vectors[1], objective, drawn=drawn, relations=relations, lines=lines
             )
         gradients = found.anchors.to(anchors.dtype), found.candidates.to(candidates.dtype)

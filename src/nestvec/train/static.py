@@ -1,7 +1,7 @@
 """Train a static Matryoshka model: a table of token vectors, a text is their mean.
 
-Texts are tokenised once. A step touches only the rows of the tokens in its batch: forward and
-backward are products with a sparse matrix of token shares, and the optimiser (Adam) updates those
+Texts are tokenized once. A step touches only the rows of the tokens in its batch: forward and
+backward are products with a sparse matrix of token shares, and the optimizer (Adam) updates those
 rows alone, where ``EmbeddingBag`` would go over the whole table. Threads share out the lines of the
 batch and the rows of the table (``workers``). Negatives that come with the pairs
 are not used: each pair sees the other positives of its batch.
@@ -23,7 +23,7 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.static import token_counts
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
-from nestvec.train.regularised import regularised_ranking_loss
+from nestvec.train.regularized import regularized_ranking_loss
 from nestvec.train.row_adam import RowAdam, Workers, start_workers
 from nestvec.train.tokenizer import row_count, train_tokenizer
 from nestvec.types import Embeddings, OnProgress, Rows
@@ -117,8 +117,8 @@ class StaticModel:
 
 
 @dataclass(frozen=True)
-class TokenisedPairs:
-    """Pairs as token shares, so that models that differ in dims only tokenise once.
+class TokenizedPairs:
+    """Pairs as token shares, so that models that differ in dims only tokenize once.
 
     Attributes:
         tokenizer: A ``tokenizers.Tokenizer``.
@@ -131,10 +131,10 @@ class TokenisedPairs:
     positives: csr_array
 
 
-def tokenise(
+def tokenize(
     pairs: TrainingPairs, config: StaticConfig, *, tokenizer: Any = None
-) -> TokenisedPairs:
-    """Tokenise the pairs.
+) -> TokenizedPairs:
+    """Tokenize the pairs.
 
     Args:
         pairs: The texts.
@@ -149,7 +149,7 @@ def tokenise(
     anchors, positives = (
         _shares(tokenizer, texts, config.max_tokens) for texts in (pairs.anchors, pairs.positives)
     )
-    return TokenisedPairs(tokenizer, anchors, positives)
+    return TokenizedPairs(tokenizer, anchors, positives)
 
 
 def _shares(tokenizer: Any, texts: list[str], max_tokens: int) -> csr_array:
@@ -162,7 +162,7 @@ def _shares(tokenizer: Any, texts: list[str], max_tokens: int) -> csr_array:
 
 
 def train_static(
-    pairs: TokenisedPairs,
+    pairs: TokenizedPairs,
     config: StaticConfig,
     *,
     start: Embeddings | None = None,
@@ -171,10 +171,10 @@ def train_static(
     """Train a token table on pairs.
 
     Args:
-        pairs: What ``tokenise`` gave.
+        pairs: What ``tokenize`` gave.
         config: How. A batch larger than the pairs shrinks to them.
         start: A table to start from, [vocab, at least max(dims)], whose tokenizer the pairs were
-            tokenised with; its first dims are taken. Without one, vectors are random.
+            tokenized with; its first dims are taken. Without one, vectors are random.
         on_progress: Called with steps done and in total.
 
     Raises:
@@ -189,7 +189,7 @@ def train_static(
     from scipy.sparse import vstack
 
     rng = np.random.default_rng(config.seed)
-    optimiser = RowAdam(_first_table(start, pairs.anchors.shape[1], config, rng))
+    optimizer = RowAdam(_first_table(start, pairs.anchors.shape[1], config, rng))
     batch_size = min(config.batch_size, n)
     if batch_size < config.batch_size:
         _logger.warning("batch_size %d > %d pairs, all in one batch", config.batch_size, n)
@@ -199,18 +199,18 @@ def train_static(
     with start_workers() as workers:
         for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
             texts = vstack([pairs.anchors[chosen], pairs.positives[chosen]], format="csr")
-            result = _lose(texts, optimiser.table, objective, workers, drawn=objective.draw(widths))
+            result = _lose(texts, optimizer.table, objective, workers, drawn=objective.draw(widths))
             if not np.isfinite(result.losses).all():
                 problem = f"the loss is not finite at step {step + 1} of {steps}"
                 raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
             rate = config.learning_rate * _schedule(step, steps)
-            optimiser.step(texts.T.tocsr(), result.gradient, rate, workers)
+            optimizer.step(texts.T.tocsr(), result.gradient, rate, workers)
             losses.append(result.losses)
             on_progress(step + 1, steps)
     last_epoch = np.mean(losses[-(n // batch_size) :], axis=0)
     return StaticModel(
         pairs.tokenizer,
-        optimiser.table,
+        optimizer.table,
         dict(zip(sorted(config.dims), last_epoch.tolist(), strict=True)),
     )
 
@@ -250,7 +250,7 @@ def _lose(
     anchors, positives = torch.from_numpy(np.concatenate(embedded)).chunk(2)
 
     def rank(lines: slice) -> list[NDArray[np.float32]]:
-        found = regularised_ranking_loss(anchors, positives, objective, drawn=drawn, lines=lines)
+        found = regularized_ranking_loss(anchors, positives, objective, drawn=drawn, lines=lines)
         share = (lines.stop - lines.start) / len(anchors)
         return [each.mul_(share).numpy() for each in found]
 

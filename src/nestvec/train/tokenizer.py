@@ -76,7 +76,7 @@ def _new_tokenizer(model: Any) -> Any:
 
 
 def _alphabet(texts: Sequence[str], normalizer: Any, *, size: int) -> list[str]:
-    """Return the most frequent characters of normalised texts, at most ``size``, in order."""
+    """Return the most frequent characters of normalized texts, at most ``size``, in order."""
     counts: Counter[str] = Counter()
     for character, count in Counter(chain.from_iterable(texts)).items():
         for each in normalizer.normalize_str(character):

@@ -46,7 +46,7 @@ _HEAD_RATE = 50  # times the model's: a new layer's weights have further to go
 def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) -> None:
     """Append a linear layer without bias that keeps the principal axes of the texts' vectors.
 
-    It stands before a last normalisation, if there is one, so that vectors stay of unit length.
+    It stands before a last normalization, if there is one, so that vectors stay of unit length.
     Before training, cosines at the new width are those of the best projection of the vectors.
 
     Args:
@@ -65,7 +65,7 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
     distinct = list(dict.fromkeys(texts))
     sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
     vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()
-    # Not centred: what is compared are cosines, which are about the origin.
+    # Not centered: what is compared are cosines, which are about the origin.
     axes = torch.linalg.eigh(vectors.T @ vectors).eigenvectors.flip(1)[:, :out_dim]
     head = Dense(
         full_dim,

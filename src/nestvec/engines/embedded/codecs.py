@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import prefix
-from nestvec.codec.quantizer import QUANTISERS
+from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.engines.embedded.folder import with_codes
 from nestvec.engines.embedded.part import Once
 from nestvec.engines.embedded.snapshot import Snapshot
@@ -40,7 +40,7 @@ class Codecs:
 
     def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
-        if QUANTISERS[precision].learnt and not snapshot.starts[-1] and key not in self.fitted:
+        if QUANTIZERS[precision].learnt and not snapshot.starts[-1] and key not in self.fitted:
             # Nothing to learn from, and nothing coded: the tail is scored as it is.
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))

@@ -53,7 +53,7 @@ class Column:
         return len(self._codes)
 
     def extend(self, first_row: int, values: Iterable[object]) -> Column:
-        """Return this column with more rows behind it, in amortised constant time for each.
+        """Return this column with more rows behind it, in amortized constant time for each.
 
         Args:
             first_row: Where the values begin; rows between here and the last one have none.

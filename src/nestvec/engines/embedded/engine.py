@@ -43,7 +43,7 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Stored
 from nestvec.engines.results import Compacted
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.models.adapter import Adaptor
+from nestvec.models.adapter import Adapter
 from nestvec.types import PRECISIONS, Document, Embeddings, OperatingPoint
 
 
@@ -62,9 +62,9 @@ class EmbeddedEngine(EmbeddedReader):
         super().__init__(path, verify=verify)
 
     @classmethod
-    def create(cls, place: str, manifest: Manifest, adaptor: Adaptor | None = None) -> Self:
+    def create(cls, place: str, manifest: Manifest, adapter: Adapter | None = None) -> Self:
         """Make the folder of an empty index and open it, as ``Engine.create`` does."""
-        create_folder(Path(place), manifest, adaptor)
+        create_folder(Path(place), manifest, adapter)
         return cls(Path(place))
 
     @classmethod
@@ -90,7 +90,7 @@ class EmbeddedEngine(EmbeddedReader):
         manifest: Manifest,
         *,
         source: Mapping[str, str],
-        adaptor: Adaptor | None = None,
+        adapter: Adapter | None = None,
         keep_replaced: bool = False,
     ) -> Iterator[Self]:
         """Build a folder beside its place, as ``Engine.building`` does."""
@@ -99,12 +99,12 @@ class EmbeddedEngine(EmbeddedReader):
         check_place(path, kept=kept)
         folder = unfinished_folder(path)
         with kept_if_begun(folder):
-            begin(folder, manifest, source, adaptor)
+            begin(folder, manifest, source, adapter)
             try:
                 engine = cls(folder)
             except DataError:  # what an interrupt left is damaged
                 remove(folder)
-                begin(folder, manifest, source, adaptor)
+                begin(folder, manifest, source, adapter)
                 engine = cls(folder)
             try:
                 engine.lock()

@@ -6,7 +6,7 @@ documents.seal                   checksum of that file, as the last writer left 
 vectors/0-0.vectors              full vectors: generation, number; append-only
 codes/0-0-46961/128-binary.codes codes of rows 0 to 46960, a cache; rows and ids beside them
 writer.lock, writer.json         held by the one writer, and who that is
-adaptor.safetensors              the adapter that transformed its vectors, if there is one
+adapter.safetensors              the adapter that transformed its vectors, if there is one
 """
 
 from __future__ import annotations

@@ -25,19 +25,19 @@ from nestvec.engines.embedded.folder import (
 from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, IndexLocked
 from nestvec.files.atomic import check_replaceable, put_in_place, replace_file, sync
-from nestvec.models.adapter import Adaptor
-from nestvec.models.adapter_file import ADAPTOR, save_adaptor
+from nestvec.models.adapter import Adapter
+from nestvec.models.adapter_file import ADAPTER, save_adapter
 
 _SOURCE = "source.json"  # in an unfinished folder: what it is built from
 
 
-def create_folder(path: Path, manifest: Manifest, adaptor: Adaptor | None = None) -> None:
+def create_folder(path: Path, manifest: Manifest, adapter: Adapter | None = None) -> None:
     """Make the folder of an empty index.
 
     Args:
         path: A new or empty folder.
         manifest: Its model, how vectors are stored, and its operating point.
-        adaptor: What the vectors are transformed by, if anything.
+        adapter: What the vectors are transformed by, if anything.
 
     Raises:
         DataError: If the folder holds something, cannot be written, or is on a network.
@@ -60,8 +60,8 @@ def create_folder(path: Path, manifest: Manifest, adaptor: Adaptor | None = None
         database.checkpoint()
     finally:
         database.close()
-    if adaptor is not None:
-        save_adaptor(adaptor, path / ADAPTOR)
+    if adapter is not None:
+        save_adapter(adapter, path / ADAPTER)
     save_manifest(manifest, path)
 
 
@@ -78,7 +78,7 @@ def kept_folder(place: Path) -> Path:
 
 
 def begin(
-    folder: Path, manifest: Manifest, source: Mapping[str, str], adaptor: Adaptor | None
+    folder: Path, manifest: Manifest, source: Mapping[str, str], adapter: Adapter | None
 ) -> None:
     """Make an unfinished folder, unless one of the same source is there to be continued.
 
@@ -86,7 +86,7 @@ def begin(
         folder: The unfinished folder.
         manifest: Of the index that is built.
         source: Names what the documents come from.
-        adaptor: What the vectors are transformed by, if anything.
+        adapter: What the vectors are transformed by, if anything.
 
     Raises:
         IndexLocked: If another process builds there.
@@ -94,7 +94,7 @@ def begin(
     """
     described = {
         "fingerprint": manifest.model.fingerprint,
-        "adaptor": manifest.model.adaptor,
+        "adapter": manifest.model.adapter,
         "point": str(manifest.point),
         "stored": manifest.stored,
         **source,
@@ -105,7 +105,7 @@ def begin(
     except (OSError, ValueError):
         pass  # nothing was begun, or it is damaged
     remove(folder)
-    create_folder(folder, manifest, adaptor)
+    create_folder(folder, manifest, adapter)
     with replace_file(folder / _SOURCE) as file:
         file.write_text(json.dumps(described), encoding="utf-8")
 

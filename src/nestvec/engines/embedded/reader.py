@@ -35,8 +35,8 @@ from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.results import Explained, PointBytes, StageTrace, Stats
 from nestvec.errors import DamagedFile, InvalidArgument, ModelMismatch
-from nestvec.models.adapter import Adaptor
-from nestvec.models.adapter_file import ADAPTOR, load_adaptor
+from nestvec.models.adapter import Adapter
+from nestvec.models.adapter_file import adapter_path, load_adapter
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 
@@ -103,21 +103,22 @@ class EmbeddedReader:
         return self._manifest
 
     @property
-    def adaptor(self) -> Adaptor | None:
+    def adapter(self) -> Adapter | None:
         """What the vectors were transformed by; None where the manifest names no adapter.
 
         Raises:
             DataError: If it is missing or cannot be read.
             DamagedFile: If it is not the one that the manifest names.
         """
-        expected = self.manifest.model.adaptor
+        expected = self.manifest.model.adapter
         if not expected:
             return None
-        adaptor = load_adaptor(self.path / ADAPTOR)
-        if adaptor.digest() != expected:
-            problem = "is not the adaptor that the index's vectors went through: put that back"
-            raise DamagedFile(self.path / ADAPTOR, problem)
-        return adaptor
+        path = adapter_path(self.path)
+        adapter = load_adapter(path)
+        if adapter.digest() != expected:
+            problem = "is not the adapter that the index's vectors went through: put that back"
+            raise DamagedFile(path, problem)
+        return adapter
 
     def bytes(self) -> PointBytes:
         """Return what the index requires, averaged over its documents; nothing if it is empty."""
@@ -213,7 +214,7 @@ class EmbeddedReader:
             deleted=len(snapshot.deleted),
             model=manifest.model.name,
             full_dim=manifest.model.full_dim,
-            adaptor=manifest.model.adaptor,
+            adapter=manifest.model.adapter,
             stored=manifest.stored,
             point=str(manifest.point),
             parts=len(snapshot.parts),

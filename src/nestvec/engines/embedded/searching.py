@@ -132,7 +132,7 @@ def search_exactly(
 
     Args:
         snapshot: What is searched.
-        queries: [n_queries, full_dim], normalised.
+        queries: [n_queries, full_dim], normalized.
         k: At least 1.
         mask: Rows that may be returned, [n_rows]; None for all.
     """

@@ -1,8 +1,8 @@
 """Codes of 1, 2 and 4 bits laid out for FAISS's SIMD fast-scan, and read back from there.
 
-Four bits of such a code are one code of a product quantiser: with centroids that were learnt, or
+Four bits of such a code are one code of a product quantizer: with centroids that were learnt, or
 with all combinations of the values of a fixed codebook. So the same bytes can be searched 5 to 30
-times faster than by the scalar quantiser's own scan (``benchmarks/scan.py``). What comes back is
+times faster than by the scalar quantizer's own scan (``benchmarks/scan.py``). What comes back is
 rounded: ``scan`` makes it exact.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
-from nestvec.codec.quantizer import QUANTISERS
+from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code
@@ -31,7 +31,7 @@ _LANE = np.array([0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15])
 
 def fits(codec: Codec) -> bool:
     """Tell whether codes can be laid out so: whole bytes of at most 4 bits each dimension."""
-    bits = QUANTISERS[codec.precision].bits
+    bits = QUANTIZERS[codec.precision].bits
     return bits <= _BITS and codec.dim * bits % 8 == 0
 
 
@@ -50,7 +50,7 @@ def fast_scan_index(codec: Codec, codes: Codes) -> Any:
 
 
 def product_index(codec: Codec) -> Any:
-    """Make an empty product quantiser whose codes are, bit for bit, those of a codec."""
+    """Make an empty product quantizer whose codes are, bit for bit, those of a codec."""
     import faiss
 
     values = centroids(codec)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
-from nestvec.codec.quantizer import PRODUCT, QUANTISERS
+from nestvec.codec.quantizer import PRODUCT, QUANTIZERS
 from nestvec.engines.flat import fast_scan
 from nestvec.engines.flat.scoring import among, best_of, score
 from nestvec.metrics.ranking import Ranked, order
@@ -82,7 +82,7 @@ class Scan:
         self._overfetch = OVERFETCH.get(codec.precision, OVERFETCH_OTHERS)
         codes = np.ascontiguousarray(codes)
         self._rounded = fast_scan.fits(codec)
-        product = QUANTISERS[codec.precision].faiss_name == PRODUCT
+        product = QUANTIZERS[codec.precision].faiss_name == PRODUCT
         self._selects = not self._rounded and not product  # of FAISS's scans, those that can
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)

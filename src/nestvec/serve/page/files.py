@@ -54,7 +54,7 @@ def page_files() -> Mapping[str, PageFile]:
 
 
 def theme_css() -> str:
-    """Write the report's colours as CSS: as the system is, unless the page's button said."""
+    """Write the report's colors as CSS: as the system is, unless the page's button said."""
     light, dark = _variables(LIGHT), _variables(DARK)
     return (
         f":root {{ color-scheme: light; {light} }}\n"
@@ -66,4 +66,4 @@ def theme_css() -> str:
 
 
 def _variables(theme: Theme) -> str:
-    return " ".join(f"--{name}: {colour};" for name, colour in theme.variables().items())
+    return " ".join(f"--{name}: {color};" for name, color in theme.variables().items())

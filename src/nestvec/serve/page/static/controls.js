@@ -59,7 +59,7 @@ export class Controls {
 
   #change(at, stage) {
     const stages = this.#stages.with(at, stage);
-    // A later stage cannot keep more than an earlier one: the neighbour gives way.
+    // A later stage cannot keep more than an earlier one: the neighbor gives way.
     const keep = stage.keep ?? Infinity;
     this.#pick(
       stages.map((each, place) => {

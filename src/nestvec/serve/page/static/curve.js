@@ -84,7 +84,7 @@ export class CurveChart {
       { role: "option", id: `spot-${spot.number}`, class: `spot ${spot.kind}`, "aria-label": describe(spot), "data-point": spot.row.point },
       sign(spot.row, x, y),
     );
-    spot.node.style.setProperty("--colour", `var(--${spot.precision})`);
+    spot.node.style.setProperty("--color", `var(--${spot.precision})`);
   }
 
   #planned() {

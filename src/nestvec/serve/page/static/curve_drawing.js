@@ -60,7 +60,7 @@ function lines({ at }, spots) {
     const own = spots.filter((spot) => spot.kind === "single" && spot.precision === precision);
     if (!own.length) return [];
     const line = svg("polyline", { class: "line", points: own.map((spot) => at(spot).join()).join(" ") });
-    line.style.setProperty("--colour", `var(--${precision})`);
+    line.style.setProperty("--color", `var(--${precision})`);
     return [line];
   });
 }
@@ -98,9 +98,9 @@ export function legend(spots) {
   const items = [...PRECISIONS].reverse().filter((precision) => seen.has(precision));
   const named = items.map((precision) => [precision, `0:${precision}`, `var(--${precision})`]);
   if (spots.some(({ kind }) => kind === "best")) named.push(["shortlist, then rescored", ">", "var(--ink)"]);
-  return named.map(([name, point, colour]) => {
+  return named.map(([name, point, color]) => {
     const item = html("li", {}, svg("svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }, svg("g", { class: "spot" }, sign({ point }, 0, 0))), name);
-    item.style.setProperty("--colour", colour);
+    item.style.setProperty("--color", color);
     return item;
   });
 }

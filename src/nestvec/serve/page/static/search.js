@@ -99,7 +99,7 @@ export class Search {
     const exact = { ms: this.#exact.ms, bytes: this.#exact.bytes };
     showCost(byId("cost"), this.answer, exact);
     this.#drawJourney(entries);
-    this.#summarise(entries, against);
+    this.#summarize(entries, against);
   }
 
   /** The results, with what full precision has beside them at the places where it has it. */
@@ -143,7 +143,7 @@ export class Search {
     showJourney(byId("journey"), { columns, drawn, k: this.values.k, exact: true });
   }
 
-  #summarise(entries, against) {
+  #summarize(entries, against) {
     const { timing, stages, point } = this.answer;
     const found = entries.filter(({ lost }) => lost === null);
     const lost = entries.length - found.length;

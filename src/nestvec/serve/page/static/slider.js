@@ -2,7 +2,7 @@
 
 import { html } from "./dom.js";
 
-/** One labelled slider. `onPick` is called with the value as it moves. */
+/** One labeled slider. `onPick` is called with the value as it moves. */
 export class Slider {
   #values = [];
 

@@ -55,7 +55,7 @@ export class StageCard {
     this.size.textContent = `${bytes(codeBytes(stage))} a vector`;
     this.remove.hidden = at === 0 || !this.served.anyPoint;
     this.remove.setAttribute("aria-label", `Remove stage ${at + 1}`);
-    this.node.style.setProperty("--colour", `var(--${stage.precision})`);
+    this.node.style.setProperty("--color", `var(--${stage.precision})`);
     this.#draw(stage);
   }
 

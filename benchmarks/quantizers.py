@@ -1,10 +1,10 @@
-"""Which of FAISS's quantisers a precision should be bound to: quality kept, alone and rescored.
+"""Which of FAISS's quantizers a precision should be bound to: quality kept, alone and rescored.
 
 Three real models on three real sets: a static Matryoshka model trained by ``nestvec demo`` on its
 docstrings, all-MiniLM-L6-v2 (not a Matryoshka model) on SciFact, and WordLlama's 256-d Matryoshka
 table on the sentences of SQuAD. Candidates run through the very code that ``evaluate`` runs.
 
-    python benchmarks/quantisers.py --demo nestvec-demo --data ../shared/data
+    python benchmarks/quantizers.py --demo nestvec-demo --data ../shared/data
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import subjects
 from nestvec.codec import codec
-from nestvec.codec.quantizer import PRODUCT, Quantiser
+from nestvec.codec.quantizer import PRODUCT, Quantizer
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
@@ -26,15 +26,15 @@ from nestvec.types import Encoder, OperatingPoint, Precision, Stage
 from record import record
 
 METRIC, KEEP = "ndcg@10", 100
-CANDIDATES: dict[Precision, list[Quantiser]] = {
-    "int8": [Quantiser("QT_8bit", 8, rotated, learnt=2) for rotated in (False, True)],
+CANDIDATES: dict[Precision, list[Quantizer]] = {
+    "int8": [Quantizer("QT_8bit", 8, rotated, learnt=2) for rotated in (False, True)],
     "int4": [
-        *(Quantiser("QT_4bit", 4, rotated, learnt=2) for rotated in (False, True)),
-        *(Quantiser("QT_4bit_tqmse", 4, rotated) for rotated in (False, True)),
+        *(Quantizer("QT_4bit", 4, rotated, learnt=2) for rotated in (False, True)),
+        *(Quantizer("QT_4bit_tqmse", 4, rotated) for rotated in (False, True)),
     ],
-    "int2": [Quantiser("QT_2bit_tqmse", 2, rotated) for rotated in (False, True)],
-    "pq4": [Quantiser(PRODUCT, 2, rotated, learnt=16) for rotated in (False, True)],
-    "binary": [Quantiser("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
+    "int2": [Quantizer("QT_2bit_tqmse", 2, rotated) for rotated in (False, True)],
+    "pq4": [Quantizer(PRODUCT, 2, rotated, learnt=16) for rotated in (False, True)],
+    "binary": [Quantizer("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
 }
 
 
@@ -47,7 +47,7 @@ def main() -> None:
             results.append({"set": name, **row})
             print(results[-1], flush=True)
     settings = {"metric": METRIC, "keep": KEEP, "max_queries": options.queries}
-    print(record("quantisers", settings=settings, results=results))
+    print(record("quantizers", settings=settings, results=results))
 
 
 def _subjects(demo: Path, data: Path) -> Iterator[tuple[str, Encoder, RetrievalSet]]:
@@ -77,17 +77,17 @@ def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[d
 
     (reference,) = mean_scores([full])
     for precision, candidates in CANDIDATES.items():
-        for quantiser in candidates:
+        for quantizer in candidates:
             for dim in (full_dim, full_dim // 4):
                 alone = OperatingPoint.single(dim, precision)
                 shortlist = Stage(dim, precision, KEEP)
                 rescored = OperatingPoint((shortlist, Stage(full_dim, "float32")))
-                with patch.dict(codec.QUANTISERS, {precision: quantiser}):
+                with patch.dict(codec.QUANTIZERS, {precision: quantizer}):
                     kept = [each / reference for each in mean_scores([alone, rescored])]
                 yield {
                     "precision": precision,
-                    "quantiser": quantiser.faiss_name,
-                    "rotated": quantiser.rotated,
+                    "quantizer": quantizer.faiss_name,
+                    "rotated": quantizer.rotated,
                     "dim": dim,
                     "alone": round(kept[0], 4),
                     "rescored": round(kept[1], 4),

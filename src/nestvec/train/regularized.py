@@ -19,7 +19,7 @@ _TINY, _LEAST_DEVIATION = 1e-12, 1e-6
 _INT8_STEPS = 127
 
 
-class RegularisedLoss(NamedTuple):
+class RegularizedLoss(NamedTuple):
     """A loss in two parts, and what their sum says of each vector.
 
     Attributes:
@@ -41,7 +41,7 @@ class RegularisedLoss(NamedTuple):
         self.candidates[:, : candidates.shape[1]].add_(candidates)
 
 
-def regularised_ranking_loss(
+def regularized_ranking_loss(
     anchors: Tensor,
     candidates: Tensor,
     objective: Objective,
@@ -49,14 +49,14 @@ def regularised_ranking_loss(
     drawn: Sequence[int] = (),
     relations: Relations = NOTHING_KNOWN,
     lines: slice = slice(None),
-) -> RegularisedLoss:
+) -> RegularizedLoss:
     """Compute ``nested.nested_ranking_loss`` and what the objective adds to it.
 
     Where lines are shared out, the results of all parts, each times its share of the lines, sum up
     to that of the whole: each part counts all vectors' correlations.
 
     Args:
-        anchors: Float32 [n_anchors, full_dim], not normalised.
+        anchors: Float32 [n_anchors, full_dim], not normalized.
         candidates: Float32 [n_candidates, full_dim], as ``nested_ranking_loss`` takes them.
         objective: What is asked.
         drawn: What its ``draw`` gave for this step: the same for all parts of a batch.
@@ -69,7 +69,7 @@ def regularised_ranking_loss(
     )
     losses = found.losses[[prefixes.dims.index(dim) for dim in objective.prefixes.dims]]
     added = prefixes.weigh(found.losses) - objective.prefixes.weigh(losses)
-    result = RegularisedLoss(losses, added, found.anchors, found.candidates)
+    result = RegularizedLoss(losses, added, found.anchors, found.candidates)
     if objective.straight_through is not None:
         coded = nested_ranking_loss(
             anchors,
@@ -114,7 +114,7 @@ def correlation_penalty(*sides: Tensor) -> tuple[Tensor, ...]:
     variance is spread as over d / (1 + penalty) dims (the participation ratio of C's eigenvalues).
 
     Args:
-        sides: [n of that side, d] each, not normalised.
+        sides: [n of that side, d] each, not normalized.
 
     Returns:
         The penalty, and its gradient by each side.
@@ -132,7 +132,7 @@ def correlation_penalty(*sides: Tensor) -> tuple[Tensor, ...]:
     penalty = correlations.square().sum() / vectors.shape[1]
     gradient = standard @ correlations * (4 / vectors.shape[1])
     # Back through the division by a dim's deviation, and by a vector's length. The mean needs no
-    # step of its own: a standardised dim sums to 0, and so does its gradient.
+    # step of its own: a standardized dim sums to 0, and so does its gradient.
     gradient = (gradient - standard * (standard * gradient).sum(0)) / deviation
     gradient = (gradient - unit * (unit * gradient).sum(1, keepdim=True)) / lengths
     return penalty, *gradient.split([len(side) for side in sides])
