@@ -4,6 +4,8 @@ import json
 import re
 import struct
 
+from test_adapting_an_index import make
+
 from nestvec.engines.manifest import _checksum
 from nestvec.index.adapting import adapt_index
 from nestvec.index.building import build_index
@@ -11,7 +13,6 @@ from nestvec.index.index import Index
 from nestvec.models.adapter_file import load_adapter, save_adapter
 from nestvec.planning.budget import Budget
 from ten_documents import CORPUS, WORDS, first
-from test_adapting_an_index import make
 
 
 def spell_as_before(path):
