@@ -7,7 +7,8 @@ NestvecError
 │   └── IndexLocked      an index that another process is changing
 ├── ModelError           a model that cannot be loaded or cannot do what is asked
 ├── ModelMismatch        vectors of one model against an index or a curve of another
-└── MissingExtra         an optional dependency that is not installed (also an ImportError)
+├── MissingExtra         an optional dependency that is not installed (also an ImportError)
+└── UnsupportedLibrary   an installed library that does not work as nestvec needs it
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class IndexLocked(DataError):
 
 class MissingExtra(NestvecError, ImportError):
     """An optional dependency that is not installed."""
+
+
+class UnsupportedLibrary(NestvecError):
+    """An installed library that does not work as nestvec needs it, by its version or its build."""
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,6 +130,16 @@ def test_a_save_that_fails_leaves_the_old_pair(tmp_path, curve):
         bad.save(tmp_path / "curve.json")
     Curve.load(tmp_path / "curve.json")
     assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
+
+
+def test_a_curve_takes_its_name_after_its_scores(tmp_path, curve, monkeypatch):
+    named = []
+    replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: (named.append(to.name), replace(path, to))
+    )
+    curve.save(tmp_path / "curve.json")
+    assert named == ["curve.scores.npz", "curve.json"]
 
 
 def test_missing_scores_are_named(tmp_path, curve):

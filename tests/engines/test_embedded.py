@@ -13,7 +13,7 @@ from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument, ModelMismatch
-from nestvec.types import Document, OperatingPoint
+from nestvec.types import Document, Hits, OperatingPoint
 
 POINTS = ["32:float32", "16:int4", "16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"]
 POINTS += ["16:pq4@50>32:int8", "8:binary@50>30:pq4"]
@@ -123,7 +123,7 @@ def test_a_search_gives_k_unless_corpus_or_shortlist_hold_fewer(folder, queries)
     for k, found in ((1, 1), (20, 20), (21, 20), (10_000, 20)):
         hits = index.search(queries, k)
         assert {len(ids) for ids in hits.ids} == {len(scores) for scores in hits.scores} == {found}
-    assert index.search(queries[:0], 5) == ([], [])
+    assert index.search(queries[:0], 5) == Hits([], [])
     index.close()
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.flat import fast_scan
+from nestvec.errors import UnsupportedLibrary
 
 FAST_SCANNED = ("int4", "int2", "binary", "pq4")
 
@@ -88,3 +89,12 @@ def test_rounding_is_off_as_much_as_is_said(dim, precision):
     errors = (rounded - exact) / deviation[:, None]
     assert 0.9 < errors.std() < 1.1
     assert np.abs(errors).max() < 6
+
+
+def test_another_layout_of_packed_codes_is_refused(monkeypatch):
+    fast_scan.check_layout.cache_clear()
+    monkeypatch.setattr(fast_scan, "_LANE", np.arange(16))  # as if FAISS had another order
+    with pytest.raises(UnsupportedLibrary, match=r"faiss [\d.]+ packs codes in a way"):
+        fast_scan.check_layout()
+    monkeypatch.undo()
+    fast_scan.check_layout()

@@ -1,5 +1,8 @@
 """Parts of an index: few, however documents come, and answering as one that is built at once."""
 
+import logging
+from contextlib import closing
+
 import numpy as np
 import pytest
 
@@ -7,11 +10,13 @@ from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded import engine as index_module
+from nestvec.engines.embedded import part
 from nestvec.engines.embedded import reader as reader_module
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.embedded.state import Span, State, next_parts
 from nestvec.engines.manifest import Manifest
+from nestvec.errors import DataError
 from nestvec.types import OperatingPoint
 
 FIXED = [
@@ -185,3 +190,32 @@ def test_a_point_named_before_anything_is_coded_is_exact_until_then(
     assert index.search(queries, 5) == after
     built.close()
     index.close()
+
+
+@pytest.mark.parametrize("point", [*FIXED, *LEARNT])
+def test_a_fresh_index_opens_without_a_warning(tmp_path, model, corpus, embeddings, caplog, point):
+    point = OperatingPoint.parse(point)
+    build(tmp_path / "index", model=model, corpus=corpus, embeddings=embeddings, point=point)
+    with caplog.at_level(logging.WARNING):
+        EmbeddedEngine(tmp_path / "index").close()
+    assert caplog.messages == []
+
+
+def test_an_error_on_writing_codes_is_reported_and_searches_go_on(
+    tmp_path, model, corpus, embeddings, caplog, monkeypatch
+):
+    point, place = OperatingPoint.parse("16:int8"), tmp_path / "index"
+    build(place, model=model, corpus=corpus, embeddings=embeddings, point=point)
+    with closing(EmbeddedEngine(place)) as index:
+        expected = index.search(embeddings[:2], 5)
+    for file in place.rglob("16-int8.codes"):
+        file.unlink()
+
+    def full(path, *_):
+        raise DataError(path, "could not be written (No space left on device)")
+
+    monkeypatch.setattr(part, "write_cache", full)
+    with caplog.at_level(logging.WARNING), closing(EmbeddedEngine(place)) as index:
+        assert index.search(embeddings[:2], 5) == expected
+    assert any("No space left on device" in message for message in caplog.messages)
+    assert any("used from memory" in message for message in caplog.messages)

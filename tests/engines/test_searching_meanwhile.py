@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from kills import POINTS, add, new_index
-from nestvec.engines.embedded import part
+from nestvec.engines.embedded import documents, part
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.part import Once
+from nestvec.engines.filters.where import Where
 from nestvec.types import OperatingPoint
 from together import EVERY, IDS, batch
 
@@ -44,6 +45,70 @@ def coding(monkeypatch):
 def found(index, **options):
     [ids] = index.search(QUERY, 100, **options).ids
     return sorted(ids)
+
+
+@pytest.fixture(params=["verify", "filter", "get", "ids", "contains", "vectors"])
+def reading(request, index, monkeypatch):
+    """Start a read in another thread; it goes on after a word. Yield what returns its result."""
+    began, go_on = threading.Event(), threading.Event()
+    name = {
+        "verify": "check_rows",
+        "filter": "field_from",
+        "get": "get",
+        "ids": "all_ids",
+        "contains": "rows_of",
+        "vectors": "rows_of",
+    }[request.param]
+    original = getattr(documents, name)
+
+    def waiting(database, *args):
+        with database.lock:  # a long read keeps its connection from all other threads
+            began.set()
+            assert go_on.wait(WAIT)
+        return original(database, *args)
+
+    monkeypatch.setattr(documents, name, waiting)
+    reads = {
+        "verify": index.verify,
+        "filter": lambda: found(index, where=EVERY),
+        "get": lambda: index.get(IDS),
+        "ids": lambda: list(index.ids()),
+        "contains": lambda: IDS[0] in index,
+        "vectors": lambda: index.vectors(IDS),
+    }
+    with ThreadPoolExecutor(1) as pool:
+        result = pool.submit(reads[request.param])
+        assert began.wait(WAIT)
+        yield result
+        go_on.set()
+        result.result(WAIT)
+
+
+def test_while_another_thread_reads_the_database(index, reading):
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(found, index).result(WAIT) == sorted(IDS)
+        assert pool.submit(len, index).result(WAIT) == len(IDS)
+    assert not reading.done()
+
+
+def test_a_filter_on_a_known_field_while_another_field_is_read(index, monkeypatch):
+    assert found(index, where=EVERY) == sorted(IDS)
+    began, go_on = threading.Event(), threading.Event()
+    original = documents.field_from
+
+    def waiting(*args):
+        began.set()
+        assert go_on.wait(WAIT)
+        return original(*args)
+
+    monkeypatch.setattr(documents, "field_from", waiting)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(found, index, where=Where.parse("other = 1"))
+        assert began.wait(WAIT)
+        assert pool.submit(found, index, where=EVERY).result(WAIT) == sorted(IDS)
+        assert not first.done()
+        go_on.set()
+        assert first.result(WAIT) == []
 
 
 def test_while_another_thread_codes_new_documents(index, coding):

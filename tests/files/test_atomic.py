@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from nestvec.errors import DataError
-from nestvec.files.atomic import check_replaceable, put_in_place, replace_file, replace_folder
+from nestvec.files import atomic
+from nestvec.files.atomic import (
+    check_replaceable,
+    put_in_place,
+    replace_file,
+    replace_files,
+    replace_folder,
+)
 
 
 class Fault(Exception):
@@ -195,3 +202,34 @@ def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
         "what was there before is untouched\n"
     )
     assert content(tmp_path) == {"file": "old"}
+
+
+def test_files_are_all_on_disk_before_the_first_takes_its_name(tmp_path, monkeypatch):
+    events = []
+    monkeypatch.setattr(atomic, "sync", lambda path: events.append(("sync", path.suffix)))
+    replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda path, to: (events.append(("name", to.name)), replace(path, to))
+    )
+    with replace_files(tmp_path / "scores", tmp_path / "summary") as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("new")
+    assert [event for event in events if event != ("sync", "")] == [
+        ("sync", ".tmp"),
+        ("sync", ".tmp"),
+        ("name", "scores"),
+        ("name", "summary"),
+    ]
+    assert content(tmp_path) == {"scores": "new", "summary": "new"}
+
+
+def test_a_fault_leaves_all_old_files(tmp_path):
+    for name in ("scores", "summary"):
+        (tmp_path / name).write_text("old")
+    with (
+        pytest.raises(Fault),
+        replace_files(tmp_path / "scores", tmp_path / "summary") as (scores, _),
+    ):
+        scores.write_text("new")
+        raise Fault
+    assert content(tmp_path) == {"scores": "old", "summary": "old"}

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder
+from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.errors import InvalidArgument
 from nestvec.index.building import build_index
-from nestvec.types import Document
+from nestvec.types import Document, Hits
 from ten_documents import CORPUS
 
 QUERY = "read a csv file"
@@ -53,7 +54,7 @@ def test_a_filter_and_another_point_are_explained_too(tmp_path):
 
 def test_nothing_asked_is_nothing_found(index):
     nothing = index.explain(np.empty((0, 64), dtype=np.float32), 3)
-    assert nothing.hits == ([], [])
+    assert nothing.hits == Hits([], [])
     assert [trace.bytes for trace in nothing.stages] == [0, 0]
 
 
@@ -70,6 +71,19 @@ def test_what_cannot_be_searched_cannot_be_explained(index, asked, message):
         index.explain([QUERY], **asked)
 
 
-def test_one_string_is_refused(index):
-    with pytest.raises(InvalidArgument, match="a list of them"):
-        index.explain(QUERY)
+def test_one_string_is_one_query(index):
+    assert index.explain(QUERY).hits == index.explain([QUERY]).hits
+
+
+def test_ids_of_a_shortlist_are_looked_up_only_if_they_are_read(index, monkeypatch):
+    looked_up = []
+    ids = Snapshot.ids
+    monkeypatch.setattr(
+        Snapshot, "ids", lambda self, rows: (looked_up.append(len(rows)), ids(self, rows))[1]
+    )
+    explained = index.explain([QUERY], 3)
+    assert [trace.kept for trace in explained.stages] == [8, 3]
+    assert looked_up == [3]  # as a plain search does
+    assert len(explained.stages[0].hits.ids[0]) == 8
+    assert explained.stages[0].hits is explained.stages[0].hits
+    assert looked_up == [3, 8]

@@ -56,6 +56,14 @@ def test_each_text_gets_its_own_vector_in_its_own_place():
     assert second[:, 0].tolist() == [2]
 
 
+def test_a_request_without_inputs_is_answered_at_once():
+    encode = Recording()
+    with batcher(encode) as queue:
+        vectors = asyncio.run(asyncio.wait_for(queue.encode([]), timeout=30))
+    assert vectors.shape == (0, 2)
+    assert encode.batches == []
+
+
 def test_what_waits_is_sorted_by_length_and_cut_by_padded_length():
     model, texts = HeldEncoder(), ["a" * n for n in (4, 1, 3, 2, 50)]
 

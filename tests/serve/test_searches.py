@@ -6,6 +6,7 @@ import pytest
 from fakes import NestedHashEncoder
 from made_serving import NAME, POINT, demo_like
 from nestvec.codec.prefix import prefix
+from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
@@ -182,3 +183,15 @@ def test_limits_hold_for_searches(served):
     client = Client(create_app(served, Settings(limits=Limits(k=2))))
     assert search(client, k=2).status_code == 200
     assert search(client, k=3).status_code == 400
+
+
+def test_a_search_does_not_pay_for_an_explanation(client, monkeypatch):
+    looked_up = []
+    ids = Snapshot.ids
+    monkeypatch.setattr(
+        Snapshot, "ids", lambda self, rows: (looked_up.append(len(rows)), ids(self, rows))[1]
+    )
+    assert "explain" not in search(client, k=3).json()
+    assert looked_up == [3]
+    search(client, k=3, explain="stages")
+    assert looked_up == [3, 3, 8]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nestvec.curve.point import BaselinePoint, CurvePoint
 from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
-from nestvec.files.atomic import replace_file
+from nestvec.files.atomic import replace_files
 from nestvec.files.versioned import read_versioned
 from nestvec.types import Evidence, ModelInfo, OperatingPoint
 
@@ -129,8 +129,7 @@ class Curve:
             DataError: If they cannot be written; what was there is untouched.
         """
         path = Path(path)
-        # Both are complete on disk before either takes its name.
-        with replace_file(_scores_path(path)) as scores, replace_file(path) as summary:
+        with replace_files(_scores_path(path), path) as (scores, summary):
             self.scores.save(scores)
             text = json.dumps(self._summary(_sha256(scores)), indent=1)
             summary.write_text(text + "\n", encoding="utf-8")

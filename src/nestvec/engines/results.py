@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 from nestvec.engines.manifest import Stored
@@ -31,16 +33,23 @@ class StageTrace:
     """What one stage did with a batch of queries.
 
     Attributes:
-        stage: What it scored, and how many candidates it returns.
-        hits: Its candidates, best first by its own scores.
+        stage: What it scored.
+        kept: The number of candidates that it returned for each query.
         milliseconds: How long it ran.
         bytes: Codes that it scanned, or vectors that it read.
+        read_hits: Looks up the ids of the candidates; a search does not pay for it.
     """
 
     stage: Stage
-    hits: Hits
+    kept: int
     milliseconds: float
     bytes: int
+    read_hits: Callable[[], Hits] = field(repr=False, compare=False)
+
+    @cached_property
+    def hits(self) -> Hits:
+        """The candidates, best first by the scores of this stage."""
+        return self.read_hits()
 
 
 @dataclass(frozen=True)

@@ -24,19 +24,37 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         DataError: If the folder cannot be written or the disk is full.
     """
-    target = path.resolve()  # a link stays, and what it points at is replaced
-    temporary = _temporary_name(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with replace_files(path) as (temporary,):
         yield temporary
-        sync(temporary)
-        temporary.replace(target)
-        sync(target.parent)
+
+
+@contextmanager
+def replace_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Yield a temporary path for each path; move all of them when the block ends without an error.
+
+    All files are complete on disk before the first one takes its name. They take their names in the
+    given order, so the file that refers to the others comes last.
+
+    Raises:
+        DataError: If a folder cannot be written or the disk is full.
+    """
+    targets = [path.resolve() for path in paths]  # a link stays, and what it points at is replaced
+    temporaries = tuple(map(_temporary_name, targets))
+    try:
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporaries
+        for temporary in temporaries:
+            sync(temporary)
+        for temporary, target in zip(temporaries, targets, strict=True):
+            temporary.replace(target)
+            sync(target.parent)
     except OSError as error:
-        raise DataError(path, _why(error)) from error
+        raise DataError(paths[-1], _why(error)) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        for temporary in temporaries:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 @contextmanager

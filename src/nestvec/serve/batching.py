@@ -105,6 +105,8 @@ class Batcher:
         Raises:
             RuntimeError: If the queue is closed.
         """
+        if not inputs:
+            return np.empty((0, self._full_dim), dtype=np.float32)
         answer: asyncio.Future[Embeddings] = asyncio.get_running_loop().create_future()
         job = _Job(inputs, answer, np.empty((len(inputs), self._full_dim), dtype=np.float32))
         with self._changed:

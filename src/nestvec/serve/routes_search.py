@@ -38,7 +38,7 @@ class SearchRequest(BaseModel):
     explain: Literal[True, False, "stages"] = False
 
 
-class Hit(BaseModel):
+class SearchHit(BaseModel):
     """A document that was found."""
 
     id: str
@@ -93,7 +93,7 @@ class SearchResponse(BaseModel):
     object: str
     model: str
     point: str
-    hits: list[Hit]
+    hits: list[SearchHit]
     timing: Timing
     stages: list[StageDone]
     explain: Explanation | None = None
@@ -193,7 +193,7 @@ def _stages(explained: Explained) -> Sequence[dict[str, Any]]:
     return [
         {
             "stage": f"{trace.stage.dim}:{trace.stage.precision}",
-            "kept": len(trace.hits.ids[0]),
+            "kept": trace.kept,
             "ms": round(trace.milliseconds, 4),
             "bytes": trace.bytes,
         }

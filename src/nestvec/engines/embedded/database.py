@@ -23,6 +23,7 @@ from nestvec.errors import DamagedFile, DataError
 from nestvec.files.atomic import replace_file
 
 _BUSY_S = 30
+_MOST_IDLE = 4  # connections that are kept open for the next read
 _DAMAGE = ("malformed", "not a database", "corrupt", "no such table", "no such column", "decode")
 
 _opening = threading.Lock()
@@ -170,6 +171,73 @@ class Database:
 
     def _damaged(self, error: sqlite3.Error) -> DamagedFile:
         return DamagedFile(self.path, f"cannot be read ({error}): rebuild the index")
+
+
+class ReadConnections:
+    """Connections for reads that may take long, each used by one thread at a time.
+
+    A search looks at the last commit by a connection of its own. If another thread read a whole
+    table by that connection, every search would wait for the end of the read.
+    """
+
+    def __init__(self, opened: Database) -> None:
+        """Read what ``opened`` reads, also after another file has taken its path."""
+        self._opened = opened
+        self._inode = opened.path.stat().st_ino
+        self._lock = threading.Lock()
+        self._idle: list[Database] = []
+        self._closed = False
+
+    @contextmanager
+    def borrow(self) -> Iterator[Database]:
+        """Lend a connection for a block.
+
+        Raises:
+            DataError: If the index is closed, or cannot be read.
+        """
+        database = self._take()
+        try:
+            yield database
+        finally:
+            self._give_back(database)
+
+    def in_place(self) -> bool:
+        """Return whether the path still has the file that was opened."""
+        try:
+            return self._opened.path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the idle connections now, and each borrowed one when its block ends."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for database in idle:
+            database.close()
+
+    def _take(self) -> Database:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            if self._closed:
+                return self._opened  # which reports that it is closed
+        if not self.in_place():
+            return self._opened
+        database = Database(self._opened.path, write=False)
+        if self.in_place():
+            return database
+        database.close()  # of the file that has taken the path meanwhile
+        return self._opened
+
+    def _give_back(self, database: Database) -> None:
+        if database is self._opened:
+            return
+        with self._lock:
+            if not self._closed and len(self._idle) < _MOST_IDLE:
+                self._idle.append(database)
+                return
+        database.close()
 
 
 @contextmanager

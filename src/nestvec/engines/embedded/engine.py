@@ -209,8 +209,9 @@ class EmbeddedEngine(EmbeddedReader):
             if parts is None:
                 return
             point, codecs = self.manifest.point, self._codecs
-            newest = take_snapshot(self.path, self.manifest, self._database, self._snapshot)
-            coded = newest.coded(self.path, self._database, parts)
+            with self._reads.borrow() as database:
+                newest = take_snapshot(self.path, self.manifest, database, self._snapshot)
+                coded = newest.coded(self.path, database, parts)
             if len(parts) == 1:  # everything anew: so by codecs that know all of it
                 codecs = Codecs(self.manifest.model, {})
             make_codes(codecs, coded, point)

@@ -14,7 +14,7 @@ import numpy as np
 
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.columns import Column, Mask
-from nestvec.engines.embedded.database import Database
+from nestvec.engines.embedded.database import Database, ReadConnections
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.engines.embedded.state import State
 from nestvec.engines.filters.condition import (
@@ -32,10 +32,11 @@ from nestvec.engines.filters.condition import (
 class Filter:
     """Selects rows of the documents of one index."""
 
-    def __init__(self, database: Database) -> None:
-        """Take the connection to read from."""
-        self._database = database
-        self._lock = threading.Lock()
+    def __init__(self, reads: ReadConnections) -> None:
+        """Read columns by connections that no search waits for."""
+        self._reads = reads
+        self._lock = threading.Lock()  # held for moments
+        self._reading = threading.Lock()  # by one thread at a time; other fields are filtered on
         self._read_at = State()
         self._columns: dict[str, Column] = {}
 
@@ -45,42 +46,55 @@ class Filter:
         None where it has to be asked again for a newer one: rows are numbered anew since, or what
         is to be read has changed.
         """
-        n_rows = snapshot.state.n_rows
-        with self._lock:
-            if not self._read(condition.fields, snapshot):
-                return None
-            columns = {field: self._columns.get(field, Column()) for field in condition.fields}
-        return matching(condition, columns, n_rows)
+        columns = self._known(condition.fields, snapshot.state)
+        if columns is None:
+            with self._reading:
+                columns = self._known(condition.fields, snapshot.state)
+                if columns is None and self._read(condition.fields, snapshot.state):
+                    columns = self._known(condition.fields, snapshot.state)
+        return None if columns is None else matching(condition, columns, snapshot.state.n_rows)
 
-    def _read(self, fields: frozenset[str], snapshot: Snapshot) -> bool:
-        state = snapshot.state
-        if state.counter < self._read_at.counter:
-            return False  # rows that it has may have been gone when columns were read
-        columns = self._columns if state.generation == self._read_at.generation else {}
-        behind = {
-            field: column
-            for field in fields
-            if len(column := columns.get(field, Column())) < state.n_rows
-        }
-        if not behind:
-            return True
-        with self._database.reading():
-            if documents.read_state(self._database) != state:
+    def _known(self, fields: frozenset[str], state: State) -> dict[str, Column] | None:
+        """Return the columns of fields; None where one of them has to be read first."""
+        with self._lock:
+            columns = self._usable(state)
+        known = {field: columns.get(field, Column()) for field in fields}
+        complete = all(len(column) >= state.n_rows for column in known.values())
+        return known if complete else None
+
+    def _usable(self, state: State) -> dict[str, Column]:
+        """Return the columns that were read, as far as they hold for a commit."""
+        newer = state.counter < self._read_at.counter  # rows of the commit may have been gone
+        same = state.generation == self._read_at.generation  # else rows have other numbers
+        return self._columns if same and not newer else {}
+
+    def _read(self, fields: frozenset[str], state: State) -> bool:
+        """Read what is missing of the columns of a commit; False if it is not the last one."""
+        with self._lock:
+            if state.counter < self._read_at.counter:
+                return False  # rows of the commit may have been gone when columns were read
+            columns = self._usable(state)
+        known = {field: columns.get(field, Column()) for field in fields}
+        behind = {field: each for field, each in known.items() if len(each) < state.n_rows}
+        with self._reads.borrow() as database, database.reading():
+            if documents.read_state(database) != state:
                 return False  # a row of the snapshot may be gone by now, and its metadata
             extended = {
-                field: self._extended(column, field, state.n_rows)
+                field: _extended(database, column, field, state.n_rows)
                 for field, column in behind.items()
             }
-        self._columns, self._read_at = columns | extended, state
+        with self._lock:
+            self._columns, self._read_at = columns | extended, state
         return True
 
-    def _extended(self, column: Column, field: str, n_rows: int) -> Column:
-        """Return a column with the rows that came since."""
-        first = len(column)
-        values = np.full(n_rows - first, None, dtype=object)
-        for row, value in documents.field_from(self._database, field, first):
-            values[row - first] = value
-        return column.extend(first, values)
+
+def _extended(database: Database, column: Column, field: str, n_rows: int) -> Column:
+    """Return a column with the rows that came since it was read."""
+    first = len(column)
+    values = np.full(n_rows - first, None, dtype=object)
+    for row, value in documents.field_from(database, field, first):
+        values[row - first] = value
+    return column.extend(first, values)
 
 
 def matching(condition: Condition, columns: Mapping[str, Column], n_rows: int) -> Mask:

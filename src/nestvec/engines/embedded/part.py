@@ -189,7 +189,8 @@ class _PartFiles:
         try:
             write_cache(path, label, len(made), lambda content: np.copyto(content, made))
             return read_cache(path, label)
-        except DataError:  # nothing may be written here: it is as good in memory
+        except DataError as error:  # the array in memory is as good, until the index is closed
+            _logger.warning("%s: used from memory, and rebuilt at the next opening", error)
             return made
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from nestvec.codec.prefix import as_float32, as_stored
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checking import check_at_opening, check_everything
 from nestvec.engines.embedded.codecs import Codecs, make_codes
-from nestvec.engines.embedded.database import Database, is_sealed
+from nestvec.engines.embedded.database import Database, ReadConnections, is_sealed
 from nestvec.engines.embedded.filtering import Filter
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
 from nestvec.engines.embedded.searching import PointSearch, search_exactly, traced
@@ -67,16 +68,17 @@ class EmbeddedReader:
         self._snapshot: Snapshot
         sealed = is_sealed(path)  # while it is not open yet
         self._database = Database(path / DATABASE, write=False)
-        self._opened = (path / DATABASE).stat().st_ino
+        self._reads = ReadConnections(self._database)
         try:
             check_at_opening(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
             self._take(None)
-            self._filter = Filter(self._database)
+            self._filter = Filter(self._reads)
             self._warm_up()
             if verify:
                 self.verify()
         except BaseException:
+            self._reads.close()
             self._database.close()
             raise
 
@@ -86,11 +88,16 @@ class EmbeddedReader:
 
     def __contains__(self, id_: object) -> bool:
         """Tell whether there is a document of that id."""
-        return isinstance(id_, str) and bool(documents.rows_of(self._database, [id_]))
+        if not isinstance(id_, str):
+            return False
+        with self._reads.borrow() as database:
+            return bool(documents.rows_of(database, [id_]))
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all documents."""
-        yield from documents.all_ids(self._database)
+        with self._reads.borrow() as database:
+            ids = documents.all_ids(database)
+        yield from ids
 
     @property
     def place(self) -> str:
@@ -175,7 +182,9 @@ class EmbeddedReader:
         embeddings = self._checked(embeddings, k, point)
         search, mask = self._prepared(point, where)
         traces = [
-            StageTrace(stage, search.snapshot.hits(found), milliseconds, size)
+            StageTrace(
+                stage, found.rows.shape[1], milliseconds, size, partial(search.snapshot.hits, found)
+            )
             for stage, (found, milliseconds, size) in zip(
                 search.point.stages, traced(search, embeddings, k, mask), strict=True
             )
@@ -184,7 +193,8 @@ class EmbeddedReader:
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked."""
-        return documents.get(self._database, ids)
+        with self._reads.borrow() as database:
+            return documents.get(database, ids)
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
         """Return the stored vectors of those ids that are there, in the order asked.
@@ -193,7 +203,8 @@ class EmbeddedReader:
             float32 [n, full_dim], of unit length, as rounded as they are kept.
         """
         snapshot = self.snapshot()
-        found = documents.rows_of(self._database, ids)
+        with self._reads.borrow() as database:
+            found = documents.rows_of(database, ids)
         rows = np.fromiter((row for row, _ in found.values()), np.int64, len(found))
         return snapshot.vectors.floats(rows, self.manifest.model.full_dim)
 
@@ -203,7 +214,8 @@ class EmbeddedReader:
         Raises:
             DamagedFile: If something is not what was written, naming file and row.
         """
-        check_everything(self.path, self.manifest, self._database)
+        with self._reads.borrow() as database:
+            check_everything(self.path, self.manifest, database)
 
     def stats(self) -> Stats:
         """Return numbers of the index."""
@@ -230,6 +242,7 @@ class EmbeddedReader:
 
     def close(self) -> None:
         """Close the files."""
+        self._reads.close()
         with self._lock:
             self._database.close()
 
@@ -248,10 +261,7 @@ class EmbeddedReader:
 
         What was opened is searched on then as it was: its own manifest and codes have moved.
         """
-        try:
-            return (self.path / DATABASE).stat().st_ino == self._opened
-        except OSError:
-            return False
+        return self._reads.in_place()
 
     def _take(self, before: Snapshot | None) -> None:
         manifest = load_manifest(self.path)

@@ -8,6 +8,8 @@ rounded: ``scan`` makes it exact.
 
 from __future__ import annotations
 
+from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,11 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
 from nestvec.codec.quantizer import QUANTIZERS
+from nestvec.errors import UnsupportedLibrary
 from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code
+_CHECKED_BYTES = 1, 3, 8  # sizes of codes that the layout is checked with
 _QUERIES = 256  # whose tables are looked at together
 # FAISS packs rows in blocks (pq4_fast_scan.cpp), as it also writes them to files: for each byte of
 # a code, and each 32 rows of the block, 16 bytes of low halves, then 16 of high ones. Row i of the
@@ -41,9 +45,13 @@ def fast_scan_index(codec: Codec, codes: Codes) -> Any:
     Args:
         codec: One that ``fits``.
         codes: [n, bytes_per_vector].
+
+    Raises:
+        UnsupportedLibrary: If the installed FAISS packs codes differently.
     """
     import faiss
 
+    check_layout()
     index = product_index(codec)
     index.add_sa_codes(codes)
     return faiss.IndexPQFastScan(index, _BLOCK_CACHED if codes.nbytes <= _CACHED_BYTES else _BLOCK)
@@ -92,6 +100,32 @@ def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
     pairs |= pairs >> _BITS
     codes: Codes = pairs.astype(np.uint8)
     return codes
+
+
+@cache
+def check_layout() -> None:
+    """Check, once in a process, that FAISS packs codes as ``unpack`` reads them.
+
+    The layout is not documented: another version or build of FAISS may change it, and searches
+    would return wrong results without an error.
+
+    Raises:
+        UnsupportedLibrary: If the installed FAISS packs codes differently.
+    """
+    import faiss
+
+    for n_bytes, block in product(_CHECKED_BYTES, (_BLOCK_CACHED, _BLOCK)):
+        numbers = np.arange((2 * block + 3) * n_bytes, dtype=np.uint32).reshape(-1, n_bytes)
+        codes = (numbers * np.uint32(2_654_435_761) >> 24).astype(np.uint8)  # Knuth's hash
+        plain: Any = faiss.IndexPQ(2 * n_bytes, 2 * n_bytes, _BITS, faiss.METRIC_INNER_PRODUCT)
+        plain.is_trained = True
+        plain.add_sa_codes(codes)
+        index = faiss.IndexPQFastScan(plain, block)
+        if not np.array_equal(unpack(packed_codes(index), np.arange(len(codes))), codes):
+            raise UnsupportedLibrary(
+                f"faiss {faiss.__version__} packs codes in a way that nestvec cannot read. "
+                "Install a version that nestvec is tested with: pip install 'faiss-cpu>=1.15,<1.16'"
+            )
 
 
 def rounding_deviation(queries: Embeddings, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
