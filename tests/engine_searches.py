@@ -132,7 +132,7 @@ class Searches:
         scores = unit(QUERIES) @ unit(VECTORS).T
         for k in (1, 10, N + 1):
             hits = index.search(QUERIES, k, exact=True)
-            for query, (ids, found) in enumerate(zip(*hits, strict=True)):
+            for query, (ids, found) in enumerate(zip(hits.ids, hits.scores, strict=True)):
                 expected = best_ids(scores[query], list(CORPUS), k)
                 assert ids == [f"d{row}" for row in expected]
                 np.testing.assert_allclose(found, scores[query, expected], atol=1e-6)

@@ -6,7 +6,7 @@ Nothing here computes on vectors; what cuts or quantizes them lives in ``codec``
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -145,15 +145,67 @@ class Document:
         return f"{self.title} {self.text}".strip()
 
 
-class Hits(NamedTuple):
-    """The result of a search over a batch of queries, best first.
+class Hit(NamedTuple):
+    """One document that a search found.
 
-    Equal scores stand in descending order of id. A query's lists are shorter than k only where
-    the index, or its last shortlist, holds fewer documents.
+    Attributes:
+        id: The document's id.
+        score: Higher is better.
+        text: The document's text, "" where the index has none.
+        title: The document's title, "" where it has none.
+        metadata: The document's fields.
+    """
+
+    id: str
+    score: float
+    text: str
+    title: str
+    metadata: Metadata
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The results of a search over a batch of queries, best first.
+
+    ``hits[0]`` are the hits of the first query, with their texts, titles and metadata; iterating
+    yields the hits of each query. Equal scores are in descending order of id. A
+    query has fewer than k hits only where the index, or its last shortlist, has fewer documents.
+
+    Attributes:
+        ids: The ids of each query's hits, [n_queries][at most k].
+        scores: Their scores, in the same order.
+        get: Reads documents by id from the index that was searched, when a query's hits are first
+            looked at; None where there are no documents to read.
     """
 
     ids: list[list[str]]
     scores: list[list[float]]
+    get: Callable[[Sequence[str]], Mapping[str, Document]] | None = field(
+        default=None, repr=False, compare=False
+    )
+
+    def __len__(self) -> int:
+        """Count the queries."""
+        return len(self.ids)
+
+    def __getitem__(self, query: int) -> list[Hit]:
+        """Return the hits of one query.
+
+        Raises:
+            IndexError: If there are fewer queries.
+        """
+        ids = self.ids[query]
+        documents = {} if self.get is None else self.get(ids)
+        nothing = Document("")  # of an id that was deleted after the search
+        found = [documents.get(id_, nothing) for id_ in ids]
+        return [
+            Hit(id_, score, each.text, each.title, each.metadata)
+            for id_, score, each in zip(ids, self.scores[query], found, strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[list[Hit]]:
+        """Yield the hits of each query."""
+        return (self[query] for query in range(len(self)))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from nestvec.models.precomputed import save_vectors
 from nestvec.models.static import save_static_model
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.choose import Plan
-from nestvec.types import Document, OperatingPoint
+from nestvec.types import Document, Hits, OperatingPoint
 
 WORDS = ["[UNK]", "read", "write", "csv", "json", "file", "table", "socket", "open", "ζήτα"]
 CORPUS = {
@@ -91,7 +91,7 @@ def test_texts_and_their_embeddings_find_alike(model, path):
     with build_index(model, CORPUS, POINT, path) as index:
         assert index.search(model.encode(texts, kind="query"), k=3) == index.search(texts, k=3)
         assert index.search(tuple(texts), k=3) == index.search(texts, k=3)
-        assert index.search([], k=3) == ([], [])
+        assert index.search([], k=3) == Hits([], [])
 
 
 def test_an_unknown_text_scores_0_with_every_document(model, path):
@@ -211,10 +211,9 @@ def test_a_build_that_fails_leaves_the_old_index(model, path, monkeypatch):
         assert index.search(["open socket"], k=1).ids == [["net"]]
 
 
-def test_one_string_is_no_list_of_queries(model, path):
+def test_one_string_is_one_query(model, path):
     with build_index(model, CORPUS, POINT, path) as index:
-        with pytest.raises(InvalidArgument, match="queries is one string"):
-            index.search("read csv")
+        assert index.search("read csv") == index.search(["read csv"])
         with pytest.raises(InvalidArgument, match="k 0 < 1"):
             index.search(["read csv"], k=0)
 

@@ -103,10 +103,9 @@ def test_what_numpy_makes_an_array_of_is_one(model):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("vectors", r"a str is no array of vectors \[n, full_dim\]: give one, or load_model"),
-        ([[1.0], [1.0, 2.0]], "a list is no array of vectors"),
-        (7.0, r"vectors of shape \[1\]"),
-        (np.float32(7), r"vectors of shape \[1\]"),
+        ([[1.0], [1.0, 2.0]], r"embeddings cannot be read as vectors \(list: .*\). Pass an array"),
+        (7.0, r"embeddings cannot be read as vectors \(float\)"),
+        (np.float32(7), r"embeddings cannot be read as vectors \(float32\)"),
     ],
 )
 def test_what_is_no_array_of_vectors_is_refused(given, message):

@@ -9,7 +9,7 @@ from rich.cells import cell_len, set_cell_size
 
 from nestvec.cli.console import printable
 
-Hit = tuple[float, str, str]
+ShownHit = tuple[float, str, str]
 """Score, title, where."""
 
 _GAP = 2
@@ -17,7 +17,7 @@ _LEAST = 20  # narrower than this, a name says nothing
 _DOTTED = re.compile(r"[^\s.]+(\.[^\s.]+)+")
 
 
-def hit_lines(hits: Sequence[Hit], *, width: int) -> Iterator[str]:
+def hit_lines(hits: Sequence[ShownHit], *, width: int) -> Iterator[str]:
     """Write hits in columns, each line at most ``width`` cells wide.
 
     A column that is too long gives way: of a dotted name and of a path the last parts are kept,

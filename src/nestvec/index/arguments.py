@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.prefix import as_float32
 from nestvec.codec.quantizer import check_codable
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.models.base import as_texts
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 
@@ -85,8 +88,9 @@ def documents_of(
             raise InvalidArgument(f"{name} is one string: give a list of them")
         _check(name, values, len(ids), str)
     _check("metadata", metadata, len(ids), dict)
-    if len(set(ids)) != len(ids):
-        twice = next(id_ for number, id_ in enumerate(ids) if id_ in ids[:number])
+    counts = Counter(ids)
+    if len(counts) != len(ids):
+        twice = next(id_ for id_, count in counts.items() if count > 1)
         raise InvalidArgument(f"id {twice!r} stands twice")
     documents = {}
     for number, id_ in enumerate(ids):
@@ -104,21 +108,41 @@ def documents_of(
     return documents
 
 
-def given_vectors(embeddings: Embeddings, ids: Sequence[str]) -> Embeddings:
+def read_queries(queries: object) -> list[str] | Embeddings:
+    """Return queries as texts, or as vectors [n, full_dim]; one of them is a batch of one.
+
+    Args:
+        queries: A string or a list of strings; or a vector or vectors, as arrays, tensors or lists.
+
+    Raises:
+        InvalidArgument: If they are neither texts nor vectors, or mixed.
+    """
+    if isinstance(queries, str):
+        return [queries]
+    first = next(iter(queries), None) if isinstance(queries, Sequence) else None
+    if isinstance(first, str) or (first is None and isinstance(queries, Sequence)):
+        return as_texts(queries, name="queries")
+    if isinstance(queries, np.ndarray) and queries.dtype.kind in "UO":
+        return as_texts(queries, name="queries")
+    embeddings = as_embeddings(queries, name="queries")
+    return embeddings[None] if embeddings.ndim == 1 else embeddings
+
+
+def given_vectors(embeddings: object, ids: Sequence[str]) -> Embeddings:
     """Return vectors as float32, once there is one for each document.
 
     Raises:
         InvalidArgument: If there is not, or one is all zero, so that no search would find it.
     """
-    embeddings = as_float32(embeddings)
-    if embeddings.ndim != 2 or len(embeddings) != len(ids):
-        problem = f"embeddings of shape {embeddings.shape} for {len(ids):,} documents"
+    vectors = as_float32(as_embeddings(embeddings))
+    if vectors.ndim != 2 or len(vectors) != len(ids):
+        problem = f"embeddings of shape {vectors.shape} for {len(ids):,} documents"
         raise InvalidArgument(f"{problem}: give [n, full_dim]")
-    empty = np.flatnonzero(~embeddings.any(axis=1))
+    empty = np.flatnonzero(~vectors.any(axis=1))
     if len(empty):
         row = int(empty[0])
         raise InvalidArgument(f"vector {row} (id {ids[row]!r}) is all zero: leave it out")
-    return embeddings
+    return vectors
 
 
 def _check(name: str, values: Sequence[Any] | None, n: int, kind: type) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
@@ -17,13 +18,17 @@ from nestvec.index.model import findable_anywhere
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adapter
 from nestvec.models.encoding import encoded_batches
+from nestvec.models.load import as_encoder
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
+
+if TYPE_CHECKING:
+    from nestvec.models.load import ModelLike
 
 _BLOCK = 1_024  # documents read at a time
 
 
 def build_index(
-    model: Encoder,
+    model: ModelLike,
     corpus: Corpus | Mapping[str, Document],
     point: PlannedPoint | OperatingPoint | str,
     path: Path | str,
@@ -36,7 +41,8 @@ def build_index(
     An interrupted build of the same model and corpus goes on where it stopped.
 
     Args:
-        model: What encodes; also precomputed vectors.
+        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
+            vectors.
         corpus: The documents: by id, or a ``Corpus`` that is read as it is encoded.
         point: How to search: a plan, a point or a point's text form.
         path: The folder, or the URL of another engine; an index in its place is replaced when the
@@ -50,6 +56,7 @@ def build_index(
         IndexLocked: If another process builds an index there.
         DataError: If the index cannot be written; what was there is untouched.
     """
+    model = as_encoder(model)
     chosen = point_for(point, model.info)
     documents = Corpus.of(corpus)
     if documents.length == 0:
@@ -67,7 +74,7 @@ def build_index(
 
 def reembed(
     path: Path | str,
-    model: Encoder,
+    model: ModelLike,
     *,
     point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
@@ -85,6 +92,7 @@ def reembed(
         IndexLocked: If another process changes the index.
         DataError: If the new index cannot be written; the old one is untouched.
     """
+    model = as_encoder(model)
     with Index.open(path) as old:
         old.lock()  # nothing may be added to it meanwhile: that would be lost
         asked = old.point if point is None else point

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.codec import Codec
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
 from nestvec.engines.registry import open_engine
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.errors import InvalidArgument, NestvecError
-from nestvec.index.arguments import PlannedPoint, documents_of, given_vectors, point_for, read_asked
+from nestvec.index.arguments import (
+    PlannedPoint,
+    documents_of,
+    given_vectors,
+    point_for,
+    read_asked,
+    read_queries,
+)
 from nestvec.index.model import IndexModel
+from nestvec.models.load import as_encoder
 from nestvec.types import (
     CodeKey,
     Codes,
@@ -27,6 +37,13 @@ from nestvec.types import (
     OperatingPoint,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from nestvec.models.load import ModelLike
+
+    Queries = str | Sequence[str] | ArrayLike
+
 
 class Index:
     """An index folder and the model that encodes its queries and new documents.
@@ -37,7 +54,7 @@ class Index:
     """
 
     def __init__(
-        self, engine: Engine, model: Encoder | None, *, cache: Path | Literal[True] | None = None
+        self, engine: Engine, model: ModelLike | None, *, cache: Path | Literal[True] | None = None
     ) -> None:
         """Join an opened index to a model; None loads the one it was built with when needed.
 
@@ -45,14 +62,15 @@ class Index:
             ModelMismatch: If the index holds another model's vectors.
             DataError: If its adapter is missing or another one.
         """
-        self._model = IndexModel(engine, model, cache=cache)
+        encoder = None if model is None else as_encoder(model)
+        self._model = IndexModel(engine, encoder, cache=cache)
         self._engine = engine
 
     @classmethod
     def open(
         cls,
         path: Path | str,
-        model: Encoder | None = None,
+        model: ModelLike | None = None,
         *,
         verify: bool = False,
         cache: Path | Literal[True] | None = None,
@@ -123,14 +141,14 @@ class Index:
         """What its codes are made with, by (dim, precision)."""
         return self._engine.manifest.codecs
 
-    def codes(self, embeddings: Embeddings, codec: Codec) -> Codes:
+    def codes(self, embeddings: ArrayLike, codec: Codec) -> Codes:
         """Return the codes that the index would store of documents, [n, bytes_per_vector].
 
         Args:
             embeddings: [n, full_dim], as the model returns them, or its adapter.
             codec: One of ``codecs``, or another of the same model.
         """
-        return codec.encode_stored(self._engine.manifest.as_stored(embeddings))
+        return codec.encode_stored(self._engine.manifest.as_stored(as_embeddings(embeddings)))
 
     @property
     def model(self) -> Encoder:
@@ -146,7 +164,7 @@ class Index:
 
     def search(
         self,
-        queries: Sequence[str] | Embeddings,
+        queries: Queries,
         k: int = 10,
         *,
         where: str | None = None,
@@ -156,7 +174,8 @@ class Index:
         """Return the best ``k`` documents of each query.
 
         Args:
-            queries: Texts, or embeddings [n_queries, full_dim] as ``model`` gives them.
+            queries: Texts, or vectors [n_queries, full_dim] as ``model`` returns them: an array, a
+                tensor or lists. One text, or one vector [full_dim], is a batch of one.
             k: At least 1; fewer come where the index or its last shortlist holds fewer.
             where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
             point: Another operating point than the index's own; its codes are made when it is
@@ -164,18 +183,19 @@ class Index:
             exact: Score every document by its whole stored vector: slow, and the truth.
 
         Raises:
-            InvalidArgument: If k is below 1, queries are one string, a vector holds NaN, or the
-                filter or the point cannot be read.
+            InvalidArgument: If k is below 1, queries are neither texts nor vectors, a vector holds
+                NaN, or the filter or the point cannot be read.
             ModelError: If the model cannot encode texts, or is not there.
             ModelMismatch: If the vectors have another width than the model's.
         """
         condition, asked = read_asked(where, point)
         embeddings = self._embeddings(queries)
-        return self._engine.search(embeddings, k, where=condition, point=asked, exact=exact)
+        found = self._engine.search(embeddings, k, where=condition, point=asked, exact=exact)
+        return replace(found, get=self._engine.get)
 
     def explain(
         self,
-        queries: Sequence[str] | Embeddings,
+        queries: Queries,
         k: int = 10,
         *,
         where: str | None = None,
@@ -183,7 +203,8 @@ class Index:
     ) -> Explained:
         """Search as ``search`` does; return with the hits what each stage found, took and read."""
         condition, asked = read_asked(where, point)
-        return self._engine.explain(self._embeddings(queries), k, where=condition, point=asked)
+        found = self._engine.explain(self._embeddings(queries), k, where=condition, point=asked)
+        return replace(found, hits=replace(found.hits, get=self._engine.get))
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
         """Return the documents of those ids that are there, in the order asked.
@@ -216,7 +237,7 @@ class Index:
         ids: Sequence[str],
         texts: Sequence[str] | None = None,
         *,
-        embeddings: Embeddings | None = None,
+        embeddings: ArrayLike | None = None,
         titles: Sequence[str] | None = None,
         metadata: Sequence[Metadata] | None = None,
     ) -> None:
@@ -243,7 +264,7 @@ class Index:
         ids: Sequence[str],
         texts: Sequence[str] | None = None,
         *,
-        embeddings: Embeddings | None = None,
+        embeddings: ArrayLike | None = None,
         titles: Sequence[str] | None = None,
         metadata: Sequence[Metadata] | None = None,
     ) -> None:
@@ -293,14 +314,13 @@ class Index:
         self._engine.lock()
 
     def _put(
-        self, added: Mapping[str, Document], embeddings: Embeddings | None, *, replace: bool
+        self, added: Mapping[str, Document], embeddings: ArrayLike | None, *, replace: bool
     ) -> None:
         if embeddings is None:
-            embeddings = self._model.documents(added)
+            stored = self._model.documents(added)
         else:
-            given = given_vectors(embeddings, list(added))
-            embeddings = self._model.adapt(given, "document")
-        self._engine.add(added, embeddings, replace=replace)
+            stored = self._model.adapt(given_vectors(embeddings, list(added)), "document")
+        self._engine.add(added, stored, replace=replace)
 
     def _put_batches(
         self,
@@ -314,7 +334,5 @@ class Index:
             for batch, embeddings in self._model.batches(documents, on_progress=on_progress):
                 self._engine.add(batch, embeddings, replace=replace)
 
-    def _embeddings(self, queries: Sequence[str] | Embeddings) -> Embeddings:
-        if isinstance(queries, str):
-            raise InvalidArgument("queries is one string: search takes a list of them")
-        return self._model.queries(queries)
+    def _embeddings(self, queries: Queries) -> Embeddings:
+        return self._model.queries(read_queries(queries))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
@@ -152,12 +150,12 @@ class IndexModel:
         fits = embeddings.ndim == 2 and embeddings.shape[1] == full_dim
         return self._adapter.apply(embeddings, kind) if self._adapter and fits else embeddings
 
-    def queries(self, asked: Sequence[str] | Embeddings) -> Embeddings:
-        """Return what searches, of texts or of the model's vectors."""
-        if not isinstance(asked, np.ndarray):
+    def queries(self, queries: list[str] | Embeddings) -> Embeddings:
+        """Return the vectors to search with, of texts or of the model's vectors."""
+        if isinstance(queries, list):
             # Not embed: precomputed vectors have none for a new text.
-            asked = uncached(self.encoder).encode(asked, kind="query")
-        return self.adapt(asked, "query")
+            queries = uncached(self.encoder).encode(queries, kind="query")
+        return self.adapt(queries, "query")
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
         """Encode documents."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval
@@ -23,11 +24,15 @@ from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.models.encoding import embed, embed_timed
+from nestvec.models.load import as_encoder
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
+
+if TYPE_CHECKING:
+    from nestvec.models.load import ModelLike
 
 
 def evaluate(
-    model: Encoder,
+    model: ModelLike,
     data: RetrievalSet,
     grid: Grid = DEFAULT_GRID,
     *,
@@ -37,7 +42,8 @@ def evaluate(
     """Measure quality and cost of every point of a grid; each text is encoded once.
 
     Args:
-        model: What encodes; also precomputed vectors.
+        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
+            vectors.
         data: Corpus, queries and what is known to answer them.
         grid: Which operating points, by which metrics, beside what.
         engine: Whose searches are timed and whose bytes are counted. Only points that it can run
@@ -52,6 +58,7 @@ def evaluate(
         ModelError: If the model gives NaN, infinite numbers or another width than it says.
         MissingExtra: If the grid asks for BM25 and bm25s is not installed.
     """
+    model = as_encoder(model)
     _check(data)
     metrics = grid.metrics_for(data.evidence)
     points = _points(model, data, grid, engine)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,14 +34,18 @@ from nestvec.measure.exhaustive import Steps
 from nestvec.measure.grid import DEFAULT_GRID, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.models.encoding import embed_timed
+from nestvec.models.load import as_encoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
+
+if TYPE_CHECKING:
+    from nestvec.models.load import ModelLike
 
 NEIGHBORS = 10
 
 
 def evaluate_similarity(
-    model: Encoder,
+    model: ModelLike,
     data: SimilaritySet,
     grid: Grid = DEFAULT_GRID,
     *,
@@ -57,7 +62,7 @@ def evaluate_similarity(
     has no interval.
 
     Args:
-        model: What encodes; each different text is encoded once.
+        model: As in ``evaluate``; each different text is encoded once.
         data: What ``load_similarity`` gives.
         grid: Dims and precisions; all else in it is about retrieval and is not looked at.
         seed: Of resampling and clustering.
@@ -69,6 +74,7 @@ def evaluate_similarity(
             width than it says.
         MissingExtra: If texts are to be clustered and scikit-learn is not installed.
     """
+    model = as_encoder(model)
     task = _Task.of(data)
     points = _points(model, grid, len(task.texts))
     vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)

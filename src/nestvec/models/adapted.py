@@ -14,12 +14,13 @@ import numpy as np
 from nestvec.errors import ModelMismatch
 from nestvec.models.adapter import Adapter, adapted_info
 from nestvec.models.adapter_file import load_adapter
+from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
 
-class AdaptedEncoder:
+class AdaptedEncoder(BaseEncoder):
     """An encoder whose vectors have gone through an adapter."""
 
     def __init__(self, base: Encoder, adapter: Adapter) -> None:
@@ -41,8 +42,8 @@ class AdaptedEncoder:
         """What is known of the adapted model."""
         return self._info
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Encode texts and turn them, float32 [n, full_dim], not normalized."""
         found = self.base.encode(texts, kind=kind, on_progress=on_progress)

@@ -27,6 +27,7 @@ import numpy as np
 
 from nestvec.errors import ModelError
 from nestvec.files.mapped import new_embeddings
+from nestvec.models.base import BaseEncoder
 from nestvec.models.encoding import TIMED, encode_each
 from nestvec.models.vector_store import VectorStore, read_numbers, write_numbers
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
@@ -47,7 +48,7 @@ class ConfiguredEncoder(Encoder, Protocol):
         ...
 
 
-class CachedEncoder:
+class CachedEncoder(BaseEncoder):
     """An encoder that asks another only for texts that it has not seen.
 
     Attributes:
@@ -70,8 +71,8 @@ class CachedEncoder:
         """What is known of the model."""
         return self.uncached.info
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Encode the texts that are not in the cache, each once; read the others.
 

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nestvec.errors import DamagedFile
+from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder, ConfiguredEncoder, Settings
 from nestvec.models.fingerprint import fingerprint_folder
 from nestvec.models.info import Asked, describe
@@ -24,7 +25,7 @@ from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 _NUMBERS = ("full_dim", "max_tokens")
 
 
-class LazyEncoder:
+class LazyEncoder(BaseEncoder):
     """Stands for a model, and loads it when it is first asked for more than its ``info``."""
 
     def __init__(
@@ -61,8 +62,8 @@ class LazyEncoder:
             raise DamagedFile(self._known_from, f"{problem}: delete this file and start again")
         return model
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Encode texts as the model gives them, float32 [n, full_dim]."""
         return self._model.encode(texts, kind=kind, on_progress=on_progress)

@@ -7,14 +7,16 @@ Transformers loads. Hub models become a local folder first, so that all are desc
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
 
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.cache import default_cache_folder
+from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import Asked
 from nestvec.models.known import find_known
 from nestvec.models.lazy import cached
@@ -24,10 +26,17 @@ from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, fast_dtype, shows_tokens
 from nestvec.types import Encoder, Kind
 
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    ModelLike: TypeAlias = Encoder | SentenceTransformer | str | Path
+    """What is accepted as a model: an encoder, a model in memory, a folder or a hub id."""
+
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
 # No pickled weights, no copies of them in other formats.
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
+ENCODER_MEMBERS = ("info", "encode", "count_cut")
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
 
 
@@ -62,6 +71,10 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
             for no known kind.
         MissingExtra: If a library that this kind of model needs is not installed.
     """
+    given: object = name_or_path
+    if not isinstance(given, str | Path):
+        kind = type(given).__name__
+        raise InvalidArgument(f"name_or_path has the type {kind}. Pass a folder or a hub id.")
     asked = Asked(
         name=str(name_or_path),
         dims=None if dims is None else tuple(dims),
@@ -92,6 +105,35 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
         return load()
     place = default_cache_folder() if cache is True else cache
     return cached(folder, asked, settings(dtype), load, cache=place)
+
+
+def as_encoder(model: ModelLike) -> Encoder:
+    """Return an encoder for whatever is accepted as a model.
+
+    Args:
+        model: An encoder, a ``SentenceTransformer`` in memory, a folder or a hub id.
+
+    Raises:
+        InvalidArgument: If ``model`` is none of these.
+        ModelError: If a folder or hub id cannot be loaded, or a model in memory cannot be saved.
+    """
+    if isinstance(model, Encoder):
+        return model
+    if isinstance(model, str | Path):
+        return load_model(model)
+    if is_library_model(model):
+        return encoder_in_memory(model)
+    kind = type(model).__name__
+    raise InvalidArgument(
+        f"model has the type {kind}. Pass a path, what load_model returns, a SentenceTransformer, "
+        f"or an object with {', '.join(ENCODER_MEMBERS)}."
+    )
+
+
+def is_library_model(model: object) -> TypeGuard[SentenceTransformer]:
+    """Report whether an object is a ``SentenceTransformer``, without importing that library."""
+    library = sys.modules.get("sentence_transformers")
+    return library is not None and isinstance(model, library.SentenceTransformer)
 
 
 def _load_transformer(

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.errors import DataError, InvalidArgument, ModelError, require
-from nestvec.files.atomic import replace_file
+from nestvec.files.atomic import replace_files
+from nestvec.models.base import BaseEncoder
 from nestvec.models.info import choose_dims, configured_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -77,7 +78,7 @@ class _Vectors:
             yield self.values[start : start + _CHUNK].astype(np.float32)
 
 
-class PrecomputedVectors:
+class PrecomputedVectors(BaseEncoder):
     """Stands where a model would, for texts whose vectors are known."""
 
     def __init__(self, info: ModelInfo, vectors: Mapping[Kind, _Vectors]) -> None:
@@ -165,8 +166,8 @@ class PrecomputedVectors:
         rows = np.fromiter((found.rows[name] for name in ids), dtype=np.int64, count=len(ids))
         return found.values[rows].astype(np.float32)
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Refuse: there is no model.
 
@@ -202,8 +203,7 @@ def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embed
         raise InvalidArgument("an id stands twice")
     stem = _STEMS[kind]
     vectors_file, ids_file = folder / f"{stem}.npy", folder / f"{stem}.ids.txt"
-    # Both are complete on disk before either takes its name.
-    with replace_file(vectors_file) as vectors, replace_file(ids_file) as names:
+    with replace_files(vectors_file, ids_file) as (vectors, names):
         with vectors.open("wb") as file:
             np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
         write_ids(names, ids)

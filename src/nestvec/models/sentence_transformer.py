@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nestvec.errors import DataError, ModelError, require
 from nestvec.files.mapped import new_embeddings
+from nestvec.models.base import BaseEncoder
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -28,7 +29,7 @@ _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
 CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
 
 
-class SentenceTransformerEncoder:
+class SentenceTransformerEncoder(BaseEncoder):
     """A Sentence Transformers model in memory."""
 
     def __init__(
@@ -76,7 +77,7 @@ class SentenceTransformerEncoder:
         except Exception as error:  # three libraries and a model's own code may fail here
             raise ModelError(f"{asked.name}: {_why(error)}") from error
         info = describe(
-            folder, asked, full_dim=_full_dim(model, asked.name), max_tokens=_max_tokens(model)
+            folder, asked, full_dim=full_dim_of(model, asked.name), max_tokens=max_tokens_of(model)
         )
         return cls(info, model, dtype=dtype)
 
@@ -101,8 +102,8 @@ class SentenceTransformerEncoder:
         """What decides the vectors beside ``info``."""
         return settings(self._dtype)
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Encode texts as the model gives them, float32 [n, full_dim]."""
         # Not plain `encode`: models with two towers route by these.
@@ -123,12 +124,15 @@ class SentenceTransformerEncoder:
     def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that have more tokens, with their prompt, than the model reads."""
         limit = self._info.max_tokens
-        if limit is None or not texts:
+        if limit is None:
             return 0
-        prompt = self._prompt(kind)
-        with quiet():  # it would warn of each text that is too long
-            token_ids = self._model.tokenizer([prompt + text for text in texts])["input_ids"]
-        return sum(len(ids) > limit for ids in token_ids)
+        prompt, tokenizer = self._prompt(kind), self._model.tokenizer
+        count = 0
+        with quiet():  # the library would warn of each text that is too long
+            for start in range(0, len(texts), CHUNK):  # tokens of a whole corpus fill the memory
+                chunk = [prompt + text for text in texts[start : start + CHUNK]]
+                count += sum(len(ids) > limit for ids in tokenizer(chunk)["input_ids"])
+        return count
 
     def _prompt(self, kind: Kind) -> str:
         return self._info.query_prompt if kind == "query" else self._info.document_prompt
@@ -146,14 +150,20 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
-def _full_dim(model: Any, name: str) -> int:
+def full_dim_of(model: Any, name: str) -> int:
+    """Return the width of a library model's embeddings.
+
+    Raises:
+        ModelError: If the model has none.
+    """
     full_dim = model.get_embedding_dimension()
     if full_dim is None:
         raise ModelError(f"{name}: does not say how wide its embeddings are")
     return int(full_dim)
 
 
-def _max_tokens(model: Any) -> int | None:
+def max_tokens_of(model: Any) -> int | None:
+    """Return how many tokens of a text a library model reads; None where there is no limit."""
     limit = model.max_seq_length
     return int(limit) if limit is not None and math.isfinite(limit) else None
 

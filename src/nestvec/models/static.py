@@ -18,6 +18,7 @@ import numpy as np
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.files.atomic import replace_folder
 from nestvec.files.mapped import new_embeddings
+from nestvec.models.base import BaseEncoder
 from nestvec.models.info import Asked, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -32,7 +33,7 @@ MARKER = "modules.json"
 _MODULE = "sentence_transformers.models.StaticEmbedding"
 
 
-class StaticEncoder:
+class StaticEncoder(BaseEncoder):
     """A static model in memory."""
 
     def __init__(
@@ -89,8 +90,8 @@ class StaticEncoder:
         """A vector for each token, [vocabulary, full_dim]; there may be rows without a token."""
         return self._table
 
-    def encode(
-        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Return the mean of each text's token rows, [n, full_dim]; zeros where it has none."""
         embeddings = new_embeddings(len(texts), self._info.full_dim)
@@ -107,10 +108,13 @@ class StaticEncoder:
         """Count the texts that the tokenizer cuts; most static models have no limit."""
         if self._info.max_tokens is None:
             return 0
-        encodings = self._tokenizer.encode_batch(
-            self._prompted(texts, kind), add_special_tokens=False
-        )
-        return sum(bool(encoding.overflowing) for encoding in encodings)
+        count = 0
+        for start in range(0, len(texts), CHUNK):
+            encodings = self._tokenizer.encode_batch(
+                self._prompted(texts[start : start + CHUNK], kind), add_special_tokens=False
+            )
+            count += sum(bool(encoding.overflowing) for encoding in encodings)
+        return count
 
     @property
     def vocabulary(self) -> int:

@@ -9,27 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nestvec.adapt.fitting import TRAINED, AdaptConfig, Base, asked_dims, fit
 from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vectors
+from nestvec.codec.arrays import as_embeddings
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.models.adapter import Adapter, Method
 from nestvec.models.adapter_file import check_unadapted
 from nestvec.models.encoding import embed
+from nestvec.models.load import as_encoder, is_library_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
+
+if TYPE_CHECKING:
+    from nestvec.models.load import ModelLike
 
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""
 
 
 def fit_adapter(
-    model: Encoder | ArrayLike,
+    model: ModelLike | ArrayLike,
     data: Texts | None = None,
     *,
     dims: Sequence[int] | None = None,
@@ -41,8 +47,8 @@ def fit_adapter(
 
     Args:
         model: A folder of vectors (``load_model``), which are all used, and its queries too; an
-            array of vectors, [n, full_dim], or what NumPy makes one of; or a model that encodes
-            ``data``.
+            array, tensor or list of vectors, [n, full_dim]; or a model that encodes ``data``: an
+            encoder, a ``SentenceTransformer``, a folder or a hub id.
         data: What to encode. Of a folder of vectors it names those to use as queries, and what
             answers them.
         dims: Widths that are to be good; None for halvings of the full one.
@@ -69,6 +75,8 @@ def fit_adapter(
     )
     if config.method is None or config.method in TRAINED:
         require("torch", extra="train")  # before anything is encoded
+    if isinstance(model, str | Path) or is_library_model(model):
+        model = as_encoder(model)
     if not isinstance(model, Encoder):
         if data is not None:
             raise InvalidArgument("an array of vectors has no ids for data: load a folder of them")
@@ -94,11 +102,7 @@ def _array(vectors: ArrayLike) -> Embeddings:
     """Return floating-point numbers; a mapped file stays one."""
     if isinstance(vectors, np.ndarray) and vectors.ndim and vectors.dtype.kind == "f":
         return vectors
-    try:
-        return np.array(vectors, dtype=np.float32, ndmin=1)
-    except (TypeError, ValueError, RuntimeError) as error:  # the last of PyTorch
-        problem = f"a {type(vectors).__name__} is no array of vectors [n, full_dim]"
-        raise InvalidArgument(f"{problem}: give one, or load_model(FOLDER)") from error
+    return as_embeddings(vectors)
 
 
 def _check_asked(config: AdaptConfig, full_dim: int) -> None:

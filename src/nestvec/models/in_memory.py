@@ -1,0 +1,97 @@
+"""A Sentence Transformers model that the caller has in memory, as an encoder of nestvec.
+
+A model in memory has no files to compute a fingerprint of, so it is saved to a temporary folder
+first. Where its weights are those of the folder that it was loaded from, it is that model: an index
+built with the one can be searched with the other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestvec.errors import ModelError
+from nestvec.models.info import Asked, describe
+from nestvec.models.sentence_transformer import (
+    SentenceTransformerEncoder,
+    full_dim_of,
+    max_tokens_of,
+    quiet,
+)
+from nestvec.models.transformer import TransformerEncoder, shows_tokens
+from nestvec.types import Kind, ModelInfo
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+_KINDS: tuple[Kind, ...] = ("query", "document")
+
+
+def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
+    """Wrap a loaded model; its device, prompts and dtype stay as they are.
+
+    Raises:
+        ModelError: If the model cannot be described, or saved to compute its fingerprint.
+    """
+    dtype: Any = str(model.dtype).removeprefix("torch.")
+    encoder = SentenceTransformerEncoder(_info(model), model, dtype=dtype)
+    return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
+
+
+def _info(model: SentenceTransformer) -> ModelInfo:
+    source = _source(model)
+    shown = f"{type(model).__name__} in memory"
+    prompts: dict[Kind, str] = {k: model.prompts[k] for k in _KINDS if model.prompts.get(k)}
+    with tempfile.TemporaryDirectory(prefix="nestvec-") as name:
+        saved = Path(name)
+        try:
+            with quiet():
+                model.save(str(saved), create_model_card=False)
+        except Exception as error:  # two libraries and a model's own code may fail here
+            problem = f"cannot be saved, which its fingerprint needs ({error})"
+            raise ModelError(f"{shown}: {problem}") from error
+        folder = saved
+        if source is not None and _same_weights(saved, source):
+            folder, shown = source, str(source)
+        return describe(
+            folder,
+            Asked(name=shown, prompts=prompts),
+            full_dim=full_dim_of(model, shown),
+            max_tokens=max_tokens_of(model),
+        )
+
+
+def _source(model: SentenceTransformer) -> Path | None:
+    """Return the folder that a model was loaded from, if the model still knows one."""
+    config = getattr(getattr(model[0], "model", None), "config", None)
+    name = getattr(config, "_name_or_path", "")
+    return Path(name) if name and Path(name).is_dir() else None
+
+
+def _same_weights(saved: Path, source: Path) -> bool:
+    """Report whether the source has the saved tensors, if these were rounded on loading."""
+    import torch
+    from safetensors import safe_open
+
+    files, others = _files_of_tensors(saved), _files_of_tensors(source)
+    if not files or files.keys() != others.keys():
+        return False
+    for key, file in files.items():
+        with safe_open(file, framework="pt") as ours, safe_open(others[key], "pt") as theirs:
+            tensor = ours.get_tensor(key[1])
+            if not torch.equal(tensor, theirs.get_tensor(key[1]).to(tensor.dtype)):
+                return False
+    return True
+
+
+def _files_of_tensors(folder: Path) -> dict[tuple[str, str], Path]:
+    """Return the file of each tensor by (folder of its module, name)."""
+    from safetensors import safe_open
+
+    files = {}
+    for file in sorted(folder.rglob("*.safetensors")):
+        module = file.parent.relative_to(folder).as_posix()
+        with safe_open(file, framework="pt") as tensors:
+            files.update({(module, name): file for name in tensors.keys()})  # noqa: SIM118
+    return files
