@@ -15,6 +15,7 @@ _METHODS = (
 )
 _OF_CODES = ("cut", "random", "svd", "chosen", "chosen, labels")
 _OF_TRANSFER = ("svd", "whiten", "linear", "linear, labels")
+_SHOWN = {"cut": "truncation", "random": "random projection"}  # names of the results, as shown
 _FLOATS = ("whole", *(f"{dim}:float32" for dim in _DIMS))
 
 
@@ -37,7 +38,7 @@ def adapter_samples() -> str:
     """List what is kept by how many documents were fitted on, without labels."""
     rows = [row for row in results("adapters")["samples"] if row["method"] == "chosen"]
     sets = list(dict.fromkeys(row["set"] for row in rows))
-    lines = [["documents", "for each dim", "chosen", *sets]]
+    lines = [["documents", "per dim", "chosen", *sets]]
     for count in sorted({row["documents"] for row in rows}):
         found = {row["set"]: row for row in rows if row["documents"] == count}
         per_dim = count // _full(next(iter(found.values())))
@@ -72,7 +73,9 @@ def _name(rows: Iterable[Mapping[str, Any]]) -> str:
     """Name the method, and what a choice became."""
     rows = list(rows)
     method: str = rows[0]["method"]
-    return f"{method} ({_became(rows)})" if method.startswith("chosen") else method
+    return (
+        f"{method} ({_became(rows)})" if method.startswith("chosen") else _SHOWN.get(method, method)
+    )
 
 
 def _became(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -85,7 +85,7 @@ def scan() -> str:
 def decisions() -> str:
     """List how often plans say what is false, and how far they are from the cheapest that holds."""
     names = ("false", "false, bootstrap-t", "confirmed", "confirmed, bootstrap-t")
-    lines = [["set", "target", "queries", *names, "memory over the least that holds"]]
+    lines = [["set", "target", "queries", *names, "memory relative to the cheapest valid point"]]
     kept: dict[tuple[str, float, int], dict[str, Mapping[str, Any]]] = {}
     for row in results("decisions"):
         kept.setdefault((row["set"], row["target"], row["queries"]), {})[row["bound"]] = row
@@ -116,7 +116,7 @@ def proxies() -> str:
     """List how far each proxy is off, and how often it says 98 % (and how often wrongly)."""
     rows = results("proxies")
     names = list(dict.fromkeys(row["proxy"] for row in rows))
-    lines = [["set", "model", "points that keep 98 %", *names]]
+    lines = [["set", "model", "points that retain 98 %", *names]]
     subjects: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         subjects.setdefault((row["set"], row["model"]), {})[row["proxy"]] = row
@@ -135,7 +135,7 @@ def _proxy(row: Mapping[str, Any]) -> str:
 def evaluator() -> str:
     """Say what the whole grid takes beside one evaluator."""
     found = results("evaluator")
-    lines = [["SciFact, all-MiniLM-L6-v2", "seconds, median", "of one evaluator"]]
+    lines = [["SciFact, all-MiniLM-L6-v2", "seconds, median", "relative to the evaluator"]]
     one = median(found["evaluator_s"])
     for name, key in (
         ("Sentence Transformers, one dim at float32, from texts", "evaluator_s"),
@@ -151,7 +151,7 @@ def bytes_() -> str:
     """List what is kept at equal bytes, alone and rescored, the best alone in bold."""
     rows = results("bytes")
     sizes = sorted({row["bytes"] for row in rows})
-    lines = [["set", "model", "how", *(f"{size} B" for size in sizes)]]
+    lines = [["set", "model", "precision", *(f"{size} B" for size in sizes)]]
     kept: dict[tuple[str, str], dict[str, dict[int, Mapping[str, Any]]]] = {}
     for row in rows:
         hows = kept.setdefault((row["set"], row["model"]), {})

@@ -9,7 +9,8 @@ from typing import Any
 from markdown_tables import markdown, results
 
 Row = Mapping[str, Any]
-_HEADER = ["server", "clients", "requests/s", "p50, p95, p99 ms", "processor ms a request"]
+_HEADER = ["server", "clients", "requests/s", "p50, p95, p99 ms", "processor ms per request"]
+_SHOWN = {"plain": "FastAPI loop"}  # names of the results, as shown
 
 
 def serving() -> str:
@@ -18,7 +19,9 @@ def serving() -> str:
     for name, found in results("serving").items():
         for clients, rows in found.items():
             if clients.endswith(" clients"):
-                lines.append([name, clients.removesuffix(" clients"), *_cells(rows)])
+                lines.append(
+                    [_SHOWN.get(name, name), clients.removesuffix(" clients"), *_cells(rows)]
+                )
     return markdown(lines)
 
 

@@ -11,7 +11,7 @@ TARGETS = (0.95, 0.99)  # of overlap@10
 _EXTRAPOLATED = 10_000_000
 _READ = 1024  # bytes of a vector of 512 dims at float16, read to rescore it
 _HEADER = (
-    *("overlap@10 of", "index", "setting", "overlap@10", "nDCG@10", "queries/s, one core"),
+    *("target overlap@10", "index", "setting", "overlap@10", "nDCG@10", "queries/s, one core"),
     *(
         "p50, p99 ms",
         "processor ms",
@@ -19,7 +19,7 @@ _HEADER = (
         "own MB opened, searched",
         "mapped MB",
     ),
-    *("KB read a query", "disk MB", "build s (processor s)"),
+    *("KB read per query", "disk MB", "build s (processor s)"),
 )
 Row = Mapping[str, Any]
 
@@ -65,7 +65,7 @@ def index_speed_service() -> str:
     lines = [["what", f"{found['service_n']:,} vectors"]]
     grown, codes = opening["grown"]["own_mb"], opening["codes_mb"]
     seconds = f"{opening['opening']['seconds']:.2f} s, {grown:.0f} MB for {codes:.0f} MB of codes"
-    lines.append(["opening, FAISS imported", seconds])
+    lines.append(["open, FAISS already imported", seconds])
     for name, rows in (("one process", found["threads"]), ("two processes", found["processes"])):
         lines += [
             [
@@ -77,7 +77,7 @@ def index_speed_service() -> str:
     for name in ("warm", "cold"):
         row = cold[name]
         took = f"p50 {row['p50_ms']:.2f}, p99 {row['p99_ms']:.2f} ms"
-        read = f", {row['kb_per_query']:.0f} KB read a query" if "kb_per_query" in row else ""
+        read = f", {row['kb_per_query']:.0f} KB read per query" if "kb_per_query" in row else ""
         lines.append([f"vectors {name}", took + read])
     lines += [
         [
@@ -134,7 +134,7 @@ def _line(points: list[tuple[int, float]]) -> str:
 def clusters() -> str:
     """List how much of the corpus has to be looked at in clusters, for what overlap at most."""
     found = results("clusters")
-    lines = [["vectors", "clusters looked into", "of the vectors", "overlap@10 at most"]]
+    lines = [["vectors", "clusters visited", "share of the vectors", "overlap@10 at most"]]
     for n, rows in found.items():
         for target in TARGETS:
             row = next(row for row in rows if row["overlap@10_at_most"] >= target)

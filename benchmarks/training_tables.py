@@ -8,7 +8,8 @@ from typing import Any
 
 from markdown_tables import METRIC, markdown, results
 
-_SHOWN = ("float32", "binary")  # of static_pairs
+_PRECISIONS = ("float32", "binary")  # of static_pairs
+_SHOWN = {"plain": "CoSENTLoss", "untouched": "base model"}  # names of the results, as shown
 
 
 def finetune_sts() -> str:
@@ -16,11 +17,11 @@ def finetune_sts() -> str:
     found = results("finetune_sts")
     names = [name for name in found if " - " not in name]
     dims = list(found[names[0]]["spearman"])
-    lines = [["Spearman, STS-B dev (kept of its own full width)", *(f"{dim} dims" for dim in dims)]]
+    lines = [["Spearman, STS-B dev (retained of own full width)", *(f"{dim} dims" for dim in dims)]]
     for name in names:
         kept = (f" ({100 * row['value']:.1f} %)" for row in found[name]["kept"])
         values = (f"{value:.4f}" for value in found[name]["spearman"].values())
-        lines.append([name, *(a + b for a, b in zip(values, kept, strict=True))])
+        lines.append([_shown(name), *(a + b for a, b in zip(values, kept, strict=True))])
     return markdown([*lines, *_differences(found, key="value")])
 
 
@@ -32,14 +33,19 @@ def finetune_pairs() -> str:
         dims = list(found[names[0]])
         lines = lines or [["set", METRIC, *(f"{dim} dims" for dim in dims)]]
         for name in names:
-            lines.append([set_name, name, *(f"{value:.4f}" for value in found[name].values())])
+            values = (f"{value:.4f}" for value in found[name].values())
+            lines.append([set_name, _shown(name), *values])
         lines += [[set_name, *line] for line in _differences(found, key="difference")]
     return markdown(lines)
 
 
+def _shown(name: str) -> str:
+    return " - ".join(_SHOWN.get(part, part) for part in name.split(" - "))
+
+
 def _differences(found: Mapping[str, Any], *, key: str) -> list[list[str]]:
     return [
-        [name, *(_with_interval(row, key) for row in rows)]
+        [_shown(name), *(_with_interval(row, key) for row in rows)]
         for name, rows in found.items()
         if " - " in name
     ]
@@ -72,11 +78,11 @@ def static_training() -> str:
     dims = [row["dim"] for row in next(iter(found["better"].values()))]
     lines = [
         [
-            "times faster",
-            "a step",
-            "training",
-            "with tokenizing",
-            *(f"{METRIC} at {d}" for d in dims),
+            "nestvec compared with Sentence Transformers",
+            "speed of a step",
+            "speed of training",
+            "speed with tokenizing",
+            *(f"{METRIC} difference at {d}" for d in dims),
         ]
     ]
     for way, times in found["times_faster"].items():
@@ -84,8 +90,8 @@ def static_training() -> str:
             f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
             for row in found["better"][way]
         ]
-        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenize")]
-        lines.append([way, *faster, *better])
+        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenise")]
+        lines.append([way.replace("ours", "nestvec"), *faster, *better])
     return markdown(lines)
 
 
@@ -101,8 +107,8 @@ def static_pairs() -> str:
     lines = [["set", "model", *(f"{dim:,} dims" for dim in dims)]]
     for (set_name, model), cells in found.items():
         texts = [
-            " / ".join(f"{100 * mean(cells[dim, precision]):.1f}" for precision in _SHOWN)
-            if (dim, _SHOWN[0]) in cells
+            " / ".join(f"{100 * mean(cells[dim, precision]):.1f}" for precision in _PRECISIONS)
+            if (dim, _PRECISIONS[0]) in cells
             else ""
             for dim in dims
         ]
@@ -124,7 +130,7 @@ def _ablation(precision: str) -> str:
     """List changes in hundredths of the metric, in bold where the interval leaves out 0."""
     found = [row for row in results("ablation")["rows"] if row["point"].endswith(f":{precision}")]
     dims = list(dict.fromkeys(row["point"].partition(":")[0] for row in found))
-    lines = [["set", "trained with", *(f"{dim} dims" for dim in dims), "seeds differ by"]]
+    lines = [["set", "trained with", *(f"{dim} dims" for dim in dims), "deviation over seeds"]]
     kept: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in found:
         kept.setdefault((row["set"], row["variant"]), []).append(row)
