@@ -66,10 +66,13 @@ def index_speed_service() -> str:
     grown, codes = opening["grown"]["own_mb"], opening["codes_mb"]
     seconds = f"{opening['opening']['seconds']:.2f} s, {grown:.0f} MB for {codes:.0f} MB of codes"
     lines.append(["open, FAISS already imported", seconds])
-    for name, rows in (("one process", found["threads"]), ("two processes", found["processes"])):
+    for name, each, rows in (
+        ("one process", "", found["threads"]),
+        ("two processes", " in each", found["processes"]),
+    ):
         lines += [
             [
-                f"{name}, {row['threads']:.0f} reader{'s' if row['threads'] > 1 else ''} in each",
+                f"{name}, {row['threads']:.0f} reader{'s' if row['threads'] > 1 else ''}{each}",
                 f"{row['qps']:.0f} queries/s, p99 {row['p99_ms']:.1f} ms",
             ]
             for row in rows
