@@ -17,8 +17,8 @@ def test_a_projection_is_printed_within_the_width_and_stands_in_the_json(nestvec
     asked = ("plan", "curve.json", "--vectors", "10_000_000", "--prices", prices, "--replicas", "2")
     shown = nestvec(*asked)
     assert (shown.code, shown.err) == (0, "")
-    assert "At 10,000,000 vectors in 2 replicas:" in flat(shown.out)
-    assert "extrapolated linearly from 60 documents, not measured" in flat(shown.out)
+    assert "10,000,000 vectors in 2 replicas need" in flat(shown.out)
+    assert "extrapolated linearly from 60 documents." in flat(shown.out)
     lines = shown.out.partition("Next")[0].splitlines()
     assert max(map(len, lines)) <= 80
     scale = json.loads(nestvec(*asked, "--json").out)["scale"]
@@ -47,13 +47,13 @@ def test_a_cutoff_is_moved(nestvec):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--min-retention 0.9 --max-drop 0.1", "min_retention and max_drop: a plan has one goal"),
+        ("--min-retention 0.9 --max-drop 0.1", "min_retention and max_drop cannot be combined"),
         ("--replicas 2", "give --vectors"),
-        ("--vectors 0", "vectors 0 < 1"),
+        ("--vectors 0", "vectors=0 is too small"),
         ("--vectors 5 --prices nowhere.json", "nowhere.json: cannot be read as JSON"),
-        ("--cutoff 7", "cutoff 7 lets through nothing"),
-        ("--minimize money", "minimize 'money' is not one of ram, latency, disk"),
-        ("--min-slice-retention 0.9", "the curve has no slices"),
+        ("--cutoff 7", "cutoff=7 accepts none"),
+        ("--minimize money", "minimize='money' is unknown. Choose one of ram, latency, disk."),
+        ("--min-slice-retention 0.9", "this curve has none"),
     ],
 )
 def test_what_cannot_be_asked_is_one_line_and_writes_nothing(nestvec, options, message, tmp_path):

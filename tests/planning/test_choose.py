@@ -1,4 +1,4 @@
-"""Plans: the verdict holds as often as it says, the choice is cheap, the file comes back."""
+"""Plans: error rate of the verdict, cost of the choice, reasons, limits and files."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from nestvec.wording import percent_at_least
 FULL = "512:float32"
 GAINS = np.append(1 / np.log2(np.arange(10) + 2), 0.0)
 
-# Point, bytes in memory, bytes on disk, share of the answers that it keeps.
+# Point, bytes in memory, bytes on disk, retention.
 FUNNEL = (
     (FULL, 2048, 0, 1.0),
     ("512:int8", 512, 0, 1.0),
@@ -36,7 +36,7 @@ BORDER = tuple((point, ram, disk, min(kept, 0.98)) for point, ram, disk, kept in
 
 
 def make_curve(n, seed, rows=FUNNEL):
-    """Draw the scores of n queries at each point; a query lost at one is lost at lesser ones."""
+    """Draw the scores of n queries; a query lost at one point is lost at worse points."""
     rng = np.random.default_rng(seed)
     full = GAINS[rng.integers(0, 11, n)]
     luck = rng.random(n)
@@ -65,7 +65,7 @@ def make_curve(n, seed, rows=FUNNEL):
     )
 
 
-def test_chooses_the_cheapest_point_that_surely_keeps_enough():
+def test_chooses_the_cheapest_point_that_meets_the_target():
     chosen = plan(make_curve(8000, seed=1))
     assert chosen.confirmed
     assert str(chosen.point) == "128:binary@200>512:int8"
@@ -73,13 +73,13 @@ def test_chooses_the_cheapest_point_that_surely_keeps_enough():
     assert (chosen.queries_ordering, chosen.queries_tested) == (4000, 4000)
 
 
-def test_equal_memory_goes_to_less_disk_where_that_is_safe():
+def test_less_disk_breaks_a_tie_of_memory_if_that_is_safe():
     rows = tuple(row for row in FUNNEL if row[1] >= 32)
     assert str(plan(make_curve(8000, seed=1, rows=rows)).point) == "256:binary@200>512:int4"
 
 
-def test_says_confirmed_of_what_is_not_so_as_rarely_as_it_promises():
-    """All points keep 98 % exactly or less: a target just above is false of each of them."""
+def test_false_confirmations_are_as_rare_as_the_confidence_requires():
+    """All points retain 98 % or less, so confirming a target just above is always false."""
     trials, confidence = 150, 0.9
     budget = Budget(min_retention=0.9801, confidence=confidence)
     false = sum(
@@ -88,7 +88,7 @@ def test_says_confirmed_of_what_is_not_so_as_rarely_as_it_promises():
     assert false / trials <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / trials)
 
 
-def test_never_plans_a_point_below_the_target_more_often_than_it_promises():
+def test_points_below_the_target_are_confirmed_as_rarely_as_the_confidence_requires():
     true = {name: kept for name, _, _, kept in FUNNEL}
     trials, false = 100, 0
     for seed in range(trials):
@@ -97,27 +97,27 @@ def test_never_plans_a_point_below_the_target_more_often_than_it_promises():
     assert false / trials <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / trials)
 
 
-def test_confirms_nearly_always_where_good_points_are_to_be_had():
-    """Choosing by the estimate, then testing that one choice, succeeds in a third of trials."""
+def test_confirms_nearly_always_if_good_points_exist():
+    """Testing only the point chosen by its estimate would succeed in a third of trials."""
     plans = [plan(make_curve(2000, seed), seed=seed) for seed in range(60)]
     assert np.mean([chosen.confirmed for chosen in plans]) >= 0.97
     assert np.mean([chosen.row.cost.ram_bytes_per_vector <= 32 for chosen in plans]) >= 0.9
 
 
-def test_unconfirmed_names_the_likeliest_and_how_many_queries_it_would_take():
+def test_unconfirmed_plan_names_the_safest_point_and_the_queries_needed():
     chosen = plan(make_curve(150, seed=2))
     assert not chosen.confirmed
     assert chosen.point != OperatingPoint.parse(FULL)
     assert chosen.at_least < 0.98
-    assert any("more than there are" in reason for reason in chosen.reasons)
+    assert any("The curve has 150, " in reason for reason in chosen.reasons)
     assert "NOT CONFIRMED" in str(chosen)
 
 
-def test_unconfirmed_says_so_where_no_number_of_queries_will_do():
+def test_unconfirmed_plan_reports_that_more_queries_would_not_help():
     rows = tuple((point, ram, disk, kept * 0.9) for point, ram, disk, kept in FUNNEL[1:])
     chosen = plan(make_curve(500, seed=2, rows=rows))
     assert not chosen.confirmed
-    assert any("No number of queries will do" in reason for reason in chosen.reasons)
+    assert any("More queries would not help" in reason for reason in chosen.reasons)
 
 
 def test_a_point_that_never_differs_is_confirmed_with_enough_queries_only():
@@ -138,27 +138,27 @@ def test_limits_are_kept():
         assert str(plan(curve, budget).point) == "512:int4"
 
 
-def test_a_plan_on_an_older_curve_says_what_its_disk_and_times_are():
+def test_a_plan_on_an_older_curve_explains_its_disk_sizes_and_times():
     curve = make_curve(8000, seed=1)
     _, cost, *_ = plan(replace(curve, version=2)).reasons
-    assert "its disk counts only what is read for rescoring, and its times no documents" in cost
+    assert "count only the bytes read for rescoring, and its times do not include" in cost
     _, cost, *_ = plan(curve).reasons
     assert "older" not in cost
 
 
-def test_reasons_say_what_it_keeps_what_it_costs_and_why_no_other():
+def test_reasons_report_quality_cost_and_the_rejected_points():
     chosen = plan(make_curve(8000, seed=1))
     text = str(chosen)
     assert text.startswith("128:binary@200>512:int8  CONFIRMED\n")
     assert max(map(len, text.splitlines())) <= 80
-    kept, memory, cheaper, narrower, alone, unmeasured, reused = chosen.reasons
-    assert "with 95 % confidence, on 4,000 queries not used to choose" in kept
-    assert "16 B in memory and 512 B on disk, full precision 2,048 B" in memory
+    quality, memory, cheaper, narrower, not_rescored, unmeasured, reused = chosen.reasons
+    assert "with 95 % confidence, on 4,000 queries not used to choose" in quality
+    assert "16 B in memory and 512 B on disk (full precision: 2,048 B" in memory
     assert "64:binary@200>512:int8 (8 B in memory)" in cheaper
-    assert "Fewer than 128 dims in stage 1" in narrower
-    assert "128:binary, would keep" in alone
+    assert "With fewer than 128 dims in stage 1, the best point retains" in narrower
+    assert "Without rescoring, 128:binary retains" in not_rescored
     assert "more than 46,254 documents" in unmeasured
-    assert "tests every budget with seed 0" in reused
+    assert "tested on the same held-out half of the queries (seed 0)" in reused
 
 
 def test_a_bound_is_never_rounded_up_to_the_target():
@@ -168,20 +168,20 @@ def test_a_bound_is_never_rounded_up_to_the_target():
 
 def test_no_candidate_names_the_limits():
     curve = make_curve(200, seed=0)
-    with pytest.raises(InvalidArgument, match=r"p95_ms <= 0.5 \(least measured: 1\)"):
+    with pytest.raises(InvalidArgument, match=r"p95_ms <= 0.5 \(lowest measured: 1\)"):
         plan(curve, Budget(max_p95_ms=0.5))
-    with pytest.raises(InvalidArgument, match="less memory than full"):
+    with pytest.raises(InvalidArgument, match="needs less memory than full precision"):
         plan(make_curve(200, seed=0, rows=()))
 
 
-def test_what_cannot_be_planned_is_refused():
+def test_curves_that_cannot_be_planned_are_rejected():
     with pytest.raises(InvalidArgument, match="'recall@10' was not measured"):
         plan(make_curve(200, seed=0), Budget(metric="recall@10"))
-    with pytest.raises(InvalidArgument, match="1 queries"):
+    with pytest.raises(InvalidArgument, match="n_queries=1 is too few"):
         plan(make_curve(1, seed=0))
     curve = make_curve(20, seed=0)
     curve.scores.metrics["ndcg@10"][:] = 0
-    with pytest.raises(InvalidArgument, match="nothing to keep"):
+    with pytest.raises(InvalidArgument, match="retention is undefined"):
         plan(curve)
 
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_planned_is_refused():
         {"max_disk_bytes_per_vector": float("nan")},
     ],
 )
-def test_a_bad_budget_is_refused(bad):
+def test_a_bad_budget_is_rejected(bad):
     with pytest.raises(InvalidArgument):
         Budget(**bad)
 
@@ -228,5 +228,5 @@ def test_files_that_are_no_plan_are_named(tmp_path):
     with pytest.raises(DataError, match="not a plan of nestvec: KeyError"):
         Plan.load(path)
     path.write_text(json.dumps(values | {"budget": {"min_retention": 7}}))
-    with pytest.raises(DataError, match="min_retention 7"):
+    with pytest.raises(DataError, match="min_retention=7"):
         Plan.load(path)

@@ -10,23 +10,23 @@ from nestvec.planning.confirm import margins, sequence, split
 GOAL = Goal("retention", "ndcg@10", 0.98)
 
 
-def test_goes_from_the_safest_to_the_cheapest_without_the_needless():
+def test_goes_from_the_safest_to_the_cheapest_without_dominated_rows():
     candidates = [(8, 0, 1), (16, 0, 1), (32, 0, 1), (64, 0, 1)]
     # The third is less safe than the second, which is cheaper.
     assert sequence(candidates, np.array([-2.0, 5.0, 4.0, 9.0])) == [3, 1, 0]
 
 
-def test_keeps_the_dearer_of_two_that_seem_equally_safe():
-    """Else one lost query in a small test ends the sequence at its first step."""
+def test_retains_the_more_expensive_of_two_equally_safe_rows():
+    """Otherwise one lost query in a small test would end the sequence at its first step."""
     assert sequence([(8, 0, 1), (16, 0, 1)], np.array([5.0, 5.0])) == [1, 0]
 
 
-def test_of_equal_memory_takes_the_least_disk_then_p95_that_is_surely_safe():
+def test_least_disk_then_p95_break_a_tie_of_memory_among_safe_rows():
     candidates = [(8, 100, 1), (8, 50, 2), (8, 50, 1), (8, 10, 1)]
     assert sequence(candidates, np.array([9.0, 8.0, 7.0, 1.0])) == [2]
 
 
-def test_of_equal_memory_takes_the_safest_where_none_is_surely_safe():
+def test_the_safest_row_breaks_a_tie_of_memory_if_no_row_is_safe():
     assert sequence([(8, 100, 1), (8, 50, 1)], np.array([2.0, 1.0])) == [0]
 
 
@@ -39,12 +39,12 @@ def test_margins_count_a_loss_that_was_not_seen():
     assert few < 0 < many
 
 
-def test_every_query_orders_or_tests_and_none_does_both():
+def test_every_query_is_in_exactly_one_half():
     ordering, testing = split(np.ones(101), seed=0)
     assert sorted([*ordering, *testing]) == list(range(101))
     assert (len(ordering), len(testing)) == (50, 51)
 
 
-def test_a_half_that_full_precision_never_answers_is_refused():
-    with pytest.raises(InvalidArgument, match="nothing to keep"):
+def test_a_half_on_which_full_precision_scores_zero_is_rejected():
+    with pytest.raises(InvalidArgument, match="retention is undefined"):
         split(np.eye(1, 40)[0], seed=0)

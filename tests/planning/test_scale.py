@@ -1,4 +1,4 @@
-"""Projections: the arithmetic of bytes and money, and prices files that are refused."""
+"""Projections: the arithmetic of bytes and money, and invalid price files."""
 
 import json
 
@@ -29,50 +29,50 @@ def test_money_counts_memory_disk_and_replicas(tmp_path):
     (tmp_path / "prices.json").write_text(json.dumps(PRICES))
     prices = Prices.load(tmp_path / "prices.json")
     point = row("128:binary@200>512:int8", 16, 512)
-    ours = project(point, n_measured=50_000, vectors=10_000_000, prices=prices)
+    projection = project(point, n_measured=50_000, vectors=10_000_000, prices=prices)
     # By hand: 2 * 0.16 GB * 3 + 2 * 5.12 GB * 0.1
-    assert ours.money_month == pytest.approx(0.96 + 1.024)
-    assert ours.build_s == pytest.approx(100)
+    assert projection.money_month == pytest.approx(0.96 + 1.024)
+    assert projection.build_s == pytest.approx(100)
     full = project(row("512:float32", 2048), n_measured=50_000, vectors=10_000_000, prices=prices)
-    text = scale_text(ours, full, n_measured=50_000, currency="USD")
-    assert "At 10,000,000 vectors in 2 replicas: 0.32 GB in memory and 10.24 GB on disk" in text
-    assert "full precision 40.96 GB in memory and 0 GB on disk" in text
-    assert "USD 1.98 a month, full precision USD 122.88" in text
-    assert "extrapolated linearly from 50,000 documents, not measured" in text
+    text = scale_text(projection, full, n_measured=50_000, currency="USD")
+    assert "10,000,000 vectors in 2 replicas need 0.32 GB in memory and 10.24 GB on disk" in text
+    assert "(full precision: 40.96 GB in memory and 0 GB on disk)" in text
+    assert "cost USD 1.98 a month (full precision: USD 122.88)" in text
+    assert "extrapolated linearly from 50,000 documents." in text
     one = project(point, n_measured=50_000, vectors=10_000_000, prices=prices, replicas=1)
-    assert one.money_month == pytest.approx(ours.money_month / 2)
+    assert one.money_month == pytest.approx(projection.money_month / 2)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ram_gb_month": -1}, "ram_gb_month -1 is not a number >= 0"),
-        ({"disk_gb_month": "free"}, "disk_gb_month 'free' is not a number"),
-        ({"ram_gb_month": float("nan")}, "ram_gb_month nan is not"),
-        ({"replicas": 1.5}, "replicas 1.5 is not a whole number"),
-        ({"replicas": 0}, "replicas 0 is not a whole number"),
-        ({"currency": 3}, "currency 3 is not a text"),
-        ({"cpu_month": 3}, "is not an object of currency, ram_gb_month"),
+        ({"ram_gb_month": -1}, "ram_gb_month=-1 is not a number >= 0"),
+        ({"disk_gb_month": "free"}, "disk_gb_month='free' is not a number"),
+        ({"ram_gb_month": float("nan")}, "ram_gb_month=nan is not"),
+        ({"replicas": 1.5}, "replicas=1.5 is not an integer"),
+        ({"replicas": 0}, "replicas=0 is not an integer"),
+        ({"currency": 3}, "currency=3 is not a string"),
+        ({"cpu_month": 3}, "is not a JSON object with only currency, ram_gb_month"),
     ],
 )
-def test_prices_that_cannot_be_are_named(tmp_path, change, message):
+def test_invalid_prices_are_rejected(tmp_path, change, message):
     path = tmp_path / "prices.json"
     path.write_text(json.dumps(PRICES | change))
     with pytest.raises(DataError, match=message):
         Prices.load(path)
 
 
-def test_files_that_are_no_prices_are_named(tmp_path):
+def test_files_without_prices_are_rejected(tmp_path):
     path = tmp_path / "prices.json"
     with pytest.raises(DataError, match="cannot be read as JSON"):
         Prices.load(path)
     path.write_text('{"currency": "EUR"}')
-    with pytest.raises(DataError, match="lacks ram_gb_month, disk_gb_month"):
+    with pytest.raises(DataError, match="is missing ram_gb_month, disk_gb_month"):
         Prices.load(path)
 
 
-def test_counts_below_one_are_refused():
-    with pytest.raises(InvalidArgument, match="vectors 0 < 1"):
+def test_counts_below_one_are_rejected():
+    with pytest.raises(InvalidArgument, match="vectors=0 is too small"):
         project(row("8:int8", 8), n_measured=10, vectors=0)
-    with pytest.raises(InvalidArgument, match="replicas 0 < 1"):
+    with pytest.raises(InvalidArgument, match="replicas=0 is too small"):
         project(row("8:int8", 8), n_measured=10, vectors=5, replicas=0)

@@ -1,1 +1,1 @@
-"""Curve + budget -> plan: the cheapest point that keeps what is asked, and why."""
+"""Curve + budget -> plan: the cheapest operating point that meets the target, with reasons."""

@@ -1,10 +1,11 @@
-"""Choose the cheapest operating point of a measured curve that keeps what is asked.
+"""Choose the cheapest operating point of a measured curve that meets the target.
 
-One half of the queries orders the candidates from safest to cheapest; the other half tests them in
-that order until one fails (``confirm`` says why). The last one that passed is the plan; where none
-did, the safest is named and not confirmed. Full precision is never chosen in silence.
+One half of the queries orders the candidates from safest to cheapest. The other half tests the
+candidates in this order until one fails (``confirm`` explains the method). The plan is the last
+candidate that passed. If no candidate passed, the plan is the safest candidate, not confirmed.
+Full precision is not a candidate.
 
-Reads a curve only: runs no model and measures nothing.
+Planning only reads the curve: it runs no model and measures nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.confirm import (
     Candidates,
     Claim,
-    Test,
-    Tested,
-    held_out,
+    TestResult,
+    TestSettings,
+    run_tests,
     safety,
     sequence,
     slice_claims,
@@ -45,25 +46,25 @@ PLAN_VERSION = 2
 
 @dataclass(frozen=True)
 class Plan:
-    """The point to use, whether that was confirmed, and why it and no other.
+    """The chosen operating point, whether the test confirmed it, and the reasons.
 
     Attributes:
         point: The operating point.
-        confirmed: True where the test passed; otherwise the point is the safest.
-        goal: What had to be reached.
-        kept: The ratio of the goal on the tested queries.
-        at_least: What is proven of it at the budget's confidence: the goal's threshold, where
-            confirmed.
-        retention: What the point keeps of the metric of full float32 on the same queries.
+        confirmed: True if the point passed the test; otherwise it is the safest candidate.
+        goal: The target.
+        kept: The ratio of the goal on the test queries.
+        at_least: Lower bound of ``kept`` at the confidence of the budget: the threshold of the
+            goal if confirmed, otherwise the bound of this point.
+        retention: The metric divided by the metric of full float32, on the test queries.
         queries_ordering: Number of queries that ordered the candidates.
-        queries_tested: Number of queries that tested them.
-        budget: What was asked, with the goal and the metric that were taken.
-        seed: Of the split and the bound.
-        reasons: One sentence each.
-        row: The point's row of the curve.
+        queries_tested: Number of queries that tested the candidates.
+        budget: The budget, with its default goal and metric filled in.
+        seed: Seed of the split of the queries and of the confidence bound.
+        reasons: Short explanations, the most important first.
+        row: The row of the point in the curve.
         full: The row of full float32.
-        model: The model's card.
-        dataset: What was measured on.
+        model: The model that was measured.
+        dataset: The dataset that was measured.
     """
 
     point: OperatingPoint
@@ -84,20 +85,23 @@ class Plan:
 
     @property
     def retention_at_least(self) -> float:
-        """What is proven of the retention; of a drop, by what full float32 scored."""
+        """The lower bound as a retention; a drop is divided by the score of full float32."""
         if self.goal.kind == "drop":
             return 1 + self.at_least / self.full.metrics[self.goal.metric]
         return self.at_least
 
     @property
     def verdict(self) -> str:
-        """The outcome in capitals; agreement with full precision is never called confirmed."""
+        """The outcome in capitals.
+
+        Agreement with full precision has its own words, as it does not confirm quality.
+        """
         if self.goal.kind == "overlap":
             return "AGREES" if self.confirmed else "NOT SHOWN TO AGREE"
         return "CONFIRMED" if self.confirmed else "NOT CONFIRMED"
 
     def __str__(self) -> str:
-        """Write the verdict and the reasons, at most 80 characters wide."""
+        """Return the point, the verdict and the reasons, wrapped at 80 characters."""
         lines = [
             textwrap.fill(
                 reason, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
@@ -125,10 +129,10 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path | str) -> Plan:
-        """Read a plan.
+        """Read ``plan.json``.
 
         Raises:
-            DataError: If the file cannot be read, is not a plan or has another version.
+            DataError: If the file cannot be read, is not a plan or has an unknown version.
         """
         path = Path(path)
         values = read_versioned(path, kind="plan", version=PLAN_VERSION, remedy="plan again")
@@ -156,20 +160,20 @@ DEFAULT_BUDGET = Budget()
 
 
 def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Plan:
-    """Choose the cheapest point that keeps what the budget asks, by a fixed-sequence test.
+    """Choose the cheapest operating point that meets the budget, by a fixed-sequence test.
 
     Args:
-        curve: What was measured.
-        budget: What must be kept, at which confidence and within which limits.
-        seed: Of the split of the queries and of the bound.
+        curve: The measured curve.
+        budget: The quality target, its confidence and the cost limits.
+        seed: Seed of the split of the queries and of the confidence bound.
 
     Returns:
-        The plan; where no point passed the test, the safest one, not ``confirmed``.
+        The plan. If no point passed the test, the safest point with ``confirmed`` False.
 
     Raises:
-        InvalidArgument: If the metric was not measured, there are fewer than two queries or none
-            that full float32 answers, no point is cheaper than full within the limits, or slices
-            are asked for that the curve does not have.
+        InvalidArgument: If the metric was not measured, there are fewer than two queries, full
+            float32 scores 0 on a half of the queries, no point within the limits is cheaper than
+            full float32, or the budget has a slice target and the curve has no slices.
     """
     goal = budget.goal(curve)
     scores = _candidates(curve, budget, goal.metric)
@@ -177,10 +181,10 @@ def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Pla
     slices, small = _slices(curve, budget, goal, testing[scores.full[testing] > 0])
     claims = [Claim(goal, np.ones(len(scores.full), dtype=bool)), *slices]
     costs = [budget.cost(row) for row in scores.rows]
-    in_turn = sequence(costs, safety(scores, claims, ordering))
-    tested = held_out(scores, in_turn, claims, Test(testing, budget.confidence, seed))
-    chosen, cheaper, confirmed = _walk(tested, goal.threshold)
-    found = Findings(
+    order = sequence(costs, safety(scores, claims, ordering))
+    results = run_tests(scores, order, claims, TestSettings(testing, budget.confidence, seed))
+    chosen, cheaper, confirmed = _select(results, goal.threshold)
+    findings = Findings(
         curve=curve,
         goal=goal,
         budget=budget,
@@ -194,56 +198,64 @@ def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Pla
         cheaper=cheaper,
         small_slices=tuple(small),
         narrower=_narrower(chosen.row, scores, testing),
-        alone=_alone(chosen.row, scores, testing),
+        not_rescored=_not_rescored(chosen.row, scores, testing),
     )
-    return _plan(found, queries_ordering=len(ordering))
+    return _plan(findings, queries_ordering=len(ordering))
 
 
-def _plan(found: Findings, *, queries_ordering: int) -> Plan:
-    chosen, goal = found.chosen, found.goal
+def _plan(findings: Findings, *, queries_ordering: int) -> Plan:
+    chosen, goal = findings.chosen, findings.goal
     return Plan(
         point=chosen.row.point,
-        confirmed=found.confirmed,
+        confirmed=findings.confirmed,
         goal=goal,
-        kept=chosen.kept,
-        at_least=goal.threshold if found.confirmed else chosen.at_least,
+        kept=chosen.ratio,
+        at_least=goal.threshold if findings.confirmed else chosen.at_least,
         retention=chosen.retention,
         queries_ordering=queries_ordering,
-        queries_tested=found.queries_tested,
-        budget=found.budget.resolved(goal),
-        seed=found.seed,
-        reasons=explain(found),
+        queries_tested=findings.queries_tested,
+        budget=findings.budget.resolved(goal),
+        seed=findings.seed,
+        reasons=explain(findings),
         row=chosen.row,
-        full=found.curve.full,
-        model=found.curve.model,
-        dataset=found.curve.dataset,
+        full=findings.curve.full,
+        model=findings.curve.model,
+        dataset=findings.curve.dataset,
     )
 
 
-def _walk(tested: Sequence[Tested], threshold: float) -> tuple[Tested, Tested | None, bool]:
-    """Stop at the first failure: return what is chosen, what failed next, and whether it passed."""
-    passed = list(takewhile(lambda row: row.at_least >= threshold and not row.lost, tested))
+def _select(
+    results: Sequence[TestResult], threshold: float
+) -> tuple[TestResult, TestResult | None, bool]:
+    """Return the chosen row, the first row that failed, and whether the chosen row passed."""
+    passed = list(takewhile(lambda row: row.at_least >= threshold and not row.failed, results))
     if not passed:
-        return tested[0], None, False
-    return passed[-1], next(iter(tested[len(passed) :]), None), True
+        return results[0], None, False
+    return passed[-1], next(iter(results[len(passed) :]), None), True
 
 
 def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
-    """Return the rows within the limits; where full float32 is, those cheaper than it."""
+    """Return the rows within the limits.
+
+    If full float32 is within the limits too, only rows cheaper than full float32 are returned.
+    """
     full = budget.cost(curve.full)
     others = [row for row in curve.points if row.point != curve.full.point]
     fits = budget.allows(curve.full)
     cheaper = [row for row in others if budget.cost(row) < full] if fits else others
     allowed = [row for row in cheaper if budget.allows(row)]
     if not cheaper:
-        raise InvalidArgument(f"no point of the curve takes less {budget.minimized} than full")
+        raise InvalidArgument(
+            f"no point of the curve needs less {budget.minimized} than full precision. "
+            "Measure points with fewer dims or bits."
+        )
     if not allowed:
         least = {name: min(getattr(row.cost, name) for row in cheaper) for name in budget.limits}
         limits = ", ".join(
-            f"{name} <= {limit:g} (least measured: {least[name]:g})"
+            f"{name} <= {limit:g} (lowest measured: {least[name]:g})"
             for name, limit in budget.limits.items()
         )
-        raise InvalidArgument(f"no point is within {limits}")
+        raise InvalidArgument(f"no point is within the limits {limits}. Raise the limits.")
     return Candidates(
         allowed,
         np.stack([curve.per_query(metric, row.point) for row in allowed]),
@@ -258,15 +270,18 @@ def _slices(
     if share is None:
         return [], []
     if not curve.scores.slices:
-        raise InvalidArgument("min_slice_retention: the curve has no slices, evaluate with some")
-    asked = Goal("retention", goal.metric, share)
-    return slice_claims(asked, curve.scores.slices, answered, confidence=budget.confidence)
+        raise InvalidArgument(
+            "min_slice_retention requires slices of the queries, and this curve has none. "
+            "Evaluate again with slices."
+        )
+    slice_goal = Goal("retention", goal.metric, share)
+    return slice_claims(slice_goal, curve.scores.slices, answered, confidence=budget.confidence)
 
 
 def _queries_needed(
-    scores: Candidates, chosen: Tested, testing: Rows, goal: Goal, budget: Budget
+    scores: Candidates, chosen: TestResult, testing: Rows, goal: Goal, budget: Budget
 ) -> int | None:
-    """Estimate how many queries would confirm a row, with those that only order."""
+    """Estimate how many queries would confirm a row, counting both halves."""
     number = list(scores.rows).index(chosen.row)
     differences = goal.differences(scores.cheap[[number]][:, testing], scores.full[testing])[0]
     needed = queries_needed(
@@ -276,22 +291,24 @@ def _queries_needed(
 
 
 def _narrower(chosen: CurvePoint, scores: Candidates, testing: Rows) -> Alternative | None:
-    """Find the best row with fewer dims in stage 1 at the same precision."""
+    """Return the best row with fewer dims in stage 1 at the same precision."""
     first = chosen.point.stages[0]
-    kept = scores.retention(testing).tolist()
+    retention = scores.retention(testing).tolist()
     narrower = [
         Alternative(row.point, share)
-        for row, share in zip(scores.rows, kept, strict=True)
+        for row, share in zip(scores.rows, retention, strict=True)
         if (stage := row.point.stages[0]).precision == first.precision and stage.dim < first.dim
     ]
     return max(narrower, key=lambda each: each.retention, default=None)
 
 
-def _alone(chosen: CurvePoint, scores: Candidates, testing: Rows) -> Alternative | None:
-    """Find the first stage without those that rescore."""
-    first, *others = chosen.point.stages
-    alone = OperatingPoint.single(*first.representation)
-    kept = zip(scores.rows, scores.retention(testing).tolist(), strict=True)
+def _not_rescored(chosen: CurvePoint, scores: Candidates, testing: Rows) -> Alternative | None:
+    """Return the first stage without rescoring, if the point rescores and it was measured."""
+    first, *rescoring = chosen.point.stages
+    if not rescoring:
+        return None
+    single = OperatingPoint.single(*first.representation)
+    retention = zip(scores.rows, scores.retention(testing).tolist(), strict=True)
     return next(
-        (Alternative(alone, share) for row, share in kept if others and row.point == alone), None
+        (Alternative(single, share) for row, share in retention if row.point == single), None
     )

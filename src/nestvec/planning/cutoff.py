@@ -1,8 +1,8 @@
-"""Move a cut-off of scores: they change with dims and codes, and people have thresholds.
+"""Convert a score cutoff from full float32 to another operating point.
 
-The new cut-off lets through as many wrong results of the queries as the old one did at full
-float32; where nothing is judged, as many results. Only results that the curve kept are counted,
-the best few of each query.
+Scores change with dims and precision, so an existing cutoff must change too. The new cutoff
+accepts as many non-relevant results as the old cutoff did at full float32. Without relevance
+labels, it accepts as many results. Only the top results that the curve stores are counted.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _INTERVAL = (2.5, 97.5)
 
 @dataclass(frozen=True)
 class Cutoff:
-    """The threshold on a point's scores that does what an old one did at full float32.
+    """A score cutoff of full float32 and the equivalent cutoff of a point.
 
     Attributes:
-        old: On the scores of full float32.
-        new: On the scores of the point.
+        old: Cutoff on the scores of full float32.
+        new: Cutoff on the scores of the point.
         low: Lower end of the 95 % interval of ``new``, over queries.
-        high: Upper end of the same.
-        accepted: Wrong results that either lets through, for each query; all results where
-            nothing is judged.
-        judged: Whether wrong results were told from right ones.
-        depth: How many results of each query were looked at.
+        high: Upper end of the interval.
+        accepted: Mean number of non-relevant results per query that both cutoffs accept; of all
+            results if there are no relevance labels.
+        judged: Whether there are relevance labels.
+        depth: Number of stored results per query.
     """
 
     old: float
@@ -44,89 +44,95 @@ class Cutoff:
     depth: int
 
     def __str__(self) -> str:
-        """Write it as a sentence."""
-        what = "wrong results" if self.judged else "results, right or wrong (nothing is judged),"
-        return (
-            f"A cut-off of {self.old:g} on scores of full precision becomes {self.new:.4f} "
-            f"({self.low:.4f} to {self.high:.4f} with 95 % confidence): it lets through as many "
-            f"{what} of the best {self.depth}, {self.accepted:.2f} for each query."
+        """Return both cutoffs in two or three sentences."""
+        counted = "non-relevant results" if self.judged else "results"
+        text = (
+            f"A score cutoff of {self.old:g} at full precision corresponds to {self.new:.4f} at "
+            f"this point (95 % interval: {self.low:.4f} to {self.high:.4f}). Both accept "
+            f"{self.accepted:.2f} {counted} per query, counting the top {self.depth}."
         )
+        return text if self.judged else f"{text} The curve has no relevance labels."
 
 
 def move_cutoff(
     curve: Curve, point: OperatingPoint | str, cutoff: float, *, seed: int = 0
 ) -> Cutoff:
-    """Find the cut-off on a point's scores that accepts as many wrong results as an old one.
+    """Find the cutoff of a point that accepts as many non-relevant results as an old cutoff.
 
     Args:
-        curve: What was measured, with the scores of the results.
-        point: Whose scores are to be cut.
-        cutoff: The old one, on the scores of full float32.
-        seed: Of the bootstrap over queries, for the interval.
+        curve: The measured curve, with the scores of the results.
+        point: The point whose cutoff is wanted.
+        cutoff: The old cutoff, on the scores of full float32.
+        seed: Seed of the bootstrap over queries, from which the interval is computed.
 
     Raises:
-        InvalidArgument: If the curve has no scores of results, the point was not measured, or the
-            old cut-off lets through nothing or everything.
+        InvalidArgument: If the curve stores no result scores, the point was not measured, or the
+            old cutoff accepts no result or every result.
     """
     if not curve.scores.top_scores.size:
-        raise InvalidArgument("this curve has no scores of results: evaluate again")
+        raise InvalidArgument("this curve stores no result scores. Evaluate again.")
     full = _Hits.of(curve, curve.full.point)
-    ours = _Hits.of(curve, point)
+    cheap = _Hits.of(curve, point)
     accepted = full.scores >= cutoff
     if not accepted.any() or accepted.all():
-        what = "nothing" if not accepted.any() else "everything that was kept"
+        what = "none" if not accepted.any() else "all"
         raise InvalidArgument(
-            f"cutoff {cutoff:g} lets through {what} of full precision: its scores of "
-            f"{full.what} go from {full.scores[-1]:.4f} to {full.scores[0]:.4f}"
+            f"cutoff={cutoff:g} accepts {what} of the {full.counted} at full precision. Choose a "
+            f"value from {full.scores[-1]:.4f} to {full.scores[0]:.4f}."
         )
     n = len(curve.scores.query_ids)
-    let_through = np.bincount(full.queries[accepted], minlength=n).astype(np.float64)
+    n_accepted = np.bincount(full.queries[accepted], minlength=n).astype(np.float64)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES)
-    drawn = [ours.cutoff(let_through, each.astype(np.float64)) for each in weights]
-    low, high = np.percentile(drawn, _INTERVAL).tolist()
+    resampled = [cheap.cutoff(n_accepted, each.astype(np.float64)) for each in weights]
+    low, high = np.percentile(resampled, _INTERVAL).tolist()
     return Cutoff(
         old=cutoff,
-        new=ours.cutoff(let_through, np.ones(n)),
+        new=cheap.cutoff(n_accepted, np.ones(n)),
         low=low,
         high=high,
-        accepted=float(let_through.mean()),
-        judged=full.judged,
+        accepted=float(n_accepted.mean()),
+        judged=full.labeled,
         depth=curve.scores.top.shape[2],
     )
 
 
 @dataclass(frozen=True)
 class _Hits:
-    """Wrong results of all queries at one point, best first; all results where none is judged."""
+    """Non-relevant results of all queries at one point, highest score first.
+
+    Without relevance labels: all results.
+    """
 
     scores: NDArray[np.float64]
     queries: NDArray[np.int64]
-    judged: bool
+    labeled: bool
 
     @classmethod
     def of(cls, curve: Curve, point: OperatingPoint | str) -> _Hits:
-        row, kept = curve.row_number(point), curve.scores
-        counted = kept.top[row] >= 0
-        judged = bool(kept.top_relevant.size)
-        if judged:
-            counted &= ~kept.top_relevant[row]
-        scores = kept.top_scores[row][counted].astype(np.float64)
+        row, stored = curve.row_number(point), curve.scores
+        counted = stored.top[row] >= 0
+        labeled = bool(stored.top_relevant.size)
+        if labeled:
+            counted &= ~stored.top_relevant[row]
+        scores = stored.top_scores[row][counted].astype(np.float64)
         if not len(scores):
-            raise InvalidArgument(f"{point}: every result that was kept is right, nothing to cut")
+            raise InvalidArgument(
+                f"every result stored for {point} is relevant, so there is nothing to reject"
+            )
         order = np.argsort(-scores, kind="stable")
-        return cls(scores[order], np.nonzero(counted)[0][order], judged)
+        return cls(scores[order], np.nonzero(counted)[0][order], labeled)
 
     @property
-    def what(self) -> str:
-        return "wrong results" if self.judged else "results"
+    def counted(self) -> str:
+        return "non-relevant results" if self.labeled else "results"
 
-    def cutoff(self, let_through: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-        """Return the score at which as many are let through, each query with its weight."""
-        wanted = float(let_through @ weights)
+    def cutoff(self, n_accepted: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+        """Return the score above which as many results are accepted, with weighted queries."""
+        wanted = float(n_accepted @ weights)
         accepted = np.cumsum(weights[self.queries])
         last = int(np.searchsorted(accepted, wanted - 0.5))
-        # Between the last that is let through and the next, so that rounding decides nothing.
+        # Midway between the last accepted score and the next, so that rounding changes nothing.
         return float(
             self.scores[last : last + 2].mean() if last < len(self.scores) else self.scores[-1]
         )

@@ -1,7 +1,4 @@
-"""Say in plain words why a plan chose a point, one sentence for each reason.
-
-Words only: what was chosen, tested and found is for ``plan`` to decide.
-"""
+"""Explain in short sentences why a plan chose its point. This module only writes text."""
 
 from __future__ import annotations
 
@@ -13,15 +10,15 @@ from typing import NamedTuple
 from nestvec.curve.curve import CURVE_VERSION, Curve
 from nestvec.curve.point import Cost
 from nestvec.planning.budget import Budget, Goal
-from nestvec.planning.confirm import Tested
+from nestvec.planning.confirm import TestResult
 from nestvec.types import OperatingPoint
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least
 
-_FULL_K = 10  # what k_for_full_recall is compared with
+_FULL_K = 10  # k of full precision to which k_for_full_recall refers
 
 
 class Alternative(NamedTuple):
-    """A point that was not tested, and what it keeps on the queries of the test."""
+    """A point that was not tested, and its retention on the test queries."""
 
     point: OperatingPoint
     retention: float
@@ -29,45 +26,45 @@ class Alternative(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What a plan knows when it explains itself.
+    """The facts that the reasons are written from.
 
     Attributes:
-        curve: What was measured.
-        goal: What had to be reached.
-        budget: What was asked.
-        seed: Of the split.
-        chosen: The point it names.
-        confirmed: Whether the point passed the test.
-        queries_tested: Number of queries not used to choose.
-        queries_needed: How many in all would likely confirm it; None where no number will do, or
-            where it is confirmed.
-        cheaper: The next cheaper candidate, where there is one.
-        small_slices: Names of slices with too few queries to be tested.
-        narrower: The best candidate with fewer dims in stage 1 at the same precision.
-        alone: The first stage without rescoring, where the point has more than one.
+        curve: The measured curve.
+        goal: The target.
+        budget: The budget.
+        seed: Seed of the split of the queries.
+        chosen: The chosen point.
+        confirmed: Whether the chosen point passed the test.
+        queries_tested: Number of test queries.
+        queries_needed: Estimated total number of queries that would confirm the point; None if
+            the point is confirmed, or if no number of queries is enough.
+        cheaper: The next cheaper candidate, which failed the test, or None.
+        small_slices: Names of the slices with too few queries to test.
+        narrower: The best candidate with fewer dims in stage 1 at the same precision, or None.
+        not_rescored: The first stage without rescoring, or None if the point does not rescore.
     """
 
     curve: Curve
     goal: Goal
     budget: Budget
     seed: int
-    chosen: Tested
+    chosen: TestResult
     confirmed: bool
     queries_tested: int
     queries_needed: int | None
-    cheaper: Tested | None
+    cheaper: TestResult | None
     small_slices: tuple[str, ...]
     narrower: Alternative | None
-    alone: Alternative | None
+    not_rescored: Alternative | None
 
 
-def explain(found: Findings) -> tuple[str, ...]:
-    """Give the reasons, the most important first."""
-    return tuple(_sentences(found))
+def explain(findings: Findings) -> tuple[str, ...]:
+    """Return the reasons, the most important first."""
+    return tuple(_sentences(findings))
 
 
 def threshold_text(goal: Goal) -> str:
-    """Write what a goal asks for.
+    """Return the threshold of a goal as text.
 
     >>> threshold_text(Goal("retention", "ndcg@10", 0.98)), threshold_text(Goal("drop", "m", -0.01))
     ('98 %', 'a loss of 0.01')
@@ -77,71 +74,95 @@ def threshold_text(goal: Goal) -> str:
     return f"{goal.threshold * 100:g} %"
 
 
-def kept_text(goal: Goal, kept: float, at_least: float | None = None) -> str:
-    """Write what is kept by a goal's measure, perhaps with its bound.
+def ratio_text(goal: Goal, ratio: float) -> str:
+    """Return the ratio of a goal as text.
 
-    >>> kept_text(Goal("retention", "ndcg@10", 0.98), 0.991, 0.98)
-    'keeps 99.1 % of nDCG@10, at least 98.0 %'
-    >>> kept_text(Goal("drop", "ndcg@10", -0.01), -0.004, -0.0081)
-    'loses 0.0040 of nDCG@10, at most 0.0081'
+    >>> ratio_text(Goal("retention", "ndcg@10", 0.98), 0.991)
+    'retains 99.1 % of nDCG@10'
+    >>> ratio_text(Goal("drop", "ndcg@10", -0.01), -0.004)
+    'loses 0.0040 of nDCG@10'
     """
     metric = metric_name(goal.metric)
     if goal.kind == "drop":
-        bound = "" if at_least is None else f", at most {_up(-at_least)}"
-        change = f"loses {-kept:.4f}" if kept <= 0 else f"gains {kept:.4f}"
-        return f"{change} of {metric}{bound}"
-    bound = "" if at_least is None else f", at least {percent_at_least(at_least)}"
+        change = f"loses {-ratio:.4f}" if ratio <= 0 else f"gains {ratio:.4f}"
+        return f"{change} of {metric}"
     if goal.kind == "overlap":
-        return f"agrees with full precision by {percent(kept)} ({metric}){bound}"
-    return f"keeps {percent(kept)} of {metric}{bound}"
+        return f"has {percent(ratio)} agreement with full precision ({metric})"
+    return f"retains {percent(ratio)} of {metric}"
 
 
-def _up(loss: float) -> str:
-    return f"{math.ceil(round(loss * 10_000, 6)) / 10_000:.4f}"
+def bound_text(goal: Goal, at_least: float) -> str:
+    """Return the lower bound of a goal's ratio as text, rounded down; of a loss, rounded up.
+
+    >>> bound_text(Goal("retention", "ndcg@10", 0.98), 0.9809)
+    'at least 98.0 %'
+    >>> bound_text(Goal("drop", "ndcg@10", -0.01), -0.0081)
+    'at most 0.0081'
+    """
+    if goal.kind == "drop":
+        return f"at most {math.ceil(round(-at_least * 10_000, 6)) / 10_000:.4f}"
+    return f"at least {percent_at_least(at_least)}"
 
 
-def _sentences(found: Findings) -> Iterator[str]:
-    yield _kept(found)
-    yield _cost(found)
-    yield from _slices(found)
-    if not found.confirmed:
-        yield _more_queries(found)
+def _sentences(findings: Findings) -> Iterator[str]:
+    yield _quality(findings)
+    yield _cost(findings)
+    yield from _slices(findings)
+    if not findings.confirmed:
+        yield _more_queries(findings)
     else:
-        yield _why_not_cheaper(found)
-        yield from _why_this_first_stage(found)
-    yield from _longer_list(found)
-    yield _sizes(found)
+        yield _why_not_cheaper(findings)
+        yield from _why_this_first_stage(findings)
+    yield from _longer_list(findings)
+    yield _sizes(findings)
     yield (
-        f"The same half of the queries tests every budget with seed {found.seed}: trying many "
-        f"budgets and keeping the best spends this confidence."
+        f"Every budget is tested on the same held-out half of the queries (seed {findings.seed}). "
+        f"If you try many budgets and report the best one, the "
+        f"{_percent(findings.budget.confidence)} confidence no longer holds."
     )
 
 
-def _kept(found: Findings) -> str:
-    chosen, goal = found.chosen, found.goal
-    at_least = goal.threshold if found.confirmed else chosen.at_least
-    failed = "" if found.confirmed else f", not {threshold_text(goal)},"
-    said = kept_text(goal, chosen.kept, at_least)
-    if found.curve.evidence == "made queries":
-        said = f"by queries made from the corpus, not by real ones, it {said}"
-    sentence = (
-        f"{said[0].upper()}{said[1:]}{failed} with {found.budget.confidence * 100:g} % "
-        f"confidence, on {found.queries_tested:,} queries not used to choose"
+def _percent(share: float) -> str:
+    """Write a share that the user chose, with as many digits as it has."""
+    return f"{share * 100:g} %"
+
+
+def _quality(findings: Findings) -> str:
+    chosen, goal = findings.chosen, findings.goal
+    quality = ratio_text(goal, chosen.ratio)
+    if findings.curve.evidence == "made queries":
+        quality = f"measured with generated queries instead of real ones: {quality}"
+    bound = bound_text(goal, goal.threshold if findings.confirmed else chosen.at_least)
+    text = (
+        f"{quality[0].upper()}{quality[1:]}, {bound} with "
+        f"{_percent(findings.budget.confidence)} confidence, on {findings.queries_tested:,} "
+        f"queries not used to choose."
     )
-    unsaid = "; whether what it finds is right is not tested" if goal.kind == "overlap" else ""
-    return f"{sentence}{unsaid}."
+    if not findings.confirmed:
+        text += f" The target ({_missed(findings, chosen)}) is not confirmed."
+    if goal.kind == "overlap":
+        text += " Relevance was not measured."
+    return text
 
 
-def _cost(found: Findings) -> str:
-    cost, full = found.chosen.row.cost, found.curve.full.cost
-    needs = _bytes_needed(cost)
-    if found.curve.version < CURVE_VERSION:
+def _missed(findings: Findings, tested: TestResult) -> str:
+    """Return the target that a row failed: the goal, or else that of the slices."""
+    if tested.at_least < findings.goal.threshold:
+        return threshold_text(findings.goal)
+    share = _percent(findings.budget.min_slice_retention or 0)
+    return f"{share} in {_listed(tested.failed)}" if tested.failed else share
+
+
+def _cost(findings: Findings) -> str:
+    cost, full = findings.chosen.row.cost, findings.curve.full.cost
+    needs = f"Each vector needs {_bytes_needed(cost)}"
+    if findings.curve.version < CURVE_VERSION:
         return (
-            f"Each vector needs {needs}. The curve is of an older nestvec: its disk counts only "
-            "what is read for rescoring, and its times no documents; evaluate again to compare "
-            "disk or time."
+            f"{needs}. An older version of nestvec wrote this curve: its disk sizes count only "
+            "the bytes read for rescoring, and its times do not include reading documents. "
+            "Evaluate again to compare disk or time."
         )
-    return f"Each vector needs {needs}, full precision {_bytes_needed(full)}; texts not counted."
+    return f"{needs} (full precision: {_bytes_needed(full)}), not counting texts."
 
 
 def _bytes_needed(cost: Cost) -> str:
@@ -149,20 +170,17 @@ def _bytes_needed(cost: Cost) -> str:
     return f"{memory} in memory and {bytes_text(cost.disk_bytes_per_vector)} on disk"
 
 
-def _slices(found: Findings) -> Iterator[str]:
-    chosen, asked = found.chosen, found.budget.min_slice_retention
-    if asked is not None and chosen.slices:
-        share = f"{asked * 100:g} %"
+def _slices(findings: Findings) -> Iterator[str]:
+    chosen, share = findings.chosen, findings.budget.min_slice_retention
+    if share is not None and chosen.slices:
         worst = min(chosen.slices, key=chosen.slices.__getitem__)
-        outcome = (
-            f"not confirmed of {_listed(chosen.lost)}" if chosen.lost else "passed in each of them"
-        )
+        outcome = f"not confirmed in {_listed(chosen.failed)}" if chosen.failed else "all confirmed"
         yield (
-            f"Slices tested for {share}: {len(chosen.slices)}, {outcome}; the worst is {worst}, "
-            f"{percent(chosen.slices[worst])}."
+            f"Slices tested for a retention of {_percent(share)}: {len(chosen.slices)}, "
+            f"{outcome}. The lowest retention is {percent(chosen.slices[worst])} ({worst})."
         )
-    if found.small_slices:
-        yield f"Too few queries to judge these slices: {_listed(found.small_slices)}."
+    if findings.small_slices:
+        yield f"Slices with too few queries to test: {_listed(findings.small_slices)}."
 
 
 def _listed(names: tuple[str, ...]) -> str:
@@ -173,24 +191,22 @@ def _listed(names: tuple[str, ...]) -> str:
 _SHOWN = 6
 
 
-def _why_not_cheaper(found: Findings) -> str:
-    if found.cheaper is None:
-        return f"Nothing cheaper in {found.budget.minimized} that may do was measured."
-    cheaper, goal = found.cheaper, found.goal
-    failed = cheaper.at_least < goal.threshold
-    said = kept_text(goal, cheaper.kept, cheaper.at_least if failed else None)
-    lost = f" in {_listed(cheaper.lost)}" if cheaper.lost else ""
-    why = (
-        f"{threshold_text(goal)} is not confirmed"
-        if failed
-        else f"{(found.budget.min_slice_retention or 0) * 100:g} % is not confirmed{lost}"
+def _why_not_cheaper(findings: Findings) -> str:
+    if findings.cheaper is None:
+        return f"No measured point within the limits needs less {findings.budget.minimized}."
+    cheaper, goal = findings.cheaper, findings.goal
+    quality = ratio_text(goal, cheaper.ratio)
+    if cheaper.at_least < goal.threshold:
+        quality += f" ({bound_text(goal, cheaper.at_least)})"
+    return (
+        f"The next cheaper point, {cheaper.row.point} ({_price(findings, cheaper)}), {quality}, "
+        f"so {_missed(findings, cheaper)} is not confirmed."
     )
-    return f"The next cheaper, {cheaper.row.point} ({_price(found, cheaper)}), {said}: {why}."
 
 
-def _price(found: Findings, tested: Tested) -> str:
+def _price(findings: Findings, tested: TestResult) -> str:
     cost = tested.row.cost
-    match found.budget.minimize:
+    match findings.budget.minimize:
         case "ram":
             return f"{bytes_text(cost.ram_bytes_per_vector)} in memory"
         case "disk":
@@ -199,45 +215,45 @@ def _price(found: Findings, tested: Tested) -> str:
             return f"{cost.p95_ms:.2f} ms p95"
 
 
-def _why_this_first_stage(found: Findings) -> Iterator[str]:
-    first = found.chosen.row.point.stages[0]
-    if found.narrower is not None:
-        kept = percent(found.narrower.retention)
-        yield f"Fewer than {first.dim} dims in stage 1 would keep {kept} at best."
-    if found.alone is not None:
-        kept = percent(found.alone.retention)
-        yield f"The first stage alone, {found.alone.point}, would keep {kept}."
+def _why_this_first_stage(findings: Findings) -> Iterator[str]:
+    first = findings.chosen.row.point.stages[0]
+    if findings.narrower is not None:
+        share = percent(findings.narrower.retention)
+        yield f"With fewer than {first.dim} dims in stage 1, the best point retains {share}."
+    if findings.not_rescored is not None:
+        share = percent(findings.not_rescored.retention)
+        yield f"Without rescoring, {findings.not_rescored.point} retains {share}."
 
 
-def _longer_list(found: Findings) -> Iterator[str]:
-    k = found.chosen.row.k_for_full_recall
+def _longer_list(findings: Findings) -> Iterator[str]:
+    k = findings.chosen.row.k_for_full_recall
     if k is not None and k > _FULL_K:
-        yield f"Recall of full precision at {_FULL_K} is reached at k = {k}."
+        yield f"To match the recall of full precision at k = {_FULL_K}, search with k = {k}."
 
 
-def _sizes(found: Findings) -> str:
-    sizes = found.chosen.row.by_size.get(found.goal.metric, ())
-    documents = found.curve.dataset.get("n_documents")
-    larger = f"more than {documents:,} documents" if documents else "a larger corpus"
+def _sizes(findings: Findings) -> str:
+    sizes = findings.chosen.row.by_size.get(findings.goal.metric, ())
+    documents = findings.curve.dataset.get("n_documents")
+    larger = f"Corpora of more than {documents:,} documents" if documents else "Larger corpora"
+    unmeasured = f"{larger} and other kinds of queries were not measured."
     if not sizes:
-        return f"Not measured: {larger}; other kinds of queries."
+        return unmeasured
     counts = " / ".join(f"{size.n_documents:,}" for size in sizes)
-    kept = " / ".join(f"{size.retention * 100:.1f}" for size in sizes)
-    return (
-        f"At {counts} documents it keeps {kept} %; {larger} and other kinds of queries were "
-        f"not measured."
-    )
+    shares = " / ".join(f"{size.retention * 100:.1f}" for size in sizes)
+    return f"With {counts} documents, the point retains {shares} %. {unmeasured}"
 
 
-def _more_queries(found: Findings) -> str:
-    if found.queries_needed is None:
+def _more_queries(findings: Findings) -> str:
+    target = _missed(findings, findings.chosen)
+    if findings.queries_needed is None:
         return (
-            f"No number of queries will do: by its estimate it does no better than "
-            f"{threshold_text(found.goal)}; ask for less or measure other points."
+            f"More queries would not help: the estimate is not above the target ({target}). "
+            "Lower the target or measure other points."
         )
-    more = found.queries_needed - len(found.curve.scores.query_ids)
+    n_queries = len(findings.curve.scores.query_ids)
+    more = findings.queries_needed - n_queries
     return (
-        f"About {found.queries_needed:,} queries, half of them to test on, would confirm it in "
-        f"4 of 5 cases if it keeps what it seems to"
-        + (f": {more:,} more than there are." if more > 0 else ", so this may be bad luck.")
+        f"If the estimate is right, about {findings.queries_needed:,} queries (half of them for "
+        f"the test) would confirm the target in 4 of 5 cases. The curve has {n_queries:,}"
+        + (f", {more:,} too few." if more > 0 else ", so the test may have failed by chance.")
     )

@@ -1,8 +1,7 @@
-"""What a point takes and costs at another number of vectors: arithmetic on what was measured.
+"""Project memory, disk, build time and cost of a point to another number of vectors.
 
-GB is 1e9 bytes. Memory is codes that must be resident; disk is vectors, codes and index files.
-Texts and the machine around them are not counted. Build time is extrapolated linearly, and is no
-measurement.
+One GB is 1e9 bytes. Memory counts resident codes; disk counts vectors, codes and index files.
+Texts and the memory of the process are not counted. Build time is extrapolated linearly.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Prices:
-    """What a machine's memory and disk cost.
+    """Prices of memory and disk.
 
     Attributes:
-        currency: As it is written before an amount.
-        ram_gb_month: Of one GB of memory for a month.
-        disk_gb_month: Of one GB of disk for a month.
-        replicas: How many copies are kept.
+        currency: Text before each amount, for example ``"USD"``.
+        ram_gb_month: Price of one GB of memory for a month.
+        disk_gb_month: Price of one GB of disk for a month.
+        replicas: Number of copies of the index.
     """
 
     currency: str
@@ -36,7 +35,7 @@ class Prices:
 
     @classmethod
     def load(cls, path: Path | str) -> Prices:
-        """Read a JSON file with these names.
+        """Read a JSON object whose names are the attributes.
 
         Raises:
             DataError: If the file cannot be read, a name is missing or unknown, or a value is
@@ -49,31 +48,33 @@ class Prices:
             raise DataError(path, f"cannot be read as JSON: {error}") from error
         names = list(cls.__dataclass_fields__)
         if not isinstance(values, dict) or set(values) - set(names):
-            raise DataError(path, f"is not an object of {', '.join(names)}")
+            raise DataError(path, f"is not a JSON object with only {', '.join(names)}")
         values = {"replicas": 1, **values}
         if missing := [name for name in names if name not in values]:
-            raise DataError(path, f"lacks {', '.join(missing)}")
+            raise DataError(path, f"is missing {', '.join(missing)}")
         if not isinstance(values["currency"], str):
-            raise DataError(path, f"currency {values['currency']!r} is not a text")
+            raise DataError(path, f"currency={values['currency']!r} is not a string")
         for name in ("ram_gb_month", "disk_gb_month"):
             if not _is_number(values[name]) or not 0 <= values[name] < float("inf"):
-                raise DataError(path, f"{name} {values[name]!r} is not a number >= 0")
+                raise DataError(path, f"{name}={values[name]!r} is not a number >= 0")
         if not _is_number(values["replicas"]) or values["replicas"] not in range(1, _MOST):
-            raise DataError(path, f"replicas {values['replicas']!r} is not a whole number >= 1")
+            raise DataError(
+                path, f"replicas={values['replicas']!r} is not an integer from 1 to {_MOST - 1}"
+            )
         return cls(**values)
 
 
 @dataclass(frozen=True)
 class CostProjection:
-    """A point at another number of vectors.
+    """The requirements of a point at another number of vectors.
 
     Attributes:
-        vectors: How many.
-        replicas: How many copies of them; the bytes are of all.
-        ram_gb: Memory.
-        disk_gb: Disk for vectors, codes and index files.
-        build_s: Seconds to encode one copy, extrapolated linearly.
-        money_month: What memory and disk cost a month; None without prices.
+        vectors: Number of vectors.
+        replicas: Number of copies of the index.
+        ram_gb: Memory of all copies in GB.
+        disk_gb: Disk space of the vectors, codes and index files of all copies in GB.
+        build_s: Time to build one copy in seconds, extrapolated linearly.
+        money_month: Price of memory and disk for a month; None without prices.
     """
 
     vectors: int
@@ -92,14 +93,14 @@ def project(
     prices: Prices | None = None,
     replicas: int | None = None,
 ) -> CostProjection:
-    """Say what a point takes at a number of vectors.
+    """Project the requirements of a point to a number of vectors.
 
     Args:
-        row: The point, as measured.
-        n_measured: Number of documents it was measured on.
+        row: The measured point.
+        n_measured: Number of documents in the measured corpus.
         vectors: Number of vectors to store.
-        prices: What memory and disk cost.
-        replicas: How many copies; None for what the prices say, or one.
+        prices: Prices of memory and disk, or None.
+        replicas: Number of copies; None for ``prices.replicas``, or 1 without prices.
 
     Raises:
         InvalidArgument: If a count is below 1.
@@ -107,7 +108,7 @@ def project(
     copies = replicas if replicas is not None else prices.replicas if prices else 1
     for name, count in (("vectors", vectors), ("replicas", copies), ("n_measured", n_measured)):
         if count < 1:
-            raise InvalidArgument(f"{name} {count} < 1")
+            raise InvalidArgument(f"{name}={count} is too small. Pass 1 or more.")
     ram_gb, disk_gb = (
         vectors * copies * each / _GB
         for each in (row.cost.ram_bytes_per_vector, row.cost.disk_bytes_per_vector)
@@ -122,20 +123,20 @@ def project(
 def scale_text(
     chosen: CostProjection, full: CostProjection, *, n_measured: int, currency: str = ""
 ) -> str:
-    """Write what a point needs, compared with full precision."""
+    """Return the requirements of a point as text, compared with full precision."""
     copies = f" in {chosen.replicas} replicas" if chosen.replicas > 1 else ""
     text = (
-        f"At {chosen.vectors:,} vectors{copies}: {_gigabytes(chosen)}; full precision "
-        f"{_gigabytes(full)}; texts not counted"
+        f"{chosen.vectors:,} vectors{copies} need {_gigabytes(chosen)} (full precision: "
+        f"{_gigabytes(full)}), not counting texts."
     )
     if chosen.money_month is not None and full.money_month is not None:
         text += (
-            f"; {currency} {chosen.money_month:,.2f} a month, full precision "
-            f"{currency} {full.money_month:,.2f}"
+            f" Memory and disk cost {currency} {chosen.money_month:,.2f} a month (full "
+            f"precision: {currency} {full.money_month:,.2f})."
         )
     return (
-        f"{text}. Building takes about {_duration(chosen.build_s)}, extrapolated linearly from "
-        f"{n_measured:,} documents, not measured."
+        f"{text} Building the index takes about {_duration(chosen.build_s)}, extrapolated "
+        f"linearly from {n_measured:,} documents."
     )
 
 
@@ -143,7 +144,7 @@ def _gigabytes(needed: CostProjection) -> str:
     return f"{_amount(needed.ram_gb)} GB in memory and {_amount(needed.disk_gb)} GB on disk"
 
 
-_MOST = 10_000  # replicas
+_MOST = 10_000  # replicas, exclusive
 
 
 def _is_number(value: Any) -> bool:
