@@ -81,7 +81,7 @@ def main() -> None:
             runs.append({"way": way, "seed": seed, METRIC: means})
             runs[-1] |= {"train_s": trained.train_s, "step_s": trained.step_s}
             print(runs[-1], flush=True)
-    results: dict[str, Any] = {"pairs": len(pairs), "tokenise_s": tokenize_s, "runs": runs}
+    results: dict[str, Any] = {"pairs": len(pairs), "tokenize_s": tokenize_s, "runs": runs}
     results |= {"times_faster": {}, "better": {}}
     for way in WAYS[1:]:
         results["times_faster"][way] = _faster(runs, way, tokenize_s)
@@ -205,7 +205,7 @@ def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenize_s: float) -> dic
     return {
         "step": took(THEIRS, "step_s") / took(ours, "step_s"),
         "train": took(THEIRS, "train_s") / took(ours, "train_s"),
-        "train_and_tokenise": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenize_s),
+        "train_and_tokenize": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenize_s),
     }
 
 

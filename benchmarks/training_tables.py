@@ -90,7 +90,7 @@ def static_training() -> str:
             f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
             for row in found["better"][way]
         ]
-        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenise")]
+        faster = [f"{times[key]:.1f}x" for key in ("step", "train", "train_and_tokenize")]
         lines.append([way.replace("ours", "nestvec"), *faster, *better])
     return markdown(lines)
 
