@@ -13,53 +13,123 @@ from nestvec.version import __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at run time
     from nestvec.curve.curve import Curve
+    from nestvec.curve.point import CurvePoint
+    from nestvec.data.corpus import Corpus, open_corpus
     from nestvec.data.retrieval import load_dataset
-    from nestvec.errors import NestvecError
-    from nestvec.index.building import build_index
+    from nestvec.data.similarity import load_similarity
+    from nestvec.errors import (
+        DamagedFile,
+        DataError,
+        IndexLocked,
+        InvalidArgument,
+        MissingExtra,
+        ModelError,
+        ModelMismatch,
+        NestvecError,
+        UnsupportedLibrary,
+    )
+    from nestvec.index.building import build_index, reembed
     from nestvec.index.index import Index
     from nestvec.measure.grid import Grid
     from nestvec.measure.run import evaluate
+    from nestvec.measure.similarity import evaluate_similarity
+    from nestvec.models.adapted import AdaptedEncoder
+    from nestvec.models.adapter import Adapter
+    from nestvec.models.adapter_file import load_adapter, save_adapter
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
     from nestvec.recipes.adapting import fit_adapter
-    from nestvec.types import Document, Hits, OperatingPoint
+    from nestvec.report.page import write_report
+    from nestvec.serve.app import create_app
+    from nestvec.serve.served import load_served
+    from nestvec.types import Document, Encoder, Hit, Hits, ModelInfo, OperatingPoint, Stage
 
 __all__ = [
+    "AdaptedEncoder",
+    "Adapter",
     "Budget",
+    "Corpus",
     "Curve",
+    "CurvePoint",
+    "DamagedFile",
+    "DataError",
     "Document",
+    "Encoder",
     "Grid",
+    "Hit",
     "Hits",
     "Index",
+    "IndexLocked",
+    "InvalidArgument",
+    "MissingExtra",
+    "ModelError",
+    "ModelInfo",
+    "ModelMismatch",
     "NestvecError",
     "OperatingPoint",
     "Plan",
+    "Stage",
+    "UnsupportedLibrary",
     "__version__",
     "build_index",
+    "create_app",
     "evaluate",
+    "evaluate_similarity",
     "fit_adapter",
+    "load_adapter",
     "load_dataset",
     "load_model",
+    "load_served",
+    "load_similarity",
+    "open_corpus",
     "plan",
+    "reembed",
+    "save_adapter",
+    "write_report",
 ]
 
 _MODULES = {
+    "AdaptedEncoder": "nestvec.models.adapted",
+    "Adapter": "nestvec.models.adapter",
     "Budget": "nestvec.planning.budget",
+    "Corpus": "nestvec.data.corpus",
     "Curve": "nestvec.curve.curve",
+    "CurvePoint": "nestvec.curve.point",
+    "DamagedFile": "nestvec.errors",
+    "DataError": "nestvec.errors",
     "Document": "nestvec.types",
+    "Encoder": "nestvec.types",
     "Grid": "nestvec.measure.grid",
+    "Hit": "nestvec.types",
     "Hits": "nestvec.types",
     "Index": "nestvec.index.index",
+    "IndexLocked": "nestvec.errors",
+    "InvalidArgument": "nestvec.errors",
+    "MissingExtra": "nestvec.errors",
+    "ModelError": "nestvec.errors",
+    "ModelInfo": "nestvec.types",
+    "ModelMismatch": "nestvec.errors",
     "NestvecError": "nestvec.errors",
     "OperatingPoint": "nestvec.types",
     "Plan": "nestvec.planning.choose",
+    "Stage": "nestvec.types",
+    "UnsupportedLibrary": "nestvec.errors",
     "build_index": "nestvec.index.building",
+    "create_app": "nestvec.serve.app",
     "evaluate": "nestvec.measure.run",
+    "evaluate_similarity": "nestvec.measure.similarity",
     "fit_adapter": "nestvec.recipes.adapting",
+    "load_adapter": "nestvec.models.adapter_file",
     "load_dataset": "nestvec.data.retrieval",
     "load_model": "nestvec.models.load",
+    "load_served": "nestvec.serve.served",
+    "load_similarity": "nestvec.data.similarity",
+    "open_corpus": "nestvec.data.corpus",
     "plan": "nestvec.planning.choose",
+    "reembed": "nestvec.index.building",
+    "save_adapter": "nestvec.models.adapter_file",
+    "write_report": "nestvec.report.page",
 }
 
 

@@ -65,6 +65,16 @@ class UnsupportedLibrary(NestvecError):
     """An installed library that does not work as nestvec needs it, by its version or its build."""
 
 
+def refuse_string(values: object, name: str) -> None:
+    """Refuse one string where a list is needed: it would be read letter by letter.
+
+    Raises:
+        InvalidArgument: If ``values`` is a string.
+    """
+    if isinstance(values, str | bytes):
+        raise InvalidArgument(f"{name} is one string. Pass a list or tuple.")
+
+
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional dependency, or say how to install it.
 

@@ -27,7 +27,7 @@ CURVE_VERSION = 3
 _OLDEST_VERSION = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curve:
     """Quality and cost of every measured operating point of one model on one data set.
 
@@ -74,6 +74,13 @@ class Curve:
     @cached_property
     def _rows(self) -> dict[OperatingPoint, int]:
         return {row.point: number for number, row in enumerate(self.points)}
+
+    def __repr__(self) -> str:
+        """Show what was measured, not the numbers of each query."""
+        metric, data = self.main_metric, self.dataset.get("name")
+        best = f"{metric} {self.full.metrics[metric]:.3f} at full precision"
+        points = f"{len(self.points)} points"
+        return f"Curve({points}, model={self.model.name!r}, data={data!r}, {best})"
 
     def __getitem__(self, point: OperatingPoint | str) -> CurvePoint:
         """Return the row of a point.

@@ -100,6 +100,14 @@ class Index:
         """Count the documents."""
         return len(self._engine)
 
+    def __repr__(self) -> str:
+        """Show where the index is, its size, its model and how it is searched."""
+        try:
+            size = f"{len(self):,} documents"
+        except NestvecError:
+            size = "closed"
+        return f"Index({self.place!r}, {size}, model={self.info.name!r}, point='{self.point}')"
+
     def __contains__(self, id_: object) -> bool:
         """Tell whether there is a document of that id."""
         return id_ in self._engine

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Literal, get_args
 
 from nestvec.codec.quantizer import can_code
-from nestvec.errors import InvalidArgument
+from nestvec.errors import InvalidArgument, refuse_string
 from nestvec.metrics.judged import parse_metric
 from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
 
@@ -21,6 +21,12 @@ _KEEP_SHARE = 0.01  # a longer shortlist than 1 % of the corpus is no longer a s
 _USUAL_DEPTH = 10
 # Not pq4: binary with twice the dims keeps more, and int2 is near (docs/precisions.md).
 _USUAL_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "pq4")
+
+
+_LISTS = (
+    *("dims", "precisions", "shortlisted", "rescored", "keeps", "extra"),
+    *("metrics", "slice_by", "baselines"),
+)
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,17 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model and data."""
+        for name in _LISTS:
+            refuse_string(getattr(self, name), name)
         if self.depth < 1:
             raise InvalidArgument(f"depth {self.depth} < 1")
         if self.metrics == ():
             raise InvalidArgument('no metric given: name one, such as "ndcg@10"')
         for metric in self.metrics or ():
             parse_metric(metric)
+        self._check_names()
+
+    def _check_names(self) -> None:
         for name in self.baselines:
             if name not in BASELINES:
                 known = ", ".join(BASELINES)
@@ -70,9 +81,6 @@ class Grid:
         for text in self.extra:
             if isinstance(text, str) and text != MRL_FUNNEL:
                 OperatingPoint.parse(text)
-        self._check_precisions()
-
-    def _check_precisions(self) -> None:
         for precision in (*self.precisions, *self.shortlisted, *self.rescored):
             Stage(1, precision)  # refuses one that does not exist
 

@@ -171,7 +171,7 @@ class _ServedFiles:
 
 
 def load_served(  # noqa: PLR0913 - all that may be served, each by its name
-    paths: Sequence[Path | str],
+    paths: Path | str | Sequence[Path | str],
     *,
     adapter: Path | None = None,
     name: str | None = None,
@@ -199,6 +199,7 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
         ModelError: If the model cannot be loaded.
         ModelMismatch: If the index holds another model's vectors, or the curve or plan is of one.
     """
+    paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
     demo = found.demo
     encoder = behind(_load(found, dtype), adapter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from nestvec.errors import InvalidArgument
+from nestvec.errors import InvalidArgument, refuse_string
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -74,6 +74,11 @@ class Settings:
     allow_hosts: tuple[str, ...] = LOOPBACK_NAMES
     encoders: int = 1
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        """Refuse one string: as a list of keys, each of its letters would let clients in."""
+        for name in ("keys", "allow_origins", "allow_hosts"):
+            refuse_string(getattr(self, name), name)
 
 
 def is_loopback(host: str) -> bool:
