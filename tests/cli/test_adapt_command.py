@@ -28,7 +28,7 @@ def vectors(place):
     folder.mkdir()
     for kind, values in (("document", documents), ("query", queries)):
         ids = [f"{kind[0]}{row}" for row in range(len(values))]
-        save_vectors(folder, kind, ids, values.astype(np.float32))
+        save_vectors(ids, values.astype(np.float32), folder, kind=kind)
     set_ = place / "judged"
     (set_ / "qrels").mkdir(parents=True)
     for name, n, letter in (("corpus", N, "d"), ("queries", 120, "q")):
@@ -88,7 +88,7 @@ def test_labels_are_measured_by(nestvec, vectors):
 
 def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
     noise = np.random.default_rng(1).standard_normal((N, WIDTH)).astype(np.float32)
-    save_vectors(vectors, "document", [f"d{row}" for row in range(N)], noise)
+    save_vectors([f"d{row}" for row in range(N)], noise, vectors, kind="document")
     (vectors / "queries.npy").unlink()
     (vectors / "queries.ids.txt").unlink()
     said = well(nestvec("adapt", "vectors", "--dims", "8", "--steps", "2"))

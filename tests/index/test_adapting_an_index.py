@@ -243,7 +243,7 @@ def test_an_index_built_of_an_adapted_folder_is_not_adapted_again(tmp_path, mode
     vectors, turned = tmp_path / "vectors", tmp_path / "turned"
     vectors.mkdir()
     texts = [each.content for each in CORPUS.values()]
-    save_vectors(vectors, "document", list(CORPUS), model.encode(texts, kind="document"))
+    save_vectors(list(CORPUS), model.encode(texts, kind="document"), vectors, kind="document")
     apply_adapter(make(base=""), vectors, turned)
     build_index(load_model(turned), CORPUS, POINT, tmp_path / "index").close()
     with pytest.raises(ModelMismatch, match="turned is adapted already"):

@@ -8,6 +8,9 @@ import torch
 
 from nestvec.errors import InvalidArgument
 from nestvec.index.arguments import documents_of
+from nestvec.models.adapter import Adapter, Head
+from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
 from nestvec.types import Hit
 from ten_documents import CORPUS, WORDS
 
@@ -97,3 +100,15 @@ def test_a_duplicate_among_many_ids_is_reported_at_once():
     with pytest.raises(InvalidArgument, match="id '399999' stands twice"):
         documents_of([*ids, "399999"], None, titles=None, metadata=None)
     assert time.perf_counter() - start < 5  # 50 minutes where the time grows with the square
+
+
+def test_an_adapter_and_saved_vectors_accept_tensors_and_lists(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((3, 4), dtype=np.float32)
+    head = Head(np.eye(4, dtype=np.float32)[::-1].copy())
+    adapter = Adapter("linear", (4,), "", "", False, head, head, 0)
+    expected = adapter.apply(vectors, "document")
+    for number, given in enumerate((vectors.tolist(), torch.from_numpy(vectors))):
+        np.testing.assert_array_equal(adapter.apply(given, "document"), expected)
+        save_vectors(["a", "b", "c"], given, tmp_path / str(number), kind="document")
+        loaded = load_model(tmp_path / str(number))
+        np.testing.assert_array_equal(loaded.take(["a", "b", "c"], kind="document"), vectors)

@@ -230,9 +230,11 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
     folder = tmp_path / "vectors"
     ids = [id_ for id_ in CORPUS if id_ != "empty"]
     texts = [CORPUS[id_].content for id_ in ids]
-    save_vectors(folder, "document", ids[::-1], model.encode(texts[::-1], kind="document"))
+    save_vectors(ids[::-1], model.encode(texts[::-1], kind="document"), folder, kind="document")
     # "0" is no query of ours: a text must not be taken for the first of them.
-    save_vectors(folder, "query", ["0", "1"], model.encode(["open socket", "ζήτα"], kind="query"))
+    save_vectors(
+        ["0", "1"], model.encode(["open socket", "ζήτα"], kind="query"), folder, kind="query"
+    )
     vectors = load_model(folder)
     corpus = {id_: CORPUS[id_] for id_ in ids}
     with build_index(vectors, corpus, POINT, path) as index:

@@ -109,7 +109,7 @@ def test_a_real_model_on_real_questions_equals_its_index(tmp_path, real_data):
         ("document", list(real_data.corpus), texts),
         ("query", list(real_data.queries), list(real_data.queries.values())),
     ):
-        save_vectors(tmp_path / "minilm", kind, ids, embed(model, ids, each, kind=kind))
+        save_vectors(ids, embed(model, ids, each, kind=kind), tmp_path / "minilm", kind=kind)
     vectors = load_model(tmp_path / "minilm")
     curve = evaluate(vectors, real_data, replace(SMALL, dims=(96, 24), keeps=(50,), extra=()))
     assert curve.full.metrics["ndcg@10"] > 0.9
@@ -122,9 +122,9 @@ def test_precomputed_vectors_give_the_curve_of_the_model_that_made_them(tmp_path
     ids = list(data.corpus)
     # In another order than the data set's: they are looked up by id.
     vectors = model.encode(texts, kind="document")[::-1]
-    save_vectors(tmp_path, "document", ids[::-1], vectors)
+    save_vectors(ids[::-1], vectors, tmp_path, kind="document")
     queries = model.encode(list(data.queries.values()), kind="query")
-    save_vectors(tmp_path, "query", list(data.queries), queries)
+    save_vectors(list(data.queries), queries, tmp_path, kind="query")
     again = evaluate(load_model(tmp_path), data, SMALL)
     assert [row.point for row in again.points] == [row.point for row in curve.points]
     for row, other in zip(again.points, curve.points, strict=True):

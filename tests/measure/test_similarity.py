@@ -213,6 +213,6 @@ def test_the_curve_says_what_it_rests_on_and_survives_a_file(tmp_path, labeled_c
 
 def test_vectors_without_a_model_are_refused(tmp_path, pairs):
     for kind in ("document", "query"):
-        save_vectors(tmp_path, kind, ["a"], np.ones((1, 4), dtype=np.float32))
+        save_vectors(["a"], np.ones((1, 4), dtype=np.float32), tmp_path, kind=kind)
     with pytest.raises(ModelError, match="the texts of made have none: name the model"):
         evaluate_similarity(PrecomputedVectors.load(tmp_path), pairs, GRID)

@@ -158,7 +158,7 @@ def test_a_cache_that_cannot_be_written_is_told_before_the_work(model, tmp_path)
 
 
 def test_static_models_and_vectors_are_not_cached(static_folder, tmp_path):
-    save_vectors(tmp_path / "vectors", "document", ["d1"], np.ones((1, 8), dtype=np.float32))
+    save_vectors(["d1"], np.ones((1, 8), dtype=np.float32), tmp_path / "vectors", kind="document")
     for folder in (static_folder, tmp_path / "vectors"):
         model = load_model(folder, cache=tmp_path / "cache")
         assert not isinstance(model, CachedEncoder)

@@ -28,7 +28,9 @@ class Broken:
 
 @pytest.fixture
 def vectors_folder(tmp_path):
-    save_vectors(tmp_path / "vectors", "document", ["d1", "d2"], np.eye(2, 8, dtype=np.float32))
+    save_vectors(
+        ["d1", "d2"], np.eye(2, 8, dtype=np.float32), tmp_path / "vectors", kind="document"
+    )
     return tmp_path / "vectors"
 
 

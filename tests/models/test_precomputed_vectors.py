@@ -14,8 +14,8 @@ VECTORS = np.random.default_rng(1).standard_normal((4, 64)).astype(np.float32)
 
 @pytest.fixture
 def folder(tmp_path):
-    save_vectors(tmp_path, "document", IDS, VECTORS)
-    save_vectors(tmp_path, "query", ["q1"], VECTORS[:1])
+    save_vectors(IDS, VECTORS, tmp_path, kind="document")
+    save_vectors(["q1"], VECTORS[:1], tmp_path, kind="query")
     return tmp_path
 
 
@@ -48,7 +48,7 @@ def test_missing_ids_are_counted_and_the_first_is_named(folder):
 
 
 def test_a_kind_without_a_file_is_named(tmp_path):
-    save_vectors(tmp_path, "document", IDS, VECTORS)
+    save_vectors(IDS, VECTORS, tmp_path, kind="document")
     vectors = PrecomputedVectors.load(tmp_path)
     assert vectors.ids("query") == []
     with pytest.raises(DataError, match="holds no queries vectors"):
@@ -76,29 +76,29 @@ def test_parquet_holds_the_same_vectors(folder, tmp_path_factory, id_name, name,
 
 def test_the_fingerprint_follows_the_corpus_and_its_ids(folder, tmp_path_factory):
     before = PrecomputedVectors.load(folder).info.fingerprint
-    save_vectors(folder, "query", ["q2"], VECTORS[1:2])
+    save_vectors(["q2"], VECTORS[1:2], folder, kind="query")
     assert PrecomputedVectors.load(folder).info.fingerprint == before
-    save_vectors(folder, "document", IDS, VECTORS[::-1])
+    save_vectors(IDS, VECTORS[::-1], folder, kind="document")
     assert PrecomputedVectors.load(folder).info.fingerprint != before
-    save_vectors(folder, "document", IDS[::-1], VECTORS)
+    save_vectors(IDS[::-1], VECTORS, folder, kind="document")
     assert PrecomputedVectors.load(folder).info.fingerprint != before
 
 
 def test_a_known_model_gives_its_widths_and_layer_norm(tmp_path):
     wide = np.ones((1, 768), dtype=np.float32)
-    save_vectors(tmp_path, "document", ["d"], wide)
+    save_vectors(["d"], wide, tmp_path, kind="document")
     assert not PrecomputedVectors.load(tmp_path).info.dims_trained
     info = PrecomputedVectors.load(tmp_path, known="nomic-embed-text-v1.5").info
     assert info.dims == (768, 512, 256, 128, 64)
     assert info.layer_norm
     named = tmp_path / "nomic-embed-text-v1.5"
-    save_vectors(named, "document", ["d"], wide)
+    save_vectors(["d"], wide, named, kind="document")
     assert PrecomputedVectors.load(named).info.layer_norm
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_floats_are_read_as_float32(tmp_path, dtype):
-    save_vectors(tmp_path, "document", IDS, VECTORS)
+    save_vectors(IDS, VECTORS, tmp_path, kind="document")
     np.save(tmp_path / "corpus.npy", VECTORS.astype(dtype))
     got = PrecomputedVectors.load(tmp_path).take(IDS, kind="document")
     assert got.dtype == np.float32
@@ -113,7 +113,7 @@ def test_a_row_without_a_direction_is_named(tmp_path, monkeypatch, value, messag
     monkeypatch.setattr(precomputed, "_CHUNK", 2)  # the bad row lies in the second chunk
     spoilt = VECTORS.copy()
     spoilt[2] = value
-    save_vectors(tmp_path, "document", IDS, spoilt)
+    save_vectors(IDS, spoilt, tmp_path, kind="document")
     assert "id 'd3' (row 2)" in fails(tmp_path, message)
 
 
@@ -168,7 +168,7 @@ def test_ids_in_no_known_encoding_or_missing_are_refused(folder):
 
 
 def test_widths_that_differ_are_refused_with_both(folder):
-    save_vectors(folder, "query", ["q1"], VECTORS[:1, :32])
+    save_vectors(["q1"], VECTORS[:1, :32], folder, kind="query")
     fails(folder, r"corpus 64, queries 32")
 
 
@@ -213,5 +213,5 @@ def test_a_folder_without_vectors_is_told_apart(folder, tmp_path_factory):
 @pytest.mark.parametrize("ids", [["a"], ["a", "a"], ["a", ""], ["a", "b\nc"]])
 def test_ids_that_could_not_be_read_back_are_not_written(tmp_path, ids):
     with pytest.raises(InvalidArgument):
-        save_vectors(tmp_path / "out", "document", ids, VECTORS[:2])
+        save_vectors(ids, VECTORS[:2], tmp_path / "out", kind="document")
     assert not (tmp_path / "out").exists()

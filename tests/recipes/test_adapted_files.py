@@ -39,7 +39,7 @@ def vectors(tmp_path):
     folder.mkdir()
     for kind, n in (("document", 30), ("query", 5)):
         values = RNG.standard_normal((n, 8)).astype(np.float32)
-        save_vectors(folder, kind, [f"{kind}{i}" for i in range(n)], values)
+        save_vectors([f"{kind}{i}" for i in range(n)], values, folder, kind=kind)
     return folder
 
 

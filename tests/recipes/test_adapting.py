@@ -32,7 +32,7 @@ def folder(tmp_path, model):
     path = tmp_path / "vectors"
     path.mkdir()
     for kind, texts in (("document", TEXTS), ("query", QUERIES)):
-        save_vectors(path, kind, list(texts), model.encode(list(texts.values()), kind=kind))
+        save_vectors(list(texts), model.encode(list(texts.values()), kind=kind), path, kind=kind)
     return path
 
 

@@ -196,7 +196,7 @@ def test_an_adapted_index_of_vectors_takes_them_as_their_model_gives_them(tmp_pa
     model, folder = NestedHashEncoder(), tmp_path / "vectors"
     folder.mkdir()
     texts = [document.content for document in CORPUS.values()]
-    save_vectors(folder, "document", list(CORPUS), model.encode(texts, kind="document"))
+    save_vectors(list(CORPUS), model.encode(texts, kind="document"), folder, kind="document")
     build_index(load_model(folder), CORPUS, POINT, tmp_path / "index").close()
     adapt_index(tmp_path / "index", turning(model.info, base="", two_heads=False)).close()
     served = load_served([tmp_path / "index"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,20 +17,25 @@ from nestvec.models.adapter import Adapter, adapted_info
 from nestvec.models.adapter_file import load_adapter
 from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder
+from nestvec.models.load import as_encoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
+
+if TYPE_CHECKING:
+    from nestvec.models.load import ModelLike
 
 
 class AdaptedEncoder(BaseEncoder):
     """An encoder whose vectors have gone through an adapter."""
 
-    def __init__(self, base: Encoder, adapter: Adapter) -> None:
+    def __init__(self, base: ModelLike, adapter: Adapter) -> None:
         """Put an adapter behind a model.
 
         Raises:
             ModelMismatch: If the adapter is for another model, or there is none but a folder of
                 vectors, which is turned as a whole.
         """
+        base = as_encoder(base)
         if isinstance(base, PrecomputedVectors):
             problem = "holds vectors: turn them all with `nestvec apply`"
             raise ModelMismatch(f"{base.info.name} {problem}, and name that folder")

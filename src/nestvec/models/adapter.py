@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.types import Embeddings, Kind, ModelInfo
@@ -100,11 +102,12 @@ class Adapter:
         """Whether queries go through a head of their own."""
         return self.queries is not self.documents
 
-    def apply(self, embeddings: Embeddings, kind: Kind) -> Embeddings:
+    def apply(self, embeddings: ArrayLike, kind: Kind) -> Embeddings:
         """Turn vectors of the base model.
 
         Args:
-            embeddings: [n, full_dim], as the model gives them; not normalized, not cut.
+            embeddings: [n, full_dim], as the model returns them (an array, a tensor or lists):
+                neither normalized nor truncated.
             kind: Queries may go through another head than documents.
 
         Returns:
@@ -113,9 +116,10 @@ class Adapter:
         Raises:
             InvalidArgument: If the vectors have another width.
         """
-        turned = np.empty(embeddings.shape, dtype=np.float32)
+        vectors = as_embeddings(embeddings)
+        turned = np.empty(vectors.shape, dtype=np.float32)
         start = 0
-        for block in self.blocks(embeddings, kind):
+        for block in self.blocks(vectors, kind):
             turned[start : start + len(block)] = block
             start += len(block)
         return turned

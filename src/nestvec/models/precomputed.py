@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from nestvec.errors import DataError, InvalidArgument, ModelError, require
+from nestvec.codec.arrays import as_embeddings
+from nestvec.errors import DataError, InvalidArgument, ModelError, refuse_string, require
 from nestvec.files.atomic import replace_files
 from nestvec.models.base import BaseEncoder
 from nestvec.models.info import choose_dims, configured_dims, known_model
@@ -189,15 +190,26 @@ def holds_vectors(folder: Path) -> bool:
     return any(_files(folder, stem) for stem in _STEMS.values())
 
 
-def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embeddings) -> None:
-    """Write the vectors of a kind as ``.npy`` and ids, beside the other kind's.
+def save_vectors(
+    ids: Sequence[str], embeddings: ArrayLike, folder: Path | str, *, kind: Kind
+) -> None:
+    """Write the vectors of a kind, and their ids, to a folder of vectors.
+
+    Args:
+        ids: [n].
+        embeddings: [n, full_dim], as the model returns them: an array, a tensor or lists.
+        folder: The folder; files of the other kind stay as they are.
+        kind: "document" or "query".
 
     Raises:
         InvalidArgument: If ids and rows do not fit together, or an id cannot stand on a line.
         DataError: If the folder cannot be written.
     """
-    if embeddings.ndim != 2 or len(ids) != len(embeddings):
-        raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {list(embeddings.shape)}")
+    refuse_string(ids, "ids")
+    vectors_of_ids, folder = as_embeddings(embeddings), Path(folder)
+    if vectors_of_ids.ndim != 2 or len(ids) != len(vectors_of_ids):
+        shape = list(vectors_of_ids.shape)
+        raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {shape}")
     check_ids(ids)
     if len(set(ids)) != len(ids):
         raise InvalidArgument("an id stands twice")
@@ -205,7 +217,7 @@ def save_vectors(folder: Path, kind: Kind, ids: Sequence[str], embeddings: Embed
     vectors_file, ids_file = folder / f"{stem}.npy", folder / f"{stem}.ids.txt"
     with replace_files(vectors_file, ids_file) as (vectors, names):
         with vectors.open("wb") as file:
-            np.save(file, embeddings.astype(np.float32, copy=False), allow_pickle=False)
+            np.save(file, vectors_of_ids.astype(np.float32, copy=False), allow_pickle=False)
         write_ids(names, ids)
 
 
