@@ -43,7 +43,7 @@ _TYPES = {
 }
 
 
-def save_adapter(adapter: Adapter, path: Path) -> None:
+def save_adapter(adapter: Adapter, path: Path | str) -> None:
     """Write an adapter, in the place of the one before.
 
     Raises:
@@ -71,11 +71,11 @@ def save_adapter(adapter: Adapter, path: Path) -> None:
         for name, array in adapter.tensors().items()
     }
     content = to_bytes(tensors, metadata={_KEY: json.dumps(manifest)})
-    with replace_file(path) as temporary:
+    with replace_file(Path(path)) as temporary:
         temporary.write_bytes(content)
 
 
-def load_adapter(path: Path) -> Adapter:
+def load_adapter(path: Path | str) -> Adapter:
     """Read what ``save_adapter`` wrote.
 
     Raises:
@@ -83,6 +83,7 @@ def load_adapter(path: Path) -> Adapter:
         DamagedFile: If it is not what was written.
         MissingExtra: If ``safetensors`` is not installed.
     """
+    path = Path(path)
     manifest, tensors = _read(path)
     if not isinstance(manifest, dict) or manifest.get("format") not in _FORMATS:
         raise DataError(path, f"is no adapter: its format is not {FORMAT}")
