@@ -51,7 +51,7 @@ class NestedHashEncoder:
             on_progress(len(texts), len(texts))
         return embeddings
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         limit = self.info.max_tokens
         return 0 if limit is None else sum(len(text.split()) > limit for text in texts)
 

@@ -279,7 +279,7 @@ class Encoder(Protocol):
         """
         ...
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""
         ...
 

@@ -172,7 +172,7 @@ class Untouchable:
     def encode(self, texts, *, kind, on_progress=None):
         raise AssertionError("encoded before the arguments were checked")
 
-    def count_cut(self, texts, *, kind):
+    def count_truncated(self, texts, *, kind):
         return 0
 
 

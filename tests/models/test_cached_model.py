@@ -40,7 +40,7 @@ def model(bert_folder, tmp_path):
 def run(model, cache, **options):
     encoder = load_model(model, device="cpu", cache=cache, **options)
     assert isinstance(encoder, CachedEncoder)
-    cut = encoder.count_cut(TEXTS, kind="query")
+    cut = encoder.count_truncated(TEXTS, kind="query")
     return encoder.info, encoder.encode(TEXTS, kind="query"), cut
 
 
@@ -74,7 +74,7 @@ import sys
 from pathlib import Path
 from nestvec.models.load import load_model
 model = load_model({str(model)!r}, cache=Path({str(tmp_path / "cache")!r}))
-model.count_cut({TEXTS!r}, kind="query")
+model.count_truncated({TEXTS!r}, kind="query")
 model.encode({TEXTS!r}, kind="query")
 print(sorted({{"torch", "sentence_transformers", "transformers"}} & set(sys.modules)))
 """

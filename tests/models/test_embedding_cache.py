@@ -47,7 +47,7 @@ class Fake:
         numbers = np.frombuffer(b"".join(rows), dtype=np.uint8).reshape(-1, 32)[:, :DIM]
         return numbers.astype(np.float32)
 
-    def count_cut(self, texts, *, kind):
+    def count_truncated(self, texts, *, kind):
         self.counted += 1
         return sum(len(text.split()) > self.info.max_tokens for text in texts)
 
@@ -158,11 +158,11 @@ def test_progress_counts_cached_texts_at_once_and_twins_together(tmp_path, monke
 def test_the_count_of_cut_texts_is_kept_for_these_texts_only(tmp_path):
     model, texts = Fake(), ["a", "a b c d", "a b c"]
     for _ in range(2):
-        assert CachedEncoder(model, tmp_path).count_cut(texts, kind="document") == 1
+        assert CachedEncoder(model, tmp_path).count_truncated(texts, kind="document") == 1
     assert model.counted == 1
-    assert CachedEncoder(model, tmp_path).count_cut(texts[1:], kind="document") == 1
+    assert CachedEncoder(model, tmp_path).count_truncated(texts[1:], kind="document") == 1
     assert model.counted == 2
-    assert CachedEncoder(Fake(replace(INFO, max_tokens=2)), tmp_path).count_cut(
+    assert CachedEncoder(Fake(replace(INFO, max_tokens=2)), tmp_path).count_truncated(
         texts, kind="document"
     ) == 2  # fmt: skip
 
@@ -170,10 +170,10 @@ def test_the_count_of_cut_texts_is_kept_for_these_texts_only(tmp_path):
 @pytest.mark.parametrize("content", ["", "{}", '{"cut": 9, "texts": 1}', '{"cut": 1, "texts": 2}'])
 def test_a_damaged_count_is_counted_again(tmp_path, content):
     cached = CachedEncoder(Fake(), tmp_path)
-    cached.count_cut(["a"], kind="document")
+    cached.count_truncated(["a"], kind="document")
     (file,) = tmp_path.rglob("*.cut.json")
     file.write_text(content)
-    assert CachedEncoder(Fake(), tmp_path).count_cut(["a"], kind="document") == 0
+    assert CachedEncoder(Fake(), tmp_path).count_truncated(["a"], kind="document") == 0
 
 
 def test_what_was_encoded_before_an_interruption_stays(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ class Broken:
     def encode(self, texts, *, kind, on_progress=None):
         return self.answer
 
-    def count_cut(self, texts, *, kind):
+    def count_truncated(self, texts, *, kind):
         return 0
 
 
@@ -45,7 +45,7 @@ def test_the_kind_of_encoder_follows_from_what_the_folder_holds(
     model = load_model(static_folder, device="cpu")
     assert isinstance(model, SentenceTransformerEncoder)
     np.testing.assert_allclose(model.encode(["csv"], kind="query"), table[[3]], rtol=1e-6)
-    assert model.count_cut(["csv"], kind="query") == 0
+    assert model.count_truncated(["csv"], kind="query") == 0
 
 
 def test_widths_and_prompts_that_are_asked_for_come_first(static_folder):

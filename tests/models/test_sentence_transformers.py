@@ -72,14 +72,14 @@ def test_chunks_change_nothing_and_report_progress(encoder, monkeypatch):
 
 def test_no_text_gives_no_row(encoder):
     assert encoder.encode([], kind="query").shape == (0, 64)
-    assert encoder.count_cut([], kind="query") == 0
+    assert encoder.count_truncated([], kind="query") == 0
 
 
 def test_texts_that_are_cut_are_counted_with_their_prompt(encoder):
     # 16 tokens hold [CLS], [SEP] and 14 words; the prompt of a query is one word more.
     texts = ["a " * 13, "a " * 14, "a " * 15]
-    assert encoder.count_cut(texts, kind="document") == 1
-    assert encoder.count_cut(texts, kind="query") == 2
+    assert encoder.count_truncated(texts, kind="document") == 1
+    assert encoder.count_truncated(texts, kind="query") == 2
 
 
 def test_bfloat16_returns_float32_close_to_float32(folder, encoder):
@@ -104,7 +104,7 @@ def test_the_widths_of_the_folder_s_config_are_used(folder, tmp_path):
 def test_loading_and_encoding_print_nothing(folder, capfd):
     encoder = SentenceTransformerEncoder.load(folder, Asked("m"), device="cpu")
     encoder.encode(TEXTS, kind="query")
-    encoder.count_cut(TEXTS, kind="query")
+    encoder.count_truncated(TEXTS, kind="query")
     assert capfd.readouterr() == ("", "")
 
 

@@ -64,7 +64,7 @@ def test_it_equals_sentence_transformers_where_the_tokenizer_cuts(static_folder,
         encoder.encode(TEXTS, kind="query"), reference(static_folder), atol=1e-5
     )
     assert encoder.info.max_tokens == 3
-    assert encoder.count_cut([*TEXTS, "a a a"], kind="query") == 1
+    assert encoder.count_truncated([*TEXTS, "a a a"], kind="query") == 1
 
 
 def test_prompts_go_before_the_texts_of_their_kind(static_folder):

@@ -183,6 +183,6 @@ def _count_untidy(
     return {
         "zero_documents": len(corpus.empty),
         "zero_queries": int((~queries.any(axis=1)).sum()),
-        "cut_documents": model.count_cut(texts.rows, kind="document"),
-        "cut_queries": model.count_cut(texts.queries, kind="query"),
+        "cut_documents": model.count_truncated(texts.rows, kind="document"),
+        "cut_queries": model.count_truncated(texts.queries, kind="query"),
     }

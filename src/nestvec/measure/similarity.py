@@ -96,7 +96,7 @@ def evaluate_similarity(
         counts={
             **(data.counts if isinstance(data, LabeledTexts) else {}),
             "zero_documents": n_zero,
-            "cut_documents": model.count_cut(task.texts, kind="document"),
+            "cut_documents": model.count_truncated(task.texts, kind="document"),
         },
     )
 

@@ -60,9 +60,9 @@ class AdaptedEncoder(BaseEncoder):
         base = self.base
         return base.encode_ms(texts, kind=kind) if isinstance(base, TimedEncoder) else None
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""
-        return self.base.count_cut(texts, kind=kind)
+        return self.base.count_truncated(texts, kind=kind)
 
 
 def unadapted(model: Encoder) -> Encoder:

@@ -104,7 +104,7 @@ class CachedEncoder(BaseEncoder):
                 on_progress(done, len(texts))
         return embeddings
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length.
 
         The count of the same texts is kept too, so that it needs no tokenizer again.
@@ -117,7 +117,7 @@ class CachedEncoder(BaseEncoder):
         known = None if kept is None or kept["texts"] != len(texts) else kept["cut"]
         if known is not None and 0 <= known <= len(texts):
             return known
-        cut = self.uncached.count_cut(texts, kind=kind)
+        cut = self.uncached.count_truncated(texts, kind=kind)
         write_numbers(file, {"cut": cut, "texts": len(texts)})
         return cut
 

@@ -68,9 +68,9 @@ class LazyEncoder(BaseEncoder):
         """Encode texts as the model gives them, float32 [n, full_dim]."""
         return self._model.encode(texts, kind=kind, on_progress=on_progress)
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""
-        return self._model.count_cut(texts, kind=kind)
+        return self._model.count_truncated(texts, kind=kind)
 
 
 def cached(

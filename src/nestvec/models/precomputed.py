@@ -180,7 +180,7 @@ class PrecomputedVectors(BaseEncoder):
             "name the model that made them"
         )
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Return 0: what was cut before is not known here."""
         return 0
 

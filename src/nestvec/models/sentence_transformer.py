@@ -121,7 +121,7 @@ class SentenceTransformerEncoder(BaseEncoder):
                 on_progress(start + len(chunk), len(texts))
         return embeddings
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that have more tokens, with their prompt, than the model reads."""
         limit = self._info.max_tokens
         if limit is None:

@@ -104,7 +104,7 @@ class StaticEncoder(BaseEncoder):
                 on_progress(start + len(chunk), len(texts))
         return embeddings
 
-    def count_cut(self, texts: Sequence[str], *, kind: Kind) -> int:
+    def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that the tokenizer cuts; most static models have no limit."""
         if self._info.max_tokens is None:
             return 0
