@@ -139,7 +139,7 @@ def test_counting_truncated_texts_tokenizes_in_batches(bert_folder, monkeypatch)
 
     monkeypatch.setattr(type(tokenizer), "__call__", counted)
     texts = ["read", "read a csv file " * 8] * (CHUNK + 1)
-    assert encoder.count_cut(texts, kind="document") == CHUNK + 1
+    assert encoder.count_truncated(texts, kind="document") == CHUNK + 1
     assert sizes == [CHUNK, CHUNK, 2]
 
 
@@ -154,4 +154,4 @@ def test_counting_truncated_texts_of_a_static_model_tokenizes_in_batches(
         replace(encoder.info, max_tokens=3), encoder.tokenizer, encoder.table
     )
     monkeypatch.setattr(static, "CHUNK", 2)
-    assert limited.count_cut(["read", "read a csv file"] * 5, kind="document") == 5
+    assert limited.count_truncated(["read", "read a csv file"] * 5, kind="document") == 5

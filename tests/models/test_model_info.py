@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nestvec.errors import InvalidArgument, ModelError
-from nestvec.models.info import Asked, choose_dims, describe
+from nestvec.models.info import ModelOptions, choose_dims, describe
 from nestvec.models.known import find_known
 
 
@@ -35,29 +35,29 @@ def test_the_configuration_of_the_model_comes_before_the_table():
 
 
 def test_what_is_asked_for_comes_first_and_is_trained_only_where_the_model_is():
-    asked = choose_dims(768, asked=(128, 64), configured=(768, 128, 64))
-    assert asked == ((768, 128, 64), "asked for", True)
-    assert not choose_dims(768, asked=(100,), configured=(768, 128, 64)).trained
-    assert not choose_dims(768, asked=(768,)).trained
+    chosen = choose_dims(768, requested=(128, 64), configured=(768, 128, 64))
+    assert chosen == ((768, 128, 64), "asked for", True)
+    assert not choose_dims(768, requested=(100,), configured=(768, 128, 64)).trained
+    assert not choose_dims(768, requested=(768,)).trained
 
 
 @pytest.mark.parametrize(("dim", "message"), [(900, "dim 900 > full_dim 768"), (0, "dim 0 < 1")])
 def test_a_width_that_the_model_has_not_is_refused_with_both_numbers(dim, message):
     with pytest.raises(InvalidArgument, match=message):
-        choose_dims(768, asked=(dim,))
+        choose_dims(768, requested=(dim,))
     with pytest.raises(ModelError, match=message):
         choose_dims(768, configured=(dim,))
 
 
 def test_a_known_model_brings_prompts_and_layer_norm(folder):
-    info = describe(folder, Asked("nomic-embed-text-v1.5"), full_dim=768, max_tokens=8192)
+    info = describe(folder, ModelOptions("nomic-embed-text-v1.5"), full_dim=768, max_tokens=8192)
     assert (info.query_prompt, info.document_prompt) == ("search_query: ", "search_document: ")
     assert info.layer_norm
     assert info.dims_source.startswith("known model: https://")
 
 
 def test_a_model_of_another_width_is_not_the_known_one(folder):
-    info = describe(folder, Asked("nomic-embed-text-v1.5"), full_dim=512, max_tokens=None)
+    info = describe(folder, ModelOptions("nomic-embed-text-v1.5"), full_dim=512, max_tokens=None)
     assert not info.layer_norm
     assert info.query_prompt == ""
 
@@ -65,39 +65,39 @@ def test_a_model_of_another_width_is_not_the_known_one(folder):
 def test_prompts_of_the_model_itself_are_used(folder):
     prompts = {"query": "q: ", "passage": "p: "}
     write(folder, "config_sentence_transformers.json", {"prompts": prompts})
-    info = describe(folder, Asked("mine"), full_dim=64, max_tokens=None)
+    info = describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
     assert (info.query_prompt, info.document_prompt) == ("q: ", "p: ")
 
 
 def test_a_default_prompt_stands_in_for_a_missing_one(folder):
     values = {"prompts": {"query": "q: ", "plain": "t: "}, "default_prompt_name": "plain"}
     write(folder, "config_sentence_transformers.json", values)
-    info = describe(folder, Asked("mine"), full_dim=64, max_tokens=None)
+    info = describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
     assert (info.query_prompt, info.document_prompt) == ("q: ", "t: ")
 
 
 def test_a_prompt_that_is_asked_for_wins_and_changes_the_fingerprint(folder):
-    plain = describe(folder, Asked("mine"), full_dim=64, max_tokens=None)
-    asked = Asked("mine", prompts={"query": "find: "})
-    prompted = describe(folder, asked, full_dim=64, max_tokens=None)
+    plain = describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
+    options = ModelOptions("mine", prompts={"query": "find: "})
+    prompted = describe(folder, options, full_dim=64, max_tokens=None)
     assert prompted.query_prompt == "find: "
     assert prompted.fingerprint != plain.fingerprint
 
 
 def test_a_prompt_for_an_unknown_kind_is_refused():
     with pytest.raises(InvalidArgument, match="'passage'"):
-        Asked("mine", prompts={"passage": "p: "})
+        ModelOptions("mine", prompts={"passage": "p: "})
 
 
 @pytest.mark.parametrize("dims", [[64, "32"], 64, [True]])
 def test_dims_of_the_configuration_that_are_no_numbers_are_refused(folder, dims):
     write(folder, "config.json", {"matryoshka_dimensions": dims})
     with pytest.raises(ModelError, match="not a list of whole numbers"):
-        describe(folder, Asked("mine"), full_dim=64, max_tokens=None)
+        describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
 
 
 def test_a_configuration_that_is_not_json_is_one_line(folder):
     (folder / "config.json").write_text("{")
     with pytest.raises(ModelError, match=r"config\.json: is not JSON") as raised:
-        describe(folder, Asked("mine"), full_dim=64, max_tokens=None)
+        describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
     assert "\n" not in str(raised.value)

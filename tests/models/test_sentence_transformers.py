@@ -10,7 +10,7 @@ import pytest
 
 from nestvec.errors import ModelError
 from nestvec.models import sentence_transformer
-from nestvec.models.info import Asked
+from nestvec.models.info import ModelOptions
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.types import Encoder
 
@@ -24,7 +24,7 @@ def folder(bert_folder):
 
 @pytest.fixture(scope="module")
 def encoder(folder):
-    return SentenceTransformerEncoder.load(folder, Asked("tiny-bert"), device="cpu")
+    return SentenceTransformerEncoder.load(folder, ModelOptions("tiny-bert"), device="cpu")
 
 
 def reference(folder, texts, **options):
@@ -55,8 +55,8 @@ def test_queries_are_encoded_with_their_prompt(encoder, folder):
 
 
 def test_a_prompt_that_is_asked_for_replaces_the_model_s_own(folder):
-    asked = Asked("tiny-bert", prompts={"query": ""})
-    encoder = SentenceTransformerEncoder.load(folder, asked, device="cpu")
+    options = ModelOptions("tiny-bert", prompts={"query": ""})
+    encoder = SentenceTransformerEncoder.load(folder, options, device="cpu")
     got = encoder.encode(TEXTS, kind="query")
     np.testing.assert_allclose(got, encoder.encode(TEXTS, kind="document"), atol=1e-6)
 
@@ -83,7 +83,9 @@ def test_texts_that_are_cut_are_counted_with_their_prompt(encoder):
 
 
 def test_bfloat16_returns_float32_close_to_float32(folder, encoder):
-    half = SentenceTransformerEncoder.load(folder, Asked("m"), device="cpu", dtype="bfloat16")
+    half = SentenceTransformerEncoder.load(
+        folder, ModelOptions("m"), device="cpu", dtype="bfloat16"
+    )
     got, expected = half.encode(TEXTS, kind="query"), encoder.encode(TEXTS, kind="query")
     assert got.dtype == np.float32
     assert not np.array_equal(got, expected)
@@ -97,12 +99,12 @@ def test_the_widths_of_the_folder_s_config_are_used(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "mrl")
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "matryoshka_dimensions": [64, 16]}))
-    info = SentenceTransformerEncoder.load(copy, Asked("mrl"), device="cpu").info
+    info = SentenceTransformerEncoder.load(copy, ModelOptions("mrl"), device="cpu").info
     assert (info.dims, info.dims_source, info.dims_trained) == ((64, 16), "config.json", True)
 
 
 def test_loading_and_encoding_print_nothing(folder, capfd):
-    encoder = SentenceTransformerEncoder.load(folder, Asked("m"), device="cpu")
+    encoder = SentenceTransformerEncoder.load(folder, ModelOptions("m"), device="cpu")
     encoder.encode(TEXTS, kind="query")
     encoder.count_truncated(TEXTS, kind="query")
     assert capfd.readouterr() == ("", "")
@@ -112,7 +114,7 @@ def test_a_model_that_cannot_be_loaded_is_one_line(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "damaged")
     (copy / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(ModelError, match="damaged: cannot be loaded") as raised:
-        SentenceTransformerEncoder.load(copy, Asked("damaged"), device="cpu")
+        SentenceTransformerEncoder.load(copy, ModelOptions("damaged"), device="cpu")
     assert "\n" not in str(raised.value)
 
 
@@ -123,7 +125,7 @@ def test_pickled_weights_are_never_read(folder, tmp_path):
     (copy / "model.safetensors").unlink()
     torch.save({}, copy / "pytorch_model.bin")
     with pytest.raises(ModelError, match="safetensors"):
-        SentenceTransformerEncoder.load(copy, Asked("pickled"), device="cpu")
+        SentenceTransformerEncoder.load(copy, ModelOptions("pickled"), device="cpu")
 
 
 def test_code_of_the_model_s_own_does_not_run_unasked(folder, tmp_path):
@@ -133,7 +135,7 @@ def test_code_of_the_model_s_own_does_not_run_unasked(folder, tmp_path):
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "mine.py").write_text("raise SystemExit('ran')")
     with pytest.raises(ModelError, match="pass trust_remote_code=True if you trust"):
-        SentenceTransformerEncoder.load(copy, Asked("code"), device="cpu")
+        SentenceTransformerEncoder.load(copy, ModelOptions("code"), device="cpu")
 
 
 def test_a_real_model_tells_related_texts_from_others():
@@ -141,7 +143,9 @@ def test_a_real_model_tells_related_texts_from_others():
     assert spec is not None
     assert spec.origin is not None
     folder = Path(spec.origin).parent / "model"
-    encoder = SentenceTransformerEncoder.load(folder, Asked("all-MiniLM-L6-v2"), device="cpu")
+    encoder = SentenceTransformerEncoder.load(
+        folder, ModelOptions("all-MiniLM-L6-v2"), device="cpu"
+    )
     assert (encoder.info.full_dim, encoder.info.max_tokens) == (384, 256)
     query = encoder.encode(["how to parse a csv file"], kind="query")
     texts = ["The csv module reads and writes tabular data", "The giant panda lives in China"]

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.models import static
-from nestvec.models.info import Asked
+from nestvec.models.info import ModelOptions
 from nestvec.models.static import StaticEncoder, is_static, save_static_model
 from nestvec.types import Encoder
 
@@ -17,7 +17,7 @@ TEXTS = ["read a csv file into a table", "", "what is nested", "words unseen", "
 
 
 def load(folder):
-    return StaticEncoder.load(folder, Asked(folder.name))
+    return StaticEncoder.load(folder, ModelOptions(folder.name))
 
 
 def sentence_transformer(folder):
@@ -68,7 +68,7 @@ def test_it_equals_sentence_transformers_where_the_tokenizer_cuts(static_folder,
 
 
 def test_prompts_go_before_the_texts_of_their_kind(static_folder):
-    encoder = StaticEncoder.load(static_folder, Asked("m", prompts={"query": "find: "}))
+    encoder = StaticEncoder.load(static_folder, ModelOptions("m", prompts={"query": "find: "}))
     expected = reference(static_folder, prompt="find: ")
     np.testing.assert_allclose(encoder.encode(TEXTS, kind="query"), expected, atol=1e-5)
     plain = encoder.encode(TEXTS, kind="document")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.errors import ModelError
-from nestvec.models.info import Asked, describe
+from nestvec.models.info import ModelOptions, describe
 from nestvec.models.sentence_transformer import (
     SentenceTransformerEncoder,
     full_dim_of,
@@ -56,7 +56,7 @@ def _info(model: SentenceTransformer) -> ModelInfo:
             folder, shown = source, str(source)
         return describe(
             folder,
-            Asked(name=shown, prompts=prompts),
+            ModelOptions(name=shown, prompts=prompts),
             full_dim=full_dim_of(model, shown),
             max_tokens=max_tokens_of(model),
         )

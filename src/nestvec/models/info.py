@@ -25,7 +25,7 @@ _PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class ModelOptions:
     """What a person says of a model, over what the model says of itself.
 
     Attributes:
@@ -54,20 +54,22 @@ class Dims(NamedTuple):
     trained: bool
 
 
-def describe(folder: Path, asked: Asked, *, full_dim: int, max_tokens: int | None) -> ModelInfo:
+def describe(
+    folder: Path, options: ModelOptions, *, full_dim: int, max_tokens: int | None
+) -> ModelInfo:
     """Describe the model of a folder.
 
     Raises:
         InvalidArgument: If a width that is asked for is not within 1 and ``full_dim``.
         ModelError: If the folder's configuration cannot be used.
     """
-    known = known_model(asked.name, full_dim)
+    known = known_model(options.name, full_dim)
     widths = choose_dims(
-        full_dim, asked=asked.dims, configured=configured_dims(folder), known=known
+        full_dim, requested=options.dims, configured=configured_dims(folder), known=known
     )
-    prompts = _choose_prompts(folder, asked, known)
+    prompts = _choose_prompts(folder, options, known)
     return ModelInfo(
-        name=asked.name,
+        name=options.name,
         fingerprint=fingerprint_folder(folder, prompts),
         full_dim=full_dim,
         dims=widths.dims,
@@ -89,7 +91,7 @@ def known_model(name: str, full_dim: int) -> KnownModel | None:
 def choose_dims(
     full_dim: int,
     *,
-    asked: tuple[int, ...] | None = None,
+    requested: tuple[int, ...] | None = None,
     configured: tuple[int, ...] | None = None,
     known: KnownModel | None = None,
 ) -> Dims:
@@ -97,7 +99,7 @@ def choose_dims(
 
     Args:
         full_dim: Width of the model's embeddings.
-        asked: What a person asks for.
+        requested: The widths that the user sets.
         configured: What the model's ``config.json`` says.
         known: The model's row in the table of known models.
 
@@ -106,9 +108,9 @@ def choose_dims(
         ModelError: If a width of the model's configuration is not.
     """
     trained, source = _trained_dims(full_dim, configured, known)
-    if asked is not None:
-        _check(asked, full_dim, InvalidArgument)
-        chosen = _widest_first(asked, full_dim)
+    if requested is not None:
+        _check(requested, full_dim, InvalidArgument)
+        chosen = _widest_first(requested, full_dim)
         return Dims(chosen, "asked for", bool(trained) and set(chosen) <= set(trained))
     if trained:
         return Dims(trained, source, True)
@@ -141,7 +143,9 @@ def _check(dims: tuple[int, ...], full_dim: int, error: type[InvalidArgument | M
             raise error(f"dim {dim} < 1")
 
 
-def _choose_prompts(folder: Path, asked: Asked, known: KnownModel | None) -> dict[Kind, str]:
+def _choose_prompts(
+    folder: Path, options: ModelOptions, known: KnownModel | None
+) -> dict[Kind, str]:
     own = read_config(folder / "config_sentence_transformers.json")
     named = own.get("prompts") or {}
     default = named.get(own.get("default_prompt_name"), "")
@@ -150,7 +154,7 @@ def _choose_prompts(folder: Path, asked: Asked, known: KnownModel | None) -> dic
         prompts[kind] = next((named[name] for name in names if name in named), default)
     if known is not None:
         prompts = {"query": known.query_prompt, "document": known.document_prompt}
-    return {**prompts, **asked.prompts}
+    return {**prompts, **options.prompts}
 
 
 def configured_dims(folder: Path) -> tuple[int, ...] | None:

@@ -18,7 +18,7 @@ from nestvec.errors import DamagedFile
 from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder, ConfiguredEncoder, Settings
 from nestvec.models.fingerprint import fingerprint_folder
-from nestvec.models.info import Asked, describe
+from nestvec.models.info import ModelOptions, describe
 from nestvec.models.vector_store import read_numbers, write_numbers
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
@@ -75,7 +75,7 @@ class LazyEncoder(BaseEncoder):
 
 def cached(
     folder: Path,
-    asked: Asked,
+    options: ModelOptions,
     settings: Settings,
     load: Callable[[], ConfiguredEncoder],
     *,
@@ -85,7 +85,7 @@ def cached(
 
     Args:
         folder: The model's folder.
-        asked: What a person says of the model.
+        options: What the user sets for the model.
         settings: What the model will say when it is loaded.
         load: Loads the model.
         cache: The folder of all models' caches.
@@ -102,6 +102,6 @@ def cached(
         model = load()
         write_numbers(file, {"full_dim": model.info.full_dim, "max_tokens": model.info.max_tokens})
         return CachedEncoder(model, cache)
-    info = describe(folder, asked, full_dim=numbers["full_dim"], max_tokens=numbers["max_tokens"])
+    info = describe(folder, options, full_dim=numbers["full_dim"], max_tokens=numbers["max_tokens"])
     info = replace(info, dtype=settings["dtype"])
     return CachedEncoder(LazyEncoder(info, settings, load, file), cache)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.in_memory import encoder_in_memory
-from nestvec.models.info import Asked
+from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
 from nestvec.models.lazy import cached
 from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
@@ -36,7 +36,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
 # No pickled weights, no copies of them in other formats.
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
-ENCODER_MEMBERS = ("info", "encode", "count_cut")
+ENCODER_MEMBERS = ("info", "encode", "count_truncated")
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
 
 
@@ -75,18 +75,18 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
     if not isinstance(given, str | Path):
         kind = type(given).__name__
         raise InvalidArgument(f"name_or_path has the type {kind}. Pass a folder or a hub id.")
-    asked = Asked(
+    options = ModelOptions(
         name=str(name_or_path),
         dims=None if dims is None else tuple(dims),
         prompts=prompts or {},
     )
-    folder = local_folder(asked.name)
+    folder = local_folder(options.name)
     if holds_vectors(folder):
         if prompts:
             raise InvalidArgument(f"{folder}: holds vectors, so prompts come too late")
-        return PrecomputedVectors.load(folder, dims=asked.dims)
+        return PrecomputedVectors.load(folder, dims=options.dims)
     if is_static(folder):
-        return StaticEncoder.load(folder, asked)
+        return StaticEncoder.load(folder, options)
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(
             f"{folder}: holds no model (modules.json or config.json) "
@@ -96,7 +96,7 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
     load = partial(
         _load_transformer,
         folder,
-        asked,
+        options,
         device=device,
         dtype=dtype,
         trust_remote_code=trust_remote_code,
@@ -104,7 +104,7 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
     if cache is None:
         return load()
     place = default_cache_folder() if cache is True else cache
-    return cached(folder, asked, settings(dtype), load, cache=place)
+    return cached(folder, options, settings(dtype), load, cache=place)
 
 
 def as_encoder(model: ModelLike) -> Encoder:
@@ -137,10 +137,10 @@ def is_library_model(model: object) -> TypeGuard[SentenceTransformer]:
 
 
 def _load_transformer(
-    folder: Path, asked: Asked, *, device: str, dtype: DType, trust_remote_code: bool
+    folder: Path, options: ModelOptions, *, device: str, dtype: DType, trust_remote_code: bool
 ) -> SentenceTransformerEncoder:
     encoder = SentenceTransformerEncoder.load(
-        folder, asked, device=device, dtype=dtype, trust_remote_code=trust_remote_code
+        folder, options, device=device, dtype=dtype, trust_remote_code=trust_remote_code
     )
     return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
 

@@ -120,7 +120,7 @@ class PrecomputedVectors(BaseEncoder):
         fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
         model = known_model(folder.name if known is None else known, full_dim)
         configured = configured_dims(folder)
-        chosen = choose_dims(full_dim, asked=dims, configured=configured, known=model)
+        chosen = choose_dims(full_dim, requested=dims, configured=configured, known=model)
         info = ModelInfo(
             name=str(folder) if known is None else known,
             fingerprint=fingerprint,

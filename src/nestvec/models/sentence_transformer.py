@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from nestvec.errors import DataError, ModelError, require
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
-from nestvec.models.info import Asked, describe
+from nestvec.models.info import ModelOptions, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class SentenceTransformerEncoder(BaseEncoder):
     def load(
         cls,
         folder: Path,
-        asked: Asked,
+        options: ModelOptions,
         *,
         device: str = "auto",
         dtype: DType = "float32",
@@ -54,7 +54,7 @@ class SentenceTransformerEncoder(BaseEncoder):
 
         Args:
             folder: A folder that the library loads.
-            asked: What a person says of the model.
+            options: What the user sets for the model.
             device: A PyTorch device; "auto" leaves the choice to the library.
             dtype: What the model computes in. On CPUs with AMX or AVX512-BF16, bfloat16 is
                 about 3 times as fast. What it returns is float32 either way.
@@ -75,9 +75,12 @@ class SentenceTransformerEncoder(BaseEncoder):
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
         except Exception as error:  # three libraries and a model's own code may fail here
-            raise ModelError(f"{asked.name}: {_why(error)}") from error
+            raise ModelError(f"{options.name}: {_why(error)}") from error
         info = describe(
-            folder, asked, full_dim=full_dim_of(model, asked.name), max_tokens=max_tokens_of(model)
+            folder,
+            options,
+            full_dim=full_dim_of(model, options.name),
+            max_tokens=max_tokens_of(model),
         )
         return cls(info, model, dtype=dtype)
 

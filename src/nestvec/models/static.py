@@ -19,7 +19,7 @@ from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.files.atomic import replace_folder
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
-from nestvec.models.info import Asked, describe
+from nestvec.models.info import ModelOptions, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class StaticEncoder(BaseEncoder):
         self._normalize = normalize
 
     @classmethod
-    def load(cls, folder: Path, asked: Asked) -> StaticEncoder:
+    def load(cls, folder: Path, options: ModelOptions) -> StaticEncoder:
         """Load a folder that ``is_static`` accepts.
 
         Raises:
@@ -72,7 +72,7 @@ class StaticEncoder(BaseEncoder):
         place = folder / modules[0]["path"]
         tokenizer, table = _read_tokenizer(place / "tokenizer.json"), _read_table(place)
         limit = None if tokenizer.truncation is None else tokenizer.truncation["max_length"]
-        info = describe(folder, asked, full_dim=table.shape[1], max_tokens=limit)
+        info = describe(folder, options, full_dim=table.shape[1], max_tokens=limit)
         return cls(info, tokenizer, table, normalize=len(modules) > 1)
 
     @property

@@ -17,7 +17,7 @@ from nestvec.data.training import TrainingTexts, load_training_texts
 from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.files.atomic import check_replaceable, replace_folder
 from nestvec.measure.dims import score_dims
-from nestvec.models.info import Asked, describe
+from nestvec.models.info import ModelOptions, describe
 from nestvec.models.load import load_model
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER
@@ -251,7 +251,7 @@ def _as_saved(
     """Describe the trained model by the folder that it was saved in."""
     model = base.library_model
     full_dim = model.get_embedding_dimension() or base.info.full_dim
-    info = describe(folder, Asked(name), full_dim=full_dim, max_tokens=base.info.max_tokens)
+    info = describe(folder, ModelOptions(name), full_dim=full_dim, max_tokens=base.info.max_tokens)
     return SentenceTransformerEncoder(info, model)
 
 
