@@ -32,8 +32,8 @@ import subjects
 from comparison import METRIC, better, score_points
 from nestvec.codec.prefix import prefix
 from nestvec.data.training import TrainingPairs, load_pairs
-from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.static import token_counts
 from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
 from nestvec.train.tokenizer import row_count
@@ -69,7 +69,7 @@ class Subject:
     pairs: TokenizedPairs
     queries: csr_array
     corpus: csr_array
-    judgements: Judgements
+    labels: RelevanceLabels
 
 
 class Run(NamedTuple):
@@ -134,7 +134,7 @@ def _subjects(options: argparse.Namespace, config: StaticConfig) -> Iterator[Sub
             pairs,
             _counts(pairs.tokenizer, [data.queries[i] for i in query_ids]),
             _counts(pairs.tokenizer, [data.corpus[i].content for i in document_ids]),
-            Judgements.from_qrels(data.qrels, query_ids, document_ids),
+            RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids),
         )
 
 
@@ -153,13 +153,13 @@ def _run(subject: Subject, variant: str, config: StaticConfig) -> Run:
     train_s = time.perf_counter() - start
     # Sums of a text's tokens: cosines do not see that they are no means.
     queries, corpus = subject.queries @ table, subject.corpus @ table
-    judged = subject.judgements
+    judged = subject.labels
     scores = [score_points(POINTS, queries, corpus, judged), _score_signs(queries, corpus, judged)]
     return Run(subject.name, variant, config.seed, train_s, np.concatenate(scores))
 
 
 def _score_signs(
-    queries: Embeddings, corpus: Embeddings, judged: Judgements
+    queries: Embeddings, corpus: Embeddings, judged: RelevanceLabels
 ) -> NDArray[np.float64]:
     """Return each query's score with documents as signs at each of DIMS, [n_dims, n_queries]."""
     signs = np.where(corpus < 0, np.float32(-1), np.float32(1))

@@ -18,7 +18,7 @@ import subjects
 from nestvec.adapt.sample import Sample, unit_vectors
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import load_pairs
-from nestvec.metrics.judged import Judgements
+from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.models.encoding import embed
 from nestvec.types import Embeddings, Encoder
 
@@ -40,7 +40,7 @@ class Task(NamedTuple):
     name: str
     corpus: Embeddings
     queries: Embeddings
-    judged: Judgements
+    judged: RelevanceLabels
     sample: Sample
 
 
@@ -64,7 +64,7 @@ def make_task(encoder: Encoder, name: str, options: argparse.Namespace) -> Task:
         name,
         _documents(encoder, data, ids),
         embed(encoder, drawn, [data.queries[id_] for id_ in drawn], kind="query"),
-        Judgements.from_qrels(data.qrels, drawn, ids),
+        RelevanceLabels.from_qrels(data.qrels, drawn, ids),
         sample,
     )
 

@@ -25,7 +25,7 @@ from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.load import load_model
 from nestvec.types import Embeddings, Encoder, OperatingPoint, Precision, Rows, Stage
 from record import record
@@ -47,7 +47,7 @@ class Subject:
 
     queries: Embeddings
     corpus: Embeddings
-    judgements: Judgements
+    labels: RelevanceLabels
 
     @property
     def full_dim(self) -> int:
@@ -56,8 +56,8 @@ class Subject:
 
     def mean(self, ranked: Rows) -> float:
         """Return the mean score of a ranking."""
-        grades = self.judgements.grades(ranked)
-        return float(score(METRIC, grades, self.judgements).mean())
+        grades = self.labels.grades(ranked)
+        return float(score(METRIC, grades, self.labels).mean())
 
 
 def main() -> None:
@@ -86,7 +86,7 @@ def _subject(model: Encoder, data: RetrievalSet, max_queries: int) -> Subject:
     return Subject(
         queries=model.encode([data.queries[i] for i in query_ids], kind="query"),
         corpus=model.encode([data.corpus[i].content for i in document_ids], kind="document"),
-        judgements=Judgements.from_qrels(data.qrels, query_ids, document_ids),
+        labels=RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids),
     )
 
 

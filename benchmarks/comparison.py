@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.types import Embeddings, OperatingPoint
 
 METRIC = "ndcg@10"
@@ -20,7 +20,10 @@ RESAMPLES = 10_000
 
 
 def score_points(
-    points: Sequence[OperatingPoint], queries: Embeddings, corpus: Embeddings, judged: Judgements
+    points: Sequence[OperatingPoint],
+    queries: Embeddings,
+    corpus: Embeddings,
+    judged: RelevanceLabels,
 ) -> NDArray[np.float64]:
     """Return each query's score at each point, [n_points, n_queries]."""
     ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)

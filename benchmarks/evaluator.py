@@ -25,7 +25,7 @@ from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.grid import Grid
-from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.load import load_model
 from nestvec.types import Encoder, OperatingPoint, Stage
 from record import record
@@ -90,13 +90,13 @@ def _ours(model: Encoder, data: RetrievalSet) -> tuple[float, float]:
     document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
     queries = model.encode(list(data.queries.values()), kind="query")
     corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
-    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    labels = RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids)
     points = _points()
     ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=100)
     means = {
-        point: [float(score(metric, grades, judgements).mean()) for metric in METRICS]
+        point: [float(score(metric, grades, labels).mean()) for metric in METRICS]
         for point in points
-        for grades in (judgements.grades(ranked[point].rows),)
+        for grades in (labels.grades(ranked[point].rows),)
     }
     return time.perf_counter() - start, means[points[0]][0]
 

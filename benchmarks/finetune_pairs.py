@@ -29,7 +29,7 @@ import subjects
 from comparison import better, score_points
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.training import TrainingPairs, load_pairs
-from nestvec.metrics.judged import Judgements
+from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.models.encoding import embed
 from nestvec.recipes.finetuned import load_base
 from nestvec.types import Encoder, OperatingPoint
@@ -118,7 +118,7 @@ def _search(model: Encoder, data: RetrievalSet) -> NDArray[np.float64]:
     ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)
     corpus = embed(model, ids, [data.corpus[i].content for i in ids], kind="document")
     queries = embed(model, query_ids, list(data.queries.values()), kind="query")
-    judged = Judgements.from_qrels(data.qrels, query_ids, ids)
+    judged = RelevanceLabels.from_qrels(data.qrels, query_ids, ids)
     points = [OperatingPoint.single(dim, "float32") for dim in DIMS]
     return score_points(points, queries, corpus, judged)
 

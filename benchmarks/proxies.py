@@ -131,7 +131,7 @@ def _measure(
     )
     with Representations(corpus, layer_norm=info.layer_norm) as representations:
         ranked = rank(points, queries, representations, depth=10)
-    judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
+    judge = Judge(metrics, texts.labels(), ranked[points[0]].rows)
     means = {str(point): judge.means(each.rows) for point, each in ranked.items()}
     return {metric: {point: each[metric] for point, each in means.items()} for metric in metrics}
 

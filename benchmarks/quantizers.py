@@ -20,7 +20,7 @@ from nestvec.codec.quantizer import PRODUCT, Quantizer
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.load import load_model
 from nestvec.types import Encoder, OperatingPoint, Precision, Stage
 from record import record
@@ -66,14 +66,14 @@ def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[d
     document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
     corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
     queries = model.encode([data.queries[i] for i in query_ids], kind="query")
-    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    labels = RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids)
     full_dim = model.info.full_dim
     full = OperatingPoint.single(full_dim, "float32")
 
     def mean_scores(points: list[OperatingPoint]) -> list[float]:
         ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
-        grades = [judgements.grades(ranked[point].rows) for point in points]
-        return [float(score(METRIC, each, judgements).mean()) for each in grades]
+        grades = [labels.grades(ranked[point].rows) for point in points]
+        return [float(score(METRIC, each, labels).mean()) for each in grades]
 
     (reference,) = mean_scores([full])
     for precision, candidates in CANDIDATES.items():

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.types import Embeddings, Rows
 
 K = 10
@@ -72,7 +72,7 @@ class Corpus:
         grades = json.loads((self.folder / "qrels.json").read_text("utf-8"))
         ids = [str(number) for number in range(len(grades))]
         documents = [str(row) for row in range(self.n)]
-        judged = Judgements.from_qrels(dict(zip(ids, grades, strict=True)), ids, documents)
+        judged = RelevanceLabels.from_qrels(dict(zip(ids, grades, strict=True)), ids, documents)
         scores = (score(f"ndcg@{K}", judged.grades(rows), judged) for rows in rankings)
         return [round(float(each.mean()), 4) for each in scores]
 

@@ -52,7 +52,7 @@ from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.metrics.judged import Judgements, score
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.first_table import Start, start_from
@@ -218,7 +218,7 @@ def _measure(
     document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
     queries = model.encode([data.queries[i] for i in query_ids], kind="query")
     corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
-    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    labels = RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids)
     points = {
         (dim, precision): OperatingPoint.single(dim, precision)
         for dim in dims
@@ -228,7 +228,7 @@ def _measure(
         list(points.values()), queries, Representations(corpus, layer_norm=False), depth=10
     )
     for (dim, precision), point in points.items():
-        found = score(METRIC, judgements.grades(ranked[point].rows), judgements)
+        found = score(METRIC, labels.grades(ranked[point].rows), labels)
         yield {"dim": dim, "precision": precision, METRIC: round(float(found.mean()), 4)}
 
 

@@ -35,7 +35,7 @@ import subjects
 from comparison import METRIC, better, score_points
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs, load_pairs
-from nestvec.metrics.judged import Judgements
+from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.models.load import load_model
 from nestvec.models.static import save_static_model
 from nestvec.train.static import StaticConfig, tokenize, train_static
@@ -191,9 +191,9 @@ def _evaluate(
     document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
     queries = model.encode([data.queries[i] for i in query_ids], kind="query")
     corpus = model.encode([data.corpus[i].content for i in document_ids], kind="document")
-    judgements = Judgements.from_qrels(data.qrels, query_ids, document_ids)
+    labels = RelevanceLabels.from_qrels(data.qrels, query_ids, document_ids)
     points = [OperatingPoint.single(dim, "float32") for dim in DIMS]
-    return score_points(points, queries, corpus, judgements)
+    return score_points(points, queries, corpus, labels)
 
 
 def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenize_s: float) -> dict[str, float]:

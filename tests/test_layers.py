@@ -202,7 +202,7 @@ def write(source: Path, place: str, text: str) -> None:
             "engines/flat.py:2: imports up",
         ),
         ("types.py", "from nestvec.codec.codec import Codec", "imports up"),
-        ("codec/codec.py", "from nestvec.metrics.judged import ndcg", "sibling metrics"),
+        ("codec/codec.py", "from nestvec.metrics.relevance import ndcg", "sibling metrics"),
         ("train/static.py", "from nestvec.planning.choose import plan", "sibling plan"),
         ("curve/curve.py", "import nestvec", "package root"),
         ("curve/curve.py", "from nestvec import types", "package root"),

@@ -35,8 +35,8 @@ CodeKey = tuple[int, Precision]
 """What names a kind of codes: (dim, precision)."""
 
 Evidence = Literal["labels", "made queries", "agreement"]
-"""What a curve's metrics rest on: judgements; queries made from the corpus, each with the text that
-it was taken from; or nothing but agreement with full precision."""
+"""What a curve's metrics are measured against: relevance labels; queries generated from the corpus,
+each with its source text; or agreement with full precision."""
 
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""

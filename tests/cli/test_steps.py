@@ -106,12 +106,14 @@ def test_the_terminal_acts_on_nothing_that_documents_say(finished):
     assert not any(control in out for control in ("\x1b", "\x07", "\u202e"))
 
 
-def test_untidy_judgements_are_one_line_on_standard_error(nestvec, place):
+def test_untidy_labels_are_one_line_on_standard_error(nestvec, place):
     with (place / "data/qrels/test.tsv").open("a") as file:
         file.write("test0\tnowhere\t1\n")
     command = ("evaluate", "model", "data", "--precisions", "float32", "--json")
     ended = nestvec(*command)
     assert ended.code == 0
-    assert ended.err.startswith("nestvec: data/qrels/test.tsv: left out judgements of 1 unknown")
+    assert ended.err.startswith(
+        "nestvec: data/qrels/test.tsv: left out relevance labels of 1 unknown"
+    )
     assert ended.err.count("\n") == 1
     assert json.loads(ended.out)

@@ -151,7 +151,7 @@ def test_folders_that_are_no_retrieval_set_are_refused(tmp_path):
     assert "has no qrels/<split>.tsv" in refusal(load_dataset, folder, split="train")
 
 
-def test_a_folder_without_judgements_is_a_query_log(tmp_path):
+def test_a_folder_without_labels_is_a_query_log(tmp_path):
     folder = beir(tmp_path / "x", queries=[*QUERIES, {"_id": "q4", "text": "zwei"}])
     (folder / "qrels" / "test.tsv").unlink()
     data = load_dataset(folder)

@@ -42,7 +42,7 @@ def test_metrics_at_every_dim_are_pytrec_evals(measured):
     query_ids = texts.query_ids[: len(queries)]
     part = texts.part(np.arange(len(queries)), np.ones(len(texts.doc_ids), dtype=bool))
     exact = next(iter(ranked.values())).rows
-    judge = Judge(tuple(METRICS), part.judgements, exact)
+    judge = Judge(tuple(METRICS), part.labels, exact)
     qrels = {id_: texts.qrels[id_] for id_ in query_ids}
     reference = pytrec_eval.RelevanceEvaluator(qrels, set(METRICS.values()))
     for point, found in ranked.items():

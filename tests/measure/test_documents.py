@@ -67,7 +67,7 @@ GRID = Grid(precisions=("float32", "binary"), shortlisted=("int8",), keeps=(30,)
 
 
 @pytest.mark.parametrize("named", ["parents", "chunks"])
-def test_judgements_may_name_a_chunk_or_what_it_is_of(named):
+def test_labels_may_name_a_chunk_or_what_it_is_of(named):
     data = made_set(120, 30)
     qrels = data.qrels
     if named == "chunks":  # of two chunks of a document, the higher grade counts

@@ -17,7 +17,7 @@ from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.index.building import build_index
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
-from nestvec.metrics.judged import evaluate_run
+from nestvec.metrics.relevance import evaluate_run
 from nestvec.models.encoding import embed
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import save_vectors

@@ -63,7 +63,7 @@ def test_bm25_is_left_out_where_nothing_judges_it(log, caplog):
 
 def test_judged_metrics_of_a_query_log_and_an_empty_log_are_refused_before_encoding(log):
     model = NestedHashEncoder()
-    with pytest.raises(InvalidArgument, match="ndcg@10 needs judgements"):
+    with pytest.raises(InvalidArgument, match="ndcg@10 needs relevance labels"):
         evaluate(model, log, replace(GRID, metrics=("ndcg@10",)))
     with pytest.raises(DataError, match="has no queries"):
         evaluate(model, replace(log, queries={}), GRID)

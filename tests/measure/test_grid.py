@@ -116,7 +116,9 @@ def test_metrics_follow_the_evidence_and_the_depth():
     assert Grid(depth=50).metrics_for("agreement") == ("overlap@50", "rbo@50")
     chosen = Grid(depth=50, metrics=("overlap@5",))
     assert chosen.metrics_for("labels") == chosen.metrics_for("agreement") == ("overlap@5",)
-    with pytest.raises(InvalidArgument, match=r"ndcg@5 needs judgements.*take overlap@10 or rbo"):
+    with pytest.raises(
+        InvalidArgument, match=r"ndcg@5 needs relevance labels.*take overlap@10 or rbo"
+    ):
         Grid(metrics=("ndcg@5",)).metrics_for("agreement")
 
 

@@ -10,10 +10,10 @@ import pytrec_eval
 
 import nestvec.metrics.agreement
 from nestvec.errors import InvalidArgument
-from nestvec.metrics import judged as metrics
+from nestvec.metrics import relevance as metrics
 from nestvec.metrics.agreement import overlap
-from nestvec.metrics.judged import (
-    Judgements,
+from nestvec.metrics.relevance import (
+    RelevanceLabels,
     agreement,
     evaluate_run,
     parse_metric,
@@ -104,30 +104,30 @@ def test_rows_score_as_the_same_ranking_written_as_a_run():
     for line, query_id in zip(ranked, query_ids, strict=True):
         order = list(_first(run.get(query_id, {}), 30))
         line[: len(order)] = [doc_ids.index(doc) for doc in order]
-    judgements = Judgements.from_qrels(qrels, query_ids, doc_ids)
-    grades = judgements.grades(ranked)
+    labels = RelevanceLabels.from_qrels(qrels, query_ids, doc_ids)
+    grades = labels.grades(ranked)
     expected = reference(run, qrels)
     for name in NAMES:
         values = [expected[query_id][name] for query_id in query_ids]
-        np.testing.assert_allclose(score(name, grades, judgements), values, atol=1e-9)
+        np.testing.assert_allclose(score(name, grades, labels), values, atol=1e-9)
 
 
 def test_an_empty_place_is_not_the_last_document_of_the_query_before():
-    judgements = Judgements.from_qrels({"a": {"z": 1}}, ["a", "b"], ["y", "z"])
-    assert judgements.grades(np.array([[-1, 1], [-1, -1]])).tolist() == [[0, 1], [0, 0]]
+    labels = RelevanceLabels.from_qrels({"a": {"z": 1}}, ["a", "b"], ["y", "z"])
+    assert labels.grades(np.array([[-1, 1], [-1, -1]])).tolist() == [[0, 1], [0, 0]]
 
 
 def test_a_relevant_document_that_the_corpus_lacks_counts_as_missed():
-    judgements = Judgements.from_qrels({"q": {"a": 1, "ghost": 1}}, ["q"], ["a", "b"])
-    assert score("recall@10", judgements.grades(np.array([[0, 1]])), judgements).tolist() == [0.5]
+    labels = RelevanceLabels.from_qrels({"q": {"a": 1, "ghost": 1}}, ["q"], ["a", "b"])
+    assert score("recall@10", labels.grades(np.array([[0, 1]])), labels).tolist() == [0.5]
 
 
 def test_no_relevant_document_no_result_and_no_query_give_zeros():
-    judgements = Judgements.from_qrels({}, ["q"], ["a"])
-    nothing = Judgements.from_qrels({}, [], ["a"])
+    labels = RelevanceLabels.from_qrels({}, ["q"], ["a"])
+    nothing = RelevanceLabels.from_qrels({}, [], ["a"])
     for name in NAMES:
-        assert score(name, judgements.grades(np.array([[0]])), judgements).tolist() == [0.0]
-        assert score(name, np.zeros((1, 0)), judgements).tolist() == [0.0]
+        assert score(name, labels.grades(np.array([[0]])), labels).tolist() == [0.0]
+        assert score(name, np.zeros((1, 0)), labels).tolist() == [0.0]
         assert score(name, np.zeros((0, 3)), nothing).tolist() == []
 
 
@@ -156,11 +156,11 @@ def test_a_bad_metric_is_refused_with_a_list_of_the_good_ones(bad):
 
 
 def test_rankings_of_other_queries_or_another_corpus_are_refused():
-    judgements = Judgements.from_qrels({"q": {"a": 1}}, ["q"], ["a", "b"])
+    labels = RelevanceLabels.from_qrels({"q": {"a": 1}}, ["q"], ["a", "b"])
     with pytest.raises(InvalidArgument, match="for 1 queries"):
-        judgements.grades(np.zeros((2, 3), dtype=np.int64))
+        labels.grades(np.zeros((2, 3), dtype=np.int64))
     with pytest.raises(InvalidArgument, match="row 2 of a corpus of 2"):
-        judgements.grades(np.array([[2]]))
+        labels.grades(np.array([[2]]))
     with pytest.raises(InvalidArgument, match="1 ranked queries against 2"):
         overlap(np.zeros((1, 1), dtype=np.int64), np.zeros((2, 1), dtype=np.int64), k=1)
 
@@ -193,9 +193,9 @@ def test_rank_biased_overlap_is_webbers_formula_on_random_rankings():
 
 
 def test_each_family_refuses_the_metrics_of_the_other():
-    judgements = Judgements.from_qrels({"q": {"a": 1}}, ["q"], ["a"])
+    labels = RelevanceLabels.from_qrels({"q": {"a": 1}}, ["q"], ["a"])
     with pytest.raises(InvalidArgument, match="overlap@3 compares with an exact ranking"):
-        score("overlap@3", np.ones((1, 1)), judgements)
-    with pytest.raises(InvalidArgument, match="ndcg@3 needs judgements"):
+        score("overlap@3", np.ones((1, 1)), labels)
+    with pytest.raises(InvalidArgument, match="ndcg@3 needs relevance labels"):
         agreement("ndcg@3", np.zeros((1, 1), dtype=int), np.zeros((1, 1), dtype=int))
-    assert [parse_metric(name).judged for name in ("map@3", "rbo@3")] == [True, False]
+    assert [parse_metric(name).needs_labels for name in ("map@3", "rbo@3")] == [True, False]

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from nestvec.adapt.sample import Parted
 from nestvec.codec.prefix import prefix_scores
-from nestvec.metrics.judged import Judgements, score
 from nestvec.metrics.ranking import best
+from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.metrics.stats import lower_bound
 from nestvec.models.adapter import Head
 from nestvec.types import Embeddings, Rows
@@ -75,7 +75,7 @@ class Yardstick:
     own: Rows | None
     exact: Rows
     queries: Embeddings
-    judged: Judgements | None
+    judged: RelevanceLabels | None
 
     @classmethod
     def of(cls, parted: Parted) -> Yardstick:
@@ -90,7 +90,7 @@ class Yardstick:
                 str(number): {names[row]: 1.0 for row in rows.tolist()}
                 for number, rows in enumerate(held.positives)
             }
-            judged = Judgements.from_qrels(qrels, list(qrels), names)
+            judged = RelevanceLabels.from_qrels(qrels, list(qrels), names)
         return cls(held.documents, asking, own, ranked[:, 0], held.queries, judged)
 
     @property

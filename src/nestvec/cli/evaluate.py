@@ -46,7 +46,9 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(help="Curve to write.")] = Path("curve.json"),
     split: Annotated[str | None, typer.Option(help="Split of the qrels.")] = None,
-    queries: Annotated[Path | None, typer.Option(help="Query log without judgements.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="Query log without relevance labels.")
+    ] = None,
     make_queries: Annotated[str | None, typer.Option(help="Of title or first-sentence.")] = None,
     dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,

@@ -1,4 +1,4 @@
-"""What people asked, without judgements: read a log of queries, drop repeats, keep a fair sample.
+"""Read a query log without relevance labels: drop duplicates, draw a random sample.
 
 How often a query was asked is not kept: agreement is measured over different queries.
 """

@@ -3,7 +3,7 @@
 The layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``, ``queries.jsonl``
 and ``qrels/<split>.tsv``, each also as ``.gz``. Real sets are untidy: a judgement of an unknown
 document or query is counted and left out, unless ``strict`` makes it an error. Sets without
-judgements are made of a query log here, and of nothing but a corpus in ``made_queries``.
+relevance labels are made of a query log here, and of nothing but a corpus in ``made_queries``.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class RetrievalSet:
 def load_dataset(
     path: Path | str, *, split: str | None = None, strict: bool = False
 ) -> RetrievalSet:
-    """Load one split of a BEIR folder, or one without judgements as a query log.
+    """Load one split of a BEIR folder, or one without relevance labels as a query log.
 
     Args:
         path: The folder. Where it has no ``qrels``, the evidence is agreement.
         split: A file name under ``qrels``. Not given: ``test``; failing that the only split, or
             ``dev``.
-        strict: Refuse judgements of unknown documents or queries instead of counting them.
+        strict: Refuse relevance labels of unknown documents or queries instead of counting them.
 
     Raises:
         DataError: If a file is missing or malformed, the split does not exist, or none of its
@@ -114,7 +114,7 @@ def load_query_log(
     limit: int | None = MAX_QUERIES,
     seed: int = 0,
 ) -> RetrievalSet:
-    """Load a corpus and what people asked, without judgements: the evidence is agreement.
+    """Load a corpus and what people asked, without relevance labels: the evidence is agreement.
 
     Args:
         corpus_path: As ``load_corpus`` takes it.
@@ -202,7 +202,7 @@ def _grade(path: Path, score: str, *, line: int) -> int:
 def _warn_of_unknown(path: Path, counts: Mapping[str, int]) -> None:
     if counts["unknown_documents"] or counts["unknown_queries"]:
         _logger.warning(
-            "%s: left out judgements of %d unknown documents and %d unknown queries",
+            "%s: left out relevance labels of %d unknown documents and %d unknown queries",
             path,
             counts["unknown_documents"],
             counts["unknown_queries"],

@@ -68,7 +68,9 @@ def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseli
     Agreement with the model's own ranking is no measure of BM25, which may well be better.
     """
     if evidence == "agreement" and "bm25" in names:
-        _logger.warning("bm25 is left out: without judgements nothing says whether it is better")
+        _logger.warning(
+            "bm25 is left out: without relevance labels nothing says whether it is better"
+        )
         return tuple(name for name in names if name != "bm25")
     return tuple(names)
 

@@ -40,7 +40,7 @@ def score_dims(
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         ranked = rank_documents(points, queries, corpus, texts.doc_of_row, depth=10)
-    judge = Judge((METRIC,), texts.judgements(), ranked[points[0]].rows)
+    judge = Judge((METRIC,), texts.labels(), ranked[points[0]].rows)
     return {
         dim: judge.means(ranked[point].rows)[METRIC]
         for dim, point in zip(dims, points, strict=True)

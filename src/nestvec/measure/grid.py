@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from nestvec.codec.quantizer import can_code
 from nestvec.errors import InvalidArgument, refuse_string
-from nestvec.metrics.judged import parse_metric
+from nestvec.metrics.relevance import parse_metric
 from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
 
 Baseline = Literal["bm25", "svd", "pca", "random"]
@@ -88,15 +88,15 @@ class Grid:
         """Return the metrics to measure by.
 
         Raises:
-            InvalidArgument: If one needs judgements and there are none.
+            InvalidArgument: If one needs relevance labels and there are none.
         """
         depth = self.depth
         if evidence == "agreement":
             metrics = self.metrics or (f"overlap@{depth}", f"rbo@{depth}")
             for metric in metrics:
-                if parse_metric(metric).judged:
+                if parse_metric(metric).needs_labels:
                     raise InvalidArgument(
-                        f"{metric} needs judgements, and these queries have none: "
+                        f"{metric} needs relevance labels, and these queries have none: "
                         f"take overlap@{depth} or rbo@{depth}"
                     )
             return metrics

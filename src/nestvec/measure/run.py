@@ -52,7 +52,7 @@ def evaluate(
 
     Raises:
         InvalidArgument: If a dim, the engine or a field does not exist, or a metric needs
-            judgements that there are not.
+            relevance labels that there are not.
         DataError: If there are no documents, no queries or, of evidence that judges, no relevant
             document.
         ModelError: If the model gives NaN, infinite numbers or another width than it says.
@@ -75,14 +75,14 @@ def evaluate(
         deployed = engine_class(engine).trial(corpus, texts.row_ids, data.corpus)
         with closing(deployed) as trial:
             cost = costs(points, queries, trial, k=grid.depth, on_step=step)
-        judge = Judge(metrics, texts.judgements(), ranked[points[0]].rows)
+        judge = Judge(metrics, texts.labels(), ranked[points[0]].rows)
         of_points = judge.of_points(ranked)
         rows = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
         of_rows = {metric: values[rows] for metric, values in of_points.items()}
         at = [points[row] for row in rows]
         trend = size_trend(at, queries, corpus, texts, whole=of_rows, on_part=step)
         counts = data.counts | _count_untidy(model, texts, queries, corpus)
-    judged = judge.judgements
+    judged = judge.labels
     scores = query_scores(ranked, of_points, judged, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, judged)
     measured = BaselineTask(texts, queries, documents, model.info.layer_norm, judge, depth)

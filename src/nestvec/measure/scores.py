@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.measure.texts import Texts, shown
-from nestvec.metrics.judged import Judgements, agreement, parse_metric, score
 from nestvec.metrics.ranking import Ranked
+from nestvec.metrics.relevance import RelevanceLabels, agreement, parse_metric, score
 from nestvec.types import OperatingPoint, Rows, Scores
 
 KEPT_TOP = 10  # documents of each query kept in the curve, for people to read
@@ -29,20 +29,20 @@ class Judge:
 
     Attributes:
         metrics: Of both families.
-        judgements: What is relevant; nothing where no metric needs it.
+        labels: What is relevant; nothing where no metric needs it.
         exact: The ranking of full precision.
     """
 
     metrics: tuple[str, ...]
-    judgements: Judgements
+    labels: RelevanceLabels
     exact: Rows
 
     def scores(self, ranked: Rows) -> dict[str, Scores]:
         """Return what each query scores, [n_queries], by metric."""
-        grades = self.judgements.grades(ranked)
+        grades = self.labels.grades(ranked)
         return {
-            metric: score(metric, grades, self.judgements)
-            if parse_metric(metric).judged
+            metric: score(metric, grades, self.labels)
+            if parse_metric(metric).needs_labels
             else agreement(metric, ranked, self.exact)
             for metric in self.metrics
         }
@@ -60,16 +60,16 @@ class Judge:
 def ranked_depth(metrics: Sequence[str]) -> int:
     """Return how many documents must be ranked for all that is said of a point."""
     cuts = [parse_metric(metric) for metric in metrics]
-    deepest = RECALL_DEPTH if any(cut.judged for cut in cuts) else KEPT_TOP
+    deepest = RECALL_DEPTH if any(cut.needs_labels for cut in cuts) else KEPT_TOP
     return max(deepest, *(cut.k for cut in cuts))
 
 
-def full_recall_depths(ranked: RankedPoints, judgements: Judgements) -> list[int | None]:
+def full_recall_depths(ranked: RankedPoints, labels: RelevanceLabels) -> list[int | None]:
     """Return for each point the least k at which recall@k is that of full float32 at 10.
 
     None where no k within what was ranked is enough, or nothing is judged.
     """
-    curves = [_recall(each.rows, judgements) for each in ranked.values()]
+    curves = [_recall(each.rows, labels) for each in ranked.values()]
     full = curves[0]
     wanted = full[min(_FULL_LIST, len(full)) - 1] - 1e-12  # of rounding
     if wanted <= 0:
@@ -78,9 +78,9 @@ def full_recall_depths(ranked: RankedPoints, judgements: Judgements) -> list[int
     return [int(each[0]) + 1 if len(each) else None for each in enough]
 
 
-def _recall(ranked: Rows, judgements: Judgements) -> Scores:
+def _recall(ranked: Rows, labels: RelevanceLabels) -> Scores:
     """Return the mean recall at each k, [depth]."""
-    found = (judgements.grades(ranked) > 0) / np.maximum(judgements.count(), 1)[:, None]
+    found = (labels.grades(ranked) > 0) / np.maximum(labels.count(), 1)[:, None]
     recall: Scores = found.mean(axis=0).cumsum()
     return recall
 
@@ -88,7 +88,7 @@ def _recall(ranked: Rows, judgements: Judgements) -> Scores:
 def query_scores(
     ranked: RankedPoints,
     metrics: Mapping[str, NDArray[np.float64]],
-    judgements: Judgements,
+    labels: RelevanceLabels,
     *,
     texts: Texts,
     data: RetrievalSet,
@@ -99,14 +99,14 @@ def query_scores(
     Args:
         ranked: What was found.
         metrics: What ``Judge.of_points`` gave.
-        judgements: What is relevant.
+        labels: What is relevant.
         texts: The set as lists.
         data: The same, for what to show of it.
         slices: The value of each query, by field.
     """
     top = np.stack([_columns(each.rows, KEPT_TOP, -1) for each in ranked.values()])
-    judged = len(judgements.keys) > 0
-    relevant = [judgements.grades(rows) > 0 for rows in top] if judged else []
+    judged = len(labels.keys) > 0
+    relevant = [labels.grades(rows) > 0 for rows in top] if judged else []
     docs, positions = np.unique(top, return_inverse=True)
     real = docs[docs >= 0].tolist()  # an empty place, -1, comes first where there is one
     return QueryScores(

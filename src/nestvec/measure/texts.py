@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import InvalidArgument
-from nestvec.metrics.judged import Judgements
+from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.types import Document, Metadata, Rows
 
 _SHOWN = 120  # characters of a text that are kept to be shown
@@ -29,7 +29,7 @@ class Texts:
         doc_of_row: Position in ``doc_ids`` of each row.
         query_ids: Queries in the order of the set.
         queries: Their texts.
-        qrels: Judgements of ``doc_ids``.
+        qrels: Relevance labels of ``doc_ids``.
     """
 
     row_ids: list[str]
@@ -44,7 +44,7 @@ class Texts:
     def of(cls, data: RetrievalSet, *, group_by: str | None = None) -> Texts:
         """Sort the documents, and group them by a field.
 
-        A document without the field stands for itself. Judgements may name a document or a group;
+        A document without the field stands for itself. Labels may name a document or a group;
         of several the highest grade counts.
 
         Raises:
@@ -64,9 +64,9 @@ class Texts:
             qrels={id_: _highest(data.qrels.get(id_, {}), parents) for id_ in data.queries},
         )
 
-    def judgements(self) -> Judgements:
+    def labels(self) -> RelevanceLabels:
         """Return what is relevant to each query."""
-        return Judgements.from_qrels(self.qrels, self.query_ids, self.doc_ids)
+        return RelevanceLabels.from_qrels(self.qrels, self.query_ids, self.doc_ids)
 
     def part(self, queries: Rows, docs: NDArray[np.bool_]) -> TextSubset:
         """Return some queries against some documents.
@@ -82,8 +82,8 @@ class Texts:
             query_id: {id_: grade for id_, grade in self.qrels[query_id].items() if id_ in inside}
             for query_id in query_ids
         }
-        judgements = Judgements.from_qrels(qrels, query_ids, self.doc_ids)
-        return TextSubset(rows, self.doc_of_row[rows], judgements)
+        labels = RelevanceLabels.from_qrels(qrels, query_ids, self.doc_ids)
+        return TextSubset(rows, self.doc_of_row[rows], labels)
 
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
         """Return what to show of documents: the title, else how the text begins."""
@@ -99,12 +99,12 @@ class TextSubset(NamedTuple):
     Attributes:
         rows: The part's rows, ascending.
         doc_of_row: The document of each of them.
-        judgements: Those of the part's documents, for its queries.
+        labels: Those of the part's documents, for its queries.
     """
 
     rows: Rows
     doc_of_row: Rows
-    judgements: Judgements
+    labels: RelevanceLabels
 
 
 def shown(text: str) -> str:

@@ -19,7 +19,7 @@ from nestvec.measure.documents import rank_documents
 from nestvec.measure.scores import Judge
 from nestvec.measure.texts import Texts, TextSubset
 from nestvec.metrics.intervals import retention_intervals, retentions
-from nestvec.metrics.judged import parse_metric
+from nestvec.metrics.relevance import parse_metric
 from nestvec.types import Embeddings, OperatingPoint, Scores
 
 _QUARTERS = 4
@@ -105,7 +105,7 @@ def size_trend(
     """Measure retention at N/4, N/2 and N documents, every query at each size.
 
     The corpus is cut into four parts at random, and pairs of them are halves. A query is scored in
-    each part that holds a relevant document of it, by the judgements of that part, and counts with
+    each part that holds a relevant document of it, by the labels of that part, and counts with
     its mean over those parts; where nothing is judged, in one part of each size at random.
 
     Args:
@@ -122,7 +122,7 @@ def size_trend(
     """
     if not count_parts(texts):
         return [{} for _ in points]
-    judged = any(parse_metric(metric).judged for metric in whole)
+    judged = any(parse_metric(metric).needs_labels for metric in whole)
     split = _Split.draw(texts, judged=judged)
     sizes: list[_Size] = []
     for parts in (_PARTS[:_QUARTERS], _PARTS[_QUARTERS:]):
@@ -160,7 +160,7 @@ def _score_part(
     metrics = tuple(metrics)
     depth = max(parse_metric(metric).k for metric in metrics)
     ranked = rank_documents(points, queries, corpus.part(part.rows), part.doc_of_row, depth=depth)
-    return Judge(metrics, part.judgements, ranked[points[0]].rows).of_points(ranked)
+    return Judge(metrics, part.labels, ranked[points[0]].rows).of_points(ranked)
 
 
 def _trend(sizes: Sequence[_Size]) -> list[SizeTrend]:

@@ -1,7 +1,7 @@
 """How far a cheaper search ranks as exact search at full precision does, query by query.
 
 It is no measure of relevance: a search can lose documents that nobody needs, or keep wrong ones.
-``metrics`` names these beside those that rest on judgements.
+``metrics`` names these beside those that rest on relevance labels.
 """
 
 from __future__ import annotations

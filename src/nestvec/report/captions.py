@@ -46,8 +46,8 @@ def evidence_line(kept: Kept) -> tuple[str, str]:
         case "agreement":
             return (
                 "Evidence: agreement only",
-                f"{queries} without judgements: every percentage says how far a point finds what "
-                f"full precision finds. Whether that is right, nobody has judged.",
+                f"{queries} without relevance labels. Every percentage measures how far a point "
+                f"agrees with full precision, not whether the results are relevant.",
             )
         case "made queries":
             return (

@@ -12,8 +12,8 @@ from nestvec.report.kept import Kept
 from nestvec.wording import metric_name
 
 _COUNTS = {
-    "unknown_documents": "judgements that name an unknown document, left out",
-    "unknown_queries": "judgements that name an unknown query, left out",
+    "unknown_documents": "relevance labels that name an unknown document, left out",
+    "unknown_queries": "relevance labels that name an unknown query, left out",
     "queries_without_relevant": "queries without a relevant document, left out",
     "zero_documents": "documents encoded as zero vectors; they score 0",
     "zero_queries": "queries encoded as zero vectors; they score 0",

@@ -184,7 +184,7 @@ function told({ row, share, interval, size }) {
 function basis({ dataset, evidence }) {
   const queries = dataset.n_queries ? `${count(dataset.n_queries)} queries` : "queries";
   const rests = {
-    agreement: `${queries} without judgements: it says how far a point finds what full precision finds`,
+    agreement: `${queries} without relevance labels: it says how far a point finds what full precision finds`,
     "made queries": `${queries} made from the corpus itself`,
   };
   return `Measured on ${rests[evidence] ?? `${queries} whose answers are known`}. 100 % is full precision at full width.`;

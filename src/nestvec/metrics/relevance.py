@@ -1,6 +1,6 @@
 """Scores of rankings, query by query, in two families that are written alike, ``name@k``.
 
-Judged by qrels: ndcg, recall, mrr and map, as trec_eval has them: documents without a judgement
+Judged by qrels: ndcg, recall, mrr and map, as trec_eval has them: documents without a label
 count as not relevant, negative grades as zero, relevant documents that the corpus lacks still count
 as missed, and a query without results scores 0. Agreement with the exact full-precision ranking:
 overlap and rbo, which say nothing of relevance. Means and their uncertainty are left to ``stats``.
@@ -29,7 +29,7 @@ Run = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
-class Judgements:
+class RelevanceLabels:
     """The relevant documents of a sequence of queries, as arrays.
 
     Attributes:
@@ -53,7 +53,7 @@ class Judgements:
     @classmethod
     def from_qrels(
         cls, qrels: Qrels, query_ids: Sequence[str], doc_ids: Sequence[str]
-    ) -> Judgements:
+    ) -> RelevanceLabels:
         """Collect what is relevant to each query.
 
         Args:
@@ -125,9 +125,9 @@ class Metric(NamedTuple):
         return f"{self.name}@{self.k}"
 
     @property
-    def judged(self) -> bool:
+    def needs_labels(self) -> bool:
         """Whether it needs qrels; otherwise it is of agreement with the exact ranking."""
-        return self.name in _JUDGED
+        return self.name in _RELEVANCE
 
 
 def parse_metric(text: str) -> Metric:
@@ -140,27 +140,27 @@ def parse_metric(text: str) -> Metric:
         InvalidArgument: If there is no such metric.
     """
     match = re.fullmatch(r"([a-z]+)@([1-9]\d*)", text)
-    if match is None or match[1] not in (*_JUDGED, *_AGREEMENT):
-        known = ", ".join(f"{name}@k" for name in (*_JUDGED, *_AGREEMENT))
+    if match is None or match[1] not in (*_RELEVANCE, *_AGREEMENT):
+        known = ", ".join(f"{name}@k" for name in (*_RELEVANCE, *_AGREEMENT))
         raise InvalidArgument(f"metric {text!r} is none of {known}, with k a whole number >= 1")
     return Metric(match[1], int(match[2]))
 
 
-def score(metric: str, grades: Grades, judgements: Judgements) -> Scores:
-    """Score each query's ranking by judgements, float64 [n_queries].
+def score(metric: str, grades: Grades, labels: RelevanceLabels) -> Scores:
+    """Score each query's ranking by relevance labels, float64 [n_queries].
 
     Args:
         metric: For example ``"ndcg@10"``.
-        grades: What ``judgements.grades(ranked)`` gave: look them up once for many metrics.
-        judgements: What is relevant.
+        grades: What ``labels.grades(ranked)`` gave: look them up once for many metrics.
+        labels: What is relevant.
 
     Raises:
         InvalidArgument: If there is no such metric, or it is one of agreement.
     """
     name, k = parse_metric(metric)
-    if name not in _JUDGED:
-        raise InvalidArgument(f"{metric} compares with an exact ranking, not with judgements")
-    return _JUDGED[name](grades[:, :k], judgements, k)
+    if name not in _RELEVANCE:
+        raise InvalidArgument(f"{metric} compares with an exact ranking, not with relevance labels")
+    return _RELEVANCE[name](grades[:, :k], labels, k)
 
 
 def agreement(metric: str, ranked: Rows, exact: Rows) -> Scores:
@@ -172,12 +172,12 @@ def agreement(metric: str, ranked: Rows, exact: Rows) -> Scores:
         exact: Rows that exact search at full precision found, in the same form.
 
     Raises:
-        InvalidArgument: If there is no such metric, or it needs judgements; or the two rankings
-            are not of the same queries.
+        InvalidArgument: If there is no such metric, or it needs relevance labels; or the two
+            rankings are not of the same queries.
     """
     name, k = parse_metric(metric)
     if name not in _AGREEMENT:
-        raise InvalidArgument(f"{metric} needs judgements: a ranking alone does not give it")
+        raise InvalidArgument(f"{metric} needs relevance labels: a ranking alone does not give it")
     return _AGREEMENT[name](ranked, exact, k)
 
 
@@ -199,15 +199,15 @@ def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, di
     for line, query_id in zip(grades, query_ids, strict=True):
         found = _in_order(run.get(query_id, {}))[:depth]
         line[: len(found)] = [max(qrels[query_id].get(doc_id, 0), 0) for doc_id in found]
-    judgements = Judgements.from_qrels(qrels, query_ids, doc_ids=())
-    columns = [score(metric, grades, judgements).tolist() for metric in metrics]
+    labels = RelevanceLabels.from_qrels(qrels, query_ids, doc_ids=())
+    columns = [score(metric, grades, labels).tolist() for metric in metrics]
     return {
         query_id: dict(zip(metrics, values, strict=True))
         for query_id, *values in zip(query_ids, *columns, strict=True)
     }
 
 
-def ndcg(grades: Grades, judgements: Judgements, k: int) -> Scores:
+def ndcg(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
     """Normalized discounted cumulative gain, gain = grade (Järvelin and Kekäläinen 2002).
 
     By hand: five documents with grades 3, 0, 2, 0, 1 are found; a sixth of grade 2 is not.
@@ -217,23 +217,23 @@ def ndcg(grades: Grades, judgements: Judgements, k: int) -> Scores:
         nDCG@5  = 4.38685 / 5.69254                             = 0.77063
 
     >>> qrels = {"q": {"a": 3, "c": 2, "e": 1, "f": 2}}
-    >>> judgements = Judgements.from_qrels(qrels, ["q"], list("abcdef"))
-    >>> ndcg(judgements.grades(np.array([[0, 1, 2, 3, 4]])), judgements, k=5).round(5)
+    >>> labels = RelevanceLabels.from_qrels(qrels, ["q"], list("abcdef"))
+    >>> ndcg(labels.grades(np.array([[0, 1, 2, 3, 4]])), labels, k=5).round(5)
     array([0.77063])
     """
     gained = grades @ (1 / np.log2(np.arange(grades.shape[1]) + 2))
-    top = judgements.place < k
-    discounted = judgements.grade[top] / np.log2(judgements.place[top] + 2)
-    ideal = np.bincount(judgements.query[top], discounted, minlength=judgements.n_queries)
+    top = labels.place < k
+    discounted = labels.grade[top] / np.log2(labels.place[top] + 2)
+    ideal = np.bincount(labels.query[top], discounted, minlength=labels.n_queries)
     return _ratio(gained, ideal)
 
 
-def recall(grades: Grades, judgements: Judgements, k: int) -> Scores:
+def recall(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
     """Share of the relevant documents that stand in the top k."""
-    return _ratio((grades > 0).sum(axis=1), judgements.count())
+    return _ratio((grades > 0).sum(axis=1), labels.count())
 
 
-def mrr(grades: Grades, judgements: Judgements, k: int) -> Scores:
+def mrr(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
     """One over the rank of the first relevant document in the top k, 0 where there is none."""
     if not grades.shape[1]:
         return np.zeros(len(grades))
@@ -241,14 +241,14 @@ def mrr(grades: Grades, judgements: Judgements, k: int) -> Scores:
     return np.where(relevant.any(axis=1), 1 / (relevant.argmax(axis=1) + 1.0), 0.0)
 
 
-def average_precision(grades: Grades, judgements: Judgements, k: int) -> Scores:
+def average_precision(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
     """Precision at the rank of each relevant document of the top k, over all relevant ones."""
     relevant = grades > 0
     precision = relevant.cumsum(axis=1) / (np.arange(grades.shape[1]) + 1)
-    return _ratio((precision * relevant).sum(axis=1), judgements.count())
+    return _ratio((precision * relevant).sum(axis=1), labels.count())
 
 
-_JUDGED: dict[str, Callable[[Grades, Judgements, int], Scores]] = {
+_RELEVANCE: dict[str, Callable[[Grades, RelevanceLabels, int], Scores]] = {
     "ndcg": ndcg,
     "recall": recall,
     "mrr": mrr,
