@@ -27,13 +27,13 @@ from record import record
 
 METRIC, KEEP = "ndcg@10", 100
 CANDIDATES: dict[Precision, list[Quantizer]] = {
-    "int8": [Quantizer("QT_8bit", 8, rotated, learnt=2) for rotated in (False, True)],
+    "int8": [Quantizer("QT_8bit", 8, rotated, fitted_values=2) for rotated in (False, True)],
     "int4": [
-        *(Quantizer("QT_4bit", 4, rotated, learnt=2) for rotated in (False, True)),
+        *(Quantizer("QT_4bit", 4, rotated, fitted_values=2) for rotated in (False, True)),
         *(Quantizer("QT_4bit_tqmse", 4, rotated) for rotated in (False, True)),
     ],
     "int2": [Quantizer("QT_2bit_tqmse", 2, rotated) for rotated in (False, True)],
-    "pq4": [Quantizer(PRODUCT, 2, rotated, learnt=16) for rotated in (False, True)],
+    "pq4": [Quantizer(PRODUCT, 2, rotated, fitted_values=16) for rotated in (False, True)],
     "binary": [Quantizer("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
 }
 

@@ -250,12 +250,12 @@ def test_centroids_are_the_same_for_any_number_of_threads_which_stays_as_it_was(
     corpus = vectors(6000, 16)  # more than FAISS draws
     threads = faiss.omp_get_max_threads()
     try:
-        learnt = []
+        calibrations = []
         for number in (1, 2):
             faiss.omp_set_num_threads(number)
-            learnt.append(Codec.fit(corpus, 16, "pq4").calibration)
+            calibrations.append(Codec.fit(corpus, 16, "pq4").calibration)
             assert faiss.omp_get_max_threads() == number
-        np.testing.assert_array_equal(*learnt)
+        np.testing.assert_array_equal(*calibrations)
     finally:
         faiss.omp_set_num_threads(threads)
 

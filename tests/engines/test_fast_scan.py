@@ -11,7 +11,7 @@ FAST_SCANNED = ("int4", "int2", "binary", "pq4")
 
 
 def made(n, dim, precision):
-    """Codes of vectors whose first dims vary more, so that learnt tables differ in span."""
+    """Codes of vectors whose first dims vary more, so that fitted tables differ in span."""
     corpus = np.random.default_rng(0).standard_normal((n, dim)).astype(np.float32)
     corpus *= np.linspace(2, 0.2, dim, dtype=np.float32)
     codec = Codec.fit(corpus, dim, precision)
@@ -40,10 +40,10 @@ def test_codes_are_read_back_bit_for_bit(n, dim, cached, precision, monkeypatch)
     assert np.shares_memory(packed, fast_scan.packed_codes(index))
 
 
-def test_centroids_are_those_that_were_learnt():
+def test_centroids_are_those_that_were_fitted():
     codec, _ = made(100, 24, "pq4")
-    learnt = codec.calibration.reshape(12, 16, 2)
-    np.testing.assert_array_equal(fast_scan.centroids(codec), learnt)
+    fitted = codec.calibration.reshape(12, 16, 2)
+    np.testing.assert_array_equal(fast_scan.centroids(codec), fitted)
 
 
 def test_spans_are_those_of_each_query_however_many_come_together(monkeypatch):

@@ -115,7 +115,7 @@ def test_many_additions_answer_as_one_build(tmp_path, model, corpus, embeddings,
 
 @pytest.mark.usefixtures("short_tails")
 @pytest.mark.parametrize("text", LEARNT)
-def test_a_learnt_codec_grows_with_what_it_codes(tmp_path, model, corpus, embeddings, text):
+def test_a_fitted_codec_grows_with_what_it_codes(tmp_path, model, corpus, embeddings, text):
     # One that was fitted on the first documents alone would stand for all that come after.
     index = grown(tmp_path / "i", model, corpus, embeddings, text)
     coded = 250 - index.stats().uncoded

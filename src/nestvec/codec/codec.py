@@ -26,7 +26,7 @@ from nestvec.codec.quantizer import (
     Quantizer,
     check_codable,
     code_bytes,
-    learn,
+    fit_quantizer,
     new_index,
 )
 from nestvec.errors import InvalidArgument
@@ -41,7 +41,7 @@ _UNIT = 2.0**-13
 
 def sample_rows(n: int, precision: Precision) -> NDArray[np.int64]:
     """Return which of ``n`` vectors to fit a codec on, ascending; one where it learns nothing."""
-    if not QUANTIZERS[precision].learnt:
+    if not QUANTIZERS[precision].fitted_values:
         return np.arange(min(n, 1), dtype=np.int64)
     return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _drawn(n)
 
@@ -56,7 +56,7 @@ class Codec:
         dim: Dimensions kept.
         precision: How each is stored.
         layer_norm: Whether the whole vector is layer-normalized first.
-        calibration: Ranges or centroids learnt by ``fit``, as ``quantizer.learn`` returns them;
+        calibration: Ranges or centroids learnt by ``fit``, as ``quantizer.fit_quantizer`` returns them;
             empty where the precision learns nothing.
     """
 
@@ -86,9 +86,9 @@ class Codec:
             raise InvalidArgument("cannot fit a codec on 0 vectors")
         check_codable(dim, precision)
         quantizer, calibration = QUANTIZERS[precision], np.empty(0, dtype=np.float32)
-        if quantizer.learnt:
+        if quantizer.fitted_values:
             vectors = _prepare(_sample(embeddings), dim, quantizer, layer_norm=layer_norm)
-            calibration = learn(vectors, quantizer)
+            calibration = fit_quantizer(vectors, quantizer)
         return cls(dim, precision, layer_norm, calibration)
 
     @property
@@ -102,7 +102,7 @@ class Codec:
 
         None where the precision learns no ranges.
         """
-        if QUANTIZERS[self.precision].learnt != RANGE:
+        if QUANTIZERS[self.precision].fitted_values != RANGE:
             return None
         low, extent = self.calibration.reshape(RANGE, self.dim)
         return low, low + extent
@@ -209,7 +209,7 @@ class Codec:
                 f"codes of {coded_by} cannot be read as {precision} "
                 f"({quantizer.faiss_name}): rebuild the index"
             )
-        if len(calibration) != quantizer.learnt * dim:
+        if len(calibration) != quantizer.fitted_values * dim:
             raise InvalidArgument(f"{len(calibration)} calibration values do not fit {dim} dims")
         return cls(dim, precision, values["layer_norm"], calibration)
 

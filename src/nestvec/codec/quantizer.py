@@ -34,24 +34,24 @@ class Quantizer:
         rotated: True where the prefix is first turned by a random orthogonal matrix, which
             leaves inner products as they are and spreads the variance over all dimensions,
             as a codebook that is the same for each of them needs.
-        learnt: Values learnt from a sample of the corpus, for each dimension: 2 are the ends of
+        fitted_values: Values learnt from a sample of the corpus, for each dimension: 2 are the ends of
             its range, 16 its coordinates of the centroids.
     """
 
     faiss_name: str | None
     bits: int
     rotated: bool = False
-    learnt: int = 0
+    fitted_values: int = 0
 
 
 QUANTIZERS: Mapping[Precision, Quantizer] = {
     "float32": Quantizer(None, 32),
     "float16": Quantizer("QT_fp16", 16),
-    "int8": Quantizer("QT_8bit", 8, learnt=RANGE),
+    "int8": Quantizer("QT_8bit", 8, fitted_values=RANGE),
     "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True),
     "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True),
     "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True),
-    "pq4": Quantizer(PRODUCT, 2, learnt=_CENTROIDS),
+    "pq4": Quantizer(PRODUCT, 2, fitted_values=_CENTROIDS),
 }
 
 
@@ -77,7 +77,7 @@ def code_bytes(dim: int, precision: Precision) -> int:
     return -(-dim * QUANTIZERS[precision].bits // 8)
 
 
-def learn(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:
+def fit_quantizer(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:
     """Learn from a sample what a quantizer needs, the same from the same sample.
 
     Args:
@@ -85,29 +85,29 @@ def learn(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:
         quantizer: What learns.
 
     Returns:
-        As FAISS holds them, [learnt * dim]: for ranges the minimum of each dimension, then its
+        As FAISS holds them, [fitted_values * dim]: for ranges the minimum of each dimension, then its
         extent; for centroids [dim / 2, 16, 2].
     """
     import faiss
 
-    if not quantizer.learnt:
+    if not quantizer.fitted_values:
         return np.empty(0, dtype=np.float32)
     index = _empty_index(vectors.shape[1], quantizer)
     if len(vectors) < _CENTROIDS:  # k-means asks for one each; copies teach nothing else
         vectors = np.resize(vectors, (_CENTROIDS, vectors.shape[1]))
     with one_thread():
         index.train(vectors)
-    learnt: NDArray[np.float32] = faiss.vector_to_array(_state(index))
-    return learnt
+    calibration: NDArray[np.float32] = faiss.vector_to_array(_state(index))
+    return calibration
 
 
-def new_index(dim: int, quantizer: Quantizer, learnt: NDArray[np.float32]) -> Any:
+def new_index(dim: int, quantizer: Quantizer, calibration: NDArray[np.float32]) -> Any:
     """Return an empty FAISS index by inner product that codes as it has learnt."""
     import faiss
 
     index = _empty_index(dim, quantizer)
-    if quantizer.learnt:
-        faiss.copy_array_to_vector(learnt, _state(index))
+    if quantizer.fitted_values:
+        faiss.copy_array_to_vector(calibration, _state(index))
         index.is_trained = True
     elif quantizer.faiss_name is not None:
         index.train(np.zeros((1, dim), dtype=np.float32))  # a fixed codebook learns nothing of it

@@ -74,7 +74,7 @@ def rank(
             lists |= _rescore(lengths, blocks, lists)
         for name in lengths:
             lists[name] = _tie_equals(lists[name], name[1], corpus)
-    return {point: lists[_list_of(point.stages)].cut(depth) for point in points}
+    return {point: lists[_list_of(point.stages)].top(depth) for point in points}
 
 
 def _tie_equals(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:
@@ -169,7 +169,7 @@ def _rescore(
     for (before, key), length in lengths.items():
         source, keep = _list_of(before), before[-1].keep
         rows = lists[source].rows[:, :keep]
-        ordered[before, key] = order(scored[key, source][:, :keep], rows).cut(length)
+        ordered[before, key] = order(scored[key, source][:, :keep], rows).top(length)
     return ordered
 
 

@@ -25,7 +25,7 @@ class Ranked(NamedTuple):
     scores: Embeddings
     rows: Rows
 
-    def cut(self, k: int) -> Ranked:
+    def top(self, k: int) -> Ranked:
         """Return the first ``k``, as a copy that does not hold on to the rest."""
         return Ranked(self.scores[:, :k].copy(), self.rows[:, :k].copy())
 
@@ -57,7 +57,7 @@ def best(scores: Embeddings, k: int, *, first_row: int = 0, so_far: Ranked | Non
             before = so_far.rows[line][so_far.scores[line] == cut]
             equal = np.append(before, np.flatnonzero(scores[line] == cut) + first_row)
             found.rows[line, above:k] = equal[: k - above]
-    return _order_ties(*found.cut(k))
+    return _order_ties(*found.top(k))
 
 
 def order(scores: Embeddings, rows: Rows) -> Ranked:

@@ -48,7 +48,7 @@ def _as_text(lines: np.ndarray[Any, Any]) -> list[str]:
 
 def _codec(served: Served, dim: int, form: Literal["int8", "binary"]) -> Codec:
     param = "encoding_format"
-    if not QUANTIZERS[form].learnt:
+    if not QUANTIZERS[form].fitted_values:
         return Codec(dim, form, served.info.layer_norm, np.empty(0, dtype=np.float32))
     if served.index is None:
         raise refused(

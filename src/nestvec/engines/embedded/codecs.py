@@ -40,7 +40,8 @@ class Codecs:
 
     def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
-        if QUANTIZERS[precision].learnt and not snapshot.starts[-1] and key not in self.fitted:
+        fitted = QUANTIZERS[precision].fitted_values > 0
+        if fitted and not snapshot.starts[-1] and key not in self.fitted:
             # Nothing to learn from, and nothing coded: the tail is scored as it is.
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))

@@ -103,7 +103,7 @@ class PointSearch:
         ranked = order(found.scores, found.rows)
         if len(self.snapshot.parts) + bool(self.snapshot.tail.ids) > 1:
             _order_ties_by_id(ranked, self.snapshot.ids)
-        return ranked.cut(width)
+        return ranked.top(width)
 
     @property
     def _starts(self) -> Rows:
@@ -161,7 +161,7 @@ def search_exactly(
             width >= len(positions)
             or (ranked.scores[:, k - 1] > found.scores[:, -1] + _FLOAT_ERROR).all()
         ):
-            return ranked.cut(k)
+            return ranked.top(k)
         width *= _WIDEN
 
 

@@ -1,6 +1,6 @@
 """Codes of 1, 2 and 4 bits laid out for FAISS's SIMD fast-scan, and read back from there.
 
-Four bits of such a code are one code of a product quantizer: with centroids that were learnt, or
+Four bits of such a code are one code of a product quantizer: with fitted centroids, or
 with all combinations of the values of a fixed codebook. So the same bytes can be searched 5 to 30
 times faster than by the scalar quantizer's own scan (``benchmarks/scan.py``). What comes back is
 rounded: ``scan`` makes it exact.
