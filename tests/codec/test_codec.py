@@ -27,18 +27,18 @@ def vectors(n, dim, seed=0):
 
 
 def codebook(dim, precision):
-    """The values of one dimension, ascending, read off random codes."""
+    """Return the codebook values of one dimension, ascending, from decoded random codes."""
     codec = Codec(dim, precision, False, np.empty(0, np.float32))
     codes = np.random.default_rng(1).integers(0, 256, (256, codec.bytes_per_vector), np.uint8)
     return np.unique(codec.decode(codes))
 
 
-# By hand
+# Computed by hand
 
 
 def test_int8_by_hand():
-    # After truncation to 2 dims: (.6, .8) and (1, 0). Ranges: .6..1 and 0...8; the codes are the
-    # ends of the ranges, and a code stands for the middle of its 255th part (the last: beyond).
+    # Truncated to 2 dims: (.6, .8) and (1, 0). Ranges: .6 to 1 and 0 to .8. The codes are the
+    # ends of the ranges. Code c decodes to the middle of part c of 255 (code 255: beyond the end).
     corpus = np.array([[3, 4, 12, 84], [5, 0, 12, 84]], dtype=np.float32)
     codec = Codec.fit(corpus, 2, "int8")
     np.testing.assert_allclose(codec.calibration, [0.6, 0, 0.4, 0.8], rtol=1e-6)
@@ -61,18 +61,18 @@ def test_bits_by_hand(monkeypatch):
     query = np.array([[3, -4, 12, -84, 99, 99, 99, 99]], dtype=np.float32)
     codes = codec.encode(query)
     np.testing.assert_array_equal(codes, [[0b0101]])
-    stands_for = codec.decode(codes)
-    np.testing.assert_array_equal(np.sign(stands_for), [[1, -1, 1, -1]])
-    assert len(np.unique(np.abs(stands_for))) == 1
+    decoded = codec.decode(codes)
+    np.testing.assert_array_equal(np.sign(decoded), [[1, -1, 1, -1]])
+    assert len(np.unique(np.abs(decoded))) == 1
     # A float query with the signs: (3 + 4 + 12 + 84) / 85 times the level.
-    level = np.abs(stands_for)[0, 0]
-    assert (codec.prepare(query) @ stands_for.T).item() == pytest.approx(103 / 85 * level, rel=1e-6)
+    level = np.abs(decoded)[0, 0]
+    assert (codec.prepare(query) @ decoded.T).item() == pytest.approx(103 / 85 * level, rel=1e-6)
 
 
 # Codes
 
 
-def test_codecs_leave_their_input_as_it_was():
+def test_codecs_do_not_change_their_input():
     embeddings = vectors(6, 16)
     before = embeddings.copy()
     for precision in PRECISIONS:
@@ -152,7 +152,7 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
     if precision == "int8":
         low, extent = x.min(0), np.ptp(x, axis=0)
         x = low + extent * (np.floor((x - low) / extent * 255 + 1e-9) + 0.5) / 255
-        tolerance = 1e-2 / 255 * dim  # a value on the border of two codes may go to either
+        tolerance = 1e-2 / 255 * dim  # a value on the border of two codes may get either
     elif precision == "pq4":
         centroids = codec.calibration.reshape(18, 16, 2).astype(np.float64)
         pairs = x.reshape(-1, 18, 1, 2)
@@ -173,9 +173,9 @@ def test_a_query_loses_nothing_to_quantization():
     queries = vectors(5, 64)
     for precision in PRECISIONS:
         codec = Codec.fit(vectors(50, 64), 32, precision)
-        ours = codec.prepare(queries)
+        prepared = codec.prepare(queries)
         np.testing.assert_allclose(
-            ours @ ours.T, prefix(queries, 32) @ prefix(queries, 32).T, atol=1e-6
+            prepared @ prepared.T, prefix(queries, 32) @ prefix(queries, 32).T, atol=1e-6
         )
 
 
@@ -195,14 +195,14 @@ def test_a_codec_survives_json_bit_for_bit(precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_fitted_codec_takes_vectors_beyond_its_ranges(precision):
+def test_a_fitted_codec_encodes_vectors_beyond_its_ranges(precision):
     codec = Codec.fit(np.full((3, 8), 0.5, np.float32) + 1e-3 * vectors(3, 8), 8, precision)
     calibration = codec.calibration.copy()
     outside = vectors(20, 8, seed=2)
     decoded = codec.decode(codec.encode(outside))
     assert np.isfinite(decoded).all()
     np.testing.assert_array_equal(codec.calibration, calibration)
-    if precision == "int8":  # cut off at the end of the range
+    if precision == "int8":  # clipped at the end of the range
         low, extent = np.split(codec.calibration, 2)
         assert (decoded >= low).all()
         assert (decoded <= low + extent * 256 / 255 + 1e-6).all()
@@ -213,7 +213,7 @@ def test_one_vector_is_enough_to_fit(precision):
     corpus = vectors(1, 16)
     codec = Codec.fit(corpus, 16, precision)
     score = (codec.prepare(corpus) @ codec.decode(codec.encode(corpus)).T).item()
-    assert score == pytest.approx(1, abs=0.5)  # a bit keeps sqrt(2 / pi) of it
+    assert score == pytest.approx(1, abs=0.5)  # 1 bit retains sqrt(2 / pi) of the score
 
 
 def test_equal_vectors_have_equal_codes_in_any_batch():
@@ -230,7 +230,7 @@ def test_equal_vectors_have_equal_codes_in_any_batch():
 
 
 def test_product_codes_by_hand():
-    # Two dims at four corners, many times over: each corner is its own centroid, and no other.
+    # Four distinct vectors of two dims, 50 copies each: every corner is one centroid.
     corners = np.array([[3, 4], [-3, 4], [3, -4], [-3, -4]], dtype=np.float32)
     corpus = np.repeat(corners, 50, axis=0)
     codec = Codec.fit(corpus, 2, "pq4")
@@ -239,15 +239,15 @@ def test_product_codes_by_hand():
 
 
 def test_product_codes_of_few_vectors_keep_them_whole():
-    # There are as many centroids as vectors, so that nothing is lost.
+    # There are at least as many centroids as vectors, so encoding is lossless.
     for n in (1, 3, 15, 16):
         corpus = vectors(n, 8)
         codec = Codec.fit(corpus, 8, "pq4")
         np.testing.assert_array_equal(codec.decode(codec.encode(corpus)), codec.prepare(corpus))
 
 
-def test_centroids_are_the_same_for_any_number_of_threads_which_stays_as_it_was():
-    corpus = vectors(6000, 16)  # more than FAISS draws
+def test_centroids_are_equal_for_any_number_of_threads():
+    corpus = vectors(6000, 16)  # FAISS draws a sample of these
     threads = faiss.omp_get_max_threads()
     try:
         calibrations = []
@@ -261,7 +261,7 @@ def test_centroids_are_the_same_for_any_number_of_threads_which_stays_as_it_was(
 
 
 def test_product_codes_lose_less_than_scalar_codes_of_equal_bytes():
-    # Pairs of dims that depend on each other, as those of a model do.
+    # The two dims of each pair are correlated, as in embeddings of a model.
     corpus = vectors(3000, 32)
     corpus[:, 1::2] += 2 * corpus[:, ::2]
     lost = {}
@@ -272,8 +272,8 @@ def test_product_codes_lose_less_than_scalar_codes_of_equal_bytes():
     assert lost["pq4"] < 0.9 * lost["int2"]
 
 
-def test_product_codes_of_an_odd_dim_are_refused():
-    with pytest.raises(InvalidArgument, match="pq4 codes dims in pairs, and dim 7 is odd"):
+def test_product_codes_of_an_odd_dim_raise():
+    with pytest.raises(InvalidArgument, match="pq4 encodes dims in pairs, and dim=7 is odd"):
         Codec.fit(vectors(30, 8), 7, "pq4")
 
 
@@ -286,8 +286,8 @@ def test_the_rotation_is_orthogonal(dim):
     np.testing.assert_allclose(rotation @ rotation.T, np.eye(dim), atol=1e-6)
 
 
-def test_the_rotation_is_the_same_for_ever():
-    # An index on disk depends on it: if this fails, older indexes answer with noise.
+def test_the_rotation_never_changes():
+    # Stored indexes depend on the rotation. If this fails, searches of older indexes return noise.
     rotation = codec_module._rotation(64)
     np.testing.assert_allclose(rotation[0, :3], EXPECTED_ROTATION, atol=1e-6)
     coarse = np.round(rotation.astype(np.float64), 3)
@@ -297,35 +297,39 @@ def test_the_rotation_is_the_same_for_ever():
 # Bad input
 
 
-def test_a_dim_outside_the_vectors_is_refused():
+def test_a_dim_outside_the_limits_raises():
     corpus = vectors(3, 8)
-    for dim, told in ((9, "dim 9 > full_dim 8"), (0, "dim 0 < 1"), (-1, "dim -1 < 1")):
-        with pytest.raises(InvalidArgument, match=told):
+    for dim, message in (
+        (9, "dim=9 is larger than full_dim=8"),
+        (0, "dim=0 is"),
+        (-1, "dim=-1 is"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
             Codec.fit(corpus, dim, "int8")
-    with pytest.raises(InvalidArgument, match="dim 9 > full_dim 8"):
+    with pytest.raises(InvalidArgument, match="dim=9 is larger than full_dim=8"):
         Codec.fit(vectors(3, 9), 9, "int8").prepare(corpus)
 
 
-def test_one_dimensional_arrays_are_refused():
-    with pytest.raises(InvalidArgument, match=r"need the shape \[n, dim\], not \(8,\)"):
+def test_one_dimensional_arrays_raise():
+    with pytest.raises(InvalidArgument, match=r"shape \(8,\). Pass an array of shape \[n, dim\]"):
         Codec.fit(vectors(1, 8)[0], 4, "float32")
 
 
-def test_a_codec_of_no_vectors_is_refused_and_no_vectors_have_no_codes():
+def test_fitting_on_no_vectors_raises_and_encoding_none_returns_none():
     none = np.empty((0, 8), dtype=np.float32)
     for precision in PRECISIONS:
-        with pytest.raises(InvalidArgument, match="cannot fit a codec on 0 vectors"):
+        with pytest.raises(InvalidArgument, match="Cannot fit a codec on 0 vectors"):
             Codec.fit(none, 4, precision)
         codec = Codec.fit(vectors(3, 8), 4, precision)
         assert codec.encode(none).shape == (0, codec.bytes_per_vector)
         assert codec.decode(codec.encode(none)).shape == (0, 4)
 
 
-def test_codes_of_another_quantizer_or_width_are_refused():
+def test_codes_of_another_quantizer_or_dim_raise():
     values = Codec.fit(vectors(3, 8), 8, "int8").to_json()
-    with pytest.raises(InvalidArgument, match="codes of QT_6bit cannot be read as int8"):
+    with pytest.raises(InvalidArgument, match="Codes of QT_6bit cannot be read as int8"):
         Codec.from_json(values | {"quantizer": "QT_6bit"})
-    with pytest.raises(InvalidArgument, match="16 calibration values do not fit 7 dims"):
+    with pytest.raises(InvalidArgument, match="16 calibration values do not match dim=7"):
         Codec.from_json(values | {"dim": 7})
 
 
@@ -335,8 +339,8 @@ def test_stored_vectors_decode_as_their_codes_do(dim, stored):
     many = normalize(vectors(2_000, dim))
     many[7] = 0
     kept = many.astype(stored)
-    for cut in {dim, dim // 2 or 1}:
-        codec = Codec.fit(many, cut, "float16")
+    for width in {dim, dim // 2 or 1}:
+        codec = Codec.fit(many, width, "float16")
         expected = codec.decode(codec.encode_stored(kept))
         np.testing.assert_array_equal(codec.decode_stored(kept), expected)
-        np.testing.assert_array_equal(codec.decode_stored(kept[:, :cut]), expected)
+        np.testing.assert_array_equal(codec.decode_stored(kept[:, :width]), expected)

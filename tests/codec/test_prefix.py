@@ -1,4 +1,4 @@
-"""Prefixes: by hand, by property, against PyTorch, and from one product for all of them."""
+"""Prefixes: computed by hand, by property, against PyTorch, and all prefixes from one product."""
 
 import numpy as np
 import pytest
@@ -83,7 +83,7 @@ def test_prefix_scores_equal_products_of_prefixes(dims, layer_norm, seed):
         assert scores.dtype == np.float32
 
 
-def test_prefixes_leave_their_input_as_it_was():
+def test_prefixes_do_not_change_their_input():
     embeddings = vectors(6, 16)
     before = embeddings.copy()
     prefix(embeddings, 16)
@@ -93,7 +93,7 @@ def test_prefixes_leave_their_input_as_it_was():
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-def test_what_is_stored_is_normalized_whole_and_any_prefix_can_be_cut_from_it(layer_norm):
+def test_stored_vectors_are_unit_vectors_and_have_the_same_prefixes(layer_norm):
     embeddings = 10 * vectors(20, 48) + 1
     stored = as_stored(embeddings, layer_norm=layer_norm)
     np.testing.assert_allclose(np.linalg.norm(stored.astype(np.float64), axis=1), 1, atol=1e-6)
@@ -102,7 +102,7 @@ def test_what_is_stored_is_normalized_whole_and_any_prefix_can_be_cut_from_it(la
         np.testing.assert_allclose(prefix(stored, dim), expected, atol=1e-5)
 
 
-def test_what_float32_cannot_hold_becomes_infinite_without_a_warning():
+def test_values_beyond_float32_become_infinite_without_a_warning():
     taken = as_float32(np.array([[1.5, 1e300, -1e300, np.nan]]))
     assert taken.dtype == np.float32
     np.testing.assert_array_equal(taken, [[1.5, np.inf, -np.inf, np.nan]])
@@ -111,16 +111,20 @@ def test_what_float32_cannot_hold_becomes_infinite_without_a_warning():
     np.testing.assert_array_equal(strided, [[0, 2, 4], [6, 8, 10]])
 
 
-def test_a_dim_outside_the_vectors_is_refused():
+def test_a_dim_outside_the_limits_raises():
     corpus = vectors(3, 8)
-    for dim, told in ((9, "dim 9 > full_dim 8"), (0, "dim 0 < 1"), (-1, "dim -1 < 1")):
-        with pytest.raises(InvalidArgument, match=told):
+    for dim, message in (
+        (9, "dim=9 is larger than full_dim=8"),
+        (0, "dim=0 is"),
+        (-1, "dim=-1 is"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
             prefix(corpus, dim)
-        with pytest.raises(InvalidArgument, match=told):
+        with pytest.raises(InvalidArgument, match=message):
             list(prefix_scores(corpus, corpus, [dim]))
 
 
-def test_one_dimensional_arrays_are_refused_and_none_at_all_have_none():
-    with pytest.raises(InvalidArgument, match=r"need the shape \[n, dim\], not \(8,\)"):
+def test_one_dimensional_arrays_raise_and_empty_arrays_do_not():
+    with pytest.raises(InvalidArgument, match=r"shape \(8,\). Pass an array of shape \[n, dim\]"):
         prefix(vectors(1, 8)[0], 4)
     assert prefix(np.empty((0, 8), dtype=np.float32), 4).shape == (0, 4)

@@ -172,7 +172,7 @@ def test_full_vectors_are_kept_as_the_point_needs_or_as_asked(path, point, store
 
 @pytest.mark.parametrize("point", ["64:float32", "7:pq4"])
 def test_a_point_that_cannot_be_is_refused_before_anything_is_encoded(path, point):
-    with pytest.raises(InvalidArgument, match=r"keeps float16|dim 7 is odd"):
+    with pytest.raises(InvalidArgument, match=r"keeps float16|dim=7 is odd"):
         build_index(Interrupted(0), CORPUS, point, path, stored="float16")
     assert list(path.parent.iterdir()) == []
 

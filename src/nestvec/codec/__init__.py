@@ -1,1 +1,1 @@
-"""Embeddings to codes: truncate, renormalize, quantize. The only place that does any of these."""
+"""Truncate, renormalize and quantize embeddings."""

@@ -1,12 +1,12 @@
-"""A prefix, renormalized, then quantized: what is searched is made here, once.
+"""Encode embeddings as codes and decode codes to vectors.
 
-How a prefix is cut stands in ``prefix``. Every score in nestvec is asymmetric: the float query
-times what a document's code stands for,
+A codec truncates, renormalizes and quantizes. ``prefix`` implements truncation, and
+``quantizer`` maps each precision to a FAISS quantizer. Scores are asymmetric: the query stays
+float, the document is decoded from its code:
 
     score(q, x) = <prepare(q), decode(encode(x))>
 
-so that a query loses nothing to quantization. Which quantizer a precision is bound to stands in
-``quantizer``; what is searched with codes lives in ``index``.
+So quantization adds no error to the query.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from nestvec.codec.prefix import check_width, prefix
 from nestvec.codec.quantizer import (
     QUANTIZERS,
-    RANGE,
+    RANGE_VALUES,
     Quantizer,
     check_codable,
     code_bytes,
@@ -33,31 +33,36 @@ from nestvec.errors import InvalidArgument
 from nestvec.types import Codes, Embeddings, Precision
 
 ROTATION_SEED = 20260
-_EARLIER_NAME = "quantiser"  # of the quantizer, in files of earlier versions
-FIT_ROWS, _FIT_SEED = 100_000, 4711  # ranges are learnt from no more vectors than that
-# A factor this near to 1 moves no float16 by half of the least distance to the next, 2^-12 of it.
-_UNIT = 2.0**-13
+_EARLIER_KEY = "quantiser"  # the key "quantizer" in files of earlier versions
+FIT_ROWS, _FIT_SEED = 100_000, 4711  # FIT_ROWS: most vectors that a codec is fitted on
+# Neighboring float16 values differ by at least 2^-11 of their size. Scaling by a factor within
+# 2^-13 of 1 moves a value by less than half that distance, so the value rounds to itself.
+_UNIT_TOLERANCE = 2.0**-13
 
 
 def sample_rows(n: int, precision: Precision) -> NDArray[np.int64]:
-    """Return which of ``n`` vectors to fit a codec on, ascending; one where it learns nothing."""
+    """Return the rows, of ``n`` vectors, to fit a codec on, ascending.
+
+    One row is enough for a precision that fits nothing.
+    """
     if not QUANTIZERS[precision].fitted_values:
         return np.arange(min(n, 1), dtype=np.int64)
-    return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _drawn(n)
+    return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _draw(n)
 
 
 @dataclass(frozen=True, eq=False)
 class Codec:
-    """Turns embeddings into the codes of one representation, and codes back into vectors.
+    """Encodes embeddings at one dim and precision, and decodes the codes.
 
-    Made by ``Codec.fit``; saved with the index and used alike for queries and corpus.
+    Create a codec with ``Codec.fit``. It is saved with the index and applies to documents and
+    queries.
 
     Attributes:
-        dim: Dimensions kept.
-        precision: How each is stored.
-        layer_norm: Whether the whole vector is layer-normalized first.
-        calibration: Ranges or centroids learnt by ``fit``, as ``quantizer.fit_quantizer`` returns them;
-            empty where the precision learns nothing.
+        dim: Number of dimensions after truncation.
+        precision: Storage format of each dimension.
+        layer_norm: Whether the full vector is layer-normalized before truncation.
+        calibration: Fitted ranges or centroids, as ``fit_quantizer`` returns them; empty if the
+            precision fits nothing.
     """
 
     dim: int
@@ -69,21 +74,21 @@ class Codec:
     def fit(
         cls, embeddings: Embeddings, dim: int, precision: Precision, *, layer_norm: bool = False
     ) -> Codec:
-        """Learn what the precision needs from a sample of at most ``FIT_ROWS`` of the corpus.
+        """Fit a codec on a sample of at most ``FIT_ROWS`` embeddings.
 
         Args:
-            embeddings: [n, full_dim], as the model gives them; n > 0; may be memory-mapped.
-            dim: Dimensions to keep.
-            precision: How to store each.
+            embeddings: Raw model output [n, full_dim], n > 0; may be memory-mapped.
+            dim: Number of dimensions to truncate to.
+            precision: Storage format of each dimension.
             layer_norm: As in ``prefix``.
 
         Raises:
-            InvalidArgument: If ``dim`` is above full_dim, or the precision cannot code it, or
-                there are no vectors.
+            InvalidArgument: If there are no embeddings, ``dim`` is larger than full_dim, or the
+                precision cannot encode ``dim`` dimensions.
         """
         check_width(embeddings, dim)
         if len(embeddings) == 0:
-            raise InvalidArgument("cannot fit a codec on 0 vectors")
+            raise InvalidArgument("Cannot fit a codec on 0 vectors. Pass at least 1.")
         check_codable(dim, precision)
         quantizer, calibration = QUANTIZERS[precision], np.empty(0, dtype=np.float32)
         if quantizer.fitted_values:
@@ -98,33 +103,34 @@ class Codec:
 
     @property
     def ranges(self) -> tuple[Embeddings, Embeddings] | None:
-        """The least and the greatest value of each dimension that was learnt, [dim] each.
+        """The fitted minimum and maximum of each dimension, [dim] each.
 
-        None where the precision learns no ranges.
+        None if the precision fits no ranges.
         """
-        if QUANTIZERS[self.precision].fitted_values != RANGE:
+        if QUANTIZERS[self.precision].fitted_values != RANGE_VALUES:
             return None
-        low, extent = self.calibration.reshape(RANGE, self.dim)
+        low, extent = self.calibration.reshape(RANGE_VALUES, self.dim)
         return low, low + extent
 
     @classmethod
     def fit_stored(
         cls, stored: Embeddings, dim: int, precision: Precision, *, layer_norm: bool = False
     ) -> Codec:
-        """Learn from vectors that are kept ``as_stored``, as ``fit`` does.
+        """Fit a codec on the vectors that an index stores (see ``as_stored``).
 
         Args:
-            stored: [n, full_dim] at float16 or float32, layer-normalized already.
+            stored: Float16 or float32 [n, full_dim], already layer-normalized if the model
+                requires layer normalization.
             dim: As in ``fit``.
             precision: As in ``fit``.
-            layer_norm: Whether queries are to be layer-normalized, as the stored vectors were.
+            layer_norm: Whether to layer-normalize queries, as the stored vectors were.
         """
         return replace(cls.fit(_rounded(stored, precision), dim, precision), layer_norm=layer_norm)
 
     def prepare(self, embeddings: Embeddings) -> Embeddings:
-        """Return unit prefixes in the space that codes stand in, [n, full_dim] -> [n, dim].
+        """Return float unit prefixes, rotated if the quantizer is, [n, full_dim] -> [n, dim].
 
-        This is all that a query goes through.
+        Queries are prepared and not quantized.
         """
         quantizer = QUANTIZERS[self.precision]
         return _prepare(embeddings, self.dim, quantizer, layer_norm=self.layer_norm)
@@ -138,32 +144,35 @@ class Codec:
         return codes
 
     def encode_stored(self, stored: NDArray[np.floating]) -> Codes:
-        """Return codes of vectors that are kept ``as_stored``, the same at float16 and float32.
+        """Return the codes of vectors that an index stores (see ``as_stored``).
+
+        Float16 and float32 copies of a vector have the same codes, except at float32 precision.
 
         Args:
-            stored: [n, at least dim]; layer-normalized already, where the model asks for it.
+            stored: [n, at least dim], already layer-normalized if the model requires it.
         """
         return self._of_stored.encode(_rounded(stored, self.precision))
 
     def decode_stored(self, stored: NDArray[np.floating]) -> Embeddings:
-        """Return what the codes of stored vectors stand for, ``decode(encode_stored(stored))``.
+        """Return ``decode(encode_stored(stored))``.
 
-        At full width, float16 is its own code wherever it is so nearly of unit length that to
-        renormalize it rounds to itself again: all but vectors of a few dims.
+        Stored float16 vectors of full width are already unit length up to rounding.
+        Renormalizing and rounding again would not change a bit, so the stored bytes are used as
+        the codes. Vectors of a few dims can be further from unit length and are encoded.
 
         Args:
             stored: [n, at least dim], as for ``encode_stored``.
         """
-        itself = self.precision == "float16" and stored.dtype == np.float16
-        if itself and stored.shape[1] == self.dim:
+        is_float16 = self.precision == "float16" and stored.dtype == np.float16
+        if is_float16 and stored.shape[1] == self.dim:
             vectors = self.decode(np.ascontiguousarray(stored).view(np.uint8))
             squares = np.einsum("nd,nd->n", vectors, vectors)
-            if ((np.abs(squares - 1) < _UNIT) | (squares == 0)).all():
+            if ((np.abs(squares - 1) < _UNIT_TOLERANCE) | (squares == 0)).all():
                 return vectors
         return self.decode(self.encode_stored(stored))
 
     def decode(self, codes: Codes) -> Embeddings:
-        """Return the vectors that codes stand for, [n, bytes_per_vector] -> [n, dim]."""
+        """Return the decoded vectors, [n, bytes_per_vector] -> [n, dim]."""
         codes = np.ascontiguousarray(codes)
         if self.precision == "float32":
             return codes.view(np.float32)
@@ -171,7 +180,7 @@ class Codec:
         return vectors
 
     def new_faiss_index(self) -> Any:
-        """Return an empty FAISS index of this representation, by inner product."""
+        """Return an empty FAISS inner-product index that stores these codes."""
         return new_index(self.dim, QUANTIZERS[self.precision], self.calibration)
 
     @cached_property
@@ -183,7 +192,7 @@ class Codec:
         return self.new_faiss_index()
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for a manifest; float32 survives as JSON numbers."""
+        """Return JSON values for a manifest. JSON numbers preserve float32 exactly."""
         return {
             "dim": self.dim,
             "precision": self.precision,
@@ -194,23 +203,25 @@ class Codec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Codec:
-        """Read back what ``to_json`` wrote.
+        """Create a codec from the values of ``to_json``.
 
         Raises:
-            InvalidArgument: If the codes were made by another quantizer than this version uses,
-                or the calibration has another length than the dimensions need.
+            InvalidArgument: If this version uses another quantizer for the precision, or the
+                number of calibration values does not match the number of dimensions.
         """
         dim, precision = values["dim"], values["precision"]
         calibration = np.asarray(values["calibration"], dtype=np.float32)
         quantizer = QUANTIZERS[precision]
-        coded_by = values["quantizer" if "quantizer" in values else _EARLIER_NAME]
-        if coded_by != quantizer.faiss_name:
+        quantizer_name = values["quantizer" if "quantizer" in values else _EARLIER_KEY]
+        if quantizer_name != quantizer.faiss_name:
             raise InvalidArgument(
-                f"codes of {coded_by} cannot be read as {precision} "
-                f"({quantizer.faiss_name}): rebuild the index"
+                f"Codes of {quantizer_name} cannot be read as {precision} "
+                f"({quantizer.faiss_name}). Rebuild the index."
             )
         if len(calibration) != quantizer.fitted_values * dim:
-            raise InvalidArgument(f"{len(calibration)} calibration values do not fit {dim} dims")
+            raise InvalidArgument(
+                f"{len(calibration)} calibration values do not match dim={dim}. Rebuild the index."
+            )
         return cls(dim, precision, values["layer_norm"], calibration)
 
 
@@ -222,24 +233,25 @@ def _prepare(
 
 
 def _rounded(stored: NDArray[np.floating], precision: Precision) -> Embeddings:
-    """Round as an index does that keeps float16, but for what only one of float32 can give."""
+    """Round to float16 as an index stores vectors; float32 precision keeps every bit."""
     return (stored if precision == "float32" else stored.astype(np.float16)).astype(np.float32)
 
 
 def _sample(embeddings: Embeddings) -> Embeddings:
     n = len(embeddings)
-    return embeddings if n <= FIT_ROWS else embeddings[_drawn(n)]
+    return embeddings if n <= FIT_ROWS else embeddings[_draw(n)]
 
 
-def _drawn(n: int) -> NDArray[np.int64]:
+def _draw(n: int) -> NDArray[np.int64]:
     chosen = np.random.RandomState(_FIT_SEED).permutation(n)
     return np.sort(chosen[:FIT_ROWS]).astype(np.int64)
 
 
 @lru_cache(maxsize=16)
 def _rotation(dim: int) -> Embeddings:
-    """Return a random orthogonal matrix [dim, dim], the same for a dim everywhere."""
-    # RandomState's stream never changes (NEP 19), default_rng's may: indexes outlive releases.
+    """Return a random orthogonal matrix [dim, dim]; each dim always has the same matrix."""
+    # Stored indexes must stay readable. NEP 19 freezes the stream of RandomState, but not the
+    # stream of default_rng.
     gaussian = np.random.RandomState([ROTATION_SEED, dim]).standard_normal((dim, dim))
     q, r = np.linalg.qr(gaussian)
     return np.ascontiguousarray((q * np.sign(np.diag(r))).astype(np.float32))

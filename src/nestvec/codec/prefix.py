@@ -1,7 +1,4 @@
-"""Layer-norm (where the model asks) -> truncate -> L2 renormalize: every prefix is made here.
-
-What quantizes a prefix, and what turns it for that, is in ``codec``.
-"""
+"""Layer-normalize if the model requires it, truncate, then L2-renormalize."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ LAYER_NORM_EPSILON = 1e-5  # torch.nn.functional.layer_norm's default, as nomic'
 
 
 def layer_normalize(embeddings: Embeddings) -> Embeddings:
-    """Give each vector zero mean and unit variance, [n, dim] -> [n, dim] (Ba et al. 2016)."""
+    """Scale each vector to zero mean and unit variance, [n, dim] -> [n, dim] (Ba et al. 2016)."""
     centered = embeddings - embeddings.mean(axis=1, keepdims=True)
     variance = np.mean(centered * centered, axis=1, keepdims=True)
     normalized: Embeddings = centered / np.sqrt(variance + LAYER_NORM_EPSILON)
@@ -25,7 +22,7 @@ def layer_normalize(embeddings: Embeddings) -> Embeddings:
 
 
 def normalize(embeddings: Embeddings) -> Embeddings:
-    """Give each vector unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
+    """Scale each vector to unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
     lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
     unit: Embeddings = np.divide(
         embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0
@@ -34,18 +31,19 @@ def normalize(embeddings: Embeddings) -> Embeddings:
 
 
 def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Embeddings:
-    """Cut vectors to their first ``dim`` dimensions and renormalize them.
+    """Truncate vectors to their first ``dim`` dimensions and renormalize them.
 
     Args:
-        embeddings: [n, full_dim], as the model gives them.
-        dim: Dimensions to keep, at most full_dim.
-        layer_norm: Layer-normalize the whole vector first, where the model's card asks for it.
+        embeddings: Raw model output, [n, full_dim].
+        dim: Number of dimensions to truncate to, at most full_dim.
+        layer_norm: Layer-normalize the full vector first. Set it if the model card requires
+            layer normalization.
 
     Returns:
-        [n, dim], each of unit length or zero.
+        [n, dim], each row of unit length or zero.
 
     Raises:
-        InvalidArgument: If ``dim`` is not within 1 and full_dim.
+        InvalidArgument: If ``dim`` is not from 1 to full_dim.
     """
     check_width(embeddings, dim)
     if layer_norm:
@@ -54,20 +52,20 @@ def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Emb
 
 
 def as_float32(embeddings: NDArray[np.floating]) -> Embeddings:
-    """Return vectors as float32 in one piece; what is above its limit becomes infinite."""
-    with np.errstate(over="ignore"):  # whoever checks for infinity says more than a warning
+    """Return vectors as C-contiguous float32; values beyond its range become infinite."""
+    with np.errstate(over="ignore"):  # callers check for infinity and report more than a warning
         return np.ascontiguousarray(embeddings, dtype=np.float32)
 
 
 def as_stored(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
-    """Return vectors as an index keeps them: of unit length, layer-normalized where asked.
+    """Return the unit vectors that an index stores, layer-normalized if requested.
 
     Args:
-        embeddings: [n, full_dim], as the model gives them.
+        embeddings: Raw model output, [n, full_dim].
         layer_norm: As in ``prefix``.
 
     Returns:
-        [n, full_dim]; of these, rounded or not, ``Codec.encode_stored`` codes any prefix.
+        [n, full_dim]. ``Codec.encode_stored`` encodes any prefix of these vectors.
     """
     return prefix(embeddings, embeddings.shape[1], layer_norm=layer_norm)
 
@@ -75,20 +73,19 @@ def as_stored(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings
 def prefix_scores(
     queries: Embeddings, corpus: Embeddings, dims: Sequence[int], *, layer_norm: bool = False
 ) -> Iterator[tuple[int, Embeddings]]:
-    """Yield the cosines of every query and document at each prefix, from one full-width product.
+    """Yield the cosines of all queries and documents at each dim, for the cost of one product.
 
-    With A and B cut into blocks between the dims, the product of the wider prefix is the product
-    of the narrower one plus one block's: U(d2) = U(d1) + A[:, d1:d2] B[:, d1:d2]^T, and squared
-    lengths add up alike.
+    The product at a larger dim is the product at the next smaller dim plus one block:
+    U(d2) = U(d1) + A[:, d1:d2] B[:, d1:d2]^T. Squared lengths add up in the same way.
 
     Args:
         queries: [n_queries, full_dim].
         corpus: [n, full_dim].
-        dims: Prefixes, in any order.
+        dims: The dims, in any order.
         layer_norm: As in ``prefix``.
 
     Yields:
-        (dim, scores [n_queries, n]), narrowest first; equal to
+        (dim, scores [n_queries, n]), smallest dim first. The scores equal
         ``prefix(queries, dim) @ prefix(corpus, dim).T`` up to rounding.
     """
     full_dim = corpus.shape[1]
@@ -110,21 +107,26 @@ def prefix_scores(
 
 
 def check_width(embeddings: Embeddings, dim: int) -> None:
-    """Refuse a dim that the vectors do not have.
+    """Check that the embeddings are 2-D and that they have ``dim`` dimensions.
 
     Raises:
-        InvalidArgument: If ``dim`` is not within 1 and full_dim.
+        InvalidArgument: If they are not 2-D, or ``dim`` is not from 1 to full_dim.
     """
     if embeddings.ndim != 2:
-        raise InvalidArgument(f"embeddings need the shape [n, dim], not {embeddings.shape}")
-    if dim > embeddings.shape[1]:
-        raise InvalidArgument(f"dim {dim} > full_dim {embeddings.shape[1]}")
+        raise InvalidArgument(
+            f"embeddings have shape {embeddings.shape}. Pass an array of shape [n, dim]."
+        )
+    full_dim = embeddings.shape[1]
+    if dim > full_dim:
+        raise InvalidArgument(
+            f"dim={dim} is larger than full_dim={full_dim}. Choose a value from 1 to {full_dim}."
+        )
     if dim < 1:
-        raise InvalidArgument(f"dim {dim} < 1")
+        raise InvalidArgument(f"dim={dim} is below 1. Choose a value from 1 to {full_dim}.")
 
 
 def _squared_lengths(embeddings: Embeddings) -> NDArray[np.float64]:
-    """Sum squares as float64, in which the square of no float32 is 0 or infinite."""
+    """Sum squares in float64, where squares of float32 values neither underflow nor overflow."""
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64)
     return squares
 

@@ -1,7 +1,7 @@
-"""What each precision is bound to: one of FAISS's quantizers, chosen by measurement.
+"""The FAISS quantizer of each precision.
 
-Quantizers take and give vectors as they come; that these are normalized prefixes, rotated where a
-quantizer asks for it, is ``codec``'s business. The measurement is ``benchmarks/quantizers.py``.
+Quantizers expect vectors that ``codec`` has truncated, renormalized and, if ``rotated``, rotated.
+``benchmarks/quantizers.py`` compares the quantizers that were considered.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings, Precision
 
 PRODUCT = "PQx4"
-_PRODUCT_BITS, _PAIR = 4, 2
+_PRODUCT_BITS, _DIMS_PER_CODE = 4, 2
 _CENTROIDS = 2**_PRODUCT_BITS
-RANGE = 2  # values learnt for each dimension where they are the ends of its range
+RANGE_VALUES = 2  # fitted values of each dimension of a scalar quantizer: minimum and extent
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """One of FAISS's quantizers.
+    """A FAISS quantizer and its settings.
 
     Attributes:
-        faiss_name: The type of a ScalarQuantizer; ``PRODUCT`` for a ProductQuantizer whose codes
-            of 4 bits each choose one of 16 centroids of two dims; None stores float32 as it is.
+        faiss_name: Type of the FAISS ScalarQuantizer, such as "QT_8bit". ``PRODUCT`` selects a
+            ProductQuantizer: each code of 4 bits selects one of 16 centroids of two dims. None
+            stores float32 unchanged.
         bits: Bits for each dimension.
-        rotated: True where the prefix is first turned by a random orthogonal matrix, which
-            leaves inner products as they are and spreads the variance over all dimensions,
-            as a codebook that is the same for each of them needs.
-        fitted_values: Values learnt from a sample of the corpus, for each dimension: 2 are the ends of
-            its range, 16 its coordinates of the centroids.
+        rotated: Whether vectors are first multiplied by a random orthogonal matrix. The rotation
+            preserves inner products and spreads the variance evenly over the dimensions, so one
+            fixed codebook suits all of them.
+        fitted_values: Number of values fitted for each dimension on a sample of the corpus: 2
+            for a range, 16 for the coordinates of centroids, 0 for a fixed codebook.
     """
 
     faiss_name: str | None
@@ -47,7 +48,7 @@ class Quantizer:
 QUANTIZERS: Mapping[Precision, Quantizer] = {
     "float32": Quantizer(None, 32),
     "float16": Quantizer("QT_fp16", 16),
-    "int8": Quantizer("QT_8bit", 8, fitted_values=RANGE),
+    "int8": Quantizer("QT_8bit", 8, fitted_values=RANGE_VALUES),
     "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True),
     "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True),
     "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True),
@@ -56,44 +57,45 @@ QUANTIZERS: Mapping[Precision, Quantizer] = {
 
 
 def can_code(dim: int, precision: Precision) -> bool:
-    """Tell whether a precision can code that many dims: product codes stand for pairs."""
-    return QUANTIZERS[precision].faiss_name != PRODUCT or dim % _PAIR == 0
+    """Return whether a precision can encode ``dim`` dimensions; pq4 requires an even number."""
+    return QUANTIZERS[precision].faiss_name != PRODUCT or dim % _DIMS_PER_CODE == 0
 
 
 def check_codable(dim: int, precision: Precision) -> None:
-    """Refuse a dim that a precision cannot code.
+    """Check that a precision can encode ``dim`` dimensions.
 
     Raises:
-        InvalidArgument: If it cannot.
+        InvalidArgument: If the precision requires an even dim and ``dim`` is odd.
     """
     if not can_code(dim, precision):
         raise InvalidArgument(
-            f"{precision} codes dims in pairs, and dim {dim} is odd: take an even one, or int2"
+            f"{precision} encodes dims in pairs, and dim={dim} is odd. "
+            "Choose an even dim, or precision int2."
         )
 
 
 def code_bytes(dim: int, precision: Precision) -> int:
-    """Return the size of one code."""
+    """Return the size of one code in bytes."""
     return -(-dim * QUANTIZERS[precision].bits // 8)
 
 
 def fit_quantizer(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:
-    """Learn from a sample what a quantizer needs, the same from the same sample.
+    """Fit the ranges or centroids of a quantizer; the result is deterministic.
 
     Args:
         vectors: [n, dim], n > 0.
-        quantizer: What learns.
+        quantizer: The quantizer to fit.
 
     Returns:
-        As FAISS holds them, [fitted_values * dim]: for ranges the minimum of each dimension, then its
-        extent; for centroids [dim / 2, 16, 2].
+        [fitted_values * dim], in FAISS's layout. Ranges: all minima, then all extents.
+        Centroids: a flattened array [dim / 2, 16, 2].
     """
     import faiss
 
     if not quantizer.fitted_values:
         return np.empty(0, dtype=np.float32)
     index = _empty_index(vectors.shape[1], quantizer)
-    if len(vectors) < _CENTROIDS:  # k-means asks for one each; copies teach nothing else
+    if len(vectors) < _CENTROIDS:  # k-means requires one vector for each centroid; repeat them
         vectors = np.resize(vectors, (_CENTROIDS, vectors.shape[1]))
     with one_thread():
         index.train(vectors)
@@ -102,7 +104,13 @@ def fit_quantizer(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float
 
 
 def new_index(dim: int, quantizer: Quantizer, calibration: NDArray[np.float32]) -> Any:
-    """Return an empty FAISS index by inner product that codes as it has learnt."""
+    """Return an empty FAISS inner-product index.
+
+    Args:
+        dim: Number of dimensions.
+        quantizer: The quantizer of the index.
+        calibration: The values that ``fit_quantizer`` returned.
+    """
     import faiss
 
     index = _empty_index(dim, quantizer)
@@ -110,7 +118,7 @@ def new_index(dim: int, quantizer: Quantizer, calibration: NDArray[np.float32]) 
         faiss.copy_array_to_vector(calibration, _state(index))
         index.is_trained = True
     elif quantizer.faiss_name is not None:
-        index.train(np.zeros((1, dim), dtype=np.float32))  # a fixed codebook learns nothing of it
+        index.train(np.zeros((1, dim), dtype=np.float32))  # a fixed codebook ignores the data
     return index
 
 
@@ -122,8 +130,8 @@ def _empty_index(dim: int, quantizer: Quantizer) -> Any:
         return faiss.IndexFlatIP(dim)
     if name != PRODUCT:
         return faiss.IndexScalarQuantizer(dim, getattr(faiss.ScalarQuantizer, name), metric)
-    index = faiss.IndexPQ(dim, dim // _PAIR, _PRODUCT_BITS, metric)
-    # From more vectors FAISS draws 256 for each centroid. Below 39 it would write warnings.
+    index = faiss.IndexPQ(dim, dim // _DIMS_PER_CODE, _PRODUCT_BITS, metric)
+    # By default FAISS prints a warning if there are fewer than 39 vectors for each centroid.
     index.pq.cp.min_points_per_centroid = 1
     return index
 

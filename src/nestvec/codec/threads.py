@@ -1,4 +1,4 @@
-"""How many threads FAISS computes on."""
+"""Set the number of FAISS threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let FAISS compute on one thread: for single queries, and work too small to share."""
+    """Run FAISS on one thread, for single queries and for work too small to parallelize."""
     import faiss
 
     threads = faiss.omp_get_max_threads()
