@@ -143,7 +143,7 @@ def fill_the_disk(folder, contents):
                 perform(index, change)
                 contents, room = change.after(contents), 0
             except DataError as error:
-                assert "\n" not in str(error) and "untouched" in str(error), error
+                assert "\n" not in str(error) and "unchanged" in str(error), error
                 full, room = full + 1, int(room * 1.7) + 1
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)

@@ -11,7 +11,7 @@ def test_pages_are_asked_for_once_rows_had_to_come_from_a_disk(monkeypatch):
     blocks, asked = iter([0, 8, 8, 8, 8, 8]), []
     monkeypatch.setattr(scattered, "_blocks_read", lambda: next(blocks))
     monkeypatch.setattr(
-        scattered, "ask_for", lambda array, rows: asked.append((array[0, 0], rows.tolist()))
+        scattered, "prefetch", lambda array, rows: asked.append((array[0, 0], rows.tolist()))
     )
     rows = ScatteredRows(Stacked.of(arrays))
     expected = np.concatenate(arrays)

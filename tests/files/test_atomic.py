@@ -1,4 +1,4 @@
-"""What stands in a place after a write that failed: exactly what stood there before."""
+"""After a write that failed, the files are exactly as before."""
 
 import os
 import stat
@@ -20,7 +20,7 @@ from nestvec.files.atomic import (
 
 
 class Fault(Exception):
-    """Stands for anything that goes wrong in the middle."""
+    """An arbitrary error while files are written."""
 
 
 def content(folder: Path) -> dict[str, str]:
@@ -38,13 +38,13 @@ def write_kind(folder: Path, text: str) -> None:
         (temporary / "sub" / "file").write_text(text)
 
 
-def test_a_file_is_made_with_the_folders_above_it(tmp_path):
+def test_parent_folders_are_created(tmp_path):
     with replace_file(tmp_path / "a" / "b" / "file") as temporary:
         temporary.write_text("new")
     assert content(tmp_path) == {"a/b/file": "new"}
 
 
-def test_a_file_is_old_until_the_block_ends(tmp_path):
+def test_a_file_is_unchanged_until_the_block_ends(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
     with replace_file(path) as temporary:
@@ -62,7 +62,7 @@ def test_a_fault_leaves_the_old_file_and_nothing_else(tmp_path, fault):
     assert content(tmp_path) == {"file": "old"}
 
 
-def test_what_cannot_be_a_file_is_a_data_error(tmp_path):
+def test_a_path_that_cannot_be_written_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("old")
     with (
         pytest.raises(DataError, match=r"below: could not be written \(File exists\)"),
@@ -78,7 +78,7 @@ def test_what_cannot_be_a_file_is_a_data_error(tmp_path):
     assert content(tmp_path) == {"file": "old"}
 
 
-def test_a_link_stays_a_link(tmp_path):
+def test_a_link_to_a_file_is_kept(tmp_path):
     (tmp_path / "real").write_text("old")
     (tmp_path / "link").symlink_to("real")
     with replace_file(tmp_path / "link") as temporary:
@@ -87,7 +87,7 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "real").read_text() == "new"
 
 
-def test_files_have_the_permissions_that_the_person_asks_for(tmp_path):
+def test_files_have_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with replace_file(tmp_path / "file") as temporary:
@@ -104,14 +104,14 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert content(tmp_path) == {"kind/mark": "new", "kind/sub/file": "new"}
 
 
-def test_an_empty_folder_and_the_one_we_stand_in_are_replaced(tmp_path, monkeypatch):
+def test_an_empty_folder_and_the_current_one_are_replaced(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     write_kind(Path(), "new")
     assert content(tmp_path) == {"empty/mark": "new", "empty/sub/file": "new"}
 
 
-def test_a_link_to_a_folder_stays_a_link_and_leaves_nothing_behind(tmp_path):
+def test_a_link_to_a_folder_is_kept_and_no_temporary_file_remains(tmp_path):
     write_kind(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to("real")
     write_kind(tmp_path / "link", "new")
@@ -129,7 +129,7 @@ def test_a_fault_leaves_the_old_folder_and_nothing_else(tmp_path, fault):
     assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
 
 
-def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
+def test_a_failed_rename_restores_the_old_folder(tmp_path, monkeypatch):
     write_kind(tmp_path / "kind", "old")
     rename = Path.replace
 
@@ -144,17 +144,17 @@ def test_a_rename_that_fails_brings_the_old_folder_back(tmp_path, monkeypatch):
     assert content(tmp_path) == {"kind/mark": "old", "kind/sub/file": "old"}
 
 
-def test_the_older_folder_is_kept_where_that_is_asked(tmp_path):
+def test_the_replaced_folder_is_kept_as_a_backup(tmp_path):
     write_kind(tmp_path / "kind", "old")
     write_kind(tmp_path / "made", "new")
-    put_in_place(tmp_path / "made", tmp_path / "kind", marker="mark", kept=tmp_path / "before")
+    put_in_place(tmp_path / "made", tmp_path / "kind", marker="mark", backup=tmp_path / "before")
     assert content(tmp_path) == {
         "kind/mark": "new", "kind/sub/file": "new", "before/mark": "old", "before/sub/file": "old"
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("other", ["a folder", "a file"])
-def test_what_is_not_ours_is_not_replaced(tmp_path, other):
+def test_other_files_and_folders_are_not_replaced(tmp_path, other):
     path = tmp_path / "precious"
     if other == "a folder":
         path.mkdir()
@@ -162,14 +162,14 @@ def test_what_is_not_ours_is_not_replaced(tmp_path, other):
     else:
         path.write_text("old")
     before = content(tmp_path)
-    with pytest.raises(DataError, match="has no mark, so it is not replaced: name a new one"):
+    with pytest.raises(DataError, match="has no mark, so it is not replaced. Choose a new path"):
         write_kind(path, "new")
     with pytest.raises(DataError, match="not replaced"):
         check_replaceable(path, marker="mark")
     assert content(tmp_path) == before
 
 
-def test_a_place_that_may_be_written_passes_the_check(tmp_path):
+def test_replaceable_paths_pass_the_check(tmp_path):
     write_kind(tmp_path / "kind", "old")
     (tmp_path / "empty").mkdir()
     for name in ("kind", "empty", "new"):
@@ -192,14 +192,14 @@ except DataError as error:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits of file size there")
-def test_a_file_that_does_not_fit_leaves_the_old_one(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file size limits")
+def test_a_file_that_does_not_fit_does_not_change_the_old_file(tmp_path):
     (tmp_path / "file").write_text("old")
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "file")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == (
-        f"{tmp_path / 'file'}: could not be written (File too large); "
-        "what was there before is untouched\n"
+        f"{tmp_path / 'file'}: could not be written (File too large). "
+        "The existing content is unchanged.\n"
     )
     assert content(tmp_path) == {"file": "old"}
 

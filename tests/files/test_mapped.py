@@ -8,7 +8,7 @@ from nestvec.files.mapped import map_array
 
 
 @pytest.mark.parametrize("scattered", [False, True])
-def test_rows_are_those_of_the_file_even_after_it_is_gone(tmp_path, scattered):
+def test_mapped_rows_stay_valid_after_the_file_is_deleted(tmp_path, scattered):
     rows = np.arange(6, dtype=np.float16).reshape(3, 2)
     path = tmp_path / "rows"
     path.write_bytes(b"head" + rows.tobytes() + b"rest")
@@ -20,24 +20,26 @@ def test_rows_are_those_of_the_file_even_after_it_is_gone(tmp_path, scattered):
         array[0] = 0
 
 
-def test_rows_can_be_asked_for_beforehand(tmp_path, monkeypatch):
+def test_rows_are_prefetched(tmp_path, monkeypatch):
     path = tmp_path / "rows"
-    rows = np.arange(4096, dtype=np.float32).reshape(4, 1024)  # a page each, but shifted by 8 bytes
+    rows = np.arange(4096, dtype=np.float32).reshape(
+        4, 1024
+    )  # one page for each row, shifted by 8 bytes
     path.write_bytes(b"12345678" + rows.tobytes())
-    asked = []
+    prefetched = []
 
     class Memory(mapped.mmap.mmap):
         def madvise(self, option, start=0, length=None):
             if option == mapped.mmap.MADV_WILLNEED:
-                asked.append((start, length))
+                prefetched.append((start, length))
 
     monkeypatch.setattr(mapped.mmap, "mmap", Memory)
     with path.open("rb") as file:
         array = mapped.map_array(file, "float32", (4, 1024), at=8)
-    mapped.ask_for(array, np.array([2, 0]))
-    assert asked == [(8192, 4096 + 8), (0, 4096 + 8)]
+    mapped.prefetch(array, np.array([2, 0]))
+    assert prefetched == [(8192, 4096 + 8), (0, 4096 + 8)]
 
 
-def test_only_what_is_mapped_can_be_asked_for():
+def test_only_mapped_arrays_can_be_prefetched():
     with pytest.raises(TypeError, match="not mapped"):
-        mapped.ask_for(np.zeros((2, 2)), np.array([0]))
+        mapped.prefetch(np.zeros((2, 2)), np.array([0]))

@@ -34,7 +34,7 @@ def test_a_disk_without_room_is_told_before_the_work(tmp_path, monkeypatch):
 
     monkeypatch.setattr(allocation, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(DataError, match=r"cannot hold 2\.0 GB of embeddings \(.*No space left"):
+    with pytest.raises(DataError, match=r"cannot store 2\.0 GB of embeddings \(.*No space left"):
         new_embeddings(1_000_000, 500, folder=tmp_path)
 
 

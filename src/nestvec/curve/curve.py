@@ -170,7 +170,7 @@ class Curve:
             kind="curve",
             version=CURVE_VERSION,
             oldest=_OLDEST_VERSION,
-            remedy="evaluate again",
+            remedy="Evaluate again.",
         )
         try:
             points = tuple(CurvePoint.from_json(row) for row in values["points"])

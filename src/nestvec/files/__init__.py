@@ -1,1 +1,1 @@
-"""Write and read files safely: atomic, memory-mapped, versioned."""
+"""Read and write files: atomic replacement, memory mapping, versioned JSON."""

@@ -1,8 +1,8 @@
-"""Write files and folders so that a reader sees the old or the new, never half of one.
+"""Replace files and folders atomically: readers see the old or the new content, never a mix.
 
-An error or a full disk leaves what was there before and nothing else. A file is replaced in one
-step; a folder in two renames, so a machine that dies between them leaves the old and the new one
-complete, under temporary names (``.NAME.*.tmp``) beside the missing one.
+After an error or on a full disk, the old content is unchanged and no temporary files remain. A
+file is replaced by one rename, a folder by two. If the machine stops between the two renames, the
+old and the new folder are complete but have temporary names (``.NAME.*.tmp``).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nestvec.errors import DataError
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; move it over ``path`` when the block ends without an error.
+    """Yield a temporary path; rename it to ``path`` if the block ends without an error.
 
     Raises:
         DataError: If the folder cannot be written or the disk is full.
@@ -30,15 +30,15 @@ def replace_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replace_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Yield a temporary path for each path; move all of them when the block ends without an error.
+    """Yield a temporary path for each path; rename all if the block ends without an error.
 
-    All files are complete on disk before the first one takes its name. They take their names in the
-    given order, so the file that refers to the others comes last.
+    All files are complete on disk before the first is renamed. They are renamed in the given
+    order, so pass the file that refers to the others last.
 
     Raises:
         DataError: If a folder cannot be written or the disk is full.
     """
-    targets = [path.resolve() for path in paths]  # a link stays, and what it points at is replaced
+    targets = [path.resolve() for path in paths]  # keep symbolic links, replace targets
     temporaries = tuple(map(_temporary_name, targets))
     try:
         for target in targets:
@@ -50,7 +50,7 @@ def replace_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
             temporary.replace(target)
             sync(target.parent)
     except OSError as error:
-        raise DataError(paths[-1], _why(error)) from error
+        raise DataError(paths[-1], _write_failure(error)) from error
     finally:
         for temporary in temporaries:
             with suppress(OSError):
@@ -59,14 +59,14 @@ def replace_files(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 @contextmanager
 def replace_folder(path: Path, *, marker: str) -> Iterator[Path]:
-    """Yield a temporary folder; put it in the place of ``path`` when the block ends well.
+    """Yield a temporary folder; rename it to ``path`` if the block ends without an error.
 
     Args:
-        path: The folder to make or to replace.
+        path: The folder to create or to replace.
         marker: As in ``check_replaceable``.
 
     Raises:
-        DataError: If ``path`` holds something else, cannot be written, or the disk is full.
+        DataError: If ``path`` is not replaceable, cannot be written, or the disk is full.
     """
     check_replaceable(path, marker=marker)
     temporary = _temporary_name(path.resolve())
@@ -75,60 +75,61 @@ def replace_folder(path: Path, *, marker: str) -> Iterator[Path]:
         yield temporary
         put_in_place(temporary, path, marker=marker)
     except OSError as error:
-        raise DataError(path, _why(error)) from error
+        raise DataError(path, _write_failure(error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def put_in_place(made: Path, path: Path, *, marker: str, kept: Path | None = None) -> None:
-    """Move a folder that is complete to ``path``, where an older one may stand.
+def put_in_place(folder: Path, path: Path, *, marker: str, backup: Path | None = None) -> None:
+    """Move a complete folder to ``path`` and replace the folder that is there.
 
     Args:
-        made: On the same file system.
-        path: As ``replace_folder`` takes it.
+        folder: The new folder, on the same file system as ``path``.
+        path: The folder to create or to replace.
         marker: As in ``check_replaceable``.
-        kept: Where the older one goes, beside it, where nothing is; None removes it.
+        backup: New path of the replaced folder, in the same parent folder; must not exist. None
+            deletes the replaced folder.
 
     Raises:
-        DataError: If ``path`` holds something else, or cannot be written.
+        DataError: If ``path`` is not replaceable or cannot be written.
     """
     check_replaceable(path, marker=marker)
     target = path.resolve()
-    old = _temporary_name(target) if kept is None else kept
+    old = _temporary_name(target) if backup is None else backup
     try:
-        for file in (made, *made.rglob("*")):
+        for file in (folder, *folder.rglob("*")):
             sync(file)
         if target.exists():
             target.replace(old)
-        made.replace(target)
+        folder.replace(target)
         sync(target.parent)
     except OSError as error:
-        raise DataError(path, _why(error)) from error
+        raise DataError(path, _write_failure(error)) from error
     finally:
-        if old.exists() and not target.exists():  # failed between the two renames
+        if old.exists() and not target.exists():  # the second rename failed
             old.replace(target)
-        if kept is None:
+        if backup is None:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def check_replaceable(path: Path, *, marker: str) -> None:
-    """Refuse a path that holds something else than ``replace_folder`` may replace.
+    """Check that ``replace_folder`` may replace a path.
 
     Args:
-        path: A new folder, an empty one, or one of the same kind.
-        marker: A file that every folder of this kind holds, and no other.
+        path: Must not exist, be an empty folder, or contain ``marker``.
+        marker: Name of a file that identifies this kind of folder, such as a manifest.
 
     Raises:
-        DataError: If it is a file or another folder.
+        DataError: If ``path`` is a file, or a folder with other content.
     """
     try:
-        ours = not path.exists() or (path / marker).exists()
-        if not ours and (path.is_file() or any(path.iterdir())):
+        replaceable = not path.exists() or (path / marker).exists()
+        if not replaceable and (path.is_file() or any(path.iterdir())):
             raise DataError(
-                path, f"exists and has no {marker}, so it is not replaced: name a new one"
+                path, f"exists and has no {marker}, so it is not replaced. Choose a new path."
             )
     except OSError as error:
-        raise DataError(path, _why(error)) from error
+        raise DataError(path, _write_failure(error)) from error
 
 
 def _temporary_name(path: Path) -> Path:
@@ -136,21 +137,22 @@ def _temporary_name(path: Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk.
+    """Flush a file, or the entries of a folder, to disk.
 
     Raises:
-        OSError: If it cannot be opened, or the disk fails.
+        OSError: If the path cannot be opened, or the disk fails.
     """
     windows = os.name == "nt"
-    if windows and path.is_dir():  # cannot be opened there
+    if windows and path.is_dir():  # Windows cannot open folders
         return
-    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)  # fsync writes, there
+    # fsync requires write access on Windows.
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _why(error: OSError) -> str:
+def _write_failure(error: OSError) -> str:
     reason = error.strerror or str(error)
-    return f"could not be written ({reason}); what was there before is untouched"
+    return f"could not be written ({reason}). The existing content is unchanged."

@@ -1,4 +1,4 @@
-"""Memory-mapped arrays: files that are read, and results too large for memory."""
+"""Memory-map arrays: read files, and allocate results that are too large for memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nestvec.errors import DataError
 from nestvec.types import Embeddings
 
 IN_MEMORY_BYTES = 1 << 30
-"""Larger results lie in a file."""
+"""Largest array that ``new_embeddings`` allocates in memory."""
 
 
 def map_array(
@@ -27,15 +27,15 @@ def map_array(
     at: int = 0,
     scattered: bool = False,
 ) -> NDArray[Any]:
-    """Map an array of a file, read-only; it outlives the file object, and the file's name.
+    """Map a read-only array from a file; it stays valid after the file is closed or deleted.
 
     Args:
-        file: Open, and long enough.
-        dtype: Of its values.
-        shape: Rows and width, neither 0.
-        at: Where in the file it begins.
-        scattered: Whether single rows will be read here and there: then the pages around each are
-            not read from a cold disk with it, as those of rows read in order are.
+        file: An open file that contains the whole array.
+        dtype: Type of the values.
+        shape: Number of rows and columns, both above 0.
+        at: Offset of the array in the file, in bytes.
+        scattered: Whether rows will be read in random order. If so, the system does not read
+            ahead the pages around each row.
     """
     count = shape[0] * shape[1]
     size = at + count * np.dtype(dtype).itemsize
@@ -45,12 +45,15 @@ def map_array(
     return np.frombuffer(mapped, dtype, count, at).reshape(shape)
 
 
-def ask_for(mapped: NDArray[Any], rows: NDArray[np.int64]) -> None:
-    """Have rows of a mapped array read from disk, all at once, without waiting for them.
+def prefetch(mapped: NDArray[Any], rows: NDArray[np.int64]) -> None:
+    """Ask the system to read rows of a mapped array from disk; return without waiting.
 
     Args:
-        mapped: What ``map_array`` returned.
-        rows: Which, [n].
+        mapped: An array that ``map_array`` returned.
+        rows: Row numbers, [n].
+
+    Raises:
+        TypeError: If the array is not mapped from a file.
     """
     memory = _memory(mapped)
     if not hasattr(memory, "madvise"):
@@ -73,16 +76,16 @@ def _memory(mapped: NDArray[Any]) -> mmap.mmap:
 
 
 def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embeddings:
-    """Return float32 [n, dim] to be filled.
+    """Allocate an uninitialized float32 array [n, dim], in a temporary file if it is large.
 
     Args:
-        n: Rows.
-        dim: Columns.
-        folder: Where a file may lie. Without it, where temporary files lie: set TMPDIR to
-            another disk where that one is small or itself in memory.
+        n: Number of rows.
+        dim: Number of columns.
+        folder: Folder of the temporary file; by default the system's. Set TMPDIR to change the
+            default if that disk is small or in memory.
 
     Raises:
-        DataError: If the disk has no room for the file.
+        DataError: If the disk has too little space for the file.
     """
     n_bytes = n * dim * np.dtype(np.float32).itemsize
     if n_bytes <= IN_MEMORY_BYTES:
@@ -95,11 +98,12 @@ def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embedding
             return np.memmap(file, dtype=np.float32, mode="r+", shape=(n, dim))
     except OSError as error:
         gigabytes = f"{n_bytes / 1e9:.1f} GB"
-        raise DataError(place, f"cannot hold {gigabytes} of embeddings ({error})") from error
+        raise DataError(place, f"cannot store {gigabytes} of embeddings ({error})") from error
 
 
 def _reserve(descriptor: int, n_bytes: int) -> None:
-    # Without it, a full disk is a crash at some later write; some systems and disks cannot do it.
+    # Without reserved space, a later write to a full disk would crash the process. Some systems
+    # and file systems do not support reserving space.
     if not hasattr(os, "posix_fallocate"):
         return
     try:

@@ -1,4 +1,4 @@
-"""Read the JSON files that nestvec writes, each of one kind and one version."""
+"""Read the versioned JSON files that nestvec writes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from nestvec.errors import DataError
 def read_versioned(
     path: Path, *, kind: str, version: int, remedy: str, oldest: int | None = None
 ) -> dict[str, Any]:
-    """Read a JSON object that says it is of this version.
+    """Read a JSON object and check its ``version`` key.
 
     Args:
         path: The file.
-        kind: What it should be ("curve").
-        version: What its key ``version`` should hold.
-        remedy: What to do if it does not ("evaluate again").
-        oldest: The oldest version that can still be read; None for no older one.
+        kind: What the file contains, for messages ("curve").
+        version: The newest readable version.
+        remedy: A sentence that says what to do about another version ("Evaluate again.").
+        oldest: The oldest readable version; None if only ``version`` is readable.
 
     Raises:
-        DataError: If it cannot be read, is not JSON or is of a version that cannot be read.
+        DataError: If the file cannot be read, is not JSON, or has another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -34,4 +34,4 @@ def read_versioned(
         found = values.get("version")
         if type(found) is int and (oldest or version) <= found <= version:
             return values
-    raise DataError(path, f"is not a {kind} of version {version}: {remedy}")
+    raise DataError(path, f"is not a {kind} of version {version}. {remedy}")

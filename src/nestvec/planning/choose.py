@@ -135,7 +135,7 @@ class Plan:
             DataError: If the file cannot be read, is not a plan or has an unknown version.
         """
         path = Path(path)
-        values = read_versioned(path, kind="plan", version=PLAN_VERSION, remedy="plan again")
+        values = read_versioned(path, kind="plan", version=PLAN_VERSION, remedy="Plan again.")
         try:
             return cls(
                 **{name: values[name] for name in _PLAIN_FIELDS},

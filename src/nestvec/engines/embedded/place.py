@@ -148,7 +148,7 @@ def check_place(place: Path, *, kept: Path | None) -> None:
 def take_place(folder: Path, place: Path, *, kept: Path | None) -> None:
     """Put a finished folder in its place."""
     (folder / _SOURCE).unlink()
-    put_in_place(folder, place, marker=DATABASE, kept=kept)
+    put_in_place(folder, place, marker=DATABASE, backup=kept)
 
 
 def restore_folder(place: Path) -> None:

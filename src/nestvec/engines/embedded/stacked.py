@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.files.mapped import ask_for
+from nestvec.files.mapped import prefetch
 from nestvec.types import Embeddings, Rows
 
 
@@ -77,16 +77,16 @@ class ScatteredRows:
         """Return rows, cut to their first ``width`` values, [n, width]."""
         before = _blocks_read()
         if self._from_disk:
-            self._ask_for(rows)
+            self._prefetch(rows)
         taken = self._mapped.take(rows, width)
         self._from_disk = _blocks_read() > before
         return taken
 
-    def _ask_for(self, rows: Rows) -> None:
+    def _prefetch(self, rows: Rows) -> None:
         of = self._mapped.which(rows)
         for number in np.unique(of):
             own = rows[of == number] - self._mapped.starts[number]
-            ask_for(self._mapped.arrays[number], own)
+            prefetch(self._mapped.arrays[number], own)
 
 
 def _blocks_read() -> int:
