@@ -162,7 +162,7 @@ def test_other_files_and_folders_are_not_replaced(tmp_path, other):
     else:
         path.write_text("old")
     before = content(tmp_path)
-    with pytest.raises(DataError, match="has no mark, so it is not replaced. Choose a new path"):
+    with pytest.raises(DataError, match=r"has no mark, so it is not replaced\. Choose a new path"):
         write_kind(path, "new")
     with pytest.raises(DataError, match="not replaced"):
         check_replaceable(path, marker="mark")

@@ -22,9 +22,7 @@ def test_mapped_rows_stay_valid_after_the_file_is_deleted(tmp_path, scattered):
 
 def test_rows_are_prefetched(tmp_path, monkeypatch):
     path = tmp_path / "rows"
-    rows = np.arange(4096, dtype=np.float32).reshape(
-        4, 1024
-    )  # one page for each row, shifted by 8 bytes
+    rows = np.arange(4096, dtype=np.float32).reshape(4, 1024)  # each row is one page long
     path.write_bytes(b"12345678" + rows.tobytes())
     prefetched = []
 

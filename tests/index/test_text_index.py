@@ -194,7 +194,7 @@ def test_bad_arguments_are_refused_before_anything_is_encoded(model, path, point
 def test_a_foreign_folder_is_refused_before_anything_is_encoded(model, path):
     path.mkdir(parents=True)
     (path / "thesis").write_text("all my work")
-    with pytest.raises(DataError, match="is not replaced. Choose a new path"):
+    with pytest.raises(DataError, match=r"is not replaced\. Choose a new path"):
         build_index(Untouchable(model.info), CORPUS, POINT, path)
     assert (path / "thesis").read_text() == "all my work"
 

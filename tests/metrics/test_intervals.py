@@ -1,4 +1,4 @@
-"""Bootstrap intervals of retention: the normal theory, coverage, pairing, edges."""
+"""Bootstrap intervals of retention: normal theory, coverage, pairing, limits."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,19 @@ import pytest
 from nestvec.metrics.intervals import retention_intervals, retentions
 
 
-def test_retentions_worked_by_hand():
+def test_retentions_computed_by_hand():
     cheap = np.array([[1.0, 0.5, 0.0], [1.0, 1.0, 1.0]])
     np.testing.assert_allclose(retentions(cheap, np.array([1.0, 1.0, 1.0])), [0.5, 1])
     np.testing.assert_array_equal(retentions(cheap, np.zeros(3)), 0)
 
 
-def test_full_precision_keeps_itself_in_every_resample():
+def test_full_precision_retains_all_in_every_resample():
     full = np.random.default_rng(0).random(50)
     np.testing.assert_allclose(retention_intervals(full[None], full), 1)
     np.testing.assert_allclose(retention_intervals(0.9 * full[None], full), 0.9)
 
 
-def test_many_queries_give_the_interval_of_normal_theory():
+def test_with_many_queries_the_interval_is_that_of_normal_theory():
     rng = np.random.default_rng(1)
     full = rng.random(2_000)
     cheap = full * rng.uniform(0.8, 1.0, 2_000)
@@ -28,7 +28,7 @@ def test_many_queries_give_the_interval_of_normal_theory():
     np.testing.assert_allclose(ends, ratio + np.array([-1.96, 1.96]) * error, atol=0.3 * error)
 
 
-def test_the_interval_holds_the_true_retention_as_often_as_it_says():
+def test_the_interval_covers_the_true_retention_at_its_confidence_level():
     rng = np.random.default_rng(2)
     full = rng.random((300, 200))
     cheap = full * rng.choice([1.0, 0.5], size=full.shape, p=[0.9, 0.1])  # truly 0.95
@@ -37,7 +37,7 @@ def test_the_interval_holds_the_true_retention_as_often_as_it_says():
     assert 0.91 <= covered <= 0.985
 
 
-def test_points_are_resampled_alike_whatever_stands_beside_them():
+def test_the_interval_of_a_point_does_not_depend_on_other_points():
     rng = np.random.default_rng(3)
     full, cheap = rng.random(40), rng.random((3, 40))
     together = retention_intervals(cheap, full)
@@ -49,5 +49,5 @@ def test_points_are_resampled_alike_whatever_stands_beside_them():
 
 
 @pytest.mark.parametrize("full", [[0.0, 0.0], [0.0]])
-def test_nothing_to_keep_gives_zero_instead_of_a_division(full):
+def test_a_full_score_of_zero_has_retention_zero(full):
     np.testing.assert_array_equal(retention_intervals(np.ones((2, len(full))), np.array(full)), 0)

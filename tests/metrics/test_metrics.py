@@ -1,4 +1,4 @@
-"""Metrics against pytrec_eval, against hand-worked values, and at their edges."""
+"""Metrics against pytrec_eval, against values computed by hand, and at the limits."""
 
 import doctest
 import os
@@ -26,7 +26,7 @@ DATA = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[3] / "shared" 
 
 
 def reference(run, qrels):
-    """Give pytrec_eval's values under our names; it leaves out what the run lacks: 0."""
+    """Return pytrec_eval's values by nestvec's names; queries missing from the run score 0."""
     cuts = ",".join(map(str, CUTS))
     measures = {f"ndcg_cut.{cuts}", f"recall.{cuts}", f"map_cut.{cuts}"}
     values = pytrec_eval.RelevanceEvaluator(qrels, measures).evaluate(run)
@@ -35,9 +35,9 @@ def reference(run, qrels):
         for name, value in found.items():
             family, k = name.rsplit("_", 1)
             result[query_id][f"{family.removesuffix('_cut')}@{k}"] = value
-    for k in CUTS:  # its recip_rank has no cut: give it a run that is cut
-        cut = {query_id: _first(found, k) for query_id, found in run.items()}
-        ranks = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(cut)
+    for k in CUTS:  # pytrec_eval's recip_rank has no cutoff: truncate the run
+        top = {query_id: _first(found, k) for query_id, found in run.items()}
+        ranks = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}).evaluate(top)
         for query_id, found in ranks.items():
             result[query_id][f"mrr@{k}"] = found["recip_rank"]
     return result
@@ -48,38 +48,38 @@ def _first(found, k):
     return {doc: float(k - rank) for rank, doc in enumerate(order[:k])}
 
 
-def assert_same(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    for query_id, values in theirs.items():
-        assert ours[query_id] == pytest.approx(values, abs=1e-9), query_id
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for query_id, values in expected.items():
+        assert found[query_id] == pytest.approx(values, abs=1e-9), query_id
 
 
 def untidy(seed):
-    """Make a run with ties (some in float32 only) and qrels that are graded and incomplete."""
+    """Return a run with ties (some only in float32), and graded, incomplete qrels."""
     rng = np.random.default_rng(seed)
     docs = [f"d{number}" for number in range(40)]
     qrels, run = {}, {}
     for number in range(60):
-        judged = rng.choice([*docs, "ghost1", "ghost2"], size=rng.integers(1, 12), replace=False)
-        grades = rng.integers(-2, 4, len(judged))
-        grades[0] = abs(grades[0])  # trec_eval crashes where all grades are negative
-        qrels[f"q{number}"] = dict(zip(map(str, judged), grades.tolist(), strict=True))
+        labeled = rng.choice([*docs, "ghost1", "ghost2"], size=rng.integers(1, 12), replace=False)
+        grades = rng.integers(-2, 4, len(labeled))
+        grades[0] = abs(grades[0])  # trec_eval crashes if all grades are negative
+        qrels[f"q{number}"] = dict(zip(map(str, labeled), grades.tolist(), strict=True))
         if rng.random() < 0.85:
             found = rng.choice(docs, size=rng.integers(0, 30), replace=False)
             near = rng.integers(0, 6, len(found)) / 7 + rng.choice([0, 1e-10], len(found))
             run[f"q{number}"] = dict(zip(map(str, found), near.tolist(), strict=True))
-    run["unjudged"] = {"d1": 1.0}
+    run["unlabeled"] = {"d1": 1.0}
     return run, qrels
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_untidy_random_runs_score_as_pytrec_eval_says(seed):
+def test_untidy_random_runs_score_as_in_pytrec_eval(seed):
     run, qrels = untidy(seed)
     assert_same(evaluate_run(run, qrels, NAMES), reference(run, qrels))
 
 
 @pytest.mark.parametrize("name", ["scifact/test", "cosqa/dev", "ms-support/test", "xquad-en/test"])
-def test_real_qrels_score_as_pytrec_eval_says(name):
+def test_real_qrels_score_as_in_pytrec_eval(name):
     dataset, split = name.split("/")
     path = DATA / "retrieval" / dataset / "qrels" / f"{split}.tsv"
     if not path.exists():
@@ -88,16 +88,16 @@ def test_real_qrels_score_as_pytrec_eval_says(name):
     for line in path.read_text().splitlines()[1:]:
         query_id, doc_id, grade = line.split("\t")
         qrels.setdefault(query_id, {})[doc_id] = int(grade)
-    docs = sorted({doc_id for judged in qrels.values() for doc_id in judged})
+    docs = sorted({doc_id for grades in qrels.values() for doc_id in grades})
     rng = np.random.default_rng(0)
     run = {}
-    for query_id, judged in qrels.items():
-        found = {*rng.choice(docs, 120).tolist(), *judged}
-        run[query_id] = {doc: float(rng.integers(0, 50) + 30 * (doc in judged)) for doc in found}
+    for query_id, relevant in qrels.items():
+        found = {*rng.choice(docs, 120).tolist(), *relevant}
+        run[query_id] = {doc: float(rng.integers(0, 50) + 30 * (doc in relevant)) for doc in found}
     assert_same(evaluate_run(run, qrels, NAMES), reference(run, qrels))
 
 
-def test_rows_score_as_the_same_ranking_written_as_a_run():
+def test_rows_score_as_the_same_ranking_in_a_run():
     run, qrels = untidy(3)
     query_ids, doc_ids = list(qrels), [f"d{number}" for number in range(40)][::-1]
     ranked = np.full((len(query_ids), 30), -1)
@@ -112,17 +112,17 @@ def test_rows_score_as_the_same_ranking_written_as_a_run():
         np.testing.assert_allclose(score(name, grades, labels), values, atol=1e-9)
 
 
-def test_an_empty_place_is_not_the_last_document_of_the_query_before():
+def test_an_empty_position_is_not_the_last_document_of_the_previous_query():
     labels = RelevanceLabels.from_qrels({"a": {"z": 1}}, ["a", "b"], ["y", "z"])
     assert labels.grades(np.array([[-1, 1], [-1, -1]])).tolist() == [[0, 1], [0, 0]]
 
 
-def test_a_relevant_document_that_the_corpus_lacks_counts_as_missed():
+def test_a_relevant_document_missing_from_the_corpus_counts_as_missed():
     labels = RelevanceLabels.from_qrels({"q": {"a": 1, "ghost": 1}}, ["q"], ["a", "b"])
     assert score("recall@10", labels.grades(np.array([[0, 1]])), labels).tolist() == [0.5]
 
 
-def test_no_relevant_document_no_result_and_no_query_give_zeros():
+def test_no_relevant_document_no_result_and_no_query_score_zero():
     labels = RelevanceLabels.from_qrels({}, ["q"], ["a"])
     nothing = RelevanceLabels.from_qrels({}, [], ["a"])
     for name in NAMES:
@@ -132,53 +132,53 @@ def test_no_relevant_document_no_result_and_no_query_give_zeros():
 
 
 @pytest.mark.parametrize(("module", "examples"), [(metrics, 3), (nestvec.metrics.agreement, 2)])
-def test_docstring_examples_are_true(module, examples):
+def test_docstring_examples_are_correct(module, examples):
     result = doctest.testmod(module)
     assert result.attempted >= examples
     assert result.failed == 0
 
 
-def test_overlap_counts_what_both_have_whatever_the_order():
+def test_overlap_ignores_the_order():
     ranked = np.array([[5, 1, 2, 9], [0, 1, 2, 3], [-1, -1, -1, -1], [8, -1, -1, -1]])
     exact = np.array([[1, 5, 9, 2], [0, 1, 2, 3], [3, 2, 1, 0], [8, -1, -1, -1]])
-    # In the first line 9 is outside the top 3 of the one, 2 outside that of the other.
+    # First query: document 9 is outside the ranked top 3, and 2 is outside the exact top 3.
     np.testing.assert_allclose(overlap(ranked, exact, k=3), [2 / 3, 1, 0, 1])
 
 
-def test_overlap_of_one_query_does_not_count_for_another():
+def test_overlap_compares_each_query_with_itself():
     assert overlap(np.array([[1], [0]]), np.array([[0], [1]]), k=1).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("bad", ["ndcg", "ndcg@0", "ndcg@-1", "p@5", "NDCG@10", "ndcg@1.5", ""])
-def test_a_bad_metric_is_refused_with_a_list_of_the_good_ones(bad):
+def test_an_unknown_metric_raises_with_a_list_of_metrics(bad):
     with pytest.raises(InvalidArgument, match=r"ndcg@k, recall@k, mrr@k, map@k"):
         parse_metric(bad)
 
 
-def test_rankings_of_other_queries_or_another_corpus_are_refused():
+def test_rankings_of_other_queries_or_another_corpus_raise():
     labels = RelevanceLabels.from_qrels({"q": {"a": 1}}, ["q"], ["a", "b"])
     with pytest.raises(InvalidArgument, match="for 1 queries"):
         labels.grades(np.zeros((2, 3), dtype=np.int64))
-    with pytest.raises(InvalidArgument, match="row 2 of a corpus of 2"):
+    with pytest.raises(InvalidArgument, match="Row 2 is not in the corpus"):
         labels.grades(np.array([[2]]))
-    with pytest.raises(InvalidArgument, match="1 ranked queries against 2"):
+    with pytest.raises(InvalidArgument, match="ranked has 1 queries, but exact has 2"):
         overlap(np.zeros((1, 1), dtype=np.int64), np.zeros((2, 1), dtype=np.int64), k=1)
 
 
-def test_a_nan_score_in_a_run_is_refused():
+def test_a_nan_score_in_a_run_raises():
     with pytest.raises(InvalidArgument, match="'d7' in the run is NaN"):
         evaluate_run({"q": {"d7": float("nan")}}, {"q": {"d7": 1}}, ["ndcg@10"])
 
 
-def test_rank_biased_overlap_worked_by_hand():
+def test_rank_biased_overlap_computed_by_hand():
     exact = np.array([[7, 4, 9], [7, 4, 9], [7, 4, 9], [7, 4, -1], [-1, -1, -1]])
     ranked = np.array([[4, 7, 2], [7, 4, 9], [1, 2, 3], [7, 4, -1], [1, 2, 3]])
     # First line: X = 0, 2, 2, so 2/3 * .9^3 + (.1 * .9 * 2/2 + .1 * .81 * 2/3) = .486 + .144.
-    # An exact ranking that is shorter than k ends there: of two places, both are shared.
+    # Fourth line: the exact ranking has two results, and both are shared.
     np.testing.assert_allclose(agreement("rbo@3", ranked, exact), [0.63, 1, 0, 1, 0])
 
 
-def test_rank_biased_overlap_is_webbers_formula_on_random_rankings():
+def test_rank_biased_overlap_equals_the_published_formula():
     rng = np.random.default_rng(0)
     ranked, exact = (np.stack([rng.permutation(15)[:10] for _ in range(50)]) for _ in range(2))
     shared = [
@@ -192,7 +192,7 @@ def test_rank_biased_overlap_is_webbers_formula_on_random_rankings():
     np.testing.assert_allclose(agreement("rbo@10", ranked, exact), expected, atol=1e-12)
 
 
-def test_each_family_refuses_the_metrics_of_the_other():
+def test_metrics_of_the_other_family_raise():
     labels = RelevanceLabels.from_qrels({"q": {"a": 1}}, ["q"], ["a"])
     with pytest.raises(InvalidArgument, match="overlap@3 compares with an exact ranking"):
         score("overlap@3", np.ones((1, 1)), labels)

@@ -1,4 +1,4 @@
-"""The best rows of a score matrix against a slow stable sort, most of all where scores tie."""
+"""The best rows of a score matrix equal those of a stable sort, also with many ties."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_best_equals_a_stable_sort_on_any_scores(scores, k):
 
 
 @pytest.mark.parametrize("k", [1, 10, 99, 100, 5000, 6000])
-def test_ties_across_the_cut_go_to_the_first_rows(k):
+def test_of_rows_tied_at_rank_k_the_first_are_returned(k):
     scores = np.zeros((2, 5000), dtype=np.float32)
     scores[0, 4000:4050] = 1
     scores[1, ::2] = 2
@@ -71,7 +71,7 @@ def test_ties_across_the_cut_go_to_the_first_rows(k):
     np.testing.assert_array_equal(found_scores, expected_scores)
 
 
-def test_best_leaves_its_input_as_it_was():
+def test_best_does_not_change_its_input():
     scores = np.random.default_rng(0).integers(0, 3, (3, 50)).astype(np.float32)
     before = scores.copy()
     best(scores, 7)

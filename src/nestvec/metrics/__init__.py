@@ -1,1 +1,1 @@
-"""Rankings, metrics over them, and the statistics behind a statement about a metric."""
+"""Rankings, retrieval metrics, and confidence bounds of metrics."""

@@ -1,7 +1,7 @@
-"""How far a cheaper search ranks as exact search at full precision does, query by query.
+"""Per-query agreement of an approximate ranking with the exact full-precision ranking.
 
-It is no measure of relevance: a search can lose documents that nobody needs, or keep wrong ones.
-``metrics`` names these beside those that rest on relevance labels.
+Agreement does not measure relevance: a search can lose irrelevant documents, or return the same
+irrelevant documents as exact search. ``relevance`` has the metrics that use relevance labels.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from numpy.typing import NDArray
 from nestvec.errors import InvalidArgument
 from nestvec.types import Rows, Scores
 
-_RBO_P = 0.9  # how likely a reader goes on to the next place: 86 % of the weight is in the top 10
+_RBO_P = 0.9  # persistence: 86 % of the weight is on the top 10
 
 
 def overlap(ranked: Rows, exact: Rows, k: int) -> Scores:
-    """Give the share of the exact top k that a cheaper search has in its own, [n_queries].
+    """Return the share of the exact top k that is in the approximate top k, [n_queries].
 
     A query without exact results scores 0.
+
+    Args:
+        ranked: Rows of the approximate ranking, best first, [n_queries, depth]; -1 is empty.
+        exact: Rows of the exact ranking, in the same form.
+        k: Cutoff.
 
     >>> overlap(np.array([[4, 7, 2]]), np.array([[7, 4, 9]]), k=3)
     array([0.66666667])
 
     Raises:
-        InvalidArgument: If the two are not about the same queries.
+        InvalidArgument: If the two rankings have different numbers of queries.
     """
     shared, _ = _shared(ranked[:, :k], exact[:, :k])
     share: Scores = shared.sum(axis=1) / np.maximum((exact[:, :k] >= 0).sum(axis=1), 1)
@@ -32,24 +37,30 @@ def overlap(ranked: Rows, exact: Rows, k: int) -> Scores:
 
 
 def rbo(ranked: Rows, exact: Rows, k: int) -> Scores:
-    """Rank-biased overlap, extrapolated from depth k (Webber et al. 2010, eq. 23), [n_queries].
+    """Return rank-biased overlap, extrapolated from depth k, [n_queries].
 
-    With X(d) the documents that the first d places of both rankings share and p = 0.9,
+    Webber et al. (2010), eq. 23: let X(d) be the number of documents that are in the top d of
+    both rankings, and p = 0.9. Then
 
         rbo = X(k)/k p^k  +  (1 - p)/p  sum over d = 1..k of  X(d)/d p^d
 
-    which is 1 for equal rankings. Where the exact ranking is shorter than k, its length is k.
+    Equal rankings score 1. If the exact ranking is shorter than k, its length replaces k.
+
+    Args:
+        ranked: As in ``overlap``.
+        exact: As in ``overlap``.
+        k: Depth.
 
     >>> rbo(np.array([[4, 7, 2]]), np.array([[7, 4, 9]]), k=3).round(5)  # X = 0, 2, 2
     array([0.63])
 
     Raises:
-        InvalidArgument: If the two are not about the same queries.
+        InvalidArgument: If the two rankings have different numbers of queries.
     """
     exact = exact[:, :k]
     shared, found = _shared(ranked[:, :k], exact)
     places = np.arange(exact.shape[1])
-    # A shared document counts from the depth at which both rankings have come to it.
+    # A shared document counts from the deeper of its two ranks.
     query, place = np.nonzero(shared)
     common = np.zeros(exact.shape)
     np.add.at(common, (query, np.maximum(found[query, place], place)), 1)
@@ -62,15 +73,15 @@ def rbo(ranked: Rows, exact: Rows, k: int) -> Scores:
 
 
 def _shared(ranked: Rows, exact: Rows) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Say of each exact place whether the cheaper search found it, and at which place of its own.
+    """Return whether each exact result is in ``ranked``, and its position there.
 
-    Both are of the shape of ``exact``; the place is 0 where it was not found.
+    Both arrays have the shape of ``exact``. The position is 0 if the result is not in ``ranked``.
     """
     if len(ranked) != len(exact):
-        raise InvalidArgument(f"{len(ranked)} ranked queries against {len(exact)} exact ones")
+        raise InvalidArgument(f"ranked has {len(ranked)} queries, but exact has {len(exact)}.")
     if not ranked.size:
         return np.zeros(exact.shape, dtype=np.bool_), np.zeros(exact.shape, dtype=np.int64)
-    # An empty place, -1, gets the lowest key of its own query.
+    # Keys are unique over all queries. An empty position, -1, gets the lowest key of its query.
     stride = 2 + max(int(rows.max(initial=0)) for rows in (ranked, exact))
     offset = np.arange(len(ranked))[:, None] * stride + 1
     keys, wanted = (ranked + offset).ravel(), exact + offset

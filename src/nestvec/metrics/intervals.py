@@ -1,7 +1,7 @@
-"""Where a retention lies, over queries like those measured: the paired percentile bootstrap.
+"""Confidence intervals of retention: the paired percentile bootstrap over queries.
 
-For showing, point by point. What a plan says with confidence rests on the bounds of ``stats``,
-which hold where few queries carry a loss.
+The intervals are for display. Plans use the bounds of ``stats``, which are valid even if only a
+few queries lose quality.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _CHUNK = 250  # resamples at a time: 8 MB of counts for 4,000 queries
 
 
 def retentions(cheap: NDArray[np.float64], full: Scores) -> Scores:
-    """Give the share of the full score that each point keeps, [n_points].
+    """Return the retention of each point, [n_points]: mean score over mean full score.
 
-    Where full precision itself scores 0, nothing can be said to be kept: 0.
+    If the mean full score is 0, the retention is 0.
 
     Args:
-        cheap: Scores of each point's queries, [n_points, n_queries].
+        cheap: Scores of the queries at each point, [n_points, n_queries].
         full: Scores of the same queries at full precision, [n_queries].
     """
     return _ratios(cheap.mean(axis=1), full.mean())
@@ -30,16 +30,16 @@ def retentions(cheap: NDArray[np.float64], full: Scores) -> Scores:
 def retention_intervals(
     cheap: NDArray[np.float64], full: Scores, *, confidence: float = 0.95, seed: int = 0
 ) -> NDArray[np.float64]:
-    """Give both ends of the interval of each point's retention, [n_points, 2].
+    """Return the lower and upper end of each point's retention interval, [n_points, 2].
 
-    A resample draws queries with replacement, the same for the point and for full precision, and
-    for all points; an end is a percentile of the resampled retentions.
+    Each resample draws queries with replacement. All points and full precision use the same
+    resamples. The ends are percentiles of the resampled retentions.
 
     Args:
-        cheap: Scores of each point's queries, [n_points, n_queries].
+        cheap: Scores of the queries at each point, [n_points, n_queries].
         full: Scores of the same queries at full precision, [n_queries].
-        confidence: Two-sided.
-        seed: Of the resamples.
+        confidence: Two-sided confidence level.
+        seed: Seed of the resamples.
     """
     rng = np.random.default_rng(seed)
     n = len(full)
@@ -50,7 +50,7 @@ def retention_intervals(
         drawn[start : start + _CHUNK] = _ratios(counts @ cheap.T, (counts @ full)[:, None])
     tail = (1 - confidence) / 2
     ends: NDArray[np.float64] = np.quantile(drawn, (tail, 1 - tail), axis=0).T
-    return ends.round(12)  # the two products round differently, and full keeps exactly itself
+    return ends.round(12)  # removes rounding errors: full retains exactly 1
 
 
 def _ratios(

@@ -1,7 +1,6 @@
-"""The best rows of a score matrix, with one order of ties everywhere.
+"""Select the best rows of a score matrix; ties are sorted by ascending row.
 
-Equal scores stand in ascending order of row. Whoever stores documents numbers them by descending
-id, so that ties come out in descending id, as trec_eval orders them.
+Rows are numbered by descending document id. So ties are sorted by descending id, as in trec_eval.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ class Ranked(NamedTuple):
     rows: Rows
 
     def top(self, k: int) -> Ranked:
-        """Return the first ``k``, as a copy that does not hold on to the rest."""
+        """Return a copy of the first ``k``, so that the full arrays can be freed."""
         return Ranked(self.scores[:, :k].copy(), self.rows[:, :k].copy())
 
 
 def best(scores: Embeddings, k: int, *, first_row: int = 0, so_far: Ranked | None = None) -> Ranked:
-    """Return the best ``k`` of each line of scores, and of what was the best before them.
+    """Return the best ``k`` rows of each query, merged with the best of earlier blocks.
 
     Args:
-        scores: [n_queries, n_rows] float32, C-contiguous.
-        k: How many to return; cut to the rows that there are.
-        first_row: The row that the first column stands for.
-        so_far: The best ``k`` of the rows before it, where the columns are a block of all.
+        scores: Scores of one block of rows, float32 [n_queries, n_rows], C-contiguous.
+        k: Number of rows to return; fewer if there are fewer rows.
+        first_row: Row number of the first column.
+        so_far: The best ``k`` of the earlier blocks; None for the first block.
 
     Returns:
         [n_queries, at most k].
@@ -47,15 +46,15 @@ def best(scores: Embeddings, k: int, *, first_row: int = 0, so_far: Ranked | Non
         so_far = Ranked(nothing.astype(np.float32), nothing.astype(np.int64))
     n_rows = scores.shape[1] + so_far.rows.shape[1]
     k = min(k, n_rows)
-    # One more than asked shows whether equal scores straddle the cut: a heap keeps any of them.
+    # The heap returns any of the tied rows. One more result shows whether a tie crosses rank k.
     found = _heap(scores, min(k + 1, n_rows), first_row, so_far)
     if n_rows > k:
         straddles = found.scores[:, k - 1] == found.scores[:, k]
         for line in np.flatnonzero(straddles):
-            cut = found.scores[line, k - 1]
-            above = int(np.count_nonzero(found.scores[line, :k] > cut))
-            before = so_far.rows[line][so_far.scores[line] == cut]
-            equal = np.append(before, np.flatnonzero(scores[line] == cut) + first_row)
+            tied = found.scores[line, k - 1]
+            above = int(np.count_nonzero(found.scores[line, :k] > tied))
+            before = so_far.rows[line][so_far.scores[line] == tied]
+            equal = np.append(before, np.flatnonzero(scores[line] == tied) + first_row)
             found.rows[line, above:k] = equal[: k - above]
     return _order_ties(*found.top(k))
 
@@ -72,12 +71,12 @@ def order(scores: Embeddings, rows: Rows) -> Ranked:
 
 
 def _heap(scores: Embeddings, width: int, first_row: int, so_far: Ranked) -> Ranked:
-    """Return the best ``width`` of each line and of those so far, ties in any order."""
+    """Return the best ``width`` of the scores and of ``so_far``, ties in any order."""
     import faiss
 
     heap_scores = np.full((len(scores), width), -np.inf, dtype=np.float32)
     heap_rows = np.full((len(scores), width), -1, dtype=np.int64)
-    # What ascends is a heap.
+    # An ascending array is a valid min-heap.
     empty = width - so_far.rows.shape[1]
     heap_scores[:, empty:], heap_rows[:, empty:] = (each[:, ::-1] for each in so_far)
     heap: Any = faiss.float_minheap_array_t()
@@ -89,12 +88,12 @@ def _heap(scores: Embeddings, width: int, first_row: int, so_far: Ranked) -> Ran
 
 
 def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:
-    """Put equal scores, which stand side by side, in ascending order of row."""
-    # They are rare, and sorting by two keys is slow: only for the lines that need it.
+    """Sort equal scores, which are adjacent, by ascending row."""
+    # Ties are rare and sorting by two keys is slow, so only the lines with ties are sorted.
     swapped = (scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] < rows[:, :-1])
     if swapped.any():
         tied = np.flatnonzero(swapped.any(axis=1))
-        # lexsort's last key is its first criterion.
+        # The last key of lexsort is the primary key.
         sequence = np.lexsort((rows[tied], -scores[tied]), axis=-1)
         scores[tied], rows[tied] = _take(scores[tied], rows[tied], sequence)
     return Ranked(scores, rows)

@@ -1,9 +1,10 @@
-"""Scores of rankings, query by query, in two families that are written alike, ``name@k``.
+"""Per-query scores of rankings; metrics are written ``name@k``.
 
-Judged by qrels: ndcg, recall, mrr and map, as trec_eval has them: documents without a label
-count as not relevant, negative grades as zero, relevant documents that the corpus lacks still count
-as missed, and a query without results scores 0. Agreement with the exact full-precision ranking:
-overlap and rbo, which say nothing of relevance. Means and their uncertainty are left to ``stats``.
+ndcg, recall, mrr and map use relevance labels (qrels) and equal trec_eval's values. Unlabeled
+documents count as not relevant and negative grades as 0. Relevant documents that are missing from
+the corpus count as missed. A query without results scores 0.
+
+overlap and rbo measure agreement with the exact full-precision ranking, not relevance.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from nestvec.types import Rows, Scores
 Grades = NDArray[np.float64]
 """Grades of ranked documents, [n_queries, depth], best rank first, 0 where not relevant."""
 Qrels = Mapping[str, Mapping[str, float]]
-"""Grade of each judged document of each query."""
+"""Grades by query id and document id; higher is more relevant."""
 Run = Mapping[str, Mapping[str, float]]
-"""Score of each found document of each query."""
+"""Scores by query id and document id; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,14 @@ class RelevanceLabels:
     """The relevant documents of a sequence of queries, as arrays.
 
     Attributes:
-        n_queries: Number of queries, also those without a relevant document.
-        n_docs: Number of documents of the corpus.
-        keys: ``query * n_docs + row`` of each relevant document of the corpus, ascending.
+        n_queries: Number of queries, including queries without a relevant document.
+        n_docs: Number of documents in the corpus.
+        keys: ``query * n_docs + row`` of each relevant document in the corpus, ascending.
         key_grades: Grade of each key.
-        query: Query of each relevant document, known to the corpus or not.
-        grade: Its grade; within a query the highest comes first.
-        place: Its place in an ideal ranking of its query, from 0.
+        query: Query number of each relevant document, including documents missing from the
+            corpus.
+        grade: Grade of each of these documents, descending within a query.
+        place: Rank of each of these documents in the ideal ranking of its query, from 0.
     """
 
     n_queries: int
@@ -54,12 +56,12 @@ class RelevanceLabels:
     def from_qrels(
         cls, qrels: Qrels, query_ids: Sequence[str], doc_ids: Sequence[str]
     ) -> RelevanceLabels:
-        """Collect what is relevant to each query.
+        """Collect the relevant documents of each query.
 
         Args:
-            qrels: Grades; those of other queries are left out, grades of 0 or less are ignored.
-            query_ids: The queries, in the order of the rankings to be scored.
-            doc_ids: The corpus, in the order of its rows.
+            qrels: Grades. Other queries and grades of 0 or less are ignored.
+            query_ids: Query ids, in the order of the rankings to score.
+            doc_ids: Document ids, in row order.
         """
         rows = {doc_id: row for row, doc_id in enumerate(doc_ids)}
         relevant = [
@@ -74,7 +76,7 @@ class RelevanceLabels:
 
         ideal = np.lexsort((-grade, query))
         query, row, grade = query[ideal], row[ideal], grade[ideal]
-        first = np.searchsorted(query, query)  # where each one's query begins
+        first = np.searchsorted(query, query)  # index of the first document of the same query
         known = np.flatnonzero(row >= 0)
         keys = query[known] * len(doc_ids) + row[known]
         ascending = np.argsort(keys)
@@ -92,30 +94,38 @@ class RelevanceLabels:
         """Look up the grades of ranked documents.
 
         Args:
-            ranked: Rows of the corpus, best first, [n_queries, depth]; -1 marks an empty place.
+            ranked: Rows of the corpus, best first, [n_queries, depth]; -1 is an empty position.
+
+        Returns:
+            Grades, [n_queries, depth].
 
         Raises:
-            InvalidArgument: If there is not one line for each query, or a row is not in the corpus.
+            InvalidArgument: If the shape is wrong, or a row is not in the corpus.
         """
         if ranked.ndim != 2 or len(ranked) != self.n_queries:
-            raise InvalidArgument(f"ranked has shape {ranked.shape} for {self.n_queries} queries")
+            raise InvalidArgument(
+                f"ranked has shape {ranked.shape} for {self.n_queries} queries. "
+                "Pass an array of shape [n_queries, depth]."
+            )
         if ranked.size and (highest := int(ranked.max())) >= self.n_docs:
-            raise InvalidArgument(f"row {highest} of a corpus of {self.n_docs} documents")
+            raise InvalidArgument(
+                f"Row {highest} is not in the corpus. Rows are 0 to {self.n_docs - 1}."
+            )
         if not len(self.keys):
             return np.zeros(ranked.shape)
         wanted = np.arange(self.n_queries)[:, None] * self.n_docs + ranked
         place = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        # An empty place would otherwise be taken for the last document of the query before.
+        # Without the check, -1 would match the last document of the previous query.
         found = (self.keys[place] == wanted) & (ranked >= 0)
         return np.where(found, self.key_grades[place], 0.0)
 
     def count(self) -> NDArray[np.int64]:
-        """Count the relevant documents of each query, [n_queries]."""
+        """Return the number of relevant documents of each query, [n_queries]."""
         return np.bincount(self.query, minlength=self.n_queries)
 
 
 class Metric(NamedTuple):
-    """A metric with its cut-off, written ``name@k``."""
+    """A metric and its cutoff, written ``name@k``."""
 
     name: str
     k: int
@@ -126,78 +136,83 @@ class Metric(NamedTuple):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether it needs qrels; otherwise it is of agreement with the exact ranking."""
+        """Whether the metric needs relevance labels; if not, it measures agreement."""
         return self.name in _RELEVANCE
 
 
 def parse_metric(text: str) -> Metric:
-    """Read ``name@k``.
+    """Parse ``name@k``.
 
     >>> parse_metric("ndcg@10")
     Metric(name='ndcg', k=10)
 
     Raises:
-        InvalidArgument: If there is no such metric.
+        InvalidArgument: If the metric is unknown.
     """
     match = re.fullmatch(r"([a-z]+)@([1-9]\d*)", text)
     if match is None or match[1] not in (*_RELEVANCE, *_AGREEMENT):
         known = ", ".join(f"{name}@k" for name in (*_RELEVANCE, *_AGREEMENT))
-        raise InvalidArgument(f"metric {text!r} is none of {known}, with k a whole number >= 1")
+        raise InvalidArgument(f"Unknown metric {text!r}. Choose one of {known}, with k >= 1.")
     return Metric(match[1], int(match[2]))
 
 
 def score(metric: str, grades: Grades, labels: RelevanceLabels) -> Scores:
-    """Score each query's ranking by relevance labels, float64 [n_queries].
+    """Score the ranking of each query by relevance labels, float64 [n_queries].
 
     Args:
         metric: For example ``"ndcg@10"``.
-        grades: What ``labels.grades(ranked)`` gave: look them up once for many metrics.
-        labels: What is relevant.
+        grades: The result of ``labels.grades(ranked)``. Compute it once for several metrics.
+        labels: The relevant documents.
 
     Raises:
-        InvalidArgument: If there is no such metric, or it is one of agreement.
+        InvalidArgument: If the metric is unknown or measures agreement.
     """
     name, k = parse_metric(metric)
     if name not in _RELEVANCE:
-        raise InvalidArgument(f"{metric} compares with an exact ranking, not with relevance labels")
+        raise InvalidArgument(
+            f"{metric} compares with an exact ranking, not with relevance labels. "
+            "Use ndcg, recall, mrr or map."
+        )
     return _RELEVANCE[name](grades[:, :k], labels, k)
 
 
 def agreement(metric: str, ranked: Rows, exact: Rows) -> Scores:
-    """Score how far each query's ranking agrees with the exact one, float64 [n_queries].
+    """Score the agreement of each query's ranking with the exact ranking, float64 [n_queries].
 
     Args:
         metric: For example ``"overlap@10"``.
-        ranked: Rows that the cheaper search found, best first, [n_queries, depth]; -1 is empty.
-        exact: Rows that exact search at full precision found, in the same form.
+        ranked: Rows of the approximate ranking, best first, [n_queries, depth]; -1 is empty.
+        exact: Rows of exact search at full precision, in the same form.
 
     Raises:
-        InvalidArgument: If there is no such metric, or it needs relevance labels; or the two
-            rankings are not of the same queries.
+        InvalidArgument: If the metric is unknown or needs relevance labels, or the two rankings
+            have different numbers of queries.
     """
     name, k = parse_metric(metric)
     if name not in _AGREEMENT:
-        raise InvalidArgument(f"{metric} needs relevance labels: a ranking alone does not give it")
+        raise InvalidArgument(
+            f"{metric} needs relevance labels, not an exact ranking. Use overlap or rbo."
+        )
     return _AGREEMENT[name](ranked, exact, k)
 
 
 def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Score a run as trec_eval does, one value for each query of the qrels and each metric.
+    """Score a run as trec_eval does, for each query of the qrels and each metric.
 
-    Documents stand in descending order of their score as float32, equal scores in descending
-    order of id. Queries that the run lacks score 0.
+    Documents are sorted by descending float32 score; ties by descending id. Queries that are
+    missing from the run score 0.
 
     Returns:
         ``{query_id: {metric: value}}``.
 
     Raises:
-        InvalidArgument: If there is no such metric, or a score is not a number.
+        InvalidArgument: If a metric is unknown, or a score is NaN.
     """
     depth = max((parse_metric(metric).k for metric in metrics), default=0)
     query_ids = list(qrels)
     grades = np.zeros((len(query_ids), depth))
     for line, query_id in zip(grades, query_ids, strict=True):
-        found = _in_order(run.get(query_id, {}))[:depth]
+        found = _sort_by_score(run.get(query_id, {}))[:depth]
         line[: len(found)] = [max(qrels[query_id].get(doc_id, 0), 0) for doc_id in found]
     labels = RelevanceLabels.from_qrels(qrels, query_ids, doc_ids=())
     columns = [score(metric, grades, labels).tolist() for metric in metrics]
@@ -208,9 +223,9 @@ def evaluate_run(run: Run, qrels: Qrels, metrics: Sequence[str]) -> dict[str, di
 
 
 def ndcg(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
-    """Normalized discounted cumulative gain, gain = grade (Järvelin and Kekäläinen 2002).
+    """Return nDCG with gain = grade (Järvelin and Kekäläinen 2002).
 
-    By hand: five documents with grades 3, 0, 2, 0, 1 are found; a sixth of grade 2 is not.
+    Example: the ranking has grades 3, 0, 2, 0, 1; a document of grade 2 was not found.
 
         DCG@5   = 3/log2(2) + 2/log2(4) + 1/log2(6)             = 4.38685
         ideal   = 3/log2(2) + 2/log2(3) + 2/log2(4) + 1/log2(5) = 5.69254
@@ -229,12 +244,12 @@ def ndcg(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
 
 
 def recall(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
-    """Share of the relevant documents that stand in the top k."""
+    """Return the share of the relevant documents that are in the top k."""
     return _ratio((grades > 0).sum(axis=1), labels.count())
 
 
 def mrr(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
-    """One over the rank of the first relevant document in the top k, 0 where there is none."""
+    """Return 1 / rank of the first relevant document in the top k, or 0 without any."""
     if not grades.shape[1]:
         return np.zeros(len(grades))
     relevant = grades > 0
@@ -242,7 +257,7 @@ def mrr(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
 
 
 def average_precision(grades: Grades, labels: RelevanceLabels, k: int) -> Scores:
-    """Precision at the rank of each relevant document of the top k, over all relevant ones."""
+    """Return the sum of precision at each relevant rank up to k, over all relevant documents."""
     relevant = grades > 0
     precision = relevant.cumsum(axis=1) / (np.arange(grades.shape[1]) + 1)
     return _ratio((precision * relevant).sum(axis=1), labels.count())
@@ -258,14 +273,14 @@ _AGREEMENT: dict[str, Callable[[Rows, Rows, int], Scores]] = {"overlap": overlap
 
 
 def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> Scores:
-    """Divide; where there is nothing to divide by, give 0 as trec_eval does."""
+    """Divide; where ``whole`` is 0 return 0, as trec_eval does."""
     result: Scores = np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
     return result
 
 
-def _in_order(found: Mapping[str, float]) -> list[str]:
+def _sort_by_score(found: Mapping[str, float]) -> list[str]:
     scores = {doc_id: float(np.float32(value)) for doc_id, value in found.items()}
     for doc_id, value in scores.items():
         if value != value:
-            raise InvalidArgument(f"the score of document {doc_id!r} in the run is NaN")
+            raise InvalidArgument(f"The score of document {doc_id!r} in the run is NaN.")
     return sorted(scores, key=lambda doc_id: (scores[doc_id], doc_id), reverse=True)
