@@ -1,4 +1,4 @@
-"""Curves on disk: what was saved is what is loaded, and anything else is refused."""
+"""Save and load curves; other files raise."""
 
 import json
 from dataclasses import fields
@@ -62,7 +62,7 @@ def curve():
     ).with_baseline("bm25", {"ndcg@10": 0.4})
 
 
-def test_a_saved_curve_is_loaded_as_it_was(tmp_path, curve):
+def test_a_loaded_curve_equals_the_saved_one(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     loaded = Curve.load(str(tmp_path / "curve.json"))
     for name in ("model", "dataset", "machine", "points", "encode_ms", "baselines", "counts"):
@@ -77,7 +77,7 @@ def test_a_saved_curve_is_loaded_as_it_was(tmp_path, curve):
     assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
 
 
-def test_the_json_holds_what_is_documented(tmp_path, curve):
+def test_the_json_has_the_documented_keys(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     values = json.loads((tmp_path / "curve.json").read_text())
     assert values["version"] == 3
@@ -102,11 +102,11 @@ def test_the_json_holds_what_is_documented(tmp_path, curve):
     }
 
 
-def test_a_curve_of_version_2_is_loaded_and_says_so(tmp_path, curve):
+def test_a_curve_of_version_2_is_loaded_with_its_version(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     values = json.loads((tmp_path / "curve.json").read_text())
     values["version"] = 2
-    for row in values["points"]:  # as nestvec wrote them before
+    for row in values["points"]:  # version 2 did not have these keys
         del row["text_bytes_per_vector"], row["lookup_ms"]
     (tmp_path / "curve.json").write_text(json.dumps(values))
     loaded = Curve.load(tmp_path / "curve.json")
@@ -116,14 +116,14 @@ def test_a_curve_of_version_2_is_loaded_and_says_so(tmp_path, curve):
     assert Curve.load(tmp_path / "again.json").version == 2
 
 
-def test_curves_whose_names_hold_dots_do_not_share_their_scores(tmp_path, curve):
+def test_curves_with_dots_in_their_names_have_separate_scores(tmp_path, curve):
     curve.save(tmp_path / "model-v1.5")
     curve.with_baseline("other", {"ndcg@10": 0.1}).save(tmp_path / "model-v1.6")
     assert "other" not in Curve.load(tmp_path / "model-v1.5").baselines
     assert (tmp_path / "model-v1.5.scores.npz").is_file()
 
 
-def test_a_save_that_fails_leaves_the_old_pair(tmp_path, curve):
+def test_a_failed_save_does_not_change_the_files(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     bad = curve.with_baseline("bad", {"ndcg@10": object()})
     with pytest.raises(TypeError):  # after the scores, while the JSON is written
@@ -132,7 +132,7 @@ def test_a_save_that_fails_leaves_the_old_pair(tmp_path, curve):
     assert {file.name for file in tmp_path.iterdir()} == {"curve.json", "curve.scores.npz"}
 
 
-def test_a_curve_takes_its_name_after_its_scores(tmp_path, curve, monkeypatch):
+def test_the_curve_is_renamed_after_its_scores(tmp_path, curve, monkeypatch):
     named = []
     replace = Path.replace
     monkeypatch.setattr(
@@ -142,21 +142,21 @@ def test_a_curve_takes_its_name_after_its_scores(tmp_path, curve, monkeypatch):
     assert named == ["curve.scores.npz", "curve.json"]
 
 
-def test_missing_scores_are_named(tmp_path, curve):
+def test_missing_scores_raise(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     (tmp_path / "curve.scores.npz").unlink()
     with pytest.raises(DataError, match=r"curve\.scores\.npz: is missing"):
         Curve.load(tmp_path / "curve.json")
 
 
-@pytest.mark.parametrize("damage", ["flipped", "cut", "another's", "empty"])
-def test_damaged_scores_are_noticed(tmp_path, curve, damage):
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "another's", "empty"])
+def test_damaged_scores_raise(tmp_path, curve, damage):
     curve.save(tmp_path / "curve.json")
     file = tmp_path / "curve.scores.npz"
     data = bytearray(file.read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 1
-    elif damage == "cut":
+    elif damage == "truncated":
         del data[-1:]
     elif damage == "empty":
         data.clear()
@@ -170,7 +170,7 @@ def test_damaged_scores_are_noticed(tmp_path, curve, damage):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "is not JSON"),
         ("{", "is not JSON"),
@@ -180,18 +180,18 @@ def test_damaged_scores_are_noticed(tmp_path, curve, damage):
         ('{"version": 9}', "is not a curve of version 3. Evaluate again"),
         ('{"version": 1}', "is not a curve of version 3. Evaluate again"),
         ('{"version": true}', "is not a curve of version 3. Evaluate again"),
-        ('{"version": 2}', "is not a curve of nestvec"),
-        ('{"version": 2, "points": [{}]}', "is not a curve of nestvec"),
-        ('{"version": 2, "points": [7]}', "is not a curve of nestvec"),
-        ('{"version": 2, "points": 7}', "is not a curve of nestvec"),
+        ('{"version": 2}', "is not a nestvec curve"),
+        ('{"version": 2, "points": [{}]}', "is not a nestvec curve"),
+        ('{"version": 2, "points": [7]}', "is not a nestvec curve"),
+        ('{"version": 2, "points": 7}', "is not a nestvec curve"),
     ],
 )
-def test_what_is_not_a_curve_is_refused(tmp_path, text, told):
+def test_files_that_are_not_curves_raise(tmp_path, text, message):
     path = tmp_path / "curve.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(DataError) as caught:
         Curve.load(path)
-    assert str(caught.value).startswith(f"{path}: {told}")
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize(
@@ -203,12 +203,12 @@ def test_what_is_not_a_curve_is_refused(tmp_path, text, told):
         {"p50_ms": "x"},
     ],
 )
-def test_a_row_that_is_none_is_refused(tmp_path, curve, change):
+def test_an_invalid_row_raises(tmp_path, curve, change):
     curve.save(tmp_path / "curve.json")
     values = json.loads((tmp_path / "curve.json").read_text())
     values["points"][0] |= change
     (tmp_path / "curve.json").write_text(json.dumps(values))
-    with pytest.raises(DataError, match="is not a curve of nestvec"):
+    with pytest.raises(DataError, match="is not a nestvec curve"):
         Curve.load(tmp_path / "curve.json")
 
 
@@ -226,20 +226,20 @@ def test_rows_are_found_by_point_and_by_text(curve):
     )
 
 
-def test_what_was_not_measured_is_refused(curve):
+def test_points_and_metrics_that_were_not_measured_raise(curve):
     with pytest.raises(InvalidArgument, match=r"64:int2 was not measured"):
         curve["64:int2"]
     with pytest.raises(InvalidArgument, match=r"64:int2 was not measured"):
         curve.per_query("ndcg@10", "64:int2")
-    with pytest.raises(InvalidArgument, match=r"'map' .*\(measured: ndcg@10, recall@100\)"):
+    with pytest.raises(InvalidArgument, match=r"'map' .*Measured: ndcg@10, recall@100\."):
         curve.per_query("map", "64:int8")
     with pytest.raises(InvalidArgument, match="is not an operating point"):
         curve["64"]
 
 
 def test_the_pareto_front_by_hand(curve):
-    # 64:int8 costs more than 64:int4 and keeps less; 32:float16 less than both at its price;
-    # 16:int2 is no better than 32:binary, which stands before it.
+    # 64:int8 costs more than 64:int4 and retains less. 32:float16 retains less than both.
+    # 16:int2 equals 32:binary, which comes first.
     front = [str(row.point) for row in curve.pareto_front("ndcg@10")]
     assert front == ["32:binary", "64:binary@50>64:int8", "64:int4", "64:float32"]
 

@@ -93,7 +93,7 @@ def test_correlations_are_those_of_scipy_on_what_the_codec_makes(pairs):
 
 def test_a_correlation_has_no_value_for_each_item(pairs):
     curve = evaluate_similarity(NestedHashEncoder(), pairs, GRID)
-    with pytest.raises(InvalidArgument, match="has no value for each query"):
+    with pytest.raises(InvalidArgument, match="has no per-query scores"):
         curve.per_query("spearman", "16:binary")
 
 

@@ -1,6 +1,6 @@
-"""The measured curve: one row for each operating point, per-query scores beside it.
+"""A measured curve: quality and cost of each operating point, with per-query scores.
 
-Holds, saves and loads; it neither measures (``evaluate``) nor chooses (``plan``).
+``evaluate`` measures a curve, and ``plan`` chooses a point of it.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _OLDEST_VERSION = 2
 
 @dataclass(frozen=True, repr=False)
 class Curve:
-    """Quality and cost of every measured operating point of one model on one data set.
+    """Quality and cost of the measured operating points of one model on one data set.
 
     Attributes:
-        model: The model's card as it was when measured.
-        dataset: Name, split, sizes, task, depth and evidence of what was measured on.
+        model: Information about the model at the time of the measurement.
+        dataset: Name, split, sizes, task, depth and evidence of the data set.
         machine: Processor, threads and library versions.
-        points: The rows.
+        points: One row for each operating point.
         scores: Per-query scores of the same rows.
-        encode_ms: Time to encode one query, beside the search times of the rows; None where
-            vectors were given.
+        encode_ms: Time to encode one query, not included in the search times; None for
+            precomputed vectors.
         baselines: Other methods on the same queries, by name ("bm25", "svd").
-        counts: What was untidy: zero vectors, cut texts, unknown ids in qrels.
-        version: Of the file that it was loaded from: costs of version 2 count other bytes and time
-            the search alone (``Cost``).
+        counts: Number of irregular items: zero vectors, truncated texts, unknown ids in qrels.
+        version: Version of the loaded file. Costs of version 2 are defined differently (see
+            ``Cost``).
     """
 
     model: ModelInfo
@@ -57,18 +57,18 @@ class Curve:
 
     @property
     def full(self) -> CurvePoint:
-        """The row that retention is measured against: full width, float32, one stage."""
+        """The reference of retention: one float32 stage at the model's full dim."""
         return self[OperatingPoint.single(self.model.full_dim, "float32")]
 
     @property
     def evidence(self) -> Evidence:
-        """What the metrics rest on."""
+        """What the metrics are measured against; see ``Evidence``."""
         evidence: Evidence = self.dataset.get("evidence", "labels")
         return evidence
 
     @property
     def main_metric(self) -> str:
-        """The metric that was named first."""
+        """The first metric."""
         return next(iter(self.full.metrics))
 
     @cached_property
@@ -98,11 +98,11 @@ class Curve:
         """
         wanted = OperatingPoint.parse(point) if isinstance(point, str) else point
         if wanted not in self._rows:
-            raise InvalidArgument(f"{wanted} was not measured on this curve")
+            raise InvalidArgument(f"Point {wanted} was not measured on this curve.")
         return self._rows[wanted]
 
     def per_query(self, metric: str, point: OperatingPoint | str) -> NDArray[np.float64]:
-        """Return what each query scored at a point, float64 [n_queries].
+        """Return the score of each query at a point, float64 [n_queries].
 
         Raises:
             InvalidArgument: If the point or the metric was not measured.
@@ -110,14 +110,15 @@ class Curve:
         if metric not in self.scores.metrics:
             measured = ", ".join(self.scores.metrics) or "none"
             if metric in self.full.metrics:
-                problem = "has no value for each query"
-                raise InvalidArgument(f"metric {metric!r} {problem} (those that have: {measured})")
-            raise InvalidArgument(f"metric {metric!r} was not measured (measured: {measured})")
+                raise InvalidArgument(
+                    f"metric {metric!r} has no per-query scores. Metrics that have: {measured}."
+                )
+            raise InvalidArgument(f"metric {metric!r} was not measured. Measured: {measured}.")
         scores: NDArray[np.float64] = self.scores.metrics[metric][self.row_number(point)]
         return scores
 
     def pareto_front(self, metric: str) -> tuple[CurvePoint, ...]:
-        """Return the rows that no other beats in both memory and quality, cheapest first."""
+        """Return the Pareto-optimal rows of memory and quality, cheapest first."""
         front: list[CurvePoint] = []
         for row in sorted(self.points, key=lambda row: _order_by_cost(row, metric)):
             if not front or row.metrics[metric] > front[-1].metrics[metric]:
@@ -125,15 +126,15 @@ class Curve:
         return tuple(front)
 
     def with_baseline(self, name: str, metrics: Mapping[str, float]) -> Curve:
-        """Return the curve with the mean metrics of a method without vectors beside it."""
+        """Return a copy with the mean metrics of a baseline that has no vectors."""
         point = BaselinePoint(None, dict(metrics))
         return replace(self, baselines={**self.baselines, name: (point,)})
 
     def save(self, path: Path | str) -> None:
-        """Write ``curve.json`` and, beside it, ``curve.scores.npz``.
+        """Write the curve to ``path``, and its per-query scores to ``*.scores.npz`` next to it.
 
         Raises:
-            DataError: If they cannot be written; what was there is untouched.
+            DataError: If the files cannot be written. Existing files are unchanged.
         """
         path = Path(path)
         with replace_files(_scores_path(path), path) as (scores, summary):
@@ -162,7 +163,7 @@ class Curve:
 
         Raises:
             DataError: If a file is missing, is not a curve or has another version.
-            DamagedFile: If the scores are not the ones that were saved with this curve.
+            DamagedFile: If the scores file does not belong to this curve.
         """
         path = Path(path)
         values = read_versioned(
@@ -182,7 +183,7 @@ class Curve:
                 for name, points in values["baselines"].items()
             }
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(path, f"is not a curve of nestvec: {error!r}") from error
+            raise DataError(path, f"is not a nestvec curve: {error!r}. Evaluate again.") from error
         scores = _load_scores(_scores_path(path), expected)
         return cls(model=model, points=points, scores=scores, **known)
 
@@ -195,7 +196,7 @@ def _order_by_cost(row: CurvePoint, metric: str) -> tuple[float, float]:
 
 
 def _scores_path(path: Path) -> Path:
-    # Only .json is cut off: the scores of model-v1.5 must not become those of model-v1.
+    # Remove only .json: curves named model-v1.5 and model-v1.6 need different scores files.
     return path.with_name(path.name.removesuffix(".json") + ".scores.npz")
 
 
@@ -206,7 +207,7 @@ def _sha256(path: Path) -> str:
 
 def _load_scores(path: Path, expected_sha256: str) -> QueryScores:
     if not path.is_file():
-        raise DataError(path, "is missing: it belongs beside the curve's JSON file")
+        raise DataError(path, "is missing. Copy it next to the curve's JSON file.")
     if _sha256(path) != expected_sha256:
-        raise DamagedFile(path, "does not belong to this curve (checksum): evaluate again")
+        raise DamagedFile(path, "does not belong to this curve (checksum). Evaluate again.")
     return QueryScores.load(path)

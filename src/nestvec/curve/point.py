@@ -1,6 +1,6 @@
-"""One row of a curve: an operating point, what it keeps and what it costs.
+"""One row of a curve: an operating point with its quality and cost.
 
-Plain values that round-trip through JSON; what each query scored stands in ``query_scores``.
+The values round-trip through JSON. ``query_scores`` has the per-query scores.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _MAY_BE_ABSENT = ("cold_p50_ms", "text_bytes_per_vector")
 
 
 class Interval(NamedTuple):
-    """Where a value lies with 95 % confidence, two-sided, over queries like those measured."""
+    """A two-sided 95 % confidence interval over queries."""
 
     low: float
     high: float
 
 
 class SizeRetention(NamedTuple):
-    """What a point keeps at one size of the corpus.
+    """Retention of a point at one corpus size.
 
     Attributes:
-        n_documents: The size.
-        retention: Share of what full float32 scores at the same size.
-        low: Lower end of its 95 % interval.
-        high: Upper end of the same.
+        n_documents: Number of documents.
+        retention: Score over the score of full float32 at the same size.
+        low: Lower end of the 95 % interval of the retention.
+        high: Upper end of the interval.
     """
 
     n_documents: int
@@ -39,23 +39,24 @@ class SizeRetention(NamedTuple):
 
 @dataclass(frozen=True)
 class Cost:
-    """What a point costs.
+    """Memory, disk space and time of an operating point.
 
     Attributes:
-        ram_bytes_per_vector: Codes that must be resident to search.
-        disk_bytes_per_vector: Full vectors, codes and index files, as the engine reports them.
-            Curves of version 2 counted only codes that are read for rescoring.
-        read_bytes_per_query: Codes or vectors that one query reads for rescoring.
-        build_s: Seconds to encode the corpus into this point's codes.
-        p50_ms: Median time of one query: its search and fetching its documents, without encoding
-            the query, warm, one thread. Curves of version 2 timed the search alone.
-        p95_ms: 95th percentile of the same.
-        p99_ms: 99th percentile of the same.
-        batch_qps: Queries a second when they come in batches, on all threads.
-        cold_p50_ms: Median time of one query whose rescore codes are not in the page cache; None
-            where nothing is read from disk, or the machine does not let the cache be dropped.
-        text_bytes_per_vector: Texts and metadata of a document on disk; None where not measured.
-        lookup_ms: Fetching the documents of one query, which the times above include.
+        ram_bytes_per_vector: Bytes of codes that must be in memory to search.
+        disk_bytes_per_vector: Bytes of full vectors, codes and index files, as the engine reports
+            them. Curves of version 2 count only codes that are read for rescoring.
+        read_bytes_per_query: Bytes of codes or vectors that one query reads for rescoring.
+        build_s: Seconds to quantize the corpus at this point.
+        p50_ms: Median time of one query with a warm cache on one thread. It includes the search
+            and fetching the documents, but not encoding the query. Curves of version 2 measured
+            the search only.
+        p95_ms: 95th percentile of the same time.
+        p99_ms: 99th percentile of the same time.
+        batch_qps: Queries per second in batches, on all threads.
+        cold_p50_ms: Median time of one query whose rescoring data is not in the page cache; None
+            if nothing is read from disk or the cache cannot be dropped.
+        text_bytes_per_vector: Bytes of text and metadata on disk; None if not measured.
+        lookup_ms: Time to fetch the documents of one query; p50_ms, p95_ms and p99_ms include it.
     """
 
     ram_bytes_per_vector: float
@@ -72,7 +73,7 @@ class Cost:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Cost:
-        """Read back the fields among other values."""
+        """Create a cost from JSON values; other keys are ignored."""
         known: dict[str, Any] = {}
         for name in cls.__dataclass_fields__:
             if name in values:
@@ -83,17 +84,17 @@ class Cost:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What was measured of one operating point.
+    """The measurements of one operating point.
 
     Attributes:
-        point: The point.
-        metrics: Mean score by metric.
-        retention: The same over that of full float32.
-        cost: What it costs.
-        interval: By metric, where the retention lies.
-        by_size: By metric, what is kept at parts of the corpus and at all of it, smallest first.
-        k_for_full_recall: The least k at which recall@k is that of full float32 at 10; None
-            where no k within the measured depth is enough, or nothing is judged.
+        point: The operating point.
+        metrics: Mean score, by metric.
+        retention: Mean score over that of full float32, by metric.
+        cost: Memory, disk space and time.
+        interval: Confidence interval of the retention, by metric.
+        by_size: Retention at several corpus sizes, by metric, smallest size first.
+        k_for_full_recall: Smallest k whose recall@k equals recall@10 of full float32; None if no
+            measured depth is enough or there are no relevance labels.
     """
 
     point: OperatingPoint
@@ -120,7 +121,7 @@ class CurvePoint:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> CurvePoint:
-        """Read back what ``to_json`` wrote."""
+        """Create a point from the values of ``to_json``."""
         return cls(
             point=OperatingPoint.parse(values["point"]),
             metrics=values["metrics"],
@@ -137,11 +138,11 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class BaselinePoint:
-    """What another method scores on the same queries.
+    """Scores of another method on the same queries.
 
     Attributes:
-        dim: The width that it cuts vectors to; None where it has no vectors (BM25).
-        metrics: Mean score by metric.
+        dim: Number of dimensions of its vectors; None if it has no vectors (BM25).
+        metrics: Mean score, by metric.
     """
 
     dim: int | None

@@ -1,6 +1,6 @@
-"""What each query scored and found at each point of a curve: arrays, saved without pickle.
+"""Per-query scores and results at each point of a curve, saved as arrays without pickle.
 
-Axes are points in the order of the curve's rows, then queries, then places in a ranking.
+Axes: points in the order of the curve's rows, queries, ranks.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from numpy.typing import NDArray
 _METRIC, _SLICE = "metric:", "slice:"
 
 
-def _no_texts() -> NDArray[np.str_]:
+def _empty_texts() -> NDArray[np.str_]:
     return np.empty(0, dtype=np.str_)
 
 
 @dataclass(frozen=True)
 class QueryScores:
-    """What each query scored at each point, and the best that it found.
+    """Scores and best results of each query at each point.
 
     Attributes:
         query_ids: [n_queries].
-        metrics: By metric, float64 [n_points, n_queries]; only metrics that have a value for each
-            query.
-        doc_ids: The documents that ``top`` points at, [n].
-        top: Positions in ``doc_ids`` of the best documents, int32 [n_points, n_queries, k]; -1
-            where a query has fewer than k results.
-        top_scores: Their scores, float32, of the same shape; empty where not kept.
-        top_relevant: Whether they are judged relevant, bool, of the same shape; empty where
-            nothing is judged.
-        query_texts: Of ``query_ids``, cut to be shown; empty where not kept.
-        doc_titles: Of ``doc_ids``, cut to be shown; empty where not kept.
-        slices: By field, the value that each query has there, [n_queries].
+        metrics: Scores by metric, float64 [n_points, n_queries]; only metrics with per-query
+            scores.
+        doc_ids: Ids of the documents in ``top``, [n].
+        top: Best documents as positions in ``doc_ids``, int32 [n_points, n_queries, k]; -1 if a
+            query has fewer than k results.
+        top_scores: Scores of the documents in ``top``, float32, same shape; empty if not stored.
+        top_relevant: Whether the documents in ``top`` are relevant, bool, same shape; empty
+            without relevance labels.
+        query_texts: Query texts, shortened for display, [n_queries]; empty if not stored.
+        doc_titles: Document titles, shortened for display, [n]; empty if not stored.
+        slices: Value of each query, [n_queries], by field.
     """
 
     query_ids: NDArray[np.str_]
@@ -49,12 +49,12 @@ class QueryScores:
     top_relevant: NDArray[np.bool_] = field(
         default_factory=lambda: np.empty((0, 0, 0), dtype=np.bool_)
     )
-    query_texts: NDArray[np.str_] = field(default_factory=_no_texts)
-    doc_titles: NDArray[np.str_] = field(default_factory=_no_texts)
+    query_texts: NDArray[np.str_] = field(default_factory=_empty_texts)
+    doc_titles: NDArray[np.str_] = field(default_factory=_empty_texts)
     slices: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write an npz file."""
+        """Write the arrays to an npz file."""
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
         arrays |= {f"{_METRIC}{name}": values for name, values in self.metrics.items()}
         arrays |= {f"{_SLICE}{name}": values for name, values in self.slices.items()}
@@ -63,7 +63,7 @@ class QueryScores:
 
     @classmethod
     def load(cls, path: Path) -> QueryScores:
-        """Read what ``save`` wrote."""
+        """Read a file that ``save`` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(
                 **{name: arrays[name] for name in _ARRAYS},
