@@ -153,8 +153,8 @@ def test_vectors_that_cannot_be_fitted_on_are_one_line(nestvec, vectors, stem, c
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("q1\tno-such\t1\n", "train.tsv:122: names the unknown document 'no-such': correct or"),
-        ("no-such\td1\t1\n", "train.tsv:122: names the unknown query 'no-such': correct or"),
+        ("q1\tno-such\t1\n", "train.tsv:122: names the unknown document 'no-such'. Correct or"),
+        ("no-such\td1\t1\n", "train.tsv:122: names the unknown query 'no-such'. Correct or"),
     ],
 )
 def test_labels_of_unknown_ids_are_one_line(nestvec, place, vectors, line, message):

@@ -68,7 +68,7 @@ def nothing(place):
 EVALUATE = "evaluate model data --out new.json"
 BUILD = "index build model data --point 16:int4 --out new"
 CASES = {
-    "empty corpus": (corpus(""), EVALUATE, "data/corpus.jsonl: holds no rows"),
+    "empty corpus": (corpus(""), EVALUATE, "data/corpus.jsonl: contains no rows"),
     "malformed line": (corpus(ROW + "{\n"), EVALUATE, "corpus.jsonl:2: is not JSON"),
     "missing column": (corpus('{"_id": "a"}\n'), EVALUATE, "corpus.jsonl:1: missing column 'text'"),
     "hostile column": (
@@ -76,11 +76,11 @@ CASES = {
         EVALUATE,
         "missing column",
     ),
-    "duplicated id": (corpus(ROW + ROW), BUILD, "corpus.jsonl:2: id 'd0' stands twice"),
+    "duplicated id": (corpus(ROW + ROW), BUILD, "corpus.jsonl:2: id 'd0' appears twice"),
     "hostile id": (
         corpus(2 * (json.dumps({"_id": HOSTILE, "text": "x"}) + "\n")),
         BUILD,
-        "stands twice",
+        "appears twice",
     ),
     "not UTF-8": (
         lambda place: (place / "data/corpus.jsonl").write_bytes(b"\xff\n"),
@@ -112,7 +112,7 @@ CASES = {
     "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep 0 < 1"),
     "unknown precision": (nothing, f"{EVALUATE} --precisions int9", "'int9' is not one of"),
     "unknown metric": (nothing, f"{EVALUATE} --metric ndgc@10", "ndgc@10"),
-    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev': name one of test"),
+    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev'. Choose one of test"),
     "unknown point": (
         nothing,
         "index build model data --point 64 --out new",
@@ -132,7 +132,7 @@ CASES = {
         "report curve.json --plan plan.json",
         "plan.json: is not JSON",
     ),
-    "truncated scores": (truncated("curve.scores.npz"), "plan curve.json", "evaluate again"),
+    "truncated scores": (truncated("curve.scores.npz"), "plan curve.json", "Evaluate again"),
     "truncated model": (truncated("model/model.safetensors"), EVALUATE, "model.safetensors"),
     "curve without scores": (
         deleted("curve.scores.npz"),
@@ -151,7 +151,11 @@ CASES = {
     "no index": (nothing, "search nowhere x", "nowhere: is not an index folder"),
     "no pairs": (nothing, "train --static --pairs no.jsonl --out new", "no.jsonl: does not exist"),
     "model is a file": (nothing, "evaluate plan.json data", "plan.json: is a file"),
-    "dataset is a file": (nothing, "evaluate model plan.json", "plan.json: is of an unknown kind"),
+    "dataset is a file": (
+        nothing,
+        "evaluate model plan.json",
+        "plan.json: has an unknown file",
+    ),
     "index is a file": (nothing, "search plan.json x", "plan.json: is not an index folder"),
     "curve is a folder": (nothing, "plan model", "model: cannot be read"),
     "pairs are a folder": (

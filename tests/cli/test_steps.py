@@ -113,7 +113,7 @@ def test_untidy_labels_are_one_line_on_standard_error(nestvec, place):
     ended = nestvec(*command)
     assert ended.code == 0
     assert ended.err.startswith(
-        "nestvec: data/qrels/test.tsv: left out relevance labels of 1 unknown"
+        "nestvec: data/qrels/test.tsv: ignored relevance labels of 1 unknown"
     )
     assert ended.err.count("\n") == 1
     assert json.loads(ended.out)

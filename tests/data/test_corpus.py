@@ -70,7 +70,7 @@ def test_numbers_of_jsonl_stay_as_they_are_written(tmp_path):
     assert [each.metadata["n"] for each in load_corpus(tmp_path / "x.jsonl").values()] == ["7", 7]
 
 
-def test_a_table_is_refused_by_line_though_it_is_read_whole(tmp_path):
+def test_a_malformed_table_raises_with_the_line(tmp_path):
     (tmp_path / "x.csv").write_text("id,text,n\na,x,1\na,x,2\n")
-    with pytest.raises(DataError, match=r"x\.csv:3: id 'a' stands twice"):
+    with pytest.raises(DataError, match=r"x\.csv:3: id 'a' appears twice"):
         load_corpus(tmp_path / "x.csv")

@@ -60,12 +60,12 @@ def test_another_text_order_or_field_is_another_digest():
     assert len(digests) == 5
 
 
-def test_what_is_wrong_is_raised_when_the_corpus_is_opened(jsonl):
+def test_errors_are_raised_when_the_corpus_is_opened(jsonl):
     with jsonl.open("a") as file:
         file.write(json.dumps(ROWS[0]) + "\n")
-    with pytest.raises(DataError, match=r"corpus\.jsonl:4: id 'a' stands twice"):
+    with pytest.raises(DataError, match=r"corpus\.jsonl:4: id 'a' appears twice"):
         open_corpus(jsonl)
-    with pytest.raises(InvalidArgument, match="the corpus is a list: give a dict of Documents"):
+    with pytest.raises(InvalidArgument, match=r"corpus is a list\. Pass a dict of Documents"):
         Corpus.of([Document("one")])
 
 
@@ -90,7 +90,7 @@ def test_an_index_is_built_while_the_corpus_is_read(tmp_path, monkeypatch):
     assert seen[-1] == (95, 95)
 
 
-def test_an_empty_stream_is_refused_and_nothing_is_left(tmp_path):
+def test_an_empty_stream_raises_and_leaves_no_files(tmp_path):
     with pytest.raises(InvalidArgument, match="the corpus is empty"):
         build_index(NestedHashEncoder(), Corpus(lambda: iter(())), "16:int8", tmp_path / "i")
     assert list(tmp_path.iterdir()) == []

@@ -81,7 +81,7 @@ def test_what_nobody_would_ask_stays_in_the_text(first):
     assert definition.text == f"def f()\n{' '.join(first.split())}\nMore of it."
 
 
-def test_long_texts_are_cut():
+def test_long_texts_are_truncated():
     assert len(one("Read a table.\n\n" + "long " * 10_000).text) == 2_000
 
 

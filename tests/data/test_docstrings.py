@@ -90,7 +90,7 @@ def test_tests_vendored_copies_and_what_cannot_be_imported_are_skipped(tmp_path,
     assert list(harvest_docstrings(roots=[tmp_path]).corpus) == ["kept"]
 
 
-def test_equal_documents_are_kept_once_and_equal_names_are_told_apart(tmp_path):
+def test_equal_documents_are_stored_once_and_equal_names_get_distinct_ids(tmp_path):
     (tmp_path / "a.py").write_text('def f(): """Same text."""\n')
     (tmp_path / "b.py").write_text('def f(): """same   text."""\nif 1:\n  def g(): "X."\n')
     (tmp_path / "c.py").write_text('def g(): """One."""\n\ndef g(): "Two."\n')
@@ -127,7 +127,7 @@ def test_the_test_split_is_capped_by_sampling(root):
     assert sorted(harvested.queries) == sorted(kept)
 
 
-def test_a_package_is_cut_at_its_cap_and_not_in_alphabetical_order(root):
+def test_a_package_is_capped_and_not_in_alphabetical_order(root):
     names = list(harvest_docstrings(roots=[root], max_per_package=30).corpus)
     numbers = [int(name.split(".m")[1].split(".")[0]) for name in names if name[:5] == "giant"]
     assert len(numbers) == 30
@@ -187,7 +187,7 @@ def test_where_no_process_can_start_this_one_reads(root, monkeypatch, error):
     assert harvest_docstrings(roots=[root]) == expected
 
 
-def test_folders_without_docstrings_are_refused(tmp_path):
+def test_folders_without_docstrings_raise(tmp_path):
     with pytest.raises(DataError, match="no Python file with a docstring"):
         harvest_docstrings(roots=[tmp_path])
 

@@ -109,7 +109,7 @@ def test_cuts_fall_at_the_best_joint(text, expected):
     assert cut(text, words=8) == expected
 
 
-def test_scripts_without_spaces_are_cut_after_their_sentences():
+def test_scripts_without_spaces_are_split_after_their_sentences():
     assert cut("これは文です。次の文です。", words=8) == ["これは文です。", "次の文です。"]
     assert [len(part) for part in cut("ก" * 450, words=2)] == [200, 200, 50]
 
@@ -122,12 +122,15 @@ def test_an_overlap_begins_with_a_sentence_where_there_is_one():
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"words": 0}, r"passage_words 0 < 1"),
-        ({"overlap_words": -1}, r"overlap_words -1 is outside \[0, 100\)"),
-        ({"words": 10, "overlap_words": 5}, r"overlap_words 5 is outside \[0, 5\), half of"),
+        ({"words": 0}, r"passage_words=0 is below 1"),
+        ({"overlap_words": -1}, r"overlap_words=-1 is outside \[0, 100\)"),
+        (
+            {"words": 10, "overlap_words": 5},
+            r"overlap_words=5 is outside \[0, 5\)",
+        ),
     ],
 )
-def test_impossible_limits_are_refused(limits, message):
+def test_impossible_limits_raise(limits, message):
     with pytest.raises(InvalidArgument, match=message):
         split_passages("x", **limits)
 

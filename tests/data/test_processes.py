@@ -51,7 +51,7 @@ def test_what_the_function_raises_is_raised_here():
     assert active_children() == []
 
 
-def test_a_process_that_dies_is_told():
-    with pytest.raises(ChildProcessError, match="ended before its work"):
+def test_a_process_that_dies_raises():
+    with pytest.raises(ChildProcessError, match="ended before it returned"):
         list(map_in_processes(_die, range(3), 2))
     assert active_children() == []

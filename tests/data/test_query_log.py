@@ -74,15 +74,15 @@ def test_every_query_is_as_likely_to_be_sampled(tmp_path):
     [
         ([{"search": "x"}], "log.jsonl:1: has no column 'text' or 'query' (has: search)"),
         ([{"text": 5}], "log.jsonl:1: 'text' must be a string, not 5"),
-        ([{"text": " "}], "log.jsonl: holds no query"),
+        ([{"text": " "}], "log.jsonl: contains no query"),
         (
             [{"_id": "a", "text": "x"}, {"_id": "a", "text": "y"}],
-            "log.jsonl:2: id 'a' stands twice",
+            "log.jsonl:2: id 'a' appears twice",
         ),
         ([{"_id": 7, "text": "x"}], "log.jsonl:1: '_id' must be a string, not 7"),
     ],
 )
-def test_malformed_logs_are_refused_with_file_and_line(tmp_path, rows, expected):
+def test_malformed_logs_are_reported_with_file_and_line(tmp_path, rows, expected):
     with pytest.raises(DataError) as caught:
         read_query_log(write(tmp_path / "log.jsonl", rows))
     assert expected in str(caught.value)
@@ -94,6 +94,6 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path):
         read_query_log(tmp_path / "log.txt")
 
 
-def test_a_limit_below_one_is_refused(tmp_path):
-    with pytest.raises(InvalidArgument, match="limit 0 < 1"):
+def test_a_limit_below_one_raises(tmp_path):
+    with pytest.raises(InvalidArgument, match="limit=0 is below 1"):
         read_query_log(tmp_path / "log.txt", limit=0)

@@ -1,4 +1,4 @@
-"""Rows come out with their line numbers; what cannot be read is refused with file and line."""
+"""Rows are read with line numbers; errors name the file and the line."""
 
 import gzip
 import json
@@ -59,22 +59,22 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("x.jsonl", "", "x.jsonl: holds no rows"),
-        ("x.csv", "a,b\n", "x.csv: holds no rows"),
-        ("x.txt", "a", "x.txt: is of an unknown kind"),
-        ("x.parquet.gz", "a", "unknown kind"),
+        ("x.jsonl", "", "x.jsonl: contains no rows"),
+        ("x.csv", "a,b\n", "x.csv: contains no rows"),
+        ("x.txt", "a", "x.txt: has an unknown file type"),
+        ("x.parquet.gz", "a", "unknown file type"),
         ("x.jsonl", '{"a": 1}\n{"a": \n', "x.jsonl:2: is not JSON"),
         ("x.jsonl", '{"a": 1}\n[1]\n', "x.jsonl:2: expected a JSON object in each line, not a li"),
         ("x.jsonl", b'{"a": 1}\n\n{"a": "\xff"}\n', "x.jsonl:3: is not UTF-8"),
-        ("x.jsonl", '{"a": "\\ud800"}\n', "x.jsonl:1: holds half a surrogate pair"),
+        ("x.jsonl", '{"a": "\\ud800"}\n', "x.jsonl:1: contains a lone surrogate"),
         ("x.jsonl", "[" * 100_000, "x.jsonl:1: is not JSON"),
-        ("x.csv", "a,b\n1,2\n1\n", "x.csv:3: has 1 fields where the header has 2"),
+        ("x.csv", "a,b\n1,2\n1\n", "x.csv:3: has 1 fields, but the header has 2"),
         ("x.csv", 'a,b\n1,2\n1,"2\n3,4\n', "x.csv:3: cannot be read"),
-        ("x.csv", "a,a\n1,2\n", "x.csv:1: column 'a' stands twice"),
+        ("x.csv", "a,a\n1,2\n", "x.csv:1: column 'a' appears twice"),
         ("x.csv", 'a,b\n"1\n1",2\n3\n', "x.csv:4: has 1 fields"),
     ],
 )
-def test_bad_files_are_refused_with_file_and_line(tmp_path, name, content, expected):
+def test_bad_files_are_reported_with_file_and_line(tmp_path, name, content, expected):
     assert expected in refusal(write(tmp_path / name, content))
 
 
@@ -83,12 +83,12 @@ def test_a_surrogate_pair_written_as_escapes_is_text(tmp_path):
     assert next(read_records(path))[1] == {"a": "😀"}
 
 
-def test_missing_files_and_folders_are_refused(tmp_path):
+def test_missing_files_and_folders_raise(tmp_path):
     assert "does not exist" in refusal(tmp_path / "x.jsonl")
     assert "is a folder" in refusal(tmp_path)
 
 
-def test_broken_gzip_is_refused(tmp_path):
+def test_broken_gzip_raises(tmp_path):
     whole = gzip.compress(b'{"a": 1}\n' * 5000)
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "not.jsonl.gz").write_bytes(b'{"a": 1}\n')

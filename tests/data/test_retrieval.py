@@ -1,4 +1,4 @@
-"""A BEIR folder is loaded, counted and saved as it is; what is malformed is refused by line."""
+"""BEIR folders are loaded, counted and saved; errors name the line."""
 
 import gzip
 import json
@@ -82,10 +82,10 @@ def test_the_default_split_is_test_then_the_only_one_then_dev(tmp_path, splits, 
     assert load_dataset(folder, split=splits[-1]).split == splits[-1]
 
 
-def test_a_split_that_does_not_exist_is_refused_with_those_that_do(tmp_path):
+def test_a_split_that_does_not_exist_raises_with_a_list_of_splits(tmp_path):
     folder = beir(tmp_path / "x", train=["q1 d1 1"], val=["q1 d1 1"])
-    assert "no split 'dev': name one of train, val" in refusal(load_dataset, folder, split="dev")
-    assert "no split 'test': name one of train, val" in refusal(load_dataset, folder)
+    assert "no split 'dev'. Choose one of train, val" in refusal(load_dataset, folder, split="dev")
+    assert "no split 'test'. Choose one of train, val" in refusal(load_dataset, folder)
 
 
 def test_unknown_ids_are_counted_and_warned_of_once(tmp_path, caplog):
@@ -113,7 +113,7 @@ def test_strict_refuses_unknown_ids_with_file_and_line(tmp_path, line, named):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:4: id 'd1' stands twice"),
+        ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:4: id 'd1' appears twice"),
         ({"corpus": [{"_id": 1, "text": ""}]}, "corpus.jsonl:1: '_id' must be a string, not 1"),
         ({"corpus": [{"_id": "", "text": ""}]}, "corpus.jsonl:1: '_id' is empty"),
         ({"corpus": [{"text": ""}]}, "corpus.jsonl:1: missing column '_id' (has: text)"),
@@ -122,27 +122,27 @@ def test_strict_refuses_unknown_ids_with_file_and_line(tmp_path, line, named):
             "corpus.jsonl:1: 'text' must be a string, not n",
         ),
         ({"corpus": [{"_id": "a"}]}, "corpus.jsonl:1: missing column 'text' (has: _id)"),
-        ({"corpus": []}, "corpus.jsonl: holds no rows"),
-        ({"queries": [*QUERIES, QUERIES[2]]}, "queries.jsonl:4: id 'q3' stands twice"),
+        ({"corpus": []}, "corpus.jsonl: contains no rows"),
+        ({"queries": [*QUERIES, QUERIES[2]]}, "queries.jsonl:4: id 'q3' appears twice"),
         ({"queries": [{"_id": "a", "text": 5}]}, "queries.jsonl:1: 'text' must be a string, not 5"),
         ({"test": ["q1 d1 one"]}, "test.tsv:2: score 'one' is not an integer"),
         ({"test": ["q1 d1 1", "q1 d1 2"]}, "test.tsv:3: query 'q1' and document 'd1' have another"),
         ({"test": ["q1 d1 1", "q1 d1"]}, "test.tsv:3: has 2 fields"),
-        ({"test": []}, "test.tsv: holds no rows"),
+        ({"test": []}, "test.tsv: contains no rows"),
         ({"test": ["q1 d1 0"]}, "test.tsv: no query has a relevant document"),
     ],
 )
-def test_malformed_sets_are_refused_with_file_and_line(tmp_path, change, expected):
+def test_malformed_sets_are_reported_with_file_and_line(tmp_path, change, expected):
     assert expected in refusal(load_dataset, beir(tmp_path / "x", **change))
 
 
-def test_qrels_without_a_header_are_refused(tmp_path):
+def test_qrels_without_a_header_raise(tmp_path):
     folder = beir(tmp_path / "x")
     (folder / "qrels" / "test.tsv").write_text("q1\td1\t1\nq2\td2\t1\n")
     assert "missing column 'query-id' (has: q1, d1, 1)" in refusal(load_dataset, folder)
 
 
-def test_folders_that_are_no_retrieval_set_are_refused(tmp_path):
+def test_folders_that_are_no_retrieval_set_raise(tmp_path):
     assert "does not exist" in refusal(load_dataset, tmp_path / "none")
     assert "has no corpus.jsonl" in refusal(load_dataset, tmp_path)
     folder = beir(tmp_path / "x")
@@ -160,14 +160,14 @@ def test_a_folder_without_labels_is_a_query_log(tmp_path):
     assert data.counts["duplicate_queries"] == 1
 
 
-def test_a_folder_of_documents_alone_is_refused_with_both_ways_out(tmp_path):
+def test_a_folder_of_documents_alone_raises_with_both_remedies(tmp_path):
     folder = beir(tmp_path / "x")
     (folder / "qrels" / "test.tsv").unlink()
     (folder / "queries.jsonl").unlink()
-    said = refusal(load_dataset, folder)
-    assert "has neither qrels nor queries.jsonl" in said
-    assert "load_query_log" in said
-    assert "make_queries" in said
+    message = refusal(load_dataset, folder)
+    assert "has neither qrels nor queries.jsonl" in message
+    assert "load_query_log" in message
+    assert "make_queries" in message
 
 
 def test_a_corpus_and_a_log_may_be_two_files(tmp_path):

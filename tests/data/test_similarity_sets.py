@@ -1,4 +1,4 @@
-"""A file of pairs, triplets or labeled texts is known by its columns, and refused by its line."""
+"""The columns determine the kind of a similarity file; errors name the line."""
 
 import json
 import os
@@ -67,17 +67,17 @@ def test_without_a_column_split_a_seeded_fifth_is_to_be_labeled(tmp_path):
         ([{**PAIR, "score": "high"}], 'x.jsonl:1: score "high" is not a number'),
         ([{**PAIR, "score": float("nan")}], "x.jsonl:1: score NaN is not a number"),
         ([{**PAIR, "sentence2": " "}], "x.jsonl:1: 'sentence2' is empty"),
-        ([PAIR, PAIR], "x.jsonl: holds 2 pairs, 3 are needed"),
-        ([PAIR, PAIR, PAIR], "x.jsonl: all scores are 1, so nothing can agree"),
+        ([PAIR, PAIR], "x.jsonl: has 2 pairs. At least 3 are needed"),
+        ([PAIR, PAIR, PAIR], "x.jsonl: all scores are 1. A correlation"),
         ([{**TRIPLET, "negative": None}], "x.jsonl:1: 'negative' must be a string, not null"),
         (labeled(("a", 1.5, "train")), "x.jsonl:1: 'label' must be a string, not 1.5"),
         (labeled(("a", "x", "train"), ("b", "y")), "x.jsonl:2: some rows have a split"),
         (labeled(("a", "x"), ("b", "y", "train")), "x.jsonl:2: some rows have a split"),
         (labeled(("a", "x", "train")), "x.jsonl: needs the splits train and one of test, dev"),
-        (labeled(("a", "x", "train"), ("b", "y", "test")), "x.jsonl: all texts to learn from"),
+        (labeled(("a", "x", "train"), ("b", "y", "test")), "x.jsonl: all training texts have"),
     ],
 )
-def test_malformed_files_are_refused_with_their_line(tmp_path, rows, expected):
+def test_malformed_files_are_reported_with_their_line(tmp_path, rows, expected):
     with pytest.raises(DataError) as caught:
         load_similarity(write(tmp_path / "x.jsonl", rows))
     assert expected in str(caught.value)

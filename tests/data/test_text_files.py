@@ -68,13 +68,13 @@ def test_other_kinds_hidden_files_and_links_are_passed_over(tmp_path):
     assert list(load_corpus(folder)) == ["a.md"]
 
 
-def test_what_is_no_text_is_named_once_and_the_rest_is_read(tmp_path, caplog):
+def test_files_without_text_are_listed_once_and_skipped(tmp_path, caplog):
     bad = {f"{name}.txt": b"\xff\xfe" for name in "bcd"} | {"nul.txt": b"a\0b"}
     with caplog.at_level(logging.WARNING):
         corpus = load_corpus(write(tmp_path, **{"a.md": "good", **bad}))
     assert list(corpus) == ["a.md"]
     [record] = caplog.records
-    assert "left out b.txt, c.txt, d.txt and 1 more, no UTF-8 text" in record.getMessage()
+    assert "skipped b.txt, c.txt, d.txt and 1 more, which cannot" in record.getMessage()
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
@@ -84,8 +84,8 @@ def test_what_may_not_be_read_is_named(tmp_path, caplog):
     (tmp_path / "closed").chmod(0)
     assert list(load_corpus(tmp_path)) == ["a.md"]
     (tmp_path / "closed").chmod(0o700)
-    assert "closed: left out (Permission denied)" in caplog.text
-    assert "left out b.md" in caplog.text
+    assert "closed: skipped (Permission denied)" in caplog.text
+    assert "skipped b.md" in caplog.text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
@@ -96,7 +96,7 @@ def test_a_name_that_is_not_text_cannot_be_an_id(tmp_path, caplog):
     except OSError:
         pytest.skip("this file system takes no such name")
     assert list(load_corpus(tmp_path)) == ["a.md"]
-    assert "no UTF-8 text" in caplog.text
+    assert "cannot be read as UTF-8 text" in caplog.text
 
 
 def test_byte_order_marks_and_ends_of_lines_are_no_text(tmp_path):
@@ -110,15 +110,15 @@ def test_rows_go_before_texts(tmp_path):
 
 
 @pytest.mark.parametrize("files", [{}, {"a.html": "x"}, {"a.md": " \n"}])
-def test_a_folder_of_neither_is_refused_in_one_line(tmp_path, files):
+def test_a_folder_without_rows_or_texts_raises(tmp_path, files):
     with pytest.raises(DataError) as caught:
         load_corpus(write(tmp_path, **files))
-    assert "holds neither corpus.jsonl (or .gz) nor text files (.txt, .md" in str(caught.value)
+    assert "has neither corpus.jsonl (or .gz) nor text files (.txt, .md" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_impossible_limits_and_missing_folders_are_refused(tmp_path):
-    with pytest.raises(InvalidArgument, match="passage_words 0 < 1"):
+def test_impossible_limits_and_missing_folders_raise(tmp_path):
+    with pytest.raises(InvalidArgument, match="passage_words=0 is below 1"):
         load_corpus(write(tmp_path, **{"a.md": "x"}), passage_words=0)
     with pytest.raises(DataError, match="nowhere: does not exist"):
         load_corpus(tmp_path / "nowhere")

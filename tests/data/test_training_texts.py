@@ -1,4 +1,4 @@
-"""What is trained on: columns decide, and what cannot be is said in one line."""
+"""Training texts: the columns determine the kind, and errors are one line."""
 
 import pytest
 
@@ -33,18 +33,18 @@ def test_files_of_one_name_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sentence1,sentence2,score\na,b,0.5\nc,d,3\ne,f,0\n", "score 3 of pair 2 is not within"),
+        ("sentence1,sentence2,score\na,b,0.5\nc,d,3\ne,f,0\n", "score 3 of pair 2 is not from"),
         ("sentence1,sentence2,score\na,b,0.5\nc,d,-1\ne,f,0\n", "score -1 of pair 2"),
         ("question,answer\na,b\n", "anchor"),
         ("anchor,positive\na,\n", "positive"),
-        ("anchor,positive\na,b\na,c\n", "2 different anchors"),
+        ("anchor,positive\na,b\na,c\n", "the same anchor"),
     ],
 )
-def test_what_cannot_be_trained_on_is_said(tmp_path, text, message):
+def test_unusable_training_texts_raise(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         load_training_texts(written(tmp_path, bad=text))
 
 
-def test_nothing_to_train_on_is_said():
-    with pytest.raises(InvalidArgument, match="no file to train on"):
+def test_no_training_file_raises():
+    with pytest.raises(InvalidArgument, match="No training file"):
         load_training_texts([])

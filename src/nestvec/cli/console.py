@@ -30,7 +30,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from nestvec.data.processes import interrupts_held
+from nestvec.data.processes import block_interrupts
 from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.types import OnProgress
 
@@ -169,7 +169,7 @@ def going_on_later(count_kept: Callable[[], int], total: int) -> Iterator[None]:
 
 def load_torch() -> None:
     """Load PyTorch; Ctrl-C waits meanwhile, of which its C++ would abort the whole process."""
-    with interrupts_held():
+    with block_interrupts():
         require("torch", extra="train")
 
 

@@ -1,1 +1,1 @@
-"""Texts: retrieval sets, training pairs, and the docstrings of this Python installation."""
+"""Load corpora, retrieval sets, query logs and training texts."""

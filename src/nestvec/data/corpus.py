@@ -1,6 +1,6 @@
-"""Load a corpus: documents by id, from a BEIR folder, one file of rows, or a folder of texts.
+"""Load a corpus, documents by id, from a BEIR folder, one file of rows, or a folder of texts.
 
-What is asked of the corpus, and which documents answer it, is the work of ``retrieval``.
+``retrieval`` loads queries and relevance labels.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
 _OWN_COLUMNS = ("_id", "id", "title", "text")
-# No leading zeros and no plus: such are codes and telephone numbers. Of more than 15 digits not
-# every integer is a float, so nor is it a number to whoever reads the metadata as JSON.
+# Values with leading zeros or a plus sign are codes and telephone numbers, not numbers. Integers
+# of more than 15 digits cannot all be represented as floats, which JSON readers use.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Documents that are read anew at each iteration, so that they need not fit in memory.
+    """Documents that each iteration reads again, so a corpus can be larger than memory.
 
     Attributes:
-        read: Returns an iterator over (id, document); no id comes twice.
-        length: How many documents there are; None where that is not known.
-        known_digest: ``digest``, where it is known already.
+        read: Returns an iterator over (id, document); ids are unique.
+        length: Number of documents; None if unknown.
+        known_digest: The value of ``digest`` if it has been computed.
     """
 
     read: Callable[[], Iterator[tuple[str, Document]]]
@@ -52,36 +52,36 @@ class Corpus:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 of all documents: an interrupted build of an equal digest is continued.
+        """The sha256 of all documents. An interrupted build resumes if the digest is equal.
 
-        Where it is not known, all documents are read for it.
+        If the digest is unknown, all documents are read to compute it.
         """
         return self.known_digest or _digest_and_count(self)[0]
 
     @classmethod
     def checked(cls, read: Callable[[], Iterator[tuple[str, Document]]]) -> Corpus:
-        """Read all documents once, so that what is wrong with one is raised now."""
+        """Create a corpus and read it once, so that errors in documents are raised now."""
         digest, length = _digest_and_count(read())
         return cls(read, length, digest)
 
     @classmethod
     def of(cls, documents: Corpus | Mapping[str, Document] | object) -> Corpus:
-        """Make a corpus of documents in memory; a corpus is returned as it is.
+        """Create a corpus from documents in memory; return a corpus unchanged.
 
         Raises:
-            InvalidArgument: If it is neither.
+            InvalidArgument: If ``documents`` is neither a mapping nor a corpus.
         """
         if isinstance(documents, Corpus):
             return documents
         if not isinstance(documents, Mapping):
             kind = type(documents).__name__
-            raise InvalidArgument(f"the corpus is a {kind}: give a dict of Documents or a Corpus")
+            raise InvalidArgument(f"corpus is a {kind}. Pass a dict of Documents or a Corpus.")
         in_memory: Mapping[str, Document] = documents
         return cls(lambda: iter(in_memory.items()), len(in_memory))
 
 
 def _digest_and_count(documents: Iterable[tuple[str, Document]]) -> tuple[str, int]:
-    """Return the sha256 of ids, titles, texts and metadata, in order, and how many there are."""
+    """Return the sha256 of ids, titles, texts and metadata, and the number of documents."""
     digest, count = hashlib.sha256(), 0
     for id_, document in documents:
         values = [id_, document.title, document.text, dict(document.metadata)]
@@ -93,23 +93,19 @@ def _digest_and_count(documents: Iterable[tuple[str, Document]]) -> tuple[str, i
 def open_corpus(
     path: Path | str, *, passage_words: int = PASSAGE_WORDS, overlap_words: int = 0
 ) -> Corpus:
-    """Open a corpus whose documents are read one after another, and check it once from end to end.
+    """Open a corpus that is streamed from its file, and check all documents once.
 
-    Text files of a folder are split into passages in memory; rows of a file are not kept.
+    Rows of a file are not kept in memory. Passages of text files are.
 
     Args:
-        path: One JSONL, CSV, TSV or Parquet file, a BEIR folder, or any other folder that holds
-            text files. A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``;
-            other columns of strings and numbers become the document's metadata. In CSV and TSV,
-            where all is text, a column is one of numbers if each of its values is one or empty.
-        passage_words: The most words of a document that is made of a text file, as
-            ``split_passages`` takes it.
-        overlap_words: How many of them are the previous document's, as it takes them.
+        path: As in ``load_corpus``.
+        passage_words: As in ``load_corpus``.
+        overlap_words: As in ``load_corpus``.
 
     Raises:
-        InvalidArgument: If a limit of words is impossible.
-        DataError: If a file is missing or malformed, an id stands twice, or a folder holds
-            neither rows nor texts.
+        InvalidArgument: If ``passage_words`` or ``overlap_words`` is outside its limits.
+        DataError: If a file is missing or malformed, an id appears twice, or a folder contains
+            neither rows nor text files.
     """
     path = Path(path)
     if is_text_folder(path):
@@ -125,18 +121,18 @@ def load_corpus(
     """Load documents by id.
 
     Args:
-        path: One JSONL, CSV, TSV or Parquet file, a BEIR folder, or any other folder that holds
-            text files. A file has the columns ``_id`` or ``id``, ``text`` and perhaps ``title``;
-            other columns of strings and numbers become the document's metadata. In CSV and TSV,
-            where all is text, a column is one of numbers if each of its values is one or empty.
-        passage_words: The most words of a document that is made of a text file, as
-            ``split_passages`` takes it.
-        overlap_words: How many of them are the previous document's, as it takes them.
+        path: A JSONL, CSV, TSV or Parquet file, a BEIR folder, or another folder with text files.
+            A file has the columns ``_id`` or ``id``, ``text`` and optionally ``title``. Other
+            columns of strings and numbers become metadata. A CSV or TSV column is numeric if
+            each of its values is a number or empty.
+        passage_words: Text files are split into passages of at most this many words (see
+            ``split_passages``).
+        overlap_words: Number of words that a passage repeats of the previous passage.
 
     Raises:
-        InvalidArgument: If a limit of words is impossible.
-        DataError: If a file is missing or malformed, an id stands twice, or a folder holds
-            neither rows nor texts.
+        InvalidArgument: If ``passage_words`` or ``overlap_words`` is outside its limits.
+        DataError: If a file is missing or malformed, an id appears twice, or a folder contains
+            neither rows nor text files.
     """
     path = Path(path)
     if not is_text_folder(path):
@@ -144,12 +140,12 @@ def load_corpus(
     corpus = read_text_files(path, passage_words=passage_words, overlap_words=overlap_words)
     if not corpus:
         kinds = ", ".join(SUFFIXES)
-        raise DataError(path, f"holds neither corpus.jsonl (or .gz) nor text files ({kinds})")
+        raise DataError(path, f"has neither corpus.jsonl (or .gz) nor text files ({kinds})")
     return corpus
 
 
 def is_text_folder(path: Path) -> bool:
-    """Tell whether a corpus would be made of the text files of a folder."""
+    """Return whether ``path`` is a folder that is read as text files."""
     return path.is_dir() and not _files(path, "corpus.jsonl")
 
 
@@ -157,30 +153,30 @@ def load_documents(path: Path) -> dict[str, Document]:
     """Load documents by id from one file.
 
     Raises:
-        DataError: If it is malformed, or an id stands twice.
+        DataError: If the file is malformed, or an id appears twice.
     """
     return dict(_read_documents(path))
 
 
 def _read_documents(path: Path) -> Iterator[tuple[str, Document]]:
-    """Yield the ids and documents of one file; only the ids are kept, to find a repeated one."""
+    """Yield ids and documents of one file; only the ids are stored, to detect duplicates."""
     seen: set[str] = set()
     for line, row in _read_typed(path):
         id_column = "_id" if "_id" in row or "id" not in row else "id"
         document_id = new_id_of(path, row, id_column, seen, line=line)
         seen.add(document_id)
         text = text_of(path, row, "text", line=line)
-        # Exports of data frames write null for a document without a title.
+        # Exported data frames have null for a missing title.
         title = text_of(path, row, "title", line=line) if row.get("title") is not None else ""
         metadata = metadata_of(row, (id_column, "title", "text"))
         yield document_id, Document(text, title, metadata)
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """Return a file of a BEIR folder, plain or ``.gz``.
+    """Return the path of a file in a BEIR folder, plain or ``.gz``.
 
     Raises:
-        DataError: If there is none.
+        DataError: If there is no such file.
     """
     if not folder.is_dir():
         raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
@@ -195,7 +191,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 
 def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield rows with their line numbers; columns of numbers in CSV and TSV become numbers."""
+    """Yield rows with line numbers; values of numeric CSV and TSV columns become numbers."""
     if suffix_of(path) not in (".csv", ".tsv"):
         yield from read_records(path)
         return
@@ -206,7 +202,7 @@ def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _numeric_columns(path: Path) -> set[str]:
-    """Return the columns whose values are numbers or empty, some of them numbers."""
+    """Return the columns whose values are all numbers or empty, with at least one number."""
     possible: set[str] | None = None
     filled: set[str] = set()
     for _, row in read_records(path):

@@ -1,7 +1,7 @@
-"""What one Python file defines and documents, read by ``ast``: nothing is ever imported.
+"""Read the documented definitions of a Python file with ``ast``, without importing it.
 
-Modules, classes, functions and methods with a docstring. Left out: functions inside functions,
-which nobody can call by name, and the docstring's layout, since it is read by models of words.
+Definitions are modules, classes, functions and methods with a docstring. Functions inside
+functions are skipped. White space in docstrings is collapsed.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _MAX_CHARACTERS = 2_000
-"""Of a definition's text. The longest docstrings run to 100,000 characters, which would make them
-the best match for everything, and a model reads a few hundred tokens of a text in any case."""
+"""Longest text of a definition. Some docstrings have 100,000 characters and would match every
+query; models read only the first few hundred tokens of a text."""
 
 _MIN_WORDS, _MAX_WORDS = 3, 60
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _NO_QUESTION = re.compile(
     r"""
       ^\W*(args?|arguments|parameters?|attributes|returns?|yields|raises|notes?|examples?|todo)\b
-          \s*(:|-{2,}|={2,})                   # the heading of a section
-    | ^[:@]\s?\w+                              # a field: ":param x:", "@return"
-    | ^[\w.]+\([^)]*\)                         # a signature, as C extensions have it
+          \s*(:|-{2,}|={2,})                   # a section heading
+    | ^[:@]\s?\w+                              # a field such as ":param x:" or "@return"
+    | ^[\w.]+\([^)]*\)                         # a signature, as in docstrings of C extensions
     | >>> | -{4,} | ={4,} | ~{4,} | ^\.\.\s            # doctests, tables, directives
     | copyright | licen[cs]e | auto-?generated | do\snot\sedit
     """,
@@ -37,11 +37,11 @@ class Definition(NamedTuple):
     """A documented module, class or function.
 
     Attributes:
-        name: Its dotted name, ``csv.DictReader.fieldnames``.
-        line: Where it is defined, counted from 1.
-        question: The docstring's first paragraph, where that is a sentence of some words and
-            more paragraphs follow; else empty.
-        text: Its signature and what the question leaves of the docstring.
+        name: Dotted name, such as ``csv.DictReader.fieldnames``.
+        line: Line of the definition, from 1.
+        question: First paragraph of the docstring, if it is a sentence and other paragraphs
+            follow; else empty.
+        text: Signature and the docstring without the question.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Definition(NamedTuple):
 
 
 def read_definitions(source: bytes, module: str) -> list[Definition]:
-    """List what a file documents, in the order of its lines.
+    """Return the documented definitions of a file, in line order.
 
     Args:
-        source: The file's content.
-        module: Its dotted name.
+        source: Content of the file.
+        module: Dotted name of the module.
 
     Raises:
         SyntaxError, ValueError, RecursionError, MemoryError: If Python cannot parse it.
@@ -78,7 +78,7 @@ def _walk(node: Documented, name: str) -> Iterator[tuple[Documented, str]]:
 def _definitions_in(
     body: list[ast.stmt],
 ) -> Iterator[ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    # Statements only: ast.walk would visit every expression and take as long as the parser.
+    # Visit statements only: ast.walk also visits every expression, which is as slow as parsing.
     for statement in body:
         if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             yield statement
@@ -117,5 +117,5 @@ def _signature(node: Documented) -> Iterator[str]:
 
 
 def _fold(text: str) -> str:
-    # A docstring can hold half a surrogate pair, which no file of UTF-8 can.
+    # A docstring can contain a lone surrogate, which UTF-8 cannot encode.
     return " ".join(text.encode("utf-8", "replace").decode("utf-8").split())

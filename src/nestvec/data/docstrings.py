@@ -1,8 +1,8 @@
-"""A retrieval set that is on every machine: the docstrings of this Python installation.
+"""Build a retrieval set from the docstrings of this Python installation.
 
-The query is a docstring's first paragraph, the document is the rest of it under its qualified
-name and signature. No top-level package (of the standard library: no module) has queries in two
-splits. Reading one file is the work of ``definitions``; writing the set is that of ``retrieval``.
+A query is the first paragraph of a docstring. Its relevant document is the rest of the docstring,
+with the qualified name and the signature. The queries of a top-level package (in the standard
+library: of a module) are all in one split.
 """
 
 from __future__ import annotations
@@ -26,32 +26,33 @@ from nestvec.errors import DataError
 from nestvec.types import Document, OnProgress
 
 MAX_PER_PACKAGE = 2_000
-"""Keeps the few giants, whose docstrings are half boilerplate, from being most of the corpus."""
+"""Most documents of one package, so that a few large packages do not dominate the corpus."""
 
 _TESTS = {"test", "tests", "testing"}
 _VENDORED = {"_vendor", "vendor", "vendored", "_vendored", "extern", "externals", "_distutils"}
-_NO_LIBRARY = {"idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages"}
-_SKIPPED_FOLDERS = _TESTS | _VENDORED | _NO_LIBRARY
-_MAX_BYTES = 1_000_000  # a longer file is generated
-_MAX_ANSWERS = 5  # what more documents than this say of themselves is boilerplate
-_TRAIN_ONLY = 0.5  # the largest packages, up to this share of the queries: each would be most of
-# a held-out split
+_NOT_LIBRARIES = {"idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages"}
+_SKIPPED_FOLDERS = _TESTS | _VENDORED | _NOT_LIBRARIES
+_MAX_BYTES = 1_000_000  # longer files are generated code
+_MAX_ANSWERS = 5  # a question of more documents is boilerplate
+# The largest packages, up to this share of the queries, are in the train split only. Each of them
+# would be most of a held-out split.
+_TRAIN_ONLY = 0.5
 _SHARES = {"test": 0.17, "dev": 0.04}
 _MAX_DEV_QUERIES = 1_000
-_MAX_WORKERS = 8  # beyond that, starting them takes longer than the reading
-_FEW_FILES = 300  # read sooner in this process than others start
+_MAX_WORKERS = 8  # starting more would take longer than reading
+_FEW_FILES = 300  # faster to read in this process
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class DocstringCorpus:
-    """A retrieval set with all its splits.
+    """A retrieval set with all splits.
 
     Attributes:
-        corpus: All documents by id, which is the qualified name; metadata: ``file``, ``line``.
-        queries: The queries of all splits, by id.
-        qrels_by_split: For ``train``, ``dev`` and ``test``, what answers each of its queries.
+        corpus: All documents by id, the qualified name; metadata: ``file``, ``line``.
+        queries: Queries of all splits by id.
+        qrels_by_split: Qrels of ``train``, ``dev`` and ``test``.
         counts: ``files`` read, ``broken_files`` that Python cannot parse, ``duplicates`` dropped.
     """
 
@@ -63,7 +64,7 @@ class DocstringCorpus:
 
 class _File(NamedTuple):
     path: str
-    shown: str  # from the installation's root on: lib/python3.11/csv.py
+    shown: str  # relative to the installation's root, such as lib/python3.11/csv.py
     module: str
 
 
@@ -92,18 +93,18 @@ def harvest_docstrings(
     roots: Sequence[Path] | None = None,
     on_progress: OnProgress | None = None,
 ) -> DocstringCorpus:
-    """Make a retrieval set of the docstrings of this Python installation, on all cores.
+    """Build a retrieval set from the docstrings of this Python installation, on all cores.
 
     Args:
-        quick: Read the standard library only, not site-packages.
-        seed: Decides which packages and which of their queries are held out.
-        max_per_package: Documents to take of one top-level package.
-        max_test_queries: Queries to keep in the test split.
-        roots: Folders of packages to read instead of this installation's.
-        on_progress: Called with the number of files done and of all files.
+        quick: Whether to read only the standard library, not site-packages.
+        seed: Seed for choosing the held-out packages and queries.
+        max_per_package: Most documents of one top-level package.
+        max_test_queries: Most queries of the test split.
+        roots: Folders of packages to read instead of this installation.
+        on_progress: Called with the number of files read and the number of all files.
 
     Raises:
-        DataError: If there is no docstring in these folders.
+        DataError: If the folders contain no docstring.
     """
     if roots is None:
         roots = _installed_roots(quick=quick)
@@ -111,7 +112,7 @@ def harvest_docstrings(
     readings = _read_packages(packages, on_progress)
     found = sorted(one for reading in readings for one in reading.found)
     if not found:
-        raise DataError(", ".join(map(str, roots)), "no Python file with a docstring in here")
+        raise DataError(", ".join(map(str, roots)), "contains no Python file with a docstring")
     corpus, questions = _make_documents(found)
     split_of = _split_packages(Counter(map(_package_of, questions)), seed)
     caps = {"train": len(questions), "dev": _MAX_DEV_QUERIES, "test": max_test_queries}
@@ -130,13 +131,13 @@ def _installed_roots(*, quick: bool) -> list[Path]:
 
 
 def _files_by_package(roots: Iterable[Path]) -> list[list[_File]]:
-    """Group files by top-level package, largest first: long work is best begun early."""
+    """Group files by top-level package, largest first, so that the longest work starts first."""
     packages = defaultdict(list)
     for root in roots:
         for file in _find_files(root.absolute()):
             packages[_package_of(file.module)].append(file)
     for files in packages.values():
-        # The cap cuts this list: in the order of hashes, what is left is of all its parts.
+        # In hash order, the documents below the cap come from all parts of the package.
         files.sort(key=lambda file: _hash(file.module))
     return sorted(packages.values(), key=len, reverse=True)
 
@@ -145,13 +146,13 @@ def _find_files(root: Path) -> Iterator[_File]:
     prefixes = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
     base = next((prefix for prefix in prefixes if root.is_relative_to(prefix)), root.parent)
     for folder, subfolders, names in os.walk(root):
-        # What is not an identifier cannot be imported: scripts, metadata, caches.
+        # Names that are not identifiers are scripts, metadata and caches.
         subfolders[:] = sorted(
             name for name in subfolders if name.isidentifier() and name not in _SKIPPED_FOLDERS
         )
         parents = Path(folder).relative_to(root).parts
         for name in sorted(names):
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (fifteen thousand files)
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 (pathlib is slow for 15,000 files)
             if suffix == ".py" and stem.isidentifier():
                 path = Path(folder, name)
                 parts = parents if stem == "__init__" and parents else (*parents, stem)
@@ -165,7 +166,7 @@ def _read_packages(packages: Sequence[_Package], on_progress: OnProgress | None)
             with closing(map_in_processes(_read_package, packages, workers)) as readings:
                 return _follow(readings, packages, on_progress)
         except (OSError, ImportError, NotImplementedError) as error:
-            _logger.info("reading in one process, as others could not start (%r)", error)
+            _logger.info("reading in one process because no other could be started (%r)", error)
     return _follow(map(_read_package, packages), packages, on_progress)
 
 
@@ -189,11 +190,11 @@ def _count_cores() -> int:
 
 
 def _read_package(package: _Package) -> _Reading:
-    """Read a package's files up to its number of documents; runs in a process of its own."""
+    """Read the files of a package up to its document limit; runs in a worker process."""
     found: list[_Found] = []
     files = broken_files = 0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # other people's invalid escapes
+        warnings.simplefilter("ignore")  # invalid escapes in the files
         for file in package.files:
             if len(found) >= package.max_documents:
                 break
@@ -207,14 +208,14 @@ def _read_package(package: _Package) -> _Reading:
 
 def _read_file(file: _File) -> list[Definition]:
     source = Path(file.path).read_bytes()
-    # Parsing takes nearly all the time, so what can hold no docstring is not parsed.
+    # Parsing is slow, so files that cannot contain a docstring are not parsed.
     if len(source) > _MAX_BYTES or (b'"""' not in source and b"'''" not in source):
         return []
     return read_definitions(source, file.module)
 
 
 def _make_documents(found: Iterable[_Found]) -> tuple[dict[str, Document], dict[str, str]]:
-    """Return the documents without duplicates, and the question of each that has one, by id."""
+    """Return the documents without duplicates, and the questions, by document id."""
     corpus: dict[str, Document] = {}
     questions: dict[str, str] = {}
     texts: set[str] = set()
@@ -223,7 +224,7 @@ def _make_documents(found: Iterable[_Found]) -> tuple[dict[str, Document], dict[
         if normalized in texts:
             continue
         texts.add(normalized)
-        # A property's setter, or either side of an `if`, has the name of the definition before.
+        # Property setters and alternative definitions repeat a name.
         document_id = name if name not in corpus else f"{name}@{shown}:{line}"
         corpus[document_id] = Document(text, name, {"file": shown, "line": line})
         if question:
@@ -232,7 +233,7 @@ def _make_documents(found: Iterable[_Found]) -> tuple[dict[str, Document], dict[
 
 
 def _split_packages(sizes: Mapping[str, int], seed: int) -> dict[str, str]:
-    """Hold out packages in a seeded order until each split has its share of the queries."""
+    """Assign packages to held-out splits until each split has its share of the queries."""
     total = sum(sizes.values())
     split_of: dict[str, str] = {}
     small, seen = [], 0
@@ -255,7 +256,7 @@ def _make_queries(
     caps: Mapping[str, int],
     seed: int,
 ) -> tuple[dict[str, str], dict[str, dict[str, dict[str, int]]]]:
-    """Join equal questions into one query, and drop those of two splits or of many documents."""
+    """Merge equal questions; drop queries of two splits or of many documents."""
     answers = defaultdict(list)
     for document_id, question in questions.items():
         answers[question.casefold()].append(document_id)
@@ -281,5 +282,5 @@ def _package_of(name: str) -> str:
 
 
 def _hash(text: str) -> bytes:
-    # An order that looks random and stays, whatever else is installed and on every platform.
+    # A pseudo-random order that does not depend on the platform or on other packages.
     return hashlib.blake2b(text.encode(), digest_size=8).digest()

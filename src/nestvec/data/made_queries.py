@@ -1,8 +1,8 @@
-"""Queries made from a corpus that nobody has asked anything of yet.
+"""Generate queries from a corpus without queries or relevance labels.
 
-A document's title, or its first sentence, becomes a query that only this document answers, and is
-held out of the document. Such queries are not what people type:
-``benchmarks/proxies.py`` shows how well they predict what labels say.
+The title or first sentence of a document becomes a query and is removed from the document. The
+document is the only relevant document of the query. Generated queries differ from queries of
+users; ``benchmarks/proxies.py`` measures how well they predict results on relevance labels.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from nestvec.types import Document
 
 QuerySource = Literal["title", "first-sentence"]
 
-_MIN_QUERY, _MAX_QUERY, _MIN_REST = 5, 300, 40  # characters: not all scripts part words
+_MIN_QUERY, _MAX_QUERY, _MIN_REST = 5, 300, 40  # in characters: not all scripts separate words
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n\s*\n")
 
 
-class _Made(NamedTuple):
+class _Generated(NamedTuple):
     query: str
     rest: Document
 
@@ -39,75 +39,81 @@ def make_queries(
     seed: int = 0,
     name: str = "corpus",
 ) -> RetrievalSet:
-    """Turn titles or first sentences of some documents into queries for the rest of them.
+    """Generate queries from the titles or first sentences of documents.
 
-    All documents stay in the corpus; those that gave a query are encoded without it.
+    All documents stay in the corpus. A document loses the text that became a query.
 
     Args:
         corpus: Documents by id.
-        source: What becomes a query.
-        n: How many at most.
-        seed: Decides which documents, where more could give one.
-        name: Of the set.
+        source: Part of a document that becomes a query.
+        n: Most queries to generate.
+        seed: Seed for choosing documents if more than ``n`` are possible.
+        name: Name of the set.
 
     Returns:
-        The set, with the evidence "made queries". Its counts: ``documents_without_query`` (no
-        title, or none of 5 to 300 characters; so for sentences), ``documents_too_short`` (less
-        than 40 characters would be left), ``ambiguous_queries`` (several documents would give it).
+        The set, with the evidence "made queries" and the counts ``documents_without_query`` (the
+        title or sentence does not have 5 to 300 characters), ``documents_too_short`` (the rest
+        has less than 40 characters) and ``ambiguous_queries`` (several documents have the query).
 
     Raises:
-        InvalidArgument: If ``n`` is less than 1, or there is no such source.
-        DataError: If no document gives a query.
+        InvalidArgument: If ``n`` is below 1 or ``source`` is unknown.
+        DataError: If no document yields a query.
     """
     if n < 1:
-        raise InvalidArgument(f"n {n} < 1")
+        raise InvalidArgument(f"n={n} is below 1. Choose a value of at least 1.")
     if source not in get_args(QuerySource):
-        raise InvalidArgument(f"source {source!r} is not one of {', '.join(get_args(QuerySource))}")
-    parted = dict(_part_all(corpus, source))
-    givers = Counter(_key(made.query) for made in parted.values())
-    long_enough = {id_: made for id_, made in parted.items() if len(made.rest.text) >= _MIN_REST}
-    clear = [id_ for id_, made in long_enough.items() if givers[_key(made.query)] == 1]
-    counts = {
-        "documents_without_query": len(corpus) - len(parted),
-        "documents_too_short": len(parted) - len(long_enough),
-        "ambiguous_queries": len(long_enough) - len(clear),
+        known = ", ".join(get_args(QuerySource))
+        raise InvalidArgument(f"Unknown source {source!r}. Choose one of {known}.")
+    candidates = dict(_split_all(corpus, source))
+    occurrences = Counter(_key(candidate.query) for candidate in candidates.values())
+    long_enough = {
+        id_: made for id_, made in candidates.items() if len(made.rest.text) >= _MIN_REST
     }
-    if not clear:
+    unambiguous = [id_ for id_, made in long_enough.items() if occurrences[_key(made.query)] == 1]
+    counts = {
+        "documents_without_query": len(corpus) - len(candidates),
+        "documents_too_short": len(candidates) - len(long_enough),
+        "ambiguous_queries": len(long_enough) - len(unambiguous),
+    }
+    if not unambiguous:
         found = ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items())
         other = next(each for each in get_args(QuerySource) if each != source)
-        ways = f"try {other}, or give a query log"
-        raise DataError(name, f"no {source} makes a query ({found}): {ways}")
-    chosen = np.random.default_rng(seed).permutation(len(clear))[:n]
-    asked = {clear[place]: parted[clear[place]] for place in sorted(chosen.tolist())}
+        advice = f"Try {other}, or pass a query log."
+        raise DataError(name, f"no {source} is usable as a query ({found}). {advice}")
+    chosen = np.random.default_rng(seed).permutation(len(unambiguous))[:n]
+    ids = [unambiguous[place] for place in sorted(chosen.tolist())]
+    selected = {id_: candidates[id_] for id_ in ids}
     return RetrievalSet(
         name=name,
         split=source,
-        corpus={**corpus, **{id_: made.rest for id_, made in asked.items()}},
-        queries={f"{source}:{id_}": made.query for id_, made in asked.items()},
-        qrels={f"{source}:{id_}": {id_: 1} for id_ in asked},
+        corpus={**corpus, **{id_: each.rest for id_, each in selected.items()}},
+        queries={f"{source}:{id_}": each.query for id_, each in selected.items()},
+        qrels={f"{source}:{id_}": {id_: 1} for id_ in selected},
         counts=counts,
         evidence="made queries",
     )
 
 
-def _part_all(corpus: Mapping[str, Document], source: QuerySource) -> Iterator[tuple[str, _Made]]:
-    part = _part_title if source == "title" else _part_first_sentence
+def _split_all(
+    corpus: Mapping[str, Document], source: QuerySource
+) -> Iterator[tuple[str, _Generated]]:
+    split = _split_title if source == "title" else _split_first_sentence
     for document_id, document in corpus.items():
-        made = part(document)
-        if _MIN_QUERY <= len(made.query) <= _MAX_QUERY:
-            yield document_id, made
+        generated = split(document)
+        if _MIN_QUERY <= len(generated.query) <= _MAX_QUERY:
+            yield document_id, generated
 
 
-def _part_title(document: Document) -> _Made:
+def _split_title(document: Document) -> _Generated:
     title, text = document.title.strip(), document.text.strip()
-    if text[: len(title)].casefold() == title.casefold():  # many exports repeat it there
+    if text[: len(title)].casefold() == title.casefold():  # some exports repeat it
         text = text[len(title) :].lstrip()
-    return _Made(title, replace(document, title="", text=text))
+    return _Generated(title, replace(document, title="", text=text))
 
 
-def _part_first_sentence(document: Document) -> _Made:
+def _split_first_sentence(document: Document) -> _Generated:
     sentence, *rest = _SENTENCE_END.split(document.text.strip(), maxsplit=1)
-    return _Made(sentence.strip(), replace(document, text="".join(rest).strip()))
+    return _Generated(sentence.strip(), replace(document, text="".join(rest).strip()))
 
 
 def _key(query: str) -> str:

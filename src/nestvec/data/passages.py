@@ -1,7 +1,7 @@
-"""Split a text into passages that a model can take in, at the joints of the text itself.
+"""Split a text into passages at paragraphs and sentences.
 
-A passage is a piece of the text as it stands, so nothing is lost, added or rewritten; only white
-space between two passages belongs to neither. Of markup, only headings are known.
+Passages are unchanged parts of the text; only white space between two passages is dropped.
+Headings of Markdown and reStructuredText are recognized, other markup is not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from nestvec.errors import InvalidArgument
 
-# Front matter and code blocks are matched only to be passed over. A longer line is no heading.
+# Front matter and code blocks match so that they are skipped. Headings have at most 200 characters.
 _PIECES = re.compile(
     r"""
     \A---[ \t]*\n (?s:.*?) ^---[ \t]*$
@@ -24,19 +24,19 @@ _PIECES = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 PASSAGE_WORDS = 200
-"""About 270 tokens of English: few models cut that, and it is still about one thing."""
-# Han and kana are counted one by one: no spaces part their words. A run of more than 100 other
-# characters is no word: data, or another script without spaces.
+"""About 270 English tokens: short enough for most models, and usually about one topic."""
+# Each Han or kana character counts as a word, because spaces do not separate words. A run of more
+# than 100 other characters is data or another script without spaces, and is split.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,100}}")
-# The number of a list's item ends no sentence, nor does an initial.
+# List numbers ("1.") and initials ("A.") do not end a sentence.
 _LAST_OF_SENTENCE = re.compile(r"""(?!(?:\d{1,3}|\w)\.\Z)\S*[.!?…。！？]["'”’»)\]*_」』）]*\Z""")
-# How well a text can be cut before a word.
+# How suitable a position is for a split, ascending.
 _WITHIN, _LINE, _SENTENCE, _PARAGRAPH = range(4)
 
 
 class Heading(NamedTuple):
-    """A title, and where it begins and ends in the text, its marks and underline included."""
+    """A title, and its start and end in the text, including marks and underline."""
 
     title: str
     start: int
@@ -44,7 +44,7 @@ class Heading(NamedTuple):
 
 
 def find_headings(text: str) -> list[Heading]:
-    r"""Return the headings of a text in their order.
+    r"""Return the headings of a text, in order.
 
     >>> [heading.title for heading in find_headings("# One #\n\nTwo\n---\n")]
     ['One', 'Two']
@@ -62,18 +62,18 @@ def find_headings(text: str) -> list[Heading]:
 def _title(piece: re.Match[str]) -> str:
     if piece["marked"]:
         title = piece["marked"].rstrip()
-        opened = title.rstrip("#")  # closing marks are a word of their own: not those of "C#"
+        opened = title.rstrip("#")  # closing marks follow a space, unlike in "C#"
         return opened.rstrip() if opened.endswith((" ", "\t")) else title
     if piece["title"]:
         title = piece["title"].rstrip()
-        # Any other row of signs that is shorter than the line above parts it from the next.
+        # A shorter row of other signs separates paragraphs.
         long_enough = piece["mark"] in "=-" or len(piece["under"]) >= len(title)
         return title if long_enough else ""
     return ""
 
 
 class Passage(NamedTuple):
-    """A piece of a text, and the number of the line that it begins in, counted from 1."""
+    """A passage, and the number of its first line, from 1."""
 
     text: str
     line: int
@@ -82,44 +82,46 @@ class Passage(NamedTuple):
 def split_passages(
     text: str, *, words: int = PASSAGE_WORDS, overlap_words: int = 0
 ) -> list[Passage]:
-    r"""Split a text into passages, each ending at a paragraph, else a sentence, a line, a word.
+    r"""Split a text into passages at paragraphs, else at sentences, lines or words.
 
-    A heading stays with what follows it.
+    A heading stays with the text that follows it.
 
     Args:
-        text: Its lines end in ``\n``.
-        words: The most words of a passage; all but the last have half as many or more, and the
-            last a quarter where there are several.
-        overlap_words: The most words that a passage repeats of the one before; whole sentences
-            where there are any. None unless asked for: the cuts fall between sentences, and what
-            is repeated costs memory and stands twice among the hits.
+        text: The text; its lines end in ``\n``.
+        words: Most words of a passage. All passages except the last have at least half as many;
+            if there are several, the last has at least a quarter.
+        overlap_words: Most words that a passage repeats of the previous passage, in whole
+            sentences if possible. The default is 0: splits are between sentences, and repeated
+            text costs memory and produces duplicate hits.
 
     Returns:
-        The passages in the text's order; none where it has no words.
+        The passages, in order; none if the text has no words.
 
     Raises:
-        InvalidArgument: If ``words`` is below 1, or ``overlap_words`` negative or not less than
-            half of it.
+        InvalidArgument: If ``words`` is below 1, or ``overlap_words`` is negative or not less
+            than half of ``words``.
     """
     if words < 1:
-        raise InvalidArgument(f"passage_words {words} < 1")
+        raise InvalidArgument(f"passage_words={words} is below 1. Choose a value of at least 1.")
     shortest = max(1, words // 2)
     if not 0 <= overlap_words < shortest:
-        limits = f"[0, {shortest}), half of passage_words {words}"
-        raise InvalidArgument(f"overlap_words {overlap_words} is outside {limits}")
-    cuts = _Cuts(text)
+        raise InvalidArgument(
+            f"overlap_words={overlap_words} is outside [0, {shortest}). "
+            f"It must be less than half of passage_words={words}."
+        )
+    splits = _Splits(text)
     passages = []
     line, counted = 1, 0
-    for first, last in _ranges(cuts, words, shortest, overlap_words):
-        start, end = cuts.starts[first], cuts.ends[last - 1]
+    for first, last in _ranges(splits, words, shortest, overlap_words):
+        start, end = splits.starts[first], splits.ends[last - 1]
         line += text.count("\n", counted, start)
         counted = start
         passages.append(Passage(text[start:end], line))
     return passages
 
 
-class _Cuts:
-    """Where the words of a text stand, and how well it can be cut before each."""
+class _Splits:
+    """Positions of the words of a text, and how suitable each is for a split."""
 
     def __init__(self, text: str) -> None:
         spans = [match.span() for match in _WORD.finditer(text)]
@@ -131,13 +133,13 @@ class _Cuts:
         self._heading_ends = {heading.end for heading in headings}
 
     def best(self, first: int, last: int) -> int:
-        """Return before which word from first to last to cut; of equal ones, the last."""
+        """Return the best word, from first to last, to split before; of equal ones the last."""
         return max(range(first, last + 1), key=lambda word: (self.strength(word), word))
 
     def strength(self, word: int) -> int:
-        """Tell how well the text can be cut before a word that is not the first."""
+        """Return how suitable a split before a word is, for any word except the first."""
         end, start = self.ends[word - 1], self.starts[word]
-        if end in self._heading_ends:  # what follows a heading belongs to it
+        if end in self._heading_ends:  # do not separate a heading from its text
             return _WITHIN
         gap = self._text[end:start]
         if start in self._heading_starts or gap.count("\n") > 1:
@@ -148,17 +150,17 @@ class _Cuts:
 
 
 def _ranges(
-    cuts: _Cuts, longest: int, shortest: int, overlap_words: int
+    splits: _Splits, longest: int, shortest: int, overlap_words: int
 ) -> Iterator[tuple[int, int]]:
-    """Yield the first word of each passage, and the one after its last."""
-    first, n = 0, len(cuts.starts)
+    """Yield the first word of each passage, and the word after its last."""
+    first, n = 0, len(splits.starts)
     while n - first > longest:
-        latest = min(first + longest, n - longest // 4)  # so that no scrap is left for the end
-        cut = cuts.best(first + shortest, latest)
-        yield first, cut
-        repeated = range(cut - overlap_words, cut)
+        latest = min(first + longest, n - longest // 4)  # so that the last passage is not tiny
+        end = splits.best(first + shortest, latest)
+        yield first, end
+        repeated = range(end - overlap_words, end)
         first = next(
-            (word for word in repeated if cuts.strength(word) >= _SENTENCE), repeated.start
+            (word for word in repeated if splits.strength(word) >= _SENTENCE), repeated.start
         )
     if n > first:
         yield first, n

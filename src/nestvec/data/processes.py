@@ -1,10 +1,10 @@
-"""Map a function over items in processes of their own, which end when this one is interrupted.
+"""Map a function over items in worker processes that end when this process is interrupted.
 
-A terminal sends Ctrl-C to every process of a command. The workers ignore it and are ended from
-here, so that only the caller speaks. Where no process can be started is for the caller to handle.
+A terminal sends Ctrl-C to every process of a command. The workers ignore it, and the caller
+terminates them, so that only the caller prints a message.
 
-``concurrent.futures`` cannot be ended in the middle: a worker that dies as it writes its result
-leaves the rest of the pool to wait for the other half. Here each worker has a pipe of its own.
+``concurrent.futures`` is not used because its workers share a pipe. If a worker is terminated
+while it writes a result, the other workers wait forever. Here each worker has its own pipe.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ _Result = TypeVar("_Result")
 def map_in_processes(
     function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int
 ) -> Generator[_Result, None, None]:
-    """Yield the result of each item, in their order.
+    """Yield the result of each item, in order.
 
-    Close the generator if it is not read to its end: that ends the processes.
+    Close the generator to end the processes if it is not read to its end.
 
     Args:
-        function: A module's own, as it is sent by name. What it raises is raised here.
-        items: What to call it with.
+        function: A module-level function, because it is sent by name. Its errors are raised here.
+        items: Arguments of the calls.
         workers: Number of processes.
 
     Raises:
-        OSError: If no process can be started; ChildProcessError if one ended before its work.
+        OSError: If no process can be started.
+        ChildProcessError: If a process ended before it returned its result.
     """
     processes: list[BaseProcess] = []
     try:
-        with interrupts_held():
+        with block_interrupts():
             ends = [_start(function, processes) for _ in range(min(workers, len(items)))]
         yield from _in_order(_results(ends, items))
     finally:
@@ -50,20 +51,20 @@ def map_in_processes(
 
 
 def _start(function: Callable[[_Item], _Result], processes: list[BaseProcess]) -> Connection:
-    # Spawned, not forked: the caller may have threads (NumPy's, PyTorch's).
+    # Spawn, do not fork: the caller may have threads (NumPy's, PyTorch's).
     context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, theirs), daemon=True)
+    parent, child = context.Pipe()
+    process = context.Process(target=_work, args=(function, child), daemon=True)
     process.start()
     processes.append(process)
-    theirs.close()  # so that ours ends when the process does
-    return ours
+    child.close()  # so that the parent's end closes when the process ends
+    return parent
 
 
 def _work(function: Callable[[_Item], _Result], connection: Connection) -> None:
-    gc.disable()  # it would search each syntax tree for cycles in vain
+    gc.disable()  # syntax trees have no cycles
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the caller is gone
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the caller has ended
         while True:
             item = connection.recv()
             connection.send(_try(function, item))
@@ -77,18 +78,18 @@ def _try(function: Callable[[_Item], _Result], item: _Item) -> tuple[_Result | N
 
 
 def _results(ends: Sequence[Connection], items: Sequence[_Item]) -> Iterator[tuple[int, Any]]:
-    """Yield each result with its item's number, in the order in which they arrive."""
+    """Yield each result with the number of its item, in order of arrival."""
     waiting = iter(enumerate(items))
     busy: dict[Connection, int] = {}
 
-    def give_next(end: Connection) -> None:
+    def send_next(end: Connection) -> None:
         for number, item in waiting:
             end.send(item)
             busy[end] = number
             return
 
     for end in ends:
-        give_next(end)
+        send_next(end)
     while busy:
         ready: list[Any] = wait(list(busy))
         for end in ready:
@@ -96,7 +97,7 @@ def _results(ends: Sequence[Connection], items: Sequence[_Item]) -> Iterator[tup
             if error is not None:
                 raise error
             number = busy.pop(end)
-            give_next(end)
+            send_next(end)
             yield number, result
 
 
@@ -104,7 +105,7 @@ def _receive(end: Connection) -> tuple[Any, Exception | None]:
     try:
         answer: tuple[Any, Exception | None] = end.recv()
     except EOFError:
-        raise ChildProcessError("a process ended before its work") from None
+        raise ChildProcessError("A worker process ended before it returned a result.") from None
     return answer
 
 
@@ -119,10 +120,10 @@ def _in_order(numbered: Iterator[tuple[int, Any]]) -> Iterator[Any]:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait until the block has ended.
+def block_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C until the block has ended.
 
-    Processes that are started in here inherit this, so that none is interrupted half begun.
+    Processes that start inside the block inherit the delay and are not interrupted while starting.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield

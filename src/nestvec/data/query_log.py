@@ -1,6 +1,6 @@
 """Read a query log without relevance labels: drop duplicates, draw a random sample.
 
-How often a query was asked is not kept: agreement is measured over different queries.
+Query frequencies are ignored: agreement is measured over distinct queries.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Metadata
 
 MAX_QUERIES = 4_000
-"""More do not narrow an interval much, and each costs a ranking at every operating point."""
+"""Default limit. More queries cost time and narrow the confidence intervals only a little."""
 
 _COLUMNS = ("text", "query")
 
 
 @dataclass(frozen=True)
 class QueryLog:
-    """Different queries, in the order of the file.
+    """Distinct queries, in file order.
 
     Attributes:
-        queries: By id.
+        queries: Query texts by id.
         fields: Values of the other columns, by id.
-        counts: ``empty_queries``, ``duplicate_queries`` and ``queries_not_sampled`` (different
-            ones beyond the limit).
+        counts: ``empty_queries``, ``duplicate_queries`` and ``queries_not_sampled`` (distinct
+            queries beyond the limit).
     """
 
     queries: dict[str, str]
@@ -53,41 +53,41 @@ class _LoggedQuery(NamedTuple):
 
 
 def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: int = 0) -> QueryLog:
-    """Read queries from JSONL, CSV, TSV or Parquet, or from ``.txt`` with one in each line.
+    """Read queries from JSONL, CSV, TSV or Parquet, or from ``.txt`` with one query per line.
 
-    Rows have the column ``text`` or ``query``, perhaps ``_id``; the strings and numbers of other
-    columns are kept as fields. Where there is no ``_id``, the id is made of the line number.
+    Rows have the column ``text`` or ``query`` and optionally ``_id``. Strings and numbers in other
+    columns become fields. Without ``_id``, the id is ``line-<line number>``.
 
     Args:
         path: The file.
-        limit: How many different queries to keep; None for all.
-        seed: Decides which.
+        limit: Most distinct queries to return; None for all.
+        seed: Seed of the sample if there are more than ``limit``.
 
     Raises:
-        InvalidArgument: If ``limit`` is less than 1.
-        DataError: If the file is missing or malformed, a kept id stands twice, or no line holds
-            a query.
+        InvalidArgument: If ``limit`` is below 1.
+        DataError: If the file is missing or malformed, a sampled id appears twice, or there is no
+            query.
     """
     path = Path(path)
     if limit is not None and limit < 1:
-        raise InvalidArgument(f"limit {limit} < 1")
+        raise InvalidArgument(f"limit={limit} is below 1. Choose a value of at least 1.")
     seen: set[int] = set()
-    kept: list[tuple[int, _LoggedQuery]] = []  # a heap: what is drawn last comes first
+    kept: list[tuple[int, _LoggedQuery]] = []  # a heap: the largest hash is popped first
     empty = repeated = 0
-    for asked in _read(path):
-        draw = _draw(asked.text, seed)
-        if not asked.text:
+    for logged in _read(path):
+        draw = _draw(logged.text, seed)
+        if not logged.text:
             empty += 1
         elif draw in seen:
             repeated += 1
         else:
             seen.add(draw)
-            heapq.heappush(kept, (-draw, asked))
+            heapq.heappush(kept, (-draw, logged))
             if limit is not None and len(kept) > limit:
                 heapq.heappop(kept)
     if not kept:
-        raise DataError(path, "holds no query")
-    queries, fields = _by_id(path, sorted(asked for _, asked in kept))
+        raise DataError(path, "contains no query")
+    queries, fields = _by_id(path, sorted(logged for _, logged in kept))
     counts = {
         "empty_queries": empty,
         "duplicate_queries": repeated,
@@ -113,8 +113,8 @@ def _read(path: Path) -> Iterator[_LoggedQuery]:
 
 
 def _draw(text: str, seed: int) -> int:
-    # The least hashes are a fair sample of different texts, however long the log: nothing but
-    # the hashes of the others is held.
+    # The queries with the smallest hashes are a uniform sample of the distinct texts. For all
+    # other queries only the hash is stored, so the log can be longer than memory.
     digest = hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()
     return int.from_bytes(digest)
 

@@ -1,7 +1,6 @@
-"""Read rows, with their line numbers, from JSON Lines, CSV, TSV (each also ``.gz``) and Parquet.
+"""Read rows from JSON Lines, CSV, TSV (each also ``.gz``) and Parquet, with line numbers.
 
-A row is a plain dict. What its columns mean is the caller's business; this file only makes sure
-that whatever cannot be read is refused with the file and the line.
+A row is a plain dict. Errors name the file and the line.
 """
 
 from __future__ import annotations
@@ -24,13 +23,12 @@ _SUFFIXES = ".jsonl, .csv, .tsv (each also .gz) or .parquet"
 
 
 def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
-    """Yield each row with its line number, counted from 1 (Parquet: its row number).
+    """Yield each row with its line number, from 1 (Parquet: its row number).
 
-    CSV and TSV name their columns in the first line, and all their values are strings.
+    The first line of CSV and TSV contains the column names; all values are strings.
 
     Raises:
-        DataError: If the file is missing, empty, of an unknown kind, or has a line that is not
-            a row.
+        DataError: If the file is missing, empty or of an unknown type, or a line is malformed.
     """
     path = Path(path)
     _check_file(path)
@@ -42,17 +40,17 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
     elif suffix in _DELIMITERS:
         rows = _read_csv(path, delimiter=_DELIMITERS[suffix])
     else:
-        raise DataError(path, f"is of an unknown kind (expected {_SUFFIXES})")
+        raise DataError(path, f"has an unknown file type. Expected {_SUFFIXES}.")
     empty = True
     for row in rows:
         empty = False
         yield row
     if empty:
-        raise DataError(path, "holds no rows")
+        raise DataError(path, "contains no rows")
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield each line of a text file (also ``.gz``) with its number, counted from 1.
+    """Yield each line of a text file (also ``.gz``) with its number, from 1.
 
     Raises:
         DataError: If the file is missing, cannot be read, or is not UTF-8.
@@ -62,7 +60,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def suffix_of(path: Path) -> str:
-    """Return what kind of file it is, in lower case: ``.jsonl`` also for ``x.JSONL.gz``."""
+    """Return the file suffix in lower case and without ``.gz``: ``.jsonl`` for ``x.JSONL.gz``."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
@@ -70,7 +68,7 @@ def check_columns(path: Path, row: Row, columns: Sequence[str], *, line: int) ->
     """Check that a row has each of the columns.
 
     Raises:
-        DataError: If one is missing; the message names those that are there.
+        DataError: If a column is missing; the message lists the columns of the row.
     """
     for column in columns:
         if column not in row:
@@ -79,10 +77,10 @@ def check_columns(path: Path, row: Row, columns: Sequence[str], *, line: int) ->
 
 
 def text_of(path: Path, row: Row, column: str, *, line: int) -> str:
-    """Return a column's value, which must be a string; it may be empty.
+    """Return the value of a column, which must be a string and may be empty.
 
     Raises:
-        DataError: If the column is missing or holds something else.
+        DataError: If the column is missing or the value is not a string.
     """
     check_columns(path, row, [column], line=line)
     value = row[column]
@@ -93,10 +91,10 @@ def text_of(path: Path, row: Row, column: str, *, line: int) -> str:
 
 
 def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
-    """Return a column's value, which must be a string with something in it.
+    """Return the value of a column, which must be a non-empty string.
 
     Raises:
-        DataError: If the column is missing, empty or holds something else.
+        DataError: If the column is missing, or the value is empty or not a string.
     """
     value = text_of(path, row, column, line=line)
     if not value.strip():
@@ -105,19 +103,19 @@ def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
 
 
 def new_id_of(path: Path, row: Row, column: str, known: Container[str], *, line: int) -> str:
-    """Return a column's value, which must be a string that is not yet among the known ids.
+    """Return the id in a column, which must not be in ``known``.
 
     Raises:
-        DataError: If the column is missing, empty, holds something else or a known id.
+        DataError: If the column is missing, or the id is empty, not a string, or known.
     """
     new = filled_text_of(path, row, column, line=line)
     if new in known:
-        raise DataError(path, f"id {new!r} stands twice", line=line)
+        raise DataError(path, f"id {new!r} appears twice. Ids must be unique.", line=line)
     return new
 
 
 def metadata_of(row: Row, own_columns: Sequence[str]) -> Metadata:
-    """Return the strings and numbers of a row's other columns, and of its column ``metadata``."""
+    """Return the strings and numbers in other columns of a row, and in its column ``metadata``."""
     nested = row.get("metadata")
     values: Row = nested if isinstance(nested, dict) else {}
     others = {key: value for key, value in row.items() if key not in own_columns}
@@ -134,7 +132,7 @@ def _check_file(path: Path) -> None:
 
 
 def _read_lines(path: Path) -> Iterator[str]:
-    # Decoded line by line, so that a bad byte is reported with the line it stands in.
+    # Decode line by line, so that an error can name the line.
     line = 0
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
@@ -154,10 +152,10 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
             continue
         try:
             row = json.loads(text)
-            if "\\ud" in text.lower():  # half a surrogate pair is legal JSON, but not text
+            if "\\ud" in text.lower():  # a lone surrogate is valid JSON but not valid text
                 json.dumps(row, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise DataError(path, "holds half a surrogate pair (\\ud...)", line=line) from error
+            raise DataError(path, "contains a lone surrogate (\\ud...)", line=line) from error
         except (ValueError, RecursionError) as error:
             raise DataError(path, f"is not JSON ({error})", line=line) from error
         if not isinstance(row, dict):
@@ -167,7 +165,7 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
-    # strict: a stray quote is an error instead of swallowing the rows that follow it.
+    # strict: a stray quote raises an error; otherwise it would merge the following rows.
     reader = csv.reader(_read_lines(path), delimiter=delimiter, strict=True)
     header: list[str] = []
     line = 1
@@ -177,10 +175,10 @@ def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
                 header = _check_header(path, values, line=line)
             elif values:
                 if len(values) != len(header):
-                    problem = f"has {len(values)} fields where the header has {len(header)}"
+                    problem = f"has {len(values)} fields, but the header has {len(header)}"
                     raise DataError(path, problem, line=line)
                 yield line, dict(zip(header, values, strict=True))
-            line = reader.line_num + 1  # where the next row starts: a quoted field spans lines
+            line = reader.line_num + 1  # a quoted field can span several lines
     except csv.Error as error:
         raise DataError(path, f"cannot be read ({error})", line=line) from error
 
@@ -188,7 +186,7 @@ def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
 def _check_header(path: Path, names: list[str], *, line: int) -> list[str]:
     for name in names:
         if names.count(name) > 1:
-            raise DataError(path, f"column {name!r} stands twice in the header", line=line)
+            raise DataError(path, f"column {name!r} appears twice in the header", line=line)
     return names
 
 

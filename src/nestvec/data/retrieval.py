@@ -1,9 +1,9 @@
-"""Load and save retrieval sets: a corpus, queries, and which documents answer which query.
+"""Load and save retrieval sets: a corpus, queries and relevance labels (qrels).
 
 The layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``, ``queries.jsonl``
-and ``qrels/<split>.tsv``, each also as ``.gz``. Real sets are untidy: a judgement of an unknown
-document or query is counted and left out, unless ``strict`` makes it an error. Sets without
-relevance labels are made of a query log here, and of nothing but a corpus in ``made_queries``.
+and ``qrels/<split>.tsv``, each also as ``.gz``. Labels of unknown documents or queries are
+ignored and counted, unless ``strict`` is set. Without relevance labels, load a query log or
+generate queries with ``made_queries``.
 """
 
 from __future__ import annotations
@@ -38,22 +38,20 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetrievalSet:
-    """Queries of one split, judged against a corpus.
+    """A corpus with the queries and relevance labels of one split.
 
     Attributes:
-        name: The folder's name.
-        split: The split that ``queries`` and ``qrels`` come from; without a split, what the
-            queries come from ("query log", "title").
+        name: Name of the folder.
+        split: Split of ``queries`` and ``qrels``; without a split, the source of the queries
+            ("query log", "title").
         corpus: All documents by id.
-        queries: The split's queries that have a relevant document, by id; all where nothing is
-            judged.
-        qrels: For each of ``queries``, the grade of each judged document of ``corpus``; empty
-            where the evidence is agreement.
-        counts: What was untidy: ``unknown_documents`` and ``unknown_queries`` (distinct ids that
-            are judged but do not exist), ``queries_without_relevant``; of a query log and of made
-            queries, what was left out.
-        evidence: What a measurement on it rests on.
-        query_fields: What else is known of each query, by id: values of its other columns.
+        queries: Queries by id; with relevance labels, only queries with a relevant document.
+        qrels: Grades by query id and document id; empty if the evidence is agreement.
+        counts: Number of ignored items: ``unknown_documents`` and ``unknown_queries`` (distinct
+            ids in the qrels that do not exist) and ``queries_without_relevant``. Query logs and
+            generated queries have other counts.
+        evidence: What metrics on this set are measured against.
+        query_fields: Values of the other columns of each query, by query id.
     """
 
     name: str
@@ -69,13 +67,14 @@ class RetrievalSet:
 def load_dataset(
     path: Path | str, *, split: str | None = None, strict: bool = False
 ) -> RetrievalSet:
-    """Load one split of a BEIR folder, or one without relevance labels as a query log.
+    """Load one split of a BEIR folder; a folder without ``qrels`` is loaded as a query log.
 
     Args:
-        path: The folder. Where it has no ``qrels``, the evidence is agreement.
-        split: A file name under ``qrels``. Not given: ``test``; failing that the only split, or
-            ``dev``.
-        strict: Refuse relevance labels of unknown documents or queries instead of counting them.
+        path: The folder. Without ``qrels``, the evidence is agreement.
+        split: A file name in ``qrels``, such as "test". By default ``test``; if there is none, the
+            only split, or ``dev``.
+        strict: Raise an error for labels of unknown documents or queries, instead of ignoring and
+            counting them.
 
     Raises:
         DataError: If a file is missing or malformed, the split does not exist, or none of its
@@ -83,15 +82,15 @@ def load_dataset(
     """
     path = Path(path)
     if split is None and not any((path / "qrels").glob("*.tsv*")):
-        return load_query_log(path, _find_unjudged_queries(path))
+        return load_query_log(path, _find_unlabeled_queries(path))
     corpus = load_documents(find_file(path, "corpus.jsonl"))
     texts, fields = _load_queries(find_file(path, "queries.jsonl"))
     split, qrels_path = _choose_split(path, split)
     grades, unknown = _read_qrels(qrels_path, corpus, texts, strict=strict)
     qrels = {
-        query_id: judged
-        for query_id, judged in grades.items()
-        if max(judged.values(), default=0) > 0
+        query_id: labels
+        for query_id, labels in grades.items()
+        if max(labels.values(), default=0) > 0
     }
     if not qrels:
         raise DataError(qrels_path, "no query has a relevant document (score > 0) in the corpus")
@@ -114,16 +113,16 @@ def load_query_log(
     limit: int | None = MAX_QUERIES,
     seed: int = 0,
 ) -> RetrievalSet:
-    """Load a corpus and what people asked, without relevance labels: the evidence is agreement.
+    """Load a corpus and a query log without relevance labels: the evidence is agreement.
 
     Args:
-        corpus_path: As ``load_corpus`` takes it.
-        queries_path: As ``read_query_log`` takes it.
-        limit: How many different queries to keep; None for all.
-        seed: Decides which.
+        corpus_path: As in ``load_corpus``.
+        queries_path: As in ``read_query_log``.
+        limit: Most distinct queries to return; None for all.
+        seed: Seed of the sample if there are more than ``limit``.
 
     Raises:
-        InvalidArgument: If ``limit`` is less than 1.
+        InvalidArgument: If ``limit`` is below 1.
         DataError: If a file is missing or malformed, or there is no query.
     """
     corpus = load_corpus(corpus_path)
@@ -146,15 +145,15 @@ def save_dataset(
     queries: Mapping[str, str],
     qrels_by_split: Mapping[str, Qrels],
 ) -> None:
-    """Write a BEIR folder, in the order given; an older one in its place is replaced at the end.
+    """Write a BEIR folder; an existing BEIR folder is replaced when the new one is complete.
 
     Raises:
-        InvalidArgument: If a split's name is not a plain file name.
-        DataError: If ``path`` holds something else than a BEIR folder, or cannot be written.
+        InvalidArgument: If the name of a split is not a plain file name.
+        DataError: If ``path`` is not a BEIR folder or cannot be written.
     """
     for split in qrels_by_split:
         if not split or Path(split).name != split:
-            raise InvalidArgument(f"split {split!r} is not a plain file name")
+            raise InvalidArgument(f"split {split!r} is not a plain file name. Use 'test', say.")
     with replace_folder(Path(path), marker="corpus.jsonl") as folder:
         _write_jsonl(folder / "corpus.jsonl", (_document_row(*item) for item in corpus.items()))
         rows = ({"_id": query_id, "text": text} for query_id, text in queries.items())
@@ -180,14 +179,13 @@ def _read_qrels(
             if wanted not in known:
                 unknown[kind].add(wanted)
                 if strict:
-                    problem = f"names the unknown {kind} {wanted!r}: correct or delete the line"
+                    problem = f"names the unknown {kind} {wanted!r}. Correct or delete the line."
                     raise DataError(path, problem, line=line)
         if query_id in queries:
-            judged = grades.setdefault(query_id, {})
-            if document_id in corpus and judged.setdefault(document_id, grade) != grade:
-                problem = (
-                    f"query {query_id!r} and document {document_id!r} have another score above"
-                )
+            labels = grades.setdefault(query_id, {})
+            if document_id in corpus and labels.setdefault(document_id, grade) != grade:
+                pair = f"query {query_id!r} and document {document_id!r}"
+                problem = f"{pair} have another score in an earlier line. Delete one of them."
                 raise DataError(path, problem, line=line)
     return grades, unknown
 
@@ -202,27 +200,27 @@ def _grade(path: Path, score: str, *, line: int) -> int:
 def _warn_of_unknown(path: Path, counts: Mapping[str, int]) -> None:
     if counts["unknown_documents"] or counts["unknown_queries"]:
         _logger.warning(
-            "%s: left out relevance labels of %d unknown documents and %d unknown queries",
+            "%s: ignored relevance labels of %d unknown documents and %d unknown queries",
             path,
             counts["unknown_documents"],
             counts["unknown_queries"],
         )
 
 
-def _find_unjudged_queries(folder: Path) -> Path:
-    find_file(folder, "corpus.jsonl")  # without it, that is what is wrong
+def _find_unlabeled_queries(folder: Path) -> Path:
+    find_file(folder, "corpus.jsonl")  # a missing corpus is the first error to report
     for candidate in (folder / "queries.jsonl", folder / "queries.jsonl.gz"):
         if candidate.exists():
             return candidate
-    log = "give a query log (load_query_log, --queries)"
-    made = "make queries from the corpus (make_queries, --make-queries title)"
-    raise DataError(folder, f"has neither qrels nor queries.jsonl: {log} or {made}")
+    log = "Pass a query log (load_query_log, --queries)"
+    generated = "generate queries from the corpus (make_queries, --make-queries title)"
+    raise DataError(folder, f"has neither qrels nor queries.jsonl. {log}, or {generated}.")
 
 
 def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
     found = {
         file.name.removesuffix(".gz").removesuffix(".tsv"): file
-        for file in sorted((folder / "qrels").glob("*.tsv*"), reverse=True)  # plain beats .gz
+        for file in sorted((folder / "qrels").glob("*.tsv*"), reverse=True)  # plain before .gz
         if file.name.endswith((".tsv", ".tsv.gz"))
     }
     if not found:
@@ -232,7 +230,8 @@ def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
     for name in wanted:
         if name in found:
             return name, found[name]
-    raise DataError(folder, f"has no split {wanted[0]!r}: name one of {', '.join(sorted(found))}")
+    known = ", ".join(sorted(found))
+    raise DataError(folder, f"has no split {wanted[0]!r}. Choose one of {known}.")
 
 
 def _load_queries(path: Path) -> tuple[dict[str, str], dict[str, Metadata]]:
@@ -257,7 +256,7 @@ def _write_jsonl(path: Path, rows: Iterable[Row]) -> None:
 
 def _write_qrels(path: Path, qrels: Qrels) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        # The dialect of read_records: an id with a tab or a quote in it comes back as it was.
+        # The CSV dialect of read_records, so that ids with tabs or quotes round-trip.
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
         writer.writerow(_HEADER)
         for query_id, grades in qrels.items():

@@ -1,12 +1,12 @@
-"""Texts that are compared, not searched: scored pairs, triplets, labeled texts.
+"""Load texts for similarity tasks: scored pairs, triplets or labeled texts.
 
-Each comes from one file, and its columns say which it is:
+The columns of the file determine the task:
 
-    sentence1, sentence2, score        how alike two texts are, as people scored them
-    anchor, positive, negative         which of two texts is nearer to a third
-    text, label, perhaps split         which texts belong together
+    sentence1, sentence2, score        similarity of two texts, scored by humans
+    anchor, positive, negative         the positive is more similar to the anchor
+    text, label, optionally split      texts with the same label belong together
 
-What a model makes of them is measured in ``evaluate.similarity``.
+``measure.similarity`` evaluates models on these tasks.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ import numpy as np
 from nestvec.data.records import Row, check_columns, filled_text_of, read_records
 from nestvec.errors import DataError
 
-_TEST_SHARE = 0.2  # of the texts, where no column says which are for testing
-_TEST_SPLITS = ("test", "dev", "validation", "val")  # the first that there is
-_MIN_PAIRS = 3  # any two are perfectly correlated
+_TEST_SHARE = 0.2  # share of test texts if there is no column "split"
+_TEST_SPLITS = ("test", "dev", "validation", "val")  # in order of preference
+_MIN_PAIRS = 3  # two pairs are always perfectly correlated
 
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """Pairs of texts and how alike people find them; three lists of one length.
+    """Pairs of texts with similarity scores; lists of equal length.
 
     Attributes:
-        name: The file's name.
-        first: One text of each pair.
-        second: The other.
-        scores: Higher is more alike; the scale does not matter.
+        name: Name of the file without its suffix.
+        first: First text of each pair.
+        second: Second text of each pair.
+        scores: Similarity of each pair; higher is more similar, on any scale.
     """
 
     name: str
@@ -47,13 +47,13 @@ class ScoredPairs:
 
 @dataclass(frozen=True)
 class Triplets:
-    """An anchor, a text nearer to it, and one farther away; three lists of one length.
+    """Anchors with a more and a less similar text; lists of equal length.
 
     Attributes:
-        name: The file's name.
-        anchors: What the others are compared with.
-        positives: The nearer ones.
-        negatives: The farther ones.
+        name: Name of the file without its suffix.
+        anchors: Reference texts.
+        positives: Texts more similar to the anchors.
+        negatives: Texts less similar to the anchors.
     """
 
     name: str
@@ -64,16 +64,16 @@ class Triplets:
 
 @dataclass(frozen=True)
 class LabeledTexts:
-    """Texts with one label each, known ones and ones to be labeled.
+    """Texts with one label each, for classification.
 
     Attributes:
-        name: The file's name.
-        split: What the texts to be labeled are of.
-        train: Texts whose label is known, [n_train].
-        train_labels: Their labels.
-        test: Texts to be labeled, [n_test].
-        test_labels: What is right.
-        counts: What was left out: ``duplicate_texts``, ``texts_of_other_splits``.
+        name: Name of the file without its suffix.
+        split: Split of the test texts, such as "test" or "dev".
+        train: Training texts, [n_train].
+        train_labels: Labels of the training texts.
+        test: Test texts, [n_test].
+        test_labels: True labels of the test texts.
+        counts: Ignored texts: ``duplicate_texts``, ``texts_of_other_splits``.
     """
 
     name: str
@@ -89,14 +89,14 @@ SimilaritySet = ScoredPairs | Triplets | LabeledTexts
 
 
 def load_similarity(path: Path | str, *, seed: int = 0) -> SimilaritySet:
-    """Load scored pairs, triplets or labeled texts, whichever the columns of a file are.
+    """Load scored pairs, triplets or labeled texts; the columns determine which.
 
     Args:
         path: A JSONL, CSV, TSV or Parquet file.
-        seed: Of labeled texts without a column ``split``, decides which fifth is to be labeled.
+        seed: Seed for drawing 20 % test texts if labeled texts have no column ``split``.
 
     Raises:
-        DataError: If the file is missing or malformed, has other columns, or too little in it.
+        DataError: If the file is missing or malformed, has other columns, or has too few rows.
     """
     path = Path(path)
     rows = read_records(path)
@@ -123,9 +123,10 @@ def _load_pairs(path: Path, rows: _Lines) -> ScoredPairs:
         pairs.second.append(filled_text_of(path, row, "sentence2", line=line))
         pairs.scores.append(_score(path, row, line=line))
     if len(pairs.scores) < _MIN_PAIRS:
-        raise DataError(path, f"holds {len(pairs.scores)} pairs, {_MIN_PAIRS} are needed")
+        raise DataError(path, f"has {len(pairs.scores)} pairs. At least {_MIN_PAIRS} are needed.")
     if len(set(pairs.scores)) == 1:
-        raise DataError(path, f"all scores are {pairs.scores[0]:g}, so nothing can agree with them")
+        problem = f"all scores are {pairs.scores[0]:g}. A correlation needs different scores."
+        raise DataError(path, problem)
     return pairs
 
 
@@ -149,14 +150,14 @@ def _load_labeled(path: Path, rows: _Lines, seed: int) -> LabeledTexts:
     train, test = (list(_of(split_of, name)) for name in ("train", split))
     known, right = ([labels[text] for text in texts] for texts in (train, test))
     if len(set(known)) == 1:
-        raise DataError(path, f"all texts to learn from have the label {known[0]!r}")
+        raise DataError(path, f"all training texts have the label {known[0]!r}. Provide 2 or more.")
     others = len(labels) - len(train) - len(test)
     counts = {"duplicate_texts": repeated, "texts_of_other_splits": others}
     return LabeledTexts(_name(path), split, train, known, test, right, counts)
 
 
 def _read_labeled(path: Path, rows: _Lines) -> tuple[dict[str, str], dict[str, str], int]:
-    """Return the label and the split of each text, and how many rows repeat a text."""
+    """Return the label and the split of each text, and the number of duplicate rows."""
     labels: dict[str, str] = {}
     split_of: dict[str, str] = {}
     repeated = 0

@@ -1,7 +1,6 @@
-"""Make a corpus of a folder of text files: a document for each passage of each file.
+"""Read a folder of text files as a corpus: one document for each passage of each file.
 
-Plain text, Markdown and reStructuredText are read as they stand; whatever needs a parser of its
-own (HTML, PDF) is not.
+Plain text, Markdown and reStructuredText files are read; HTML and PDF files are not.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from nestvec.types import Document, Metadata
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")
 _WITHOUT_SUFFIX = "readme"
-_NAMED = 3  # left-out files that the warning names
+_MAX_NAMED = 3  # skipped files that the warning lists
 
 _logger = logging.getLogger(__name__)
 
@@ -24,24 +23,24 @@ _logger = logging.getLogger(__name__)
 def read_text_files(
     folder: Path, *, passage_words: int = PASSAGE_WORDS, overlap_words: int = 0
 ) -> dict[str, Document]:
-    """Read all text files of a folder and of those in it, split into passages.
+    """Read all text files of a folder and its subfolders, split into passages.
 
-    Hidden files, hidden folders and links are passed over. What is not UTF-8, holds NUL or cannot
-    be read is left out with a warning.
+    Hidden files, hidden folders and links are ignored. Files that are not UTF-8, contain NUL or
+    cannot be read are skipped with a warning.
 
     Args:
-        folder: Where to look.
-        passage_words: As ``split_passages`` takes it.
-        overlap_words: As ``split_passages`` takes it.
+        folder: The folder to search.
+        passage_words: As ``words`` in ``split_passages``.
+        overlap_words: As in ``split_passages``.
 
     Returns:
-        Documents by id, in the order of their paths. The id is the path from the folder, with
-        ``#1``, ``#2`` ... where a file is several passages. The title is the file's first heading,
-        else its name; the metadata are ``file`` and ``parent`` (the path from the folder),
-        ``passage`` and ``line`` (numbers, counted from 1). Empty where no file holds text.
+        Documents by id, in path order; empty if there is no text. The id is the path relative to
+        the folder, with ``#1``, ``#2`` ... if a file has several passages. The title is the first
+        heading of the file, else its name. The metadata are ``file`` and ``parent`` (the relative
+        path), ``passage`` and ``line`` (numbers, from 1).
 
     Raises:
-        InvalidArgument: If a limit is impossible.
+        InvalidArgument: If ``passage_words`` or ``overlap_words`` is outside its limits.
     """
     corpus: dict[str, Document] = {}
     unread = []
@@ -54,21 +53,21 @@ def read_text_files(
         passages = split_passages(text, words=passage_words, overlap_words=overlap_words)
         title = next((heading.title for heading in find_headings(text)), path.name)
         for number, passage in enumerate(passages, start=1):
-            where: Metadata = {
+            metadata: Metadata = {
                 "file": file,
                 "parent": file,
                 "passage": number,
                 "line": passage.line,
             }
             id_ = f"{file}#{number}" if len(passages) > 1 else file
-            corpus[id_] = Document(passage.text, title, where)
-    _warn_of_unread(folder, unread)
+            corpus[id_] = Document(passage.text, title, metadata)
+    _warn_unread(folder, unread)
     return corpus
 
 
 def _find_text_files(folder: Path) -> list[Path]:
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_warn_of_folder):
+    for parent, folders, names in os.walk(folder, onerror=_warn_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = (Path(parent, name) for name in names if _is_text_name(name))
         found += [path for path in paths if _is_regular(path)]
@@ -81,29 +80,29 @@ def _is_text_name(name: str) -> bool:
 
 
 def _is_regular(path: Path) -> bool:
-    # A link may lead out of the folder, or show a file twice; a pipe may never end.
+    # A link may lead out of the folder or duplicate a file. Reading a pipe may never end.
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
-        return True  # reading it will fail too, and say so
+        return True  # reading it fails too, with a warning
 
 
 def _read(path: Path) -> str | None:
-    """Return the text of a file, or None where it is none."""
+    """Return the text of a file, or None if it cannot be read as text."""
     try:
-        os.fsencode(path).decode()  # an id has to be text, too
+        os.fsencode(path).decode()  # the path becomes an id, which must be valid text
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return None
     return None if "\0" in text else text
 
 
-def _warn_of_folder(error: OSError) -> None:
-    _logger.warning("%s: left out (%s)", error.filename, error.strerror)
+def _warn_folder(error: OSError) -> None:
+    _logger.warning("%s: skipped (%s)", error.filename, error.strerror)
 
 
-def _warn_of_unread(folder: Path, files: list[str]) -> None:
+def _warn_unread(folder: Path, files: list[str]) -> None:
     if files:
-        more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-        named = ", ".join(files[:_NAMED]) + more
-        _logger.warning("%s: left out %s, no UTF-8 text that can be read", folder, named)
+        more = f" and {len(files) - _MAX_NAMED} more" if len(files) > _MAX_NAMED else ""
+        named = ", ".join(files[:_MAX_NAMED]) + more
+        _logger.warning("%s: skipped %s, which cannot be read as UTF-8 text", folder, named)

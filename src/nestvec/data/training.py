@@ -1,4 +1,4 @@
-"""Training texts: pairs with or without negatives, or scored pairs, from files and data sets."""
+"""Load training texts: pairs with optional negatives, or scored pairs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from nestvec.errors import DataError, InvalidArgument
 
 @dataclass(frozen=True)
 class TrainingPairs:
-    """Three lists of one length.
+    """Anchors with positives and optional negatives; lists of equal length.
 
     Attributes:
-        anchors: What is asked.
-        positives: What answers it.
-        negatives: Texts that do not; an empty list where none are known.
+        anchors: Queries.
+        positives: A relevant text for each anchor.
+        negatives: Irrelevant texts for each anchor; empty lists without negatives.
     """
 
     anchors: list[str]
@@ -31,15 +31,15 @@ class TrainingPairs:
 
 
 def load_pairs(paths: Sequence[Path | str]) -> TrainingPairs:
-    """Load the pairs of all files and BEIR folders (their ``train`` split), in the order given.
+    """Load the pairs of files and BEIR folders (their ``train`` split), in order.
 
     Raises:
-        InvalidArgument: If no path is given.
-        DataError: If a file is malformed, lacks a column or holds an empty text, or if all pairs
-            have one anchor: training tells the answers to different anchors apart.
+        InvalidArgument: If ``paths`` is empty.
+        DataError: If a file is malformed, lacks a column or contains an empty text, or if all
+            pairs have the same anchor. Training contrasts the positives of different anchors.
     """
     if not paths:
-        raise InvalidArgument("no file of pairs given")
+        raise InvalidArgument("No file of pairs. Pass at least one.")
     loaded = [_load_pairs(Path(path)) for path in paths]
     pairs = TrainingPairs(
         [anchor for part in loaded for anchor in part.anchors],
@@ -47,13 +47,13 @@ def load_pairs(paths: Sequence[Path | str]) -> TrainingPairs:
         [negatives for part in loaded for negatives in part.negatives],
     )
     if len(set(pairs.anchors)) == 1:
-        problem = f"needs 2 different anchors or more, all {len(pairs)} pairs have the same one"
+        problem = f"all {len(pairs)} pairs have the same anchor. At least 2 anchors are needed."
         raise DataError(paths[0], problem)
     return pairs
 
 
 def pairs_from_dataset(data: RetrievalSet) -> TrainingPairs:
-    """Pair each query with the content of each of its relevant documents."""
+    """Return one pair for each query and each of its relevant documents."""
     matches = [
         (data.queries[query_id], data.corpus[document_id].content)
         for query_id, grades in data.qrels.items()
@@ -77,8 +77,8 @@ def _load_pairs(path: Path) -> TrainingPairs:
 
 
 def _negatives(path: Path, row: Row, *, line: int) -> Iterator[str]:
-    # Sentence Transformers numbers several: negative_1, negative_2, ... A row may have fewer than
-    # another, which is null in Parquet and JSON and an empty field in CSV.
+    # Sentence Transformers names columns negative_1, negative_2, ... Rows may have fewer
+    # negatives: null in Parquet and JSON, an empty field in CSV.
     for column in row:
         if column == "negative" or column.startswith("negative_"):
             text = "" if row[column] is None else text_of(path, row, column, line=line)
@@ -90,18 +90,17 @@ TrainingTexts = TrainingPairs | ScoredPairs
 
 
 def load_training_texts(paths: Sequence[Path | str]) -> Mapping[str, TrainingTexts]:
-    """Load files and BEIR folders, each by its own columns.
+    """Load files and BEIR folders; the columns determine pairs or scored pairs.
 
     Returns:
-        What each holds, by a name of its own.
+        The texts of each file or folder, by a unique name.
 
     Raises:
-        InvalidArgument: If no path is given.
-        DataError: If a file is malformed, has none of these columns, or a score lies outside 0
-            to 1.
+        InvalidArgument: If ``paths`` is empty.
+        DataError: If a file is malformed or has other columns, or a score is outside 0 to 1.
     """
     if not paths:
-        raise InvalidArgument("no file to train on given")
+        raise InvalidArgument("No training file. Pass at least one.")
     loaded: dict[str, TrainingTexts] = {}
     for path in map(Path, paths):
         name = path.resolve().name.partition(".")[0]
@@ -114,9 +113,9 @@ def _load(path: Path) -> TrainingTexts:
         return load_pairs([path])
     scored = load_similarity(path)
     if not isinstance(scored, ScoredPairs):
-        raise DataError(path, "needs the columns sentence1, sentence2, score")
+        raise DataError(path, "needs the columns sentence1, sentence2, score.")
     for number, score in enumerate(scored.scores, 1):
         if not 0 <= score <= 1:
-            problem = f"score {score:g} of pair {number} is not within 0 and 1"
-            raise DataError(path, f"{problem}: divide by the highest")
+            problem = f"score {score:g} of pair {number} is not from 0 to 1"
+            raise DataError(path, f"{problem}. Divide the scores by the highest score.")
     return scored
