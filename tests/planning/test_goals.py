@@ -77,7 +77,7 @@ def test_a_drop_is_absolute():
     assert "of nDCG@10, at most 0.0080 with 95 % confidence" in chosen.reasons[0]
     kept = curve[chosen.point].metrics["ndcg@10"] - curve[FULL].metrics["ndcg@10"]
     assert chosen.kept == pytest.approx(kept, abs=0.002)
-    assert "so a loss of 0.008 is not confirmed" in str(chosen).replace("\n    ", " ")
+    assert "so a loss of at most 0.008 is not confirmed" in str(chosen).replace("\n    ", " ")
 
 
 def test_agreement_is_never_called_confirmed_nor_quality():

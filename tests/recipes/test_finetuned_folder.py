@@ -63,7 +63,7 @@ def test_the_folder_is_a_plain_one_that_says_how_it_was_made(bert_folder, pairs,
         assert f"| {row} | " in table
     assert "| without Matryoshka float32 | " in table
     assert "](curve.svg)" in table
-    assert "Evidence: scored pairs: 3 of them" in table
+    assert "Evidence: scored pairs. 3 scored pairs with human labels." in table
     assert "</svg>" in (out / "curve.svg").read_text()
     curve = Curve.load(out / "curve.json")
     assert curve.model == ours.info  # so that a plan made from it fits the model

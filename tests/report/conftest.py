@@ -1,4 +1,4 @@
-"""Made-up curves of one shape: 5 dims x 6 precisions, alone and rescored, 2,000 queries."""
+"""Synthetic curves: 5 dims x 6 precisions, with and without rescoring, 2,000 queries."""
 
 from dataclasses import replace
 from itertools import product
@@ -42,7 +42,13 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
     )
     return Curve(
         model=ModelInfo(name, "f" * 64, full, tuple(dims), "config.json", True),
-        dataset={"name": "docs", "split": "test", "n_documents": DOCUMENTS, "n_queries": QUERIES},
+        dataset={
+            "name": "docs",
+            "split": "test",
+            "n_documents": DOCUMENTS,
+            "n_queries": QUERIES,
+            "task": "retrieval",
+        },
         machine={"processor": "a processor", "cores": 2, "versions": {"numpy": "2.4"}},
         points=rows,
         scores=QueryScores(
@@ -56,13 +62,13 @@ def build_curve(*, loss=1.0, level=0.6, dims=DIMS, name="some/model"):
 
 
 def enrich(curve):
-    """Add what evaluate measures beside the means: intervals, sizes, texts, slices, baselines."""
+    """Add intervals, corpus sizes, texts, slices and baselines, as ``evaluate`` measures them."""
     rows = tuple(_with_all(row) for row in curve.points)
     return replace(curve, points=rows, scores=_with_texts(curve), baselines=_baselines(curve))
 
 
 def _with_all(row):
-    kept, lost = row.retention["ndcg@10"], 1 - row.retention["ndcg@10"]
+    retention, lost = row.retention["ndcg@10"], 1 - row.retention["ndcg@10"]
     sizes = tuple(
         SizeRetention(DOCUMENTS // part, 1 - lost / part, 1 - lost / part - 0.01, 1 - lost / part)
         for part in (4, 2, 1)
@@ -70,14 +76,14 @@ def _with_all(row):
     return replace(
         row,
         cost=replace(row.cost, batch_qps=1234.0, cold_p50_ms=7.7),
-        interval={"ndcg@10": Interval(kept - 0.012, kept + 0.01)},
+        interval={"ndcg@10": Interval(retention - 0.012, retention + 0.01)},
         by_size={"ndcg@10": sizes},
         k_for_full_recall=10 + round(100 * lost),
     )
 
 
 def _with_texts(curve):
-    """Give query i the documents i, i + 1, ...: what is rescored finds one place further on."""
+    """Return documents i, i + 1, ... for query i; rescored points start at document i + 1."""
     shift = np.array([len(row.point.stages) > 1 for row in curve.points], dtype=int)
     places = np.arange(QUERIES)[:, None] + np.arange(TOP)
     top = (places[None] + shift[:, None, None]).astype(np.int32)
@@ -136,7 +142,7 @@ def rich(curves):
 
 @pytest.fixture(scope="session")
 def agreement():
-    """A curve of agreement: full precision agrees with itself wholly, and nothing is judged."""
+    """A curve of agreement with full precision, without relevance labels."""
     curve = enrich(build_curve(level=1e6))
     rows = tuple(
         replace(

@@ -9,10 +9,10 @@ from nestvec.report.card import write_card
 def test_card_is_the_table_and_where_its_numbers_are_from(curves, tmp_path):
     write_card(tmp_path / "card.md", curves["Matryoshka"])
     table, _, sentence = (tmp_path / "card.md").read_text().partition("\n\n")
-    assert table.startswith("| % of nDCG@10 kept | 512 dims |") and table.count("\n") == 7
+    assert table.startswith("| % of nDCG@10 retained | 512 dims |") and table.count("\n") == 7
     assert "`docs`, split test, 46,254 documents with nestvec" in sentence
     assert "100 % is 512 dims at float32: nDCG@10 .582" in sentence
-    assert "judged queries: 2,000 queries" in sentence
+    assert "Evidence: relevance labels. 2,000 queries, each" in sentence
 
 
 def test_name_of_a_data_set_cannot_become_markdown(curves, tmp_path):
@@ -23,11 +23,11 @@ def test_name_of_a_data_set_cannot_become_markdown(curves, tmp_path):
     assert "`a'b # heading [x](http://y)`" in last
 
 
-def test_card_of_agreement_never_speaks_of_quality(agreement, tmp_path):
+def test_card_of_agreement_does_not_mention_quality(agreement, tmp_path):
     write_card(tmp_path / "card.md", agreement)
     text = (tmp_path / "card.md").read_text()
     assert "% agreement (overlap@10)" in text and "agreement only" in text
-    assert "kept" not in text and "confirmed" not in text
+    assert "retained" not in text and "confirmed" not in text
 
 
 def test_metric_that_was_not_measured_leaves_no_file(curves, tmp_path):

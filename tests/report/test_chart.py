@@ -19,14 +19,15 @@ def note(figure):
     return next(text for text in texts(figure) if text.startswith("100 % is"))
 
 
-def test_quality_chart_names_every_line_today_the_plan_and_the_target(curves, confirmed):
+def test_quality_chart_names_every_line_full_precision_the_plan_and_the_target(curves, confirmed):
     shown = texts(quality_chart(curves, confirmed))
     assert {
         "float32", "float16", "int8", "int4", "int2", "binary", "plain twin float32",
-        "shortlist,", "today", "512:float32", "2,048 B", str(confirmed.point), "98 % asked",
+        "shortlist", "full precision", "512:float32", "2,048 B", str(confirmed.point),
+        "target 98 %",
     } <= {*shown}  # fmt: skip
     assert any(re.fullmatch(r"BM25 \d\d\.\d %", text) for text in shown)
-    assert any("keeps at least" in text for text in shown)
+    assert any("retains at least" in text for text in shown)
 
 
 def test_chart_of_an_unconfirmed_plan_claims_no_bound(curves, unconfirmed):
@@ -35,20 +36,20 @@ def test_chart_of_an_unconfirmed_plan_claims_no_bound(curves, unconfirmed):
     assert any("not confirmed" in text for text in shown)
 
 
-def test_chart_without_a_plan_marks_today_only(curves):
+def test_chart_without_a_plan_marks_only_full_precision(curves):
     shown = texts(quality_chart({"only": curves["Matryoshka"]}))
-    assert "today" in shown
-    assert not any("asked" in text for text in shown)
+    assert "full precision" in shown
+    assert not any("target" in text for text in shown)
 
 
-def test_axis_says_where_it_begins_and_how_many_points_lie_below(curves, make_curve):
+def test_note_tells_where_the_axis_starts_and_how_many_points_are_below(curves, make_curve):
     figure = quality_chart(curves)
     floor = figure.axes[0].get_ylim()[0]
-    assert f"The axis begins at {floor:g} %" in note(figure)
+    assert f"The axis starts at {floor:g} %" in note(figure)
     drawn = [line.get_ydata() for line in figure.axes[0].lines]
-    assert "lie below" not in note(figure) or min(map(min, drawn)) < floor
+    assert "points are below" not in note(figure) or min(map(min, drawn)) < floor
 
-    # float32 keeps 100 % everywhere, binary 90 %: the axis must not hide that silently
+    # float32 retains 100 % everywhere, binary 90 %: the note must count hidden points
     figure = quality_chart({"flat": make_curve(loss=0)})
     assert figure.axes[0].get_ylim()[0] == 90
     marked = next(each for each in figure.axes[0].lines if each.get_marker() == "P")

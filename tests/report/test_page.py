@@ -18,7 +18,7 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' {{
 
 
 class Page(HTMLParser):
-    """Every tag with its attributes, and the text that a person sees."""
+    """All tags with their attributes, and the visible text."""
 
     def __init__(self, path):
         super().__init__()
@@ -70,14 +70,14 @@ def page(curves, tmp_path):
     return write
 
 
-def test_texts_of_strangers_stay_texts(hostile):
+def test_untrusted_texts_are_escaped(hostile):
     assert {tag for tag, _ in hostile.tags}.isdisjoint({"script", "img", "iframe", "link"})
     names = {name for _, attributes in hostile.tags for name in attributes}
     assert not [name for name in names if name.startswith("on")]
     assert hostile.seen.count(" ".join(HOSTILE.split())) >= 8
 
 
-def test_page_reaches_for_nothing_outside_itself(hostile):
+def test_page_loads_nothing_from_elsewhere(hostile):
     for _, attributes in hostile.tags:
         for name in ("src", "href", "xlink:href", "action", "data"):
             assert attributes.get(name, "#").startswith("#")
@@ -91,7 +91,7 @@ def test_policy_forbids_scripts_and_network(hostile):
     assert "style-src 'unsafe-inline'" in policy and "img-src data:" in policy
 
 
-def test_page_can_be_read_without_seeing_it(hostile):
+def test_page_is_accessible(hostile):
     assert hostile.all("html") == [{"lang": "en"}]
     levels = [int(tag[1]) for tag, _ in hostile.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1 and levels.count(1) == 1
@@ -112,8 +112,8 @@ def test_page_can_be_read_without_seeing_it(hostile):
 def test_confirmed_plan_is_the_headline_with_its_bound(page, confirmed):
     seen = page(confirmed).seen
     size = f"{confirmed.row.cost.ram_bytes_per_vector:g}"
-    assert f"Keep {confirmed.point}: {size} B instead of 2,048 B of memory" in seen
-    assert re.search(r"keeping \d+\.\d % \(at least \d+\.\d %\) of nDCG@10\.", seen)
+    assert f"Use {confirmed.point}: {size} B instead of 2,048 B of memory" in seen
+    assert re.search(r"retaining \d+\.\d % \(at least \d+\.\d %\) of nDCG@10\.", seen)
     assert all(" ".join(reason.split()) in seen for reason in confirmed.reasons)
     assert "More than 46,254 documents" in seen
     assert "fewer dims do not make encoding cheaper" in seen
@@ -121,29 +121,29 @@ def test_confirmed_plan_is_the_headline_with_its_bound(page, confirmed):
 
 def test_unconfirmed_plan_recommends_nothing_and_rounds_its_bound_down(page, unconfirmed):
     seen = page(unconfirmed).seen
-    assert "Not confirmed:" in seen and "Keep " + str(unconfirmed.point) not in seen
-    assert "no more than 96.4 % is sure where 98 % was asked" in seen
+    assert "Not confirmed:" in seen and "Use " + str(unconfirmed.point) not in seen
+    assert "The lower bound is 96.4 % with 95 % confidence; the target is 98 %." in seen
 
 
 def test_page_without_a_plan_recommends_nothing(page):
     seen = page().seen
-    assert "none chosen" in seen and "Why this point" not in seen
+    assert "none is chosen" in seen and "Why this point" not in seen
 
 
 def test_baseline_that_beats_the_model_comes_first(page, curves, confirmed):
     better = curves["Matryoshka"].with_baseline("bm25", {"ndcg@10": 0.9})
     seen = page(confirmed, {"Matryoshka": better}).seen
-    warning = seen.index("Dims are not the problem here: BM25 scores .900 nDCG@10")
-    assert warning < seen.index("Keep ")
-    assert "Dims are not the problem" not in page(confirmed).seen
+    warning = seen.index("BM25 scores .900 nDCG@10, more than this model")
+    assert warning < seen.index("Use ")
+    assert "before you reduce memory" not in page(confirmed).seen
 
 
 def test_other_curve_that_scores_more_in_no_more_memory_comes_first(page, curves, make_curve):
     weaker = make_curve(level=0.5)
     seen = page(curves={"weak": weaker, "other": curves["Matryoshka"]}).seen
-    warning = seen.index("Dims are not the problem here: other at 512:int4 (256 B) scores")
-    assert warning < seen.index("none chosen")
-    assert "Dims are not the problem" not in page(curves={"a": weaker, "b": weaker}).seen
+    warning = seen.index("other at 512:int4 (256 B) scores")
+    assert warning < seen.index("none is chosen")
+    assert "before you reduce memory" not in page(curves={"a": weaker, "b": weaker}).seen
 
 
 def test_other_curve_that_is_better_by_chance_alone_is_no_reason_to_warn(page, curves):
@@ -158,20 +158,22 @@ def test_other_curve_that_is_better_by_chance_alone_is_no_reason_to_warn(page, c
             for row, of_row in zip(main.points, scores, strict=True)
         ),
     )
-    assert "Dims are not the problem" not in page(curves={"main": main, "lucky": lucky}).seen
+    assert "before you reduce memory" not in page(curves={"main": main, "lucky": lucky}).seen
 
 
 def test_curves_of_other_queries_or_documents_cannot_share_a_page(page, curves, make_curve):
     main = curves["Matryoshka"]
     larger = replace(main, dataset={**main.dataset, "n_documents": 50_000})
-    with pytest.raises(InvalidArgument, match="b was measured on other texts than a"):
+    with pytest.raises(
+        InvalidArgument, match="b and a were measured on different queries or documents"
+    ):
         page(curves={"a": main, "b": larger})
 
 
-def test_first_screen_shows_queries_chosen_by_rule_and_says_so(page, rich, confirmed):
+def test_first_screen_shows_sampled_queries_and_the_rule(page, rich, confirmed):
     shown = page(confirmed, rich)
     seen = shown.seen
-    assert "Chosen by rule, not by hand: of all 2,000 queries" in seen
+    assert "Selected by a fixed rule: all 2,000 queries" in seen
     assert seen.index("5 queries before and after") < seen.index("Why this point")
     assert sum(each.get("class") == "changed" for each in shown.all("li")) > 0
     assert "− gone" in seen and "was 2" in seen and "✓ relevant" in seen
@@ -181,21 +183,24 @@ def test_full_page_has_times_sizes_slices_and_the_queries_that_lose_most(page, r
     seen = page(confirmed, rich).seen
     assert "7.7 ms" in seen and "1,234/s" in seen
     assert "not measured beyond 46,254" in seen and "11,563 documents" not in seen[:2000]
-    assert "Too small to judge: de." in seen
+    assert "Not evaluated: de." in seen
     assert "The 10 queries that lose most nDCG@10" in seen
-    assert re.search(r"Its first \d+ results hold as many relevant documents", seen)
+    assert re.search(r"The top \d+ results contain as many relevant documents", seen)
     assert "(SVD, PCA, random dims)" in seen
-    order = ["How long a search takes", "What a larger corpus changes", "Slices", "loses most"]
+    order = ["Search times", "Effect of the corpus size", "Slices", "Queries that lose most"]
     places = [seen.index(each) for each in order]
     assert places == sorted(places)
 
 
-def test_evidence_stands_below_the_headline(page, curves, confirmed):
+def test_evidence_is_below_the_headline(page, curves, confirmed):
     main = curves["Matryoshka"]
     made = replace(main, dataset={**main.dataset, "evidence": "made queries"})
-    for curve, words in ((main, "Evidence: judged queries"), (made, "Evidence: made queries")):
+    for curve, words in (
+        (main, "Evidence: relevance labels"),
+        (made, "Evidence: generated queries"),
+    ):
         seen = page(confirmed, {"Matryoshka": curve}).seen
-        assert seen.index("Keep ") < seen.index(words) < seen.index("What this did not measure")
+        assert seen.index("Use ") < seen.index(words) < seen.index("Not measured")
 
 
 @pytest.mark.parametrize("reached", [True, False])
@@ -208,23 +213,23 @@ def test_agreement_is_never_called_confirmed_nor_quality(page, agreement, reache
     assert "Evidence: agreement only" in seen
     assert "agreement with full precision (overlap@10)" in seen
     assert ("Not shown:" in seen) is not reached
-    assert "onfirmed" not in shown.source and "% of overlap@10 kept" not in shown.source
-    assert "Quality: nobody has judged what is found" in seen
+    assert "onfirmed" not in shown.source and "retain" not in shown.seen.lower()
+    assert "Quality: there are no relevance labels" in seen
     assert "✓" not in seen
 
 
-def test_untidy_things_are_told_only_where_there_are_some(hostile, page):
-    assert "3 documents cut at the model's maximum length" in hostile.seen
+def test_data_issues_are_listed_if_there_are_any(hostile, page):
+    assert "3 documents truncated at the maximum length of the model" in hostile.seen
     assert "zero vectors" not in hostile.seen
-    assert "Untidy" not in page().seen
+    assert "Data issues" not in page().seen
 
 
-def test_chosen_and_today_stand_in_the_table_of_points_once(page, confirmed):
+def test_chosen_point_and_full_precision_are_in_the_table_once(page, confirmed):
     source = page(confirmed).source
     table = source[source.index('<table aria-labelledby="front"') :]
     table = table[: table.index("</table>")]
     assert table.count('class="chosen"') == 1
-    assert table.count("</span> today</th>") == 1
+    assert table.count("</span> full precision</th>") == 1
 
 
 def test_plan_of_another_model_is_refused_and_the_old_page_stays(page, curves, confirmed, tmp_path):
@@ -256,11 +261,11 @@ def test_no_curve_is_refused(page):
         ("128:int4", "scans the first 128 dims at 4 bits each; nothing is read from disk."),
         (
             "64:binary@1000>256:int8@100>512:float16",
-            "scans the first 64 dims at 1 bit each, keeps the best 1,000, scores these again with "
-            "the first 256 dims at 8 bits each, read from disk, keeps the best 100, and scores "
-            "these again with all 512 dims at 16 bits each, read from disk.",
+            "scans the first 64 dims at 1 bit each, shortlists the best 1,000, rescores them with "
+            "the first 256 dims at 8 bits each, read from disk, shortlists the best 100, and "
+            "rescores them with all 512 dims at 16 bits each, read from disk.",
         ),
     ],
 )
-def test_how_a_point_works_is_said_in_words(point, words):
+def test_search_of_a_point_is_described(point, words):
     assert how_it_works(OperatingPoint.parse(point), 512) == f"Each search {words}"

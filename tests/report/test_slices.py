@@ -23,9 +23,9 @@ def test_each_slice_has_its_own_retention_and_a_bound_below_it(rich):
         assert 0.5 < row.at_least < row.retention
 
 
-def test_slices_with_few_queries_or_no_answers_are_named_and_not_judged(rich):
+def test_slices_with_few_queries_or_no_answers_are_named_and_not_evaluated(rich):
     curve = rich["Matryoshka"]
-    assert slice_fields(curve, POINT, "ndcg@10")[0].too_small == ("de",)
+    assert slice_fields(curve, POINT, "ndcg@10")[0].not_evaluated == ("de",)
 
     values = np.full(curve.scores.query_ids.shape, "rest", dtype="<U10")
     values[: LEAST_QUERIES - 1], values[100:200] = "few", "unanswered"
@@ -34,7 +34,7 @@ def test_slices_with_few_queries_or_no_answers_are_named_and_not_judged(rich):
     changed = replace(curve.scores, metrics=scores, slices={"topic": values})
     (field,) = slice_fields(replace(curve, scores=changed), POINT, "ndcg@10")
     assert [row.value for row in field.rows] == ["rest"]
-    assert field.too_small == ("few", "unanswered")
+    assert field.not_evaluated == ("few", "unanswered")
 
 
 def test_metric_without_a_value_for_each_query_has_no_slices(rich):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from nestvec.errors import InvalidArgument
-from nestvec.report.kept import Kept
+from nestvec.report.comparison import CurveComparison
 from nestvec.report.tables import markdown_table, retention_table
 
 
@@ -11,9 +11,9 @@ def cells(line):
     return [cell.strip() for cell in line.strip("|\n ").split("|")]
 
 
-def test_text_table_shows_each_curve_then_asked_precisions_of_the_first(curves):
+def test_text_table_shows_each_curve_then_the_requested_precisions_of_the_first(curves):
     lines = retention_table(curves, "ndcg@10", precisions=("int4", "float32"))
-    assert " ".join(lines[0].split()) == "% of nDCG@10 kept 512 256 128 64 32 dims"
+    assert " ".join(lines[0].split()) == "% of nDCG@10 retained 512 256 128 64 32 dims"
     names = [" ".join(line.split()[:-5]) for line in lines[1:4]]
     assert names == ["Matryoshka float32", "plain twin float32", "Matryoshka int4"]
     # 2 % for each squared halving of the dims, from the fixture
@@ -26,12 +26,12 @@ def test_twin_weaker_at_full_width_shows_less_than_100_there_and_the_base_is_nam
     assert lines[3] == "100 % is Matryoshka at 512 dims, float32"
 
 
-def test_other_ways_to_cut_the_vectors_are_rows_of_the_tables(rich):
+def test_baselines_by_dim_are_rows_of_the_tables(rich):
     lines = retention_table(rich)
     # 1.5 % for each halving to the power of 1.8, from the fixture
     assert lines[3].split() == ["SVD", "float32", "100.0", "98.5", "94.8", "89.2", "81.8"]
     assert "| random dims float32 | 100.0 | 94.0 |" in markdown_table(
-        Kept({"": rich["Matryoshka"]}, "ndcg@10")
+        CurveComparison({"": rich["Matryoshka"]}, "ndcg@10")
     )
 
 
@@ -60,7 +60,9 @@ def test_dims_that_a_curve_lacks_are_shown_as_absent(curves):
 
 
 def test_markdown_table_is_dims_by_precisions(curves):
-    header, rule, *rows = markdown_table(Kept({"": curves["Matryoshka"]}, "ndcg@10")).splitlines()
+    header, rule, *rows = markdown_table(
+        CurveComparison({"": curves["Matryoshka"]}, "ndcg@10")
+    ).splitlines()
     assert cells(header)[1:] == ["512 dims", "256 dims", "128 dims", "64 dims", "32 dims"]
     assert len(cells(rule)) == 6
     assert [cells(row)[0] for row in rows] == [

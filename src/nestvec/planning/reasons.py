@@ -67,10 +67,10 @@ def threshold_text(goal: Goal) -> str:
     """Return the threshold of a goal as text.
 
     >>> threshold_text(Goal("retention", "ndcg@10", 0.98)), threshold_text(Goal("drop", "m", -0.01))
-    ('98 %', 'a loss of 0.01')
+    ('98 %', 'a loss of at most 0.01')
     """
     if goal.kind == "drop":
-        return f"a loss of {-goal.threshold:g}"
+        return f"a loss of at most {-goal.threshold:g}"
     return f"{goal.threshold * 100:g} %"
 
 

@@ -1,1 +1,1 @@
-"""A curve and a plan for people: tables, pictures, one self-contained page."""
+"""Present curves and a plan: tables, charts and one self-contained HTML page."""

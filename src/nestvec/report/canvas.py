@@ -1,7 +1,4 @@
-"""What the pictures share: quiet axes, lines of rows, texts one line at a time.
-
-Knows how things are drawn, not which; that is for ``chart``.
-"""
+"""Drawing functions that all charts share: axes, lines, markers and texts."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nestvec.curve.point import CurvePoint
-from nestvec.report.kept import Kept
+from nestvec.report.comparison import CurveComparison
 from nestvec.report.theme import MARKERS, Theme
 from nestvec.types import Precision
 
@@ -26,9 +23,9 @@ _AXES = (0.06, 0.11, 0.925, 0.755)  # left, bottom, width, height, of the figure
 _MOST_TICKS = 13
 _DASHES = ((1, 1.6), (5, 2), (5, 1.5, 1, 1.5), (2, 3))
 _LEAST_TICKS = 4
-_RULES, _LINES, _POINTS, _TEXTS = 1, 2, 3, 4  # what lies above what
-GAP = 0.042  # of the axis: labels nearer than this touch
-_STEP = 10  # percent; a vertical axis begins at a multiple
+_RULES, _LINES, _POINTS, _TEXTS = 1, 2, 3, 4  # drawing order
+GAP = 0.042  # of the axis: the smallest distance of two labels
+_STEP = 10  # percent; a vertical axis starts at a multiple
 _FLOAT32: Precision = "float32"
 
 
@@ -42,7 +39,7 @@ class Canvas:
 
     @classmethod
     def new(cls, theme: Theme) -> Canvas:
-        """Make a figure with one set of axes: rules for the values, no frame."""
+        """Create a figure with one set of axes: horizontal grid lines, no frame."""
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=_SIZE, facecolor=theme.paper)
@@ -59,24 +56,24 @@ class Canvas:
 
         Args:
             ticks: Labels by value.
-            left: Room before the least tick, in doublings.
-            right: Room after the greatest.
+            left: Space before the smallest tick, in doublings.
+            right: Space after the largest tick, in doublings.
         """
         from matplotlib.ticker import NullLocator
 
-        kept = dict(list(ticks.items())[:: math.ceil(len(ticks) / _MOST_TICKS)])
+        labeled = dict(list(ticks.items())[:: math.ceil(len(ticks) / _MOST_TICKS)])
         self.axes.set_xscale("log", base=2)
         self.axes.set_xlim(min(ticks) / 2**left, max(ticks) * 2**right)
-        self.axes.set_xticks(list(kept), list(kept.values()))
+        self.axes.set_xticks(list(labeled), list(labeled.values()))
         self.axes.xaxis.set_minor_locator(NullLocator())
 
     def percent_y(self, low: float, high: float, *, room: float) -> None:
-        """Make the vertical axis one of percents.
+        """Make the vertical axis show percentages.
 
         Args:
-            low: Where it begins.
-            high: The greatest value drawn.
-            room: Left free above it.
+            low: Start of the axis.
+            high: The largest value.
+            room: Free space above ``high``.
         """
         self.axes.set_ylim(low, high + room)
         step = next(step for step in (10, 5, 2, 1) if (high - low) / step >= _LEAST_TICKS)
@@ -91,33 +88,33 @@ class Canvas:
         self.axes.plot(x, y, color=color, linewidth=1.1, linestyle=style, zorder=_LINES)
 
     def quiet_line(self, points: Sequence[tuple[float, float]], number: int) -> None:
-        """Draw a thin line of less weight; the number picks its dashes."""
+        """Draw a thin gray line; the number selects its dash pattern."""
         x, y = zip(*points, strict=True)
         dashes = _DASHES[number % len(_DASHES)]
         color = self.theme.twin
         self.axes.plot(x, y, color=color, linewidth=0.8, linestyle=(0, dashes), zorder=_LINES)
 
     def heavy_line(self, points: Sequence[tuple[float, float]], color: str | None = None) -> None:
-        """Draw the line that matters."""
+        """Draw the main line."""
         x, y = zip(*points, strict=True)
         self.axes.plot(x, y, color=color or self.theme.ink, linewidth=2.2, zorder=_POINTS)
 
     def band(self, ends: Sequence[tuple[float, float, float]], color: str) -> None:
-        """Shade between low and high, given as (x, low, high)."""
+        """Shade the area between low and high, given as (x, low, high)."""
         if not ends:
             return
         x, low, high = zip(*ends, strict=True)
         self.axes.fill_between(x, low, high, color=color, alpha=0.13, linewidth=0, zorder=_RULES)
 
     def bars(self, ends: Sequence[tuple[float, float, float]], color: str) -> None:
-        """Draw a thin upright bar for each (x, low, high)."""
+        """Draw a thin vertical bar for each (x, low, high)."""
         if not ends:
             return
         x, low, high = zip(*ends, strict=True)
         self.axes.vlines(x, low, high, color=color, linewidth=1, alpha=0.6, zorder=_LINES)
 
     def marks(self, points: Sequence[tuple[float, float]], precision: str) -> None:
-        """Mark points with the sign and color of a precision."""
+        """Mark points with the marker and color of a precision."""
         x, y = zip(*points, strict=True)
         self.axes.plot(
             x,
@@ -143,7 +140,7 @@ class Canvas:
         )
 
     def rule(self, y: float, color: str, *, until: float, dotted: bool) -> None:
-        """Draw a level line from the left edge until x."""
+        """Draw a horizontal line from the left edge to ``until``."""
         style = (0, (1, 2.2)) if dotted else "-"
         x = (self.axes.get_xlim()[0], until)
         self.axes.plot(x, (y, y), color=color, linewidth=0.9, linestyle=style, zorder=_RULES)
@@ -162,9 +159,16 @@ class Canvas:
         align: str = "left",
         color: str | None = None,
     ) -> None:
-        """Write lines; the first one's middle stands at a point, moved by an offset in points.
+        """Write lines of text below each other.
 
-        Each line is a text of its own, so that SVG aligns it with whatever typeface it has.
+        Each line is a separate text element, so SVG viewers align each line in their own font.
+
+        Args:
+            lines: The lines.
+            at: Position of the middle of the first line, in data coordinates.
+            offset: Shift from this position, in points.
+            align: Horizontal alignment.
+            color: Color; None for the color of secondary text.
         """
         for number, line in enumerate(lines):
             self._one_line(
@@ -201,7 +205,7 @@ class Canvas:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart until neighbors are at least a gap from each other, order kept.
+    """Move heights apart until neighbors differ by at least a gap, in the same order.
 
     >>> spread([10, 9.5, 3], 2)
     [10.75, 8.75, 3]
@@ -230,54 +234,54 @@ def _bottom(group: Sequence[int], heights: Sequence[float], gap: float) -> float
     return _top(group, heights, gap) - gap * (len(group) - 1)
 
 
-def singles(kept: Kept) -> list[tuple[str, Precision]]:
-    """List the lines of one stage: the other curves' float32, then the first's precisions."""
-    others = [(name, _FLOAT32) for name in kept.curves if name != kept.name]
-    return [*others, *((kept.name, precision) for precision in kept.precisions)]
+def single_stage(comparison: CurveComparison) -> list[tuple[str, Precision]]:
+    """List the single-stage lines: float32 of the other curves, then all of the first curve."""
+    others = [(name, _FLOAT32) for name in comparison.curves if name != comparison.name]
+    return [*others, *((comparison.name, precision) for precision in comparison.precisions)]
 
 
-def draw_singles(
-    canvas: Canvas, kept: Kept, place: Callable[[CurvePoint], float]
+def draw_single_stage(
+    canvas: Canvas, comparison: CurveComparison, place: Callable[[CurvePoint], float]
 ) -> dict[str, list[tuple[float, float]]]:
-    """Draw the lines of ``singles``, the first curve's with marks and intervals.
+    """Draw the single-stage lines; lines of the first curve have markers and intervals.
 
     Args:
-        canvas: What to draw on.
-        kept: What to draw.
-        place: Where a row stands on the horizontal axis.
+        canvas: The canvas to draw on.
+        comparison: The curves.
+        place: Function that returns the x position of a row.
 
     Returns:
-        The points (x, percent) of each line, by its name.
+        The points (x, percent) of each line, by the name of the line.
     """
     drawn = {}
-    for name, precision in singles(kept):
-        rows = [*kept.singles(name, precision).values()]
-        points = [(place(row), height(kept, row)) for row in rows]
-        if name != kept.name:
+    for name, precision in single_stage(comparison):
+        rows = [*comparison.single_stage(name, precision).values()]
+        points = [(place(row), height(comparison, row)) for row in rows]
+        if name != comparison.name:
             canvas.line(points, canvas.theme.twin, dashed=True)
             drawn[f"{name} {precision}"] = points
             continue
         color = canvas.theme.precisions[precision]
         canvas.line(points, color)
         canvas.marks(points, precision)
-        canvas.bars(interval_ends(kept, rows, [x for x, _ in points]), color)
+        canvas.bars(interval_ends(comparison, rows, [x for x, _ in points]), color)
         drawn[precision] = points
     return drawn
 
 
-def height(kept: Kept, row: CurvePoint) -> float:
-    """Return what a row keeps, in percent."""
-    return 100 * kept.share(row)
+def height(comparison: CurveComparison, row: CurvePoint) -> float:
+    """Return the retention of a row in percent."""
+    return 100 * comparison.share(row)
 
 
 def interval_ends(
-    kept: Kept, rows: Sequence[CurvePoint], places: Sequence[float]
+    comparison: CurveComparison, rows: Sequence[CurvePoint], places: Sequence[float]
 ) -> list[tuple[float, float, float]]:
-    """Return (x, low, high) in percent of the rows whose interval is known."""
-    known = ((x, kept.interval(row)) for x, row in zip(places, rows, strict=True))
+    """Return (x, low, high) in percent for each row with an interval."""
+    known = ((x, comparison.interval(row)) for x, row in zip(places, rows, strict=True))
     return [(x, 100 * ends.low, 100 * ends.high) for x, ends in known if ends is not None]
 
 
 def floor_below(heights: Sequence[float]) -> float:
-    """Return the percentage at which an axis begins that shows these."""
+    """Return the percentage at which an axis that shows these heights starts."""
     return max(0, _STEP * math.floor((min(heights) - 1) / _STEP))

@@ -1,116 +1,114 @@
-"""What the pictures and the page say of a curve: what its numbers rest on, titles, descriptions.
+"""Texts of the charts and the page: titles, notes, descriptions and the kind of evidence.
 
-Agreement with full precision says nothing about right or wrong, so it is never described by the
-words for quality.
+Agreement with full precision does not measure relevance, so it has its own words.
 """
 
 from __future__ import annotations
 
 from nestvec.planning.choose import Plan
-from nestvec.report.kept import Kept
+from nestvec.report.comparison import CurveComparison
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text
 
 _AGREEMENT = ("overlap@", "rbo@")
+RETRIEVAL = "retrieval"  # the task of a curve that was measured with queries
 
 
-def is_agreement(kept: Kept) -> bool:
-    """Tell whether what is kept is likeness to full precision, and not quality."""
-    return kept.curve.evidence == "agreement" or kept.metric.startswith(_AGREEMENT)
+def is_agreement(comparison: CurveComparison) -> bool:
+    """Return whether the metric is agreement with full precision instead of quality."""
+    return comparison.curve.evidence == "agreement" or comparison.metric.startswith(_AGREEMENT)
 
 
-def measure_name(kept: Kept) -> str:
-    """Name what is kept, so that agreement cannot be taken for quality."""
-    name = metric_name(kept.metric)
-    return f"agreement with full precision ({name})" if is_agreement(kept) else name
+def measure_name(comparison: CurveComparison) -> str:
+    """Return the name of the metric, which distinguishes agreement from quality."""
+    name = metric_name(comparison.metric)
+    return f"agreement with full precision ({name})" if is_agreement(comparison) else name
 
 
-def axis_title(kept: Kept) -> str:
-    """Write what a percentage of the pictures and tables means."""
-    if is_agreement(kept):
-        return f"% agreement ({metric_name(kept.metric)})"
-    return f"% of {metric_name(kept.metric)} kept"
+def axis_title(comparison: CurveComparison) -> str:
+    """Return the meaning of the percentages in the charts and tables."""
+    if is_agreement(comparison):
+        return f"% agreement ({metric_name(comparison.metric)})"
+    return f"% of {metric_name(comparison.metric)} retained"
 
 
-def picture_name(kept: Kept) -> str:
-    """Name what the first picture shows against memory."""
-    return "Agreement" if is_agreement(kept) else "Quality kept"
+def quantity(comparison: CurveComparison) -> str:
+    """Return the name of the quantity in the first chart."""
+    return "agreement" if is_agreement(comparison) else "quality retained"
 
 
-def evidence_line(kept: Kept) -> tuple[str, str]:
-    """Return what the numbers rest on: two or three words, and a sentence."""
-    counted, task = (kept.curve.dataset.get(name) for name in ("n_queries", "task"))
-    if isinstance(task, str):
-        return f"Evidence: {task}", f"{counted:,} of them, as people have judged them."
-    queries = f"{counted:,} queries" if isinstance(counted, int) else "queries"
-    match kept.curve.evidence:
+def evidence_line(comparison: CurveComparison) -> tuple[str, str]:
+    """Return the kind of evidence in a few words, and its description in one or two sentences."""
+    counted, task = (comparison.curve.dataset.get(name) for name in ("n_queries", "task"))
+    count = f"{counted:,} " if isinstance(counted, int) else ""
+    if task not in (None, RETRIEVAL):
+        return f"Evidence: {task}", f"{count}{task} with human labels."
+    queries = f"{count}queries"
+    match comparison.curve.evidence:
         case "agreement":
             return (
                 "Evidence: agreement only",
-                f"{queries} without relevance labels. Every percentage measures how far a point "
-                f"agrees with full precision, not whether the results are relevant.",
+                f"{queries} without relevance labels. Each percentage is the agreement of a point "
+                "with full precision. The relevance of the results is unknown.",
             )
         case "made queries":
             return (
-                "Evidence: made queries",
-                f"{queries} made from the corpus, each with the text that it was taken from as the "
-                f"one right answer. What people ask is less like the texts, and may lose more.",
+                "Evidence: generated queries",
+                f"{queries} generated from the corpus. The only relevant document of a query is "
+                "its source document. Real queries differ more from the documents, and may lose "
+                "more quality.",
             )
         case _:
             return (
-                "Evidence: judged queries",
-                f"{queries}, each with documents that are known to be relevant.",
+                "Evidence: relevance labels",
+                f"{queries}, each with one or more documents labeled as relevant.",
             )
 
 
-def title(kept: Kept) -> str:
-    """Write what the vertical axis shows."""
-    return axis_title(kept)
-
-
-def note(kept: Kept, floor: float, below: int) -> str:
-    """Write what stands for 100 %, where the axis begins and what lies below it."""
-    name = f"{kept.name} at " if len(kept.curves) > 1 else ""
-    score = f"{metric_name(kept.metric)} {score_text(kept.full_score)}"
-    text = f"100 % is {name}{kept.curve.model.full_dim:,} dims, float32: {score}"
+def note(comparison: CurveComparison, floor: float, below: int) -> str:
+    """Return what 100 % is, where the axis starts and how many points are below the axis."""
+    name = f"{comparison.name} at " if len(comparison.curves) > 1 else ""
+    score = f"{metric_name(comparison.metric)} {score_text(comparison.full_score)}"
+    text = f"100 % is {name}{comparison.curve.model.full_dim:,} dims, float32: {score}"
     if floor > 0:
-        text += f". The axis begins at {floor:g} %"
+        text += f". The axis starts at {floor:g} %"
     if below:
-        text += f"; {below} {'points lie' if below > 1 else 'point lies'} below it"
+        text += f"; {below} {'points are' if below > 1 else 'point is'} below"
     return text + "."
 
 
-def chosen_note(kept: Kept, plan: Plan) -> str:
-    """Write what a plan's point takes and keeps."""
+def chosen_note(comparison: CurveComparison, plan: Plan) -> str:
+    """Return the memory and the confirmed quality of the point of a plan."""
     size = bytes_text(plan.row.cost.ram_bytes_per_vector)
     if not plan.confirmed:
-        return f"{size}, not {'shown' if is_agreement(kept) else 'confirmed'}"
-    verb = "agrees by" if is_agreement(kept) else "keeps"
+        return f"{size}, not {'shown' if is_agreement(comparison) else 'confirmed'}"
+    verb = "agreement of" if is_agreement(comparison) else "retains"
     return f"{size}, {verb} at least {percent_at_least(plan.retention_at_least)}"
 
 
-def asked_share(plan: Plan) -> float:
-    """Return what a plan had to keep, as a share of full width."""
+def target_share(plan: Plan) -> float:
+    """Return the target of a plan as a share of full precision."""
     if plan.goal.kind == "drop":
         return 1 + plan.goal.threshold / plan.full.metrics[plan.goal.metric]
     return plan.goal.threshold
 
 
-def describe_quality(kept: Kept, plan: Plan | None) -> str:
-    """Describe the picture of quality against memory."""
-    full = kept.curve.full
+def describe_quality(comparison: CurveComparison, plan: Plan | None) -> str:
+    """Describe the chart of quality against memory."""
+    full = comparison.curve.full
     text = (
-        f"Chart: {picture_name(kept).lower()}, by {metric_name(kept.metric)}, against memory for "
-        f"each vector. Today {full.point} takes {bytes_text(full.cost.ram_bytes_per_vector)}."
+        f"Chart of {quantity(comparison)} ({metric_name(comparison.metric)}) against memory per "
+        f"vector. Full precision, {full.point}, needs {bytes_text(full.cost.ram_bytes_per_vector)}."
     )
     if plan is not None:
-        text += f" The plan, {plan.point}: {chosen_note(kept, plan)}."
+        text += f" The plan, {plan.point}: {chosen_note(comparison, plan)}."
     return text
 
 
-def describe_dims(kept: Kept) -> str:
-    """Describe the picture of quality by dims."""
+def describe_dims(comparison: CurveComparison) -> str:
+    """Describe the chart of quality by dims."""
     shares = ", ".join(
-        f"{percent(kept.share(row))} at {dim}"
-        for dim, row in kept.singles(kept.name, "float32").items()
+        f"{percent(comparison.share(row))} at {dim}"
+        for dim, row in comparison.single_stage(comparison.name, "float32").items()
     )
-    return f"Chart: {measure_name(kept)} kept by dims. {kept.name} float32: {shares}."
+    measure = measure_name(comparison)
+    return f"Chart of {measure} by dims, in percent. {comparison.name} float32: {shares}."

@@ -1,4 +1,4 @@
-"""What a model card says: what is kept at each precision and dim, and how that was measured."""
+"""Write the section of a model card: retention at each precision and dim, and its source."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 from nestvec.curve.curve import Curve
 from nestvec.files.atomic import replace_file
-from nestvec.report.captions import axis_title, evidence_line
-from nestvec.report.kept import Kept
+from nestvec.report.captions import RETRIEVAL, axis_title, evidence_line
+from nestvec.report.comparison import CurveComparison
 from nestvec.report.tables import markdown_table
 from nestvec.version import __version__
 from nestvec.wording import metric_name, score_text
 
 
 def write_card(path: Path | str, curve: Curve, metric: str | None = None) -> None:
-    """Write the table of what a model keeps and a sentence of provenance, as Markdown.
+    """Write a Markdown table of retention, with a paragraph on how it was measured.
 
     Args:
-        path: The file to write; one that exists is replaced.
-        curve: What was measured.
-        metric: What to show. Not given: the first that was measured.
+        path: The file to write; an existing file is replaced.
+        curve: The measured curve.
+        metric: The metric to show; None for the first measured metric.
 
     Raises:
-        InvalidArgument: If the metric was not measured, or full width scores 0.
+        InvalidArgument: If the metric was not measured, or full precision scores 0.
         DataError: If the file cannot be written.
     """
     with replace_file(Path(path)) as temporary:
@@ -31,34 +31,37 @@ def write_card(path: Path | str, curve: Curve, metric: str | None = None) -> Non
 
 
 def card_text(curves: Mapping[str, Curve], metric: str | None = None) -> str:
-    """Return the table of what a model keeps beside others, and a sentence of provenance.
+    """Return a Markdown table of retention, with a paragraph on how it was measured.
 
     Args:
-        curves: By the name to show, the model's own first.
-        metric: What to show. Not given: the first that was measured.
+        curves: Curves by display name, the curve of the model first.
+        metric: The metric to show; None for the first measured metric.
 
     Raises:
-        InvalidArgument: If the metric was not measured, or the model scores 0 at full width.
+        InvalidArgument: If the metric was not measured, or full precision scores 0.
     """
     first = next(iter(curves.values()))
-    kept = Kept(curves, metric or first.main_metric)
-    return f"{markdown_table(kept)}\n{provenance(kept)}\n"
+    comparison = CurveComparison(curves, metric or first.main_metric)
+    return f"{markdown_table(comparison)}\n{provenance(comparison)}\n"
 
 
-def provenance(kept: Kept) -> str:
-    """Say in Markdown what the percentages are of, what they were measured on and with."""
-    full = f"{metric_name(kept.metric)} {score_text(kept.full_score)}"
-    kind, meaning = evidence_line(kept)
+def provenance(comparison: CurveComparison) -> str:
+    """Return a Markdown paragraph on what the percentages are and how they were measured."""
+    full = f"{metric_name(comparison.metric)} {score_text(comparison.full_score)}"
+    kind, meaning = evidence_line(comparison)
     return (
-        f"{axis_title(kept)}, in one stage; 100 % is {kept.curve.model.full_dim:,} dims at "
-        f"float32: {full}. Measured on {_measured_on(kept.curve.dataset)} with nestvec "
-        f"{__version__}. {kind}: {meaning}"
+        f"{axis_title(comparison)}, without rescoring; 100 % is "
+        f"{comparison.curve.model.full_dim:,} dims at float32: {full}. Measured on "
+        f"{_measured_on(comparison.curve.dataset)} with nestvec {__version__}. {kind}. {meaning}"
     )
 
 
 def _measured_on(dataset: Mapping[str, object]) -> str:
-    """Name a data set; its name is a stranger's text, and must not become Markdown."""
+    """Describe a dataset. Its name is untrusted text and must not become Markdown."""
     name = " ".join(str(dataset.get("name") or "unnamed texts").split()).replace("`", "'")
     split = f", split {dataset['split']}" if dataset.get("split") not in (None, "all") else ""
-    documents, kind = dataset.get("n_documents"), "texts" if "task" in dataset else "documents"
+    documents, kind = (
+        dataset.get("n_documents"),
+        "documents" if dataset.get("task") in (None, RETRIEVAL) else "texts",
+    )
     return f"`{name}`{split}" + (f", {documents:,} {kind}" if documents else "")

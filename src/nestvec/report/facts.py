@@ -1,4 +1,4 @@
-"""What a curve was measured on, term by term: model, texts, choice, machine."""
+"""Details of a measurement as terms and descriptions: model, dataset, plan, machine."""
 
 from __future__ import annotations
 
@@ -8,39 +8,39 @@ from typing import Any
 from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
-from nestvec.report.kept import Kept
+from nestvec.report.comparison import CurveComparison
 from nestvec.wording import metric_name
 
 _COUNTS = {
-    "unknown_documents": "relevance labels that name an unknown document, left out",
-    "unknown_queries": "relevance labels that name an unknown query, left out",
-    "queries_without_relevant": "queries without a relevant document, left out",
-    "zero_documents": "documents encoded as zero vectors; they score 0",
-    "zero_queries": "queries encoded as zero vectors; they score 0",
-    "cut_documents": "documents cut at the model's maximum length",
-    "cut_queries": "queries cut at the model's maximum length",
+    "unknown_documents": "relevance labels with an unknown document id, ignored",
+    "unknown_queries": "relevance labels with an unknown query id, ignored",
+    "queries_without_relevant": "queries without a relevant document, ignored",
+    "zero_documents": "documents encoded as zero vectors, which score 0",
+    "zero_queries": "queries encoded as zero vectors, which score 0",
+    "cut_documents": "documents truncated at the maximum length of the model",
+    "cut_queries": "queries truncated at the maximum length of the model",
 }
 
 
-def facts(kept: Kept, plan: Plan | None) -> Iterator[tuple[str, str]]:
-    """Say what was measured on, in (term, description)."""
-    curve = kept.curve
+def facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple[str, str]]:
+    """Yield (term, description) pairs."""
+    curve = comparison.curve
     yield from _model_facts(curve)
-    yield "Texts", _dataset_text(curve.dataset)
-    untidy = [
+    yield "Dataset", _dataset_text(curve.dataset)
+    issues = [
         f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
         for name, count in curve.counts.items()
         if count
     ]
-    if untidy:
-        yield "Untidy", "; ".join(untidy)
+    if issues:
+        yield "Data issues", "; ".join(issues)
     if plan is not None:
         yield (
-            "Choice",
-            f"{threshold_text(plan.goal)} of {metric_name(plan.goal.metric)} asked, "
-            f"with {plan.budget.confidence * 100:g} % confidence; "
-            f"{plan.queries_ordering:,} queries put the candidates in order, "
-            f"{plan.queries_tested:,} others tested them; seed {plan.seed}",
+            "Plan",
+            f"target: {threshold_text(plan.goal)} of {metric_name(plan.goal.metric)} with "
+            f"{plan.budget.confidence * 100:g} % confidence; "
+            f"{plan.queries_ordering:,} queries ordered the candidates, "
+            f"{plan.queries_tested:,} other queries tested them; seed {plan.seed}",
         )
     yield from _machine_facts(curve.machine)
 
@@ -49,10 +49,10 @@ def _model_facts(curve: Curve) -> Iterator[tuple[str, str]]:
     model = curve.model
     yield "Model", f"{model.name}, fingerprint {model.fingerprint[:12]}"
     if model.adapter:
-        yield "Adapter", f"behind the model, checksum {model.adapter[:12]}"
-    trained = "trained for" if model.dims_trained else "untrained guesses"
+        yield "Adapter", f"applied to the vectors of the model, checksum {model.adapter[:12]}"
+    trained = "trained dims" if model.dims_trained else "default dims, not trained"
     dims = ", ".join(f"{dim:,}" for dim in model.dims)
-    yield "Dims", f"{dims} of {model.full_dim:,} ({trained}; from {model.dims_source})"
+    yield "Dims", f"{dims} of {model.full_dim:,} ({trained}; source: {model.dims_source})"
     prompts = {"query": model.query_prompt, "document": model.document_prompt}
     found = [f"{kind} “{prompt}”" for kind, prompt in prompts.items() if prompt]
     if found:
@@ -60,7 +60,7 @@ def _model_facts(curve: Curve) -> Iterator[tuple[str, str]]:
     if model.layer_norm:
         yield "Layer norm", "before truncation"
     if model.max_tokens is not None:
-        yield "Longest text", f"{model.max_tokens:,} tokens"
+        yield "Maximum length", f"{model.max_tokens:,} tokens"
 
 
 def _dataset_text(dataset: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""One self-contained HTML page: the verdict, the pictures, why, and what was measured on.
+"""Write the report: one self-contained HTML page that needs no network and no script.
 
-The page needs no network and no script. Titles, queries and names come from strangers: they pass
-through the template's escaping, and a content security policy stands behind it.
+Titles, queries and names are untrusted text. The template escapes them, and the page has a content
+security policy as a second defense.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from nestvec.files.atomic import replace_file
 from nestvec.planning.choose import Plan
 from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
+from nestvec.report.comparison import CurveComparison
 from nestvec.report.facts import facts
-from nestvec.report.kept import Kept
 from nestvec.report.line_charts import dims_chart, has_sizes, size_chart
-from nestvec.report.queries import gather
+from nestvec.report.queries import collect_examples
 from nestvec.report.slices import LEAST_QUERIES, slice_fields
 from nestvec.report.svg import inline_svg
-from nestvec.report.tables import kept_rows
+from nestvec.report.tables import retention_rows
 from nestvec.report.theme import DARK, LIGHT
-from nestvec.report.verdict import pronounce
+from nestvec.report.verdict import write_verdict
 from nestvec.version import __version__
 from nestvec.wording import (
     bytes_text,
@@ -48,29 +48,30 @@ def write_report(
     *,
     metric: str | None = None,
 ) -> None:
-    """Write the page.
+    """Write the report page.
 
     Args:
-        path: The HTML file to write; one that exists is replaced.
-        curves: By the name to show, the main one first.
-        plan: Made from the first curve. Without one, nothing is recommended.
-        metric: What to show. Not given: the plan's, else the first that was measured.
+        path: The HTML file to write; an existing file is replaced.
+        curves: Curves by display name, the main curve first.
+        plan: A plan for the first curve, or None to recommend nothing.
+        metric: The metric to show; None for the metric of the plan, or without a plan for the
+            first measured metric.
 
     Raises:
-        InvalidArgument: If there is no curve, the metric was not measured, full width scores 0,
-            or the plan's point is not on the curve.
-        ModelMismatch: If the plan is of another model than the first curve.
+        InvalidArgument: If there is no curve, the metric was not measured, full precision scores
+            0, or the point of the plan is not on the curve.
+        ModelMismatch: If the plan is for another model than the first curve.
         MissingExtra: If matplotlib or jinja2 is not installed.
         DataError: If the file cannot be written.
     """
     if not curves:
-        raise InvalidArgument("no curve given")
+        raise InvalidArgument("no curve given. Pass at least one curve.")
     first = next(iter(curves.values()))
     if plan is not None:
         _check(plan, first)
         metric = metric or plan.goal.metric
-    kept = Kept(curves, metric or next(iter(first.full.metrics)))
-    text = _render(kept, plan)
+    comparison = CurveComparison(curves, metric or next(iter(first.full.metrics)))
+    text = _render(comparison, plan)
     with replace_file(Path(path)) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -78,31 +79,36 @@ def write_report(
 def _check(plan: Plan, curve: Curve) -> None:
     if plan.model.fingerprint != curve.model.fingerprint:
         raise ModelMismatch(
-            f"the plan is of model {plan.model.identity}, the curve of {curve.model.identity}: "
-            "plan from this curve again"
+            f"the plan is for model {plan.model.identity}, but the curve is for model "
+            f"{curve.model.identity}. Run `nestvec plan` on this curve."
         )
 
 
-def _render(kept: Kept, plan: Plan | None) -> str:
+def _render(comparison: CurveComparison, plan: Plan | None) -> str:
     environment = _environment()
     text: str = environment.get_template("page.html").render(
-        kept=kept,
+        comparison=comparison,
         plan=plan,
-        verdict=pronounce(kept, plan),
-        metric=metric_name(kept.metric),
-        axis_title=axis_title(kept),
-        agreement=is_agreement(kept),
-        rows=kept_rows(kept, kept.precisions),
-        front=_front(kept, plan),
-        shown=gather(kept, plan),
-        slices=() if plan is None else slice_fields(kept.curve, plan.point, kept.metric),
+        verdict=write_verdict(comparison, plan),
+        metric=metric_name(comparison.metric),
+        axis_title=axis_title(comparison),
+        agreement=is_agreement(comparison),
+        rows=retention_rows(comparison, comparison.precisions),
+        front=_front(comparison, plan),
+        queries=collect_examples(comparison, plan),
+        slices=()
+        if plan is None
+        else slice_fields(comparison.curve, plan.point, comparison.metric),
         least_queries=LEAST_QUERIES,
-        facts=tuple(facts(kept, plan)),
+        facts=tuple(facts(comparison, plan)),
         light=LIGHT.variables(),
         dark=DARK.variables(),
         version=__version__,
-        # The only values that pass unescaped: pictures of ours, whose texts matplotlib has escaped.
-        **{name: environment.filters["safe"](svg) for name, svg in _pictures(kept, plan).items()},
+        # The only unescaped values. Matplotlib has escaped the texts in these charts.
+        **{
+            name: environment.filters["safe"](svg)
+            for name, svg in _pictures(comparison, plan).items()
+        },
     )
     return text
 
@@ -127,27 +133,27 @@ def _environment() -> Any:
     return environment
 
 
-def _pictures(kept: Kept, plan: Plan | None) -> dict[str, str]:
-    """Draw each picture as an SVG element; one that the curve has no values for is empty."""
+def _pictures(comparison: CurveComparison, plan: Plan | None) -> dict[str, str]:
+    """Draw each chart as an SVG element; a chart without data is an empty string."""
     figures = {
-        "quality": quality_chart(kept.curves, plan, metric=kept.metric),
-        "dims": dims_chart(kept.curves, kept.metric),
+        "quality": quality_chart(comparison.curves, plan, metric=comparison.metric),
+        "dims": dims_chart(comparison.curves, comparison.metric),
     }
-    if has_sizes(kept):
-        figures["size"] = size_chart(kept, None if plan is None else plan.point)
+    if has_sizes(comparison):
+        figures["size"] = size_chart(comparison, None if plan is None else plan.point)
     drawn = {name: inline_svg(figure, name=name) for name, figure in figures.items()}
     return {"size": ""} | drawn
 
 
 def _tight(text: str) -> str:
-    """Keep numbers and their units on one line."""
+    """Put a no-break space between each number and its unit."""
     return _UNITS.sub(_NO_BREAK, text)
 
 
-def _front(kept: Kept, plan: Plan | None) -> list[CurvePoint]:
-    """Return the Pareto front, with the chosen point and today's, by memory."""
-    rows = {row.point: row for row in kept.curve.pareto_front(kept.metric)}
-    rows[kept.curve.full.point] = kept.curve.full
+def _front(comparison: CurveComparison, plan: Plan | None) -> list[CurvePoint]:
+    """Return the Pareto front, the chosen point and full precision, sorted by memory."""
+    rows = {row.point: row for row in comparison.curve.pareto_front(comparison.metric)}
+    rows[comparison.curve.full.point] = comparison.curve.full
     if plan is not None:
-        rows[plan.point] = kept.curve[plan.point]
+        rows[plan.point] = comparison.curve[plan.point]
     return sorted(rows.values(), key=lambda row: row.cost.ram_bytes_per_vector)

@@ -1,6 +1,6 @@
-"""Queries before and after: five chosen by rule, and those that lose most.
+"""Example queries before and after: a sample of all queries, and the queries that lose most.
 
-Reads what a curve kept of each query; a curve that kept no texts has nothing to show.
+The examples are read from the curve. A curve without query texts has no examples.
 """
 
 from __future__ import annotations
@@ -13,60 +13,60 @@ from numpy.typing import NDArray
 
 from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
-from nestvec.report.kept import Kept
+from nestvec.report.comparison import CurveComparison
 from nestvec.types import OperatingPoint, Rows
 from nestvec.wording import metric_name
 
-FAIR = 5
-_SHOWN = 3  # documents of each list in an example
-_MOST_LOST = 10
-_SAME = 1e-9
+N_EXAMPLES = 5
+_SHOWN = 3  # documents per list in an example
+_N_LOSSES = 10
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedDocument:
     """A document in a list of results.
 
     Attributes:
-        title: What it is called.
-        place: Its rank, from 1.
-        other: Its rank in the other list; None where it is not there.
-        relevant: Whether it is judged relevant.
+        title: Its title, or its id without a title.
+        rank: Its rank, from 1.
+        other_rank: Its rank in the other list, or None if it is not in the other list.
+        relevant: Whether it is labeled as relevant.
     """
 
     title: str
-    place: int
-    other: int | None
+    rank: int
+    other_rank: int | None
     relevant: bool
 
 
 @dataclass(frozen=True)
 class RankingChange:
-    """What one query finds before and after.
+    """The results of one query at full precision and at the chosen point.
 
     Attributes:
         query: The query.
-        before: The best documents at full width, float32, or those of them that fell out.
-        after: The best at the chosen point, or those of them that came in.
+        before: Top documents at full precision, or only the documents that left the top list.
+        after: Top documents at the chosen point, or only the documents that entered the top list.
         scores: The metric before and after.
     """
 
     query: str
-    before: tuple[Found, ...]
-    after: tuple[Found, ...]
+    before: tuple[ListedDocument, ...]
+    after: tuple[ListedDocument, ...]
     scores: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class FairChoice:
-    """Queries chosen by rule, and what became of all of them.
+class QuerySample:
+    """A sample of the queries, and counts over all queries.
 
     Attributes:
-        examples: From the one that loses most to the one that gains most.
-        worse: How many queries lose.
-        same: How many score the same.
-        better: How many gain.
-        depth: How many results of each query were compared.
+        examples: The sample, from the largest loss to the largest gain.
+        worse: Number of queries with a lower score.
+        same: Number of queries with the same score.
+        better: Number of queries with a higher score.
+        depth: Number of results per query that were compared.
     """
 
     examples: tuple[RankingChange, ...]
@@ -77,57 +77,57 @@ class FairChoice:
 
     @property
     def n_queries(self) -> int:
-        """How many there are to choose from."""
+        """Number of all queries."""
         return self.worse + self.same + self.better
 
 
-def can_show(curve: Curve, metric: str) -> bool:
-    """Tell whether the curve kept texts, and the metric of each query."""
+def has_examples(curve: Curve, metric: str) -> bool:
+    """Return whether the curve stores query texts, titles and the metric of each query."""
     scores = curve.scores
     return bool(len(scores.query_texts) and len(scores.doc_titles) and metric in scores.metrics)
 
 
-def choose_fairly(
-    curve: Curve, point: OperatingPoint, metric: str, *, wanted: int = FAIR, seed: int = 0
-) -> FairChoice:
-    """Take queries at even steps between the one that loses most and the one that gains most.
+def sample_queries(
+    curve: Curve, point: OperatingPoint, metric: str, *, n_queries: int = N_EXAMPLES, seed: int = 0
+) -> QuerySample:
+    """Sample queries at even intervals from the largest loss to the largest gain.
 
     Args:
-        curve: One that ``can_show``.
-        point: What to compare with full width at float32.
-        metric: By which queries lose and gain.
-        wanted: How many queries.
-        seed: Orders queries that change alike.
+        curve: A curve for which ``has_examples`` is true.
+        point: The point to compare with full precision.
+        metric: The metric whose change sorts the queries.
+        n_queries: Number of queries.
+        seed: Seed that orders queries with equal changes.
     """
     change = _change(curve, point, metric)
     order = _by_change(change, seed)
-    steps = np.linspace(0, len(order) - 1, min(wanted, len(order))).round().astype(np.int64)
+    steps = np.linspace(0, len(order) - 1, min(n_queries, len(order))).round().astype(np.int64)
     lists = _Lists(curve, point, metric)
-    return FairChoice(
+    return QuerySample(
         examples=tuple(lists.best(number, _SHOWN) for number in order[steps].tolist()),
-        worse=int(np.count_nonzero(change < -_SAME)),
-        same=int(np.count_nonzero(np.abs(change) <= _SAME)),
-        better=int(np.count_nonzero(change > _SAME)),
+        worse=int(np.count_nonzero(change < -_TOLERANCE)),
+        same=int(np.count_nonzero(np.abs(change) <= _TOLERANCE)),
+        better=int(np.count_nonzero(change > _TOLERANCE)),
         depth=lists.depth,
     )
 
 
-def most_lost(
-    curve: Curve, point: OperatingPoint, metric: str, *, wanted: int = _MOST_LOST, seed: int = 0
+def largest_losses(
+    curve: Curve, point: OperatingPoint, metric: str, *, n_queries: int = _N_LOSSES, seed: int = 0
 ) -> tuple[RankingChange, ...]:
-    """Take the queries that lose most, with only the documents that fell out and came in.
+    """Return the queries that lose most, with the documents that left or entered the top list.
 
     Args:
-        curve: One that ``can_show``.
-        point: What to compare with full width at float32.
-        metric: By which queries lose.
-        wanted: How many, at most.
-        seed: Orders queries that lose alike.
+        curve: A curve for which ``has_examples`` is true.
+        point: The point to compare with full precision.
+        metric: The metric whose loss sorts the queries.
+        n_queries: Maximum number of queries.
+        seed: Seed that orders queries with equal losses.
     """
     change = _change(curve, point, metric)
-    worst = _by_change(change, seed)[:wanted]
+    worst = _by_change(change, seed)[:n_queries]
     lists = _Lists(curve, point, metric)
-    return tuple(lists.changed(number) for number in worst[change[worst] < -_SAME].tolist())
+    return tuple(lists.changed(number) for number in worst[change[worst] < -_TOLERANCE].tolist())
 
 
 def _change(curve: Curve, point: OperatingPoint, metric: str) -> NDArray[np.float64]:
@@ -137,13 +137,13 @@ def _change(curve: Curve, point: OperatingPoint, metric: str) -> NDArray[np.floa
 
 
 def _by_change(change: NDArray[np.float64], seed: int) -> Rows:
-    # Equal changes stand in no order that anyone could have had an interest in.
+    # Equal changes are shuffled, so that their order does not depend on the file.
     shuffled = np.random.default_rng(seed).permutation(len(change))
     return shuffled[np.argsort(change[shuffled], kind="stable")]
 
 
 class _Lists:
-    """The results of each query at full width and at another point."""
+    """The results of each query at full precision and at another point."""
 
     def __init__(self, curve: Curve, point: OperatingPoint, metric: str) -> None:
         self._scores = curve.scores
@@ -157,33 +157,35 @@ class _Lists:
         return self._comparison(number, before[:shown], after[:shown])
 
     def changed(self, number: int) -> RankingChange:
-        """List only what is in one list and not in the other."""
-        before, after = ([each for each in one if each.other is None] for one in self._both(number))
+        """List only the documents that are in one of the two lists."""
+        before, after = (
+            [each for each in one if each.other_rank is None] for one in self._both(number)
+        )
         return self._comparison(number, before, after)
 
     def _comparison(
-        self, number: int, before: Sequence[Found], after: Sequence[Found]
+        self, number: int, before: Sequence[ListedDocument], after: Sequence[ListedDocument]
     ) -> RankingChange:
-        was, now = (float(self._metric[row, number]) for row in self._rows)
+        before_score, after_score = (float(self._metric[row, number]) for row in self._rows)
         query = str(self._scores.query_texts[number])
-        return RankingChange(query, tuple(before), tuple(after), scores=(was, now))
+        return RankingChange(query, tuple(before), tuple(after), scores=(before_score, after_score))
 
-    def _both(self, number: int) -> tuple[list[Found], list[Found]]:
+    def _both(self, number: int) -> tuple[list[ListedDocument], list[ListedDocument]]:
         before, after = (self._scores.top[row, number] for row in self._rows)
         first, second = self._rows
         return self._found(first, number, after), self._found(second, number, before)
 
-    def _found(self, row: int, number: int, other: NDArray[np.int32]) -> list[Found]:
-        elsewhere = {int(document): place for place, document in enumerate(other, 1)}
-        judged = self._scores.top_relevant
+    def _found(self, row: int, number: int, other: NDArray[np.int32]) -> list[ListedDocument]:
+        other_ranks = {int(document): rank for rank, document in enumerate(other, 1)}
+        relevant = self._scores.top_relevant
         return [
-            Found(
+            ListedDocument(
                 self._title(int(document)),
-                place,
-                elsewhere.get(int(document)),
-                relevant=bool(judged.size and judged[row, number, place - 1]),
+                rank,
+                other_ranks.get(int(document)),
+                relevant=bool(relevant.size and relevant[row, number, rank - 1]),
             )
-            for place, document in enumerate(self._scores.top[row, number], 1)
+            for rank, document in enumerate(self._scores.top[row, number], 1)
             if document >= 0
         ]
 
@@ -192,41 +194,42 @@ class _Lists:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Queries with what they find.
+class Examples:
+    """All example queries of a report.
 
     Attributes:
-        examples: Before and after, for the first screen.
-        how_chosen: How these came to be here, in a sentence.
-        lost: The queries that lose most, with what changed.
-        depth: How many results of each query were compared.
-        judged: Whether documents that are judged relevant are marked.
+        examples: A sample of all queries.
+        how_chosen: How the sample was chosen, in words.
+        losses: The queries that lose most, with their changed results.
+        depth: Number of results per query that were compared.
+        labeled: Whether relevant documents are marked.
     """
 
     examples: tuple[RankingChange, ...] = ()
     how_chosen: str = ""
-    lost: tuple[RankingChange, ...] = ()
+    losses: tuple[RankingChange, ...] = ()
     depth: int = 0
-    judged: bool = False
+    labeled: bool = False
 
 
-def gather(kept: Kept, plan: Plan | None) -> Shown:
-    """Collect what can be shown of a curve and a plan; nothing without either."""
-    if plan is None or not can_show(kept.curve, kept.metric):
-        return Shown()
-    fair = choose_fairly(kept.curve, plan.point, kept.metric)
-    return Shown(
-        examples=fair.examples,
-        how_chosen=_how_chosen(kept, fair),
-        lost=most_lost(kept.curve, plan.point, kept.metric),
-        depth=fair.depth,
-        judged=bool(kept.curve.scores.top_relevant.size),
+def collect_examples(comparison: CurveComparison, plan: Plan | None) -> Examples:
+    """Collect the example queries; empty without a plan or without query texts."""
+    if plan is None or not has_examples(comparison.curve, comparison.metric):
+        return Examples()
+    sample = sample_queries(comparison.curve, plan.point, comparison.metric)
+    return Examples(
+        examples=sample.examples,
+        how_chosen=_how_chosen(comparison, sample),
+        losses=largest_losses(comparison.curve, plan.point, comparison.metric),
+        depth=sample.depth,
+        labeled=bool(comparison.curve.scores.top_relevant.size),
     )
 
 
-def _how_chosen(kept: Kept, fair: FairChoice) -> str:
+def _how_chosen(comparison: CurveComparison, sample: QuerySample) -> str:
     return (
-        f"Chosen by rule, not by hand: of all {fair.n_queries:,} queries in order of how their "
-        f"{metric_name(kept.metric)} changes, the first, the last and even steps between. "
-        f"{fair.worse:,} lose, {fair.same:,} stay the same, {fair.better:,} gain."
+        f"Selected by a fixed rule: all {sample.n_queries:,} queries are sorted by the change of "
+        f"their {metric_name(comparison.metric)}, and the examples are taken at even intervals "
+        f"from the largest loss to the largest gain. Of all queries, {sample.worse:,} lose, "
+        f"{sample.same:,} are unchanged and {sample.better:,} gain."
     )

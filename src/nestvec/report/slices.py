@@ -1,6 +1,6 @@
-"""What a point keeps on each slice of the queries, and which slices are too small to say.
+"""Retention of a point on each slice of the queries.
 
-Each bound is one-sided and of its slice by itself: of many slices, one may well stand below.
+Each lower bound is one-sided and for its slice alone. With many slices, some bounds may be wrong.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from nestvec.metrics.stats import ratio_lower_bounds
 from nestvec.types import OperatingPoint, Scores
 
 LEAST_QUERIES = 30
-"""A slice of fewer is not judged."""
+"""Minimum number of queries of an evaluated slice."""
 
 
 @dataclass(frozen=True)
 class SliceRow:
-    """What is kept of one slice.
+    """Retention on one slice.
 
     Attributes:
-        value: What its queries have in the field.
-        n_queries: How many they are.
-        retention: Share of what full float32 scores on them.
-        at_least: Lower bound of it, with 95 % confidence.
+        value: Value of the field.
+        n_queries: Number of queries with this value.
+        retention: Mean score divided by that of full precision.
+        at_least: Lower bound of ``retention`` with 95 % confidence.
     """
 
     value: str
@@ -41,20 +41,21 @@ class SlicedField:
     """The slices by one field.
 
     Attributes:
-        field: Its name.
-        rows: What is kept, the least first.
-        too_small: Slices of too few queries, or that even full width does not answer.
+        field: Name of the field.
+        rows: Evaluated slices, the lowest retention first.
+        not_evaluated: Slices with too few queries, or on which full precision scores 0.
     """
 
     field: str
     rows: tuple[SliceRow, ...]
-    too_small: tuple[str, ...]
+    not_evaluated: tuple[str, ...]
 
 
 def slice_fields(curve: Curve, point: OperatingPoint, metric: str) -> tuple[SlicedField, ...]:
-    """Judge a point on each slice of each field that the curve's queries have.
+    """Evaluate a point on each slice of each field of the queries.
 
-    A metric without a value for each query cannot be sliced: nothing is returned.
+    Returns:
+        One entry for each field; empty if the metric has no value for each query.
     """
     if metric not in curve.scores.metrics:
         return ()
@@ -64,11 +65,11 @@ def slice_fields(curve: Curve, point: OperatingPoint, metric: str) -> tuple[Slic
 
 def _field(name: str, values: NDArray[np.str_], cheap: Scores, full: Scores) -> SlicedField:
     rows = tuple(_rows(values, cheap, full))
-    judged = {row.value for row in rows}
+    evaluated = {row.value for row in rows}
     return SlicedField(
         name,
         tuple(sorted(rows, key=lambda row: row.retention)),
-        tuple(value for value in map(str, np.unique(values)) if value not in judged),
+        tuple(value for value in map(str, np.unique(values)) if value not in evaluated),
     )
 
 

@@ -1,4 +1,4 @@
-"""Write figures: files that come out the same each time, and SVG to stand inside a page."""
+"""Write figures as reproducible files, or as SVG elements inside an HTML page."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PNG_DPI = 160
-# Text stays text, in the reader's own typeface. All are narrower than the one laid out with.
+# SVG text uses a font of the viewer. All of these are narrower than the font of the layout.
 _FONTS = "system-ui, 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
-_LAID_OUT_WITH = "DejaVu Sans"  # comes with matplotlib: one layout everywhere
-_ID = re.compile(r'(<[^<>]*?) id="([^"]+)"')  # inside a tag: texts have no plain angle brackets
+_LAYOUT_FONT = "DejaVu Sans"  # included in matplotlib, so the layout is the same everywhere
+_ID = re.compile(r'(<[^<>]*?) id="([^"]+)"')  # inside a tag: angle brackets in texts are escaped
 _REFERENCE = re.compile(r'((?:href="|url\()#)([^")]+)')
 _STYLE = re.compile(r'style="[^"]*"')
 _COLOR = re.compile(r"#[0-9a-f]{6}")
@@ -31,13 +31,13 @@ _OPEN_TAG = re.compile(r"<svg ([^>]*)>", re.DOTALL)
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw with the settings of this project: deterministic, texts taken as they are."""
+    """Apply the settings of this project: reproducible output, no math markup in texts."""
     matplotlib = require("matplotlib", extra="report")
     settings = {
         "svg.fonttype": "none",
         "svg.hashsalt": "nestvec",
-        "text.parse_math": False,  # a name with dollar signs is a name
-        "font.family": [_LAID_OUT_WITH],
+        "text.parse_math": False,  # names may contain dollar signs
+        "font.family": [_LAYOUT_FONT],
         "font.size": 9,
     }
     with matplotlib.rc_context(settings):
@@ -45,15 +45,15 @@ def drawing() -> Iterator[None]:
 
 
 def save_chart(figure: Figure, path: Path | str) -> None:
-    """Write a figure to a ``.svg`` or ``.png`` file, the same bytes each time.
+    """Write a figure to a ``.svg`` or ``.png`` file. The same figure gives the same bytes.
 
     Raises:
-        InvalidArgument: If the name ends otherwise.
+        InvalidArgument: If the file has another suffix.
         DataError: If the file cannot be written.
     """
     path = Path(path)
     if path.suffix not in (".svg", ".png"):
-        raise InvalidArgument(f"a chart is saved as .svg or .png, not {path.name!r}")
+        raise InvalidArgument(f"{path.name!r} is not a chart file. Use the suffix .svg or .png.")
     with replace_file(path) as temporary:
         if path.suffix == ".svg":
             temporary.write_text(_svg(figure), encoding="utf-8")
@@ -65,11 +65,11 @@ def save_chart(figure: Figure, path: Path | str) -> None:
 def inline_svg(figure: Figure, *, name: str) -> str:
     """Return a figure of the light theme as an SVG element whose colors are CSS variables.
 
-    The element is an image to assistive technology, described by the figure's label.
+    For assistive technology, the element is an image with the label of the figure.
 
     Args:
-        figure: What to write.
-        name: Stands before the ids in it, so that two figures can share a page.
+        figure: The figure.
+        name: Prefix of the ids in the element, unique on the page.
     """
     text = _svg(figure)
     text = _GLOBAL_STYLE.sub("", text[text.index("<svg") :])
@@ -92,4 +92,4 @@ def _svg(figure: Figure) -> str:
     with drawing():
         figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
-    return _STYLE.sub(lambda style: style[0].replace(f"'{_LAID_OUT_WITH}'", _FONTS), text)
+    return _STYLE.sub(lambda style: style[0].replace(f"'{_LAYOUT_FONT}'", _FONTS), text)

@@ -1,8 +1,7 @@
-"""Colors of charts and page, light and dark, in one place.
+"""Colors of the charts and pages, light and dark.
 
-Every role has its own color, so that a chart drawn in the light theme can be switched by CSS.
-The precisions take the colors of Okabe and Ito, which color-blind people tell apart; each has
-its own marker too.
+No two roles have the same color, so CSS can switch a chart that was drawn in the light theme.
+The precisions have the color-blind safe colors of Okabe and Ito, and each has its own marker.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ class Theme:
     """A color for each role, as ``#rrggbb``.
 
     Attributes:
-        paper: The ground.
-        ink: Text and the line that matters.
-        muted: Text of less weight.
+        paper: Background.
+        ink: Text and the main line.
+        muted: Secondary text.
         rule: Grid lines and borders.
-        panel: Ground of boxes.
+        panel: Background of boxes.
         accent: The chosen point.
-        twin: What the model is compared with.
-        precisions: By precision.
+        twin: Other models in comparison.
+        precisions: Color of each precision.
     """
 
     paper: str
@@ -37,7 +36,7 @@ class Theme:
     precisions: Mapping[str, str]
 
     def variables(self) -> dict[str, str]:
-        """Return the colors by the name of their CSS variable, without the dashes."""
+        """Return the colors by CSS variable name, without the leading dashes."""
         roles = {name: value for name, value in vars(self).items() if name != "precisions"}
         return roles | dict(self.precisions)
 

@@ -1,7 +1,4 @@
-"""What each measured point keeps of the first curve's full width: the base of tables and charts.
-
-Numbers and their wording only; drawing and laying out is for the files that use them.
-"""
+"""Scores of several curves relative to the first curve: the data of all tables and charts."""
 
 from __future__ import annotations
 
@@ -20,44 +17,48 @@ _BASELINE_NAMES = {"bm25": "BM25", "svd": "SVD", "pca": "PCA", "random": "random
 
 
 @dataclass(frozen=True)
-class Kept:
-    """Curves by name, read as shares of what the FIRST one scores at full width in float32.
+class CurveComparison:
+    """Curves whose scores are divided by the score of the FIRST curve at full precision.
 
-    A twin that is weaker at full width therefore shows less than 1 there too.
+    A weaker second model has shares below 1 at full precision too.
 
     Attributes:
-        curves: The main curve first, then what it is compared with.
-        metric: Which metric.
+        curves: Curves by display name, the main curve first.
+        metric: Name of the metric.
 
     Raises:
-        InvalidArgument: If there is no curve, the metric was not measured on one of them, they
-            were measured on other queries, or the first one scores 0 at full width.
+        InvalidArgument: If there is no curve, a curve does not have the metric, the curves were
+            measured on different queries or documents, or the first curve scores 0 at full
+            precision.
     """
 
     curves: Mapping[str, Curve]
     metric: str
 
     def __post_init__(self) -> None:
-        """Check that there is something to take shares of."""
+        """Check that the curves can be compared."""
         if not self.curves:
-            raise InvalidArgument("no curve given")
+            raise InvalidArgument("no curve given. Pass at least one curve.")
         for name, curve in self.curves.items():
             if self.metric not in curve.full.metrics:
                 measured = ", ".join(curve.full.metrics)
                 raise InvalidArgument(
-                    f"metric {self.metric!r} was not measured on {name} (measured: {measured})"
+                    f"metric={self.metric!r} was not measured on {name}. Choose one of {measured}."
                 )
-            if not _same_texts(curve, self.curve):
+            if not _same_data(curve, self.curve):
                 raise InvalidArgument(
-                    f"{name} was measured on other texts than {self.name}: no picture can hold "
-                    f"both (evaluate them on one data set and split)"
+                    f"{name} and {self.name} were measured on different queries or documents. "
+                    "Evaluate both on the same dataset and split."
                 )
         if not self.full_score > 0:
-            raise InvalidArgument(f"{self.name} scores 0 {self.metric} at full width: no share")
+            raise InvalidArgument(
+                f"{self.name} scores 0 on {self.metric} at full precision, so retention is "
+                "undefined. Check the relevance labels or choose another metric."
+            )
 
     @cached_property
     def name(self) -> str:
-        """The first curve's name."""
+        """The name of the first curve."""
         return next(iter(self.curves))
 
     @cached_property
@@ -67,30 +68,30 @@ class Kept:
 
     @property
     def full_score(self) -> float:
-        """What stands for 1."""
+        """The score of the first curve at full precision, which has share 1."""
         return self.curve.full.metrics[self.metric]
 
     @cached_property
     def dims(self) -> tuple[int, ...]:
-        """Widths of the first curve's points of one stage, widest first."""
-        singles = (row.point.stages for row in self.curve.points if len(row.point.stages) == 1)
-        return tuple(sorted({stages[0].dim for stages in singles}, reverse=True))
+        """Dims of the single-stage points of the first curve, the largest first."""
+        single_stage = (row.point.stages for row in self.curve.points if len(row.point.stages) == 1)
+        return tuple(sorted({stages[0].dim for stages in single_stage}, reverse=True))
 
     @cached_property
     def precisions(self) -> tuple[Precision, ...]:
-        """Precisions of the first curve's points of one stage, most bits first."""
-        return tuple(name for name in PRECISIONS if self.singles(self.name, name))
+        """Precisions of the single-stage points of the first curve, most bits first."""
+        return tuple(name for name in PRECISIONS if self.single_stage(self.name, name))
 
     def share(self, row: CurvePoint) -> float:
-        """Return a row's score over the first curve's at full width."""
+        """Return the score of a row divided by ``full_score``."""
         return row.metrics[self.metric] / self.full_score
 
     def interval(self, row: CurvePoint) -> Interval | None:
-        """Return where a row of the first curve lies with 95 % confidence; None where unknown."""
+        """Return the 95 % interval of the retention of a row of the first curve, or None."""
         return row.interval.get(self.metric)
 
-    def singles(self, name: str, precision: Precision) -> dict[int, CurvePoint]:
-        """Return a curve's rows of one stage at a precision by dim, widest first."""
+    def single_stage(self, name: str, precision: Precision) -> dict[int, CurvePoint]:
+        """Return the single-stage rows of a curve at a precision, by dim, the largest first."""
         found = {
             row.point.stages[0].dim: row
             for row in self.curves[name].points
@@ -99,7 +100,7 @@ class Kept:
         return dict(sorted(found.items(), reverse=True))
 
     def rescored(self) -> tuple[CurvePoint, ...]:
-        """Return the first curve's best row of several stages for each size in memory."""
+        """Return the best rescored row of the first curve for each number of bytes in memory."""
         best: dict[float, CurvePoint] = {}
         for row in self.curve.points:
             if len(row.point.stages) == 1:
@@ -110,7 +111,7 @@ class Kept:
         return tuple(best[size] for size in sorted(best))
 
     def baselines(self) -> dict[str, float]:
-        """Return the scores of methods without dims on the same queries, by readable name."""
+        """Return the scores of methods without dims on the same queries, by display name."""
         return {
             baseline_name(name): point.metrics[self.metric]
             for name, points in self.curve.baselines.items()
@@ -119,9 +120,9 @@ class Kept:
         }
 
     def baselines_by_dim(self) -> dict[str, dict[int, float]]:
-        """Return what other ways to cut the vectors keep, by readable name and dim, widest first.
+        """Return the shares of other methods of dimensionality reduction, by display name and dim.
 
-        They are float32: a vector takes 4 bytes for each dim.
+        These baselines are float32: a vector needs 4 bytes per dim.
         """
         shares = {
             baseline_name(name): {
@@ -134,13 +135,13 @@ class Kept:
         return {name: by_dim for name, by_dim in shares.items() if by_dim}
 
 
-def _same_texts(one: Curve, other: Curve) -> bool:
+def _same_data(one: Curve, other: Curve) -> bool:
     sizes = [curve.dataset.get("n_documents") for curve in (one, other)]
     return sizes[0] == sizes[1] and np.array_equal(one.scores.query_ids, other.scores.query_ids)
 
 
 def baseline_name(name: str) -> str:
-    """Write the name of another method as the field does.
+    """Return the display name of a baseline.
 
     >>> baseline_name("bm25"), baseline_name("my own")
     ('BM25', 'my own')
