@@ -59,28 +59,27 @@ def test_a_port_that_is_taken_is_one_line(nestvec):
         ended = nestvec("serve", "index", "--port", str(port))
     assert ended.code == 2
     assert ended.err == (
-        f"nestvec: port {port} of 127.0.0.1 is taken: end what listens there, or name another with "
-        "--port\n"
+        f"nestvec: port {port} of 127.0.0.1 is in use. Choose another port with --port.\n"
     )
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("index --host 0.0.0.0", "can be reached from elsewhere and there is no API key"),
-        ("index --port 70000", "--port 70000 is not within 0 and 65535"),
+        ("index --host 0.0.0.0", "can be reached from other machines, and there is no API key"),
+        ("index --port 70000", "--port 70000 is out of range. Choose a value from 0 to 65535."),
         ("index --host no.such.host.invalid --insecure", "cannot listen on no.such.host.invalid"),
-        ("index --tier fast", "--tier 'fast': write NAME=POINT as fast=64:int4"),
-        ("index --tier a=8:int8 --tier a=8:int4", "--tier a stands twice"),
-        ("index --tier a=900:int8", "tier a=900:int8: dim 900 > full_dim 32"),
+        ("index --tier fast", "--tier 'fast' is not NAME=POINT. Example: fast=64:int4"),
+        ("index --tier a=8:int8 --tier a=8:int4", "--tier a is given twice"),
+        ("index --tier a=900:int8", "tier a=900:int8: dim=900 is larger than full_dim=32"),
         ("index --api-key-file nowhere", "nowhere: cannot be read"),
         ("nowhere", "nowhere"),
-        ("model model", "model and model are two models: serve one of them"),
-        ("index index", "index and index are two indexes: serve one of them"),
+        ("model model", "model and model are two models. Serve only one."),
+        ("index index", "index and index are two indexes. Serve only one."),
         ("data", "data"),
         ("model --curve nowhere.json", "nowhere.json"),
         ("model --adapter nowhere", "nowhere: cannot be read as an adapter"),
-        ("model --writable", "--writable: there is no index to write to"),
+        ("model --writable", "--writable requires an index."),
     ],
 )
 def test_what_cannot_be_served_is_one_line(nestvec, arguments, words):

@@ -11,7 +11,7 @@ from fakes import NestedHashEncoder
 from made_serving import NAME, HeldEncoder
 from nestvec.serve.app import create_app
 from nestvec.serve.batching import Batcher, BatchSize
-from nestvec.serve.embedder import Known, VectorCache
+from nestvec.serve.embedder import CachedVector, VectorCache
 from nestvec.serve.inputs import Input
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
@@ -268,7 +268,7 @@ def test_what_waits_is_shared_among_the_threads():
 
 
 def known(dim=4, tokens=1):
-    return Known(np.ones(dim, dtype=np.float32), tokens)
+    return CachedVector(np.ones(dim, dtype=np.float32), tokens)
 
 
 def test_the_least_used_vectors_go_first():

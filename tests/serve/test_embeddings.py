@@ -106,21 +106,26 @@ def test_a_text_is_encoded_once():
         ([], {}, "input", "at least 1"),
         (["a", ""], {}, "input.1", "at least 1"),
         ([[]], {}, "input.0", "at least 1"),
-        (["a"] * 2049, {}, "input", "2,049 items > 2,048"),
-        ([[0, 1], [99]], {}, "input.1", "token 99 is not within 0 and 8"),
+        (["a"] * 2049, {}, "input", "2,049 items, more than the limit of 2,048"),
+        ([[0, 1], [99]], {}, "input.1", "token 99 is not from 0 to 8"),
         ([-1], {}, "input", "greater than or equal to 0"),
         ([0.5], {}, "input", "int"),
         (["a", 1], {}, "input", ""),
         (None, {}, "input", ""),
         ({"a": 1}, {}, "input", ""),
-        ("a", {"dimensions": 17}, "dimensions", "ask for 32, 16, 8, or .* --allow-any-dimension"),
-        ("a", {"dimensions": 33}, "dimensions", "dimensions 33 > 32"),
+        (
+            "a",
+            {"dimensions": 17},
+            "dimensions",
+            "Choose one of 32, 16, 8, or .* --allow-any-dimension",
+        ),
+        ("a", {"dimensions": 33}, "dimensions", "dimensions=33 is larger than full_dim=32"),
         ("a", {"dimensions": 0}, "dimensions", "greater than or equal to 1"),
         ("a", {"dimensions": "16"}, "dimensions", "integer"),
         ("a", {"dimensions": True}, "dimensions", "integer"),
         ("a", {"encoding_format": "hex"}, "encoding_format", "'float', 'base64'"),
-        ("a", {"encoding_format": "int8"}, "encoding_format", "serve one beside the model"),
-        ("a", {"color": "red"}, "color", "is not known here"),
+        ("a", {"encoding_format": "int8"}, "encoding_format", "Serve an index with the model"),
+        ("a", {"color": "red"}, "color", "unknown field"),
         ("a", {"user": 7}, "user", "string"),
     ],
 )
@@ -151,14 +156,14 @@ def test_a_model_that_was_not_trained_for_prefixes_has_one_width():
     client = Client(create_app(Served(NAME, NestedHashEncoder(info))))
     answer = client.post("/v1/embeddings", {"model": NAME, "input": "a", "dimensions": 32})
     assert answer.status_code == 400
-    assert "ask for 64, or" in error_of(answer)["message"]
+    assert "Choose one of 64, or" in error_of(answer)["message"]
 
 
 def test_too_many_tokens_are_refused(static):
     client = Client(create_app(Served(NAME, static), Settings(limits=Limits(tokens=5))))
     answer = client.post("/v1/embeddings", {"model": NAME, "input": ["a b c", "d e f"]})
     assert answer.status_code == 400
-    assert "6 tokens > 5" in error_of(answer)["message"]
+    assert "6 tokens, more than the limit of 5" in error_of(answer)["message"]
 
 
 def test_codes_are_those_that_the_index_stores(tmp_path):
@@ -187,7 +192,7 @@ def test_codes_without_calibration_are_refused_with_what_there_is(client):
     body = {"model": NAME, "input": "a", "encoding_format": "int8", "dimensions": 32}
     answer = client.post("/v1/embeddings", body)
     assert answer.status_code == 400
-    assert "has its calibration for 64" in error_of(answer)["message"]
+    assert "has a calibration for 64" in error_of(answer)["message"]
 
 
 def test_one_bit_needs_no_calibration(embeddings, static):

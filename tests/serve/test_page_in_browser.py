@@ -117,13 +117,13 @@ def stage(page, number=0):
     return page.locator(".stage").nth(number)
 
 
-def test_typing_a_question_shows_its_results_and_the_address_brings_them_back(page, served):
-    page.get_by_label("Your question").fill("w1 w2 w3 own7")
+def test_typing_a_query_shows_its_results_and_the_address_brings_them_back(page, served):
+    page.get_by_label("Search query").fill("w1 w2 w3 own7")
     ids = wait_for(page, served, "w1 w2 w3 own7", POINT)
     page.wait_for_url("**q=w1+w2+w3+own7*")
     page.reload()
     assert wait_for(page, served, "w1 w2 w3 own7", POINT) == ids
-    expect(page.get_by_label("Your question")).to_have_value("w1 w2 w3 own7")
+    expect(page.get_by_label("Search query")).to_have_value("w1 w2 w3 own7")
 
 
 def test_a_question_that_was_given_up_never_comes_back(page, served):
@@ -131,9 +131,9 @@ def test_a_question_that_was_given_up_never_comes_back(page, served):
         "**/v1/search",
         lambda route: route.continue_() if "w5" in route.request.post_data else None,
     )
-    page.get_by_label("Your question").fill("w4 w4 w4")
+    page.get_by_label("Search query").fill("w4 w4 w4")
     page.wait_for_timeout(200)  # past the pause of typing: it is under way, and stays so
-    page.get_by_label("Your question").fill("w5 w6")
+    page.get_by_label("Search query").fill("w5 w6")
     wait_for(page, served, "w5 w6", POINT)
 
 
@@ -190,8 +190,8 @@ def test_the_text_of_the_point_moves_the_sliders(page, served):
     [
         ("16:int5", "precision 'int5' is not one of"),
         ("16:int4@5", "the last stage hands on k"),
-        ("17:int4", "dim 17 is not one of 64, 32, 16"),
-        ("nonsense", "'nonsense' is no tier"),
+        ("17:int4", "dim=17 is not one of 64, 32, 16"),
+        ("nonsense", "'nonsense' is neither a tier"),
     ],
 )
 def test_a_wrong_point_is_told_in_one_line_and_nothing_is_lost(page, served, text, told):
@@ -206,10 +206,10 @@ def test_a_wrong_point_is_told_in_one_line_and_nothing_is_lost(page, served, tex
 
 
 def test_a_wrong_filter_is_told_and_a_right_one_filters(page, served):
-    page.get_by_label("Only where").fill("year >=")
+    page.get_by_label("Filter").fill("year >=")
     expect(page.locator("#error")).to_be_visible()
     expect(page.locator("#results .hit")).to_have_count(10)
-    page.get_by_label("Only where").fill("year >= 2019")
+    page.get_by_label("Filter").fill("year >= 2019")
     expect(page.locator("#error")).to_be_hidden()
     expect(page.locator("#results .hit .meta").first).to_contain_text("year 2019")
     (ids,) = served.index.search([QUESTION], 10, where="year >= 2019").ids
@@ -227,7 +227,7 @@ def test_a_preset_is_one_press(page, served, name, point):
 
 def test_stages_come_and_go(page, served):
     page.locator("#point").fill("16:int4")
-    page.get_by_role("button", name="rescore with another stage").click()
+    page.get_by_role("button", name="add a rescoring stage").click()
     wait_for(page, served, QUESTION, "16:int4@200>64:float16")
     expect(page.locator(".stage")).to_have_count(2)
     expect(stage(page, 1).get_by_label("Dims")).to_be_focused()
@@ -244,7 +244,7 @@ def test_arrows_and_losses_are_those_against_full_precision(page, served):
     rows = page.locator("#results .lost")
     expect(rows).to_have_count(len(lost))
     assert [row.get_attribute("data-doc") for row in rows.all()] == lost
-    expect(rows.first).to_contain_text(f"Full precision has it at {truth.index(lost[0]) + 1}")
+    expect(rows.first).to_contain_text(f"Rank {truth.index(lost[0]) + 1} at full precision")
     for rank, id_ in enumerate(ids, 1):
         moved = page.locator(f'#results [data-doc="{id_}"] .moved')
         if id_ not in truth:
@@ -254,7 +254,7 @@ def test_arrows_and_losses_are_those_against_full_precision(page, served):
             sign = "=" if way == 0 else f"{'▲' if way > 0 else '▼'}\u2009{abs(way)}"
             expect(moved).to_contain_text(sign)
     expect(page.locator("#summary")).to_contain_text(
-        f"{10 - len(lost)} of 10 kept, {len(lost)} lost"
+        f"{10 - len(lost)} of 10 retained, {len(lost)} lost"
     )
 
 
@@ -263,37 +263,37 @@ def test_arrows_can_be_against_the_last_setting(page, served):
     before = found(page)
     page.locator("#point").fill("16:int8")
     ids = wait_for(page, served, QUESTION, "16:int8")
-    page.get_by_label("the last setting").check()
+    page.get_by_label("the previous setting").check()
     fresh = [id_ for id_ in ids if id_ not in before]
     expect(page.locator("#results .moved.new")).to_have_count(len(fresh))
-    expect(page.locator("#summary")).to_contain_text("against the last setting")
+    expect(page.locator("#summary")).to_contain_text("compared with the previous setting")
 
 
-def test_the_journey_says_the_rank_after_every_stage(page, served):
+def test_the_rank_after_every_stage_is_shown(page, served):
     explained = served.index.explain([QUESTION], 10, point=LOSING)
     shortlist = explained.stages[0].hits.ids[0]
     truth = exact(served, QUESTION)
-    page.get_by_text("The same as a table").click()
-    rows = page.locator("#journey tbody tr")
+    page.get_by_text("Show as a table").click()
+    rows = page.locator("#stage-ranks tbody tr")
     for row in rows.all():
         id_ = row.get_attribute("data-doc")
         expected = [_place(ids, id_) for ids in (shortlist, explained.hits.ids[0], truth)]
         assert row.locator("td").all_text_contents() == expected
     deepest = max(shortlist.index(id_) for id_ in explained.hits.ids[0]) + 1
     assert deepest < 20
-    expect(page.locator("#journey")).to_contain_text(f"stood at {deepest} of 20")
+    expect(page.locator("#stage-ranks")).to_contain_text(f"rank {deepest} of 20")
     expect(page.locator("#cost tbody tr")).to_have_count(4)
     expect(page.locator("#cost")).to_contain_text("rescore 64:float16")
 
 
 def _place(ids, id_):
-    return str(ids.index(id_) + 1) if id_ in ids else "not"
+    return str(ids.index(id_) + 1) if id_ in ids else "–"
 
 
-def test_a_shortlist_as_long_as_the_page_says_gives_the_same_list(page):
+def test_the_suggested_shortlist_gives_the_same_results(page):
     before = found(page)
-    said = page.locator("#journey").inner_text()
-    (keep,) = re.findall(r"@(\d+) would give the same list", said)
+    said = page.locator("#stage-ranks").inner_text()
+    (keep,) = re.findall(r"a shortlist of (\d+) would give the same results", said)
     page.locator("#point").fill(f"16:binary@{keep}>64:float16")
     expect(page.locator("#cost")).to_contain_text("scan 16:binary")
     expect(page.locator("#cost tbody td").filter(has_text=re.compile(f"^{keep}$"))).to_have_count(1)
@@ -309,11 +309,11 @@ def test_a_known_answer_is_marked_where_it_stands_or_was_missed(page, served):
         shortlist = served.index.explain([example.text], 10).stages[0].hits.ids[0]
         for id_ in example.relevant:
             expected = (
-                f"{shortlist.index(id_) + 1} after stage 1"
+                f"rank {shortlist.index(id_) + 1} after stage 1"
                 if id_ in shortlist
                 else "missed by stage 1"
             )
-            expect(page.locator("#journey")).to_contain_text(f"“title of {id_}”: {expected}")
+            expect(page.locator("#stage-ranks")).to_contain_text(f"“title of {id_}”: {expected}")
 
 
 def test_a_point_of_the_curve_is_searched_with_at_a_click(page, served):
@@ -323,7 +323,7 @@ def test_a_point_of_the_curve_is_searched_with_at_a_click(page, served):
     expect(page.locator('.spot[aria-selected="true"]')).to_have_attribute("data-point", "32:int4")
     row = served.curve[OperatingPoint.parse("32:int4")]
     share = 100 * row.retention[served.curve.main_metric]
-    expect(page.locator(".readout")).to_contain_text(f"keeps {share:.1f}")
+    expect(page.locator(".readout")).to_contain_text(f"retains {share:.1f}")
 
 
 def test_a_point_of_the_curve_can_be_chosen_by_keys(page, served):
@@ -340,10 +340,10 @@ def test_a_point_of_the_curve_can_be_chosen_by_keys(page, served):
 
 def test_a_point_that_was_not_measured_stands_on_the_curve_all_the_same(page):
     page.locator("#point").fill("16:binary@33>64:int8")
-    expect(page.locator(".here text")).to_have_text("here, not measured")
+    expect(page.locator(".here text")).to_have_text("not measured")
 
 
-def test_the_plan_is_told_with_its_reasons(page, served):
+def test_the_plan_is_shown_with_its_reasons(page, served):
     page.get_by_text("Why this point").click()
     for reason in served.plan.reasons:
         expect(page.locator("#plan")).to_contain_text(reason)
@@ -353,7 +353,7 @@ def test_the_plan_is_told_with_its_reasons(page, served):
 
 def test_own_lines_are_compared_at_every_prefix(open_page, address):
     page = open_page(address, "#view=compare")
-    page.get_by_label("Lines to compare").fill("w1 w2\nw2 w3\n\nw9")
+    page.get_by_label("Texts to compare").fill("w1 w2\nw2 w3\n\nw9")
     tables = page.locator("#matrices table")
     expect(tables.first.locator("tbody tr")).to_have_count(3)
     expect(tables).to_have_count(3)
@@ -361,8 +361,8 @@ def test_own_lines_are_compared_at_every_prefix(open_page, address):
     for table, matrix in zip(tables.all(), answer["matrices"], strict=True):
         cells = [cell.replace("−", "-") for cell in table.locator("tbody td").all_text_contents()]
         assert [float(cell) for cell in cells] == pytest.approx(np.ravel(matrix), abs=0.0051)
-    page.get_by_label("Lines to compare").fill("one line")
-    expect(page.locator("#compare-summary")).to_contain_text("write 2 to 32")
+    page.get_by_label("Texts to compare").fill("one line")
+    expect(page.locator("#compare-summary")).to_contain_text("Enter 2 to 32 lines")
     expect(tables).to_have_count(3)
 
 
@@ -370,9 +370,9 @@ def test_a_vector_is_shown_with_its_prefix(open_page, address):
     page = open_page(address, "#view=embed")
     page.get_by_label("Text to embed").fill("w1 w2")
     page.locator("#embed-dims").get_by_label("Dims").press("Home")
-    expect(page.locator("#vector .summary")).to_contain_text("16 of 64 dims hold")
+    expect(page.locator("#vector .summary")).to_contain_text("16 of 64 dims contain")
     expect(page.locator("#vector rect")).to_have_count(64)
-    expect(page.locator("#vector rect.cut")).to_have_count(48)
+    expect(page.locator("#vector rect.truncated")).to_have_count(48)
 
 
 NASTY = 'it\'s w1 "w2" $HOME `w3` \\ <b> é \U0001f600 w4'
@@ -393,11 +393,11 @@ def posted(url, body):
 
 
 def test_the_snippets_do_what_is_on_screen(page, served):
-    page.get_by_label("Your question").fill(NASTY)
+    page.get_by_label("Search query").fill(NASTY)
     ids = wait_for(page, served, NASTY, POINT)
-    answered = json.loads(snippet(page, "JSON answered"))
+    answered = json.loads(snippet(page, "JSON response"))
     assert [hit["id"] for hit in answered["hits"]] == ids
-    sent = json.loads(snippet(page, "JSON sent"))
+    sent = json.loads(snippet(page, "JSON request"))
     assert sent == {"query": NASTY, "k": 10, "point": POINT}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
@@ -430,7 +430,7 @@ def test_a_snippet_is_copied(open_page, address):
 
 
 def test_a_document_that_attacks_is_text(page, served):
-    page.get_by_label("Your question").fill(ATTACK)
+    page.get_by_label("Search query").fill(ATTACK)
     row = page.locator("#results .hit").first
     expect(row.locator(".title")).to_have_text(ATTACK)
     expect(row).to_have_attribute("data-doc", ATTACKER)
@@ -438,7 +438,7 @@ def test_a_document_that_attacks_is_text(page, served):
     assert page.locator("#results img, #results b, #results script, #results u").count() == 0
     assert page.evaluate("document.scripts.length") == 2
     page.goto(page.url.split("#")[0] + "#view=compare")
-    page.get_by_label("Lines to compare").fill(f"{ATTACK}\n{ATTACK} twice")
+    page.get_by_label("Texts to compare").fill(f"{ATTACK}\n{ATTACK} twice")
     expect(page.locator("#matrices th[scope=row]").first).to_contain_text("<script>")
     assert page.locator("#matrices img").count() == 0
 
@@ -466,7 +466,7 @@ def test_the_policy_stops_what_would_slip_through(open_page, address):
 def test_everything_can_be_reached_and_done_by_keys(page, served):
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("Tab")
-    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    expect(page.get_by_text("Skip to content")).to_be_focused()
     reached = []
     for _ in range(80):
         page.keyboard.press("Tab")
@@ -498,9 +498,9 @@ def test_focus_is_always_seen(page):
         assert not page.evaluate(FOCUSED).startswith("INVISIBLE")
 
 
-def test_rest_is_told_to_screen_readers(page):
+def test_results_are_announced_to_screen_readers(page):
     page.locator("#presets").get_by_role("button", name="fast").click()
-    expect(page.locator("#said")).to_contain_text("10 results at 16:int4")
+    expect(page.locator("#announcement")).to_contain_text("10 results at 16:int4")
 
 
 @pytest.mark.parametrize("view", ["search", "compare", "embed"])
@@ -520,7 +520,7 @@ def test_dark_is_as_the_system_has_it_until_the_button_says_otherwise(open_page,
     assert ground(open_page(address, color_scheme="light")) == "rgb(255, 255, 255)"
     page = open_page(address, color_scheme="dark")
     assert ground(page) == "rgb(21, 23, 27)"
-    page.get_by_role("button", name="Change between light and dark").click()
+    page.get_by_role("button", name="Switch between light and dark theme").click()
     assert ground(page) == "rgb(255, 255, 255)"
     page.reload()
     assert ground(page) == "rgb(255, 255, 255)"
@@ -552,7 +552,7 @@ def test_a_server_with_keys_asks_for_one_and_keeps_it_in_the_tab(open_page, serv
         page = open_page(address, "#q=w1")
         page.locator("#key").fill("a-wrong-key-that-is-long")
         page.locator("#key").press("Enter")
-        expect(page.locator("#key-why")).to_have_text("The server does not know this key.")
+        expect(page.locator("#key-why")).to_have_text("The server does not accept this key.")
         page.locator("#key").fill(KEY)
         page.locator("#key").press("Enter")
         expect(page.locator("#results .hit")).to_have_count(10)
@@ -586,7 +586,7 @@ def test_a_server_that_is_gone_is_told_and_nothing_is_lost(page, served):
     before = found(page)
     page.route("**/v1/search", lambda route: route.abort())
     page.locator("#point").fill("16:int4")
-    expect(page.locator("#error")).to_contain_text("The server does not answer")
+    expect(page.locator("#error")).to_contain_text("The server does not respond")
     assert found(page) == before
     page.unroute("**/v1/search")
     page.locator("#point").fill("16:int8")
@@ -609,7 +609,7 @@ def test_where_only_tiers_are_open_the_sliders_rest_and_the_tiers_work(open_page
     settings = Settings(allow_any_point=False)
     with running(create_app(_unclosed(served), settings)) as address:
         page = open_page(address, f"#q={QUESTION}")
-        expect(page.get_by_text("This server answers at its tiers alone")).to_be_visible()
+        expect(page.get_by_text("This server accepts only its tiers")).to_be_visible()
         expect(stage(page).get_by_label("Dims")).to_be_disabled()
         page.locator("#presets").get_by_role("button", name="fast").click()
         wait_for(page, served, QUESTION, str(TIERS["fast"]))
@@ -635,7 +635,7 @@ def test_back_and_forward_walk_through_the_views(page):
     expect(page.locator("#compare")).to_be_visible()
     page.go_back()
     expect(page.locator("#search")).to_be_visible()
-    expect(page.get_by_label("Your question")).to_have_value(QUESTION)
+    expect(page.get_by_label("Search query")).to_have_value(QUESTION)
     page.go_forward()
     expect(page.locator("#compare")).to_be_visible()
 

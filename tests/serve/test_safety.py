@@ -62,8 +62,8 @@ def test_keys_come_from_a_file_or_the_environment(tmp_path):
     ("content", "error", "words"),
     [
         (None, DataError, "cannot be read"),
-        ("# none\n", DataError, "holds no API key"),
-        ("short\n", InvalidArgument, "key 1 is not of 16"),
+        ("# none\n", DataError, "has no API key"),
+        ("short\n", InvalidArgument, "key 1 has fewer than 16"),
         ("schlüssel-von-vielen-zeichen\n", InvalidArgument, "key 1"),
     ],
 )
@@ -77,7 +77,7 @@ def test_a_file_without_good_keys_is_refused(tmp_path, content, error, words):
 
 
 def test_others_are_let_in_only_with_a_key_or_insecurely():
-    with pytest.raises(InvalidArgument, match="--api-key-file, set NESTVEC_API_KEYS, or say"):
+    with pytest.raises(InvalidArgument, match="--api-key-file, set NESTVEC_API_KEYS, or pass"):
         check_binding("0.0.0.0", keys=(), insecure=False)
     check_binding("0.0.0.0", keys=(KEY,), insecure=False)
     check_binding("::", keys=(), insecure=True)
@@ -250,7 +250,7 @@ def test_the_documentation_loads_nothing_from_elsewhere(client):
 def test_errors_of_routing_come_in_the_envelope_too(client):
     answer = client.get("/v2/none")
     assert (answer.status_code, error_of(answer)["type"]) == (404, "invalid_request_error")
-    assert "nothing at this path" in error_of(answer)["message"]
+    assert "this path does not exist" in error_of(answer)["message"]
     answer = client.get("/v1/embeddings")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 

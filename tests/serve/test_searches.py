@@ -81,19 +81,23 @@ def test_a_filter_is_kept_to(client):
         ({"query": ""}, "query", "at least 1"),
         ({"query": None}, "query", "either query or embedding"),
         ({"embedding": [0.5] * 64}, "query", "either query or embedding"),
-        ({"query": None, "embedding": [0.5]}, "embedding", "1 dims, the index needs 64"),
+        ({"query": None, "embedding": [0.5]}, "embedding", "1 dims, but the index requires 64"),
         ({"k": 0}, "k", "greater than or equal to 1"),
-        ({"k": 1001}, "k", "k 1,001 > 1,000"),
+        ({"k": 1001}, "k", "k=1001 is too large. Choose a value from 1 to 1000."),
         ({"k": 2.5}, "k", "integer"),
         ({"where": "n >"}, None, "filter"),
-        ({"point": "slow"}, "point", r"no tier (there are: fast, best)"),
+        ({"point": "slow"}, "point", "neither a tier nor an operating point. Tiers: fast, best."),
         ({"point": "16:int9"}, "point", "not one of"),
-        ({"point": "900:int8"}, "point", "dim 900 > full_dim 64"),
-        ({"point": "17:int8"}, "point", "dim 17 is not one of 64, 32, 16"),
-        ({"point": "16:int8@20000>64:int8"}, "point", "keep 20,000 > 10,000"),
+        ({"point": "900:int8"}, "point", "dim=900 is larger than full_dim=64"),
+        ({"point": "17:int8"}, "point", "dim=17 is not one of 64, 32, 16"),
+        (
+            {"point": "16:int8@20000>64:int8"},
+            "point",
+            "keep=20000 is larger than the limit of 10000",
+        ),
         ({"point": "64:float32"}, None, "the index keeps float16"),
         ({"explain": "yes please"}, "explain", "'stages'"),
-        ({"limit": 3}, "limit", "is not known here"),
+        ({"limit": 3}, "limit", "unknown field"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(client, asked, param, words):
@@ -108,7 +112,7 @@ def test_only_tiers_are_open_where_that_is_said(served):
     client = Client(create_app(served, Settings(allow_any_point=False)))
     assert search(client, point="fast").status_code == 200
     assert search(client, point=POINT).status_code == 200
-    assert "only tiers are open" in error_of(search(client, point="32:int4"))["message"]
+    assert "accepts only tiers (fast, best)" in error_of(search(client, point="32:int4"))["message"]
 
 
 def test_a_refusal_names_no_path(tmp_path):

@@ -24,7 +24,7 @@ from nestvec.models.static import replace_table
 from nestvec.models.transformer import TransformerEncoder
 from nestvec.serve import served as served_module
 from nestvec.serve.app import create_app
-from nestvec.serve.inputs import Input, encoding_of
+from nestvec.serve.inputs import Input, input_encoder
 from nestvec.serve.served import Served, load_served
 from nestvec.serve.settings import Settings
 from serving_client import Client, error_of
@@ -94,7 +94,7 @@ def test_tokens_are_counted_and_taken_as_before(client, made):
     np.testing.assert_allclose(by_tokens, found, atol=1e-6)
     assert counted == usage
     wrong = client.post("/v1/embeddings", {"model": NAME, "input": [999]})
-    assert "token 999 is not within 0 and 8" in error_of(wrong)["message"]
+    assert "token 999 is not from 0 to 8" in error_of(wrong)["message"]
 
 
 def test_dims_are_those_of_the_adapter(client):
@@ -102,7 +102,7 @@ def test_dims_are_those_of_the_adapter(client):
     assert (entry["dims"], entry["full_dim"]) == (DIMS, 32)
     assert set(DIMS) <= set(entry["index"]["dims"])
     refused = client.post("/v1/embeddings", {"model": NAME, "input": "a", "dimensions": 16})
-    assert "ask for 32, 12" in error_of(refused)["message"]
+    assert "Choose one of 32, 12" in error_of(refused)["message"]
     compared = client.post("/v1/compare", {"texts": TEXTS}).json()
     assert compared["dims"] == DIMS
 
@@ -144,7 +144,7 @@ def test_queries_and_documents_of_one_batch_go_through_their_own_heads():
     adapted = AdaptedEncoder(model, turning(model.info))
     kinds = ["query", "document", "query"]
     inputs = [Input(kind, text, (), 0) for kind, text in zip(kinds, TEXTS, strict=True)]
-    found = encoding_of(adapted).encode(inputs)
+    found = input_encoder(adapted).encode(inputs)
     for vector, kind, text in zip(found, kinds, TEXTS, strict=True):
         np.testing.assert_allclose(vector, adapted.encode([text], kind=kind)[0], atol=1e-6)
 
@@ -188,7 +188,9 @@ def test_what_was_measured_of_the_other_is_not_shown(made, demo_folder, tmp_path
     assert (served.curve, served.plan) == (None, None)
     served.close()
     for measured in ({"curve": folder / "curve.json"}, {"plan": folder / "plan.json"}):
-        with pytest.raises(ModelMismatch, match=r"is of .*, not of .* behind an adapter"):
+        with pytest.raises(
+            ModelMismatch, match=r"is for .*, but the served model is .* behind an adapter"
+        ):
             load_served([folder], **measured)
 
 
@@ -221,5 +223,5 @@ def test_a_transformer_behind_an_adapter_shares_the_processors(monkeypatch):
 
 
 def test_nothing_to_serve_is_refused():
-    with pytest.raises(InvalidArgument, match="name an index or a model"):
+    with pytest.raises(InvalidArgument, match="Pass an index or a model"):
         load_served([])

@@ -74,4 +74,4 @@ def test_a_failure_is_left_to_whoever_asks(served, caplog):
     served.close()
     warming.start()
     warming.close()
-    assert "were not made" in caplog.text
+    assert "were not built" in caplog.text

@@ -1,1 +1,1 @@
-"""Serve an index, a model or both over HTTP: an OpenAI-compatible API, and a page to see it all."""
+"""Serve an index, a model or both over HTTP: an OpenAI-compatible API and a web page."""

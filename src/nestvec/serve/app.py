@@ -1,4 +1,4 @@
-"""The web application: routes, and what every request passes on its way to one."""
+"""The web application: routes and middleware."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from nestvec.serve import errors
-from nestvec.serve.keys import Gate
+from nestvec.serve.keys import AccessControl
 from nestvec.serve.limits import LimitRequests
 from nestvec.serve.logs import LogRequests
 from nestvec.serve.page.routes import page_router
@@ -37,14 +37,14 @@ _ROUTERS = (
 
 
 def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
-    """Make the application of what is served; it takes that over, and closes it at its end.
+    """Create the application. It closes ``served`` when it shuts down.
 
     Args:
-        served: The model, the index, and what was measured of them.
-        settings: How it behaves; None takes the defaults.
+        served: The model and the index.
+        settings: Settings of the server; None for the defaults.
 
     Raises:
-        IndexLocked: If the index is to be changed and another process changes it.
+        IndexLocked: If the server is writable and another process has locked the index.
     """
     settings = settings or Settings()
     serving = Serving.start(served, settings)
@@ -59,24 +59,24 @@ def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="nestvec",
         version=__version__,
-        summary="Embeddings of any trained width, and search by any operating point.",
+        summary="Embeddings with any trained number of dims, and search with any operating point.",
         lifespan=lifespan,
-        docs_url=None,  # its page would load scripts from elsewhere
+        docs_url=None,  # the page of FastAPI loads scripts from another site
         redoc_url=None,
     )
-    errors.install(app)
+    errors.install_handlers(app)
     for router in _ROUTERS:
         app.include_router(router(serving))
     app.include_router(page_router(on_open=warming.start))
-    _stand_before(app, serving)
+    _add_middleware(app, serving)
     return app
 
 
-def _stand_before(app: FastAPI, serving: Serving) -> None:
-    """Add what every request passes, the innermost first."""
+def _add_middleware(app: FastAPI, serving: Serving) -> None:
+    """Add the middleware, the innermost first."""
     settings = serving.settings
     app.add_middleware(LimitRequests, limits=settings.limits)
-    app.add_middleware(Gate, keys=settings.keys, hosts=settings.allow_hosts)
+    app.add_middleware(AccessControl, keys=settings.keys, hosts=settings.allow_hosts)
     if settings.allow_origins:
         app.add_middleware(
             CORSMiddleware,

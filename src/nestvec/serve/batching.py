@@ -1,9 +1,9 @@
-"""Encode what arrives together in batches: sorted by length, and fair to small requests.
+"""Encode the texts of concurrent requests in batches, sorted by length and fair to small requests.
 
-A few threads encode. While they work, requests gather; of what has gathered a window is taken,
-small requests first, so that a search does not wait for somebody's thousand documents, and cut into
-batches of about equal length, so that little is padded. A batch that fails fails the requests that
-have a text in it, and no others. How much may gather is bounded before.
+A few threads encode, and new requests wait in a queue meanwhile. The next window of texts takes
+small requests first, so that a search does not wait for an upload of many documents. The window is
+split into batches of texts of similar length, which need little padding. An error in a batch fails
+only the requests with a text in this batch. ``Waiting`` bounds the queue.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nestvec.serve.errors import busy
 from nestvec.serve.inputs import Input
 from nestvec.types import Embeddings
 
-SMALL = 16  # inputs of a request that goes first
-_BATCHES = 8  # in a window: what comes meanwhile waits for no more
-_WAIT_S = 0.003  # for those that the last answers have let go, to come back with the next question
+SMALL = 16  # maximum number of inputs of a small request
+_BATCHES = 8  # in a window; a new request waits for at most one window
+_WAIT_S = 0.003  # for clients that send their next request right after an answer
 
 OnBatch = Callable[[int, float], None]
 """Called with the number of inputs and the seconds of each batch."""
@@ -35,11 +35,11 @@ _FIRST_RATE = 100.0
 
 @dataclass(frozen=True)
 class BatchSize:
-    """How much is encoded at once.
+    """The maximum size of a batch.
 
     Attributes:
-        items: At most so many inputs.
-        length: At most so much of padded length together: tokens, or characters.
+        items: Maximum number of inputs.
+        length: Maximum total padded length, in tokens or characters.
     """
 
     items: int = 16
@@ -48,21 +48,21 @@ class BatchSize:
 
 @dataclass(eq=False)
 class _Job:
-    """A request's inputs and its answer."""
+    """The inputs of a request and its result."""
 
     inputs: Sequence[Input]
     answer: asyncio.Future[Embeddings]
     vectors: Embeddings
     taken: int = 0
     encoded: int = 0
-    over: bool = False  # answered, failed or given up: what is left of it is not encoded
+    over: bool = False  # answered, failed or cancelled; its other inputs are not encoded
 
 
 _Item = tuple[_Job, int]
 
 
 class Batcher:
-    """A queue before an encoder."""
+    """A queue in front of an encoder."""
 
     def __init__(
         self,
@@ -76,11 +76,11 @@ class Batcher:
         """Start the threads that encode.
 
         Args:
-            encode: Returns the vectors of inputs, [n, full_dim].
-            full_dim: Their width.
-            size: How much is encoded at once.
-            threads: How many batches are encoded at the same time.
-            on_batch: Who watches.
+            encode: Function that returns the vectors of inputs, [n, full_dim].
+            full_dim: Number of dims of the vectors.
+            size: Maximum size of a batch.
+            threads: Number of batches that are encoded at the same time.
+            on_batch: Function called after each batch, or None.
         """
         self._encode = encode
         self._full_dim = full_dim
@@ -89,7 +89,7 @@ class Batcher:
         self._small: deque[_Job] = deque()
         self._large: deque[_Job] = deque()
         self._ready: deque[Sequence[_Item]] = deque()
-        self._let_go = 0  # requests that were answered since the last window
+        self._n_answered = 0  # requests answered since the last window
         self._closing = False
         self._changed = threading.Condition()
         self._threads = [
@@ -100,7 +100,7 @@ class Batcher:
             thread.start()
 
     async def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Return the vectors of inputs, [n, full_dim], once their turn has come.
+        """Return the vectors of inputs, [n, full_dim], after they were encoded in batches.
 
         Raises:
             RuntimeError: If the queue is closed.
@@ -111,7 +111,7 @@ class Batcher:
         job = _Job(inputs, answer, np.empty((len(inputs), self._full_dim), dtype=np.float32))
         with self._changed:
             if self._closing:
-                raise RuntimeError("the queue before the encoder is closed")
+                raise RuntimeError("the queue of the encoder is closed")
             (self._small if len(inputs) <= SMALL else self._large).append(job)
             self._changed.notify()
         try:
@@ -120,7 +120,7 @@ class Batcher:
             job.over = True
 
     def close(self) -> None:
-        """Encode what was taken, and end."""
+        """Encode all accepted inputs and stop the threads."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -132,7 +132,7 @@ class Batcher:
             self._run([item for item in batch if not item[0].over])
 
     def _take(self) -> Sequence[_Item]:
-        """Return the next batch; nothing when it is time to end."""
+        """Return the next batch, or an empty batch if the thread should end."""
         with self._changed:
             while not self._ready:
                 self._gather()
@@ -140,12 +140,12 @@ class Batcher:
                     break
                 if self._closing and not self._small and not self._large:
                     return ()
-                self._cut(self._window())
+                self._split(self._window())
             return self._ready.popleft()
 
     def _window(self) -> list[_Item]:
-        """Take what is encoded next, half of it from small requests where there are others."""
-        self._let_go = 0
+        """Return the inputs to encode next; small requests get half of a window or more."""
+        self._n_answered = 0
         room = self._size.items * _BATCHES
         window: list[_Item] = []
         _fill(window, self._small, room // 2)
@@ -153,19 +153,19 @@ class Batcher:
         _fill(window, self._small, room)
         return window
 
-    def _cut(self, window: Sequence[_Item]) -> None:
-        """Make batches of a window: no thread shall have all of it while another has none."""
+    def _split(self, window: Sequence[_Item]) -> None:
+        """Split a window into batches, at least one for each thread if there are enough inputs."""
         share = -(-len(window) // len(self._threads))
         items = max(1, min(self._size.items, share))
         self._ready.extend(_batches(window, replace(self._size, items=items)))
         self._changed.notify_all()
 
     def _gather(self) -> None:
-        """Wait until something is there, and a little for those who are likely to follow."""
+        """Wait for a request, and briefly for further requests that are likely to follow."""
         while not (self._closing or self._ready or self._small or self._large):
             self._changed.wait()
         deadline = time.monotonic() + _WAIT_S
-        while not self._ready and len(self._small) + len(self._large) < self._let_go:
+        while not self._ready and len(self._small) + len(self._large) < self._n_answered:
             left = deadline - time.monotonic()
             if left <= 0 or not self._changed.wait(left):
                 return
@@ -179,7 +179,7 @@ class Batcher:
             vectors = self._encode([job.inputs[position] for job, position in batch])
             for vector, (job, position) in zip(vectors, batch, strict=True):
                 job.vectors[position] = vector
-        except Exception as error:  # whatever it is, it is these requests' alone
+        except Exception as error:  # any error fails only the requests of this batch
             failure = error
         if self._on_batch is not None:
             self._on_batch(len(batch), time.perf_counter() - start)
@@ -188,12 +188,12 @@ class Batcher:
                 job.encoded += 1
                 if not job.over and (failure is not None or job.encoded == len(job.inputs)):
                     job.over = True
-                    self._let_go += 1
+                    self._n_answered += 1
                     job.answer.get_loop().call_soon_threadsafe(_answer, job, failure)
 
 
 def _fill(window: list[_Item], jobs: deque[_Job], room: int) -> None:
-    """Take inputs in the order of their requests, until a window has so many."""
+    """Move inputs to a window, in the order of their requests, until it has ``room`` inputs."""
     while jobs and len(window) < room:
         job = jobs[0]
         end = min(len(job.inputs), job.taken + room - len(window))
@@ -205,7 +205,7 @@ def _fill(window: list[_Item], jobs: deque[_Job], room: int) -> None:
 
 
 def _answer(job: _Job, failure: Exception | None) -> None:
-    if job.answer.done():  # given up meanwhile
+    if job.answer.done():  # cancelled meanwhile
         return
     if failure is None:
         job.answer.set_result(job.vectors)
@@ -214,7 +214,7 @@ def _answer(job: _Job, failure: Exception | None) -> None:
 
 
 def _batches(window: Sequence[_Item], size: BatchSize) -> Iterator[Sequence[_Item]]:
-    """Cut a window into batches of inputs of about the same length, the shortest first."""
+    """Split a window into batches of inputs of similar length, the shortest first."""
     ordered = sorted(window, key=_length)
     start = 0
     for end in range(1, len(ordered) + 1):
@@ -231,12 +231,13 @@ def _length(item: _Item) -> int:
 
 
 class Waiting:
-    """Counts texts that wait or are being encoded. Used from the event loop's thread."""
+    """Counts texts that wait or are being encoded. Used only in the thread of the event loop."""
 
     def __init__(self, limit: int) -> None:
-        """Let at most ``limit`` texts wait, or one request where none does.
+        """Set the maximum number of waiting texts.
 
-        An eighth of that is kept free for small requests.
+        One eighth of the limit is reserved for small requests. A request that is larger than the
+        limit is accepted if no other text waits.
         """
         self._limit = limit
         self._rate = _FIRST_RATE  # texts a second
@@ -248,7 +249,7 @@ class Waiting:
         """Count the texts of a request while the block handles them.
 
         Raises:
-            ApiError: 429 if too many wait already.
+            ApiError: 429 if too many texts wait.
         """
         room = self._limit if n <= SMALL else self._limit * 7 // 8
         if self.n and self.n + n > room:
@@ -261,7 +262,7 @@ class Waiting:
             self._note(n)
 
     def _seconds(self) -> int:
-        """Return how long it takes, at the latest rate, until half of what waits is done."""
+        """Return the seconds until half of the waiting texts are encoded, at the current rate."""
         return max(1, min(_LONGEST_S, round(self.n / 2 / self._rate)))
 
     def _note(self, n: int) -> None:

@@ -1,8 +1,8 @@
-"""Vectors as a response holds them: numbers, or base64 of their bytes.
+"""Formats of vectors in a response: numbers, or base64 of their bytes.
 
-``base64`` is little-endian float32, as OpenAI's clients read it. ``int8`` and ``binary`` are the
-codes that the served index stores, made with its own calibration of vectors rounded as it rounds
-them. Without an index, ``binary`` is made of the vectors at float32.
+``base64`` is little-endian float32, as in the OpenAI API. ``int8`` and ``binary`` are the codes
+that the served index stores: they have its calibration and its rounding. Without an index,
+``binary`` codes are computed from float32 vectors.
 """
 
 from __future__ import annotations
@@ -15,24 +15,26 @@ import numpy as np
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTIZERS
-from nestvec.serve.errors import refused
+from nestvec.serve.errors import bad_request
 from nestvec.serve.served import Served
 from nestvec.types import Embeddings
 
 Format = Literal["float", "base64", "int8", "binary"]
 
 
-def written(vectors: Embeddings, dim: int, form: Format, served: Served) -> Embeddings | list[str]:
-    """Return what stands for each vector in the JSON of a response.
+def format_vectors(
+    vectors: Embeddings, dim: int, form: Format, served: Served
+) -> Embeddings | list[str]:
+    """Return the JSON value of each vector.
 
     Args:
-        vectors: [n, full_dim], as the model gives them.
-        dim: How many dimensions are asked for.
-        form: How they are written.
-        served: Whose calibration is used.
+        vectors: Vectors of the model, [n, full_dim].
+        dim: Requested number of dims.
+        form: Requested format.
+        served: The served model and index, whose calibration is used.
 
     Raises:
-        ApiError: 400 if there is no calibration for that.
+        ApiError: 400 if the index has no calibration for this format and number of dims.
     """
     if form in ("int8", "binary"):
         codec = _codec(served, dim, form)
@@ -51,18 +53,18 @@ def _codec(served: Served, dim: int, form: Literal["int8", "binary"]) -> Codec:
     if not QUANTIZERS[form].fitted_values:
         return Codec(dim, form, served.info.layer_norm, np.empty(0, dtype=np.float32))
     if served.index is None:
-        raise refused(
-            f"encoding_format {form!r} needs the calibration of an index: serve one beside the "
-            "model, or ask for base64",
+        raise bad_request(
+            f"encoding_format={form!r} requires the calibration of an index. Serve an index with "
+            "the model, or use base64.",
             param,
         )
     codecs = served.index.codecs
     if (dim, form) not in codecs:
         saved = sorted((key[0] for key in codecs if key[1] == form), reverse=True)
         dims = ", ".join(map(str, saved)) or "no dims"
-        raise refused(
-            f"encoding_format {form!r} at {dim} dims: the index has its calibration for {dims}; "
-            "ask for those dimensions, or search the index by a point that has these",
+        raise bad_request(
+            f"encoding_format={form!r} with {dim} dims has no calibration in the index, which has "
+            f"a calibration for {dims}. Choose one of these, or search once with {dim}:{form}.",
             param,
         )
     return codecs[dim, form]

@@ -1,7 +1,7 @@
-"""What goes wrong, as OpenAI's clients expect to read it: ``{"error": {...}}``.
+"""Errors as responses in the format of the OpenAI API: ``{"error": {...}}``.
 
-A person's mistake is told in full; a failure of ours only by its status, as its words may hold
-texts or paths.
+Errors of the client have a full message. Internal errors have only a status, because their message
+may contain texts or paths.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _TYPES = {
     429: "rate_limit_error",
 }
 _OF_ROUTING = {
-    404: "there is nothing at this path: /openapi.json says what there is",
-    405: "this path is not asked by this method: /openapi.json says by which",
+    404: "this path does not exist. See /openapi.json for all paths.",
+    405: "this path does not support this method. See /openapi.json for its methods.",
 }
-_LONGEST = 100  # characters of a client's own words that are said again
+_LONGEST = 100  # characters of client input that are repeated in a message
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
 
 class ErrorDetail(BaseModel):
-    """What was wrong, and where."""
+    """The message of an error, its type, the parameter at fault and a code."""
 
     message: str
     type: str
@@ -41,19 +41,19 @@ class ErrorDetail(BaseModel):
 
 
 class Envelope(BaseModel):
-    """An error as OpenAI's clients read it."""
+    """An error in the format of the OpenAI API."""
 
     error: ErrorDetail
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Say in the OpenAPI document how a route may end beside well."""
+    """Return the error responses of a route for the OpenAPI document."""
     always = (401, 413, 421, 429, 500, 503)
     return {status: {"model": Envelope} for status in (*statuses, *always)}
 
 
 class ApiError(HTTPException):
-    """A refusal with its status and what OpenAI's envelope says of it."""
+    """An error response with its status and the fields of the OpenAI format."""
 
     def __init__(
         self,
@@ -64,31 +64,31 @@ class ApiError(HTTPException):
         code: str | None = None,
         retry_after: int | None = None,
     ) -> None:
-        """Keep what the envelope needs; ``retry_after`` is in seconds."""
+        """Store the fields of the response; ``retry_after`` is in seconds."""
         headers = None if retry_after is None else {"retry-after": str(retry_after)}
         super().__init__(status, message, headers)
         self.param = param
         self.code = code
 
 
-def refused(message: str, param: str | None = None, *, code: str | None = None) -> ApiError:
-    """Return the error of a request that asks for what cannot be."""
+def bad_request(message: str, param: str | None = None, *, code: str | None = None) -> ApiError:
+    """Return the error of an invalid request."""
     return ApiError(400, message, param=param, code=code)
 
 
 def busy(retry_after: int) -> ApiError:
-    """Return the error of a request that finds the queue full."""
-    message = f"the server is busy: try again in {retry_after} s"
+    """Return the error of a request that meets a full queue."""
+    message = f"the server is busy. Retry in {retry_after} s."
     return ApiError(429, message, code="queue_full", retry_after=retry_after)
 
 
-def failed() -> ApiError:
-    """Return the error of a request that met a failure of ours."""
-    return ApiError(500, "the server failed to answer this request; its log has more")
+def internal_error() -> ApiError:
+    """Return the error of a request that failed inside the server."""
+    return ApiError(500, "internal server error. See the log of the server.")
 
 
 def response(error: HTTPException) -> Response:
-    """Write an error in OpenAI's envelope."""
+    """Return an error as a response in the OpenAI format."""
     status = error.status_code
     kind = _TYPES.get(status, _SERVER if status >= 500 else _INVALID)
     values = {
@@ -102,17 +102,17 @@ def response(error: HTTPException) -> Response:
 
 
 async def send_error(error: HTTPException, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request that did not reach a route."""
+    """Send an error for a request that did not reach a route."""
     await response(error)(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
-    """Let every error of an app come in the envelope."""
+def install_handlers(app: FastAPI) -> None:
+    """Make an app return every error in the OpenAI format."""
 
     @app.exception_handler(HTTPException)
     async def of_http(_: Request, error: HTTPException) -> Response:
-        words = None if isinstance(error, ApiError) else _OF_ROUTING.get(error.status_code)
-        return response(HTTPException(error.status_code, words, error.headers) if words else error)
+        text = None if isinstance(error, ApiError) else _OF_ROUTING.get(error.status_code)
+        return response(HTTPException(error.status_code, text, error.headers) if text else error)
 
     @app.exception_handler(RequestValidationError)
     async def of_validation(_: Request, error: RequestValidationError) -> Response:
@@ -120,24 +120,26 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(InvalidArgument)
     async def of_argument(_: Request, error: InvalidArgument) -> Response:
-        return response(refused(str(error)))
+        return response(bad_request(str(error)))
 
 
 def _from_validation(errors: Any) -> ApiError:
     first: Mapping[str, Any] = errors[0]
     kind, place = first["type"], list(first["loc"])
     if kind == "json_invalid":
-        return refused("the body is not JSON")
+        return bad_request("the body is not valid JSON")
     if place == ["body"]:
-        return refused("send a JSON object as the body, with Content-Type: application/json")
-    # The first part says where ("body"); what is no name marks a form that a value may have.
+        return bad_request(
+            "the body is not a JSON object. Send one with Content-Type: application/json."
+        )
+    # The first part is the place ("body"). A part that is no identifier is a tag of a union.
     parts = [part for part in place[1:] if isinstance(part, int) or part.isidentifier()]
     param = ".".join(map(str, parts))[:_LONGEST] or None
-    words = "is not known here" if kind == "extra_forbidden" else _words(first)
+    problem = "unknown field" if kind == "extra_forbidden" else _problem(first)
     subject = param or str(place[0] if place else "the request")
-    return refused(f"{subject}: {words}", param)
+    return bad_request(f"{subject}: {problem}", param)
 
 
-def _words(error: Mapping[str, Any]) -> str:
+def _problem(error: Mapping[str, Any]) -> str:
     message: str = error["msg"]
     return message[:1].lower() + message[1:]

@@ -1,4 +1,4 @@
-"""What waits for the encoder: texts, or tokens where the model shows them."""
+"""Inputs of the encoder: texts, or tokens if the model exposes its tokenizer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
 
 class Input(NamedTuple):
-    """One text that waits.
+    """One text to encode.
 
     Attributes:
         kind: Query or document.
-        text: The text; "" where only its tokens are known.
-        ids: Its tokens; () where the model does not show them.
-        length: What it is sorted by: tokens, or characters.
+        text: The text, or "" if the client sent tokens.
+        ids: Its token ids, or () if the model does not expose its tokenizer.
+        length: Number of tokens, or of characters without tokens; batches are sorted by length.
     """
 
     kind: Kind
@@ -29,51 +29,51 @@ class Input(NamedTuple):
     length: int
 
 
-class Encoding(Protocol):
-    """How texts become inputs, and inputs vectors."""
+class InputEncoder(Protocol):
+    """Converts texts to inputs, and inputs to vectors."""
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        """Make inputs of texts."""
+        """Convert texts to inputs."""
         ...
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Encode inputs as the model gives them, [n, full_dim]."""
+        """Return the vectors of inputs, [n, full_dim]."""
         ...
 
 
-class TokenEncoding:
-    """Texts are cut into tokens first, apart from the encoding."""
+class TokenInputEncoder:
+    """Tokenizes texts first, and encodes tokens later."""
 
     def __init__(self, model: TokenEncoder) -> None:
-        """Take the model."""
+        """Wrap a model."""
         self._model = model
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        """Make inputs of texts."""
+        """Convert texts to inputs."""
         tokenized = self._model.tokenize(texts, kind=kind)
         return [
             Input(kind, text, ids, len(ids)) for text, ids in zip(texts, tokenized, strict=True)
         ]
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Encode inputs as the model gives them, [n, full_dim]."""
+        """Return the vectors of inputs, [n, full_dim]."""
         vectors = self._model.encode_tokens([each.ids for each in inputs])
         return _checked(vectors, len(inputs), self._model.info.full_dim)
 
 
-class TextEncoding:
-    """The model takes texts and shows no tokens: they count as none."""
+class TextInputEncoder:
+    """Encodes texts with a model that does not expose tokens; their number counts as 0."""
 
     def __init__(self, model: Encoder) -> None:
-        """Take the model."""
+        """Wrap a model."""
         self._model = model
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        """Make inputs of texts."""
+        """Convert texts to inputs."""
         return [Input(kind, text, (), len(text)) for text in texts]
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Encode inputs as the model gives them, [n, full_dim]."""
+        """Return the vectors of inputs, [n, full_dim]."""
         full_dim = self._model.info.full_dim
         vectors = np.empty((len(inputs), full_dim), dtype=np.float32)
         for kind, lines in _by_kind(inputs):
@@ -83,32 +83,34 @@ class TextEncoding:
         return vectors
 
 
-class AdaptedEncoding:
-    """What comes out goes through an adapter; how it is encoded is its model's business."""
+class AdaptedInputEncoder:
+    """Applies an adapter to the vectors of another input encoder."""
 
-    def __init__(self, encoding: Encoding, adapter: Adapter) -> None:
-        """Take how the model encodes."""
-        self._encoding = encoding
+    def __init__(self, base: InputEncoder, adapter: Adapter) -> None:
+        """Wrap an input encoder."""
+        self._base = base
         self._adapter = adapter
 
     def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        """Make inputs of texts."""
-        return self._encoding.prepare(texts, kind)
+        """Convert texts to inputs."""
+        return self._base.prepare(texts, kind)
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Encode inputs and turn them, [n, full_dim], queries by their own head."""
-        vectors = self._encoding.encode(inputs)
-        turned = np.empty_like(vectors)
+        """Return the adapted vectors of inputs, [n, full_dim]; queries have their own head."""
+        vectors = self._base.encode(inputs)
+        adapted = np.empty_like(vectors)
         for kind, lines in _by_kind(inputs):
-            turned[lines] = self._adapter.apply(vectors[lines], kind)
-        return turned
+            adapted[lines] = self._adapter.apply(vectors[lines], kind)
+        return adapted
 
 
-def encoding_of(model: Encoder) -> Encoding:
-    """Return how a model encodes best."""
+def input_encoder(model: Encoder) -> InputEncoder:
+    """Return the input encoder for a model."""
     if isinstance(model, AdaptedEncoder):
-        return AdaptedEncoding(encoding_of(model.base), model.adapter)
-    return TokenEncoding(model) if isinstance(model, TokenEncoder) else TextEncoding(model)
+        return AdaptedInputEncoder(input_encoder(model.base), model.adapter)
+    if isinstance(model, TokenEncoder):
+        return TokenInputEncoder(model)
+    return TextInputEncoder(model)
 
 
 def _by_kind(inputs: Sequence[Input]) -> Iterator[tuple[Kind, list[int]]]:
@@ -120,5 +122,5 @@ def _by_kind(inputs: Sequence[Input]) -> Iterator[tuple[Kind, list[int]]]:
 
 def _checked(vectors: Embeddings, n: int, full_dim: int) -> Embeddings:
     if vectors.shape != (n, full_dim) or not np.isfinite(vectors).all():
-        raise ModelError("the model gave NaN, infinite numbers or another shape")
+        raise ModelError("the model returned NaN, infinite values or vectors of another shape")
     return vectors

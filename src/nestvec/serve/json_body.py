@@ -1,6 +1,6 @@
-"""Routes whose bodies are read by orjson: fast, and strict about what JSON is.
+"""Routes that parse JSON bodies with orjson, which is fast and strict.
 
-It refuses NaN and half surrogate pairs, which Python's own reader lets in.
+Unlike the ``json`` module of Python, orjson rejects NaN and unpaired surrogates.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from fastapi.routing import APIRoute
 
 class _JsonRequest(Request):
     async def json(self) -> Any:
-        """Read the body."""
+        """Parse the body."""
         return orjson.loads(await self.body())
 
 
 class JsonRoute(APIRoute):
-    """A route that reads its body so."""
+    """A route that parses its body with orjson."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap the handler that FastAPI makes."""
+        """Wrap the handler of FastAPI."""
         handle = super().get_route_handler()
 
         async def read_strictly(request: Request) -> Response:
@@ -33,6 +33,6 @@ class JsonRoute(APIRoute):
 
 
 def json_response(content: Any) -> Response:
-    """Write plain values and NumPy arrays as JSON."""
+    """Return plain values and NumPy arrays as a JSON response."""
     text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     return Response(text, media_type="application/json")

@@ -1,9 +1,9 @@
-"""API keys, and which requests are let in: by the name of the server, and by key.
+"""Access control: API keys and allowed host names.
 
-A key is compared in constant time, so that no answer's delay tells how much of it was right.
+Keys are compared in constant time, so that response times do not reveal a part of a key.
 
-A page of another site can make a browser call a name of its own that leads to this machine (DNS
-rebinding); it cannot make the browser say another name than that.
+Checking the host name prevents DNS rebinding: the page of another site can point its own host name
+to this machine, but the browser then sends that name in the ``Host`` header.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ VARIABLE = "NESTVEC_API_KEYS"
 _SHORTEST = 16
 _OPEN = ("/healthz", "/readyz", "/")
 _OPEN_FOLDERS = ("/page/",)
-"""The page itself holds no documents; what it shows comes from the API."""
+"""Files of the page need no key: they contain no documents, which come from the API."""
 
 
 def read_keys(file: Path | None, environment: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the keys of a file, one a line (# begins a comment), else of the environment.
+    """Return the keys of a file, or without a file the keys of the environment variable.
+
+    The file has one key per line; lines that start with ``#`` are comments.
 
     Raises:
-        DataError: If the file cannot be read or holds no key.
-        InvalidArgument: If a key is too short to be one.
+        DataError: If the file cannot be read or has no key.
+        InvalidArgument: If a key is too short or not ASCII.
     """
     if file is None:
         keys = tuple(environment.get(VARIABLE, "").replace(",", " ").split())
@@ -41,75 +43,75 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> tuple[str, .
         raise DataError(file, f"cannot be read ({error})") from error
     keys = tuple(line.strip() for line in lines if line.strip() and line.strip()[0] != "#")
     if not keys:
-        raise DataError(file, "holds no API key: write one a line")
+        raise DataError(file, "has no API key. Write one key per line.")
     return _checked(keys, str(file))
 
 
 def _checked(keys: tuple[str, ...], place: str) -> tuple[str, ...]:
     for number, key in enumerate(keys, 1):
         if len(key) < _SHORTEST or not key.isascii():
-            problem = f"{place}: key {number} is not of {_SHORTEST} or more plain characters"
-            raise InvalidArgument(f"{problem}: make one with `openssl rand -hex 24`")
+            problem = f"{place}: key {number} has fewer than {_SHORTEST} characters or is not ASCII"
+            raise InvalidArgument(f"{problem}. Generate a key with `openssl rand -hex 24`.")
     return keys
 
 
 class Keyring:
-    """Knows who may ask for what."""
+    """Checks API keys."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        """Take the keys; none lets everybody in."""
+        """Store digests of the keys; without keys, every request is allowed."""
         self._digests = [sha256(key.encode()).digest() for key in keys]
 
-    def lets_in(self, path: str, authorization: bytes) -> bool:
-        """Tell whether a request may go on.
+    def allows(self, path: str, authorization: bytes) -> bool:
+        """Return whether a request is allowed.
 
         Args:
-            path: What it asks for.
-            authorization: Its header, ``Bearer KEY``.
+            path: Path of the request.
+            authorization: Its Authorization header, ``Bearer KEY``.
         """
         if not self._digests or path in _OPEN or path.startswith(_OPEN_FOLDERS):
             return True
         scheme, _, key = authorization.partition(b" ")
         given = sha256(key.strip()).digest()
-        # Every key is compared, whichever fits.
+        # Every key is compared, also after a match, so that the time does not depend on the keys.
         matches = [hmac.compare_digest(given, digest) for digest in self._digests]
         return scheme.lower() == b"bearer" and any(matches)
 
 
-class Gate:
-    """Refuses requests for other names, or without a key."""
+class AccessControl:
+    """Middleware that rejects requests with an unknown host name or without a valid key."""
 
     def __init__(self, app: ASGIApp, *, keys: Sequence[str], hosts: Sequence[str]) -> None:
-        """Stand before an application.
+        """Wrap an application.
 
         Args:
-            app: What answers those who are let in.
-            keys: Keys that are let in; none lets everybody in.
-            hosts: Names that the server may be called by; none allows all.
+            app: The application.
+            keys: Accepted keys; without keys, every request is accepted.
+            hosts: Accepted host names; empty accepts all.
         """
         self._app = app
         self._keyring = Keyring(keys)
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on whoever is let in."""
+        """Pass an allowed request to the application; otherwise send an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        if refusal is None:
+        error = self._check(scope)
+        if error is None:
             await self._app(scope, receive, send)
         else:
-            await send_error(refusal, scope, receive, send)
+            await send_error(error, scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> ApiError | None:
+    def _check(self, scope: Scope) -> ApiError | None:
         headers = dict(scope["headers"])
         host = _name(headers.get(b"host", b"").decode("latin-1"))
         if self._hosts and host not in self._hosts:
-            problem = f"this server is not called {host!r}: start it with --allow-host {host}"
+            problem = f"host {host!r} is not allowed. Start the server with --allow-host {host}."
             return ApiError(421, problem, code="unknown_host")
-        if not self._keyring.lets_in(scope["path"], headers.get(b"authorization", b"")):
-            problem = "no API key, or not a known one: send it as Authorization: Bearer KEY"
+        if not self._keyring.allows(scope["path"], headers.get(b"authorization", b"")):
+            problem = "the API key is missing or wrong. Send Authorization: Bearer KEY."
             return ApiError(401, problem, code="invalid_api_key")
         return None
 

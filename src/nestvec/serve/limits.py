@@ -1,6 +1,6 @@
-"""What every request passes on its way in: how many at once, how large, how long.
+"""Limit the number, the size and the duration of requests.
 
-Plain ASGI: a body is never read here, only counted as it comes.
+This is plain ASGI middleware: it does not read bodies, it only counts their bytes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _HEALTH = ("/healthz", "/readyz", "/metrics")
 
 
 class LimitRequests:
-    """Refuses a request that is one too many, too large, or takes too long."""
+    """Middleware that rejects requests that are too many, too large or too slow."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self._app = app
         self._limits = limits
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on within its limits."""
+        """Pass a request to the application if it is within the limits."""
         if scope["type"] != "http" or scope["path"] in _HEALTH:
             await self._app(scope, receive, send)
         elif self._running >= self._limits.requests:
@@ -51,7 +51,7 @@ class LimitRequests:
             async with asyncio.timeout(self._limits.timeout_s):
                 await self._app(scope, _counted(receive, self._limits.body_bytes), note)
         except TimeoutError:
-            if begun:  # too late for another status: the connection is cut instead
+            if begun:  # too late for another status, so the connection is closed
                 raise
             await send_error(_too_slow(self._limits.timeout_s), scope, receive, send)
 
@@ -64,7 +64,7 @@ def _declared(scope: Scope) -> int:
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """Pass a body on, and refuse it once it is larger than declared or allowed."""
+    """Wrap ``receive``; raise 413 once the body is larger than the limit."""
     size = 0
 
     async def counted() -> Message:
@@ -79,10 +79,10 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 def _too_large(limit: int) -> ApiError:
-    problem = f"the body is larger than {limit:,} bytes: send fewer texts at a time"
+    problem = f"the body is larger than {limit:,} bytes. Send fewer texts per request."
     return ApiError(413, problem, code="body_too_large")
 
 
 def _too_slow(seconds: float) -> ApiError:
-    problem = f"no answer within {seconds:g} s: send fewer texts at a time, or try again later"
+    problem = f"no response within {seconds:g} s. Send fewer texts per request, or retry later."
     return ApiError(503, problem, code="timeout", retry_after=5)

@@ -1,7 +1,7 @@
-"""One line of JSON for each request: what was asked for, never with which texts.
+"""Log each request as one line of JSON, without texts.
 
-The outermost part of a server. What fails inside is answered here with a 500 that tells nothing,
-and logged by its kind and place: an error's words may hold texts.
+This is the outermost middleware. It answers an exception with status 500 and logs only the type
+and the place of the exception, because its message may contain texts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nestvec.serve.errors import failed, send_error
+from nestvec.serve.errors import internal_error, send_error
 from nestvec.serve.metrics import Metrics
 
 _logger = logging.getLogger("nestvec.serve")
@@ -27,15 +27,15 @@ _SAFE_HEADERS = [
 
 
 class LogRequests:
-    """Logs, counts and numbers requests, and answers for what failed."""
+    """Middleware that logs and counts requests, adds an id, and answers exceptions."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        """Stand before an application."""
+        """Wrap an application."""
         self._app = app
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and write down how it ended."""
+        """Pass a request to the application and log its status and time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -55,20 +55,20 @@ class LogRequests:
             await self._app(scope, receive, numbered)
         except Exception as error:
             _logger.error("failed", extra={"fields": {"id": number, **_kind_of(error)}})
-            if status:  # an answer had begun: the connection is cut
+            if status:  # the response has started, so the connection is closed
                 raise
-            await send_error(failed(), scope, receive, numbered)
+            await send_error(internal_error(), scope, receive, numbered)
         finally:
             seconds = time.perf_counter() - start
             route = _route(scope)
             self._metrics.on_request(route, status, seconds)
-            asked = {"id": number, "method": scope["method"], "route": route}
+            request = {"id": number, "method": scope["method"], "route": route}
             ended = {"status": status, "ms": round(seconds * 1000, 2)}
-            _logger.info("request", extra={"fields": asked | ended})
+            _logger.info("request", extra={"fields": request | ended})
 
 
 def _route(scope: Scope) -> str:
-    # The route's own text, as what a client writes there may be an id or a whole text.
+    # The pattern of the route, because a path may contain an id or a whole text.
     route = scope.get("route")
     return getattr(route, "path", None) or "unknown"
 
@@ -80,16 +80,16 @@ def _kind_of(error: BaseException) -> dict[str, str]:
 
 
 class JsonLines(logging.Formatter):
-    """Writes records as JSON, one a line."""
+    """Formats each record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write one."""
+        """Format a record."""
         values = {"time": self.formatTime(record), "level": record.levelname.lower()}
         return json.dumps({**values, "event": record.getMessage(), **getattr(record, "fields", {})})
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:
-    """Let the log of a server, and of all that it uses, be written."""
+    """Write the log of nestvec and uvicorn to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     for name, level in (("nestvec", logging.INFO), ("uvicorn", logging.WARNING)):

@@ -1,4 +1,4 @@
-"""What a server has done, as Prometheus reads it. No text and no id ever stands in it."""
+"""Metrics of a server in the format of Prometheus, without texts or ids."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _ITEMS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """Counters of one server, in a registry of their own."""
+    """Metrics of one server, in a separate registry."""
 
     def __init__(self) -> None:
-        """Begin at nothing."""
+        """Create the metrics."""
         self._registry = own = CollectorRegistry()
         self._requests = Counter(
             "nestvec_requests", "Requests answered.", ["route", "status"], registry=own
@@ -34,18 +34,18 @@ class Metrics:
         )
         self._tokens = Counter("nestvec_tokens", "Tokens of answered requests.", registry=own)
 
-    def watch(self, name: str, words: str, value: Callable[[], float]) -> None:
-        """Read a number whenever it is asked for.
+    def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:
+        """Add a gauge whose value is read when the metrics are requested.
 
         Args:
-            name: As Prometheus shows it.
-            words: What it counts.
-            value: Returns the number now; called from any thread.
+            name: Name of the gauge.
+            help_text: Description of the gauge.
+            value: Function that returns the current value; called from any thread.
         """
-        Gauge(name, words, registry=self._registry).set_function(value)
+        Gauge(name, help_text, registry=self._registry).set_function(value)
 
     def on_request(self, route: str, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Count an answered request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
@@ -54,10 +54,10 @@ class Metrics:
         self._tokens.inc(n)
 
     def on_batch(self, items: int, seconds: float) -> None:
-        """Count a batch of texts that was encoded."""
+        """Count an encoded batch of texts."""
         self._batch.observe(items)
         self._encoding.observe(seconds)
 
     def text(self) -> bytes:
-        """Write all of it in Prometheus's text form."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""``POST /v1/compare``: how alike some texts are, at each prefix of their vectors."""
+"""``POST /v1/compare``: cosine similarities of texts at several numbers of dims."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from nestvec.codec.prefix import prefix_scores
-from nestvec.serve.errors import documented, refused
+from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.types import Embeddings
@@ -19,7 +19,7 @@ Dim = Annotated[int, Field(ge=1, strict=True)]
 
 
 class CompareRequest(BaseModel):
-    """Texts to compare, each with each."""
+    """Texts to compare with each other."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class CompareRequest(BaseModel):
 
 
 class CompareResponse(BaseModel):
-    """A matrix of cosines for each width."""
+    """A matrix of cosine similarities for each number of dims."""
 
     object: str
     dims: list[int]
@@ -42,13 +42,14 @@ def compare_router(serving: Serving) -> APIRouter:
     served = serving.served
 
     @router.post("/v1/compare", response_model=CompareResponse)
-    async def compare(asked: CompareRequest) -> Response:
-        """Compare texts with each other at each prefix."""
-        dims = asked.dims or served.info.dims
+    async def compare(request: CompareRequest) -> Response:
+        """Compare texts with each other at each number of dims."""
+        dims = request.dims or served.info.dims
         full_dim = served.info.full_dim
         if max(dims) > full_dim:
-            raise refused(f"dims: {max(dims)} > {full_dim} of {served.name}", "dims")
-        embedded = await serving.embedder.texts(asked.texts, "document")
+            problem = f"dims={max(dims)} is larger than full_dim={full_dim} of {served.name}"
+            raise bad_request(problem, "dims")
+        embedded = await serving.embedder.texts(request.texts, "document")
         matrices = partial(_matrices, serving, embedded.vectors, sorted({*dims}, reverse=True))
         return json_response(await serving.searches.run(matrices))
 

@@ -1,4 +1,4 @@
-"""``/v1/documents``: read, add, replace and delete; changes only where the server may write."""
+"""``/v1/documents``: read, add, replace and delete; changes require ``--writable``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from nestvec.serve.errors import ApiError, documented, refused
+from nestvec.serve.errors import ApiError, bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
 from nestvec.types import Document
@@ -18,7 +18,7 @@ Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 
 
 class NewDocument(BaseModel):
-    """A document as it is added."""
+    """A document to add."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,7 +29,7 @@ class NewDocument(BaseModel):
 
 
 class DocumentsRequest(BaseModel):
-    """Documents to add; `replace` lets those of the same ids go."""
+    """Documents to add; `replace` replaces stored documents with the same ids."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -46,7 +46,7 @@ class DeleteRequest(BaseModel):
 
 
 class Changed(BaseModel):
-    """How many were added or deleted, and how many there are now."""
+    """The numbers of documents added and deleted, and of documents in the index."""
 
     object: str
     added: int
@@ -79,17 +79,17 @@ def documents_router(serving: Serving) -> APIRouter:
         return json_response(_stored(id, found[id]))
 
     @router.post("/v1/documents", response_model=Changed)
-    async def add_documents(asked: DocumentsRequest) -> Response:
-        """Encode documents and add them; they are on disk, and found, when this returns."""
-        _check(serving, len(asked.documents))
+    async def add_documents(request: DocumentsRequest) -> Response:
+        """Encode and add documents. They are on disk and searchable after the response."""
+        _check(serving, len(request.documents))
         _ = serving.embedder
-        return json_response(await serving.changes.run(partial(_add, serving, asked)))
+        return json_response(await serving.changes.run(partial(_add, serving, request)))
 
     @router.delete("/v1/documents", response_model=Changed)
-    async def delete_documents(asked: DeleteRequest) -> Response:
-        """Delete documents; ids that are not there are passed over."""
-        _check(serving, len(asked.ids))
-        return json_response(await serving.changes.run(partial(_delete, serving, asked.ids)))
+    async def delete_documents(request: DeleteRequest) -> Response:
+        """Delete documents; unknown ids are ignored."""
+        _check(serving, len(request.ids))
+        return json_response(await serving.changes.run(partial(_delete, serving, request.ids)))
 
     @router.delete("/v1/documents/{id:path}", response_model=Changed)
     async def delete_document(id: str) -> Response:
@@ -106,20 +106,22 @@ def documents_router(serving: Serving) -> APIRouter:
 def _check(serving: Serving, n: int) -> None:
     _ = serving.index
     if not serving.settings.writable:
-        problem = "the index is served read-only: start the server with --writable"
+        problem = "the index is read-only. Start the server with --writable."
         raise ApiError(403, problem, code="read_only")
     limit = serving.settings.limits.items
     if n > limit:
-        raise refused(f"{n:,} documents > {limit:,}: send fewer at a time", "documents")
+        raise bad_request(
+            f"{n:,} documents exceed the limit of {limit:,}. Send fewer per request.", "documents"
+        )
 
 
 def _unknown(id_: str) -> ApiError:
-    return ApiError(404, f"there is no document {id_!r}", param="id", code="document_not_found")
+    return ApiError(404, f"document {id_!r} does not exist", param="id", code="document_not_found")
 
 
-def _add(serving: Serving, asked: DocumentsRequest) -> dict[str, Any]:
-    documents = asked.documents
-    change = serving.index.upsert if asked.replace else serving.index.add
+def _add(serving: Serving, request: DocumentsRequest) -> dict[str, Any]:
+    documents = request.documents
+    change = serving.index.upsert if request.replace else serving.index.add
     change(
         [each.id for each in documents],
         [each.text for each in documents],

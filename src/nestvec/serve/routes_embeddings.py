@@ -1,4 +1,4 @@
-"""``POST /v1/embeddings``, as OpenAI defines it, with two encodings and the kind of text added."""
+"""``POST /v1/embeddings`` as in the OpenAI API, with two more formats and ``input_type``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from nestvec.serve.embedder import Embedded
-from nestvec.serve.encodings import Format, written
-from nestvec.serve.errors import documented, refused
+from nestvec.serve.encodings import Format, format_vectors
+from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
-from nestvec.serve.tiers import tier_of
+from nestvec.serve.tiers import requested_tier
 from nestvec.types import Kind
 
-_LONG = 16  # vectors: writing more is left to a thread
+_LONG = 16  # vectors; larger responses are serialized in a thread
 
 Text = Annotated[str, Field(min_length=1)]
 Token = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
@@ -23,7 +23,7 @@ Tokens = Annotated[list[Token], Field(min_length=1)]
 
 
 def _shape(given: Any) -> str:
-    """Say which form an input has, so that what is wrong is told of that form alone."""
+    """Return the form of an input, so that a validation error is about this form only."""
     if not isinstance(given, list):
         return "a text"
     first = given[0] if given else ""
@@ -33,7 +33,7 @@ def _shape(given: Any) -> str:
 
 
 class EmbeddingsRequest(BaseModel):
-    """What OpenAI's clients send."""
+    """A request of the OpenAI API."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class EmbeddingsRequest(BaseModel):
 
 
 class Embedding(BaseModel):
-    """One vector of the answer."""
+    """One vector of the response."""
 
     object: str
     index: int
@@ -60,14 +60,14 @@ class Embedding(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens, after long texts were cut."""
+    """Number of tokens, after truncation of long texts."""
 
     prompt_tokens: int
     total_tokens: int
 
 
 class EmbeddingsResponse(BaseModel):
-    """What OpenAI's clients read."""
+    """A response of the OpenAI API."""
 
     object: str
     data: list[Embedding]
@@ -80,60 +80,62 @@ def embeddings_router(serving: Serving) -> APIRouter:
     router = APIRouter(route_class=JsonRoute, tags=["embeddings"], responses=documented(400, 404))
 
     @router.post("/v1/embeddings", response_model=EmbeddingsResponse)
-    async def create_embeddings(asked: EmbeddingsRequest) -> Response:
+    async def create_embeddings(request: EmbeddingsRequest) -> Response:
         """Encode texts; return the first `dimensions` of each vector, renormalized."""
-        dim = _dim(serving, asked)
-        embedded = await _embedded(serving, asked)
+        dim = _dim(serving, request)
+        embedded = await _embedded(serving, request)
         serving.metrics.on_tokens(embedded.tokens)
 
         def write() -> Response:
-            return json_response(_answer(serving, asked, embedded, dim))
+            return json_response(_answer(serving, request, embedded, dim))
 
         return await serving.searches.run(write) if len(embedded.vectors) > _LONG else write()
 
     return router
 
 
-def _dim(serving: Serving, asked: EmbeddingsRequest) -> int:
+def _dim(serving: Serving, request: EmbeddingsRequest) -> int:
     served = serving.served
-    tier = tier_of(served, asked.model)
-    full_dim, dim = served.info.full_dim, asked.dimensions
+    tier = requested_tier(served, request.model)
+    full_dim, dim = served.info.full_dim, request.dimensions
     if dim is None:
         return full_dim if tier is None else max(stage.dim for stage in served.tiers[tier].stages)
     if dim > full_dim:
-        raise refused(f"dimensions {dim} > {full_dim} of {served.name}", "dimensions")
+        problem = f"dimensions={dim} is larger than full_dim={full_dim} of {served.name}"
+        raise bad_request(problem, "dimensions")
     if dim not in served.trained_dims and not serving.settings.allow_any_dimension:
         trained = ", ".join(map(str, served.trained_dims))
-        raise refused(
-            f"dimensions {dim} is not one that {served.name} was trained for: ask for {trained}, "
-            "or let the server be started with --allow-any-dimension",
+        raise bad_request(
+            f"dimensions={dim} is not a trained width of {served.name}. Choose one of {trained}, "
+            "or start the server with --allow-any-dimension.",
             "dimensions",
         )
     return dim
 
 
-async def _embedded(serving: Serving, asked: EmbeddingsRequest) -> Embedded:
+async def _embedded(serving: Serving, request: EmbeddingsRequest) -> Embedded:
     embedder = serving.embedder
-    given: Any = asked.input
+    given: Any = request.input
     items = [given] if isinstance(given, str) or isinstance(given[0], int) else given
     limit = serving.settings.limits.items
     if len(items) > limit:
-        raise refused(f"input: {len(items):,} items > {limit:,}: send fewer at a time", "input")
+        problem = f"input has {len(items):,} items, more than the limit of {limit:,}"
+        raise bad_request(f"{problem}. Send fewer per request.", "input")
     if isinstance(items[0], str):
-        return await embedder.texts(items, asked.input_type)
+        return await embedder.texts(items, request.input_type)
     return await embedder.tokens(items)
 
 
 def _answer(
-    serving: Serving, asked: EmbeddingsRequest, embedded: Embedded, dim: int
+    serving: Serving, request: EmbeddingsRequest, embedded: Embedded, dim: int
 ) -> dict[str, Any]:
-    vectors = written(embedded.vectors, dim, asked.encoding_format, serving.served)
+    vectors = format_vectors(embedded.vectors, dim, request.encoding_format, serving.served)
     return {
         "object": "list",
         "data": [
             {"object": "embedding", "index": number, "embedding": vector}
             for number, vector in enumerate(vectors)
         ],
-        "model": asked.model,
+        "model": request.model,
         "usage": {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens},
     }

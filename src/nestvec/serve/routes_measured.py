@@ -1,4 +1,4 @@
-"""What was measured of the model on the corpus: ``/v1/curve``, ``/v1/plan``, ``/v1/queries``."""
+"""The curve, the plan and example queries: ``/v1/curve``, ``/v1/plan``, ``/v1/queries``."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def measured_router(serving: Serving) -> APIRouter:
 
     @router.get("/v1/curve")
     async def get_curve() -> Response:
-        """Return every operating point that was measured, with its quality and its cost."""
+        """Return all measured operating points with their quality and cost."""
         if served.curve is None:
-            raise ApiError(404, "no curve is served: name one with --curve", code="no_curve")
+            raise ApiError(404, "this server has no curve. Start it with --curve.", code="no_curve")
         return json_response(_curve(served.curve, served.name))
 
     @router.get("/v1/plan")
     async def get_plan() -> Response:
-        """Return the point that was chosen, and why."""
+        """Return the chosen operating point and the reasons."""
         if served.plan is None:
-            raise ApiError(404, "no plan is served: name one with --plan", code="no_plan")
+            raise ApiError(404, "this server has no plan. Start it with --plan.", code="no_plan")
         return json_response(_plan(served.plan, served.name))
 
     @router.get("/v1/queries")
     async def list_queries() -> Response:
-        """List queries to try, with the documents that are known to answer them."""
+        """Return example queries with their relevant documents."""
         data = [asdict(example) for example in served.examples]
         return json_response({"object": "list", "data": data})
 

@@ -1,4 +1,4 @@
-"""``GET /v1/models`` as OpenAI lists models, with widths and tiers; and the server's health."""
+"""``GET /v1/models`` as in the OpenAI API, with dims and tiers, and the health routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nestvec.types import PRECISIONS
 
 
 class IndexEntry(BaseModel):
-    """An index, as a client needs to know it to name operating points."""
+    """The properties of an index that a client needs to choose operating points."""
 
     documents: int
     dims: list[int]
@@ -27,18 +27,18 @@ class IndexEntry(BaseModel):
 
 
 def index_entry(serving: Serving) -> IndexEntry | None:
-    """Describe the index that is served; None where there is none.
+    """Describe the served index, or return None without an index.
 
-    Product codes are not offered: making them takes seconds. A request may still name them.
+    Product codes (pq4) are not listed, because building them takes seconds. Requests may use them.
     """
     index, settings = serving.served.index, serving.settings
     if index is None:
         return None
-    left_out = {"pq4"} if index.stats().stored == "float32" else {"pq4", "float32"}
+    unlisted = {"pq4"} if index.stats().stored == "float32" else {"pq4", "float32"}
     return IndexEntry(
         documents=len(index),
         dims=list(serving.served.searched_dims),
-        precisions=[name for name in PRECISIONS if name not in left_out],
+        precisions=[name for name in PRECISIONS if name not in unlisted],
         any_point=settings.allow_any_point,
         most_kept=settings.limits.keep,
     )
@@ -60,7 +60,7 @@ class ModelEntry(BaseModel):
 
 
 class ModelList(BaseModel):
-    """All that a request may name."""
+    """All models and tiers."""
 
     object: str
     data: list[ModelEntry]
@@ -73,15 +73,15 @@ def models_router(serving: Serving) -> APIRouter:
 
     @router.get("/v1/models", response_model=ModelList)
     async def list_models() -> Response:
-        """List the model, alone and with each tier."""
+        """List the model without a tier and with each tier."""
         entries = [_entry(serving, name, created) for name in served.model_names]
         return json_response({"object": "list", "data": entries})
 
     @router.get("/v1/models/{name:path}", response_model=ModelEntry)
     async def get_model(name: str) -> Response:
-        """Describe one of them."""
+        """Describe a model or a tier."""
         if name not in served.model_names:
-            raise ApiError(404, f"there is no model {name!r}", code="model_not_found")
+            raise ApiError(404, f"model {name!r} does not exist", code="model_not_found")
         return json_response(_entry(serving, name, created))
 
     return router
@@ -111,17 +111,17 @@ def health_router(serving: Serving) -> APIRouter:
 
     @router.get("/healthz")
     async def healthz() -> Response:
-        """Tell that the server answers."""
+        """Return that the server is running."""
         return json_response({"status": "ok"})
 
     @router.get("/readyz")
     async def readyz() -> Response:
-        """Tell that what is served is loaded: the server listens only then."""
+        """Return that model and index are loaded. The server listens only after loading."""
         return json_response({"status": "ready", "model": serving.served.name})
 
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Write counters in Prometheus's text form."""
+        """Return the metrics in the text format of Prometheus."""
         return Response(serving.metrics.text(), media_type="text/plain; version=0.0.4")
 
     return router

@@ -1,4 +1,4 @@
-"""``POST /v1/search``: the index by any operating point, with what each stage did."""
+"""``POST /v1/search``: search the index with any operating point, with the trace of each stage."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from nestvec.engines.results import Explained
 from nestvec.index.index import Index
-from nestvec.serve.errors import documented, refused
+from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.serving import Serving
-from nestvec.serve.tiers import point_asked
+from nestvec.serve.tiers import requested_point
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 
 class SearchRequest(BaseModel):
-    """A query, as text or as vector, and how to search.
+    """A query, as text or as vector, and the options of the search.
 
-    `explain` adds the order after each stage and that by full precision; `"stages"` leaves out the
-    latter, which scores every document.
+    `explain` adds the ranking after each stage and the ranking by full precision. The value
+    `"stages"` omits the ranking by full precision, which scores every document.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -39,7 +39,7 @@ class SearchRequest(BaseModel):
 
 
 class SearchHit(BaseModel):
-    """A document that was found."""
+    """A document in the results."""
 
     id: str
     score: float
@@ -49,7 +49,7 @@ class SearchHit(BaseModel):
 
 
 class Timing(BaseModel):
-    """Milliseconds."""
+    """Times in milliseconds."""
 
     encode_ms: float
     search_ms: float
@@ -58,7 +58,7 @@ class Timing(BaseModel):
 
 
 class StageDone(BaseModel):
-    """What one stage handed on, how long it took, what it looked at."""
+    """One stage: the number of candidates it returned, its time and the bytes it read."""
 
     stage: str
     kept: int
@@ -67,28 +67,28 @@ class StageDone(BaseModel):
 
 
 class RankedIds(BaseModel):
-    """An order of documents."""
+    """A ranking of documents."""
 
     ids: list[str]
     scores: list[float]
 
 
 class ExactIds(RankedIds):
-    """The order by full precision."""
+    """The ranking by full precision."""
 
     ms: float
     bytes: int
 
 
 class Explanation(BaseModel):
-    """The order after each stage, and the one by full precision."""
+    """The ranking after each stage, and the ranking by full precision."""
 
     stages: list[RankedIds]
     exact: ExactIds | None = None
 
 
 class SearchResponse(BaseModel):
-    """What was found, and how."""
+    """The results, the operating point and the times."""
 
     object: str
     model: str
@@ -104,14 +104,14 @@ def search_router(serving: Serving) -> APIRouter:
     router = APIRouter(route_class=JsonRoute, tags=["search"], responses=documented(400, 404))
 
     @router.post("/v1/search", response_model=SearchResponse, response_model_exclude_none=True)
-    async def search(asked: SearchRequest) -> Response:
-        """Find the best documents of the index for a query."""
-        _check(serving, asked)
-        point = point_asked(serving, asked.model, asked.point)
+    async def search(request: SearchRequest) -> Response:
+        """Return the best documents of the index for a query."""
+        _check(serving, request)
+        point = requested_point(serving, request.model, request.point)
         start = time.perf_counter()
-        query = await _vector(serving, asked)
+        query = await _vector(serving, request)
         encode_ms = _since(start)
-        answer = await serving.searches.run(partial(_found, serving, asked, query, point))
+        answer = await serving.searches.run(partial(_found, serving, request, query, point))
         answer["timing"] = {
             "encode_ms": encode_ms,
             **answer["timing"],
@@ -122,61 +122,62 @@ def search_router(serving: Serving) -> APIRouter:
     return router
 
 
-def _check(serving: Serving, asked: SearchRequest) -> None:
+def _check(serving: Serving, request: SearchRequest) -> None:
     limits = serving.settings.limits
-    if asked.k > limits.k:
-        raise refused(f"k {asked.k:,} > {limits.k:,}", "k")
-    if (asked.query is None) == (asked.embedding is None):
-        raise refused("name either query or embedding", "query")
+    if request.k > limits.k:
+        problem = f"k={request.k} is too large. Choose a value from 1 to {limits.k}."
+        raise bad_request(problem, "k")
+    if (request.query is None) == (request.embedding is None):
+        raise bad_request("pass either query or embedding, and not both", "query")
     full_dim = serving.index.info.full_dim
-    if asked.embedding is not None and len(asked.embedding) != full_dim:
-        problem = f"embedding of {len(asked.embedding)} dims, the index needs {full_dim}"
-        raise refused(f"{problem}: it cuts them itself", "embedding")
+    if request.embedding is not None and len(request.embedding) != full_dim:
+        problem = f"embedding has {len(request.embedding)} dims, but the index requires {full_dim}"
+        raise bad_request(f"{problem}. Send the full vector; the index truncates it.", "embedding")
 
 
-async def _vector(serving: Serving, asked: SearchRequest) -> Embeddings:
-    if asked.query is None:
-        return np.array([asked.embedding], dtype=np.float32)
-    embedded = await serving.embedder.texts([asked.query], "query")
+async def _vector(serving: Serving, request: SearchRequest) -> Embeddings:
+    if request.query is None:
+        return np.array([request.embedding], dtype=np.float32)
+    embedded = await serving.embedder.texts([request.query], "query")
     serving.metrics.on_tokens(embedded.tokens)
     return embedded.vectors
 
 
 def _found(
-    serving: Serving, asked: SearchRequest, query: Embeddings, point: OperatingPoint
+    serving: Serving, request: SearchRequest, query: Embeddings, point: OperatingPoint
 ) -> dict[str, Any]:
     index = serving.index
     start = time.perf_counter()
-    explained = index.explain(query, asked.k, where=asked.where, point=point)
+    explained = index.explain(query, request.k, where=request.where, point=point)
     search_ms = _since(start)
     start = time.perf_counter()
     documents = index.get(explained.hits.ids[0])
     documents_ms = _since(start)
     answer: dict[str, Any] = {
         "object": "search",
-        "model": asked.model or serving.served.name,
+        "model": request.model or serving.served.name,
         "point": str(point),
         "hits": _hits(explained.hits, documents),
         "timing": {"search_ms": search_ms, "documents_ms": documents_ms},
         "stages": _stages(explained),
     }
-    if asked.explain:
+    if request.explain:
         answer["explain"] = {"stages": [_ranked(trace.hits) for trace in explained.stages]}
-    if asked.explain is True:
-        answer["explain"]["exact"] = _exactly(index, asked, query)
+    if request.explain is True:
+        answer["explain"]["exact"] = _exactly(index, request, query)
     return answer
 
 
-def _exactly(index: Index, asked: SearchRequest, query: Embeddings) -> dict[str, Any]:
+def _exactly(index: Index, request: SearchRequest, query: Embeddings) -> dict[str, Any]:
     start = time.perf_counter()
-    exact = index.search(query, asked.k, where=asked.where, exact=True)
+    exact = index.search(query, request.k, where=request.where, exact=True)
     ms = _since(start)
     itemsize = np.dtype(index.stats().stored).itemsize
     return {**_ranked(exact), "ms": ms, "bytes": len(index) * index.info.full_dim * itemsize}
 
 
 def _hits(hits: Hits, documents: dict[str, Document]) -> list[dict[str, Any]]:
-    # One that was deleted since it was found is left out.
+    # A document that was deleted after the search is omitted.
     return [
         {"id": id_, "score": score, **_document(documents[id_])}
         for id_, score in zip(hits.ids[0], hits.scores[0], strict=True)

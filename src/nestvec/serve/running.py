@@ -1,4 +1,4 @@
-"""Listen and answer until told to end; what was taken by then is finished."""
+"""Run a server until SIGINT or SIGTERM, and then finish the accepted requests."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port.
+    """Open a listening socket.
 
     Raises:
-        InvalidArgument: If it is taken, or there is no such address here.
+        InvalidArgument: If the port is in use or the address does not exist on this machine.
     """
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        if os.name == "posix":  # elsewhere this would let two servers have one port
+        if os.name == "posix":  # on Windows, this option would allow two servers on one port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(_BACKLOG)
@@ -38,17 +38,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _why(error: OSError | OverflowError, host: str, port: int) -> str:
     if isinstance(error, OverflowError):
-        return f"--port {port} is not within 0 and 65535"
+        return f"--port {port} is out of range. Choose a value from 0 to 65535."
     if error.errno == errno.EADDRINUSE:
-        problem = f"port {port} of {host} is taken: end what listens there, or name another"
-        return f"{problem} with --port"
+        return f"port {port} of {host} is in use. Choose another port with --port."
     return f"cannot listen on {host}, port {port} ({error.strerror})"
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """End on SIGINT and SIGTERM, and do not raise them again afterwards: that was all."""
+        """Stop on SIGINT and SIGTERM. Unlike uvicorn, do not raise the signal again at the end."""
         before = {
             number: signal.signal(number, self.handle_exit)
             for number in (signal.SIGINT, signal.SIGTERM)
@@ -61,12 +60,12 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, listening: socket.socket, *, patience_s: float) -> None:
-    """Answer requests until SIGINT or SIGTERM.
+    """Serve requests until SIGINT or SIGTERM.
 
     Args:
-        app: What answers.
-        listening: Where requests come in.
-        patience_s: How long requests that were taken may still run at the end.
+        app: The application.
+        listening: The listening socket.
+        patience_s: Maximum time in seconds for accepted requests to finish at the end.
     """
     config = uvicorn.Config(
         app,

@@ -1,7 +1,4 @@
-"""What a server serves: a model, an index, and what was measured of them, found in folders.
-
-Nothing here listens or answers.
-"""
+"""Load what a server serves: a model, an index, and their curve and plan."""
 
 from __future__ import annotations
 
@@ -31,12 +28,12 @@ _SHOWN = 24
 
 @dataclass(frozen=True)
 class ExampleQuery:
-    """A query with its answers.
+    """A query with its relevant documents.
 
     Attributes:
-        id: Its id in the data.
-        text: What is asked.
-        relevant: Ids of the documents that answer it, the best grade first.
+        id: Id of the query in the dataset.
+        text: Text of the query.
+        relevant: Ids of the relevant documents, the highest grade first.
     """
 
     id: str
@@ -45,7 +42,7 @@ class ExampleQuery:
 
 
 def load_examples(folder: Path, *, n: int = _SHOWN) -> Sequence[ExampleQuery]:
-    """Take some queries of a BEIR folder, evenly spread; none where there is no such folder."""
+    """Return up to ``n`` evenly spaced queries of a BEIR folder; none if there is no folder."""
     if not (folder / "queries.jsonl").is_file():
         return ()
     data = load_dataset(folder)
@@ -57,23 +54,23 @@ def load_examples(folder: Path, *, n: int = _SHOWN) -> Sequence[ExampleQuery]:
     )
 
 
-def _best_first(judged: dict[str, int]) -> tuple[str, ...]:
-    relevant = [id_ for id_, grade in judged.items() if grade > 0]
-    return tuple(sorted(relevant, key=lambda id_: -judged[id_]))
+def _best_first(grades: dict[str, int]) -> tuple[str, ...]:
+    relevant = [id_ for id_, grade in grades.items() if grade > 0]
+    return tuple(sorted(relevant, key=lambda id_: -grades[id_]))
 
 
 @dataclass(frozen=True)
 class Served:
-    """What a server serves.
+    """A served model and index, with what was measured of them.
 
     Attributes:
-        name: What clients call the model.
-        model: What encodes texts; None where there are only vectors.
-        index: What is searched; None where there is only a model.
-        curve: What was measured of the model on the corpus.
-        plan: The choice that was made on it.
+        name: Name of the model in the API.
+        model: Encoder of texts; None if there are only stored vectors.
+        index: The index; None if only a model is served.
+        curve: Measured curve of the model on the corpus, or None.
+        plan: Plan from the curve, or None.
         tiers: Named operating points.
-        examples: Queries to try, with the documents that are known to answer them.
+        examples: Example queries with their relevant documents.
     """
 
     name: str
@@ -85,48 +82,51 @@ class Served:
     examples: Sequence[ExampleQuery] = ()
 
     def __post_init__(self) -> None:
-        """Refuse to serve nothing, tiers that cannot be searched, and what was measured of others.
+        """Check that the parts fit together.
 
         Raises:
-            InvalidArgument: If there is neither model nor index, or a tier is too wide.
-            ModelMismatch: If the curve or the plan is of another model, also behind an adapter.
+            InvalidArgument: If there is neither model nor index, or a tier has too many dims.
+            ModelMismatch: If the curve or the plan is for another model or another adapter.
         """
         if self.model is None and self.index is None:
-            raise InvalidArgument("there is nothing to serve: no model that encodes, no index")
+            raise InvalidArgument("nothing to serve. Pass a model that encodes texts, or an index.")
         for name, point in self.tiers.items():
             widest = max(stage.dim for stage in point.stages)
             if widest > self.info.full_dim:
-                problem = f"tier {name}={point}: dim {widest} > full_dim {self.info.full_dim}"
-                raise InvalidArgument(problem)
+                problem = f"dim={widest} is larger than full_dim={self.info.full_dim}"
+                raise InvalidArgument(f"tier {name}={point}: {problem}")
         for kind, measured in (("curve", self.curve), ("plan", self.plan)):
             if measured is not None and measured.model.fingerprint != self.info.fingerprint:
-                whose = f"of {measured.model.identity}, not of {self.info.identity}"
-                raise ModelMismatch(f"the {kind} is {whose}: evaluate the latter, or leave it out")
+                raise ModelMismatch(
+                    f"the {kind} is for {measured.model.identity}, but the served model is "
+                    f"{self.info.identity}. Evaluate the served model, or omit the {kind}."
+                )
 
     @property
     def info(self) -> ModelInfo:
         """The model whose vectors are served."""
         if self.index is not None:
             return self.index.info
-        assert self.model is not None, "checked when this was made"
+        assert self.model is not None, "checked in __post_init__"
         return self.model.info
 
     @property
     def model_names(self) -> list[str]:
-        """What a request may call the model, alone and with each tier."""
+        """All model names in the API: without a tier and with each tier."""
         return [self.name, *(f"{self.name}:{tier}" for tier in self.tiers)]
 
     @property
     def trained_dims(self) -> tuple[int, ...]:
-        """The widths that the model was trained for, widest first."""
+        """The dims that the model was trained for, the largest first."""
         info = self.info
         return info.dims if info.dims_trained else (info.full_dim,)
 
     @property
     def searched_dims(self) -> tuple[int, ...]:
-        """The widths that a search may name: those measured, and those of points that are served.
+        """The dims that a search may use, the largest first.
 
-        Widest first. Few, as a new one costs a copy of all codes.
+        They are the dims of the model, the curve, the plan and the served points. Other dims are
+        not allowed by default, because each new width requires a copy of all codes.
         """
         points = [*self.tiers.values()]
         points += [] if self.index is None else [self.index.point]
@@ -137,11 +137,11 @@ class Served:
 
     @property
     def point(self) -> OperatingPoint | None:
-        """How the index is searched when nothing else is asked for."""
+        """The default operating point of the index."""
         return None if self.index is None else self.index.point
 
     def warm_up(self) -> None:
-        """Encode and search once in each way, so that no request waits for what loads on use."""
+        """Encode once and search once with each served point, so that requests need not wait."""
         if self.model is not None:
             self.model.encode(["warm"], kind="query")
         if self.index is not None:
@@ -150,9 +150,9 @@ class Served:
                 self.index.search(query, 1, point=point)
 
     def share_processors(self) -> int:
-        """Let several threads encode at the same time, if the model gains by it; return how many.
+        """Prepare the model for encoding in several threads and return their number.
 
-        This is for a process that does nothing else: PyTorch's number of threads is its whole.
+        This changes the number of threads of PyTorch for the whole process.
         """
         model = None if self.model is None else unadapted(self.model)
         return share_processors() if isinstance(model, TransformerEncoder) else 1
@@ -170,7 +170,7 @@ class _ServedFiles:
     demo: DemoFolder | None = None
 
 
-def load_served(  # noqa: PLR0913 - all that may be served, each by its name
+def load_served(  # noqa: PLR0913 - one keyword for each part
     paths: Path | str | Sequence[Path | str],
     *,
     adapter: Path | None = None,
@@ -180,24 +180,26 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     plan: Path | None = None,
     dtype: DType | None = None,
 ) -> Served:
-    """Load what stands in folders.
+    """Load a model, an index or both from folders.
 
     Args:
-        paths: An index folder, a model folder or hub id, one of each, or what `nestvec demo` wrote.
-        adapter: What the model's vectors go through; an adapted index has its own.
-        name: What clients call the model; None takes the last part of the folder's name.
+        paths: An index folder, a model folder or hub id, one of each, or the folder that
+            `nestvec demo` wrote.
+        adapter: Adapter of the model; an adapted index already contains its adapter.
+        name: Name of the model in the API; None for the last part of the folder name.
         tiers: Named operating points.
-        curve: A measured curve, where no demo folder has one.
-        plan: A plan, likewise.
-        dtype: What a transformer computes in; None takes what an index was encoded in, and
-            without an index bfloat16 where the processor has it, at cosines of .9999 and more to
-            float32.
+        curve: Curve file; None for the curve of the demo folder, if there is one.
+        plan: Plan file; None for the plan of the demo folder, if there is one.
+        dtype: Data type in which a transformer computes. None is the data type that the index
+            was encoded in. Without an index, None is bfloat16 on processors that support it, with
+            cosines of .9999 or more to float32.
 
     Raises:
-        InvalidArgument: If they do not make one index and one model, or a tier cannot be searched.
+        InvalidArgument: If the paths are not at most one index and one model, or a tier has too
+            many dims.
         DataError: If a file cannot be used.
         ModelError: If the model cannot be loaded.
-        ModelMismatch: If the index holds another model's vectors, or the curve or plan is of one.
+        ModelMismatch: If the index, the curve or the plan is for another model.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
@@ -207,7 +209,7 @@ def load_served(  # noqa: PLR0913 - all that may be served, each by its name
     if found.index is not None:
         encoder, index = _open(found.index, encoder)
     info = encoder.info if index is None else index.info
-    if demo is not None and not info.adapter:  # else they are of vectors as they were before
+    if demo is not None and not info.adapter:  # both were measured without an adapter
         curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
     try:
         return Served(
@@ -234,33 +236,33 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
             return _ServedFiles(folder.model, folder.index, folder)
         if engine_at(path).exists(str(path)):
             if index is not None:
-                raise InvalidArgument(f"{index} and {path} are two indexes: serve one of them")
+                raise InvalidArgument(f"{index} and {path} are two indexes. Serve only one.")
             index = Path(path)
         elif model is not None:
-            raise InvalidArgument(f"{model} and {path} are two models: serve one of them")
+            raise InvalidArgument(f"{model} and {path} are two models. Serve only one.")
         else:
             model = path
     return _ServedFiles(model, index)
 
 
 def _load(found: _ServedFiles, dtype: DType | None) -> Encoder:
-    """Load the model that was named, or else the one that the index names."""
+    """Load the given model, or the model that the index names."""
     if found.model is not None:
         if found.index is not None:
             return load_for_index(str(found.model), str(found.index), dtype=dtype)
         return load_model(found.model, dtype=dtype)
     if found.index is None:
-        raise InvalidArgument("there is nothing to serve: name an index or a model")
+        raise InvalidArgument("nothing to serve. Pass an index or a model.")
     try:
         place = str(found.index)
         return load_named(engine_at(place).read_manifest(place).model, place, dtype=dtype)
     except ModelError as error:
-        problem = f"{error}; or name the model's folder beside the index"
+        problem = f"{str(error).rstrip('.')}. Or pass the model folder with the index."
         raise DataError(found.index, problem) from error
 
 
 def _open(place: Path, model: Encoder) -> tuple[Encoder, Index]:
-    """Open an index with its model, and return what encodes for it with the index."""
+    """Open an index and return its encoder and the index."""
     engine = open_engine(place)
     try:
         encoder = encoder_for(engine, model)

@@ -1,4 +1,4 @@
-"""What all routes share: what is served, how, and the threads that do the work."""
+"""The state that all routes share: the served model and index, settings, metrics and threads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nestvec.errors import InvalidArgument
 from nestvec.index.index import Index
 from nestvec.serve.embedder import Embedder
-from nestvec.serve.errors import ApiError, refused
+from nestvec.serve.errors import ApiError, bad_request
 from nestvec.serve.metrics import Metrics
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
@@ -16,23 +16,23 @@ from nestvec.serve.threads import Threads
 
 _OF_ENCODER = {
     "nestvec_queued_items": "Texts waiting or being encoded.",
-    "nestvec_cached_vectors": "Vectors kept.",
-    "nestvec_cache_hits": "Vectors that were known.",
-    "nestvec_cache_misses": "Vectors that were not.",
+    "nestvec_cached_vectors": "Vectors in the cache.",
+    "nestvec_cache_hits": "Texts found in the cache.",
+    "nestvec_cache_misses": "Texts not found in the cache.",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Serving:
-    """A server's parts.
+    """The shared state of a running server.
 
     Attributes:
         served: The model and the index.
-        settings: How it behaves.
-        metrics: What it has done.
-        encoder: Turns texts into vectors; None where no model is served.
+        settings: The settings.
+        metrics: The metrics.
+        encoder: Encodes texts; None if no model is served.
         searches: Threads that search and read documents.
-        changes: The one thread that changes the index.
+        changes: The single thread that changes the index.
     """
 
     served: Served
@@ -44,15 +44,15 @@ class Serving:
 
     @classmethod
     def start(cls, served: Served, settings: Settings) -> Serving:
-        """Start the threads, and take the index for writing where it is to be changed.
+        """Start the threads; lock the index if the server is writable.
 
         Raises:
-            InvalidArgument: If there is none to change.
-            IndexLocked: If another process changes it.
+            InvalidArgument: If the server is writable and there is no index.
+            IndexLocked: If another process has locked the index.
         """
         if settings.writable:
             if served.index is None:
-                raise InvalidArgument("--writable: there is no index to write to")
+                raise InvalidArgument("--writable requires an index. Pass an index folder.")
             served.index.lock()
         metrics = Metrics()
         limits = settings.limits
@@ -72,13 +72,13 @@ class Serving:
         return serving
 
     def _watch(self) -> None:
-        """Let the metrics read what the parts count themselves."""
+        """Add gauges for the values that other objects count."""
         watch, index, encoder = self.metrics.watch, self.served.index, self.encoder
         watch("nestvec_searches_running", "Searches running or waiting.", self._running)
         watch("nestvec_documents", "Documents in the index.", lambda: len(index) if index else 0)
         if encoder is None:
-            for name, words in _OF_ENCODER.items():
-                watch(name, words, lambda: 0)
+            for name, help_text in _OF_ENCODER.items():
+                watch(name, help_text, lambda: 0)
             return
         cache = encoder.cache
         counts: tuple[Callable[[], float], ...] = (
@@ -87,14 +87,14 @@ class Serving:
             lambda: cache.hits,
             lambda: cache.misses,
         )
-        for (name, words), count in zip(_OF_ENCODER.items(), counts, strict=True):
-            watch(name, words, count)
+        for (name, help_text), count in zip(_OF_ENCODER.items(), counts, strict=True):
+            watch(name, help_text, count)
 
     def _running(self) -> float:
         return self.searches.running
 
     def close(self) -> None:
-        """Finish what was taken, then close the index."""
+        """Finish all accepted work, then close the index."""
         if self.encoder is not None:
             self.encoder.close()
         self.searches.close()
@@ -109,9 +109,9 @@ class Serving:
             ApiError: 400 if no model is served.
         """
         if self.encoder is None:
-            raise refused(
-                "this server has vectors but no model that encodes texts: send an embedding, or "
-                "serve the model's folder beside the index"
+            raise bad_request(
+                "this server has no model that encodes texts. Send an embedding, or serve the "
+                "model folder with the index."
             )
         return self.encoder
 
@@ -124,6 +124,6 @@ class Serving:
         """
         if self.served.index is None:
             raise ApiError(
-                404, "this server has a model but no index: serve an index folder", code="no_index"
+                404, "this server has no index. Start it with an index folder.", code="no_index"
             )
         return self.served.index

@@ -1,7 +1,4 @@
-"""How a server behaves: where it listens, who may ask, what one request may cost.
-
-Values only; each is enforced where its noun lives.
-"""
+"""Settings of a server: its address, its access rules and the limits of a request."""
 
 from __future__ import annotations
 
@@ -15,20 +12,20 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may cost, and how many may wait.
+    """Limits of a request and of the queues.
 
     Attributes:
-        body_bytes: Size of a request's body.
-        items: Texts or documents in a request; OpenAI's own limit.
-        tokens: Tokens in a request, after long texts are cut; OpenAI's own limit.
-        k: Hits asked for.
-        keep: Shortlist of a point that a request names.
-        requests: Requests worked on at the same time.
-        queued_items: Texts waiting for the encoder.
-        queued_searches: Searches waiting for a thread.
-        timeout_s: How long a request may take.
-        cache_bytes: Vectors kept of texts that were encoded before; 0 keeps none.
-        warm_bytes: Codes made for the page before they are asked for; 0 makes none.
+        body_bytes: Maximum size of the body of a request.
+        items: Maximum number of texts or documents in a request; the limit of OpenAI.
+        tokens: Maximum number of tokens in a request, after truncation; the limit of OpenAI.
+        k: Maximum number of requested hits.
+        keep: Maximum shortlist of a requested operating point.
+        requests: Maximum number of concurrent requests.
+        queued_items: Maximum number of texts that wait for the encoder.
+        queued_searches: Maximum number of searches that wait for a thread.
+        timeout_s: Maximum duration of a request in seconds.
+        cache_bytes: Size of the cache of vectors; 0 turns the cache off.
+        warm_bytes: Maximum size of codes built in advance for the page; 0 builds none.
     """
 
     body_bytes: int = 8 * 2**20
@@ -44,26 +41,28 @@ class Limits:
     warm_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:
-        """Refuse limits that would let nothing through."""
+        """Check that no limit rejects every request."""
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if value < 0 or (value == 0 and name not in ("cache_bytes", "warm_bytes")):
-                raise InvalidArgument(f"{name} {value} lets nothing through")
+            may_be_zero = name in ("cache_bytes", "warm_bytes")
+            if value < 0 or (value == 0 and not may_be_zero):
+                least = "0 or more" if may_be_zero else "a value above 0"
+                raise InvalidArgument(f"{name}={value} is too small. Pass {least}.")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a server behaves.
+    """Settings of a server.
 
     Attributes:
-        keys: API keys that are let in; none lets everybody in.
-        writable: Documents may be added and deleted.
-        allow_any_dimension: ``dimensions`` need not be one that the model was trained for.
-        allow_any_point: A search may name an operating point that is no tier.
-        allow_origins: Other sites whose pages may call the API ("*" for all).
-        allow_hosts: Names that the server may be called by; none allows all.
-        encoders: Threads that encode at the same time.
-        limits: What one request may cost.
+        keys: Accepted API keys; without keys, every request is accepted.
+        writable: Whether documents may be added and deleted.
+        allow_any_dimension: Whether requests may use dims that the model was not trained for.
+        allow_any_point: Whether a search may use an operating point that is not a tier.
+        allow_origins: Origins of other sites that may call the API ("*" for all).
+        allow_hosts: Accepted host names; empty accepts all.
+        encoders: Number of threads that encode at the same time.
+        limits: Limits of a request.
     """
 
     keys: tuple[str, ...] = ()
@@ -76,13 +75,13 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Refuse one string: as a list of keys, each of its letters would let clients in."""
+        """Reject a single string: each of its characters would become a valid key."""
         for name in ("keys", "allow_origins", "allow_hosts"):
             refuse_string(getattr(self, name), name)
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a server that listens there."""
+    """Return whether a server on this host can be reached only from the same machine."""
     if host == "localhost":
         return True
     try:
@@ -92,13 +91,13 @@ def is_loopback(host: str) -> bool:
 
 
 def check_binding(host: str, *, keys: tuple[str, ...], insecure: bool) -> None:
-    """Refuse to listen where others can reach it, unless they need a key.
+    """Check that a server that other machines can reach requires an API key.
 
     Raises:
-        InvalidArgument: If they do not, and nobody said that this is meant.
+        InvalidArgument: If there is no key, the host is not loopback and ``insecure`` is False.
     """
     if not (is_loopback(host) or keys or insecure):
         raise InvalidArgument(
-            f"--host {host} can be reached from elsewhere and there is no API key: name "
-            "--api-key-file, set NESTVEC_API_KEYS, or say --insecure"
+            f"--host {host} can be reached from other machines, and there is no API key. Pass "
+            "--api-key-file, set NESTVEC_API_KEYS, or pass --insecure."
         )

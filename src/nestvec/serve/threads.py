@@ -1,6 +1,6 @@
-"""Threads for what computes or waits for a disk, so that the event loop never does.
+"""Run computations and disk reads in threads, so that they do not block the event loop.
 
-As many work as there are processors, each on its own processor; a bounded number waits.
+There is one thread for each processor, and the queue of waiting calls is bounded.
 """
 
 from __future__ import annotations
@@ -17,47 +17,47 @@ _T = TypeVar("_T")
 
 
 class Threads:
-    """A pool with a bounded queue."""
+    """A thread pool with a bounded queue."""
 
     def __init__(self, name: str, *, limit: int, n: int | None = None) -> None:
-        """Make the pool.
+        """Create the pool.
 
         Args:
-            name: Of its threads.
-            limit: How many calls may wait; one more is refused.
-            n: How many threads; None takes one for each processor.
+            name: Name of the threads.
+            limit: Maximum number of waiting calls; further calls raise an error.
+            n: Number of threads; None for one per processor.
         """
         self._n = n or os.cpu_count() or 1
         self._limit = limit
-        self._pool = ThreadPoolExecutor(self._n, f"nestvec-{name}", initializer=_alone)
+        self._pool = ThreadPoolExecutor(self._n, f"nestvec-{name}", initializer=_use_one_thread)
         self.running = 0
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Run a call in a thread.
 
         Raises:
-            ApiError: 429 if too many wait already.
+            ApiError: 429 if too many calls wait.
         """
         if self.running >= self._n + self._limit:
             raise busy(1)
         self.running += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, work)
-        # Whoever gives up waiting does not stop the thread: it counts until it has ended.
+        # Cancelling the wait does not stop the thread, so the call counts until it has ended.
         future.add_done_callback(self._ended)
         return await asyncio.shield(future)
 
     def close(self) -> None:
-        """Finish what was taken, and end."""
+        """Finish all accepted calls and stop the threads."""
         self._pool.shutdown()
 
     def _ended(self, future: asyncio.Future[_T]) -> None:
         self.running -= 1
         if not future.cancelled():
-            future.exception()  # fetched, so that one nobody waits for is not reported
+            future.exception()  # mark as retrieved, or asyncio logs exceptions nobody awaits
 
 
-def _alone() -> None:
-    """Let FAISS search on this thread only: several searches share the processors."""
+def _use_one_thread() -> None:
+    """Let FAISS search on this thread only, because several searches run at the same time."""
     import faiss
 
     faiss.omp_set_num_threads(1)

@@ -1,7 +1,7 @@
-"""Tiers: named operating points of one server, and what a request means by model and point.
+"""Tiers: named operating points of a server, and how a request selects one.
 
-A request names a tier by the model's suffix, ``my-model:fast``, or in ``point``, where it may also
-write an operating point out.
+A request selects a tier with a suffix of the model, ``my-model:fast``, or in ``point``. The field
+``point`` also accepts an operating point such as ``64:int4``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from nestvec.errors import InvalidArgument
-from nestvec.serve.errors import ApiError, refused
+from nestvec.serve.errors import ApiError, bad_request
 from nestvec.serve.serving import Serving
 from nestvec.types import OperatingPoint
 
@@ -22,99 +22,108 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 def read_tiers(texts: Sequence[str]) -> dict[str, OperatingPoint]:
-    """Read ``NAME=POINT``, one for each tier.
+    """Parse tiers, each written as ``NAME=POINT``.
 
     >>> read_tiers(["fast=64:int4"])["fast"].stages[0].dim
     64
 
     Raises:
-        InvalidArgument: If one is not so, or a name stands twice.
+        InvalidArgument: If a text has another form, or a name is repeated.
     """
     tiers: dict[str, OperatingPoint] = {}
     for text in texts:
         name, sign, point = text.partition("=")
         if not sign or not _NAME.fullmatch(name):
-            raise InvalidArgument(f"--tier {text!r}: write NAME=POINT as fast=64:int4")
+            raise InvalidArgument(f"--tier {text!r} is not NAME=POINT. Example: fast=64:int4")
         if name in tiers:
-            raise InvalidArgument(f"--tier {name} stands twice")
+            raise InvalidArgument(f"--tier {name} is given twice. Use each name once.")
         tiers[name] = OperatingPoint.parse(point)
     return tiers
 
 
 def split_name(model: str, known: str) -> tuple[str, str | None]:
-    """Return a model's name and the tier in its suffix, None where it has none."""
+    """Split the name of a model from the tier in its suffix; the tier is None without suffix."""
     if model == known:
         return model, None
     name, sign, tier = model.rpartition(":")
     return (name, tier) if sign and name == known else (model, None)
 
 
-def tier_of(served: Served, model: str | None) -> str | None:
-    """Return the tier that a request's ``model`` names, None for the model as it is.
+def requested_tier(served: Served, model: str | None) -> str | None:
+    """Return the tier in the ``model`` of a request, or None for the model without a tier.
 
     Raises:
-        ApiError: 404 if there is no such model or tier.
+        ApiError: 404 if the model or the tier does not exist.
     """
     if model is None:
         return None
     name, tier = split_name(model, served.name)
     if name != served.name or (tier is not None and tier not in served.tiers):
         known = ", ".join(served.model_names)
-        problem = f"there is no model {model!r}: take one of {known}"
+        problem = f"model {model!r} does not exist. Choose one of {known}."
         raise ApiError(404, problem, param="model", code="model_not_found")
     return tier
 
 
-def point_named(tiers: Mapping[str, OperatingPoint], text: str) -> OperatingPoint:
-    """Return the tier of a name, or the point that is written out.
+def parse_point(tiers: Mapping[str, OperatingPoint], text: str) -> OperatingPoint:
+    """Return the tier of a name, or parse an operating point.
 
     Raises:
-        InvalidArgument: If it is neither.
+        InvalidArgument: If the text is neither.
     """
     if text in tiers:
         return tiers[text]
     if ":" not in text:
         known = ", ".join(tiers) or "none"
-        raise InvalidArgument(f"point {text!r} is no tier (there are: {known}) and no point")
+        raise InvalidArgument(
+            f"point {text!r} is neither a tier nor an operating point. Tiers: {known}. "
+            "Example of an operating point: 64:int4"
+        )
     return OperatingPoint.parse(text)
 
 
-def point_asked(serving: Serving, model: str | None, text: str | None) -> OperatingPoint:
-    """Return the point that a request means.
+def requested_point(serving: Serving, model: str | None, text: str | None) -> OperatingPoint:
+    """Return the operating point that a request selects.
 
     Raises:
-        ApiError: 400 if it cannot be read or searched here, 404 if there is no such model.
+        ApiError: 400 if the point is invalid or not allowed, 404 if the model does not exist.
     """
     served, index = serving.served, serving.index
-    tier = tier_of(served, model)
+    tier = requested_tier(served, model)
     if text is None:
         return index.point if tier is None else served.tiers[tier]
     try:
-        point = point_named(served.tiers, text)
+        point = parse_point(served.tiers, text)
     except InvalidArgument as error:
-        raise refused(str(error), "point") from error
+        raise bad_request(str(error), "point") from error
     if point != index.point and point not in served.tiers.values():
         _check(serving, point)
     return point
 
 
 def _check(serving: Serving, point: OperatingPoint) -> None:
-    """Refuse what would cost more than a request may; a new width is a new copy of all codes."""
+    """Reject points that cost too much.
+
+    A new width requires a new copy of all codes.
+    """
     served, settings = serving.served, serving.settings
     if not settings.allow_any_point:
         known = ", ".join(served.tiers) or "none"
-        raise refused(f"point {point}: only tiers are open here ({known})", "point")
+        raise bad_request(f"point {point}: this server accepts only tiers ({known})", "point")
     keeps = [stage.keep or 0 for stage in point.stages]
     if max(keeps) > settings.limits.keep:
-        raise refused(f"point {point}: keep {max(keeps):,} > {settings.limits.keep:,}", "point")
+        problem = f"keep={max(keeps)} is larger than the limit of {settings.limits.keep}"
+        raise bad_request(f"point {point}: {problem}", "point")
     for stage in point.stages:
         if stage.dim > served.info.full_dim:
-            problem = f"point {point}: dim {stage.dim} > full_dim {served.info.full_dim}"
-            raise refused(problem, "point")
+            problem = (
+                f"point {point}: dim={stage.dim} is larger than full_dim={served.info.full_dim}"
+            )
+            raise bad_request(problem, "point")
         if stage.dim not in served.searched_dims and not settings.allow_any_dimension:
             dims = ", ".join(map(str, served.searched_dims))
-            raise refused(
-                f"point {point}: dim {stage.dim} is not one of {dims}: take one of these, or let "
-                "the server be started with --allow-any-dimension",
+            raise bad_request(
+                f"point {point}: dim={stage.dim} is not one of {dims}. Choose one of them, or "
+                "start the server with --allow-any-dimension.",
                 "point",
             )

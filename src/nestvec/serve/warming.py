@@ -1,8 +1,8 @@
-"""Make the codes that the page's sliders reach, once somebody opens the page.
+"""Build the codes for the sliders of the page when the page is first opened.
 
-A search that is the first to name a width and a precision waits until its codes are made: tens of
-milliseconds for each ten thousand documents. On an index that is small enough they are made before
-they are asked for; on a larger one, that would take memory and processors from everybody else.
+The first search with a width and a precision waits until its codes are built: tens of milliseconds
+per ten thousand documents. For small indexes, all codes are built in advance. For larger indexes,
+this would use too much memory and processor time.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ _logger = logging.getLogger(__name__)
 
 
 class Warming:
-    """Makes codes in a thread of its own, once."""
+    """Builds codes once, in its own thread."""
 
     def __init__(self, served: Served, settings: Settings) -> None:
-        """Know what is served; nothing begins before ``start``."""
+        """Store the served index; ``start`` begins the work."""
         self._served, self._settings = served, settings
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin, if nobody has yet and there is something to make."""
+        """Start the thread unless it was started before."""
         with self._lock:
             if self._thread is None and not self._ending.is_set():
-                self._thread = threading.Thread(target=self._make, name="nestvec-warming")
+                self._thread = threading.Thread(target=self._build, name="nestvec-warming")
                 self._thread.start()
 
     def close(self) -> None:
-        """End after what is being made."""
+        """Stop after the current point."""
         with self._lock:
             self._ending.set()
         self.join()
 
     def join(self) -> None:
-        """Wait until nothing is being made any more."""
+        """Wait until the thread has ended."""
         if self._thread is not None:
             self._thread.join()
 
     def points(self) -> Sequence[OperatingPoint]:
-        """List what there is to make: all of it, or nothing where it would be too much."""
+        """Return the points to build, or no points if their codes exceed the limit."""
         index, settings = self._served.index, self._settings
         if index is None or not settings.allow_any_point:
             return ()
@@ -63,13 +63,13 @@ class Warming:
             return ()
         return [OperatingPoint.single(*one) for one in sorted(each, key=lambda one: one[0])]
 
-    def _make(self) -> None:
+    def _build(self) -> None:
         try:
-            self._make_all()
-        except Exception as error:  # it fails again, and is told, when it is asked for
-            _logger.warning("codes for the page were not made: %s", type(error).__name__)
+            self._build_all()
+        except Exception as error:  # a search with this point fails again and reports the error
+            _logger.warning("codes for the page were not built: %s", type(error).__name__)
 
-    def _make_all(self) -> None:
+    def _build_all(self) -> None:
         points, index = self.points(), self._served.index
         if not points or index is None:
             return
@@ -78,6 +78,6 @@ class Warming:
             for point in points:
                 start = time.perf_counter()
                 index.search(query, 1, point=point)
-                # That took the processors: as long again they are left to others.
+                # Pause for as long as the search took, to leave processor time to requests.
                 if self._ending.wait(time.perf_counter() - start):
                     return

@@ -1,1 +1,1 @@
-"""The page that shows dims, bits and shortlists at work: plain files, served from memory."""
+"""The web page to try dims, precisions and shortlists: static files, served from memory."""

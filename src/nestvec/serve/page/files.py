@@ -1,7 +1,4 @@
-"""The page's files as they are sent: their bytes, types and tags.
-
-What the files do is written in ``static/``; how they reach a browser is for ``routes``.
-"""
+"""The static files of the page, with their media types and ETags."""
 
 from __future__ import annotations
 
@@ -25,12 +22,12 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class PageFile:
-    """One file.
+    """A static file.
 
     Attributes:
         content: Its bytes.
-        media_type: What a browser takes it for.
-        etag: Changes when the bytes do.
+        media_type: Value of the ``Content-Type`` header.
+        etag: Hash of the bytes.
     """
 
     content: bytes
@@ -39,14 +36,14 @@ class PageFile:
 
     @classmethod
     def of(cls, name: str, content: bytes) -> PageFile:
-        """Describe the content of a file by its name's ending."""
+        """Create a file; the suffix of its name determines the media type."""
         ending = name[name.rindex(".") :]
         return cls(content, _TYPES[ending], f'"{hashlib.sha256(content).hexdigest()[:20]}"')
 
 
 @cache
 def page_files() -> Mapping[str, PageFile]:
-    """Return all files by name, read once: no request reaches the file system."""
+    """Return all files by name. They are read once, so no request reads the file system."""
     folder = resources.files(__package__) / "static"
     read = {each.name: each.read_bytes() for each in folder.iterdir()}
     read[_THEME] = theme_css().encode()
@@ -54,7 +51,10 @@ def page_files() -> Mapping[str, PageFile]:
 
 
 def theme_css() -> str:
-    """Write the report's colors as CSS: as the system is, unless the page's button said."""
+    """Return the colors of the report as CSS.
+
+    The theme follows the system, unless the user has selected a theme on the page.
+    """
     light, dark = _variables(LIGHT), _variables(DARK)
     return (
         f":root {{ color-scheme: light; {light} }}\n"

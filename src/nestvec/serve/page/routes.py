@@ -1,4 +1,4 @@
-"""Send the page: fixed files from memory, revalidated by tag, under a policy without exceptions."""
+"""Routes of the page: static files with ETags and a strict content security policy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 from nestvec.serve.errors import ApiError
 from nestvec.serve.page.files import INDEX, PageFile, page_files
 
-# Documents and queries are strangers' texts. Scripts put them in as text only; should one slip
-# through, nothing that is written in a page runs, and nothing can be sent anywhere else.
+# Documents and queries are untrusted. The scripts insert them only as text. As a second defense,
+# this policy forbids inline scripts and requests to other sites.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -23,20 +23,20 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-# Beside those that every answer of the server carries.
+# In addition to the headers of every response.
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",  # kept by browsers, but asked about: an update shows at once
+    "Cache-Control": "no-cache",  # browsers store the files but revalidate them
 }
 
 
 def page_router(*, on_open: Callable[[], None]) -> APIRouter:
-    """Return the routes of the page: ``/`` and ``/page/...``; no key is needed for them.
+    """Return the routes of the page, ``/`` and ``/page/...``, which require no API key.
 
     Args:
-        on_open: Called whenever somebody opens the page.
+        on_open: Called whenever the page is opened.
     """
     router = APIRouter(include_in_schema=False)
 
@@ -49,7 +49,7 @@ def page_router(*, on_open: Callable[[], None]) -> APIRouter:
     async def file(request: Request, name: str) -> Response:
         found = page_files().get(name)
         if found is None or name == INDEX:
-            raise ApiError(404, "the page has no such file")
+            raise ApiError(404, "the page has no file with this name")
         return _sent(request, found)
 
     return router
@@ -57,7 +57,7 @@ def page_router(*, on_open: Callable[[], None]) -> APIRouter:
 
 def _sent(request: Request, file: PageFile) -> Response:
     headers = HEADERS | {"ETag": file.etag}
-    asked = request.headers.get("if-none-match", "")
-    if file.etag in [tag.strip().removeprefix("W/") for tag in asked.split(",")]:
+    tags = request.headers.get("if-none-match", "")
+    if file.etag in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
         return Response(status_code=304, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

@@ -1,10 +1,11 @@
-// Talk to the server that sent this page, and to no other.
-// Errors come as one line; a missing key is asked for, a full queue is waited for.
+// Send requests to the server of this page, and to no other server.
+// An error has one line of text. If a key is missing, the user is asked for it. If the queue of the
+// server is full, the request is retried once.
 
 const KEY = "nestvec-key";
 const LONGEST_WAIT_S = 10;
 
-/** One line to show, and the status (0: the server did not answer). */
+/** An error with one line of text and the status (0 if the server did not respond). */
 export class ApiError extends Error {
   constructor(message, status, code = null) {
     super(message);
@@ -15,7 +16,7 @@ export class ApiError extends Error {
 
 let askForKey = async () => null;
 
-/** Name what asks a person for the key: given why, resolves to it, or null. */
+/** Set the function that asks the user for the key; it resolves to the key or null. */
 export function onKeyNeeded(ask) {
   askForKey = ask;
 }
@@ -31,29 +32,29 @@ export function post(path, body, signal) {
   return call(path, { method: "POST", headers, body: JSON.stringify(body), signal });
 }
 
-/** The address of a path under the page. */
+/** The full URL of a path under the page. */
 export function address(path) {
   return new URL(path, document.baseURI.replace(/#.*$/, "")).href;
 }
 
-/** Whether this server wanted a key. */
+/** Whether a key is stored. */
 export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }
 
 async function call(path, options) {
   let response = await send(path, options);
-  for (let why = "This server asks for an API key."; response.status === 401; ) {
+  for (let why = "This server requires an API key."; response.status === 401; ) {
     sessionStorage.removeItem(KEY);
     const key = await askForKey(why);
     if (key === null) break;
     sessionStorage.setItem(KEY, key);
     response = await send(path, options);
-    why = "The server does not know this key.";
+    why = "The server does not accept this key.";
   }
   if (response.status === 429) {
-    const asked = Number(response.headers.get("Retry-After")) || 1;
-    await pause(Math.min(asked, LONGEST_WAIT_S) * 1000, options.signal);
+    const seconds = Number(response.headers.get("Retry-After")) || 1;
+    await pause(Math.min(seconds, LONGEST_WAIT_S) * 1000, options.signal);
     response = await send(path, options);
   }
   if (!response.ok) throw await errorOf(response);
@@ -67,16 +68,16 @@ async function send(path, options) {
     return await fetch(address(path), { ...options, headers, credentials: "same-origin" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError("The server does not answer. Is nestvec serve still running?", 0);
+    throw new ApiError("The server does not respond. Is nestvec serve still running?", 0);
   }
 }
 
 async function errorOf(response) {
   if (response.status === 429) {
-    return new ApiError("The server is busy: its queue is full. Try again in a moment.", 429);
+    return new ApiError("The server is busy. Try again in a moment.", 429);
   }
   const { error } = await response.json().catch(() => ({}));
-  const message = error?.message ?? `The server answered ${response.status}.`;
+  const message = error?.message ?? `The server returned status ${response.status}.`;
   return new ApiError(message, response.status, error?.code ?? null);
 }
 
@@ -91,10 +92,10 @@ function pause(ms, signal) {
 }
 
 /**
- * Runs one task at a time; of those that come meanwhile only the newest waits.
+ * Runs one task at a time; only the newest waiting task is run next.
  *
- * So a slider that is dragged shows what each answer says as fast as answers come, and ends with
- * the newest. `urgent` gives up what is under way: nobody waits for an old question.
+ * While a slider is dragged, the page shows each answer as it arrives, and at the end the newest.
+ * `urgent` aborts the running task, for example when the query has changed.
  */
 export class Latest {
   #running = null;

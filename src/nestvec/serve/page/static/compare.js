@@ -1,8 +1,8 @@
-// Compare a person's own lines: the similarity matrix at each prefix, as tables that can be read.
+// Compare texts of the user: a table of cosine similarities for each number of dims.
 
 import { Latest, post } from "./api.js";
 import { byId, html } from "./dom.js";
-import { complain, relieve, say } from "./said.js";
+import { announce, hideError, showError } from "./messages.js";
 import { Snippet } from "./snippet.js";
 import { count, shortened } from "./wording.js";
 
@@ -15,10 +15,10 @@ const EXAMPLE = [
   "Compress data before sending it",
   "What time is it in Tokyo?",
 ].join("\n");
-const PYTHON = `for dim, matrix in zip(found["dims"], found["matrices"]):
+const PYTHON = `for dim, matrix in zip(result["dims"], result["matrices"]):
     print(dim, *(" ".join(f"{value:5.2f}" for value in row) for row in matrix), sep="\\n")`;
 
-/** The view. */
+/** The view to compare texts. */
 export class Compare {
   #latest = new Latest();
   #timer = null;
@@ -33,7 +33,7 @@ export class Compare {
     });
   }
 
-  /** Draw, once the view is looked at. */
+  /** Draw the view when it is first opened. */
   open() {
     if (!byId("matrices").childElementCount) this.#run();
   }
@@ -41,7 +41,7 @@ export class Compare {
   #run() {
     const texts = this.lines.value.split("\n").map((line) => line.trim()).filter(Boolean);
     if (texts.length < 2 || texts.length > MOST) {
-      byId("compare-summary").textContent = `${count(texts.length)} lines: write 2 to ${MOST}.`;
+      byId("compare-summary").textContent = `${count(texts.length)} lines. Enter 2 to ${MOST} lines.`;
       return;
     }
     const body = { texts };
@@ -51,12 +51,12 @@ export class Compare {
   async #compare(body, signal) {
     try {
       const answer = await post("v1/compare", body, signal);
-      relieve();
+      hideError();
       this.#draw(body.texts, answer);
       this.snippet.show({ path: "v1/compare", body, python: PYTHON }, answer);
     } catch (error) {
       if (signal.aborted) throw error;
-      complain(error);
+      showError(error);
     }
   }
 
@@ -65,9 +65,9 @@ export class Compare {
     const sorted = dims.map((dim, at) => ({ dim, matrix: matrices[at] })).sort((one, other) => other.dim - one.dim);
     byId("matrices").replaceChildren(...sorted.map(({ dim, matrix }) => heatMap(texts, dim, matrix, widest)));
     const [, narrowest] = [sorted[0], sorted.at(-1)];
-    const text = `At ${narrowest.dim} dims: ${difference(narrowest.matrix, widest, texts)}.`;
+    const text = `At ${narrowest.dim} dims, ${difference(narrowest.matrix, widest, texts)}.`;
     byId("compare-summary").textContent = text;
-    say(`${count(dims.length)} tables. ${text}`);
+    announce(`${count(dims.length)} tables. ${text}`);
   }
 }
 
@@ -88,7 +88,7 @@ function heatMap(texts, dim, matrix, widest) {
     html(
       "table",
       {},
-      html("caption", {}, html("strong", {}, `${count(dim)} dims`), html("span", { class: "quiet" }, moved ? ` ${moved}` : " all there are")),
+      html("caption", {}, html("strong", {}, `${count(dim)} dims`), html("span", { class: "quiet" }, moved ? ` ${moved}` : " all dims")),
       html("thead", {}, html("tr", {}, html("td", {}), ...numbers)),
       html("tbody", {}, ...rows),
     ),
@@ -104,7 +104,7 @@ function cell(value, isSelf) {
   return node;
 }
 
-/** Say which pair a prefix moves most, and whether the closest pair is still the closest. */
+/** Describe the pair of lines whose similarity changes most. */
 function difference(matrix, widest, texts) {
   let most = { by: 0, one: 0, other: 1 };
   for (let one = 0; one < texts.length; one += 1) {
@@ -113,7 +113,7 @@ function difference(matrix, widest, texts) {
       if (Math.abs(by) > Math.abs(most.by)) most = { by, one, other };
     }
   }
-  if (most.by === 0) return "nothing moves";
+  if (most.by === 0) return "no similarity changes";
   const sign = most.by > 0 ? "+" : "−";
-  return `lines ${most.one + 1} and ${most.other + 1} move most, by ${sign}${Math.abs(most.by).toFixed(2)}`;
+  return `lines ${most.one + 1} and ${most.other + 1} change most, by ${sign}${Math.abs(most.by).toFixed(2)}`;
 }

@@ -1,5 +1,5 @@
-// The operating point under the hand: sliders for each stage, its text form, and presets.
-// All three show the same point; whichever is moved moves the others.
+// The controls of the operating point: sliders for each stage, its text form, and presets.
+// All three show the same point; a change of one updates the others.
 
 import { byId, html } from "./dom.js";
 import { formatPoint, inWords, parsePoint } from "./point.js";
@@ -8,7 +8,7 @@ import { StageCard } from "./stage_card.js";
 const MOST_STAGES = 3;
 const SHORTLIST = 200;
 
-/** The panel of controls; `onPoint` is called with the text form of whatever was chosen. */
+/** The panel of controls; `onPoint` is called with the text form of the selected point. */
 export class Controls {
   #stages = [];
   #cards = [];
@@ -27,7 +27,7 @@ export class Controls {
     byId("presets").append(...this.presets.map(({ node }) => node));
   }
 
-  /** Show a point; one that cannot be read leaves the sliders where they are. */
+  /** Show a point; an invalid point does not change the sliders. */
   show(text) {
     if (document.activeElement !== this.text || parsePoint(this.text.value) !== null) {
       if (this.text.value.trim() !== text) this.text.value = text;
@@ -59,13 +59,13 @@ export class Controls {
 
   #change(at, stage) {
     const stages = this.#stages.with(at, stage);
-    // A later stage cannot keep more than an earlier one: the neighbor gives way.
+    // A later stage cannot have a longer shortlist than an earlier one, so the others are adjusted.
     const keep = stage.keep ?? Infinity;
     this.#pick(
       stages.map((each, place) => {
         if (each.keep === null) return each;
-        const held = place < at ? Math.max(each.keep, stage.keep ?? 0) : Math.min(each.keep, keep);
-        return { ...each, keep: held };
+        const limited = place < at ? Math.max(each.keep, stage.keep ?? 0) : Math.min(each.keep, keep);
+        return { ...each, keep: limited };
       }),
     );
   }

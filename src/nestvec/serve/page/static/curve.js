@@ -1,14 +1,14 @@
-// The curve of this model on this corpus: what each measured point keeps, against memory.
-// The current position is marked; a point that is clicked, or chosen by keys, is searched with.
+// The measured curve of this model: quality of each point against memory.
+// The current point is marked. Clicking a point, or selecting it with keys, searches with it.
 
 import { html, svg } from "./dom.js";
 import { codeBytes, parsePoint } from "./point.js";
-import { axes, legend, place, sign } from "./curve_drawing.js";
+import { axes, legend, marker, place } from "./curve_drawing.js";
 import { bytes, count, metricName, milliseconds, percent } from "./wording.js";
 
 const REACH = 26; // of a click, in units of the picture
 
-/** The chart of one curve; `onPick` is called with the text form of the point that was chosen. */
+/** The chart of a curve; `onPick` is called with the text form of the selected point. */
 export class CurveChart {
   #active = null;
   #point = "";
@@ -28,7 +28,7 @@ export class CurveChart {
     this.node = html(
       "div",
       {},
-      html("label", { class: "small" }, curve.evidence === "agreement" ? "Agreement with full precision, " : "Share kept of ", choose),
+      html("label", { class: "small" }, curve.evidence === "agreement" ? "Agreement with full precision: " : "Retention of ", choose),
       this.holder,
       this.legend,
       this.readout,
@@ -37,7 +37,7 @@ export class CurveChart {
     this.#measure(this.metric);
   }
 
-  /** Mark the current position. */
+  /** Mark the current point. */
   show(text) {
     this.#point = text;
     this.here.replaceChildren(...this.#here());
@@ -60,7 +60,7 @@ export class CurveChart {
         class: "picture chart",
         role: "listbox",
         tabindex: 0,
-        "aria-label": `Measured points by memory and ${metricName(metric)}; arrow keys move, Enter searches with one`,
+        "aria-label": `Measured points by memory and ${metricName(metric)}; arrow keys select a point, Enter searches with it`,
         onkeydown: (event) => this.#key(event),
         onclick: (event) => this.#click(event),
         onpointermove: (event) => this.#hover(this.#nearest(event)),
@@ -82,7 +82,7 @@ export class CurveChart {
     spot.node = svg(
       "g",
       { role: "option", id: `spot-${spot.number}`, class: `spot ${spot.kind}`, "aria-label": describe(spot), "data-point": spot.row.point },
-      sign(spot.row, x, y),
+      marker(spot.row, x, y),
     );
     spot.node.style.setProperty("--color", `var(--${spot.precision})`);
   }
@@ -93,7 +93,7 @@ export class CurveChart {
     const [x, y] = this.frame.at(spot);
     return [
       svg("circle", { class: "planned", cx: x, cy: y, r: 7 }),
-      svg("text", { class: "planned-name", x, y: y - 13, "text-anchor": "middle" }, "the plan"),
+      svg("text", { class: "planned-name", x, y: y - 13, "text-anchor": "middle" }, "plan"),
     ];
   }
 
@@ -109,7 +109,7 @@ export class CurveChart {
     const { top, bottom } = this.frame;
     return [
       svg("line", { x1: x, x2: x, y1: top, y2: bottom }),
-      svg("text", { x, y: top - 4, "text-anchor": "middle" }, "here, not measured"),
+      svg("text", { x, y: top - 4, "text-anchor": "middle" }, "not measured"),
     ];
   }
 
@@ -149,14 +149,14 @@ export class CurveChart {
   #read() {
     const spot = this.#active ?? this.spots.find(({ row }) => row.point === this.#point);
     if (spot) {
-      this.readout.replaceChildren(html("code", {}, spot.row.point), ` ${told(spot)}`);
+      this.readout.replaceChildren(html("code", {}, spot.row.point), ` ${summary(spot)}`);
     } else {
       this.readout.replaceChildren(html("code", {}, this.#point), " was not measured on this curve.");
     }
   }
 }
 
-/** The rows as spots to draw, in the order in which keys walk through them: memory, then share. */
+/** The rows as spots to draw, sorted for key navigation: by memory, then by share. */
 function spots(curve, metric) {
   const best = new Map();
   for (const row of curve.points) {
@@ -175,21 +175,21 @@ function spots(curve, metric) {
     .map((spot, number) => ({ ...spot, number }));
 }
 
-function told({ row, share, interval, size }) {
-  const sure = interval ? ` (${(100 * interval[0]).toFixed(1)}–${(100 * interval[1]).toFixed(1)})` : "";
-  return `keeps ${percent(share)}${sure}, ${bytes(size)} of memory a vector, ${milliseconds(row.p50_ms)}`;
+function summary({ row, share, interval, size }) {
+  const range = interval ? ` (95 % interval ${(100 * interval[0]).toFixed(1)}–${(100 * interval[1]).toFixed(1)})` : "";
+  return `retains ${percent(share)}${range}, ${bytes(size)} of memory per vector, ${milliseconds(row.p50_ms)}`;
 }
 
-/** What the percentages rest on. */
+/** The evidence behind the percentages. */
 function basis({ dataset, evidence }) {
   const queries = dataset.n_queries ? `${count(dataset.n_queries)} queries` : "queries";
-  const rests = {
-    agreement: `${queries} without relevance labels: it says how far a point finds what full precision finds`,
-    "made queries": `${queries} made from the corpus itself`,
+  const kinds = {
+    agreement: `${queries} without relevance labels`,
+    "made queries": `${queries} generated from the corpus`,
   };
-  return `Measured on ${rests[evidence] ?? `${queries} whose answers are known`}. 100 % is full precision at full width.`;
+  return `Measured on ${kinds[evidence] ?? `${queries} with relevance labels`}. 100 % is full precision (all dims at float32).`;
 }
 
 function describe(spot) {
-  return `${spot.row.point}: ${told(spot)}`;
+  return `${spot.row.point}: ${summary(spot)}`;
 }

@@ -1,4 +1,4 @@
-// The ground of the curve's picture: scales, grid, lines and the signs of the precisions.
+// The parts of the curve chart: scales, grid, lines and the markers of the precisions.
 
 import { html, pictureWidth, svg } from "./dom.js";
 import { PRECISIONS } from "./point.js";
@@ -11,7 +11,7 @@ const TOP = 30;
 const BOTTOM = 34;
 const STEP = 0.1;
 
-/** Return the scales of a picture that holds all spots. */
+/** Return the scales of a chart of all spots. */
 export function place(spots) {
   const sizes = spots.map(({ size }) => size);
   const shares = spots.map(({ share }) => share);
@@ -28,7 +28,7 @@ export function place(spots) {
   return { ...frame, x, y, at, floor, roof, low, high };
 }
 
-/** Draw the grid, the lines of one stage by precision, and that of the best rescored points. */
+/** Draw the grid, the single-stage line of each precision, and the line of the best rescored points. */
 export function axes(frame, spots) {
   return [...levels(frame), ...sizes(frame), ...lines(frame, spots), rescored(frame, spots)];
 }
@@ -51,7 +51,7 @@ function sizes({ x, right, low, high, bottom }) {
     ...shown.map((power) =>
       svg("text", { class: "tick", x: x(2 ** power), y: bottom + 15, "text-anchor": "middle" }, bytes(2 ** power).replace(/.B$/u, "")),
     ),
-    svg("text", { class: "tick", x: right, y: bottom + 29, "text-anchor": "end" }, "bytes of memory a vector, log scale"),
+    svg("text", { class: "tick", x: right, y: bottom + 29, "text-anchor": "end" }, "bytes of memory per vector, log scale"),
   ];
 }
 
@@ -70,8 +70,8 @@ function rescored({ at }, spots) {
   return svg("polyline", { class: "line heavy", points: best.map((spot) => at(spot).join()).join(" ") });
 }
 
-/** The sign of a precision, as in the report. */
-export function sign({ point }, x, y) {
+/** The marker of a precision, as in the report. */
+export function marker({ point }, x, y) {
   if (point.includes(">")) return svg("circle", { cx: x, cy: y, r: 3 });
   const precision = point.split(":")[1];
   const shapes = {
@@ -92,14 +92,14 @@ function polygon(x, y, corners) {
   return svg("polygon", { points: corners.map(([dx, dy]) => `${x + dx},${y + dy}`).join(" ") });
 }
 
-/** What the signs mean, for those precisions that are on the curve. */
+/** The legend of the markers, for the precisions on the curve. */
 export function legend(spots) {
   const seen = new Set(spots.filter(({ kind }) => kind === "single").map(({ precision }) => precision));
   const items = [...PRECISIONS].reverse().filter((precision) => seen.has(precision));
   const named = items.map((precision) => [precision, `0:${precision}`, `var(--${precision})`]);
-  if (spots.some(({ kind }) => kind === "best")) named.push(["shortlist, then rescored", ">", "var(--ink)"]);
+  if (spots.some(({ kind }) => kind === "best")) named.push(["shortlist and rescoring", ">", "var(--ink)"]);
   return named.map(([name, point, color]) => {
-    const item = html("li", {}, svg("svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }, svg("g", { class: "spot" }, sign({ point }, 0, 0))), name);
+    const item = html("li", {}, svg("svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }, svg("g", { class: "spot" }, marker({ point }, 0, 0))), name);
     item.style.setProperty("--color", color);
     return item;
   });

@@ -1,10 +1,10 @@
-// The documents that were seen: answers bring most of them, the few others are asked for.
+// A cache of documents: most come with search results, the others are requested by id.
 
 import { get } from "./api.js";
 
 const MOST = 5_000;
 
-/** Documents by id; one that the server does not have is null. */
+/** Documents by id; null for documents that the server does not have. */
 export class Documents {
   #known = new Map();
 
@@ -12,19 +12,19 @@ export class Documents {
     return this.#known.get(id) ?? null;
   }
 
-  /** Keep what an answer brought. */
-  keep(hits) {
+  /** Add the documents of search results. */
+  add(hits) {
     if (this.#known.size > MOST) this.#known.clear();
     for (const { id, title, text, metadata } of hits) this.#known.set(id, { title, text, metadata });
   }
 
-  /** Ask for those that are not known. */
-  async need(ids, signal) {
+  /** Request documents that are not in the cache. */
+  async load(ids, signal) {
     const missing = [...new Set(ids)].filter((id) => !this.#known.has(id));
-    await Promise.all(missing.map((id) => this.#ask(id, signal)));
+    await Promise.all(missing.map((id) => this.#request(id, signal)));
   }
 
-  async #ask(id, signal) {
+  async #request(id, signal) {
     try {
       this.#known.set(id, await get(`v1/documents/${encodeURIComponent(id)}`, signal));
     } catch (error) {

@@ -1,5 +1,5 @@
-// Make elements. Text goes in as text nodes only, so a document can never become markup.
-// There is no way here to set inline styles by attribute: the page's policy forbids them.
+// Create elements. Texts become text nodes, so a document cannot become markup.
+// Inline styles are not supported, because the content security policy of the page forbids them.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -13,38 +13,38 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** Make an HTML element; attributes whose names begin with "on" are event listeners. */
+/** Create an HTML element; attributes whose names start with "on" are event listeners. */
 export function html(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** Make an SVG element. */
+/** Create an SVG element. */
 export function svg(name, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
 
-/** Return the element of an id that index.html holds. */
+/** Return the element with an id in index.html. */
 export function byId(id) {
   return document.getElementById(id);
 }
 
-/** A name that may be broken after its dots and underscores, as names of code are. */
+/** Allow line breaks after dots, underscores and slashes, for long names of code. */
 export function breakable(text) {
   const parts = text.split(/(?<=[._/])(?=\w)/u);
   return parts.flatMap((part, at) => (at === 0 ? [part] : [html("wbr"), part]));
 }
 
-/** Width of a picture's own units: fewer on a phone, so that its texts stay legible. */
+/** Width of a chart in its own units; smaller on phones, so that its texts stay legible. */
 export function pictureWidth() {
   return Math.max(Math.min(innerWidth - 30, 460), 300);
 }
 
-/** Text for screen readers alone. */
+/** Text only for screen readers. */
 export function unseen(text) {
   return html("span", { class: "unseen" }, text);
 }
 
-/** Whether movement is unwelcome. */
+/** Whether the user prefers reduced motion. */
 export function still() {
   return matchMedia("(prefers-reduced-motion: reduce)").matches;
 }

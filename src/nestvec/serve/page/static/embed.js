@@ -1,18 +1,18 @@
-// One text and its vector: the numbers themselves, and how much of it each prefix holds.
+// The vector of one text: its values, and the share of its squared length in the first dims.
 
 import { Latest, post } from "./api.js";
 import { byId, html, pictureWidth, svg } from "./dom.js";
-import { complain, relieve, say } from "./said.js";
+import { announce, hideError, showError } from "./messages.js";
 import { Slider } from "./slider.js";
 import { Snippet } from "./snippet.js";
 import { bytes, count, percent } from "./wording.js";
 
 const TYPING_MS = 200;
 const CELL = 10;
-const SHOWN = 6; // numbers in words
-const PYTHON = 'print(found["data"][0]["embedding"][:8], found["usage"])';
+const SHOWN = 6; // values in the summary
+const PYTHON = 'print(result["data"][0]["embedding"][:8], result["usage"])';
 
-/** The view. */
+/** The view to inspect a vector. */
 export class Embed {
   #latest = new Latest();
   #timer = null;
@@ -39,7 +39,7 @@ export class Embed {
     });
   }
 
-  /** Draw, once the view is looked at. */
+  /** Draw the view when it is first opened. */
   open() {
     if (!byId("vector").childElementCount) this.#run();
   }
@@ -54,13 +54,13 @@ export class Embed {
     try {
       const full = this.whole?.text === text ? this.whole : await this.#whole(text, signal);
       const answer = await post("v1/embeddings", body, signal);
-      relieve();
+      hideError();
       this.whole = full;
       this.#draw(full.vector, answer.data[0].embedding, answer.usage);
       this.snippet.show({ path: "v1/embeddings", body, python: PYTHON }, answer);
     } catch (error) {
       if (signal.aborted) throw error;
-      complain(error);
+      showError(error);
     }
   }
 
@@ -74,24 +74,24 @@ export class Embed {
     const length = vector.reduce((sum, value) => sum + value * value, 0);
     const share = (dim) => vector.slice(0, dim).reduce((sum, value) => sum + value * value, 0) / length;
     const first = prefix.slice(0, SHOWN).map((value) => value.toFixed(3)).join(", ");
-    const told = `${count(prefix.length)} of ${count(vector.length)} dims hold ${percent(share(prefix.length))} of the squared length`;
+    const summary = `${count(prefix.length)} of ${count(vector.length)} dims contain ${percent(share(prefix.length))} of the squared length`;
     byId("vector").replaceChildren(
       picture(vector, prefix.length),
-      html("p", { class: "summary" }, `${told}. Scaled back to length 1: ${first}, … (${count(usage.prompt_tokens)} tokens read)`),
+      html("p", { class: "summary" }, `${summary}. Truncated vector, scaled to length 1: ${first}, … (${count(usage.prompt_tokens)} tokens)`),
       sizes(this.served.dims, share, prefix.length),
     );
-    say(told);
+    announce(summary);
   }
 }
 
-/** One cell for each number: the stronger, the further from zero; blue above it, red below. */
-function picture(vector, kept) {
+/** One cell per value: a stronger color is further from zero, blue above and red below zero. */
+function picture(vector, nRetained) {
   const columns = Math.min(pictureWidth() < 460 ? 32 : 64, vector.length);
   const rows = Math.ceil(vector.length / columns);
   const peak = Math.max(...vector.map(Math.abs), 1e-9);
   const cells = vector.map((value, at) => {
     const cell = svg("rect", {
-      class: `${value < 0 ? "below" : "above"}${at < kept ? "" : " cut"}`,
+      class: `${value < 0 ? "below" : "above"}${at < nRetained ? "" : " truncated"}`,
       x: (at % columns) * CELL,
       y: Math.floor(at / columns) * CELL,
       width: CELL - 1,
@@ -102,16 +102,16 @@ function picture(vector, kept) {
   });
   return svg(
     "svg",
-    { viewBox: `0 0 ${columns * CELL} ${rows * CELL}`, class: "vector", role: "img", "aria-label": `${count(vector.length)} numbers, of which the first ${count(kept)} are kept` },
+    { viewBox: `0 0 ${columns * CELL} ${rows * CELL}`, class: "vector", role: "img", "aria-label": `${count(vector.length)} dims, of which the first ${count(nRetained)} are retained` },
     ...cells,
   );
 }
 
-function sizes(dims, share, kept) {
+function sizes(dims, share, nRetained) {
   const columns = [["Dims", count], ["Squared length", (dim) => percent(share(dim))], ["float32", (dim) => bytes(4 * dim)], ["int8", (dim) => bytes(dim)], ["int4", (dim) => bytes(dim / 2)], ["binary", (dim) => bytes(dim / 8)]];
   return html(
     "div",
-    { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table of prefixes" },
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": "Table of truncated sizes" },
     html(
       "table",
       {},
@@ -120,7 +120,7 @@ function sizes(dims, share, kept) {
         "tbody",
         {},
         ...[...dims].reverse().map((dim) =>
-          html("tr", { class: dim === kept ? "chosen" : null }, ...columns.map(([, text], at) => html(at ? "td" : "th", at ? {} : { scope: "row" }, text(dim)))),
+          html("tr", { class: dim === nRetained ? "chosen" : null }, ...columns.map(([, text], at) => html(at ? "td" : "th", at ? {} : { scope: "row" }, text(dim)))),
         ),
       ),
     ),

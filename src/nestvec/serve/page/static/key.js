@@ -1,12 +1,12 @@
-// Ask a person for the API key of this server.
+// Ask the user for the API key of this server.
 
 import { byId } from "./dom.js";
 
-let asked = null;
+let pending = null;
 
-/** Resolve to the key that is typed; those who ask meanwhile get the same one. */
+/** Resolve to the entered key; concurrent calls share one form. */
 export function askForKey(why) {
-  asked ??= new Promise((resolve) => {
+  pending ??= new Promise((resolve) => {
     const form = byId("key-form");
     const field = byId("key");
     byId("key-why").textContent = why;
@@ -17,12 +17,12 @@ export function askForKey(why) {
       (event) => {
         event.preventDefault();
         form.hidden = true;
-        asked = null;
+        pending = null;
         resolve(field.value.trim());
         field.value = "";
       },
       { once: true },
     );
   });
-  return asked;
+  return pending;
 }

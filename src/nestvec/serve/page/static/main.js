@@ -1,4 +1,4 @@
-// Put the page together: ask what is served, then let the state drive the views.
+// Entry point: load what the server serves, then update the views when the state changes.
 
 import { onKeyNeeded } from "./api.js";
 import { Compare } from "./compare.js";
@@ -7,11 +7,11 @@ import { CurveChart } from "./curve.js";
 import { byId, html } from "./dom.js";
 import { Embed } from "./embed.js";
 import { askForKey } from "./key.js";
-import { watchLooks } from "./look.js";
+import { highlightDocuments } from "./highlight.js";
+import { showError } from "./messages.js";
 import { planPart } from "./plan.js";
-import { complain } from "./said.js";
 import { Search } from "./search.js";
-import { loadServed, openingQuestion } from "./served.js";
+import { firstQuery, loadServed } from "./served.js";
 import { State } from "./state.js";
 import { count } from "./wording.js";
 
@@ -21,10 +21,10 @@ async function start() {
   onKeyNeeded(askForKey);
   const state = new State();
   const served = await loadServed();
-  // An empty page shows what it can do.
-  if (!state.values.q && served.hasIndex) state.set({ q: await openingQuestion(served) });
+  // Without a query in the address, the page opens with an example.
+  if (!state.values.q && served.hasIndex) state.set({ q: await firstQuery(served) });
   describe(served);
-  watchLooks();
+  highlightDocuments();
   const views = { compare: new Compare(), embed: new Embed(served) };
   if (served.hasIndex) searchView(served, state);
   else withoutIndex(state);
@@ -40,7 +40,7 @@ async function start() {
   follow(byId("skip"), () => byId("main-content").focus());
 }
 
-/** Let a link do something else than change the hash, which holds the state. */
+/** Give a link another action, because following it would replace the state in the hash. */
 function follow(link, act) {
   link.addEventListener("click", (event) => {
     event.preventDefault();
@@ -74,7 +74,7 @@ function searchView(served, state) {
   const pick = (point) => state.set({ point });
   const controls = new Controls(served, pick);
   const chart = served.curve ? new CurveChart({ ...served, onPick: pick }) : null;
-  byId("curve").append(chart ? chart.node : absent("No curve is served: evaluate the model on these texts, and name the file."));
+  byId("curve").append(chart ? chart.node : absent("No curve is served. Evaluate the model on these documents, and pass the file with --curve."));
   if (served.plan) byId("plan").append(planPart(served.plan, pick));
   fields(served, state);
   const show = (values, changed) => {
@@ -91,7 +91,7 @@ function searchView(served, state) {
   show(state.values, new Set(["q"]));
 }
 
-/** Show a number in a list of numbers, which an address may name though the list does not. */
+/** Select a number in a list; add it if it came from the address and is not in the list. */
 function showNumber(list, number) {
   if (![...list.options].some(({ value }) => Number(value) === number)) list.append(new Option(number));
   list.value = number;
@@ -118,4 +118,4 @@ function absent(text) {
   return html("p", { class: "quiet" }, text);
 }
 
-start().catch(complain);
+start().catch(showError);

@@ -1,4 +1,4 @@
-// The plan's choice, and why.
+// The chosen point of the plan and the reasons.
 
 import { html } from "./dom.js";
 
@@ -11,7 +11,7 @@ export function planPart(plan, onPick) {
     html(
       "p",
       {},
-      "The plan chose ",
+      "Chosen by the plan: ",
       html("button", { type: "button", class: "chip code", onclick: () => onPick(plan.point) }, plan.point),
       " ",
       html("strong", { class: "badge" }, verdict.toLowerCase()),

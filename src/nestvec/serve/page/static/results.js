@@ -1,5 +1,5 @@
-// The list of results: where each stands, how it moved, and what full precision has that this lacks.
-// Rows are kept by document, so that what moves is seen moving.
+// The list of results: their ranks, how the ranks changed, and the lost results of full precision.
+// Rows are reused for the same document, so that a changed rank can be animated.
 
 import { breakable, html, still, unseen } from "./dom.js";
 import { counted, shortened } from "./wording.js";
@@ -7,7 +7,7 @@ import { counted, shortened } from "./wording.js";
 const SHORT = 220;
 const MOVE = { duration: 260, easing: "cubic-bezier(.2, .7, .2, 1)" };
 
-/** The list; `show` may be called as often as answers come. */
+/** The list; `show` updates it. */
 export class Results {
   #rows = new Map();
   #open = new Set();
@@ -20,7 +20,7 @@ export class Results {
    * Show documents.
    *
    * `entries` are {id, document, rank, score, was, lost, relevant} in the order to show; `was` is
-   * the rank in the list compared with, null where it is not there, undefined without one.
+   * the rank in the list to compare with, null if absent from it, undefined without such a list.
    */
   show(entries, { against }) {
     const tops = new Map([...this.#rows].map(([id, row]) => [id, row.getBoundingClientRect().top]));
@@ -35,7 +35,7 @@ export class Results {
     if (!still()) this.#animate(tops);
   }
 
-  /** Put the rows in order without moving those that stand right: a focused one stays focused. */
+  /** Reorder the rows, moving only rows at a wrong position, so that the focus stays. */
   #place(rows) {
     rows.forEach((row, at) => {
       if (this.list.children[at] !== row) this.list.insertBefore(row, this.list.children[at] ?? null);
@@ -61,7 +61,7 @@ export class Results {
     const isOpen = this.#open.has(id);
     const parts = [
       lost === null ? html("span", { class: "rank" }, String(rank)) : null,
-      lost === null ? movement(entry, against) : html("span", { class: "moved gone" }, "lost here"),
+      lost === null ? movement(entry, against) : html("span", { class: "moved gone" }, "lost"),
       html(
         "div",
         { class: "hit-body" },
@@ -96,7 +96,7 @@ export class Results {
   }
 }
 
-/** A heading and what is left of the text: without a title, the text's first words stand for it. */
+/** The heading and the text of a document; without a title, the heading is the first words. */
 export function words(id, document) {
   if (!document) return { heading: id, text: "" };
   if (document.title) return { heading: document.title, text: document.text };
@@ -109,15 +109,15 @@ function mark() {
 
 function movement({ rank, was }, against) {
   if (was === undefined) return html("span", { class: "moved" });
-  if (was === null) return html("span", { class: "moved new" }, "new", unseen(`, not in the list of ${against}`));
+  if (was === null) return html("span", { class: "moved new" }, "new", unseen(`, not in the results of ${against}`));
   const moved = was - rank;
-  if (moved === 0) return html("span", { class: "moved same" }, "=", unseen(" in its place"));
+  if (moved === 0) return html("span", { class: "moved same" }, "=", unseen(" same rank"));
   const way = moved > 0 ? "up" : "down";
   const sign = moved > 0 ? "▲" : "▼";
   return html(
     "span",
     { class: `moved ${way}` },
     html("span", { "aria-hidden": "true" }, `${sign}\u2009${Math.abs(moved)}`),
-    unseen(`${counted(Math.abs(moved), "place")} ${way} against ${against}`),
+    unseen(`${counted(Math.abs(moved), "rank")} ${way} compared with ${against}`),
   );
 }

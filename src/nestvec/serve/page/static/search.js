@@ -1,27 +1,27 @@
-// Search as one types and as controls move: one question at a time is under way, the newest waits.
-// What full precision finds is asked once for each question, and compared with ever after.
+// Search while the user types and moves controls: one request runs at a time, the newest waits.
+// The results of full precision are requested once for each query and reused for comparison.
 
 import { Latest, post } from "./api.js";
 import { showCost } from "./cost.js";
 import { byId, html } from "./dom.js";
 import { Documents } from "./documents.js";
-import { showJourney } from "./journey.js";
+import { announce, hideError, showError } from "./messages.js";
 import { Results } from "./results.js";
-import { complain, relieve, say } from "./said.js";
 import { Snippet } from "./snippet.js";
+import { showStageRanks } from "./stage_ranks.js";
 import { bytes, count, counted, milliseconds } from "./wording.js";
 
 const TYPING_MS = 120;
-const PAUSE_MS = 900; // what comes sooner after the last change belongs to the same one
-const PYTHON = `for hit in found["hits"]:
+const PAUSE_MS = 900; // changes with shorter pauses count as one change
+const PYTHON = `for hit in result["hits"]:
     print(f"{hit['score']:.3f}  {hit['title'] or hit['text'][:70]}")`;
 
-/** The view of results, with what it needs of the server. */
+/** The view of the search results. */
 export class Search {
   #latest = new Latest();
   #exact = { key: null };
-  #shown = []; // ids, as they stand on the page
-  #before = null; // ids, as they stood before the change under way
+  #shown = []; // ids in the displayed order
+  #before = null; // ids in the order before the current change
   #changed = -Infinity;
   #timer = null;
 
@@ -32,7 +32,7 @@ export class Search {
     this.snippet = new Snippet("search-snippet");
   }
 
-  /** Take what was asked, and search once typing rests. */
+  /** Store new values, and search; after typing, with a short delay. */
   update(values, changed) {
     this.values = values;
     if (changed.has("against") && changed.size === 1) return this.#draw();
@@ -51,35 +51,35 @@ export class Search {
 
   async #search(values, signal) {
     const body = requestOf(values);
-    const { point, ...question } = body;
-    const key = JSON.stringify(question);
+    const { point, ...query } = body;
+    const key = JSON.stringify(query);
     const isNew = this.#exact.key !== key;
     try {
       const answer = await post("v1/search", { ...body, explain: isNew || "stages" }, signal);
-      this.documents.keep(answer.hits);
+      this.documents.add(answer.hits);
       if (isNew) this.#exact = { key, ...answer.explain.exact };
-      await this.documents.need([...this.#exact.ids, ...this.#relevant(values.q)], signal);
-      this.#take(values, body, answer, isNew);
+      await this.documents.load([...this.#exact.ids, ...this.#relevant(values.q)], signal);
+      this.#show(body, answer, isNew);
     } catch (error) {
       if (signal.aborted) throw error;
-      complain(error);
+      showError(error);
     }
   }
 
-  #take(values, body, answer, isNew) {
+  #show(body, answer, isNew) {
     const now = performance.now();
-    if (isNew) this.#newQuestion(answer.hits);
+    if (isNew) this.#newQuery(answer.hits);
     else if (now - this.#changed > PAUSE_MS) this.#before = this.#shown;
     this.#changed = now;
     this.#shown = answer.hits.map(({ id }) => id);
     this.answer = answer;
-    relieve();
+    hideError();
     this.#draw();
     const { explain, ...plain } = answer;
     this.snippet.show({ path: "v1/search", body, python: PYTHON }, plain);
   }
 
-  #newQuestion([first]) {
+  #newQuery([first]) {
     this.#before = null;
     const [field] = Object.entries(first?.metadata ?? {});
     const example = ([name, value]) => (typeof value === "number" ? `${name} >= ${value}` : `${name} = '${value}'`);
@@ -94,15 +94,15 @@ export class Search {
     if (!this.answer) return;
     const entries = this.#entries();
     const isExact = this.values.against === "exact";
-    const against = isExact ? "full precision" : "the last setting";
+    const against = isExact ? "full precision" : "the previous setting";
     this.results.show(entries, { against });
     const exact = { ms: this.#exact.ms, bytes: this.#exact.bytes };
     showCost(byId("cost"), this.answer, exact);
-    this.#drawJourney(entries);
+    this.#drawStageRanks(entries);
     this.#summarize(entries, against);
   }
 
-  /** The results, with what full precision has beside them at the places where it has it. */
+  /** The results, with the lost results of full precision at their ranks. */
   #entries() {
     const { hits, explain } = this.answer;
     const exact = this.#exact.ids;
@@ -113,7 +113,7 @@ export class Search {
       rank,
       score,
       lost,
-      was: reference === null ? undefined : placeIn(reference, id),
+      was: reference === null ? undefined : rankIn(reference, id),
       document: this.documents.get(id),
       relevant: relevant.has(id),
     });
@@ -126,12 +126,12 @@ export class Search {
     return [...found, ...lost].sort((one, other) => order(one) - order(other));
   }
 
-  #drawJourney(entries) {
+  #drawStageRanks(entries) {
     const { explain, stages } = this.answer;
     const columns = explain.stages.map(({ ids }, at) => ({
       ids,
       name: stages[at].stage,
-      note: at === stages.length - 1 ? `the ${count(ids.length)} shown` : `hands on ${count(ids.length)}`,
+      note: at === stages.length - 1 ? `${count(ids.length)} results` : `returns ${count(ids.length)}`,
     }));
     columns.push({ ids: this.#exact.ids, name: "exact", note: "full precision" });
     const drawn = entries.map((entry) => ({ ...entry, kind: entry.lost === null ? "hit" : "lost" }));
@@ -140,31 +140,31 @@ export class Search {
         drawn.push({ id, document: this.documents.get(id), kind: "missing", relevant: true });
       }
     }
-    showJourney(byId("journey"), { columns, drawn, k: this.values.k, exact: true });
+    showStageRanks(byId("stage-ranks"), { columns, drawn, k: this.values.k, exact: true });
   }
 
   #summarize(entries, against) {
     const { timing, stages, point } = this.answer;
     const found = entries.filter(({ lost }) => lost === null);
     const lost = entries.length - found.length;
-    const kept = this.#exact.ids.length - lost;
-    const rose = found.filter(({ was, rank }) => was > rank).length;
-    const fell = found.filter(({ was, rank }) => was !== null && was < rank).length;
+    const retained = this.#exact.ids.length - lost;
+    const up = found.filter(({ was, rank }) => was > rank).length;
+    const down = found.filter(({ was, rank }) => was !== null && was < rank).length;
     const size = stages.reduce((sum, stage) => sum + stage.bytes, 0);
-    const share = `${count(kept)} of ${count(this.#exact.ids.length)} kept`;
+    const share = `${count(retained)} of ${count(this.#exact.ids.length)} retained`;
     const text =
-      `${count(lost)} lost; ${count(rose)} rose, ${count(fell)} fell against ${against}. ` +
+      `${count(lost)} lost; ${count(up)} up, ${count(down)} down compared with ${against}. ` +
       `${milliseconds(timing.search_ms)} and ${bytes(size)} (full precision: ` +
       `${milliseconds(this.#exact.ms)}, ${bytes(this.#exact.bytes)}).`;
     byId("summary").replaceChildren(squares(this.#exact.ids, this.#shown), html("strong", {}, share), `, ${text}`);
-    say(`${counted(found.length, "result")} at ${point}. ${share}, ${text}`);
+    announce(`${counted(found.length, "result")} at ${point}. ${share}, ${text}`);
   }
 
   #clear() {
     this.answer = null;
     this.results.show([], { against: "" });
-    for (const id of ["summary", "cost", "journey"]) byId(id).replaceChildren();
-    relieve();
+    for (const id of ["summary", "cost", "stage-ranks"]) byId(id).replaceChildren();
+    hideError();
   }
 }
 
@@ -174,25 +174,25 @@ function requestOf({ q, k, where, point }) {
   return body;
 }
 
-/** A square for each document of full precision, in its order: filled where it was kept. */
+/** A square for each result of full precision, in order; filled if it was retained. */
 function squares(exact, shown) {
-  const kept = exact.map((id) => html("i", { class: shown.includes(id) ? null : "gone" }));
-  return html("span", { class: "kept", "aria-hidden": "true" }, ...kept);
+  const each = exact.map((id) => html("i", { class: shown.includes(id) ? null : "gone" }));
+  return html("span", { class: "retained", "aria-hidden": "true" }, ...each);
 }
 
-function placeIn(ids, id) {
+function rankIn(ids, id) {
   const at = ids.indexOf(id);
   return at < 0 ? null : at + 1;
 }
 
 function whyLost(id, rank, stages) {
-  const has = `Full precision has it at ${rank}; `;
+  const before = `Rank ${rank} at full precision; `;
   const shortlists = stages.slice(0, -1);
   const missing = shortlists.findIndex(({ ids }) => !ids.includes(id));
-  if (!shortlists.length) return `${has}this scan does not have it among the first.`;
+  if (!shortlists.length) return `${before}not in the results of this scan.`;
   if (missing >= 0) {
-    return `${has}not in the shortlist of ${count(shortlists[missing].ids.length)} after stage ${missing + 1}.`;
+    return `${before}not in the shortlist of ${count(shortlists[missing].ids.length)} after stage ${missing + 1}.`;
   }
-  const places = shortlists.map(({ ids }, at) => `${placeIn(ids, id)} after stage ${at + 1}`);
-  return `${has}in the shortlist at ${places.join(", ")}, then the last stage put it lower.`;
+  const ranks = shortlists.map(({ ids }, at) => `${rankIn(ids, id)} after stage ${at + 1}`);
+  return `${before}rank ${ranks.join(", ")}, and too low after the last stage.`;
 }

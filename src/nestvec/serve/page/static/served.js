@@ -1,10 +1,10 @@
-// What this server holds, as the views need it.
+// What this server serves, in the form that the views need.
 
 import { ApiError, get, post } from "./api.js";
 
 const TRIED = 8;
 
-/** Ask the server; what it does not have is null or empty. */
+/** Load it from the server; absent parts are null or empty. */
 export async function loadServed() {
   const [models, curve, plan, queries] = await Promise.all([
     get("v1/models"),
@@ -17,9 +17,9 @@ export async function loadServed() {
   const tiers = Object.entries(model.tiers ?? {});
   const point = model.point ?? "";
   const presets = [
-    ...(index ? [{ name: "index’s own", point, note: "How the index was built" }] : []),
-    ...tiers.map(([name, tier]) => ({ name, point: tier, note: `Tier of this server, ${model.id}:${name}` })),
-    ...(plan ? [{ name: "plan’s choice", point: plan.point, note: "Chosen from the curve" }] : []),
+    ...(index ? [{ name: "index default", point, note: "Operating point of the index" }] : []),
+    ...tiers.map(([name, tier]) => ({ name, point: tier, note: `Tier ${model.id}:${name}` })),
+    ...(plan ? [{ name: "plan", point: plan.point, note: "Chosen by the plan" }] : []),
   ];
   return {
     model: model.id,
@@ -32,22 +32,22 @@ export async function loadServed() {
     hasIndex: index !== null,
     nDocuments: index?.documents ?? 0,
     point,
-    presets: index ? withoutTwins(presets) : [],
+    presets: index ? mergeEqualPoints(presets) : [],
     curve,
     plan,
     queries: queries?.data ?? [],
   };
 }
 
-/** The first of some examples that the index answers; empty where there are none. */
-export async function openingQuestion({ queries }) {
+/** The first example query with a relevant result; empty without examples. */
+export async function firstQuery({ queries }) {
   try {
     for (const { text, relevant } of queries.slice(0, TRIED)) {
       const { hits } = await post("v1/search", { query: text });
       if (hits.some(({ id }) => relevant.includes(id))) return text;
     }
   } catch {
-    // The search that follows tells why.
+    // The next search shows the error.
   }
   return queries[0]?.text ?? "";
 }
@@ -56,12 +56,12 @@ function ascending(numbers) {
   return [...numbers].sort((one, other) => one - other);
 }
 
-/** Presets of one point share a button. */
-function withoutTwins(presets) {
+/** Presets with the same point share a button. */
+function mergeEqualPoints(presets) {
   const named = new Map();
   for (const preset of presets) {
-    const twin = named.get(preset.point);
-    named.set(preset.point, twin ? { ...twin, name: `${twin.name}, ${preset.name}` } : preset);
+    const other = named.get(preset.point);
+    named.set(preset.point, other ? { ...other, name: `${other.name}, ${preset.name}` } : preset);
   }
   return [...named.values()];
 }

@@ -1,8 +1,8 @@
-// A slider over a list of values: a native range input, so that keys and screen readers know it.
+// A slider over a list of values: a native range input, which supports keys and screen readers.
 
 import { html } from "./dom.js";
 
-/** One labeled slider. `onPick` is called with the value as it moves. */
+/** A labeled slider; `onPick` is called with each new value. */
 export class Slider {
   #values = [];
 
@@ -21,12 +21,12 @@ export class Slider {
     return this.#values[Number(this.input.value)];
   }
 
-  /** Leave it to be read only. */
+  /** Make the slider read-only. */
   disable() {
     this.input.disabled = true;
   }
 
-  /** Show a value among others; one that is not among them takes its place in their order. */
+  /** Set the values and the current value, which is inserted in order if it is not in the list. */
   show(values, value, order = (one, other) => one - other) {
     this.#values = values.includes(value) ? values : [...values, value].sort(order);
     this.input.max = this.#values.length - 1;

@@ -1,12 +1,12 @@
-// The same request from a program: curl, Python, the JSON sent and the JSON answered.
+// The request of a view as code: curl, Python, the JSON request and the JSON response.
 
 import { address, hasKey } from "./api.js";
 import { byId, html } from "./dom.js";
 import { tabs } from "./tabs.js";
 
-const KINDS = ["curl", "Python", "JSON sent", "JSON answered"];
+const KINDS = ["curl", "Python", "JSON request", "JSON response"];
 
-/** The box at the end of a view. */
+/** The box with code at the end of a view. */
 export class Snippet {
   #shown = KINDS[0];
   #request = null;
@@ -17,7 +17,7 @@ export class Snippet {
     this.code = html("code", {});
     this.copied = html("span", { class: "quiet", role: "status" });
     const { node, pick } = tabs(KINDS, {
-      label: "The same from a program",
+      label: "API request",
       controls: box,
       onPick: (name) => {
         this.#shown = name;
@@ -27,7 +27,7 @@ export class Snippet {
     const copy = html("button", { type: "button", class: "chip", onclick: () => this.#copy() }, "Copy");
     this.pre = html("pre", { id: box, role: "tabpanel", tabindex: 0, "aria-label": "Code" }, this.code);
     byId(id).replaceChildren(
-      html("h2", {}, "The same from a program"),
+      html("h2", {}, "API request"),
       html("div", { class: "snippet-head" }, node, html("span", {}, this.copied, " ", copy)),
       this.pre,
     );
@@ -48,8 +48,8 @@ export class Snippet {
     const texts = {
       curl: () => curl(path, body),
       Python: () => asPython(path, body, python),
-      "JSON sent": () => JSON.stringify(body, null, 2),
-      "JSON answered": () => JSON.stringify(this.#answer, null, 2),
+      "JSON request": () => JSON.stringify(body, null, 2),
+      "JSON response": () => JSON.stringify(this.#answer, null, 2),
     };
     this.code.textContent = texts[this.#shown]();
   }
@@ -59,9 +59,9 @@ export class Snippet {
       await navigator.clipboard.writeText(this.code.textContent);
       this.copied.textContent = "Copied";
     } catch {
-      // Without https the clipboard is closed to scripts: the text is selected instead.
+      // Scripts cannot use the clipboard without https, so the text is selected instead.
       getSelection().selectAllChildren(this.code);
-      this.copied.textContent = "Selected: press Ctrl+C";
+      this.copied.textContent = "Selected. Press Ctrl+C.";
     }
   }
 }
@@ -73,7 +73,7 @@ function curl(path, body) {
   return lines.join(" \\\n  ");
 }
 
-/** A word of a POSIX shell. */
+/** Quote a text for a POSIX shell. */
 export function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
@@ -89,13 +89,13 @@ function asPython(path, body, ending) {
     `headers = {${headers.join(", ")}}`,
     `url = ${literal(address(path))}`,
     "request = urllib.request.Request(url, json.dumps(body).encode(), headers)",
-    "with urllib.request.urlopen(request) as answer:",
-    "    found = json.load(answer)",
+    "with urllib.request.urlopen(request) as response:",
+    "    result = json.load(response)",
     ending,
   ].join("\n");
 }
 
-/** A value as Python writes it; strings are the same in JSON. */
+/** Return a value as a Python literal; strings are the same as in JSON. */
 export function literal(value, indent = "") {
   if (value === null) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";

@@ -1,4 +1,4 @@
-// The controls of one stage: dims, precision, and how many it hands on.
+// The controls of one stage: dims, precision and length of the shortlist.
 
 import { html, svg } from "./dom.js";
 import { BITS, PRECISIONS, codeBytes } from "./point.js";
@@ -7,9 +7,9 @@ import { bytes, count } from "./wording.js";
 
 const KEEPS = [10, 20, 25, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1000];
 const WIDTH = 72;
-const HEIGHT = 32; // a unit for each bit
+const HEIGHT = 32; // one unit per bit
 
-/** One stage's card, kept while values move, so that a drag is never cut off. */
+/** The card of one stage. It is reused when values change, so that dragging is not interrupted. */
 export class StageCard {
   constructor({ served, onChange, onRemove }) {
     this.served = served;
@@ -38,7 +38,7 @@ export class StageCard {
     );
   }
 
-  /** Show a stage: which of how many it is, and what it says. */
+  /** Show a stage, which is number `at` of `total`. */
   show(stage, at, total) {
     this.stage = stage;
     const { searchedDims, precisions, mostKept, nDocuments } = this.served;
@@ -52,14 +52,14 @@ export class StageCard {
     const work = at === 0 ? "Scan" : "Rescore";
     this.title.textContent = total === 1 ? work : `${at + 1} ${work}`;
     this.node.setAttribute("aria-label", total === 1 ? work : `Stage ${at + 1}, ${work}`);
-    this.size.textContent = `${bytes(codeBytes(stage))} a vector`;
+    this.size.textContent = `${bytes(codeBytes(stage))} per vector`;
     this.remove.hidden = at === 0 || !this.served.anyPoint;
     this.remove.setAttribute("aria-label", `Remove stage ${at + 1}`);
     this.node.style.setProperty("--color", `var(--${stage.precision})`);
     this.#draw(stage);
   }
 
-  /** The part of a full float32 vector that is used: dims across, bits down. */
+  /** Draw the part of a float32 vector that is used: dims horizontally, bits vertically. */
   #draw({ dim, precision }) {
     const height = Math.max((BITS[precision] * HEIGHT) / BITS.float32, 1.5);
     this.area.setAttribute("width", Math.max((WIDTH * dim) / this.served.fullDim, 1.5));

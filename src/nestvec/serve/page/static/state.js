@@ -1,10 +1,10 @@
-// What the page shows, as plain values, kept in the URL's hash: a link or a reload brings it back.
+// The state of the page, stored in the hash of the URL, so that links and reloads restore it.
 
 const DEFAULTS = { view: "search", q: "", point: "", k: 10, where: "", against: "exact" };
 const VIEWS = ["search", "compare", "embed"];
-const REST_MS = 200; // browsers refuse an address that changes all the time
+const DELAY_MS = 200; // browsers limit how often the address may change
 
-/** The values, and those who want to hear of changes. */
+/** The values and their listeners. */
 export class State {
   #values;
   #listeners = [];
@@ -14,7 +14,7 @@ export class State {
     this.#values = fromHash(location.hash);
     addEventListener("popstate", () => {
       clearTimeout(this.#timer);
-      this.#take(fromHash(location.hash));
+      this.#apply(fromHash(location.hash));
     });
   }
 
@@ -22,21 +22,21 @@ export class State {
     return this.#values;
   }
 
-  /** Call back with (values, names of what changed) from now on. */
+  /** Call a listener with (values, names of the changed values) after each change. */
   listen(listener) {
     this.#listeners.push(listener);
   }
 
-  /** Change some values; a new view is a step in the browser's history, the rest is not. */
+  /** Change some values. Only a change of the view adds an entry to the history of the browser. */
   set(changes) {
     const values = { ...this.#values, ...changes };
     clearTimeout(this.#timer);
     if (values.view !== this.#values.view) history.pushState(null, "", toHash(values));
-    else this.#timer = setTimeout(() => history.replaceState(null, "", toHash(values)), REST_MS);
-    this.#take(values);
+    else this.#timer = setTimeout(() => history.replaceState(null, "", toHash(values)), DELAY_MS);
+    this.#apply(values);
   }
 
-  #take(values) {
+  #apply(values) {
     const before = this.#values;
     const changed = new Set(Object.keys(values).filter((name) => values[name] !== before[name]));
     this.#values = values;
@@ -54,6 +54,6 @@ function fromHash(hash) {
 }
 
 function toHash(values) {
-  const told = Object.entries(values).filter(([name, value]) => value !== DEFAULTS[name]);
-  return `#${new URLSearchParams(told.map(([name, value]) => [name, String(value)]))}`;
+  const changed = Object.entries(values).filter(([name, value]) => value !== DEFAULTS[name]);
+  return `#${new URLSearchParams(changed.map(([name, value]) => [name, String(value)]))}`;
 }

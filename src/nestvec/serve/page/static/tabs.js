@@ -1,8 +1,8 @@
-// Tabs as screen readers know them: one stop for the Tab key, arrows move between them.
+// Accessible tabs: the Tab key stops once, and arrow keys move between the tabs.
 
 import { html } from "./dom.js";
 
-/** Make a list of tabs; `onPick` is called with the name of the one chosen. */
+/** Create a list of tabs; `onPick` is called with the name of the selected tab. */
 export function tabs(names, { label, controls, onPick }) {
   const buttons = names.map((name) =>
     html("button", { type: "button", role: "tab", class: "tab", "aria-controls": controls, onclick: () => pick(name) }, name),

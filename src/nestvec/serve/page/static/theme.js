@@ -1,5 +1,5 @@
-// Light or dark: as the system is, or as the button was last pressed. Runs before the first paint,
-// so it is no module.
+// Light or dark theme: that of the system, or the theme selected with the button. This file runs
+// before the first paint, so it is not a module.
 
 (() => {
   const KEY = "nestvec-theme";
@@ -10,7 +10,7 @@
     const chosen = localStorage.getItem(KEY);
     if (chosen === "light" || chosen === "dark") root.dataset.theme = chosen;
   } catch {
-    // No storage: the choice lasts as long as the page.
+    // Without storage, the selection lasts until the page is closed.
   }
   addEventListener("DOMContentLoaded", () => {
     document.getElementById("theme").addEventListener("click", () => {
@@ -18,7 +18,7 @@
       try {
         localStorage.setItem(KEY, root.dataset.theme);
       } catch {
-        // As above.
+        // Without storage, as above.
       }
     });
   });

@@ -1,4 +1,4 @@
-// Write numbers as the rest of nestvec writes them: thin, with units, never more digits than known.
+// Format numbers as in the rest of nestvec, with units.
 
 const NO_BREAK = "\u00a0";
 
@@ -7,7 +7,7 @@ export function count(value) {
   return Math.round(value).toLocaleString("en-US");
 }
 
-/** 1, "place" -> "1 place"; 3, "place" -> "3 places" */
+/** 1, "rank" -> "1 rank"; 3, "rank" -> "3 ranks" */
 export function counted(value, noun) {
   return `${count(value)}${NO_BREAK}${noun}${value === 1 ? "" : "s"}`;
 }
@@ -18,7 +18,7 @@ export function milliseconds(value) {
   return `${value.toFixed(digits)}${NO_BREAK}ms`;
 }
 
-/** Bytes in the unit that fits. */
+/** Bytes with a suitable unit. */
 export function bytes(value) {
   for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["kB", 1e4]]) {
     const scale = unit === "kB" ? 1e3 : size;
@@ -27,7 +27,7 @@ export function bytes(value) {
   return `${count(value)}${NO_BREAK}B`;
 }
 
-/** A share with one decimal. */
+/** A share as a percentage with one decimal. */
 export function percent(share) {
   return `${(100 * share).toFixed(1)}${NO_BREAK}%`;
 }
@@ -39,7 +39,7 @@ export function metricName(metric) {
   return [names[name] ?? name, ...rest].join("@");
 }
 
-/** The first words of a text, in one line. */
+/** The start of a text, in one line. */
 export function shortened(text, length) {
   const line = text.replace(/\s+/g, " ").trim();
   return line.length <= length ? line : `${line.slice(0, length - 1).trimEnd()}…`;

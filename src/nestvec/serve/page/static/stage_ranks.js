@@ -1,5 +1,5 @@
-// The stages made visible: where each document stood after every stage, and where one was missed.
-// A picture, a sentence or two, and the same as a table.
+// The rank of each document after every stage, and the stage that missed a document:
+// a chart, a few sentences, and a table.
 
 import { html, pictureWidth, svg } from "./dom.js";
 import { words } from "./results.js";
@@ -13,17 +13,17 @@ const DEEP = 130; // for all ranks below the list, on a log scale
 const MISSED = 30;
 
 /**
- * Draw the journey.
+ * Draw the ranks.
  *
- * `columns` are {name, ids, keep} of each stage and, last, of full precision where it is known;
- * `drawn` are {id, document, kind} with kind hit, lost or relevant.
+ * `columns` are {name, ids, note} of each stage and of full precision, which is last;
+ * `drawn` are {id, document, kind} with kind hit, lost or missing.
  */
-export function showJourney(place, { columns, drawn, k, exact }) {
+export function showStageRanks(place, { columns, drawn, k, exact }) {
   const scale = { ...ranks(columns, k), x: across(columns.length), right: pictureWidth() - 8 };
   const picture = svg(
     "svg",
     { viewBox: `0 0 ${pictureWidth()} ${scale.missed + 26}`, class: "picture", role: "img" },
-    svg("title", {}, "The rank of each result after every stage; the table below holds the same"),
+    svg("title", {}, "The rank of each result after every stage; the table below has the same data"),
     ...grid(columns, scale, k),
     ...columns.flatMap((column, at) => candidates(column, scale.x(at), scale)),
     ...drawn.map((document) => path(document, columns, scale)),
@@ -31,7 +31,7 @@ export function showJourney(place, { columns, drawn, k, exact }) {
   place.replaceChildren(
     ...sentences({ columns, drawn, k, exact }).map((text) => html("p", { class: "summary" }, text)),
     picture,
-    html("details", {}, html("summary", {}, "The same as a table"), table(columns, drawn)),
+    html("details", {}, html("summary", {}, "Show as a table"), table(columns, drawn)),
   );
 }
 
@@ -57,7 +57,7 @@ function grid(columns, { x, y, right, deepest, listEnd, missed }, k) {
   return [
     svg("line", { class: "rule", x1: LEFT - 16, x2: right, y1: listEnd + 9, y2: listEnd + 9 }),
     svg("line", { class: "rule", x1: LEFT - 16, x2: right, y1: missed - 13, y2: missed - 13 }),
-    svg("text", { class: "tick", x: LEFT - 20, y: missed + 3, "text-anchor": "end" }, "not"),
+    svg("text", { class: "tick", x: LEFT - 20, y: missed + 3, "text-anchor": "end" }, "–"),
     ...ticks.map((rank) =>
       svg("text", { class: "tick", x: LEFT - 20, y: y(rank) + 3.5, "text-anchor": "end" }, count(rank)),
     ),
@@ -72,7 +72,7 @@ function anchor(at, columns) {
   return at === 0 && columns.length > 1 ? "start" : "middle";
 }
 
-/** All that a stage handed on, as small ticks: most of them end here. */
+/** All candidates that a stage returned, as small ticks. */
 function candidates({ ids }, x, { y }) {
   return ids.map((_, place) =>
     svg("line", { class: "candidate", x1: x - 4, x2: x + 4, y1: y(place + 1), y2: y(place + 1) }),
@@ -93,7 +93,7 @@ function path({ id, document, kind, relevant }, columns, { x, y, missed }) {
     .join("");
   const last = stops.at(-1);
   const label = [relevant ? "✓" : "", kind === "lost" ? "lost" : "", kind === "missing" ? "missed" : ""];
-  const beside = last.found ? { x: last.x + 9, y: last.y + 3.5 } : { x: last.x + 14, y: last.y + 16, "text-anchor": "end" };
+  const position = last.found ? { x: last.x + 9, y: last.y + 3.5 } : { x: last.x + 14, y: last.y + 16, "text-anchor": "end" };
   return svg(
     "g",
     { class: `path ${kind}${relevant ? " known" : ""}`, "data-doc": id },
@@ -101,38 +101,38 @@ function path({ id, document, kind, relevant }, columns, { x, y, missed }) {
     svg("path", { class: "wide", d: curve }),
     svg("path", { d: curve }),
     ...stops.map((stop) => svg("circle", { cx: stop.x, cy: stop.y, r: stop.found ? 4 : 3, class: stop.found ? "" : "out" })),
-    svg("text", { class: "path-label", ...beside }, label.join(" ").trim()),
+    svg("text", { class: "path-label", ...position }, label.join(" ").trim()),
   );
 }
 
 function sentences({ columns, drawn, k, exact }) {
   const stages = exact ? columns.slice(0, -1) : columns;
-  const said = [];
+  const lines = [];
   const list = stages.at(-1).ids.slice(0, k);
   stages.slice(0, -1).forEach(({ ids }, at) => {
     const last = Math.max(...list.map((id) => ids.indexOf(id) + 1));
     if (list.length && last < ids.length) {
-      said.push(
-        `The deepest of these ${list.length} stood at ${count(last)} of ${count(ids.length)} ` +
-          `after stage ${at + 1}: for this question @${count(last)} would give the same list.`,
+      lines.push(
+        `The lowest of these ${list.length} results had rank ${count(last)} of ${count(ids.length)} ` +
+          `after stage ${at + 1}. For this query, a shortlist of ${count(last)} would give the same results.`,
       );
     }
   });
   const first = stages[0];
   const missed = drawn.filter(({ id, kind }) => kind === "lost" && !first.ids.includes(id));
   if (missed.length && stages.length > 1) {
-    said.push(
-      `${counted(missed.length, "document")} of full precision never came into the shortlist of ` +
-        `${count(first.ids.length)}: no later stage can bring ${missed.length === 1 ? "it" : "them"} back.`,
+    lines.push(
+      `${counted(missed.length, "result")} of full precision ${missed.length === 1 ? "is" : "are"} not in the ` +
+        `shortlist of ${count(first.ids.length)}, so no later stage can return ${missed.length === 1 ? "it" : "them"}.`,
     );
   }
   for (const { id, document, relevant } of drawn) {
     if (!relevant) continue;
     const truth = exact ? columns.at(-1).ids : [];
-    const none = exact && !truth.includes(id) ? `; not among the first ${truth.length} of full precision` : "";
-    said.push(`Known to be relevant, “${shortened(words(id, document).heading, 60)}”: ${trip(id, stages)}${none}.`);
+    const none = exact && !truth.includes(id) ? `; not in the top ${truth.length} of full precision` : "";
+    lines.push(`Relevant document “${shortened(words(id, document).heading, 60)}”: ${trip(id, stages)}${none}.`);
   }
-  return said;
+  return lines;
 }
 
 function trip(id, stages) {
@@ -140,7 +140,7 @@ function trip(id, stages) {
     .map(({ ids }, at) => {
       const place = ids.indexOf(id);
       const name = stages.length === 1 ? "the scan" : `stage ${at + 1}`;
-      return place < 0 ? `missed by ${name}` : `${count(place + 1)} after ${name}`;
+      return place < 0 ? `missed by ${name}` : `rank ${count(place + 1)} after ${name}`;
     })
     .filter((text, at, all) => at === 0 || !all[at - 1].startsWith("missed"))
     .join(", ");
@@ -149,7 +149,7 @@ function trip(id, stages) {
 function table(columns, drawn) {
   const cell = (id) => ({ ids }) => {
     const place = ids.indexOf(id);
-    return html("td", {}, place < 0 ? "not" : count(place + 1));
+    return html("td", {}, place < 0 ? "–" : count(place + 1));
   };
   return html(
     "div",
