@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 import subjects
 from adapter_tasks import SETS, Task, make_task
 from comparison import better, score_points
-from nestvec.adapt.fitting import AdaptConfig, Base, Tried, try_methods
+from nestvec.adapt.fitting import AdaptConfig, Base, MethodComparison, compare_methods
 from nestvec.adapt.projections import Projection, fit_pca
 from nestvec.adapt.sample import Sample, unit_vectors
-from nestvec.adapt.selection import CUTTING
+from nestvec.adapt.selection import TRUNCATION
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.load import load_model
 from nestvec.types import Embeddings, Encoder, Kind, OperatingPoint
@@ -42,7 +42,7 @@ from record import record
 
 DIMS = (256, 192, 128, 64, 32)
 PRECISIONS = ("float32", "int4", "binary")
-# What is not tried unasked: with one seed, on some sets.
+# Methods that are not fitted by default: one seed, some data sets.
 VARIANTS: dict[str, tuple[AdaptConfig, bool]] = {
     "linear, sequential": (AdaptConfig(method="linear", schedule="sequential"), False),
     "mlp": (AdaptConfig(method="mlp"), False),
@@ -144,14 +144,14 @@ def _random_projection(full_dim: int, seed: int) -> Projection:
 
 
 def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, list[Fitted]]:
-    """Fit what is tried unasked, and note what is chosen of it, without labels and with them.
+    """Fit the default methods and record the chosen one, without labels and with them.
 
     Without labels there are no queries either: these are a part of what labels are.
     """
     found: dict[str, list[Fitted]] = {}
     for seed in seeds:
         tried = _try(Sample(sample.documents, sample.queries[:0]), AdaptConfig(seed=seed))
-        chosen = CUTTING if matryoshka else tried.best
+        chosen = TRUNCATION if matryoshka else tried.best
         _note(found, tried, {name: name for name in tried.heads} | {"chosen": chosen})
         if sample.labeled:
             tried = _try(sample, AdaptConfig(seed=seed))
@@ -160,7 +160,7 @@ def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, 
     return found
 
 
-def _note(found: dict[str, list[Fitted]], tried: Tried, named: dict[str, str]) -> None:
+def _note(found: dict[str, list[Fitted]], tried: MethodComparison, named: dict[str, str]) -> None:
     """Add what was fitted under its names; what is chosen is measured once."""
     made = {each: Fitted(tried.adapter(each).apply, each) for each in set(named.values())}
     for name, each in named.items():
@@ -178,9 +178,9 @@ def _variants(sample: Sample, seeds: Sequence[int]) -> dict[str, list[Fitted]]:
     return found
 
 
-def _try(sample: Sample, config: AdaptConfig) -> Tried:
+def _try(sample: Sample, config: AdaptConfig) -> MethodComparison:
     dims = tuple(dim for dim in DIMS if dim < sample.documents.shape[1])
-    tried = try_methods(sample, Base("", "benchmark"), replace(config, dims=dims))
+    tried = compare_methods(sample, Base("", "benchmark"), replace(config, dims=dims))
     print(f"  {tried.best} {tried.figures['seconds']:.0f} s {tried.figures['means']}", flush=True)
     return tried
 

@@ -27,7 +27,7 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.errors import DataError
 from nestvec.measure.exhaustive import rank
 from nestvec.measure.grid import Grid
-from nestvec.measure.scores import Judge
+from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
 from nestvec.models.encoding import embed
 from nestvec.models.load import load_model
@@ -131,8 +131,8 @@ def _measure(
     )
     with Representations(corpus, layer_norm=info.layer_norm) as representations:
         ranked = rank(points, queries, representations, depth=10)
-    judge = Judge(metrics, texts.labels(), ranked[points[0]].rows)
-    means = {str(point): judge.means(each.rows) for point, each in ranked.items()}
+    scorer = RankingScorer(metrics, texts.labels(), ranked[points[0]].rows)
+    means = {str(point): scorer.means(each.rows) for point, each in ranked.items()}
     return {metric: {point: each[metric] for point, each in means.items()} for metric in metrics}
 
 

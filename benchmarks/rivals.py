@@ -17,7 +17,7 @@ from nestvec.data.training import TrainingTexts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet
 from nestvec.recipes.finetuned import load_base
 from nestvec.train.config import FinetuneConfig, Teacher
-from nestvec.train.finetune import finetune
+from nestvec.train.finetuning import finetune
 
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
 CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")

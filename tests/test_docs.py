@@ -149,7 +149,7 @@ def test_the_settings_that_are_shown_are_taken(tmp_path: Path) -> None:
     assert blocks
     for block in blocks:
         (tmp_path / "run.toml").write_text(block.text, encoding="utf-8")
-        config_from_file(FinetuneConfig, tmp_path / "run.toml", usual={}, given={})
+        config_from_file(FinetuneConfig, tmp_path / "run.toml", defaults={}, overrides={})
 
 
 def test_blocks_are_found_with_their_line_and_whether_they_run() -> None:

@@ -1,4 +1,4 @@
-"""Vectors with an order that their dimensions hide: what matters is spread over all of them."""
+"""Vectors whose few important axes are spread over all dimensions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Batches of near vectors, and losses: against the codec's prefixes, by hand and by property."""
+"""Batches of near vectors and losses, checked against the codec, by hand and by properties."""
 
 import math
 
@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from nestvec.adapt.neighborhoods import (
+    DistillationTarget,
     Neighborhoods,
-    Taught,
-    answer_loss,
-    order_loss,
+    contrastive_loss,
+    distillation_loss,
     prefix_similarities,
 )
 from nestvec.adapt.sample import Sample
@@ -24,36 +24,38 @@ def vectors(n):
 
 
 def test_similarities_are_those_of_the_prefixes():
-    asked, candidates = vectors(5), vectors(9)
-    found = prefix_similarities(asked, candidates, [4, 8, 16])
+    anchors, candidates = vectors(5), vectors(9)
+    found = prefix_similarities(anchors, candidates, [4, 8, 16])
     for dim, each in zip([4, 8, 16], found, strict=True):
-        expected = prefix(asked.numpy(), dim) @ prefix(candidates.numpy(), dim).T
+        expected = prefix(anchors.numpy(), dim) @ prefix(candidates.numpy(), dim).T
         np.testing.assert_allclose(each.numpy(), expected, atol=1e-5)
 
 
-def test_the_order_loss_is_zero_where_the_order_is_taught_and_else_above():
-    asked, candidates = vectors(5), vectors(9)
-    taught = Taught.of(asked, candidates, 0.1)
-    same = asked @ candidates.T
-    assert float(order_loss(same, taught, torch.tensor(1.0))) == pytest.approx(0, abs=1e-5)
-    assert float(order_loss(same, taught, torch.tensor(0.5))) > 0.01
-    assert float(order_loss(-same, taught, torch.tensor(1.0))) > 0.1
+def test_the_distillation_loss_is_zero_at_the_target_and_positive_elsewhere():
+    anchors, candidates = vectors(5), vectors(9)
+    target = DistillationTarget.of(anchors, candidates, 0.1)
+    same = anchors @ candidates.T
+    assert float(distillation_loss(same, target, torch.tensor(1.0))) == pytest.approx(0, abs=1e-5)
+    assert float(distillation_loss(same, target, torch.tensor(0.5))) > 0.01
+    assert float(distillation_loss(-same, target, torch.tensor(1.0))) > 0.1
 
 
-def test_a_vector_learns_nothing_of_itself():
+def test_an_anchor_is_not_its_own_target():
     candidates = vectors(9)
-    taught = Taught.of(candidates[:3], candidates, 0.1)
-    assert taught.itself.nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
-    assert not taught.chances[taught.itself].any()
+    target = DistillationTarget.of(candidates[:3], candidates, 0.1)
+    assert target.is_self.nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert not target.probabilities[target.is_self].any()
 
 
-def test_the_answer_loss_by_hand():
-    # Two answers among three, at temperature 1: -log((e^1 + e^0) / (e^1 + e^0 + e^0)); the second
-    # query has no answer and does not count.
+def test_the_contrastive_loss_by_hand():
+    # Two of three candidates are relevant, at temperature 1: -log((e^1 + e^0) / (e^1 + e^0 + e^0)).
+    # The second query has no relevant candidate and does not count.
     similarities = torch.tensor([[1.0, 0.0, 0.0], [9.0, 9.0, 9.0]])
     positives = torch.tensor([[True, True, False], [False, False, False]])
     expected = -math.log((math.e + 1) / (math.e + 2))
-    assert float(answer_loss(similarities, positives, 1.0)) == pytest.approx(expected, rel=1e-5)
+    assert float(contrastive_loss(similarities, positives, 1.0)) == pytest.approx(
+        expected, rel=1e-5
+    )
 
 
 def sample(hidden_order, *, labeled):
@@ -62,22 +64,22 @@ def sample(hidden_order, *, labeled):
     return Sample(documents, queries, positives)
 
 
-def test_a_batch_holds_the_nearest_of_its_seeds(hidden_order):
+def test_a_batch_contains_the_nearest_of_its_seeds(hidden_order):
     documents, _ = hidden_order
     batch = Neighborhoods(Sample(documents, documents[:0]), 64, seed=0).draw()
     known = {row.tobytes(): number for number, row in enumerate(documents)}
     rows = [known[row.tobytes()] for row in batch.candidates.numpy()]
     scores = documents @ documents.T
-    # One seed with its 64 nearest, itself among them.
+    # One seed with its 64 nearest documents, including itself.
     assert any(set(np.argsort(-scores[row])[:64]) == set(rows) for row in rows)
-    assert (batch.n_queries, batch.positives, len(batch.asked)) == (0, None, 16)
+    assert (batch.n_queries, batch.positives, len(batch.anchors)) == (0, None, 16)
 
 
-def test_queries_ask_too_and_their_answers_are_among_the_candidates(hidden_order):
+def test_queries_are_anchors_and_their_positives_are_candidates(hidden_order):
     batch = Neighborhoods(sample(hidden_order, labeled=True), 256, seed=0).draw()
     assert batch.n_queries == 8
     assert batch.positives.any(dim=1).all()
-    queries = batch.asked[-batch.n_queries :].numpy()
+    queries = batch.anchors[-batch.n_queries :].numpy()
     documents, all_queries = hidden_order
     known = {row.tobytes(): number for number, row in enumerate(all_queries)}
     for query, positives in zip(queries, batch.positives, strict=True):

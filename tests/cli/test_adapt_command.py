@@ -53,12 +53,14 @@ def refused(ended, message):
 
 def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     said = well(nestvec("adapt", "vectors", "--dims", "8,4", "--method", "svd", "--out", "a.st"))
-    assert "nearest@10 16 8 4 dims cut 1.000" in said
-    assert "measured with 60 queries on 60 documents that nothing was fitted on" in said
-    assert "svd, fitted on 240" in said
+    assert "nearest@10 16 8 4 dims truncation 1.000" in said
+    assert "measured with 60 queries on 60 documents, not used to fit" in said
+    assert "svd, fitted on 240 documents" in said
     assert "nestvec apply a.st vectors --out adapted" in said
     said = well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
-    assert said.startswith("420 vectors turned by svd in adapted Next nestvec evaluate adapted")
+    assert said.startswith(
+        "420 vectors transformed with svd, written to adapted Next nestvec evaluate adapted"
+    )
     adapter, before, after = load_adapter(place / "a.st"), load_model(vectors), load_model(
         place / "adapted"
     )  # fmt: skip
@@ -74,8 +76,8 @@ def test_a_model_is_turned(nestvec, place):
     head = Head(np.eye(info.full_dim, dtype=np.float32))
     adapter = Adapter("svd", info.dims, info.fingerprint, info.name, False, head, head, 0)
     save_adapter(adapter, place / "a.st")
-    said = well(nestvec("apply", "a.st", "model", "--out", "turned"))
-    assert said.startswith("model turned by svd in turned Next nestvec evaluate turned")
+    said = well(nestvec("apply", "a.st", "model", "--out", "new"))
+    assert said.startswith("model transformed with svd, written to new Next nestvec evaluate new")
 
 
 def test_labels_are_measured_by(nestvec, vectors):
@@ -83,7 +85,10 @@ def test_labels_are_measured_by(nestvec, vectors):
     assert ended.code == 0
     assert "ndcg@10" in ended.out
     assert "nearest" not in ended.out
-    assert ended.err == "nestvec: whiten is not surely better than cutting on held-out vectors\n"
+    assert (
+        ended.err
+        == "nestvec: whiten is not significantly better than truncation on held-out vectors\n"
+    )
 
 
 def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
@@ -92,7 +97,7 @@ def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
     (vectors / "queries.npy").unlink()
     (vectors / "queries.ids.txt").unlink()
     said = well(nestvec("adapt", "vectors", "--dims", "8", "--steps", "2"))
-    assert "nothing is surely better than cutting: the adapter changes nothing" in said
+    assert "no method is significantly better than truncation" in said
     assert load_adapter(place / "adapter.safetensors").method == "none"
 
 
@@ -139,7 +144,7 @@ def spoilt(vectors):
         (
             "corpus",
             lambda all_: all_[np.arange(N) % 100],
-            "200 of 300 vectors repeat another",
+            "200 of 300 vectors are duplicates",
         ),
         ("corpus", lambda all_: all_ * 0, "is all zeros, so it has no direction: encode it again"),
     ],
@@ -196,12 +201,18 @@ def test_an_interrupted_fit_leaves_nothing(
     ("arguments", "message"),
     [
         (["adapt", "vectors", "--dims", "17"], "dim 17 is not within 1 and full_dim 16"),
-        (["adapt", "vectors", "--sample", "63"], "sample 63 < 64, the least for 16 dims"),
+        (
+            ["adapt", "vectors", "--sample", "63"],
+            "sample=63 is less than 64, the minimum for 16 dims",
+        ),
         (["adapt", "vectors", "--seed", "-1"], "greater than or equal to 0"),
-        (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of svd, whiten"),
+        (["adapt", "vectors", "--method", "magic"], "method='magic' is not one of svd, whiten"),
         (["adapt", "vectors", "judged", "--qrels", "judged"], "name one of a corpus, --pairs"),
-        (["adapt", "model"], "encodes texts: give a corpus"),
-        (["adapt", "model", "data"], "60 vectors other than zero < 128"),
+        (["adapt", "model"], "needs texts to encode"),
+        (
+            ["adapt", "model", "data"],
+            "60 nonzero vectors: an adapter for 32 dims needs at least 128",
+        ),
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
         (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adapter"),
         (["index", "adapt", "index"], "name either an adapter or --undo"),

@@ -279,13 +279,16 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
     ("typed", "message"),
     [
         ("train --pairs data --out new", "name a model to fine-tune, or train one with --static"),
-        ("train model --static --dims 64 --pairs data --out new", "dims 64 > 32, the width of"),
-        ("train --static --batch-size 1 --pairs data --out new", "batch_size 1 < 2: a pair needs"),
+        (
+            "train model --static --dims 64 --pairs data --out new",
+            "dim 64 is larger than 32, the width",
+        ),
+        ("train --static --batch-size 1 --pairs data --out new", "batch_size=1 is less than 2"),
         ("train --static --dev data --pairs data --out new", "--dev is for fine-tuning, not"),
         ("train --static --config no.toml --pairs data --out new", "no.toml: cannot be read"),
         ("train nowhere/at/all --static --pairs data --out new", "there is no such folder"),
         ("train --static --dtype int8 --pairs data --out new", "'int8' is not one of float32,"),
-        ("train model --pairs data --out new", "no transformer; train static models with --static"),
+        ("train model --pairs data --out new", "is not a transformer model. Use --static to train"),
     ],
 )
 def test_what_train_cannot_do_is_one_line(nestvec, place, typed, message):

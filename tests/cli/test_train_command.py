@@ -37,7 +37,8 @@ def test_a_twin_needs_something_to_be_measured_on(nestvec, place, bert_folder):
     ended = nestvec("train", str(bert_folder), "--pairs", "pairs.csv", "--out", "new", "--twin")
     assert (ended.code, ended.err) == (
         2,
-        "nestvec: a twin is measured on test or dev: name one of them\n",
+        "nestvec: twin needs a set to measure the baseline without Matryoshka on. "
+        "Pass test or dev.\n",
     )
 
 
@@ -46,5 +47,5 @@ def test_an_unknown_tracker_is_one_line(nestvec, place, bert_folder):
     typed = "--pairs pairs.csv --out new --report-to nothing"
     ended = nestvec("train", str(bert_folder), *typed.split())
     assert ended.code == 2
-    assert "nestvec: report_to 'nothing': no such tracker is installed" in ended.err
+    assert "nestvec: report_to='nothing' is not an installed tracker" in ended.err
     assert not (place / "new").exists()

@@ -1,4 +1,4 @@
-"""Every dim on every real retrieval set: the metrics of pytrec_eval, the rankings of FAISS flat."""
+"""Compare metrics with pytrec_eval and rankings with FAISS, on every dim and real data set."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from nestvec.codec.prefix import prefix
 from nestvec.data.retrieval import load_dataset
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
-from nestvec.measure.scores import Judge
+from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
 from nestvec.types import OperatingPoint
 
@@ -27,7 +27,7 @@ QUERIES = 500  # of each set
 
 @pytest.fixture(scope="module", params=["scifact", "cosqa", "ms-support", "xquad-en", "squad-sent"])
 def measured(request, data_folder):
-    """A set's lists, its vectors by words (any will do, as all is about equality), its rankings."""
+    """A data set's lists, vectors by words (any vectors can be used), and rankings."""
     data = load_dataset(data_folder / "retrieval" / request.param)
     texts, model = Texts.of(data), NestedHashEncoder()
     documents = model.encode([each[:300] for each in texts.rows], kind="document")
@@ -37,12 +37,12 @@ def measured(request, data_folder):
     return texts, documents, queries, ranked
 
 
-def test_metrics_at_every_dim_are_pytrec_evals(measured):
+def test_metrics_at_every_dim_equal_pytrec_eval(measured):
     texts, _, queries, ranked = measured
     query_ids = texts.query_ids[: len(queries)]
     part = texts.part(np.arange(len(queries)), np.ones(len(texts.doc_ids), dtype=bool))
     exact = next(iter(ranked.values())).rows
-    judge = Judge(tuple(METRICS), part.labels, exact)
+    scorer = RankingScorer(tuple(METRICS), part.labels, exact)
     qrels = {id_: texts.qrels[id_] for id_ in query_ids}
     reference = pytrec_eval.RelevanceEvaluator(qrels, set(METRICS.values()))
     for point, found in ranked.items():
@@ -52,19 +52,19 @@ def test_metrics_at_every_dim_are_pytrec_evals(measured):
                 query_ids, found.rows.tolist(), found.scores.tolist(), strict=True
             )
         }
-        theirs = reference.evaluate(run)
-        for metric, ours in judge.scores(found.rows).items():
-            expected = [theirs[id_][METRICS[metric]] for id_ in query_ids]
-            np.testing.assert_allclose(ours, expected, atol=1e-9, err_msg=f"{metric} at {point}")
+        by_reference = reference.evaluate(run)
+        for metric, values in scorer.scores(found.rows).items():
+            expected = [by_reference[id_][METRICS[metric]] for id_ in query_ids]
+            np.testing.assert_allclose(values, expected, atol=1e-9, err_msg=f"{metric} at {point}")
 
 
-def test_rankings_at_every_dim_are_those_of_faiss_on_the_truncated_vectors(measured):
+def test_rankings_at_every_dim_equal_faiss_on_truncated_vectors(measured):
     _, documents, queries, ranked = measured
     for point, found in ranked.items():
         dim = point.stages[0].dim
-        corpus, asked = prefix(documents, dim), prefix(queries, dim)
+        corpus, truncated = prefix(documents, dim), prefix(queries, dim)
         index = faiss.IndexFlatIP(dim)
         index.add(corpus)
-        scores, rows = index.search(asked, 100)
+        scores, rows = index.search(truncated, 100)
         np.testing.assert_allclose(found.scores, scores, atol=1e-6)
-        assert_same_ranking(found.rows, rows, asked @ corpus.T)
+        assert_same_ranking(found.rows, rows, truncated @ corpus.T)

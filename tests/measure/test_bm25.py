@@ -1,4 +1,4 @@
-"""BM25: an order worked out by hand, words that are unknown, and bm25s's own retrieval."""
+"""BM25: a ranking computed by hand, unknown words, and bm25s's retrieval."""
 
 import bm25s
 import numpy as np
@@ -18,20 +18,20 @@ DOCUMENTS = [
 ]
 
 
-def test_the_order_is_the_one_worked_out_by_hand():
+def test_the_ranking_equals_one_computed_by_hand():
     # apple: more is better, 2 > 1 > {0, 4}, which tie and stand in order.
     # banana olive: olive stands in one document and so weighs more than banana in three.
     ranked = rank_bm25(["apple", "banana olive"], DOCUMENTS, depth=5)
     assert ranked.tolist() == [[2, 1, 0, 4, -1], [3, 0, 1, 4, -1]]
 
 
-def test_the_score_grows_with_each_time_a_query_says_a_word():
+def test_the_score_grows_with_each_repetition_of_a_word_in_the_query():
     once, twice = rank_bm25(["olive apple", "olive apple apple apple apple"], DOCUMENTS, depth=1)
     assert (once[0], twice[0]) == (3, 2)
 
 
 @pytest.mark.parametrize("query", ["zebra", "the of and", "", "zebra the"])
-def test_a_query_that_shares_no_word_finds_nothing(query):
+def test_a_query_without_shared_words_finds_no_documents(query):
     nothing, something = rank_bm25([query, "zebra quince"], DOCUMENTS, depth=2)
     assert nothing.tolist() == [-1, -1]
     assert something.tolist() == [3, -1]
@@ -43,18 +43,18 @@ def test_documents_without_a_word_are_never_found(documents):
     assert rank_bm25(["apple"], [*documents, "apple"], depth=2).tolist() == [[2, -1]]
 
 
-def test_the_depth_is_cut_to_the_corpus():
+def test_the_depth_is_limited_to_the_corpus():
     assert rank_bm25(["apple"], DOCUMENTS[:1], depth=100).tolist() == [[0]]
 
 
-def test_the_block_size_changes_nothing(monkeypatch):
+def test_the_block_size_has_no_effect(monkeypatch):
     queries = [word for text in DOCUMENTS for word in text.split()]
     whole = rank_bm25(queries, DOCUMENTS, depth=4)
     monkeypatch.setattr(bm25, "_BLOCK", 3)
     np.testing.assert_array_equal(rank_bm25(queries, DOCUMENTS, depth=4), whole)
 
 
-def test_real_text_scores_as_bm25s_retrieves_it(data_folder):
+def test_real_texts_are_ranked_as_by_bm25s(data_folder):
     data = load_dataset(data_folder / "retrieval" / "xquad-en")
     documents = [document.content for document in data.corpus.values()]
     queries = list(data.queries.values())[:300]

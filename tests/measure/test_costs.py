@@ -1,4 +1,4 @@
-"""Costs: bytes as the engine counts them, searches timed alone and in a batch, warm and cold."""
+"""Costs: bytes of the engine, and times of single and batch searches, warm and cold."""
 
 import itertools
 from contextlib import closing
@@ -46,7 +46,7 @@ def threads():
 
 
 class WatchedTrial:
-    """Searches that do nothing but note what they were asked for."""
+    """Searches that only record their arguments."""
 
     def __init__(self):
         self.seen, self.cold = [], []
@@ -95,7 +95,7 @@ def test_building_two_stages_costs_the_sum_of_both(trial):
     assert by_name[OperatingPoint.parse(names[2])].build_s == pytest.approx(alone)
 
 
-def test_a_first_stage_shared_by_points_is_laid_out_once(trial, monkeypatch):
+def test_a_first_stage_shared_by_points_is_built_once(trial, monkeypatch):
     from nestvec.engines.embedded import part
 
     made = []
@@ -111,7 +111,7 @@ def test_a_first_stage_shared_by_points_is_laid_out_once(trial, monkeypatch):
     assert sorted(made) == [(16, "binary"), (64, "int8")]
 
 
-def test_searches_are_timed_alone_on_one_thread_and_in_a_batch_on_all(threads):
+def test_single_searches_use_one_thread_and_batches_all(threads):
     steps, watched = [], WatchedTrial()
     point = OperatingPoint.parse("64:int8")
     (row,) = costs([point], QUERIES, watched, k=7, on_step=lambda: steps.append(1)).values()
@@ -126,13 +126,13 @@ def test_searches_are_timed_alone_on_one_thread_and_in_a_batch_on_all(threads):
     assert faiss.omp_get_max_threads() == threads
 
 
-def test_bytes_and_seconds_are_the_engines_own():
+def test_bytes_and_build_time_are_those_of_the_engine():
     (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, WatchedTrial()).values()
     assert (row.ram_bytes_per_vector, row.disk_bytes_per_vector) == (1, 2)
     assert (row.text_bytes_per_vector, row.read_bytes_per_query, row.build_s) == (3, 4, 0.5)
 
 
-def test_reading_is_timed_once_for_points_that_read_alike(threads, monkeypatch):
+def test_reading_is_timed_once_for_points_that_read_the_same(threads, monkeypatch):
     reads, watched = itertools.count(), WatchedTrial()
     monkeypatch.setattr(cost, "_reads_from_disk", lambda: next(reads))
     alike, other = ("16:binary@20>64:int8", "32:int2@20>64:int8"), "16:binary@9>64:int8"
@@ -142,7 +142,7 @@ def test_reading_is_timed_once_for_points_that_read_alike(threads, monkeypatch):
     assert first.cold_p50_ms - first.p50_ms == pytest.approx(second.cold_p50_ms - second.p50_ms)
 
 
-def test_cold_times_are_not_reported_where_nothing_came_from_a_disk(trial, monkeypatch):
+def test_cold_times_are_not_reported_if_nothing_was_read_from_disk(trial, monkeypatch):
     monkeypatch.setattr(cost, "_reads_from_disk", lambda: 0)
     (row,) = costs([OperatingPoint.parse("16:binary@20>64:int8")], QUERIES, trial).values()
     assert row.cold_p50_ms is None

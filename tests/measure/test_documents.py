@@ -1,4 +1,4 @@
-"""Chunks collapse to the documents that they are of, as far down as needed."""
+"""Ranked chunks are converted to ranked documents."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from nestvec.metrics.ranking import Ranked
 from nestvec.types import Document, OperatingPoint
 
 
-def test_each_document_takes_the_place_of_its_best_row():
+def test_each_document_has_the_rank_of_its_best_row():
     rows = np.array([[3, 2, 0, 4, 1], [1, 0, 4, -1, -1]])
     scores = np.array([[5, 4, 3, 2, 1], [9, 8, 7, 0, 0]], dtype=np.float32)
     found = collapse(Ranked(scores, rows), np.array([7, 7, 8, 8, 9]), depth=3)
@@ -29,7 +29,7 @@ def test_each_document_takes_the_place_of_its_best_row():
     ]
 
 
-def test_rows_needed_are_those_of_the_largest_documents_and_one():
+def test_rows_needed_are_those_of_the_largest_documents_plus_one():
     doc_of_row = np.array([0, 0, 0, 1, 1, 2, 3])
     assert [rows_needed(doc_of_row, depth) for depth in (1, 2, 3, 9)] == [1, 4, 6, 7]
     assert rows_needed(np.arange(50), 10) == 10
@@ -53,7 +53,7 @@ def test_ranking_by_blocks_of_queries_is_the_best_of_each_documents_rows(monkeyp
 
 
 def chunked(data, chunks=3):
-    """Cut each document into chunks of some of its words, which name it."""
+    """Split each document into chunks of its words, with the document as parent."""
     corpus = {}
     for id_, document in data.corpus.items():
         words = document.text.split()
@@ -67,13 +67,13 @@ GRID = Grid(precisions=("float32", "binary"), shortlisted=("int8",), keeps=(30,)
 
 
 @pytest.mark.parametrize("named", ["parents", "chunks"])
-def test_labels_may_name_a_chunk_or_what_it_is_of(named):
+def test_labels_may_refer_to_a_chunk_or_to_its_document(named):
     data = made_set(120, 30)
     qrels = data.qrels
     if named == "chunks":  # of two chunks of a document, the higher grade counts
         qrels = {
-            id_: {f"{doc}-{n}": g for doc, grade in judged.items() for n, g in ((0, 1), (2, grade))}
-            for id_, judged in data.qrels.items()
+            id_: {f"{doc}-{n}": g for doc, grade in grades.items() for n, g in ((0, 1), (2, grade))}
+            for id_, grades in data.qrels.items()
         }
     by_parent = evaluate(NestedHashEncoder(), chunked(data), GRID)
     named_so = evaluate(NestedHashEncoder(), replace(chunked(data), qrels=qrels), GRID)
@@ -87,7 +87,7 @@ def test_labels_may_name_a_chunk_or_what_it_is_of(named):
     assert by_parent.dataset["group_by"] == "parent"
 
 
-def test_a_document_without_the_field_stands_for_itself():
+def test_a_document_without_the_field_is_its_own_group():
     data = chunked(made_set(120, 30))
     texts = Texts.of(
         replace(data, corpus={**data.corpus, "lone": Document("alone")}), group_by="parent"
@@ -97,8 +97,8 @@ def test_a_document_without_the_field_stands_for_itself():
     assert texts.doc_ids == sorted(texts.doc_ids, reverse=True)
 
 
-def test_a_field_that_no_document_has_is_refused_with_those_that_exist():
-    with pytest.raises(InvalidArgument, match=r"no document has the field 'page' \(.*: parent\)"):
+def test_an_unknown_field_is_rejected_with_the_known_fields():
+    with pytest.raises(InvalidArgument, match=r"No document has the field 'page'. Fields: parent"):
         Texts.of(chunked(made_set(10, 2)), group_by="page")
-    with pytest.raises(InvalidArgument, match="none has any field"):
+    with pytest.raises(InvalidArgument, match="There are no fields"):
         Texts.of(retrieval_set({"d": "a"}, {"q": "a"}, {"q": {"d": 1}}), group_by="page")

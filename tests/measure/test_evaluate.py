@@ -1,4 +1,4 @@
-"""evaluate: one encode, the metrics of the deployed index, untidy data counted."""
+"""evaluate: one encode, the metrics of the deployed index, counts of anomalies."""
 
 from dataclasses import replace
 from importlib.util import find_spec
@@ -60,7 +60,7 @@ def test_every_text_is_encoded_exactly_once_whatever_the_grid(data, grid):
 
 
 def check_against_index(curve, model, data, point, folder):
-    """Compare every query's metrics with those of the run that the deployed index gives."""
+    """Compare every query's metrics with those of a run of the deployed index."""
     queries = embed(model, list(data.queries), list(data.queries.values()), kind="query")
     with build_index(model, data.corpus, point, folder) as index:
         hits = index.search(queries, 50)
@@ -68,22 +68,22 @@ def check_against_index(curve, model, data, point, folder):
         query_id: dict(zip(ids, scores, strict=True))
         for query_id, ids, scores in zip(data.queries, hits.ids, hits.scores, strict=True)
     }
-    ours = evaluate_run(run, data.qrels, METRICS)
-    theirs = pytrec_eval.RelevanceEvaluator(data.qrels, set(TREC.values())).evaluate(run)
+    actual = evaluate_run(run, data.qrels, METRICS)
+    reference = pytrec_eval.RelevanceEvaluator(data.qrels, set(TREC.values())).evaluate(run)
     query_ids = curve.scores.query_ids.tolist()
     for metric in METRICS:
         per_query = curve.per_query(metric, point)
         np.testing.assert_allclose(
-            per_query, [ours[query_id][metric] for query_id in query_ids], atol=1e-9
+            per_query, [actual[query_id][metric] for query_id in query_ids], atol=1e-9
         )
         assert curve[point].metrics[metric] == pytest.approx(per_query.mean(), abs=1e-12)
         if metric in TREC:
-            expected = [theirs[query_id][TREC[metric]] for query_id in query_ids]
+            expected = [reference[query_id][TREC[metric]] for query_id in query_ids]
             np.testing.assert_allclose(per_query, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_metrics_are_those_of_the_run_that_the_index_gives(tmp_path, data, curve, point):
+def test_metrics_equal_those_of_a_run_of_the_index(tmp_path, data, curve, point):
     check_against_index(curve, NestedHashEncoder(), data, point, tmp_path / "idx")
 
 
@@ -92,7 +92,7 @@ def real_data(data_folder):
     """80 of the passages and some 150 of their questions: seconds on a processor."""
     data = load_dataset(data_folder / "retrieval" / "xquad-en")
     corpus = dict(list(data.corpus.items())[:80])
-    qrels = {id_: judged for id_, judged in data.qrels.items() if set(judged) <= set(corpus)}
+    qrels = {id_: grades for id_, grades in data.qrels.items() if set(grades) <= set(corpus)}
     qrels = dict(list(qrels.items())[:150])
     return replace(
         data, corpus=corpus, queries={id_: data.queries[id_] for id_ in qrels}, qrels=qrels
@@ -117,7 +117,7 @@ def test_a_real_model_on_real_questions_equals_its_index(tmp_path, real_data):
         check_against_index(curve, vectors, real_data, point, tmp_path / "idx")
 
 
-def test_precomputed_vectors_give_the_curve_of_the_model_that_made_them(tmp_path, data, curve):
+def test_precomputed_vectors_give_the_curve_of_their_model(tmp_path, data, curve):
     model, texts = NestedHashEncoder(), [each.content for each in data.corpus.values()]
     ids = list(data.corpus)
     # In another order than the data set's: they are looked up by id.
@@ -134,7 +134,7 @@ def test_precomputed_vectors_give_the_curve_of_the_model_that_made_them(tmp_path
     np.testing.assert_array_equal(again.scores.doc_ids, curve.scores.doc_ids)
 
 
-def test_retention_is_the_share_of_full_width_which_comes_first(curve):
+def test_retention_is_relative_to_full_width_which_is_first(curve):
     assert curve.points[0] is curve.full
     assert str(curve.full.point) == "64:float32"
     assert set(curve.full.retention.values()) == {1.0}
@@ -151,14 +151,14 @@ def test_every_row_has_costs_and_the_query_its_encoding_time(curve):
     assert curve.encode_ms > 0
 
 
-def test_the_kept_ids_are_the_best_ones_in_order(tmp_path, data, curve):
+def test_the_stored_ids_are_the_best_in_order(tmp_path, data, curve):
     with build_index(NestedHashEncoder(), data.corpus, FUNNEL, tmp_path / "idx") as index:
         hits = index.search(list(data.queries.values()), 10)
     top = curve.scores.doc_ids[curve.scores.top[curve.row_number(FUNNEL)]]
     assert top.tolist() == hits.ids
 
 
-def test_a_measured_curve_comes_back_from_its_file(tmp_path, curve):
+def test_a_measured_curve_is_saved_and_loaded(tmp_path, curve):
     curve.save(tmp_path / "curve.json")
     again = Curve.load(tmp_path / "curve.json")
     assert (again.points, again.model, again.counts) == (curve.points, curve.model, curve.counts)
@@ -167,7 +167,7 @@ def test_a_measured_curve_comes_back_from_its_file(tmp_path, curve):
     )
 
 
-def test_ties_stand_in_descending_order_of_id():
+def test_ties_are_in_descending_order_of_id():
     documents = {"a": "same words", "c": "same words", "b": "same words", "z": "other things"}
     data = retrieval_set(documents, {"q": "same"}, {"q": {"b": 1}})
     curve = evaluate(NestedHashEncoder(), data, replace(ONE, metrics=("mrr@10",)))
@@ -176,7 +176,7 @@ def test_ties_stand_in_descending_order_of_id():
         assert curve.scores.doc_ids[curve.scores.top[row, 0, :3]].tolist() == ["c", "b", "a"]
 
 
-def test_zero_vectors_score_nothing_and_are_counted():
+def test_zero_vectors_score_0_and_are_counted():
     documents = {"a": "one two", "b": "", "c": "three four", "d": ""}
     queries = {"q": "one", "r": "three", "empty": ""}
     data = retrieval_set(documents, queries, {"q": {"a": 1}, "r": {"c": 1}, "empty": {"d": 1}})
@@ -188,7 +188,7 @@ def test_zero_vectors_score_nothing_and_are_counted():
         assert curve.per_query("mrr@10", row.point).tolist() == [1, 1, 1], row.point
 
 
-def test_cut_texts_are_counted(data):
+def test_truncated_texts_are_counted(data):
     model = NestedHashEncoder(fake_info(max_tokens=12))
     curve = evaluate(model, data, ONE)  # documents have 13 words, queries 7
     assert (curve.counts["cut_documents"], curve.counts["cut_queries"]) == (300, 0)
@@ -196,19 +196,19 @@ def test_cut_texts_are_counted(data):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "place"),
     [("document", "1 of 300 texts, the first is 'd7'"), ("query", "the first is 'q7'")],
 )
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_numbers_that_are_none_are_the_models_fault(data, kind, said, value):
+def test_nan_and_infinity_are_model_errors(data, kind, place, value):
     text = data.corpus["d7"].content if kind == "document" else data.queries["q7"]
-    with pytest.raises(ModelError, match=f"NaN or infinite numbers for .*{said}"):
+    with pytest.raises(ModelError, match=f"NaN or infinite numbers for .*{place}"):
         evaluate(NestedHashEncoder(spoiled={text: value}), data, ONE)
 
 
 @pytest.fixture
 def engine_of(monkeypatch):
-    """Register an engine that is the embedded one but for what it can run."""
+    """Register an engine like the embedded one, with other capabilities."""
     from nestvec.engines import registry
     from nestvec.measure import run
 
@@ -220,7 +220,7 @@ def engine_of(monkeypatch):
     return register
 
 
-def test_an_engine_limits_the_grid_and_the_reference_is_measured_all_the_same(engine_of, data):
+def test_an_engine_limits_the_grid_but_not_the_reference(engine_of, data):
     halves = frozenset({"float16"})
     engine_of(Capabilities(frozenset({"int8"}), frozenset({"int8"}), halves, max_stages=1))
     curve = evaluate(NestedHashEncoder(), data, SMALL, engine="small")
@@ -236,30 +236,30 @@ def test_an_engine_limits_the_grid_and_the_reference_is_measured_all_the_same(en
     ]
 
 
-def test_an_engine_that_runs_nothing_of_the_grid_is_refused_before_encoding(engine_of, data):
+def test_an_engine_that_can_run_no_point_is_rejected_before_encoding(engine_of, data):
     engine_of(Capabilities(frozenset(), frozenset(), frozenset()))
     model = NestedHashEncoder()
-    with pytest.raises(InvalidArgument, match="engine none can run no point"):
+    with pytest.raises(InvalidArgument, match="Engine none cannot run any point"):
         evaluate(model, data, SMALL, engine="none")
     assert not model.calls
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"engine": "nowhere"}, "engine 'nowhere' is not one of embedded"),
-        ({"grid": Grid(dims=(65,))}, "dim 65 > full_dim 64"),
+        ({"grid": Grid(dims=(65,))}, "dim 65 is larger than full_dim=64"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_encoding(data, options, said):
+def test_invalid_arguments_are_rejected_before_encoding(data, options, message):
     model = NestedHashEncoder()
-    with pytest.raises(InvalidArgument, match=said):
+    with pytest.raises(InvalidArgument, match=message):
         evaluate(model, data, **options)
     assert not model.calls
 
 
 @pytest.mark.parametrize(
-    ("empty", "said"),
+    ("empty", "message"),
     [
         (retrieval_set({}, {"q": "a"}, {"q": {"d": 1}}), "has no documents"),
         (retrieval_set({"d": "a"}, {}, {}), "split test has no query with a relevant document"),
@@ -267,8 +267,8 @@ def test_what_cannot_be_measured_is_refused_before_encoding(data, options, said)
         (retrieval_set({"d": "a"}, {"q": "a"}, {"q": {"d": 0}}), "no query with a relevant"),
     ],
 )
-def test_data_that_judge_nothing_are_refused(empty, said):
-    with pytest.raises(DataError, match=said):
+def test_data_without_relevant_documents_are_rejected(empty, message):
+    with pytest.raises(DataError, match=message):
         evaluate(NestedHashEncoder(), empty, ONE)
 
 
@@ -285,16 +285,16 @@ def test_a_corpus_smaller_than_shortlists_and_metrics(n):
     assert (curve.scores.top[:, 0, n:] == -1).all()
 
 
-def test_nothing_found_keeps_nothing_instead_of_dividing_by_zero():
+def test_a_full_width_score_of_0_gives_a_retention_of_0():
     data = retrieval_set({"a": "x", "b": "y"}, {"q": "x"}, {"q": {"b": 1}})
     curve = evaluate(NestedHashEncoder(), data, replace(ONE, metrics=("ndcg@1",)))
     assert all(row.metrics == row.retention == {"ndcg@1": 0} for row in curve.points)
 
 
-def test_progress_goes_from_documents_to_steps_and_ends_at_the_total(data):
-    told = []
-    evaluate(NestedHashEncoder(), data, SMALL, on_progress=lambda *each: told.append(each))
-    steps = [(done, total) for done, total in told if total != len(data.corpus)]
+def test_progress_counts_documents_then_steps_up_to_the_total(data):
+    reports = []
+    evaluate(NestedHashEncoder(), data, SMALL, on_progress=lambda *each: reports.append(each))
+    steps = [(done, total) for done, total in reports if total != len(data.corpus)]
     total = steps[0][1]
     assert steps == [(step + 1, total) for step in range(total)]
 

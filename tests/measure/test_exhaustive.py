@@ -35,7 +35,7 @@ POINTS = tuple(map(OperatingPoint.parse, STAGED)) + tuple(
 
 
 def vectors(n, seed, shift=0.0):
-    """Decaying variance, lengths far from 1, and means far from 0 where asked."""
+    """Vectors of decaying variance, lengths far from 1, and optionally means far from 0."""
     rng = np.random.default_rng(seed)
     scale = np.arange(1, 65) ** -0.5 * rng.uniform(0.1, 30, (n, 1))
     return ((rng.standard_normal((n, 64)) + shift) * scale).astype(np.float32)
@@ -55,7 +55,7 @@ def rank_one(point, queries=QUERIES, corpus=CORPUS, *, layer_norm=False, depth=D
 
 
 def last_scores(point, queries, corpus, *, layer_norm=False):
-    """What the last stage of a point scores, in float64 NumPy."""
+    """Scores of the last stage of a point, in float64 NumPy."""
     last = point.stages[-1]
     stored = as_stored(corpus, layer_norm=layer_norm)
     codec = Codec.fit_stored(stored, last.dim, last.precision, layer_norm=layer_norm)
@@ -66,20 +66,20 @@ def last_scores(point, queries, corpus, *, layer_norm=False):
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 @pytest.mark.parametrize("dim", DIMS)
-def test_float_prefixes_equal_faiss_on_cut_and_renormalized_vectors(dim, layer_norm):
+def test_float_prefixes_equal_faiss_on_truncated_and_renormalized_vectors(dim, layer_norm):
     points = [OperatingPoint.single(each, "float32") for each in DIMS]
     corpus, queries = vectors(N, 3, shift=0.5), vectors(25, 4, shift=0.5)
     ranked = rank(points, queries, Representations(corpus, layer_norm=layer_norm), depth=DEPTH)
-    cut = [
+    truncated = [
         np.ascontiguousarray((layer_normalize(side) if layer_norm else side)[:, :dim])
         for side in (corpus, queries)
     ]
-    for side in cut:
+    for side in truncated:
         faiss.normalize_L2(side)
     flat = faiss.IndexFlatIP(dim)
-    flat.add(cut[0])
-    expected = flat.search(cut[1], DEPTH)[1]
-    scores = cut[1].astype(np.float64) @ cut[0].astype(np.float64).T
+    flat.add(truncated[0])
+    expected = flat.search(truncated[1], DEPTH)[1]
+    scores = truncated[1].astype(np.float64) @ truncated[0].astype(np.float64).T
     assert_same_ranking(ranked[OperatingPoint.single(dim, "float32")].rows, expected, scores)
 
 
@@ -103,13 +103,13 @@ def test_every_point_equals_the_index_that_it_deploys(tmp_path, all_ranked, poin
     np.testing.assert_allclose(hits.scores, expected, atol=1e-6)
 
 
-def test_points_do_not_depend_on_what_is_measured_beside_them(all_ranked):
+def test_points_do_not_depend_on_other_points(all_ranked):
     for point in POINTS[:8]:
         np.testing.assert_array_equal(rank_one(str(point)), all_ranked[point].rows)
 
 
 def assert_same(found, expected):
-    """Scores equal; rows, where scores differ by more than rounding."""
+    """Compare scores, and rows whose scores differ by more than rounding."""
     assert found.keys() == expected.keys()
     for point, (scores, rows) in expected.items():
         np.testing.assert_allclose(found[point].scores, scores, atol=1e-6)
@@ -121,14 +121,14 @@ def assert_same(found, expected):
     [(4 * 64 * 70, 4 * 70 * 7), (10**6, 1)],
     ids=["some of each", "one query"],
 )
-def test_the_block_size_changes_nothing(monkeypatch, all_ranked, document_bytes, score_bytes):
+def test_the_block_size_has_no_effect(monkeypatch, all_ranked, document_bytes, score_bytes):
     monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", document_bytes)
     monkeypatch.setattr(exhaustive, "SCORE_BYTES", score_bytes)
     corpus = Representations(CORPUS, layer_norm=False)
     assert_same(rank(POINTS, QUERIES, corpus, depth=DEPTH), all_ranked)
 
 
-def test_a_block_holds_one_document_at_least(monkeypatch):
+def test_a_block_contains_at_least_one_document(monkeypatch):
     few = CORPUS[:30]
     whole = rank_one("16:binary@9>64:int8", corpus=few)
     monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", 1)
@@ -177,7 +177,7 @@ def test_a_part_is_ranked_with_the_codecs_of_the_whole():
     )
 
 
-def test_steps_are_counted_as_they_are_taken():
+def test_the_number_of_steps_equals_the_count():
     taken = []
     corpus = Representations(CORPUS, layer_norm=False)
     rank(POINTS, QUERIES, corpus, depth=5, on_step=lambda: taken.append(1))
@@ -185,7 +185,7 @@ def test_steps_are_counted_as_they_are_taken():
 
 
 @pytest.mark.parametrize("point", ["64:float32", "32:int8", "64:binary", "32:int4@8>64:float16"])
-def test_zero_vectors_score_nothing(point):
+def test_zero_vectors_score_0(point):
     corpus = CORPUS.copy()
     corpus[[3, 400]] = 0
     queries = np.concatenate([QUERIES[:2], np.zeros((1, 64), np.float32)])
@@ -200,7 +200,7 @@ def test_zero_vectors_score_nothing(point):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_equal_documents_stand_in_ascending_row(precision):
+def test_equal_documents_are_in_ascending_row(precision):
     corpus = np.repeat(CORPUS[:40], 3, axis=0)
     for dim in (64, 32 if precision == "pq4" else 33):  # pq4 codes pairs of dims
         rows = rank_one(f"{dim}:{precision}", corpus=corpus, depth=120)
@@ -216,7 +216,7 @@ def test_a_corpus_smaller_than_every_list():
     assert rank_one("64:int4", QUERIES[:1], CORPUS[:1]).tolist() == [[0]]
 
 
-def test_layer_norm_of_the_model_is_used_in_codes_too():
+def test_layer_norm_of_the_model_is_used_in_codes():
     corpus, queries = vectors(N, 5, shift=1.0), vectors(10, 6, shift=1.0)
     rows = rank_one("32:int8", queries, corpus, layer_norm=True)
     by_hand = prefix(layer_normalize(queries), 32) @ prefix(layer_normalize(corpus), 32).T

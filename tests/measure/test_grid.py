@@ -1,4 +1,4 @@
-"""Grids list each point once, with shortlists that suit the corpus."""
+"""Grids list each point once, with shortlists that fit the corpus."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_shortlists_are_at_most_one_percent_and_a_thousand(n, keeps):
 
 
 @pytest.mark.parametrize("n", [1, 500, 50_000])
-def test_full_width_comes_first_and_no_point_twice(n):
+def test_full_width_is_first_and_points_are_distinct(n):
     listed = texts(DEFAULT_GRID, n_documents=n)
     assert listed[0] == "512:float32"
     assert len(set(listed)) == len(listed)
@@ -50,7 +50,7 @@ def test_the_default_grid_is_counted_by_hand():
     assert not any(text.startswith("512:int8@") and text.endswith(">512:int8") for text in listed)
 
 
-def test_dims_of_the_grid_go_before_the_models():
+def test_dims_of_the_grid_override_those_of_the_model():
     listed = texts(Grid(dims=(8, 128), precisions=("int8",), shortlisted=("binary",), keeps=(30,)))
     assert listed == [
         "512:float32",
@@ -68,7 +68,7 @@ def test_product_codes_are_measured_on_request_and_at_even_dims():
     assert texts(grid) == ["512:float32", "64:pq4", "64:pq4@30>512:int8"]
 
 
-def test_extra_points_come_last_and_not_twice():
+def test_extra_points_are_last_and_distinct():
     extra = ("64:binary@200>256:int8@50>512:float16", "256:int4")
     grid = Grid(
         precisions=("int4",), shortlisted=(), extra=(OperatingPoint.parse(extra[0]), extra[1])
@@ -77,35 +77,35 @@ def test_extra_points_come_last_and_not_twice():
 
 
 @pytest.mark.parametrize(
-    ("grid", "said"),
+    ("grid", "message"),
     [
-        (Grid(dims=(1024,)), "dim 1024 > full_dim 512"),
+        (Grid(dims=(1024,)), "dim 1024 is larger than full_dim=512"),
         (Grid(dims=(0,)), "dim 0 < 1"),
         (Grid(keeps=(0,)), "keep 0 < 1"),
-        (Grid(extra=("1024:int8",)), "dim 1024 > full_dim 512"),
+        (Grid(extra=("1024:int8",)), "dim 1024 is larger than full_dim=512"),
         (
             Grid(extra=(OperatingPoint.parse("64:int8@10>600:int8"),)),
-            "64:int8@10>600:int8: dim 600 > full_dim 512",
+            "64:int8@10>600:int8: dim 600 is larger than full_dim=512",
         ),
     ],
 )
-def test_a_point_that_cannot_be_is_refused(grid, said):
-    with pytest.raises(InvalidArgument, match=said):
+def test_invalid_points_are_rejected(grid, message):
+    with pytest.raises(InvalidArgument, match=message):
         texts(grid)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
-        ({"metrics": ()}, "no metric given"),
+        ({"metrics": ()}, "metrics is empty"),
         ({"metrics": ("ndcg@10", "precision@10")}, "precision@10"),
-        ({"depth": 0}, "depth 0 < 1"),
+        ({"depth": 0}, "depth=0 is less than 1"),
         ({"baselines": ("lsa",)}, "'lsa' is not one of bm25, svd, pca, random"),
         ({"extra": ("mrl-tunnel",)}, "'mrl-tunnel' is not an operating point"),
     ],
 )
-def test_what_a_grid_cannot_mean_is_refused_when_it_is_made(values, said):
-    with pytest.raises(InvalidArgument, match=said):
+def test_invalid_settings_are_rejected(values, message):
+    with pytest.raises(InvalidArgument, match=message):
         Grid(**values)
 
 
@@ -117,7 +117,7 @@ def test_metrics_follow_the_evidence_and_the_depth():
     chosen = Grid(depth=50, metrics=("overlap@5",))
     assert chosen.metrics_for("labels") == chosen.metrics_for("agreement") == ("overlap@5",)
     with pytest.raises(
-        InvalidArgument, match=r"ndcg@5 needs relevance labels.*take overlap@10 or rbo"
+        InvalidArgument, match=r"ndcg@5 needs relevance labels.*Use overlap@10 or rbo"
     ):
         Grid(metrics=("ndcg@5",)).metrics_for("agreement")
 
@@ -126,7 +126,7 @@ def test_metrics_follow_the_evidence_and_the_depth():
     ("n", "depth", "keeps"),
     [(50_000, 100, (200, 400)), (5_000, 100, (100,)), (100, 30, (50,)), (10**6, 1500, (1500,))],
 )
-def test_shortlists_hold_as_many_as_are_handed_on(n, depth, keeps):
+def test_shortlists_are_at_least_as_long_as_the_depth(n, depth, keeps):
     assert default_keeps(n, depth=depth) == keeps
 
 
@@ -135,8 +135,8 @@ def test_shortlists_hold_as_many_as_are_handed_on(n, depth, keeps):
     [Grid(keeps=(50, 200), depth=100), Grid(extra=("mrl-funnel",), depth=11)],
     ids=["keeps", "funnel"],
 )
-def test_shortlists_that_are_too_short_for_the_depth_are_refused(grid):
-    with pytest.raises(InvalidArgument, match=r"keep (50|10) < depth"):
+def test_shortlists_shorter_than_the_depth_are_rejected(grid):
+    with pytest.raises(InvalidArgument, match=r"keep (50|10) is less than depth"):
         texts(grid)
 
 
@@ -155,11 +155,11 @@ def test_the_papers_funnel_adapts_to_the_width(full_dim, funnel):
     assert texts(Grid(extra=("mrl-funnel",)), full_dim=full_dim, model_dims=(8,))[-1] == expected
 
 
-def test_a_funnel_needs_a_wider_model():
-    with pytest.raises(InvalidArgument, match="full_dim 8"):
+def test_a_funnel_needs_more_than_8_dims():
+    with pytest.raises(InvalidArgument, match="full_dim=8"):
         mrl_funnel(8)
 
 
-def test_float32_rescoring_is_measured_where_it_is_asked_for():
+def test_float32_rescoring_is_measured_on_request():
     assert not any("@" in text and text.endswith("float32") for text in texts(Grid()))
     assert "64:binary@400>512:float32" in texts(Grid(rescored=("float32",)))

@@ -1,4 +1,4 @@
-"""Pairs, triplets and labeled texts are measured as their references do, from one encode."""
+"""Pairs, triplets and labeled texts: metrics equal to reference implementations, one encode."""
 
 import math
 
@@ -70,7 +70,7 @@ def at_point(model, point, texts, fitted_on):
     return codec.prepare(vectors), codec.decode(codec.encode_stored(as_stored(vectors)))
 
 
-def test_correlations_are_those_of_scipy_on_what_the_codec_makes(pairs):
+def test_correlations_equal_scipys_on_the_codecs_vectors(pairs):
     model = NestedHashEncoder()
     curve = evaluate_similarity(model, pairs, GRID)
     assert [str(row.point) for row in curve.points] == POINTS
@@ -97,7 +97,7 @@ def test_a_correlation_has_no_value_for_each_item(pairs):
         curve.per_query("spearman", "16:binary")
 
 
-def test_an_interval_covers_what_more_pairs_would_say():
+def test_an_interval_covers_the_value_on_more_pairs():
     rng = np.random.default_rng(5)
 
     def drawn(n):
@@ -113,19 +113,19 @@ def test_an_interval_covers_what_more_pairs_would_say():
     # Of two Gaussians with correlation r, Spearman's is 6 / pi * asin(r / 2).
     full, cheap = (math.asin(1 / math.sqrt(1 + noise**2) / 2) for noise in (0.5, 1.0))
     share = cheap / full
-    ends = [drawn(150).ends[1] for _ in range(40)]
-    covered = sum(low <= share <= high for low, high in ends)
+    intervals = [drawn(150).intervals[1] for _ in range(40)]
+    covered = sum(low <= share <= high for low, high in intervals)
     assert covered >= 34  # 38 expected
-    assert np.mean([high - low for low, high in ends]) < 0.3  # and not by being useless
+    assert np.mean([high - low for low, high in intervals]) < 0.3  # the intervals are not too wide
 
 
-def test_triplets_count_where_the_positive_scores_higher():
+def test_accuracy_counts_triplets_whose_positive_scores_higher():
     made = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [-1, 0]], dtype=np.float32)
     points = [Vectors(made, made), Vectors(made, made[:, ::-1])]
     rows = np.array([0, 0, 0]), np.array([1, 2, 1]), np.array([2, 1, 1])
     (measured,) = triplet_accuracy(points, *rows).values()
     assert measured.items.tolist() == [[1, 0, 0], [0, 1, 0]]  # a tie is not right
-    assert measured.kept.tolist() == [1, 1]
+    assert measured.retention.tolist() == [1, 1]
 
 
 def test_triplets_have_a_value_for_each_item():
@@ -136,7 +136,7 @@ def test_triplets_have_a_value_for_each_item():
     assert 0.6 < curve.full.metrics["accuracy"] <= 1
 
 
-def test_neighbors_vote_as_those_of_scikit_learn(labeled, labeled_curve):
+def test_the_vote_of_neighbors_equals_scikit_learns(labeled, labeled_curve):
     model, curve = NestedHashEncoder(), labeled_curve
     everything = [*labeled.test, *labeled.train]
     for row in curve.points:
@@ -163,7 +163,7 @@ def test_neighbors_vote_as_those_of_scikit_learn(labeled, labeled_curve):
     assert curve.full.metrics["knn-accuracy@10"] == pytest.approx(reference, abs=0.08)  # ties
 
 
-def test_of_equally_many_votes_the_nearest_wins():
+def test_ties_of_votes_are_decided_by_the_nearest():
     train = np.array([[1, 0], [0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0, 1]], dtype=np.float32)
     vectors = np.vstack([train, [[1, 0]]]).astype(np.float32)
     labels = ["b", "a", "a", "b", "c", "b"]
@@ -172,7 +172,7 @@ def test_of_equally_many_votes_the_nearest_wins():
     assert measured["knn-accuracy@4"].items.tolist() == [[1]]
 
 
-def test_clusters_that_are_the_labels_agree_wholly_and_random_ones_do_not(labeled, labeled_curve):
+def test_clusters_equal_to_the_labels_score_1_and_random_ones_about_0(labeled, labeled_curve):
     rng = np.random.default_rng(3)
     labels = [str(n % 3) for n in range(90)]
     apart = np.eye(3, dtype=np.float32)[np.arange(90) % 3] + rng.normal(0, 0.01, (90, 3))
@@ -182,7 +182,7 @@ def test_clusters_that_are_the_labels_agree_wholly_and_random_ones_do_not(labele
     values = measured["v-measure"].values
     assert values[0] == pytest.approx(1)
     assert values[1] < 0.2
-    assert measured["v-measure"].kept[1] == pytest.approx(values[1])
+    assert measured["v-measure"].retention[1] == pytest.approx(values[1])
     assert "v-measure" not in labeled_curve.full.interval
     again = evaluate_similarity(NestedHashEncoder(), labeled, Grid(dims=(64,), precisions=()))
     assert again.full.metrics == labeled_curve.full.metrics
@@ -196,7 +196,7 @@ def test_each_text_is_encoded_once_and_as_a_document(pairs):
     assert not model.times_encoded("query")
 
 
-def test_the_curve_says_what_it_rests_on_and_survives_a_file(tmp_path, labeled_curve):
+def test_the_curve_describes_its_data_and_is_saved_and_loaded(tmp_path, labeled_curve):
     curve = labeled_curve
     assert curve.dataset["task"] == "labeled texts"
     assert (curve.dataset["n_documents"], curve.dataset["n_queries"]) == (160, 40)
@@ -211,8 +211,8 @@ def test_the_curve_says_what_it_rests_on_and_survives_a_file(tmp_path, labeled_c
     ).all()
 
 
-def test_vectors_without_a_model_are_refused(tmp_path, pairs):
+def test_a_folder_of_vectors_is_rejected(tmp_path, pairs):
     for kind in ("document", "query"):
         save_vectors(["a"], np.ones((1, 4), dtype=np.float32), tmp_path, kind=kind)
-    with pytest.raises(ModelError, match="the texts of made have none: name the model"):
+    with pytest.raises(ModelError, match="the texts of made have no ids"):
         evaluate_similarity(PrecomputedVectors.load(tmp_path), pairs, GRID)

@@ -1,4 +1,4 @@
-"""Retention at parts of the corpus: equal to measuring those parts, every query at each size."""
+"""Retention at parts of the corpus equals measuring these parts, with every query."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def curve(data):
     return evaluate(NestedHashEncoder(), data, GRID)
 
 
-def test_every_point_and_metric_has_three_sizes_and_the_last_is_all(curve):
+def test_every_point_and_metric_has_three_sizes_the_last_is_the_corpus(curve):
     looked_at = [row for row in curve.points if row.by_size]
     assert {row.point for row in looked_at} >= {
         *(row.point for row in curve.points if row.point.stages[0].precision == "float32"),
@@ -42,17 +42,17 @@ def test_every_point_and_metric_has_three_sizes_and_the_last_is_all(curve):
         assert size[1:] == pytest.approx((1, 1, 1), abs=1e-12)
 
 
-def test_a_quarter_scores_as_a_data_set_of_its_own(monkeypatch, data, curve):
+def test_a_quarter_scores_like_a_separate_data_set(monkeypatch, data, curve):
     texts = Texts.of(data)
-    split = trend._Split.draw(texts, judged=True)
+    split = trend._Split.draw(texts, labeled=True)
     sums, counts = {}, {}
     for quarter in range(4):
         inside = {id_ for id_, of in zip(texts.doc_ids, split.of_doc, strict=True) if of == quarter}
         qrels = {
-            id_: {doc: grade for doc, grade in judged.items() if doc in inside}
-            for id_, judged in data.qrels.items()
+            id_: {doc: grade for doc, grade in grades.items() if doc in inside}
+            for id_, grades in data.qrels.items()
         }
-        qrels = {id_: judged for id_, judged in qrels.items() if judged}
+        qrels = {id_: grades for id_, grades in qrels.items() if grades}
         part = replace(
             data,
             corpus={id_: data.corpus[id_] for id_ in inside},
@@ -73,12 +73,12 @@ def test_a_quarter_scores_as_a_data_set_of_its_own(monkeypatch, data, curve):
         assert row.by_size["ndcg@10"][0].retention == pytest.approx(cheap / full, abs=1e-12)
 
 
-@pytest.mark.parametrize("judged", [True, False])
-def test_every_query_counts_at_each_size(data, judged):
-    has = trend._Split.draw(Texts.of(data), judged=judged).has
-    assert has.any(axis=1).all()
-    if not judged:
-        assert (has.sum(axis=1) == 1).all()
+@pytest.mark.parametrize("labeled", [True, False])
+def test_every_query_counts_at_each_size(data, labeled):
+    scored = trend._Split.draw(Texts.of(data), labeled=labeled).scored
+    assert scored.any(axis=1).all()
+    if not labeled:
+        assert (scored.sum(axis=1) == 1).all()
 
 
 def test_narrow_prefixes_lose_more_as_the_corpus_grows():
@@ -88,6 +88,6 @@ def test_narrow_prefixes_lose_more_as_the_corpus_grows():
 
 
 @pytest.mark.parametrize(("n", "queries"), [(399, 60), (801, 19)])
-def test_too_few_to_tell_say_nothing(n, queries):
+def test_small_data_sets_have_no_trend(n, queries):
     curve = evaluate(NestedHashEncoder(), made_set(n, queries), GRID)
     assert all(row.by_size == {} for row in curve.points)

@@ -1,4 +1,4 @@
-"""Adapters applied to what lies on disk: plain folders again, and a matrix for everything else."""
+"""Adapters applied to folders of vectors and models, or exported as a matrix."""
 
 import json
 from dataclasses import replace
@@ -56,9 +56,7 @@ def static(tmp_path):
 
 
 @pytest.mark.parametrize("queries", [None, OTHER], ids=["one head", "two heads"])
-def test_a_folder_of_vectors_becomes_another_block_by_block(
-    vectors, tmp_path, monkeypatch, queries
-):
+def test_a_folder_of_vectors_is_transformed_block_by_block(vectors, tmp_path, monkeypatch, queries):
     for module in (adapted_files, adapter_module):
         monkeypatch.setattr(module, "BLOCK", 7)
     fitted, seen = adapter(MATRIX, queries), []
@@ -73,7 +71,7 @@ def test_a_folder_of_vectors_becomes_another_block_by_block(
     assert after.info.dims == (8, 4)
 
 
-def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
+def test_only_an_adapted_folder_is_replaced(vectors, tmp_path):
     for _ in range(2):
         apply_adapter(adapter(), vectors, tmp_path / "out")
     (tmp_path / "other").mkdir()
@@ -83,15 +81,15 @@ def test_a_folder_that_was_adapted_is_replaced_and_no_other(vectors, tmp_path):
 
 
 @pytest.mark.parametrize("out", ["static", "static/new", "static/../static", "."])
-def test_the_source_is_not_written_over(static, tmp_path, out):
+def test_the_source_is_not_overwritten(static, tmp_path, out):
     before = {path: path.read_bytes() for path in static.iterdir() if path.is_file()}
     fitted = adapter(base=load_model(static).info.fingerprint)
-    with pytest.raises(InvalidArgument, match="share a folder: name another to write"):
+    with pytest.raises(InvalidArgument, match="Choose another folder to write"):
         apply_adapter(fitted, static, tmp_path / out)
     assert {path: path.read_bytes() for path in static.iterdir()} == before
 
 
-def test_ids_that_could_not_be_read_back_are_refused_before_the_work(tmp_path):
+def test_ids_with_line_breaks_are_rejected_first(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "vectors").mkdir()
     table = arrow.table({"id": ["a", "b\nc"], "vector": MATRIX[:2].tolist()})
@@ -103,7 +101,7 @@ def test_ids_that_could_not_be_read_back_are_refused_before_the_work(tmp_path):
     assert not seen
 
 
-def test_an_interrupt_leaves_nothing(vectors, tmp_path):
+def test_an_interrupt_leaves_no_files(vectors, tmp_path):
     def stop(done, total):
         raise KeyboardInterrupt
 
@@ -112,7 +110,7 @@ def test_an_interrupt_leaves_nothing(vectors, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["vectors"]
 
 
-def test_a_static_table_is_multiplied_and_stays_a_plain_folder(static, tmp_path):
+def test_the_table_of_a_static_model_is_multiplied(static, tmp_path):
     model = load_model(static)
     fitted = adapter(base=model.info.fingerprint)
     apply_adapter(fitted, static, tmp_path / "out")
@@ -127,7 +125,7 @@ def test_a_static_table_is_multiplied_and_stays_a_plain_folder(static, tmp_path)
     assert config["nestvec"]["adapter"]["digest"] == fitted.digest()
 
 
-def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
+def test_a_model_gets_two_layers_that_sentence_transformers_loads(static, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     modules = json.loads((static / "modules.json").read_text())
     kind = "sentence_transformers.models.Normalize"
@@ -139,68 +137,68 @@ def test_a_model_gets_two_layers_that_the_library_loads(static, tmp_path):
     fitted = adapter(base=model.info.fingerprint)
     apply_adapter(fitted, static, tmp_path / "out")
     expected = prefix(fitted.apply(load_model(static).encode(TEXTS, kind="query"), "query"), 8)
-    theirs = sentence_transformers.SentenceTransformer(str(tmp_path / "out")).encode(TEXTS)
-    ours = load_model(tmp_path / "out")
-    np.testing.assert_allclose(theirs, expected, atol=1e-5)
-    np.testing.assert_allclose(ours.encode(TEXTS, kind="query"), expected, atol=1e-5)
-    assert ours.info.dims == (8, 4)
+    reference = sentence_transformers.SentenceTransformer(str(tmp_path / "out")).encode(TEXTS)
+    actual = load_model(tmp_path / "out")
+    np.testing.assert_allclose(reference, expected, atol=1e-5)
+    np.testing.assert_allclose(actual.encode(TEXTS, kind="query"), expected, atol=1e-5)
+    assert actual.info.dims == (8, 4)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".safetensors"])
-def test_the_matrix_alone_is_what_unit_rows_are_multiplied_by(tmp_path, suffix):
+def test_the_matrix_is_exported(tmp_path, suffix):
     path = tmp_path / f"matrix{suffix}"
     save_matrix(adapter(), path)
     found = np.load(path) if suffix == ".npy" else load_file(path)["matrix"]
     np.testing.assert_array_equal(found, MATRIX)
 
 
-def test_a_matrix_of_another_suffix_is_refused(tmp_path):
-    with pytest.raises(InvalidArgument, match=r"written as \.npy or \.safetensors"):
+def test_a_matrix_file_with_another_suffix_is_rejected(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"ending in \.npy or \.safetensors"):
         save_matrix(adapter(), tmp_path / "matrix.csv")
 
 
-def test_a_model_does_not_take_what_is_not_one_matrix(static, tmp_path):
+def test_two_heads_cannot_become_a_layer_of_a_model(static, tmp_path):
     base = load_model(static).info.fingerprint
     with pytest.raises(InvalidArgument, match="a head of its own for queries"):
         apply_adapter(adapter(MATRIX, OTHER, base=base), static, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_others_than_what_it_was_fitted_for_are_refused(static, vectors, tmp_path):
+def test_another_model_or_width_is_rejected(static, vectors, tmp_path):
     with pytest.raises(ModelMismatch, match="is not the model that the adapter was fitted on"):
         apply_adapter(adapter(base="0" * 64), static, tmp_path / "out")
     narrow = adapter(MATRIX[:4, :4])
-    with pytest.raises(ModelMismatch, match="has 8 dims, the adapter is for 4"):
+    with pytest.raises(ModelMismatch, match="has 8 dims, but the adapter is for 4"):
         apply_adapter(narrow, vectors, tmp_path / "out")
 
 
 @pytest.mark.parametrize("kind", ["vectors", "static"])
-def test_what_was_adapted_is_not_adapted_again(kind, request, tmp_path):
+def test_an_adapted_source_is_not_adapted_again(kind, request, tmp_path):
     source, out = request.getfixturevalue(kind), tmp_path / "out"
     apply_adapter(adapter(base=load_model(source).info.fingerprint), source, out)
     known = adapter(base=load_model(out).info.fingerprint)
-    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+    with pytest.raises(ModelMismatch, match="out is adapted already"):
         apply_adapter(known, out, tmp_path / "twice")
-    with pytest.raises(ModelMismatch, match="out is adapted already: name what it was made of"):
+    with pytest.raises(ModelMismatch, match="out is adapted already"):
         fit_adapter(load_model(out), dims=(4,), method="svd")
 
 
-def test_what_changes_nothing_is_not_applied(vectors, tmp_path):
-    with pytest.raises(InvalidArgument, match="changes nothing, so there is nothing to do"):
+def test_an_adapter_without_effect_is_not_applied(vectors, tmp_path):
+    with pytest.raises(InvalidArgument, match="has method 'none' and no effect"):
         apply_adapter(adapter(np.eye(8, dtype=np.float32), method="none"), vectors, tmp_path / "a")
     assert not (tmp_path / "a").exists()
 
 
-def test_a_layer_normalized_model_is_refused_with_the_reason(static, tmp_path, monkeypatch):
+def test_a_layer_normalized_model_is_rejected(static, tmp_path, monkeypatch):
     loaded = load_model(static)
     loaded._info = replace(loaded.info, layer_norm=True)
     monkeypatch.setattr(adapted_files, "load_model", lambda *_, **__: loaded)
     fitted = replace(adapter(base=loaded.info.fingerprint), layer_norm=True)
-    with pytest.raises(ModelError, match="layer-normalized before it is cut"):
+    with pytest.raises(ModelError, match="layer-normalizes vectors before truncation"):
         apply_adapter(fitted, static, tmp_path / "out")
 
 
-def test_an_encoder_behind_an_adapter_encodes_what_the_adapter_makes(vectors):
+def test_an_adapted_encoder_returns_transformed_vectors(vectors):
     model = NestedHashEncoder()
     matrix, other = RNG.standard_normal((2, 64, 64)).astype(np.float32)
     fitted = adapter(matrix, other, base=model.info.fingerprint)

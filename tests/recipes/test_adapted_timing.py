@@ -1,4 +1,4 @@
-"""What one text takes behind an adapter is what its model takes, also where that is remembered."""
+"""Encoding time of an adapted encoder: that of its model if known, else measured."""
 
 import numpy as np
 
@@ -12,19 +12,19 @@ ADAPTER = Adapter("linear", (64, 16), "f" * 64, "fake/nested", False, SAME, SAME
 TEXTS = ["one", "two"]
 
 
-class Remembering(NestedHashEncoder):
+class StoresTime(NestedHashEncoder):
     def encode_ms(self, texts, *, kind):
         return 7.0
 
 
-def test_what_its_model_remembers_counts():
-    model = AdaptedEncoder(Remembering(), ADAPTER)
+def test_the_stored_time_of_the_model_is_used():
+    model = AdaptedEncoder(StoresTime(), ADAPTER)
     embeddings, milliseconds = embed_timed(model, ["a", "b"], TEXTS, kind="query")
     assert milliseconds == 7.0
     assert embeddings.shape == (2, 64)
 
 
-def test_else_it_is_measured():
+def test_otherwise_the_time_is_measured():
     model = AdaptedEncoder(NestedHashEncoder(), ADAPTER)
     assert model.encode_ms(TEXTS, kind="query") is None
     assert embed_timed(model, ["a", "b"], TEXTS, kind="query")[1] > 0

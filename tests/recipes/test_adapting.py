@@ -1,4 +1,4 @@
-"""Fitting an adapter on what a person has: vectors, a corpus, pairs, labels."""
+"""Fit an adapter on vectors, a corpus, pairs or labels."""
 
 import sys
 
@@ -43,33 +43,33 @@ def test_a_model_encodes_the_corpus_and_the_adapter_is_for_it(model):
     assert adapter.fitted["documents"] + adapter.fitted["held_out_documents"] == WORDS
 
 
-def test_a_model_that_is_trained_to_be_cut_is_left_alone_without_labels(model, caplog):
+def test_a_matryoshka_model_is_not_adapted_without_labels(model, caplog):
     assert fit_adapter(model, CORPUS, dims=(16,)).method == "none"
-    assert "only labels can show what is better" in caplog.text
+    assert "only relevance labels can show" in caplog.text
 
 
-def test_labels_of_a_set_are_measured_by(model):
+def test_labels_of_a_data_set_are_used_to_measure(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     adapter = fit_adapter(model, data, **SVD)
     assert adapter.fitted["metric"] == "ndcg@10"
     assert adapter.fitted["queries"] + adapter.fitted["held_out_queries"] == 120
 
 
-def test_pairs_are_queries_and_the_documents_that_answer_them(model):
+def test_pairs_are_used_as_queries_and_relevant_documents(model):
     texts = list(TEXTS.values())
     pairs = TrainingPairs([text.split()[0] for text in texts], texts, [[] for _ in texts])
     adapter = fit_adapter(model, pairs, **SVD)
     assert (adapter.fitted["metric"], adapter.fitted["labeled"]) == ("ndcg@10", True)
 
 
-def test_a_folder_of_vectors_needs_no_texts_and_its_queries_ask(folder):
+def test_a_folder_of_vectors_needs_no_texts_and_its_queries_are_used(folder):
     adapter = fit_adapter(load_model(folder), **SVD)
     assert adapter.base == ""
     assert adapter.fitted["metric"] == "nearest@10"
     assert adapter.fitted["held_out_queries"] == 60
 
 
-def test_qrels_name_the_vectors_of_a_folder(folder):
+def test_qrels_refer_to_the_vectors_of_a_folder(folder):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     assert fit_adapter(load_model(folder), data, **SVD).fitted["metric"] == "ndcg@10"
 
@@ -81,13 +81,13 @@ def test_qrels_name_the_vectors_of_a_folder(folder):
         ({"q1": "w1"}, {"q1": {"d999": 1}}, "1 of 1 ids have no vector, the first is 'd999'"),
     ],
 )
-def test_labels_that_name_unknown_ids_are_refused(folder, queries, qrels, message):
+def test_labels_with_unknown_ids_are_rejected(folder, queries, qrels, message):
     data = retrieval_set(TEXTS | {"d999": "x"}, queries, qrels)
     with pytest.raises(DataError, match=message):
         fit_adapter(load_model(folder), data, **SVD)
 
 
-def test_an_array_is_vectors_of_no_known_model(model):
+def test_an_array_has_no_known_model(model):
     vectors = model.encode(list(TEXTS.values()), kind="document")
     adapter = fit_adapter(vectors, **SVD)
     assert (adapter.base, adapter.base_name) == ("", "an array of vectors")
@@ -95,7 +95,7 @@ def test_an_array_is_vectors_of_no_known_model(model):
         fit_adapter(vectors, CORPUS, **SVD)
 
 
-def test_what_numpy_makes_an_array_of_is_one(model):
+def test_a_list_of_vectors_is_converted(model):
     vectors = model.encode(list(TEXTS.values()), kind="document")
     assert fit_adapter(vectors.tolist(), **SVD).digest() == fit_adapter(vectors, **SVD).digest()
 
@@ -108,13 +108,13 @@ def test_what_numpy_makes_an_array_of_is_one(model):
         (np.float32(7), r"embeddings cannot be read as vectors \(float32\)"),
     ],
 )
-def test_what_is_no_array_of_vectors_is_refused(given, message):
+def test_other_values_than_arrays_of_vectors_are_rejected(given, message):
     with pytest.raises(InvalidArgument, match=message):
         fit_adapter(given, **SVD)
 
 
 @pytest.mark.parametrize("method", [None, "linear"])
-def test_without_torch_nothing_is_encoded_in_vain(model, monkeypatch, method):
+def test_a_missing_torch_is_reported_before_encoding(model, monkeypatch, method):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtra, match=r"nestvec\[train\]"):
         fit_adapter(model, CORPUS, dims=(16,), method=method)
@@ -123,14 +123,14 @@ def test_without_torch_nothing_is_encoded_in_vain(model, monkeypatch, method):
 
 
 @pytest.mark.parametrize("data", [CORPUS, retrieval_set(TEXTS, QUERIES, QRELS)])
-def test_texts_for_a_folder_of_queries_alone_are_refused(folder, data):
+def test_texts_for_a_folder_of_queries_only_are_rejected(folder, data):
     for file in folder.glob("corpus.*"):
         file.unlink()
-    with pytest.raises(InvalidArgument, match="vectors holds queries, no documents: add corpus"):
+    with pytest.raises(InvalidArgument, match=r"no document vectors\. Add corpus vectors"):
         fit_adapter(load_model(folder), data, **SVD)
 
 
-def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model):
+def test_a_sample_includes_the_relevant_documents(model):
     data = retrieval_set(TEXTS, QUERIES, QRELS)
     config = AdaptConfig(sample=270)
     adapter = fit_adapter(model, data, config=config, **SVD)
@@ -138,8 +138,8 @@ def test_of_more_than_the_sample_some_are_drawn_and_answers_are_among_them(model
     assert {TEXTS[f"d{i}"] for i in range(120)} <= set(model.times_encoded("document"))
 
 
-def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, folder):
-    with pytest.raises(InvalidArgument, match="encodes texts: give a corpus"):
+def test_invalid_arguments_are_reported_before_encoding(model, folder):
+    with pytest.raises(InvalidArgument, match="needs texts to encode"):
         fit_adapter(model)
     with pytest.raises(InvalidArgument, match="dim 65"):
         fit_adapter(model, CORPUS, dims=(65,))
@@ -147,15 +147,15 @@ def test_what_cannot_be_fitted_on_is_said_before_anything_is_encoded(model, fold
         fit_adapter(NestedHashEncoder(fake_info(adapter="a")), CORPUS)
     with pytest.raises(InvalidArgument, match="pairs are texts"):
         fit_adapter(load_model(folder), TrainingPairs(["a", "b"], ["c", "d"], [[], []]))
-    assert model.times_encoded("document").total() == WORDS  # those of the folder
+    assert model.times_encoded("document").total() == WORDS  # for the folder
 
 
-def test_too_few_vectors_for_their_width_are_refused(model):
+def test_too_few_vectors_for_their_width_are_rejected(model):
     few = {id_: CORPUS[id_] for id_ in list(CORPUS)[:255]}
-    with pytest.raises(InvalidArgument, match="255 vectors other than zero < 256"):
+    with pytest.raises(InvalidArgument, match="255 nonzero vectors"):
         fit_adapter(model, few, **SVD)
 
 
-def test_layer_normalized_models_are_fitted_as_they_are_compared():
+def test_layer_normalization_is_recorded_in_the_adapter():
     model = NestedHashEncoder(fake_info(layer_norm=True))
     assert fit_adapter(model, CORPUS, **SVD).layer_norm

@@ -1,4 +1,4 @@
-"""What the quick demo writes: every file of the loop, each usable by the next command."""
+"""Files of the quick demo, each usable by the next command."""
 
 import json
 
@@ -23,7 +23,7 @@ def curve(folder):
     return Curve.load(folder.curve)
 
 
-def test_everything_is_there_and_nothing_else(folder):
+def test_the_folder_contains_exactly_the_expected_files(folder):
     assert {file.name for file in folder.out.iterdir()} == {
         *("data", "model", "twin", "index"),
         *("curve.json", "curve.scores.npz", "twin.json", "twin.scores.npz"),
@@ -31,17 +31,17 @@ def test_everything_is_there_and_nothing_else(folder):
     }
 
 
-def test_the_texts_load_with_all_three_splits_apart(folder):
+def test_the_three_splits_share_no_relevant_documents(folder):
     splits = {name: load_dataset(folder.data, split=name) for name in ("train", "dev", "test")}
-    judged = {
+    relevant = {
         name: {id_ for q in data.qrels.values() for id_ in q} for name, data in splits.items()
     }
     assert all(len(data.queries) >= 100 for data in splits.values())
-    assert not judged["train"] & (judged["dev"] | judged["test"])
-    assert not judged["dev"] & judged["test"]
+    assert not relevant["train"] & (relevant["dev"] | relevant["test"])
+    assert not relevant["dev"] & relevant["test"]
 
 
-def test_every_document_knows_its_file_and_line(folder):
+def test_every_document_has_its_file_and_line(folder):
     corpus = load_dataset(folder.data).corpus
     assert all(
         document.metadata["file"] and document.metadata["line"] >= 1 for document in corpus.values()
@@ -60,33 +60,33 @@ def test_the_curve_is_of_the_model_on_the_held_out_queries(folder, curve):
     assert set(curve.baselines["bm25"][0].metrics) == {"ndcg@10", "recall@100", "overlap@10"}
 
 
-def test_the_model_beats_its_plain_twin_at_64_dims_and_not_by_a_worse_full_width(folder, curve):
+def test_the_model_beats_the_baseline_at_64_dims_without_a_loss_at_full_width(folder, curve):
     twin = Curve.load(folder.twin_curve)
     config = json.loads((folder.twin / "config.json").read_text())
     assert config["matryoshka_dimensions"] == [512]
     assert [row.point for row in twin.points] == [
         row.point for row in curve.points if str(row.point).endswith("float32")
     ]
-    ours, theirs = (each["64:float32"].metrics["ndcg@10"] for each in (curve, twin))
-    assert ours > theirs + 0.01
+    matryoshka, baseline = (each["64:float32"].metrics["ndcg@10"] for each in (curve, twin))
+    assert matryoshka > baseline + 0.01
     assert curve["64:float32"].retention["ndcg@10"] > twin["64:float32"].retention["ndcg@10"] + 0.03
     assert curve.full.metrics["ndcg@10"] > twin.full.metrics["ndcg@10"] - 0.02
 
 
-def test_no_move_of_the_page_s_sliders_waits_for_codes(folder, curve):
+def test_codes_for_all_positions_of_the_page_s_sliders_are_built(folder, curve):
     made = {file.name for file in (folder.index / "codes").rglob("*.codes")}
     slid = [f"{p.point.stages[0].dim}-{p.point.stages[0].precision}.codes" for p in curve.points]
     assert {name for name in slid if "float32" not in name} <= made
 
 
-def test_the_plan_is_what_planning_the_saved_curve_gives(folder, curve):
+def test_the_plan_equals_planning_with_the_saved_curve(folder, curve):
     chosen = Plan.load(folder.plan)
     again = plan(curve, chosen.budget, seed=chosen.seed)
     assert (again.point, again.confirmed) == (chosen.point, chosen.confirmed)
     assert again.reasons == chosen.reasons
 
 
-def test_the_report_says_the_verdict_and_shows_both_models(folder):
+def test_the_report_shows_the_chosen_point_and_both_models(folder):
     chosen = Plan.load(folder.plan)
     page = folder.report.read_text("utf-8")
     assert str(chosen.point).replace(">", "&gt;") in page
@@ -94,7 +94,7 @@ def test_the_report_says_the_verdict_and_shows_both_models(folder):
     assert folder.chart.read_text("utf-8").lstrip().startswith(("<?xml", "<svg"))
 
 
-def test_the_index_verifies_and_answers_as_the_curve_measured(folder, curve):
+def test_the_index_verifies_and_returns_the_measured_results(folder, curve):
     chosen = Plan.load(folder.plan)
     queries = load_dataset(folder.data, split="test").queries
     with Index.open(folder.index, verify=True) as index:
@@ -104,6 +104,6 @@ def test_the_index_verifies_and_answers_as_the_curve_measured(folder, curve):
         first = index.get(hits.ids[0])
     measured = curve.scores.doc_ids[curve.scores.top[curve.row_number(chosen.point)]]
     same = np.mean([ids == line for ids, line in zip(hits.ids, measured.tolist(), strict=True)])
-    assert same > 0.99  # scores may be closer than float32 tells apart
+    assert same > 0.99  # scores may be equal up to float32 rounding
     assert list(first) == hits.ids[0]
     assert all(document.title for document in first.values())

@@ -1,4 +1,4 @@
-"""The folder of a fine-tuned model: any tool loads it, and it says how it was made."""
+"""The folder of a fine-tuned model: other tools load it, and it records the settings."""
 
 import json
 from dataclasses import replace
@@ -12,10 +12,10 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.recipes.finetuned import (
     HeldOutSets,
+    default_dims,
     finetune_and_save,
     load_base,
     load_dev_set,
-    usual_dims,
 )
 from nestvec.train.config import FinetuneConfig
 
@@ -38,23 +38,23 @@ def pairs(tmp_path):
     return [tmp_path / "pairs.csv"]
 
 
-def test_the_folder_is_a_plain_one_that_says_how_it_was_made(bert_folder, pairs, tmp_path):
+def test_other_tools_load_the_folder_and_it_records_the_settings(bert_folder, pairs, tmp_path):
     base, out = load_base(str(bert_folder)), tmp_path / "out"
     dev = load_dev_set(tmp_path / "dev.csv")
-    outcome = finetune_and_save(base, pairs, CONFIG, out, evidence=HeldOutSets(dev, twin=True))
-    assert sorted(outcome.training.best) == [8, 64]
+    outcome = finetune_and_save(base, pairs, CONFIG, out, held_out=HeldOutSets(dev, twin=True))
+    assert sorted(outcome.training.dev_scores) == [8, 64]
     assert list(outcome.curves) == ["this model", "before training", "without Matryoshka"]
     config = json.loads((out / "config.json").read_text())
     assert config["matryoshka_dimensions"] == [64, 8]
     assert config["nestvec"]["train"]["learning_rate"] == 1e-3
     texts = ["read a csv", "a table"]
     plain = SentenceTransformer(str(out), device="cpu", truncate_dim=8)
-    ours = load_model(out)
+    actual = load_model(out)
     np.testing.assert_allclose(
-        ours.encode(texts, kind="document")[:, :8], plain.encode_document(texts), atol=1e-6
+        actual.encode(texts, kind="document")[:, :8], plain.encode_document(texts), atol=1e-6
     )
-    assert ours.info.dims == (64, 8)
-    assert ours.info.dims_trained
+    assert actual.info.dims == (64, 8)
+    assert actual.info.dims_trained
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
     readme = (out / "README.md").read_text()
     assert "read a csv" not in readme
@@ -66,39 +66,41 @@ def test_the_folder_is_a_plain_one_that_says_how_it_was_made(bert_folder, pairs,
     assert "Evidence: scored pairs. 3 scored pairs with human labels." in table
     assert "</svg>" in (out / "curve.svg").read_text()
     curve = Curve.load(out / "curve.json")
-    assert curve.model == ours.info  # so that a plan made from it fits the model
+    assert curve.model == actual.info  # so that a plan made from it fits the model
 
 
-def test_the_curve_is_of_the_width_that_a_head_leaves(bert_folder, pairs, tmp_path):
+def test_the_curve_has_the_width_of_a_new_layer(bert_folder, pairs, tmp_path):
     base, out = load_base(str(bert_folder)), tmp_path / "out"
     config = replace(CONFIG, dims=(16, 8), out_dim=16)
     test = load_dev_set(tmp_path / "dev.csv")
-    outcome = finetune_and_save(base, pairs, config, out, evidence=HeldOutSets(test=test))
+    outcome = finetune_and_save(base, pairs, config, out, held_out=HeldOutSets(test=test))
     plain = SentenceTransformer(str(out), device="cpu")
-    ours = load_model(out)
+    actual = load_model(out)
     texts = ["read a csv", "a table"]
-    np.testing.assert_allclose(ours.encode(texts, kind="document"), plain.encode(texts), atol=1e-6)
-    assert outcome.curves["this model"].model.full_dim == ours.info.full_dim == 16
+    np.testing.assert_allclose(
+        actual.encode(texts, kind="document"), plain.encode(texts), atol=1e-6
+    )
+    assert outcome.curves["this model"].model.full_dim == actual.info.full_dim == 16
     assert outcome.curves["before training"].model.full_dim == 64
 
 
-def test_a_model_that_scores_nothing_is_written_without_a_picture(bert_folder, pairs, tmp_path):
+def test_a_model_that_scores_0_is_written_without_a_chart(bert_folder, pairs, tmp_path):
     (tmp_path / "upside-down.csv").write_text(scored([0, 0.6, 1]))
-    evidence = HeldOutSets(test=load_dev_set(tmp_path / "upside-down.csv"))
+    held_out = HeldOutSets(test=load_dev_set(tmp_path / "upside-down.csv"))
     outcome = finetune_and_save(
-        load_base(str(bert_folder)), pairs, CONFIG, tmp_path / "out", evidence=evidence
+        load_base(str(bert_folder)), pairs, CONFIG, tmp_path / "out", held_out=held_out
     )
     assert outcome.curves == {}
     assert not (tmp_path / "out" / "curve.svg").exists()
     assert load_model(tmp_path / "out").info.full_dim == 64
 
 
-def test_a_twin_that_nothing_is_measured_of_is_refused():
-    with pytest.raises(InvalidArgument, match="measured on test or dev: name one"):
+def test_a_baseline_that_cannot_be_measured_is_rejected():
+    with pytest.raises(InvalidArgument, match="Pass test or dev"):
         HeldOutSets(twin=True)
 
 
-def test_what_is_in_the_way_is_known_before_training(bert_folder, pairs, tmp_path):
+def test_other_files_in_the_folder_are_reported_before_training(bert_folder, pairs, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(DataError, match="is not replaced"):
@@ -106,20 +108,20 @@ def test_what_is_in_the_way_is_known_before_training(bert_folder, pairs, tmp_pat
     assert not (tmp_path / ".out.checkpoints").exists()
 
 
-def test_a_dim_above_the_model_s_is_refused_before_training(bert_folder, pairs, tmp_path):
+def test_a_dim_larger_than_the_model_is_rejected_before_training(bert_folder, pairs, tmp_path):
     config = FinetuneConfig(dims=(128, 8))
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(InvalidArgument, match="128 dims > 64, which is the model's width"):
+    with pytest.raises(InvalidArgument, match="dim 128 is larger than the model's width 64"):
         finetune_and_save(load_base(str(bert_folder)), pairs, config, tmp_path / "out")
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_dev_file_that_judges_nothing_is_refused(tmp_path):
+def test_a_dev_file_without_scores_is_rejected(tmp_path):
     (tmp_path / "labels.csv").write_text("text,label\na,x\nb,y\nc,x\nd,y\ne,x\n")
-    with pytest.raises(DataError, match="judges nothing"):
+    with pytest.raises(DataError, match="is not a dev or test set"):
         load_dev_set(tmp_path / "labels.csv")
 
 
-def test_usual_dims_are_halvings_down_to_32():
-    assert usual_dims(384) == (384, 192, 96, 48)
-    assert usual_dims(24) == (24,)
+def test_default_dims_are_halvings_down_to_32():
+    assert default_dims(384) == (384, 192, 96, 48)
+    assert default_dims(24) == (24,)

@@ -1,4 +1,4 @@
-"""A trained model's folder: what any other tool needs is in it, and only a whole one appears."""
+"""The folder of a trained model: other tools load it, and it is written completely or not."""
 
 import json
 
@@ -9,7 +9,7 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.recipes import trained
-from nestvec.recipes.trained import train_and_save, usual_settings
+from nestvec.recipes.trained import default_settings, train_and_save
 from nestvec.train.static import StaticConfig, tokenize
 
 CONFIG = StaticConfig(dims=(8, 24, 16), epochs=3, batch_size=8, vocab_size=200, seed=7)
@@ -35,13 +35,13 @@ def test_sentence_transformers_gives_the_same_vectors(folder, kind):
 
     model = SentenceTransformer(str(folder), device="cpu")
     encode = {"query": model.encode_query, "document": model.encode_document}[kind]
-    theirs = encode(TEXTS, show_progress_bar=False)
-    ours = load_model(folder).encode(TEXTS, kind=kind)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert np.abs(ours).max() > 0.1
+    reference = encode(TEXTS, show_progress_bar=False)
+    actual = load_model(folder).encode(TEXTS, kind=kind)
+    np.testing.assert_allclose(actual, reference, atol=1e-5)
+    assert np.abs(actual).max() > 0.1
 
 
-def test_the_config_names_the_widths_and_the_settings(folder):
+def test_the_config_contains_the_widths_and_the_settings(folder):
     config = json.loads((folder / "config.json").read_text())
     assert config["matryoshka_dimensions"] == [24, 16, 8]
     settings = config["nestvec"]["train"]
@@ -58,7 +58,7 @@ def test_texts_and_their_tokens_train_the_same_model(folder, tmp_path):
     assert load_model(tmp_path / "again").info.fingerprint == load_model(folder).info.fingerprint
 
 
-def test_a_folder_of_something_else_is_refused_before_training(tmp_path, monkeypatch):
+def test_a_folder_with_other_files_is_rejected_before_training(tmp_path, monkeypatch):
     (tmp_path / "thesis.txt").write_text("mine")
     monkeypatch.setattr(trained, "train_static", lambda *_, **__: pytest.fail("was trained"))
     with pytest.raises(DataError, match="has no modules"):
@@ -66,7 +66,7 @@ def test_a_folder_of_something_else_is_refused_before_training(tmp_path, monkeyp
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
-def test_an_older_model_is_replaced_when_training_is_done(tmp_path):
+def test_an_older_model_is_replaced_after_training(tmp_path):
     path = tmp_path / "model"
     train_and_save(PAIRS, CONFIG, path)
     train_and_save(PAIRS, StaticConfig(dims=(4,), epochs=1, batch_size=8), path)
@@ -74,7 +74,7 @@ def test_an_older_model_is_replaced_when_training_is_done(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
-def test_training_goes_on_from_a_static_model_with_its_tokenizer(folder, tmp_path):
+def test_training_continues_from_a_static_model_with_its_tokenizer(folder, tmp_path):
     start = load_model(folder)
     config = StaticConfig(dims=(16, 8), epochs=1, batch_size=8, learning_rate=1e-6)
     train_and_save(PAIRS, config, tmp_path / "next", start=start)
@@ -94,27 +94,29 @@ def test_training_goes_on_from_a_static_model_with_its_tokenizer(folder, tmp_pat
     assert config["nestvec"]["train"]["learning_rate"] == 1e-6
 
 
-def test_a_model_distilled_from_a_transformer_loads_anywhere(bert_folder, tmp_path):
+def test_other_tools_load_a_model_distilled_from_a_transformer(bert_folder, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     pairs = TrainingPairs(
         ["read a csv", "find a table"] * 4, ["file", "table csv"] * 4, [[] for _ in range(8)]
     )
     teacher = load_model(bert_folder)
-    config = StaticConfig(**{**usual_settings(teacher), "epochs": 1})
+    config = StaticConfig(**{**default_settings(teacher), "epochs": 1})
     assert (config.dims, config.learning_rate) == ((64, 32), 0.1)
     train_and_save(pairs, config, tmp_path / "model", start=teacher)
     texts = ["read a table", "file csv " * 40, "nothing known"]
-    ours = load_model(tmp_path / "model").encode(texts, kind="document")
-    theirs = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(texts)
-    np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert np.abs(ours[0]).max() > 0
+    actual = load_model(tmp_path / "model").encode(texts, kind="document")
+    reference = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(texts)
+    np.testing.assert_allclose(actual, reference, atol=1e-5)
+    assert np.abs(actual[0]).max() > 0
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["nestvec"]["start"]["origin"] == "teacher"
 
 
-def test_dims_above_the_starts_are_refused_before_anything_is_read(bert_folder, tmp_path):
-    with pytest.raises(InvalidArgument, match=r"dims 128 > 64, the width of .*tiny-bert"):
+def test_dims_larger_than_the_initial_model_are_rejected_first(bert_folder, tmp_path):
+    with pytest.raises(
+        InvalidArgument, match=r"dim 128 is larger than 64, the width of .*tiny-bert"
+    ):
         train_and_save(
             PAIRS,
             StaticConfig(dims=(32, 128)),

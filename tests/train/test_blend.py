@@ -1,4 +1,4 @@
-"""Weights between trained ones and those from before: the average, exactly, and once for each."""
+"""Blending trained and original weights: the exact average, once for each tensor."""
 
 import copy
 from dataclasses import replace
@@ -11,7 +11,7 @@ from torch import nn
 from nestvec.data.similarity import ScoredPairs
 from nestvec.errors import InvalidArgument
 from nestvec.train.config import FinetuneConfig
-from nestvec.train.finetune import blend, finetune, keep_weights
+from nestvec.train.finetuning import blend_weights, copy_weights, finetune
 
 TEXTS = {
     "scored": ScoredPairs("scored", ["read", "find", "a"], ["file", "csv", "table"], [0, 1, 0])
@@ -36,41 +36,44 @@ def model(bert_folder):
     return SentenceTransformer(str(bert_folder), device="cpu")
 
 
-def test_each_tensor_is_averaged_once_and_counts_stay():
+def test_each_tensor_is_averaged_once_and_counts_do_not_change():
     model = Tied()
     nn.init.constant_(model.into.weight, 2.0)
-    kept = keep_weights(model)
+    kept = copy_weights(model)
     with torch.no_grad():
         model.into.weight.fill_(10.0)
         model.mean.copy_(torch.tensor([5.0, 3.0]))
         model.count.fill_(9)
-    blend(kept, 0.25)
+    blend_weights(kept, 0.25)
     assert model.out.weight is model.into.weight
     assert model.into.weight.tolist() == [[8.0, 8.0], [8.0, 8.0]]  # 3/4 of 10 and 1/4 of 2
     assert model.mean.tolist() == [4.0, 3.0]
     assert model.count == 9
 
 
-def test_a_share_of_none_changes_nothing():
+def test_a_share_of_zero_has_no_effect():
     model = nn.Linear(8, 8)
-    kept = keep_weights(model)
+    kept = copy_weights(model)
     nn.init.normal_(model.weight)
     trained = model.weight.detach().clone()
-    blend(kept, 0.0)
+    blend_weights(kept, 0.0)
     assert torch.equal(model.weight, trained)
 
 
-def test_what_is_kept_is_between_the_best_checkpoint_and_the_model_before(model, tmp_path):
+def test_the_final_model_is_between_the_best_checkpoint_and_the_original(model, tmp_path):
     before = {name: each.clone() for name, each in model.state_dict().items()}
     trained, blended, scores = copy.deepcopy(model), model, iter([0.9, 0.1, 0.9, 0.1, 0.5])
 
-    def judge(judged):
+    def evaluator(evaluated):
         return dict.fromkeys((64, 8), next(scores))
 
-    first = finetune(trained, TEXTS, CONFIG, checkpoints=tmp_path / "one", judge=judge)
+    first = finetune(trained, TEXTS, CONFIG, checkpoints=tmp_path / "one", evaluator=evaluator)
     config = replace(CONFIG, blend=0.25)
-    second = finetune(blended, TEXTS, config, checkpoints=tmp_path / "two", judge=judge)
-    assert (first.best, second.best) == ({64: 0.9, 8: 0.9}, {64: 0.5, 8: 0.5})  # scored again
+    second = finetune(blended, TEXTS, config, checkpoints=tmp_path / "two", evaluator=evaluator)
+    assert (first.dev_scores, second.dev_scores) == (
+        {64: 0.9, 8: 0.9},
+        {64: 0.5, 8: 0.5},
+    )  # scored again
     after, between = trained.state_dict(), blended.state_dict()
     assert any(not torch.equal(after[name], each) for name, each in before.items())
     for name, each in before.items():
@@ -78,7 +81,7 @@ def test_what_is_kept_is_between_the_best_checkpoint_and_the_model_before(model,
         torch.testing.assert_close(between[name], expected, rtol=0, atol=1e-7)
 
 
-def test_a_new_layer_keeps_what_it_learnt(model, tmp_path):
+def test_a_new_layer_is_not_blended(model, tmp_path):
     config = replace(CONFIG, dims=(16, 8), out_dim=16)
     trained, blended = copy.deepcopy(model), model
     before = next(model.parameters()).detach().clone()
@@ -94,6 +97,6 @@ def test_a_new_layer_keeps_what_it_learnt(model, tmp_path):
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, float("nan")])
-def test_a_share_out_of_range_is_refused(share):
-    with pytest.raises(InvalidArgument, match=f"blend {share} is not at least 0 and below 1"):
+def test_a_share_out_of_range_is_rejected(share):
+    with pytest.raises(InvalidArgument, match=f"blend={share} is out of range"):
         FinetuneConfig(dims=(8,), blend=share)

@@ -1,4 +1,4 @@
-"""What a static model starts from: whose rows they are, which tokens are read, what is weighed."""
+"""Initial tables of static models: their rows, the embedded tokens, and the weights."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.models.static import save_static_model
-from nestvec.train.first_table import start_from, weigh_by_frequency
+from nestvec.train.first_table import start_from, weight_by_frequency
 from nestvec.train.static import StaticConfig, tokenize
 from nestvec.train.tokenizer import train_tokenizer
 
@@ -28,7 +28,7 @@ def distilled(teacher):
     return start_from(teacher)
 
 
-def test_a_teacher_gives_its_vectors_on_principal_axes(teacher, distilled):
+def test_a_distilled_table_is_on_principal_axes(teacher, distilled):
     vocabulary = distilled.tokenizer.get_vocab()
     words = ["read", "a", "csv", "file", "table", "find"]
     texts = teacher.library_model.encode(words, normalize_embeddings=True)
@@ -40,26 +40,26 @@ def test_a_teacher_gives_its_vectors_on_principal_axes(teacher, distilled):
     assert (np.diff(np.diag(products)) <= 1e-6).all()
 
 
-def test_marks_and_unused_tokens_say_nothing(distilled):
+def test_special_and_unused_tokens_are_zero(distilled):
     vocabulary = distilled.tokenizer.get_vocab()
     for token in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"):
         assert not distilled.table[vocabulary[token]].any()
 
 
-def test_a_teachers_tokenizer_neither_cuts_nor_pads_any_more(teacher, distilled):
+def test_a_teachers_tokenizer_neither_truncates_nor_pads(teacher, distilled):
     assert teacher.library_model.max_seq_length == 16
     encoding = distilled.tokenizer.encode("read a csv " * 30, add_special_tokens=False)
     assert len(encoding.ids) == 90
     assert distilled.tokenizer.padding is None
 
 
-def test_progress_ends_with_all_tokens_that_have_a_sense(teacher):
+def test_progress_ends_with_all_embedded_tokens(teacher):
     calls = []
     start_from(teacher, on_progress=lambda done, total: calls.append((done, total)))
     assert calls == [(6, 6)]
 
 
-def test_a_static_model_gives_its_table_as_it_is(tmp_path):
+def test_the_table_of_a_static_model_is_not_changed(tmp_path):
     tokenizer = train_tokenizer(["read a csv file"] * 3, vocab_size=60)
     vocab = tokenizer.get_vocab_size()
     table = np.random.default_rng(0).standard_normal((vocab + 3, 8)).astype(np.float32)
@@ -72,7 +72,7 @@ def test_a_static_model_gives_its_table_as_it_is(tmp_path):
     assert start.table_for(pairs) is start.table
 
 
-def test_a_table_that_only_sentence_transformers_reads_is_still_a_table(tmp_path):
+def test_a_static_model_that_sentence_transformers_loads_gives_its_table(tmp_path):
     tokenizer = train_tokenizer(["read a csv file"] * 3, vocab_size=60)
     table = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 8))
     folder = tmp_path / "m"
@@ -97,9 +97,9 @@ PAIRS = TrainingPairs(
 )
 
 
-def test_tokens_of_many_texts_are_weighed_down(distilled):
+def test_frequent_tokens_get_a_lower_weight(distilled):
     pairs = tokenize(PAIRS, CONFIG, tokenizer=distilled.tokenizer)
-    weighed = weigh_by_frequency(distilled.table, pairs)
+    weighed = weight_by_frequency(distilled.table, pairs)
     vocabulary = distilled.tokenizer.get_vocab()
     # "read" is a third of 3 of 8 texts; "a" a third of 6, one whole and a half of one.
     for word, share in (("read", 1 / 8), ("a", (6 / 3 + 1.5) / 8)):
@@ -107,11 +107,11 @@ def test_tokens_of_many_texts_are_weighed_down(distilled):
         expected = distilled.table[row] * 0.001 / (0.001 + share)
         np.testing.assert_allclose(weighed[row], expected, rtol=1e-5)
     np.testing.assert_array_equal(
-        distilled.table_for(pairs), weigh_by_frequency(distilled.table, pairs)
+        distilled.table_for(pairs), weight_by_frequency(distilled.table, pairs)
     )
 
 
-def test_a_transformer_without_a_fast_tokenizer_is_refused(teacher):
+def test_a_transformer_without_a_fast_tokenizer_is_rejected(teacher):
     class Slow(list):
         tokenizer = object()
 
@@ -120,8 +120,8 @@ def test_a_transformer_without_a_fast_tokenizer_is_refused(teacher):
         start_from(slow)
 
 
-def test_vectors_are_nothing_to_start_from(tmp_path):
+def test_training_cannot_start_from_a_folder_of_vectors(tmp_path):
     np.save(tmp_path / "corpus.npy", np.eye(3, dtype=np.float32))
     (tmp_path / "corpus.ids.txt").write_text("a\nb\nc\n")
-    with pytest.raises(InvalidArgument, match="has no tokenizer to start from"):
+    with pytest.raises(InvalidArgument, match="has no tokenizer, so training cannot start from it"):
         start_from(PrecomputedVectors.load(tmp_path, dims=None))

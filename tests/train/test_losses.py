@@ -1,4 +1,4 @@
-"""The losses as a trainer calls them: equal to the library's MatryoshkaLoss around its own."""
+"""The losses as a trainer calls them: equal to the library's MatryoshkaLoss around its losses."""
 
 import copy
 from itertools import permutations
@@ -50,10 +50,10 @@ def value_and_gradient(loss, model, features, labels=None):
     return value.detach(), model[0].embedding.weight.grad.clone()
 
 
-def assert_same(ours, theirs):
-    torch.testing.assert_close(ours[0], theirs[0], rtol=1e-5, atol=1e-6)
-    largest = float(theirs[1].abs().max())
-    torch.testing.assert_close(ours[1], theirs[1], rtol=1e-5, atol=1e-5 * largest)
+def assert_same(actual, reference):
+    torch.testing.assert_close(actual[0], reference[0], rtol=1e-5, atol=1e-6)
+    largest = float(reference[1].abs().max())
+    torch.testing.assert_close(actual[1], reference[1], rtol=1e-5, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("n_columns", [2, 3, 4])
@@ -70,8 +70,8 @@ def test_ranking_equals_matryoshka_loss_of_the_library(model, n_columns, directi
     inner = library.MultipleNegativesRankingLoss(
         model, scale=15.0, directions=directions, partition_mode=mode
     )
-    theirs = library.MatryoshkaLoss(model, inner, list(DIMS), list(WEIGHTS))
-    ours = NestedMultipleNegativesRankingLoss(
+    reference = library.MatryoshkaLoss(model, inner, list(DIMS), list(WEIGHTS))
+    actual = NestedMultipleNegativesRankingLoss(
         model,
         DIMS,
         WEIGHTS,
@@ -82,17 +82,17 @@ def test_ranking_equals_matryoshka_loss_of_the_library(model, n_columns, directi
     )
     features = columns(model, n_columns)
     assert_same(
-        value_and_gradient(ours, model, features), value_and_gradient(theirs, model, features)
+        value_and_gradient(actual, model, features), value_and_gradient(reference, model, features)
     )
 
 
 def test_cosent_equals_matryoshka_loss_of_the_library(model):
     labels = torch.tensor([0.1, 0.9, 0.5, 0.5, 0.0, 1.0, 0.2, 0.2, 0.7, 0.3, 0.4, 0.6])
-    theirs = library.MatryoshkaLoss(model, library.CoSENTLoss(model), list(DIMS), list(WEIGHTS))
+    reference = library.MatryoshkaLoss(model, library.CoSENTLoss(model), list(DIMS), list(WEIGHTS))
     features = columns(model, 2)
     assert_same(
         value_and_gradient(NestedCoSENTLoss(model, DIMS, WEIGHTS), model, features, labels),
-        value_and_gradient(theirs, model, features, labels),
+        value_and_gradient(reference, model, features, labels),
     )
 
 
@@ -100,15 +100,15 @@ def test_triplet_equals_matryoshka_loss_of_the_library(model):
     inner = library.TripletLoss(
         model, distance_metric=library.TripletDistanceMetric.COSINE, triplet_margin=0.3
     )
-    theirs = library.MatryoshkaLoss(model, inner, list(DIMS), list(WEIGHTS))
+    reference = library.MatryoshkaLoss(model, inner, list(DIMS), list(WEIGHTS))
     features = columns(model, 3)
     assert_same(
         value_and_gradient(NestedTripletLoss(model, DIMS, WEIGHTS, 0.3), model, features),
-        value_and_gradient(theirs, model, features),
+        value_and_gradient(reference, model, features),
     )
 
 
-def test_by_definition_what_is_taught_is_the_ranking_at_full_width(model):
+def test_the_target_is_the_ranking_at_full_width(model):
     features, dims = columns(model, 3), (4, 16)
     loss = NestedMultipleNegativesRankingLoss(model, dims, teach=0.7, directions=EVERY)
     plain = NestedMultipleNegativesRankingLoss(model, dims, directions=EVERY)
@@ -116,15 +116,15 @@ def test_by_definition_what_is_taught_is_the_ranking_at_full_width(model):
     expected, gradient = value_and_gradient(plain, model, features)
     model.zero_grad()
     anchors, candidates = columns_as_vectors(model, features)
-    taught, learnt = (
+    target, student = (
         every_direction(anchors[:, :dim], candidates[:, :dim], 20.0).log_softmax(1)
         for dim in (16, 4)
     )
     at_full_width = torch.nn.functional.kl_div(
-        taught, taught.detach(), reduction="none", log_target=True
+        target, target.detach(), reduction="none", log_target=True
     )
     at_prefix = torch.nn.functional.kl_div(
-        learnt, taught.detach(), reduction="none", log_target=True
+        student, target.detach(), reduction="none", log_target=True
     )
     divergence = (at_prefix + at_full_width).nan_to_num(0).sum() / N
     divergence.backward()
@@ -133,7 +133,7 @@ def test_by_definition_what_is_taught_is_the_ranking_at_full_width(model):
     assert_same(found, (expected, gradient))
 
 
-def test_by_definition_a_teacher_s_ranking_is_what_all_widths_learn(model):
+def test_the_target_of_all_widths_is_the_ranking_of_a_teacher(model):
     features, dims = columns(model, 2), (4, 16)
     teacher = copy.deepcopy(model)
     with torch.no_grad():
@@ -146,14 +146,14 @@ def test_by_definition_a_teacher_s_ranking_is_what_all_widths_learn(model):
     model.zero_grad()
     normalize = torch.nn.functional.normalize
     sides = columns_as_vectors(model, features)
-    taught = [normalize(each) for each in columns_as_vectors(teacher, features)]
-    taught = (20 * taught[0] @ taught[1].T).log_softmax(1).detach()
+    target = [normalize(each) for each in columns_as_vectors(teacher, features)]
+    target = (20 * target[0] @ target[1].T).log_softmax(1).detach()
     divergence = torch.zeros(())
     for dim in dims:
-        learnt = [normalize(each[:, :dim]) for each in sides]
-        learnt = (20 * learnt[0] @ learnt[1].T).log_softmax(1)
+        student = [normalize(each[:, :dim]) for each in sides]
+        student = (20 * student[0] @ student[1].T).log_softmax(1)
         divergence = divergence + torch.nn.functional.kl_div(
-            learnt, taught, reduction="batchmean", log_target=True
+            student, target, reduction="batchmean", log_target=True
         )
     divergence.backward()
     expected += 0.7 * divergence.detach()
@@ -167,7 +167,7 @@ def columns_as_vectors(model, features):
 
 
 def every_direction(anchors, candidates, scale):
-    """Cosines of all four directions, very low where a text is ranked against itself or its own."""
+    """Cosines of all four directions, very low for a text and itself or its own pair."""
     anchors, candidates = (torch.nn.functional.normalize(each) for each in (anchors, candidates))
     own = torch.eye(N, dtype=torch.bool)
     parts = [
@@ -180,7 +180,7 @@ def every_direction(anchors, candidates, scale):
 
 
 def duplicated(model, labels=None):
-    """Pairs of which the last has the anchor of the first, and the one before its positive."""
+    """Pairs: the last has the anchor of the first pair, the one before has its positive."""
     texts = [f"w{number}" for number in range(N)], [f"w{number}" for number in range(N, 2 * N)]
     texts[0][-1] = texts[0][0]
     texts[1][-2] = texts[1][0]
@@ -188,7 +188,7 @@ def duplicated(model, labels=None):
 
 
 def formula(model, features, masked):
-    """The weighted sum over prefixes, where some pairs of lines and candidates do not count."""
+    """The weighted sum over prefixes, with some pairs of rows and candidates excluded."""
     anchors, candidates = columns_as_vectors(model, features)
     total = 0.0
     for dim, weight in zip(DIMS, WEIGHTS, strict=True):
@@ -203,7 +203,7 @@ def formula(model, features, masked):
     return total
 
 
-def test_what_says_the_same_is_no_negative(model):
+def test_equal_texts_are_not_negatives(model):
     features = duplicated(model)
     loss = NestedMultipleNegativesRankingLoss(model, DIMS, WEIGHTS)
     last = N - 1
@@ -214,7 +214,7 @@ def test_what_says_the_same_is_no_negative(model):
     assert loss(features, None) < formula(model, features, [])
 
 
-def test_pairs_of_one_label_are_no_negatives_of_each_other(model):
+def test_pairs_with_equal_labels_are_not_negatives_of_each_other(model):
     labels = torch.arange(N)
     labels[3] = labels[5]
     loss = NestedMultipleNegativesRankingLoss(model, DIMS, WEIGHTS)
@@ -222,11 +222,11 @@ def test_pairs_of_one_label_are_no_negatives_of_each_other(model):
     torch.testing.assert_close(loss(columns(model, 2), labels), expected)
 
 
-def test_a_text_that_is_padded_is_the_same_text(bert_folder):
+def test_padding_does_not_change_the_key_of_a_text(bert_folder):
     model = SentenceTransformer(str(bert_folder), device="cpu")
     loss = NestedMultipleNegativesRankingLoss(model, (8,))
     features = [model.preprocess(["a b", "a b c d e f"]), model.preprocess(["c", "a b"])]
-    relations = loss._relate(features, None)
+    relations = loss._relations_of(features, None)
     assert relations.anchors[0] == relations.candidates[1]
     assert len({*relations.anchors.tolist(), *relations.candidates.tolist()}) == 3
 
@@ -234,7 +234,7 @@ def test_a_text_that_is_padded_is_the_same_text(bert_folder):
 @pytest.mark.parametrize(
     ("directions", "teach"), [(("query_to_doc",), 0.0), (EVERY, 0.0), (EVERY, 1.0)]
 )
-def test_gradients_kept_of_parts_are_those_of_the_whole(bert_folder, directions, teach):
+def test_cached_gradients_of_parts_equal_those_of_the_whole(bert_folder, directions, teach):
     distinct = [" ".join(words) for words in permutations(["read", "csv", "table", "find"], 3)]
     texts = distinct[:9], distinct[9:18]
 
@@ -256,8 +256,8 @@ def test_gradients_kept_of_parts_are_those_of_the_whole(bert_folder, directions,
     whole, parts = gradients(None), gradients(4)
     assert whole[0] > 1
     torch.testing.assert_close(parts[0], whole[0])
-    for ours, theirs in zip(parts[1], whole[1], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    for actual, reference in zip(parts[1], whole[1], strict=True):
+        torch.testing.assert_close(actual, reference, rtol=1e-3, atol=1e-6)
 
 
 def test_similarities_stay_float32_under_autocast(model):
@@ -273,42 +273,42 @@ def test_similarities_stay_float32_under_autocast(model):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"matryoshka_dims": (32, 8)}, "32 dims > 16, which is the model's width"),
+        ({"matryoshka_dims": (32, 8)}, "dim 32 is larger than the model's width 16"),
         ({"matryoshka_dims": ()}, "distinct widths of at least 1"),
         ({"matryoshka_dims": (8, 8)}, "distinct widths of at least 1"),
         ({"matryoshka_dims": (8, 0)}, "distinct widths of at least 1"),
         ({"matryoshka_dims": (8, 4), "matryoshka_weights": (1,)}, "1 weights for 2 dims"),
-        ({"matryoshka_dims": (8,), "matryoshka_weights": (-1,)}, "0 or more, not all 0"),
-        ({"matryoshka_dims": (8,), "scale": 0}, "scale 0 is not above 0"),
-        ({"matryoshka_dims": (8,), "teach": -1}, "teach -1 is not 0 or more"),
-        ({"matryoshka_dims": (8,), "mini_batch_size": 0}, "mini_batch_size 0 < 1"),
-        ({"matryoshka_dims": (8,), "directions": ("doc_to_doc",)}, "lack query_to_doc"),
+        ({"matryoshka_dims": (8,), "matryoshka_weights": (-1,)}, "Use finite values of 0 or more"),
+        ({"matryoshka_dims": (8,), "scale": 0}, "scale=0 is out of range"),
+        ({"matryoshka_dims": (8,), "teach": -1}, "teach=-1 is out of range"),
+        ({"matryoshka_dims": (8,), "mini_batch_size": 0}, "mini_batch_size=0 is less than 1"),
+        ({"matryoshka_dims": (8,), "directions": ("doc_to_doc",)}, "do not include query_to_doc"),
         ({"matryoshka_dims": (8,), "directions": ("query_to_doc", "up")}, "'up' is not one of"),
-        ({"matryoshka_dims": (8,), "directions": EVERY[:1] * 2}, "name one twice"),
+        ({"matryoshka_dims": (8,), "directions": EVERY[:1] * 2}, "repeat a value"),
         ({"matryoshka_dims": (8,), "partition_mode": "all"}, "'all' is not one of joint"),
         (
             {"matryoshka_dims": (8,), "directions": EVERY, "partition_mode": "per_direction"},
-            "doc_to_doc, query_to_query lacks the positive pair; take joint",
+            "doc_to_doc, query_to_query has no positive pair",
         ),
     ],
 )
-def test_settings_that_cannot_be_are_refused(model, settings, message):
+def test_invalid_settings_are_rejected(model, settings, message):
     with pytest.raises(InvalidArgument, match=message):
         NestedMultipleNegativesRankingLoss(model, **settings)
 
 
-def test_a_margin_that_cosines_cannot_meet_is_refused(model):
-    with pytest.raises(InvalidArgument, match="margin 5 is not above 0 and at most 2"):
+def test_a_margin_that_cosines_cannot_reach_is_rejected(model):
+    with pytest.raises(InvalidArgument, match="margin=5 is out of range"):
         NestedTripletLoss(model, (8,), margin=5)
 
 
-def test_one_column_is_refused(model):
-    with pytest.raises(InvalidArgument, match="pairs need an anchor and a positive"):
+def test_one_column_is_rejected(model):
+    with pytest.raises(InvalidArgument, match="Use columns for an anchor and a positive"):
         NestedMultipleNegativesRankingLoss(model, (8,))(columns(model, 1), None)
 
 
-def test_keys_are_of_texts_whatever_their_form():
-    """Padded at either end, or all in one row; an empty text has a key too."""
+def test_keys_do_not_depend_on_the_form_of_features():
+    """Padded at either end, or flattened to one row; an empty text has a key, too."""
     ids = torch.tensor([[5, 6, 0, 0], [5, 6, 7, 0], [6, 5, 0, 0], [0, 0, 0, 0]])
     right = {"input_ids": ids, "attention_mask": (ids > 0).long()}
     left = {name: column.flip(1).clone() for name, column in right.items()}

@@ -1,4 +1,4 @@
-"""Hard negatives are other pairs' texts, never one that may be the answer."""
+"""Hard negatives are positives of other pairs, but not any that may be relevant."""
 
 import pytest
 import torch
@@ -18,8 +18,8 @@ def model():
     words = {word: number for number, word in enumerate(ANGLES)}
     tokenizer = Tokenizer(models.WordLevel(words, unk_token="other"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    turned = torch.deg2rad(torch.tensor([float(angle) for angle in ANGLES.values()]))
-    table = torch.stack([turned.cos(), turned.sin()], dim=1).numpy()
+    angles = torch.deg2rad(torch.tensor([float(angle) for angle in ANGLES.values()]))
+    table = torch.stack([angles.cos(), angles.sin()], dim=1).numpy()
     return SentenceTransformer(
         modules=[StaticEmbedding(tokenizer, embedding_weights=table)], device="cpu"
     )
@@ -31,20 +31,20 @@ def pairs(negatives):
     return TrainingPairs(anchors, positives, negatives)
 
 
-def test_the_nearest_that_is_surely_no_answer_is_taken(model, capfd):
+def test_the_nearest_text_below_the_margin_is_mined(model, capfd):
     mined = mine_negatives(model, pairs([[] for _ in range(5)]), count=1)
     # cos 25 degrees is above 95 % of cos 20: "almost" may be an answer, "near" is the next.
     assert mined.negatives[0] == ["near"]
     assert capfd.readouterr() == ("", "")
 
 
-def test_negatives_that_are_known_stay(model):
+def test_existing_negatives_do_not_change(model):
     known = [["far"], [], [], [], []]
     mined = mine_negatives(model, pairs(known), count=2)
     assert mined.negatives[0] == ["far"]
     assert all(len(each) in (0, 2) for each in mined.negatives[1:])
 
 
-def test_where_all_have_negatives_nothing_is_mined(model):
+def test_nothing_is_mined_if_all_pairs_have_negatives(model):
     known = pairs([["far"]] * 5)
     assert mine_negatives(model, known, count=3) is known

@@ -1,4 +1,4 @@
-"""The nested loss and its gradients: the formula's own, by autograd."""
+"""The nested loss and its gradients equal those of the formula by autograd."""
 
 import pytest
 import torch
@@ -32,15 +32,15 @@ def formula(anchors, positives, dims, weights, scale):
 
 @pytest.mark.parametrize("n", [1, 2, 9, 40])
 @pytest.mark.parametrize(("dims", "weights"), [(DIMS, WEIGHTS), ((16,), (1.0,)), ((5,), (3.0,))])
-def test_losses_and_gradients_are_the_formulas(n, dims, weights):
+def test_losses_and_gradients_equal_the_formula(n, dims, weights):
     anchors, positives = vectors(n)
     found = nested_ranking_loss(anchors, positives, Prefixes(dims, weights))
     expected = formula(anchors, positives, dims, weights, 20.0)
-    for name, ours, theirs in zip(found._fields, found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12, msg=name)
+    for name, actual, reference in zip(found._fields, found, expected, strict=True):
+        torch.testing.assert_close(actual, reference, rtol=1e-12, atol=1e-12, msg=name)
 
 
-def test_weights_are_one_each_where_none_are_given():
+def test_default_weights_are_one():
     anchors, positives = vectors(9)
     found = nested_ranking_loss(anchors, positives, Prefixes(DIMS))
     expected = formula(anchors, positives, DIMS, (1, 1, 1), 20.0)
@@ -48,14 +48,14 @@ def test_weights_are_one_each_where_none_are_given():
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 40, 1000])
-def test_the_chunk_size_changes_nothing(monkeypatch, chunk):
+def test_the_chunk_size_has_no_effect(monkeypatch, chunk):
     anchors, positives = vectors(40)
     whole = nested_ranking_loss(anchors, positives, Prefixes(DIMS, WEIGHTS))
     monkeypatch.setattr(nested, "_CHUNK_ITEMS", 0)
-    monkeypatch.setattr(nested, "_LEAST_CHUNK", chunk)
+    monkeypatch.setattr(nested, "_MIN_CHUNK", chunk)
     parts = nested_ranking_loss(anchors, positives, Prefixes(DIMS, WEIGHTS))
-    for ours, theirs in zip(parts, whole, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    for actual, reference in zip(parts, whole, strict=True):
+        torch.testing.assert_close(actual, reference, rtol=1e-12, atol=1e-12)
 
 
 def test_dimensions_beyond_the_widest_prefix_get_no_gradient():
@@ -66,7 +66,7 @@ def test_dimensions_beyond_the_widest_prefix_get_no_gradient():
     assert not found.candidates[:, 7:].any()
 
 
-def test_zero_vectors_give_finite_numbers_and_leave_the_others_alone():
+def test_zero_vectors_give_finite_values_and_do_not_affect_others():
     anchors, positives = vectors(9, dtype=torch.float32)
     anchors[2] = 0
     positives[5, :7] = 0  # the narrow prefixes only
@@ -77,14 +77,14 @@ def test_zero_vectors_give_finite_numbers_and_leave_the_others_alone():
     assert found.anchors[others].abs().max() < 100
 
 
-def test_a_chance_too_small_for_float32_is_a_large_loss_not_an_infinite_one():
+def test_a_probability_too_small_for_float32_gives_a_finite_loss():
     anchors, _ = vectors(8, dtype=torch.float32)
     found = nested_ranking_loss(anchors, -anchors, Prefixes((4, 16)), Ranking(200.0))
     expected = formula(anchors.double(), -anchors.double(), (4, 16), (1, 1), 200.0)
     torch.testing.assert_close(found.losses.double(), expected[0], rtol=1e-5, atol=0)
 
 
-def test_candidates_that_do_not_go_round_are_refused():
+def test_a_number_of_candidates_that_does_not_fit_is_rejected():
     anchors, positives = vectors(4)
-    with pytest.raises(InvalidArgument, match="3 candidates for 4 anchors"):
+    with pytest.raises(InvalidArgument, match="3 candidates do not fit 4 anchors"):
         nested_ranking_loss(anchors, positives[:3], Prefixes((4,)))

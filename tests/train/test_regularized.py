@@ -1,4 +1,4 @@
-"""What may be added to nested ranking: equal to its definition, by autograd; nothing where off."""
+"""Optional terms of the nested ranking loss: equal to their definition by autograd."""
 
 from itertools import permutations
 
@@ -47,16 +47,16 @@ def gradients(function, *sides):
 
 
 def assert_close(found, expected):
-    for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+    for actual, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, reference, rtol=1e-10, atol=1e-12)
 
 
 def whole(found):
-    """The value that gradients are of, and they."""
-    return PREFIXES.weigh(found.losses) + found.added, found.anchors, found.candidates
+    """The total loss and its gradients."""
+    return PREFIXES.weighted_sum(found.losses) + found.added, found.anchors, found.candidates
 
 
-def test_with_everything_off_it_is_nested_ranking_bit_for_bit():
+def test_without_optional_terms_the_loss_is_nested_ranking_bit_for_bit():
     anchors, candidates = vectors(n_candidates=2 * N, dtype=torch.float32)
     ranking = Ranking(teach=0.5)
     found = regularized_ranking_loss(anchors, candidates, Objective(PREFIXES, ranking))
@@ -66,7 +66,7 @@ def test_with_everything_off_it_is_nested_ranking_bit_for_bit():
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
 
 
-def test_drawn_widths_count_as_the_named_ones_do_on_average_and_are_not_reported():
+def test_drawn_widths_have_the_mean_weight_and_are_not_reported():
     anchors, candidates = vectors()
     objective = Objective(PREFIXES, Ranking(5.0), random_dims=2)
     found = regularized_ranking_loss(anchors, candidates, objective, drawn=(5, 11))
@@ -81,7 +81,7 @@ def test_drawn_widths_count_as_the_named_ones_do_on_average_and_are_not_reported
 
 
 @pytest.mark.parametrize("kind", ["int8", "binary"])
-def test_codes_are_ranked_as_well_and_hand_their_gradient_to_their_vectors(kind):
+def test_codes_are_ranked_and_their_gradient_is_used_for_their_vectors(kind):
     anchors, candidates = vectors(n_candidates=2 * N)
     objective = Objective(PREFIXES, Ranking(5.0), straight_through=kind)
     found = regularized_ranking_loss(anchors, candidates, objective)
@@ -108,7 +108,7 @@ def test_int8_codes_are_the_nearest_of_255_steps():
     torch.testing.assert_close(found, torch.tensor([[-12.7, 0.2, 0.0], [0.0, 0.0, 0.0]]))
 
 
-def test_the_penalty_is_the_sum_of_squared_correlations_for_each_dim_as_numpy_has_them():
+def test_the_penalty_equals_numpys_squared_correlations_per_dim():
     sides = vectors()
     unit = torch.nn.functional.normalize(torch.cat(sides)).numpy()
     correlations = np.corrcoef(unit, rowvar=False)
@@ -116,15 +116,15 @@ def test_the_penalty_is_the_sum_of_squared_correlations_for_each_dim_as_numpy_ha
     assert float(penalty) == pytest.approx((correlations**2).sum() / WIDTH - 1)
 
 
-def test_by_its_penalty_one_knows_over_how_many_dims_vectors_spread():
-    """Where each dim stands twice, the penalty is 1: they are as good as half of them."""
+def test_the_penalty_gives_the_participation_ratio():
+    """With each dim duplicated, the penalty is 1, and the ratio is half the dims."""
     signs = torch.from_numpy(hadamard(16)[:, 1:].astype(np.float64))  # no two are correlated
     assert float(correlation_penalty(signs)[0]) == pytest.approx(0)
     assert float(correlation_penalty(signs.repeat(1, 2))[0]) == pytest.approx(1)
     assert float(correlation_penalty(signs[:, :1].repeat(1, 5))[0]) == pytest.approx(4)
 
 
-def test_the_penaltys_gradient_is_its_own():
+def test_the_gradient_of_the_penalty_equals_autograd():
     sides = vectors()
 
     def definition(*sides):
@@ -135,7 +135,7 @@ def test_the_penaltys_gradient_is_its_own():
     assert_close(correlation_penalty(*sides), gradients(definition, *sides))
 
 
-def test_a_dim_that_never_changes_and_a_zero_vector_give_finite_gradients():
+def test_a_constant_dim_and_a_zero_vector_give_finite_gradients():
     sides = vectors(dtype=torch.float32)
     sides[0][:, 3] = sides[1][:, 3] = 0
     sides[1][5] = 0
@@ -151,14 +151,14 @@ def test_dims_beyond_the_widest_prefix_get_no_gradient():
         assert not gradient[:, 16:].any()
 
 
-def test_parts_of_the_lines_add_up_to_the_whole():
-    """What concerns all vectors, such as correlations, counts once however lines are shared out."""
+def test_parts_of_the_rows_add_up_to_the_whole():
+    """Terms over all vectors, such as correlations, count once for any split of the rows."""
     anchors, candidates = vectors()
     complete = regularized_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11))
     parts = [
         (
             share,
-            regularized_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11), lines=part),
+            regularized_ranking_loss(anchors, candidates, EVERYTHING, drawn=(5, 11), rows=part),
         )
         for share, part in ((0.25, slice(0, 6)), (0.75, slice(6, N)))
     ]
@@ -167,14 +167,14 @@ def test_parts_of_the_lines_add_up_to_the_whole():
         torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_widths_are_drawn_between_the_named_ones_without_them_and_all_get_their_turn():
+def test_widths_are_drawn_from_all_untrained_widths_between_the_trained_ones():
     rng = np.random.default_rng(0)
     draws = [EVERYTHING.draw(rng) for _ in range(300)]
     assert all(len(set(drawn)) == 2 for drawn in draws)
     assert {dim for drawn in draws for dim in drawn} == set(range(5, 16)) - {7}
 
 
-def test_where_no_widths_are_asked_for_none_are_drawn():
+def test_no_widths_are_drawn_by_default():
     rng = np.random.default_rng(0)
     assert Objective(Prefixes((8,))).draw(rng) == ()
     assert rng.random() == np.random.default_rng(0).random()
@@ -183,14 +183,14 @@ def test_where_no_widths_are_asked_for_none_are_drawn():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"random_dims": -1}, "random_dims -1 is not within 0 to 10"),
-        ({"random_dims": 12}, "random_dims 12 is not within 0 to 10, the widths between"),
-        ({"straight_through": "int4"}, "straight_through 'int4' is not one of int8, binary"),
-        ({"orthogonality": -0.1}, "orthogonality -0.1 is not 0 or more"),
-        ({"orthogonality": float("inf")}, "orthogonality inf is not 0 or more and finite"),
+        ({"random_dims": -1}, "random_dims=-1 is out of range"),
+        ({"random_dims": 12}, "Choose a value from 0 to 10, the number of untrained widths"),
+        ({"straight_through": "int4"}, "straight_through='int4' is not one of int8, binary"),
+        ({"orthogonality": -0.1}, "orthogonality=-0.1 is out of range"),
+        ({"orthogonality": float("inf")}, "orthogonality=inf is out of range"),
     ],
 )
-def test_a_setting_outside_its_limit_is_refused_with_both(settings, message):
+def test_a_setting_out_of_range_is_rejected(settings, message):
     with pytest.raises(InvalidArgument, match=message):
         Objective(PREFIXES, **settings)
 
@@ -204,7 +204,7 @@ def model(bert_folder):
 
 
 def value_and_gradients(model, *, seed=0, **settings):
-    """What the trainer's loss says of some texts, and its gradients by the model's parameters."""
+    """The trainer's loss of some texts, and its gradients by the model's parameters."""
     loss = NestedMultipleNegativesRankingLoss(model, (8, 16), **settings)
     model.zero_grad()
     torch.manual_seed(seed)
@@ -214,7 +214,7 @@ def value_and_gradients(model, *, seed=0, **settings):
     return value.detach(), found
 
 
-def test_the_trainers_loss_is_the_objectives_and_logs_the_named_widths(model):
+def test_the_trainers_loss_equals_the_objective_and_logs_the_trained_widths(model):
     sides = [model.encode(column, convert_to_tensor=True) for column in TEXTS]
     added = {"straight_through": "binary", "orthogonality": 0.7}
     expected = regularized_ranking_loss(*sides, Objective(Prefixes((8, 16)), **added))
@@ -225,12 +225,12 @@ def test_the_trainers_loss_is_the_objectives_and_logs_the_named_widths(model):
     assert expected.added > 0
 
 
-def test_widths_come_from_pytorchs_generator_which_trainers_save(model):
+def test_widths_are_drawn_with_pytorchs_generator_which_trainers_save(model):
     found = [value_and_gradients(model, seed=seed, random_dims=2)[0] for seed in (0, 0, 1)]
     assert found[0] == found[1] != found[2]
 
 
-def test_evaluating_draws_nothing(model):
+def test_no_widths_are_drawn_in_evaluation(model):
     plain, drawing = (
         NestedMultipleNegativesRankingLoss(model, (8, 16), random_dims=n) for n in (0, 2)
     )
@@ -241,19 +241,19 @@ def test_evaluating_draws_nothing(model):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_gradients_kept_of_parts_are_those_of_the_whole(model):
+def test_cached_gradients_of_parts_equal_those_of_the_whole(model):
     expected = value_and_gradients(model, **ADDED)
     found = value_and_gradients(model, mini_batch_size=4, **ADDED)
     torch.testing.assert_close(found[0], expected[0])
-    for ours, theirs in zip(found[1], expected[1], strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    for actual, reference in zip(found[1], expected[1], strict=True):
+        torch.testing.assert_close(actual, reference, rtol=1e-3, atol=1e-5)
 
 
-def test_the_model_card_says_what_was_added(model):
-    said = NestedMultipleNegativesRankingLoss(model, (8, 16), **ADDED).get_config_dict()
-    assert {name: said[name] for name in ADDED} == ADDED
+def test_the_model_card_lists_the_optional_terms(model):
+    settings = NestedMultipleNegativesRankingLoss(model, (8, 16), **ADDED).get_config_dict()
+    assert {name: settings[name] for name in ADDED} == ADDED
 
 
-def test_the_trainers_loss_refuses_what_does_not_fit_its_widths(model):
-    with pytest.raises(InvalidArgument, match="random_dims 8 is not within 0 to 7"):
+def test_the_trainers_loss_rejects_settings_that_do_not_fit_its_widths(model):
+    with pytest.raises(InvalidArgument, match="random_dims=8 is out of range"):
         NestedMultipleNegativesRankingLoss(model, (8, 16), random_dims=8)

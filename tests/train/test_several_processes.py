@@ -1,4 +1,4 @@
-"""Two processes that gather each other's texts do what one does with the joint batch."""
+"""Two processes that gather each other's texts equal one process with the joint batch."""
 
 import os
 import subprocess
@@ -64,9 +64,11 @@ def test_two_processes_equal_one(bert_folder, tmp_path, settings):
     errors = [each.communicate(timeout=120)[1] for each in processes]
     assert [each.returncode for each in processes] == [0, 0], errors
     value, found = torch.load(tmp_path / "found.pt", weights_only=True)
-    expected, theirs = gradients(bert_folder, slice(0, 8), gather=False, **settings)
+    expected, reference = gradients(bert_folder, slice(0, 8), gather=False, **settings)
     assert expected > 1
     torch.testing.assert_close(value, expected)
-    largest = max(float(each.abs().max()) for each in theirs.values())
+    largest = max(float(each.abs().max()) for each in reference.values())
     for name, gradient in found.items():
-        torch.testing.assert_close(gradient, theirs[name], rtol=1e-3, atol=1e-5 * largest, msg=name)
+        torch.testing.assert_close(
+            gradient, reference[name], rtol=1e-3, atol=1e-5 * largest, msg=name
+        )

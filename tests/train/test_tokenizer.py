@@ -1,4 +1,4 @@
-"""The tokenizer: words as code writes them, and the same vocabulary on every run."""
+"""The tokenizer: words of prose and code, and the same vocabulary on every run."""
 
 import subprocess
 import sys
@@ -53,7 +53,7 @@ def test_identifiers_share_their_words_with_prose(tokenizer):
     assert len(ids[0]) == 3  # words that stand often enough are one piece each
 
 
-def test_what_it_never_saw_is_unknown_and_never_an_error(tokenizer):
+def test_unseen_text_is_unknown_and_no_error(tokenizer):
     assert tokenizer.encode("日 本").tokens == [UNKNOWN, UNKNOWN]
     assert tokenizer.encode("file 日").tokens == ["file", UNKNOWN]
     assert tokenizer.encode("").ids == []
@@ -67,19 +67,19 @@ def test_no_piece_is_special_in_a_text(tokenizer):
 
 
 @pytest.mark.parametrize("vocab_size", [1, 2, 3, 20, 60])
-def test_the_vocabulary_is_never_larger_than_asked(vocab_size):
+def test_the_vocabulary_is_not_larger_than_requested(vocab_size):
     tokenizer = train_tokenizer([*TEXTS, "日本語の漢字 한국어 ελληνικά"], vocab_size=vocab_size)
     assert tokenizer.get_vocab_size() <= vocab_size
     assert sorted(tokenizer.get_vocab().values()) == list(range(tokenizer.get_vocab_size()))
 
 
-def test_frequent_characters_are_kept_where_not_all_fit():
+def test_the_most_frequent_characters_are_used_if_not_all_fit():
     tokenizer = train_tokenizer(["zzzy zzy", "zy a", "b"], vocab_size=6)
     assert {"y", "z"} <= set(tokenizer.get_vocab())
     assert not {"a", "b"} & set(tokenizer.get_vocab())
 
 
-def test_without_texts_all_is_unknown():
+def test_without_texts_every_token_is_unknown():
     tokenizer = train_tokenizer([], vocab_size=100)
     assert tokenizer.get_vocab() == {UNKNOWN: 0}
     assert tokenizer.encode("file").tokens == [UNKNOWN]
@@ -97,8 +97,8 @@ print(hashlib.sha256(tokenizer.to_str().encode()).hexdigest())
 """
 
 
-def test_every_run_learns_the_same_vocabulary():
-    """Words of random letters stand equally often, so ties are everywhere.
+def test_every_run_gives_the_same_vocabulary():
+    """Words of random letters are equally frequent, so there are many ties.
 
     The WordPiece trainer by itself gives another vocabulary in each of five runs.
     """
@@ -111,7 +111,7 @@ def test_every_run_learns_the_same_vocabulary():
     assert len(set(digests)) == 1
 
 
-def test_a_table_has_a_row_for_the_highest_id_whatever_is_missing_below():
+def test_a_table_has_a_row_for_the_highest_id_even_if_ids_are_missing():
     tokenizer = Tokenizer(models.WordLevel({"a": 0, "b": 5}, unk_token="a"))
     assert (tokenizer.get_vocab_size(), row_count(tokenizer)) == (2, 6)
     pairs = TrainingPairs(["a"], ["b"], [[]])

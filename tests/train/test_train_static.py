@@ -1,4 +1,4 @@
-"""Static training: it learns, the same way for the same seed, and touches only what it must."""
+"""Static training: quality, determinism, and updates of used rows only."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from nestvec.train.row_adam import start_workers
 from nestvec.train.static import (
     StaticConfig,
     _batches,
-    _lose,
+    _compute_loss,
     _schedule,
     tokenize,
     train_static,
@@ -25,7 +25,7 @@ SMALL = StaticConfig(dims=(32, 8, 4), epochs=20, batch_size=64, learning_rate=0.
 
 
 def synonyms(n=N_CONCEPTS, *, copies=2):
-    """Pairs of two words for one concept, each among words that say nothing."""
+    """Pairs of two words for one concept, each among random words."""
     rng = np.random.default_rng(0)
     filler = [f"filler {word}" for word in "abcdefgh"]
     anchors = [f"ask{i} {rng.choice(filler)}" for i in range(n)] * copies
@@ -44,7 +44,7 @@ def model(tokens):
 
 
 def found_first(model, tokens, dim):
-    """Share of concepts whose answer is the nearest of all at a width."""
+    """Share of concepts whose positive is the nearest of all at a width."""
     anchors, positives = (
         (side[:N_CONCEPTS] @ model.table)[:, :dim] for side in (tokens.anchors, tokens.positives)
     )
@@ -55,7 +55,7 @@ def found_first(model, tokens, dim):
     return np.mean((anchors @ positives.T).argmax(axis=1) == np.arange(N_CONCEPTS))
 
 
-def test_it_learns_to_find_the_pairs(model, tokens):
+def test_the_trained_model_finds_the_pairs(model, tokens):
     untrained = train_static(tokens, replace(SMALL, epochs=1, learning_rate=1e-9))
     assert found_first(untrained, tokens, 32) < 0.3
     assert found_first(model, tokens, 32) > 0.95
@@ -69,15 +69,15 @@ def test_the_loss_falls_at_every_width(model, tokens):
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_matryoshka_beats_its_plain_twin_at_the_smallest_width(tokens, seed):
-    """300 concepts fit on a sphere of 4 dims, but only a loss that looks there puts them so."""
+def test_matryoshka_beats_the_baseline_at_the_smallest_width(tokens, seed):
+    """300 concepts fit in 4 dims, but only if the loss includes these dims."""
     nested = train_static(tokens, replace(SMALL, seed=seed))
     plain = train_static(tokens, replace(SMALL, seed=seed, dims=(32,)))
     assert found_first(nested, tokens, 4) > found_first(plain, tokens, 4) + 0.2
     assert found_first(nested, tokens, 32) > found_first(plain, tokens, 32) - 0.05
 
 
-def test_a_seed_gives_the_same_table_bit_by_bit_and_another_seed_another(tokens, model):
+def test_the_table_depends_on_the_seed_bit_for_bit(tokens, model):
     again = train_static(tokens, SMALL)
     np.testing.assert_array_equal(again.table, model.table)
     assert again.losses == model.losses
@@ -85,30 +85,30 @@ def test_a_seed_gives_the_same_table_bit_by_bit_and_another_seed_another(tokens,
     assert np.abs(other.table - model.table).max() > 0.1
 
 
-def test_products_in_bfloat16_learn_as_well(tokens, model):
+def test_training_with_bfloat16_products_gives_similar_losses(tokens, model):
     rounded = train_static(tokens, replace(SMALL, bfloat16=True))
     assert rounded.losses != model.losses
     for dim in SMALL.dims:
         assert found_first(rounded, tokens, dim) > found_first(model, tokens, dim) - 0.05
 
 
-def test_pytorchs_global_random_state_is_left_alone(tokens):
+def test_pytorchs_global_random_state_does_not_change(tokens):
     before = torch.get_rng_state()
     train_static(tokens, replace(SMALL, epochs=1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_an_epoch_takes_each_pair_once_at_most_and_in_another_order():
+def test_an_epoch_uses_each_pair_at_most_once_in_a_new_order():
     batches = list(_batches(10, 3, 6, np.random.default_rng(0)))
     epochs = np.concatenate(batches[:3]), np.concatenate(batches[3:])
     for epoch in epochs:
-        assert len(epoch) == len(set(epoch.tolist())) == 9  # the tenth waits for another epoch
+        assert len(epoch) == len(set(epoch.tolist())) == 9  # an incomplete batch is dropped
         assert set(epoch.tolist()) <= set(range(10))
     assert epochs[0].tolist() != epochs[1].tolist()
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_fewer_pairs_than_a_batch_shrink_it(n):
+def test_the_batch_size_is_limited_to_the_number_of_pairs(n):
     pairs = tokenize(synonyms(n, copies=1), SMALL)
     steps = []
     train_static(pairs, SMALL, on_progress=lambda *each: steps.append(each))
@@ -116,12 +116,12 @@ def test_fewer_pairs_than_a_batch_shrink_it(n):
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_a_pair_without_others_beside_it_teaches_nothing(n):
-    with pytest.raises(InvalidArgument, match=f"{n} pairs < 2"):
+def test_fewer_than_two_pairs_are_rejected(n):
+    with pytest.raises(InvalidArgument, match=f"at least 2 pairs, but there are {n}"):
         train_static(tokenize(synonyms(n, copies=1), SMALL), SMALL)
 
 
-def test_empty_texts_do_no_harm():
+def test_empty_texts_are_allowed():
     pairs = synonyms()
     pairs.anchors[5], pairs.positives[9] = "", "  "
     pairs.anchors[7] = pairs.positives[7] = ""
@@ -132,17 +132,17 @@ def test_empty_texts_do_no_harm():
     assert found_first(model, tokens, 32) > 0.9
 
 
-def test_shares_are_the_mean_of_a_texts_tokens_cut_at_max_tokens():
+def test_shares_are_those_of_a_texts_first_max_tokens():
     pairs = TrainingPairs(["go go home", "home"], ["go", "go home"], [[], []])
     tokens = tokenize(pairs, SMALL)
     go, home = (tokens.tokenizer.token_to_id(word) for word in ("go", "home"))
     np.testing.assert_allclose(tokens.anchors.toarray()[:, [go, home]], [[2 / 3, 1 / 3], [0, 1]])
-    cut = tokenize(pairs, replace(SMALL, max_tokens=2))
-    np.testing.assert_allclose(cut.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
+    truncated = tokenize(pairs, replace(SMALL, max_tokens=2))
+    np.testing.assert_allclose(truncated.anchors.toarray()[:, [go, home]], [[1, 0], [0, 1]])
 
 
 @pytest.mark.parametrize("added", [{}, {"straight_through": "int8", "orthogonality": 1.0}])
-def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient(added):
+def test_loss_and_gradient_do_not_depend_on_the_number_of_threads(added):
     config = replace(SMALL, dims=(8, 4), random_dims=1, **added)
     tokens = tokenize(synonyms(1300, copies=1), config)
     texts = vstack([tokens.anchors, tokens.positives], format="csr")
@@ -152,7 +152,7 @@ def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient(added):
     for threads in (1, 2):
         torch.set_num_threads(threads)
         with start_workers() as workers:
-            found.append(_lose(texts, table, config.objective(), workers, drawn=(6,)))
+            found.append(_compute_loss(texts, table, config.objective(), workers, drawn=(6,)))
     torch.set_num_threads(before)
     np.testing.assert_allclose(found[1].losses, found[0].losses, rtol=1e-5)
     np.testing.assert_allclose(found[1].gradient, found[0].gradient, rtol=1e-4, atol=1e-6)
@@ -168,14 +168,14 @@ def test_threads_that_share_a_batch_out_find_the_same_loss_and_gradient(added):
         {"orthogonality": 1.0},
     ],
 )
-def test_what_is_added_to_the_loss_changes_what_is_learnt_and_it_still_learns(tokens, model, added):
+def test_optional_terms_change_the_table_and_training_still_works(tokens, model, added):
     found = train_static(tokens, replace(SMALL, **added))
     assert list(found.losses) == [4, 8, 32]
     assert found.losses != model.losses
     assert found_first(found, tokens, 32) > 0.95
 
 
-def test_weights_belong_to_their_dims_in_any_order(tokens, model):
+def test_weights_follow_their_dims_in_any_order(tokens, model):
     short = replace(SMALL, epochs=2)
     found = [
         train_static(tokens, replace(short, dims=dims, weights=weights)).table
@@ -187,7 +187,7 @@ def test_weights_belong_to_their_dims_in_any_order(tokens, model):
     np.testing.assert_array_equal(found[0][:, 4:], first[:, 4:])  # 32 dims count nothing
 
 
-def test_a_tokenizer_that_exists_is_taken_without_its_padding(tokens):
+def test_an_existing_tokenizer_is_used_without_padding(tokens):
     tokenizer = Tokenizer.from_str(tokens.tokenizer.to_str())
     tokenizer.enable_padding(length=20)
     pairs = synonyms()
@@ -197,7 +197,7 @@ def test_a_tokenizer_that_exists_is_taken_without_its_padding(tokens):
     np.testing.assert_array_equal(taken.anchors.toarray(), tokens.anchors[:3].toarray())
 
 
-def test_training_goes_on_from_a_table_whatever_its_scale(tokens, model):
+def test_training_continues_from_a_table_of_any_scale(tokens, model):
     brief = replace(SMALL, epochs=1, learning_rate=0.01)
     first = train_static(tokens, brief).losses
     before = model.table.copy()
@@ -211,21 +211,21 @@ def test_training_goes_on_from_a_table_whatever_its_scale(tokens, model):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        (lambda table: table[1:], r"shape \[\d+, 32\] to start from is not \[\d+, at least 32\]"),
-        (lambda table: table[:, 1:], r"shape \[\d+, 31\] to start from is not"),
-        (lambda table: table[0], r"shape \[32\] to start from is not"),
+        (lambda table: table[1:], r"shape \[\d+, 32\]. Pass a table of shape \[\d+, at least 32\]"),
+        (lambda table: table[:, 1:], r"shape \[\d+, 31\]. Pass"),
+        (lambda table: table[0], r"shape \[32\]. Pass"),
         (lambda table: 0 * table, "all zeros"),
         (lambda table: table + np.inf, "NaN or infinity"),
     ],
 )
-def test_a_table_that_cannot_be_started_from_is_refused(tokens, model, change, said):
-    with pytest.raises(InvalidArgument, match=said):
+def test_an_unusable_initial_table_is_rejected(tokens, model, change, message):
+    with pytest.raises(InvalidArgument, match=message):
         train_static(tokens, SMALL, start=change(model.table))
 
 
-def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):
+def test_vectors_of_unused_tokens_do_not_change(tokens, model):
     first = np.random.default_rng(SMALL.seed).standard_normal(model.table.shape, dtype=np.float32)
     used = np.zeros(len(first), dtype=bool)
     for side in (tokens.anchors, tokens.positives):
@@ -235,7 +235,7 @@ def test_tokens_of_no_pair_keep_their_first_vectors(tokens, model):
     assert (np.abs(model.table - first)[used].max(axis=1) > 0).all()
 
 
-def test_the_learning_rate_rises_then_falls_to_almost_nothing():
+def test_the_learning_rate_rises_and_then_falls_to_almost_zero():
     shares = [_schedule(step, 100) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert max(shares) == shares[9] == shares[10] == 1
@@ -247,35 +247,38 @@ def test_the_learning_rate_rises_then_falls_to_almost_nothing():
 
 
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid:RuntimeWarning")
-def test_a_loss_that_is_no_number_stops_and_names_the_step(tokens):
-    with pytest.raises(NestvecError, match=r"not finite at step [2-9] of 180: lower learning_rate"):
+def test_a_loss_of_nan_stops_training_and_is_reported_with_the_step(tokens):
+    with pytest.raises(NestvecError, match=r"not finite at step [2-9] of 180. Lower learning_rate"):
         train_static(tokens, replace(SMALL, learning_rate=1e38))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"dims": ()}, r"dims \[\] need distinct widths"),
-        ({"dims": (8, 0)}, r"dims \[8, 0\] need distinct widths of at least 1"),
-        ({"dims": (8, 8)}, r"dims \[8, 8\] need distinct"),
-        ({"epochs": 0}, "epochs 0 < 1"),
-        ({"vocab_size": 0}, "vocab_size 0 < 1"),
-        ({"max_tokens": -1}, "max_tokens -1 < 1"),
-        ({"batch_size": 1}, "batch_size 1 < 2"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0 is not above 0"),
-        ({"learning_rate": float("nan")}, "learning_rate nan is not above 0"),
-        ({"learning_rate": float("inf")}, "learning_rate inf is not above 0 and finite"),
-        ({"scale": 0.0}, "scale 0.0 is not above 0"),
-        ({"scale": -20.0}, "scale -20.0 is not above 0"),
+        ({"dims": ()}, r"dims \[\] are not valid"),
+        (
+            {"dims": (8, 0)},
+            r"dims \[8, 0\] are not valid. Use one or more distinct widths of at least 1",
+        ),
+        ({"dims": (8, 8)}, r"dims \[8, 8\] are not valid"),
+        ({"epochs": 0}, "epochs=0 is less than 1"),
+        ({"vocab_size": 0}, "vocab_size=0 is less than 1"),
+        ({"max_tokens": -1}, "max_tokens=-1 is less than 1"),
+        ({"batch_size": 1}, "batch_size=1 is less than 2"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 is out of range"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan is out of range"),
+        ({"learning_rate": float("inf")}, "learning_rate=inf is out of range"),
+        ({"scale": 0.0}, "scale=0.0 is out of range"),
+        ({"scale": -20.0}, "scale=-20.0 is out of range"),
         ({"weights": (1.0,)}, "1 weights for 5 dims"),
-        ({"teach": -1.0}, "teach -1.0 is not 0 or more"),
-        ({"dims": (8, 4), "random_dims": 4}, "random_dims 4 is not within 0 to 3"),
+        ({"teach": -1.0}, "teach=-1.0 is out of range"),
+        ({"dims": (8, 4), "random_dims": 4}, "random_dims=4 is out of range"),
         ({"straight_through": "int4"}, "'int4' is not one of int8, binary"),
-        ({"orthogonality": -1.0}, "orthogonality -1.0 is not 0 or more"),
+        ({"orthogonality": -1.0}, "orthogonality=-1.0 is out of range"),
     ],
 )
-def test_a_setting_outside_its_limit_is_refused_with_both(changes, said):
-    with pytest.raises(InvalidArgument, match=said):
+def test_a_setting_out_of_range_is_rejected(changes, message):
+    with pytest.raises(InvalidArgument, match=message):
         StaticConfig(**changes)
 
 

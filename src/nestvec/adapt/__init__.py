@@ -1,1 +1,1 @@
-"""Adapters for frozen vectors: matrices that put what matters into the first dimensions."""
+"""Fit adapters on existing vectors: transforms that make truncated prefixes rank better."""

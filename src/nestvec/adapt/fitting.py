@@ -1,6 +1,6 @@
-"""Fit an adapter on vectors: try the methods from cheap to strong, keep what is surely better.
+"""Fit adapters on arrays of vectors, compare them on held-out vectors, and choose one.
 
-Works on arrays; where they come from, and which model they are of, is for ``workflows``.
+Methods are fitted from cheap to strong. ``recipes.adapting`` collects the vectors of a model.
 """
 
 from __future__ import annotations
@@ -14,33 +14,35 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from nestvec.adapt.projections import fit_svd, fit_whitening
-from nestvec.adapt.sample import Parted, Sample, part
-from nestvec.adapt.selection import CUTTING, HeldOutScores, Yardstick, choose
+from nestvec.adapt.sample import HeldOutSplit, Sample, split_sample
+from nestvec.adapt.selection import TRUNCATION, HeldOutEvaluator, HeldOutScores, choose
 from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
 from nestvec.models.adapter import METHODS, Adapter, Head, Method
 from nestvec.types import OnProgress
 
-FITTED = tuple(method for method in METHODS if method != CUTTING)
+FITTED = tuple(method for method in METHODS if method != TRUNCATION)
 TRAINED: tuple[Method, ...] = ("linear", "mlp")
-_HIDDEN = 2  # times the width
-_HALVINGS = 4
+_HIDDEN_FACTOR = 2  # hidden units of an mlp for each dim of the vectors
+_HALVINGS = 4  # default dims: the full width divided by 2, 4, 8 and 16
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class AdaptConfig:
-    """What is asked of an adapter.
+    """Settings of an adapter fit.
 
     Attributes:
-        dims: Widths that are to be good; the full one is always added. None for halvings.
-        method: None chooses by measurement; a name fits that one, and says so if it is no better.
-        schedule: "joint" or "sequential", of what is trained.
-        two_heads: Queries through a head of their own; needs queries and a trained method.
-        steps: Of training; with labels as many again.
-        sample: At most so many documents, and queries, are fitted on.
-        seed: Of all that is drawn.
+        dims: Truncation dims to optimize. The full width is always added. None uses the full width
+            divided by 2, 4, 8 and 16.
+        method: Method to fit. None fits the default methods and chooses the best by measurement. A
+            named method is returned even if it is not better than truncation; a warning is logged.
+        schedule: "joint" or "sequential" training, see ``Training``.
+        two_heads: Train a separate head for queries. Requires queries and a trained method.
+        steps: Training steps. With labels, twice as many steps are made.
+        sample: Maximum number of documents, and of queries, to fit on.
+        seed: Seed of all random draws.
     """
 
     dims: tuple[int, ...] | None = None
@@ -52,28 +54,30 @@ class AdaptConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check what does not depend on the vectors."""
+        """Check the settings that do not depend on the vectors."""
         if self.method is not None and self.method not in FITTED:
-            raise InvalidArgument(f"method {self.method!r} is not one of {', '.join(FITTED)}")
-        if self.seed < 0:
-            raise InvalidArgument(f"seed {self.seed} < 0")
-        if self.sample < 1:
-            raise InvalidArgument(f"sample {self.sample} < 1")
+            raise InvalidArgument(f"method={self.method!r} is not one of {', '.join(FITTED)}.")
+        for name, least in (("seed", 0), ("sample", 1)):
+            if getattr(self, name) < least:
+                problem = f"{name}={getattr(self, name)} is less than {least}."
+                raise InvalidArgument(f"{problem} Choose {least} or more.")
         if self.two_heads and self.method not in TRAINED:
-            raise InvalidArgument(f"two heads are trained: name method {' or '.join(TRAINED)}")
+            methods = " or ".join(map(repr, TRAINED))
+            raise InvalidArgument(f"two_heads needs a trained method. Set method to {methods}.")
         Training(dims=(), steps=self.steps, schedule=self.schedule)
 
 
 @dataclass(frozen=True)
 class Base:
-    """The model whose vectors they are.
+    """The model that produced the vectors.
 
     Attributes:
-        fingerprint: "" where the vectors are of no known model.
-        name: In messages.
-        layer_norm: Whether its vectors were layer-normalized for the sample.
-        matryoshka: Whether it was trained to be cut. Its prefixes then know more of relevance than
-            the full width's ranking does, so that agreement with it is no ground to turn them.
+        fingerprint: Fingerprint of the model; "" if the model is not known.
+        name: Name of the model in messages.
+        layer_norm: Whether the vectors of the sample were layer-normalized.
+        matryoshka: Whether the model was trained with Matryoshka. Such prefixes can rank by
+            relevance better than agreement with the full-width ranking shows. Without labels, no
+            method is therefore tried.
     """
 
     fingerprint: str
@@ -83,7 +87,7 @@ class Base:
 
 
 class _Candidate(NamedTuple):
-    """A way to fit."""
+    """A method, and whether it is fitted on relevance labels."""
 
     method: Method
     labels: bool = False
@@ -93,22 +97,23 @@ class _Candidate(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """What documents and queries go through, perhaps the same."""
+    """The transforms of documents and of queries; the same object if there is one head."""
 
     documents: Head
     queries: Head
 
 
 @dataclass(frozen=True, eq=False)
-class Tried:
-    """What was fitted, and how it did on held-out vectors.
+class MethodComparison:
+    """Fitted methods and their scores on held-out vectors.
 
     Attributes:
-        base: Whose vectors they are.
-        config: What was asked.
-        heads: By the name of the method, with ", labels" where it learnt from these.
-        best: The name of what to take; ``choosing.CUTTING`` where nothing is surely better.
-        figures: What was measured, plain values for people.
+        base: The model that produced the vectors.
+        config: Settings of the fit.
+        heads: Fitted heads by method name; ", labels" is appended if labels were used.
+        best: Name of the best method; ``selection.TRUNCATION`` if no method is significantly
+            better than truncation.
+        figures: Settings and measured values, stored in the adapter file for users to read.
     """
 
     base: Base
@@ -118,10 +123,10 @@ class Tried:
     figures: Mapping[str, Any]
 
     def adapter(self, name: str) -> Adapter:
-        """Return one of them, or for ``CUTTING`` one that changes nothing."""
+        """Return the adapter of a method; for ``TRUNCATION``, an adapter with no effect."""
         dims = self.config.dims or ()
-        same = Head(np.eye(max(dims), dtype=np.float32))
-        heads = self.heads.get(name, Heads(same, same))
+        identity = Head(np.eye(max(dims), dtype=np.float32))
+        heads = self.heads.get(name, Heads(identity, identity))
         return Adapter(
             method=cast(Method, name.partition(",")[0]),
             dims=dims,
@@ -138,95 +143,112 @@ class Tried:
 def fit(
     sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
 ) -> Adapter:
-    """Fit, measure and choose; arguments and errors as ``try_methods``."""
-    tried = try_methods(sample, base, config, on_progress=on_progress)
+    """Fit methods, measure them on held-out vectors, and return the best adapter.
+
+    Arguments and errors are those of ``compare_methods``. If ``config`` names a method, the adapter
+    of this method is returned.
+    """
+    comparison = compare_methods(sample, base, config, on_progress=on_progress)
     if config.method is None:
-        return tried.adapter(tried.best)
-    (asked,) = tried.heads
-    if asked != tried.best:
-        _logger.warning("%s is not surely better than cutting on held-out vectors", asked)
-    return tried.adapter(asked)
+        return comparison.adapter(comparison.best)
+    (name,) = comparison.heads
+    if name != comparison.best:
+        _logger.warning("%s is not significantly better than truncation on held-out vectors", name)
+    return comparison.adapter(name)
 
 
-def try_methods(
+def compare_methods(
     sample: Sample, base: Base, config: AdaptConfig, *, on_progress: OnProgress | None = None
-) -> Tried:
-    """Fit what is asked for, or else each usual method, and measure it.
+) -> MethodComparison:
+    """Fit the configured method, or each default method, and measure it on held-out vectors.
 
     Args:
-        sample: Unit vectors, as ``check_vectors`` returns them.
-        base: Whose they are.
-        config: What is asked.
-        on_progress: Called with training steps done and in all.
+        sample: Unit vectors, as returned by ``check_vectors``.
+        base: The model that produced the vectors.
+        config: Settings of the fit.
+        on_progress: Called with the training steps done and their total.
 
     Raises:
-        InvalidArgument: If a dim is not within 1 and the full width, or two heads are asked for
-            without queries.
-        MissingExtra: If something is to be trained and PyTorch is not installed.
+        InvalidArgument: If a dim is outside 1 to the full width, or ``two_heads`` is set and the
+            sample has no queries.
+        MissingExtra: If a method needs training and PyTorch is not installed.
     """
-    config = replace(config, dims=asked_dims(config.dims, sample.documents.shape[1]))
+    config = replace(config, dims=resolve_dims(config.dims, sample.documents.shape[1]))
     if config.two_heads and not len(sample.queries):
-        raise InvalidArgument("two heads need queries: give some, or leave two_heads out")
-    parted = part(sample, seed=config.seed)
-    candidates = _candidates(config.method, labeled=parted.fitted.labeled)
-    if base.matryoshka and config.method is None and not parted.held_out.labeled:
-        _logger.warning("%s is trained to be cut: only labels can show what is better", base.name)
+        raise InvalidArgument("two_heads needs queries. Pass queries, or do not set two_heads.")
+    split = split_sample(sample, seed=config.seed)
+    candidates = _candidates(config.method, labeled=split.fitted.labeled)
+    if base.matryoshka and config.method is None and not split.held_out.labeled:
+        _logger.warning(
+            "%s was trained with Matryoshka: no method is tried, because only relevance labels "
+            "can show that an adapter is better",
+            base.name,
+        )
         candidates = []
     start = time.perf_counter()
     trained = [each for each in candidates if each.method in TRAINED]
-    in_turn = _in_turn(on_progress, trained, config.steps)
-    heads = {str(each): _fit(each, parted.fitted, config, in_turn.get(each)) for each in candidates}
+    progress_of = _progress_per_candidate(on_progress, trained, config.steps)
+    heads = {
+        str(each): _fit(each, split.fitted, config, progress_of.get(each)) for each in candidates
+    }
     seconds = time.perf_counter() - start
-    yardstick = Yardstick.of(parted)
+    evaluator = HeldOutEvaluator.of(split)
     dims = sorted(config.dims or ())
-    measured = {CUTTING: yardstick.measure(None, None, dims)}
-    measured |= {name: yardstick.measure(*each, dims) for name, each in heads.items()}
-    of_labels = {str(each) for each in candidates if each.labels}
-    best = choose(measured, of_labels=of_labels, seed=config.seed)
-    figures = _figures(config, parted, yardstick, measured)
-    figures |= {"better_than_cutting": best != CUTTING, "seconds": round(seconds, 1)}
-    return Tried(base, config, heads, best, figures)
+    measured = {TRUNCATION: evaluator.measure(None, None, dims)}
+    measured |= {name: evaluator.measure(*each, dims) for name, each in heads.items()}
+    label_fitted = {str(each) for each in candidates if each.labels}
+    best = choose(measured, label_fitted=label_fitted, seed=config.seed)
+    figures = _figures(config, split, evaluator, measured)
+    figures |= {"better_than_cutting": best != TRUNCATION, "seconds": round(seconds, 1)}
+    return MethodComparison(base, config, heads, best, figures)
 
 
-def asked_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
-    """Return the widths asked for, widest first, the full one with them; None for halvings.
+def resolve_dims(dims: tuple[int, ...] | None, full_dim: int) -> tuple[int, ...]:
+    """Return the dims in descending order, including the full width; None for the default dims.
 
     Raises:
-        InvalidArgument: If one is not within 1 and the full width, or none is below it.
+        InvalidArgument: If a dim is outside 1 to the full width, or no dim is below it.
     """
     if dims is None:
         dims = tuple(full_dim >> times for times in range(1, _HALVINGS + 1) if full_dim >> times)
     for dim in dims:
         if not 1 <= dim <= full_dim:
-            raise InvalidArgument(f"dim {dim} is not within 1 and full_dim {full_dim}")
+            problem = f"dim {dim} is not within 1 and full_dim {full_dim}."
+            raise InvalidArgument(f"{problem} Choose a value from 1 to {full_dim}.")
     if all(dim == full_dim for dim in dims):
-        raise InvalidArgument(f"dims {full_dim} alone: at full width there is nothing to adapt")
+        raise InvalidArgument(f"No dim is less than full_dim={full_dim}. Add a smaller dim.")
     return tuple(sorted({*dims, full_dim}, reverse=True))
 
 
 def _candidates(method: Method | None, *, labeled: bool) -> list[_Candidate]:
-    """Return what is tried: unasked, what any tool can apply as one matrix, cheap to strong."""
+    """Return the methods to fit, from cheap to strong.
+
+    The default methods are single matrices, which any tool can apply.
+    """
     if method is not None:
         return [_Candidate(method, labeled and method in TRAINED)]
-    usual = [_Candidate("svd"), _Candidate("linear")]
-    if labeled:  # only relevance can tell whether whitening helps, or what was learnt of answers
-        usual = [usual[0], _Candidate("whiten"), usual[1], _Candidate("linear", labels=True)]
-    return usual
+    svd, linear = _Candidate("svd"), _Candidate("linear")
+    if labeled:  # only labels can show whether whitening or training on labels helps
+        return [svd, _Candidate("whiten"), linear, _Candidate("linear", labels=True)]
+    return [svd, linear]
 
 
-def _in_turn(
+def _progress_per_candidate(
     on_progress: OnProgress | None, trained: Sequence[_Candidate], steps: int
 ) -> dict[_Candidate, OnProgress]:
-    """Let each add its share to what is done of all; with labels its own steps are more."""
+    """Return a callback for each trained candidate that reports progress over all candidates.
 
-    def of(number: int) -> OnProgress:
-        def tell(done: int, total: int) -> None:
+    Each candidate counts ``steps`` steps, although training with labels makes more.
+    """
+
+    def callback(number: int) -> OnProgress:
+        def report(done: int, total: int) -> None:
             if on_progress is not None:
                 on_progress(number * steps + done * steps // total, len(trained) * steps)
 
-        return tell
+        return report
 
-    return {each: of(number) for number, each in enumerate(trained)}
+    return {each: callback(number) for number, each in enumerate(trained)}
 
 
 def _fit(
@@ -245,27 +267,31 @@ def _fit(
         steps=config.steps,
         schedule=config.schedule,
         two_heads=config.two_heads,
-        hidden=_HIDDEN * len(axes.matrix) if method == "mlp" else 0,
+        hidden=_HIDDEN_FACTOR * len(axes.matrix) if method == "mlp" else 0,
         seed=config.seed,
     )
-    learnt_from = sample if candidate.labels else replace(sample, positives=None)
-    return Heads(*train_heads(learnt_from, axes, training, on_progress=on_progress))
+    if not candidate.labels:
+        sample = replace(sample, positives=None)
+    return Heads(*train_heads(sample, axes, training, on_progress=on_progress))
 
 
 def _figures(
-    config: AdaptConfig, parted: Parted, yardstick: Yardstick, measured: Mapping[str, HeldOutScores]
+    config: AdaptConfig,
+    split: HeldOutSplit,
+    evaluator: HeldOutEvaluator,
+    measured: Mapping[str, HeldOutScores],
 ) -> dict[str, Any]:
     dims = [str(dim) for dim in sorted(config.dims or ())]
     return {
         "config": asdict(config),
-        "documents": len(parted.fitted.documents),
-        "queries": len(parted.fitted.queries),
-        "labeled": parted.fitted.labeled,
-        "held_out_documents": len(parted.held_out.documents),
-        "held_out_queries": yardstick.n_asked,
-        "metric": yardstick.metric,
+        "documents": len(split.fitted.documents),
+        "queries": len(split.fitted.queries),
+        "labeled": split.fitted.labeled,
+        "held_out_documents": len(split.held_out.documents),
+        "held_out_queries": evaluator.n_queries,
+        "metric": evaluator.metric,
         "means": {
-            name: dict(zip(dims, found.said.mean(axis=1).round(4).tolist(), strict=True))
-            for name, found in measured.items()
+            name: dict(zip(dims, scores.primary.mean(axis=1).round(4).tolist(), strict=True))
+            for name, scores in measured.items()
         },
     }

@@ -1,7 +1,7 @@
-"""Projections of vectors that exist already, so that their first dimensions hold the most.
+"""Fit linear projections on existing vectors, without labels or queries: SVD, PCA, whitening.
 
-Linear, and fitted on a corpus without labels or queries. Applied before a prefix is cut; cutting
-and quantizing are the codec's work.
+A projection sorts its axes by importance and is applied before vectors are truncated. The codec
+truncates and quantizes.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings
 
-FITTED_ROWS = 100_000  # more of them no longer move the axes
-_BLOCK = 8_192
-_LEAST_SPREAD = 1e-6  # of the greatest: below it there is only rounding
+FITTED_ROWS = 100_000  # more rows hardly change the axes
+_BLOCK = 8_192  # rows
+_MIN_SPREAD = 1e-6  # relative to the largest spread; smaller values are rounding errors
 
 
 @dataclass(frozen=True)
 class Projection:
-    """An orthogonal change of axes, perhaps around a mean.
+    """A linear change of axes, with an optional mean.
 
     Attributes:
-        matrix: [full_dim, full_dim], the most important axis first.
-        mean: Subtracted from unit vectors before, [full_dim]; None where nothing is.
+        matrix: Axes as columns, most important first, [full_dim, full_dim].
+        mean: Vector to subtract from unit vectors first, [full_dim]; None to subtract nothing.
     """
 
     matrix: Embeddings
@@ -36,7 +36,7 @@ class Projection:
         """Project unit vectors, documents and queries alike, [n, full_dim] -> [n, full_dim].
 
         Args:
-            embeddings: As the model gives them; zero vectors stay zero.
+            embeddings: Vectors as returned by the model; zero vectors stay zero.
             layer_norm: As in ``codec.prefix``.
 
         Raises:
@@ -44,7 +44,8 @@ class Projection:
         """
         full_dim = len(self.matrix)
         if embeddings.shape[1:] != (full_dim,):
-            raise InvalidArgument(f"vectors of shape {embeddings.shape}, projection of {full_dim}")
+            problem = f"Vectors of shape {embeddings.shape} do not fit a projection of {full_dim}"
+            raise InvalidArgument(f"{problem} dims. Use a projection fitted on these vectors.")
         unit = prefix(embeddings, full_dim, layer_norm=layer_norm)
         if self.mean is not None:
             unit[unit.any(axis=1)] -= self.mean
@@ -52,12 +53,14 @@ class Projection:
 
 
 def fit_svd(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) -> Projection:
-    """Take the right singular vectors of the unit vectors: uncentered, so cosines stay as they are.
+    """Fit the right singular vectors of the unit vectors.
+
+    The vectors are not centered, so that full-width cosines do not change.
 
     Args:
-        embeddings: [n, full_dim], as the model gives them; at most 100,000 rows are used.
+        embeddings: Vectors as returned by the model, [n, full_dim]; at most 100,000 rows are used.
         layer_norm: As in ``codec.prefix``.
-        seed: Of the sample.
+        seed: Seed of the sample of rows.
 
     Raises:
         InvalidArgument: If there are no vectors.
@@ -67,9 +70,10 @@ def fit_svd(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) 
 
 
 def fit_pca(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) -> Projection:
-    """Take the principal axes of the unit vectors around their mean; arguments as ``fit_svd``.
+    """Fit the principal axes of the centered unit vectors; arguments as in ``fit_svd``.
 
-    Centring moves cosines even at full width: what this scores there can differ from the model.
+    Centering changes cosines at every width, so that even full-width scores can differ from the
+    scores of the model.
     """
     moments, mean = _moments(embeddings, layer_norm, seed)
     return Projection(_axes(moments - np.outer(mean, mean)), mean.astype(np.float32))
@@ -78,16 +82,16 @@ def fit_pca(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) 
 def fit_whitening(
     embeddings: Embeddings, *, power: float = 0.25, layer_norm: bool = False, seed: int = 0
 ) -> Projection:
-    """Take the axes of ``fit_svd`` and shrink what they differ in by.
+    """Fit the axes of ``fit_svd``, each divided by a power of its mean square.
 
-    Each axis is divided by a power of its mean square. A half would spread all equally, and make
-    what the last axes hold, mostly noise, as loud as what the first do; a quarter is half way.
+    Power 0.5 is full whitening: all axes have the same variance, and the last axes, mostly noise,
+    count as much as the first. The default 0.25 is halfway.
 
     Args:
-        embeddings: As ``fit_svd`` takes them.
-        power: 0 leaves lengths as they are.
+        embeddings: As in ``fit_svd``.
+        power: Power of the mean square; 0 does not scale the axes.
         layer_norm: As in ``codec.prefix``.
-        seed: Of the sample.
+        seed: Seed of the sample of rows.
 
     Raises:
         InvalidArgument: If there are no vectors.
@@ -95,12 +99,12 @@ def fit_whitening(
     moments, _ = _moments(embeddings, layer_norm, seed)
     axes = _axes(moments)
     spread = np.einsum("ij,ij->j", axes, moments @ axes)
-    spread = np.maximum(spread / spread.max(), _LEAST_SPREAD)
+    spread = np.maximum(spread / spread.max(), _MIN_SPREAD)
     return Projection((axes / spread**power).astype(np.float32))
 
 
 def random_dims(full_dim: int, *, seed: int = 0) -> Projection:
-    """Put the dimensions in random order: what a model without any order would lose."""
+    """Permute the dimensions at random, as a baseline without any order of importance."""
     order = np.random.default_rng(seed).permutation(full_dim)
     return Projection(np.eye(full_dim, dtype=np.float32)[:, order])
 
@@ -110,7 +114,7 @@ def _moments(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return E[x x^T] and E[x] of the unit vectors x that are not zero."""
     if not len(embeddings):
-        raise InvalidArgument("cannot fit a projection on 0 vectors")
+        raise InvalidArgument("Cannot fit a projection on 0 vectors. Pass at least 1 vector.")
     n, full_dim = embeddings.shape
     rows = np.arange(n)
     if n > FITTED_ROWS:

@@ -1,7 +1,7 @@
-"""What an adapter is fitted on: vectors, perhaps queries, perhaps which document answers which.
+"""The sample an adapter is fitted on: documents, optional queries and optional relevance labels.
 
-Checked once here, and parted into what is fitted on and what is held out to measure. Where the
-vectors come from is for ``workflows`` to say.
+This module checks the vectors and splits the sample into a part to fit on and a held-out part to
+measure on. ``recipes.adapting`` collects the vectors.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nestvec.types import Embeddings, Rows
 from nestvec.wording import count_text, percent
 
 ROWS_PER_DIM = 4
-"""The least for each of their dims: twice what did no harm when measured (docs/adapt.md)."""
-HELD_OUT = 0.2
-MAX_HELD_OUT, MAX_ASKED = 20_000, 2_000  # documents and queries that are measured on
-LEAST_ASKED = 500
-LEAST_LABELED = 100  # queries: a fifth of fewer tells no method from another
-_MOST_EQUAL = 0.5  # of all vectors: beyond it they are some mistake's
+"""Minimum vectors per dim: twice the number that was harmless when measured (docs/adapt.md)."""
+HELD_OUT = 0.2  # share of documents and of queries
+MAX_HELD_OUT, MAX_QUERIES = 20_000, 2_000  # held-out documents and queries
+MIN_QUERIES = 500  # with fewer held-out queries, documents are used as queries
+MIN_LABELED = 100  # labeled queries; a fifth of fewer cannot distinguish methods
+_MAX_DUPLICATES = 0.5  # share of the vectors; more duplicates suggest a mistake
 
 
 _logger = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Vectors of unit length, in the space in which cosines are taken.
+    """Unit vectors of documents and queries, with optional relevance labels.
 
     Attributes:
         documents: [n, full_dim].
-        queries: [n_queries, full_dim]; none are needed.
-        positives: For each query the rows of the documents that answer it, perhaps none;
-            None where nothing is known.
+        queries: [n_queries, full_dim]; n_queries may be 0.
+        positives: For each query, the rows of the relevant documents, possibly none; None without
+            labels.
     """
 
     documents: Embeddings
@@ -46,131 +46,136 @@ class Sample:
 
     @property
     def n_labeled(self) -> int:
-        """How many queries it is known of what answers them."""
+        """Number of queries with at least one relevant document."""
         return sum(bool(len(rows)) for rows in self.positives or ())
 
     @property
     def labeled(self) -> bool:
-        """Whether that is known of any."""
+        """Whether any query has a relevant document."""
         return self.n_labeled > 0
 
 
 @dataclass(frozen=True, eq=False)
-class Parted:
+class HeldOutSplit:
     """A sample in two parts that share no vector.
 
     Attributes:
-        fitted: What an adapter is fitted on.
-        held_out: What it is measured on.
-        asking: Where the held-out queries are too few to ask for what is nearest, the rows of
-            held-out documents that do; no document finds itself. Else None.
+        fitted: The part to fit on.
+        held_out: The part to measure on.
+        document_queries: Rows of the held-out documents that replace the queries when nearest
+            neighbors are measured; None if there are enough held-out queries.
     """
 
     fitted: Sample
     held_out: Sample
-    asking: Rows | None
+    document_queries: Rows | None
 
 
 def check_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
-    """Return unit vectors, or say in one line why nothing can be fitted on these.
+    """Return unit vectors, after checking that an adapter can be fitted on them.
 
     Args:
-        embeddings: [n, full_dim], as the model gives them; rows of zeros stay, and count for
-            nothing.
+        embeddings: Vectors as returned by the model, [n, full_dim]. Zero rows stay zero and do not
+            count.
         layer_norm: As in ``codec.prefix``.
 
     Raises:
-        InvalidArgument: If they are not [n, full_dim], hold NaN or infinity, are too few for
-            their width, or most of them are equal.
+        InvalidArgument: If the shape is not [n, full_dim], a value is NaN or infinite, there are
+            too few vectors for their width, or more than half of them are duplicates.
     """
     unit = unit_vectors(embeddings, layer_norm=layer_norm)
     full_dim = unit.shape[1]
     there = unit[unit.any(axis=1)]
     n, needed = len(there), ROWS_PER_DIM * full_dim
     if n < needed:
-        few = f"{count_text(n, 'vector')} other than zero < {needed:,}"
-        raise InvalidArgument(f"{few}, the least for {full_dim} dims: add more")
+        few = f"{count_text(n, 'nonzero vector')}: an adapter for {full_dim} dims needs at least"
+        raise InvalidArgument(f"{few} {needed:,}. Add vectors.")
     equal = n - len(np.unique(_as_items(there)))
-    if equal > _MOST_EQUAL * n:
-        most = f"{equal:,} of {n:,} vectors repeat another, more than {percent(_MOST_EQUAL)}"
-        raise InvalidArgument(f"{most}: leave duplicates out")
+    if equal > _MAX_DUPLICATES * n:
+        most = f"{equal:,} of {n:,} vectors are duplicates, more than {percent(_MAX_DUPLICATES)}."
+        raise InvalidArgument(f"{most} Remove duplicates.")
     return unit
 
 
 def unit_vectors(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings:
-    """Return vectors at unit length, rows of zeros as they are.
+    """Return vectors scaled to unit length; zero rows stay zero.
 
     Raises:
-        InvalidArgument: If they are not [n, full_dim], or hold NaN or infinity.
+        InvalidArgument: If the shape is not [n, full_dim], or a value is NaN or infinite.
     """
     if embeddings.ndim != 2 or not embeddings.shape[1]:
         shape = list(embeddings.shape)
-        raise InvalidArgument(f"vectors of shape {shape}: an adapter needs [n, full_dim]")
+        raise InvalidArgument(f"Vectors have shape {shape}. Pass an array of [n, full_dim].")
     bad = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(bad):
         raise InvalidArgument(
-            f"vector {int(bad[0])} holds NaN or infinity: encode it again, or leave it out"
+            f"Vector {int(bad[0])} contains NaN or infinity. Encode its text again or remove it."
         )
     return prefix(embeddings, embeddings.shape[1], layer_norm=layer_norm)
 
 
-def part(sample: Sample, *, seed: int) -> Parted:
-    """Hold a fifth out to measure on: documents, and as many of the queries.
+def split_sample(sample: Sample, *, seed: int) -> HeldOutSplit:
+    """Hold out a fifth of the documents, and of the queries, to measure on.
 
-    Where the held-out queries are few, documents ask for what is nearest to them. With labels, the
-    documents that answer a held-out query are held out too; labels of too few queries
-    to measure by are left out. Equal documents stay together.
+    With labels, the relevant documents of held-out queries are held out, too. Labels of fewer than
+    100 queries are ignored. Equal documents stay in the same part. If fewer than 500 queries are
+    held out, documents are used as queries where no labels are needed.
     """
-    if 0 < sample.n_labeled < LEAST_LABELED:
+    if 0 < sample.n_labeled < MIN_LABELED:
         _logger.warning(
-            "%d labeled queries < %d, the least to measure by: labels are left out",
+            "labels are ignored: %d labeled queries are fewer than the %d needed to measure",
             sample.n_labeled,
-            LEAST_LABELED,
+            MIN_LABELED,
         )
         sample = replace(sample, positives=None)
     rng = np.random.default_rng(seed)
-    _, number = np.unique(_as_items(sample.documents), return_inverse=True)  # equal ones share it
+    # Equal documents share a number.
+    _, number = np.unique(_as_items(sample.documents), return_inverse=True)
     held = np.zeros(number.max() + 1, dtype=np.bool_)
     room = min(int(HELD_OUT * len(held)), MAX_HELD_OUT)
-    asked = _held_queries(sample, number, held, room, rng)
+    queries = _hold_out_queries(sample, number, held, room, rng)
     others = rng.permutation(np.flatnonzero(~held))
     held[others[: room - int(held.sum())]] = True
-    left = np.setdiff1d(np.arange(len(sample.queries)), asked)
+    left = np.setdiff1d(np.arange(len(sample.queries)), queries)
     fitted = _select(sample, left, ~held[number])
-    held_out = _select(sample, asked, held[number])
-    if len(asked) >= LEAST_ASKED:
-        return Parted(fitted, held_out, None)
-    documents = np.sort(rng.permutation(len(held_out.documents))[:MAX_ASKED])
-    return Parted(fitted, held_out, documents.astype(np.int64))
+    held_out = _select(sample, queries, held[number])
+    if len(queries) >= MIN_QUERIES:
+        return HeldOutSplit(fitted, held_out, None)
+    documents = np.sort(rng.permutation(len(held_out.documents))[:MAX_QUERIES])
+    return HeldOutSplit(fitted, held_out, documents.astype(np.int64))
 
 
-def _held_queries(
+def _hold_out_queries(
     sample: Sample, number: Rows, held: NDArray[np.bool_], room: int, rng: np.random.Generator
 ) -> Rows:
-    """Return the queries to hold out, and hold out what answers them, while there is room."""
+    """Choose the queries to hold out, and mark their relevant documents in ``held``.
+
+    At most ``room`` distinct documents are marked.
+    """
     order = rng.permutation(len(sample.queries))
-    most = min(int(HELD_OUT * len(order)), MAX_ASKED)
+    most = min(int(HELD_OUT * len(order)), MAX_QUERIES)
     if sample.positives is None or not sample.labeled:
-        few = most < LEAST_ASKED  # documents say more than so few
+        few = most < MIN_QUERIES  # documents are used as queries instead
         return np.sort(order[: 0 if few else most])
-    asked: list[int] = []
+    chosen: list[int] = []
     for query in order.tolist():
-        answers = np.unique(number[sample.positives[query]])
-        new = answers[~held[answers]]
-        if len(asked) < most and len(answers) and len(new) <= room:
+        relevant = np.unique(number[sample.positives[query]])
+        new = relevant[~held[relevant]]
+        if len(chosen) < most and len(relevant) and len(new) <= room:
             held[new] = True
             room -= len(new)
-            asked.append(query)
-    return np.sort(np.array(asked, dtype=np.int64))
+            chosen.append(query)
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 def _as_items(vectors: Embeddings) -> NDArray[np.void]:
-    """Return each vector as one item; equal vectors have equal bytes."""
+    """View each vector as one item of bytes; items are equal where all bytes are."""
     contiguous = np.ascontiguousarray(vectors)
     return contiguous.view(np.dtype((np.void, vectors.itemsize * vectors.shape[1]))).ravel()
 
 
 def _select(sample: Sample, queries: NDArray[np.int64], chosen: NDArray[np.bool_]) -> Sample:
+    """Return a sample of the given queries and of the documents with True in ``chosen``, [n]."""
     positives = None
     if sample.positives is not None:
         new_row = np.cumsum(chosen) - 1

@@ -1,12 +1,16 @@
-"""Train the heads of an adapter so that every prefix orders neighbors as all dims did before.
+"""Train the heads of an adapter: every prefix reproduces the full-width ranking of neighbors.
 
-One loss for a matrix and for an mlp: how far the softmax over near vectors is from that of the
-vectors as they came, lightly whitened for the prefixes. The full width counts most, and the matrix
-is held near a rotation, which would leave it as it was: what is gained at the front may not be lost
-for those who use it all, nor where texts are like none of the sample. With labels, the full width
-alone learns first, by a matrix that is free, how likely a query's answers are, and prefixes then
-learn the order that it has: learnt from labels themselves, they keep less of texts that none ask
-for. PyTorch, on the CPU. What to fit, and whether it helps, is for ``fitting``.
+The loss is the same for a matrix and for an mlp: the divergence between a prefix's softmax over
+near vectors and the softmax of the original vectors. Targets of prefixes are lightly whitened. The
+full width has the largest weight, and a penalty keeps the matrix close to a rotation, which would
+not change full-width cosines. So small dims gain without a loss at full width, also on texts
+unlike the sample.
+
+With labels, training has two phases. First only the full width is fitted on the labels, without
+the penalty. Then the prefixes are trained to reproduce the new full-width ranking. Prefixes that
+are fitted on labels directly rank texts without labels worse.
+
+Training uses PyTorch on the CPU. ``fitting`` chooses the methods and measures them.
 """
 
 from __future__ import annotations
@@ -20,10 +24,10 @@ import numpy as np
 
 from nestvec.adapt.neighborhoods import (
     Batch,
+    DistillationTarget,
     Neighborhoods,
-    Taught,
-    answer_loss,
-    order_loss,
+    contrastive_loss,
+    distillation_loss,
     prefix_similarities,
 )
 from nestvec.adapt.projections import fit_svd, fit_whitening
@@ -36,17 +40,17 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
     from torch.nn import Parameter
 
-    Parameters = dict[str, Parameter]  # by the name that Head gives them
+    Parameters = dict[str, Parameter]  # by field name of Head
 Schedule = Literal["joint", "sequential"]
 SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 _WARM_UP = 10  # steps
-_SCALE_RATE = 0.01
-_ANSWER_TEMPERATURE = 0.05
-_STIFFNESS = 4.0  # holds the matrix near a rotation, or the full width drifts where texts are few
+_SCALE_RATE = 0.01  # learning rate of the scales
+_CONTRASTIVE_TEMPERATURE = 0.05
+_ORTHOGONALITY_WEIGHT = 4.0  # lower weights lose quality at full width on small samples
 
 
-def from_head(start: Head, hidden: int, random: Generator) -> Parameters:
-    """Begin with a linear head; a hidden layer of ``hidden`` units adds nothing to it yet."""
+def init_parameters(start: Head, hidden: int, random: Generator) -> Parameters:
+    """Copy a linear head, and add a hidden layer of ``hidden`` units whose output starts at 0."""
     import torch
 
     full_dim = len(start.matrix)
@@ -61,27 +65,27 @@ def from_head(start: Head, hidden: int, random: Generator) -> Parameters:
 
 
 def to_head(head: Parameters) -> Head:
-    """Return what was trained."""
+    """Copy trained parameters into a head of NumPy arrays."""
     return Head(**{name: each.detach().numpy().copy() for name, each in head.items()})
 
 
-def copied(head: Parameters) -> Parameters:
-    """Return the same, to be trained apart."""
+def clone_parameters(head: Parameters) -> Parameters:
+    """Return an independent copy of the parameters."""
     import torch
 
     return {name: torch.nn.Parameter(each.detach().clone()) for name, each in head.items()}
 
 
-def turn(vectors: Tensor, head: Parameters) -> Tensor:
-    """Do as ``Head`` does, but for vectors of zeros."""
-    turned = vectors @ head["matrix"]
+def transform(vectors: Tensor, head: Parameters) -> Tensor:
+    """Transform vectors as ``Head`` does, except that zero vectors may not stay zero."""
+    transformed = vectors @ head["matrix"]
     if "inner" in head:
-        turned = turned + (vectors @ head["inner"] + head["bias"]).relu() @ head["outer"]
-    return turned
+        transformed = transformed + (vectors @ head["inner"] + head["bias"]).relu() @ head["outer"]
+    return transformed
 
 
-def off_rotation(head: Parameters) -> Tensor:
-    """Return how far its matrix is from a rotation, but for its scale: 0 or more. []."""
+def orthogonality_penalty(head: Parameters) -> Tensor:
+    """Return the squared distance of the scaled matrix from an orthogonal one, 0 or more, []."""
     import torch
 
     matrix = head["matrix"]
@@ -92,61 +96,64 @@ def off_rotation(head: Parameters) -> Tensor:
 
 @dataclass(frozen=True)
 class Training:
-    """How heads are trained.
+    """Settings of head training.
 
     Attributes:
-        dims: The prefixes, any order.
-        steps: Of prefixes in all; labels are learnt from in as many before.
-        batch: About how many vectors are scored against each other.
-        rate: Of Adam, at its peak.
-        temperature: Of the softmax; lower looks at the nearest alone.
-        whitening: Prefixes learn from vectors whose axes are divided by this power of their mean
-            square, the full width from vectors as they are. A little of it evens out what all
-            texts share, which is of no use where there is room for little.
-        full_weight: What the full width counts, each prefix being 1.
-        answers: What labels count beside the order, while the full width learns from them.
-        hidden: Width of an mlp's hidden layer; 0 for a matrix alone.
-        two_heads: Whether queries go through a head of their own.
-        schedule: "joint" trains all prefixes at once, "sequential" adds one after the other,
-            widest first, as SMEC does (Zhang et al. 2025, arXiv 2510.12474).
-        seed: Of what is drawn.
+        dims: Prefix dims, in any order.
+        steps: Steps of prefix training. With labels, as many steps fit the full width first.
+        batch: Approximate number of candidates in a batch.
+        learning_rate: Peak learning rate of Adam.
+        temperature: Temperature of the softmax; a lower one weights the nearest vectors more.
+        whitening: Before the targets of prefixes are computed, each axis is divided by this power
+            of its mean square. This reduces components that all texts share and that do not help
+            ranking. Targets of the full width are not whitened. 0 disables whitening.
+        full_weight: Loss weight of the full width; each prefix has weight 1.
+        contrastive_weight: Weight of the contrastive loss relative to the distillation loss, while
+            the full width is fitted on labels.
+        hidden: Width of an mlp's hidden layer; 0 for a single matrix.
+        two_heads: Whether queries have a separate head.
+        schedule: "joint" trains all prefixes at once; "sequential" adds one prefix after another,
+            widest first, as in SMEC (Zhang et al. 2025, arXiv 2510.12474).
+        seed: Seed of all random draws.
     """
 
     dims: tuple[int, ...]
     steps: int = 200
     batch: int = 2048
-    rate: float = 3e-3
+    learning_rate: float = 3e-3
     temperature: float = 0.04
     whitening: float = 0.0625
     full_weight: float = 4.0
-    answers: float = 0.25
+    contrastive_weight: float = 0.25
     hidden: int = 0
     two_heads: bool = False
     schedule: Schedule = "joint"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check what can be asked for."""
+        """Check the steps, the batch size and the schedule."""
         for name, least in (("steps", 1), ("batch", 2)):
             if getattr(self, name) < least:
-                raise InvalidArgument(f"{name} {getattr(self, name)} < {least}")
+                problem = f"{name}={getattr(self, name)} is less than {least}."
+                raise InvalidArgument(f"{problem} Choose {least} or more.")
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
-            raise InvalidArgument(f"schedule {self.schedule!r} is not one of {known}")
+            raise InvalidArgument(f"schedule={self.schedule!r} is not one of {known}.")
 
 
 def train_heads(
     sample: Sample, start: Head, training: Training, *, on_progress: OnProgress | None = None
 ) -> tuple[Head, Head]:
-    """Train from a linear head on; return the heads of documents and of queries.
-
-    Without a head of their own for queries, both are the same object.
+    """Train heads, starting from a linear head.
 
     Args:
-        sample: Unit vectors; with queries, these ask too; with labels, those count too.
-        start: Such as the SVD.
-        training: How.
-        on_progress: Called with steps done and in all.
+        sample: Unit vectors. Queries and labels are used if present.
+        start: Initial head, for example the SVD axes.
+        training: Settings.
+        on_progress: Called with the steps done and their total.
+
+    Returns:
+        The heads of documents and of queries; the same object without ``two_heads``.
     """
     nested = _nested(len(start.matrix), training)
     if not sample.labeled:
@@ -161,44 +168,45 @@ def _train_with_labels(
     nested: Sequence[_Phase],
     on_progress: OnProgress | None,
 ) -> tuple[Head, Head]:
-    """Let the full width learn of answers, then one matrix after it find the prefixes."""
+    """Fit the full width on labels, then train one matrix after it for the prefixes."""
     steps = training.steps
-    answers = [_Phase([len(start.matrix)], steps, answers=True)]
-    learnt = _train(sample, start, training, answers, _part(on_progress, 0, 2 * steps))
-    documents, queries = learnt
-    turned = Sample(
+    full_width = [_Phase([len(start.matrix)], steps, contrastive=True)]
+    first_half = _progress_range(on_progress, 0, 2 * steps)
+    documents, queries = _train(sample, start, training, full_width, first_half)
+    transformed = Sample(
         unit_vectors(documents(sample.documents)), unit_vectors(queries(sample.queries))
     )
-    axes = Head(fit_svd(turned.documents).matrix)
+    axes = Head(fit_svd(transformed.documents).matrix)
     plain = replace(training, hidden=0, two_heads=False)
-    after, _ = _train(turned, axes, plain, nested, _part(on_progress, steps, 2 * steps))
-    both = documents.then(after.matrix)
-    return both, both if queries is documents else queries.then(after.matrix)
+    second_half = _progress_range(on_progress, steps, 2 * steps)
+    prefix_head, _ = _train(transformed, axes, plain, nested, second_half)
+    combined = documents.then(prefix_head.matrix)
+    return combined, combined if queries is documents else queries.then(prefix_head.matrix)
 
 
-def _part(on_progress: OnProgress | None, before: int, of_all: int) -> OnProgress | None:
-    """Count on from what was done before."""
+def _progress_range(on_progress: OnProgress | None, before: int, total: int) -> OnProgress | None:
+    """Return a callback that adds the steps done before and reports the total of all phases."""
     if on_progress is None:
         return None
-    return lambda done, total: on_progress(before + done, of_all)
+    return lambda done, _: on_progress(before + done, total)
 
 
 class _Phase(NamedTuple):
-    """What is trained at a time.
+    """A phase of training with its own optimizer state.
 
     Attributes:
-        dims: Ascending to the full width.
-        steps: How many.
-        answers: Whether labels count.
+        dims: Trained dims, ascending; the last one is the full width.
+        steps: Number of steps.
+        contrastive: Whether the contrastive loss on labels is added.
     """
 
     dims: list[int]
     steps: int
-    answers: bool = False
+    contrastive: bool = False
 
 
 def _nested(full_dim: int, training: Training) -> list[_Phase]:
-    """Return what prefixes are trained in, in turn."""
+    """Return the phases of prefix training, in order."""
     narrow = sorted({dim for dim in training.dims if dim < full_dim}, reverse=True)
     nested = [narrow] if training.schedule == "joint" else _growing(narrow)
     stops = [training.steps * number // len(nested) for number in range(len(nested) + 1)]
@@ -209,10 +217,12 @@ def _nested(full_dim: int, training: Training) -> list[_Phase]:
 
 
 def _growing(narrow: list[int]) -> list[list[int]]:
+    """Return the first dim, the first two dims, and so on; one empty list for no dims."""
     return [narrow[: number + 1] for number in range(len(narrow))] or [[]]
 
 
-def _rate(step: int, steps: int) -> float:
+def _rate_factor(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate: linear warm-up, then cosine decay."""
     warm = min(1.0, (step + 1) / _WARM_UP)
     return warm * 0.5 * (1 + math.cos(math.pi * step / steps))
 
@@ -224,21 +234,21 @@ def _train(
     phases: Sequence[_Phase],
     on_progress: OnProgress | None,
 ) -> tuple[Head, Head]:
-    heads = _Heads(start, training, sample, n_widths=max(len(phase.dims) for phase in phases))
+    heads = _HeadTrainer(start, training, sample, n_widths=max(len(phase.dims) for phase in phases))
     draws = Neighborhoods(sample, training.batch, training.seed)
     done, total = 0, sum(phase.steps for phase in phases)
     for phase in phases:
         heads.begin()
         for step in range(phase.steps):
-            heads.step(draws.draw(), phase, _rate(step, phase.steps))
+            heads.step(draws.draw(), phase, _rate_factor(step, phase.steps))
             done += 1
             if on_progress is not None:
                 on_progress(done, total)
     return heads.fitted()
 
 
-class _Heads:
-    """Heads as PyTorch trains them."""
+class _HeadTrainer:
+    """Heads in training, with their optimizer and the logit scale of each width."""
 
     def __init__(self, start: Head, training: Training, sample: Sample, *, n_widths: int) -> None:
         import torch
@@ -249,63 +259,66 @@ class _Heads:
             whitening = fit_whitening(sample.documents, power=training.whitening)
             self._whitening = torch.from_numpy(whitening.matrix)
         random = torch.Generator().manual_seed(training.seed)
-        self._documents = from_head(start, training.hidden, random)
-        self._queries = copied(self._documents) if training.two_heads else self._documents
+        self._documents = init_parameters(start, training.hidden, random)
+        self._queries = clone_parameters(self._documents) if training.two_heads else self._documents
         self._scales = torch.nn.Parameter(torch.zeros(n_widths))  # logarithms, full width first
 
     def begin(self) -> None:
-        """Start a phase: Adam forgets."""
+        """Start a phase with a new optimizer."""
         import torch
 
         heads = [each for head in self._distinct() for each in head.values()]
         groups = [{"params": heads}, {"params": [self._scales]}]
-        self._adam = torch.optim.Adam(groups, lr=self._training.rate)
+        self._adam = torch.optim.Adam(groups, lr=self._training.learning_rate)
 
     def step(self, batch: Batch, phase: _Phase, factor: float) -> None:
-        """Take one step at a share of the rate."""
+        """Make one training step at a factor of the peak learning rate."""
         heads, scales = self._adam.param_groups
-        heads["lr"], scales["lr"] = self._training.rate * factor, _SCALE_RATE * factor
+        heads["lr"], scales["lr"] = self._training.learning_rate * factor, _SCALE_RATE * factor
         loss = self._loss(batch, phase)
         self._adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._adam.step()
 
-    def _taught(self, batch: Batch) -> tuple[Taught, Taught]:
-        """Return what the full width and what the prefixes are to learn."""
+    def _targets(self, batch: Batch) -> tuple[DistillationTarget, DistillationTarget]:
+        """Return the targets of the full width and of the prefixes."""
         import torch
 
         temperature = self._training.temperature
-        taught = Taught.of(batch.asked, batch.candidates, temperature)
+        target = DistillationTarget.of(batch.anchors, batch.candidates, temperature)
         if self._whitening is None:
-            return taught, taught
-        asked, candidates = (
+            return target, target
+        anchors, candidates = (
             torch.nn.functional.normalize(vectors @ self._whitening)
-            for vectors in (batch.asked, batch.candidates)
+            for vectors in (batch.anchors, batch.candidates)
         )
-        return taught, Taught.of(asked, candidates, temperature)
+        return target, DistillationTarget.of(anchors, candidates, temperature)
 
     def _loss(self, batch: Batch, phase: _Phase) -> Tensor:
         training, dims = self._training, phase.dims
-        taught, of_prefixes = self._taught(batch)
-        asked = turn(batch.asked, self._queries)
-        candidates = turn(batch.candidates, self._documents)
-        loss = asked.new_zeros(())
+        target, prefix_target = self._targets(batch)
+        anchors = transform(batch.anchors, self._queries)
+        candidates = transform(batch.candidates, self._documents)
+        loss = anchors.new_zeros(())
         scales = self._scales.exp()
-        for place, found in enumerate(prefix_similarities(asked, candidates, dims)):
+        for place, similarities in enumerate(prefix_similarities(anchors, candidates, dims)):
             full = place == len(dims) - 1
-            one = order_loss(found, taught if full else of_prefixes, scales[len(dims) - 1 - place])
-            loss = loss + (training.full_weight if full else 1.0) * one
-        if not phase.answers:
-            return loss + _STIFFNESS * sum(off_rotation(head) for head in self._distinct())
+            scale = scales[len(dims) - 1 - place]
+            term = distillation_loss(similarities, target if full else prefix_target, scale)
+            loss = loss + (training.full_weight if full else 1.0) * term
+        if not phase.contrastive:
+            penalty = sum(orthogonality_penalty(head) for head in self._distinct())
+            return loss + _ORTHOGONALITY_WEIGHT * penalty
         if batch.positives is None:
             return loss
-        answered = answer_loss(found[-batch.n_queries :], batch.positives, _ANSWER_TEMPERATURE)
-        return loss + training.full_weight * training.answers * answered
+        of_queries = similarities[-batch.n_queries :]  # full width, the last of the loop
+        term = contrastive_loss(of_queries, batch.positives, _CONTRASTIVE_TEMPERATURE)
+        return loss + training.full_weight * training.contrastive_weight * term
 
     def _distinct(self) -> list[Parameters]:
         return [self._documents, self._queries][: 1 + self._training.two_heads]
 
     def fitted(self) -> tuple[Head, Head]:
-        """Return the heads of documents and queries."""
+        """Return the heads of documents and of queries; the same object without two heads."""
         documents = to_head(self._documents)
         return documents, to_head(self._queries) if self._training.two_heads else documents

@@ -127,8 +127,8 @@ def apply(
         count = apply_adapter(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )
-    turned = count_text(count, "vector") if count else "model"
-    say_wrapped(f"{turned} turned by {loaded.method} in {shown_path(out)}")
+    transformed = count_text(count, "vector") if count else "model"
+    say_wrapped(f"{transformed} transformed with {loaded.method}, written to {shown_path(out)}")
     say_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
 
 
@@ -163,21 +163,24 @@ def _next(adapter: Adapter, model: Encoder, *, source: str, out: str) -> str:
 
 
 def _tell(adapter: Adapter) -> None:
-    """Show what each method keeps of held-out vectors, and which was taken."""
+    """Print the score of each method on held-out vectors, and the chosen method."""
     fitted = adapter.fitted
     dims = sorted(adapter.dims, reverse=True)
     say(f"{fitted['metric']:16}{''.join(f'{dim:>7}' for dim in dims)} dims")
     for name, means in fitted["means"].items():
         cells = "".join(f"{means[str(dim)]:7.3f}" for dim in dims)
-        say(f"{'cut' if name == 'none' else name:16}{cells}")
-    n, asked = fitted["held_out_documents"], fitted["held_out_queries"]
-    say_wrapped(f"measured with {asked:,} queries on {n:,} documents that nothing was fitted on")
+        say(f"{'truncation' if name == 'none' else name:16}{cells}")
+    n, n_queries = fitted["held_out_documents"], fitted["held_out_queries"]
+    say_wrapped(f"measured with {n_queries:,} queries on {n:,} documents, not used to fit")
     if fitted["metric"] == "nearest@10":
         say_wrapped(
-            "nearest@10: how often the nearest document at full width is still in the top 10; "
-            "that is not quality, which labels (--qrels) tell"
+            "nearest@10: share of queries whose nearest document at full width is in the top 10; "
+            "to measure search quality, pass relevance labels (--qrels)"
         )
     if adapter.method == "none":
-        say_wrapped("nothing is surely better than cutting: the adapter changes nothing")
+        say_wrapped(
+            "no method is significantly better than truncation: the adapter changes nothing"
+        )
     else:
-        say(f"{adapter.method}, fitted on {fitted['documents']:,} in {fitted['seconds']:.0f} s")
+        count = f"{fitted['documents']:,} documents"
+        say(f"{adapter.method}, fitted on {count} in {fitted['seconds']:.0f} s")

@@ -78,8 +78,8 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         said.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
     with _step("6/6 ask") as (said, _), index:
         answers = steps.ask(index)
-        steps.write_up(folder, curves, chosen)
-        steps.code_page(index, curve)
+        steps.write_chart_and_report(folder, curves, chosen)
+        steps.build_page_codes(index, curve)
         said.append(f"{len(answers)} questions, a report, and codes for a page of all this")
     _say_all(_answers(answers))
 

@@ -110,18 +110,18 @@ def _train_static(
     trust_remote_code: bool,
 ) -> None:
     from nestvec.data.training import load_pairs
-    from nestvec.recipes.trained import train_and_save, usual_settings
+    from nestvec.recipes.trained import default_settings, train_and_save
     from nestvec.train.config import config_from_file
     from nestvec.train.static import StaticConfig
 
     file = _check_static(given)
     loaded = load_pairs(pairs)
     start = None if model is None else _load_start(model, trust_remote_code=trust_remote_code)
-    usual = {} if start is None else usual_settings(start)
+    defaults = {} if start is None else default_settings(start)
     if file is None:
-        config = StaticConfig(**{**usual, **given})
+        config = StaticConfig(**{**defaults, **given})
     else:
-        config = config_from_file(StaticConfig, file, usual=usual, given=given)
+        config = config_from_file(StaticConfig, file, defaults=defaults, overrides=given)
     with progress("train") as on_progress:
         load_torch()
         losses = train_and_save(loaded, config, out, start=start, on_progress=on_progress)
@@ -170,18 +170,18 @@ def _finetune(
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
     )
-    evidence = finetuned.HeldOutSets(dev, test, twin=given.pop("twin", False))
+    held_out = finetuned.HeldOutSets(dev, test, twin=given.pop("twin", False))
     file = given.pop("config", None)
     if file is None:
         config = FinetuneConfig(**given)
     else:
-        config = config_from_file(FinetuneConfig, file, usual={}, given=given)
+        config = config_from_file(FinetuneConfig, file, defaults={}, overrides=given)
     with progress("train") as on_progress:
         load_torch()
         base = finetuned.load_base(model, trust_remote_code=trust_remote_code)
         callbacks = Callbacks(on_progress, _log_check)
         done = finetuned.finetune_and_save(
-            base, pairs, config, out, evidence=evidence, callbacks=callbacks
+            base, pairs, config, out, held_out=held_out, callbacks=callbacks
         )
     _tell(done)
 
@@ -201,7 +201,7 @@ def _tell(outcome: Outcome) -> None:
     for name, loss in done.losses.items():
         say(f"{name}: {loss}")
     say(f"{done.steps:,} steps")
-    for dim, score in sorted(done.best.items(), reverse=True):
+    for dim, score in sorted(done.dev_scores.items(), reverse=True):
         say(f"  dev {score:.4f} at {dim:>4} dims")
     if outcome.curves:
         metric = next(iter(outcome.curves.values())).main_metric

@@ -1,1 +1,1 @@
-"""Model + data + grid -> Curve: every operating point from one encode."""
+"""Measure a model on a data set: the quality and cost of every operating point of a grid."""

@@ -1,7 +1,7 @@
-"""Other methods beside the model, on the same queries: facts about where it is beaten.
+"""Measure baselines on the same queries as the model.
 
-BM25 has no vectors; the others put the model's own vectors on other axes and cut those. All are
-measured at float32, as it is the choice of dimensions that they are about.
+BM25 uses the texts. The other baselines project the model's vectors on other axes and truncate
+them. They are measured at float32, because they differ from the model in the dimensions only.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.errors import require
 from nestvec.measure.documents import collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Baseline
-from nestvec.measure.scores import Judge
+from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
 from nestvec.metrics.ranking import Ranked, best
 from nestvec.types import Embeddings, Evidence, OperatingPoint, Rows
 
-_BLOCK = 256  # queries whose scores are held at a time
+_BLOCK = 256  # queries scored at a time
 _logger = logging.getLogger(__name__)
 
 
 def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -> Rows:
-    """Rank documents by BM25 as Lucene has it (k1 1.5, b 0.75, English stop words).
+    """Rank documents by Lucene's BM25 (k1 1.5, b 0.75, English stop words).
 
     Args:
-        queries: Texts.
-        documents: Texts.
-        depth: How many rows of each query.
+        queries: Texts of queries.
+        documents: Texts of documents.
+        depth: Maximum number of rows for each query.
 
     Returns:
-        [n_queries, at most depth], ties by ascending row; -1 where fewer documents share a word
-        with the query.
+        Rows, [n_queries, at most depth], with ties in ascending row; -1 where fewer documents share
+        a word with the query.
 
     Raises:
         MissingExtra: If bm25s is not installed.
@@ -63,63 +63,61 @@ def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -
 
 
 def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseline, ...]:
-    """Leave out, with a warning, what cannot be measured by the evidence.
+    """Remove baselines that the evidence cannot measure, with a warning.
 
-    Agreement with the model's own ranking is no measure of BM25, which may well be better.
+    Agreement with the model's ranking does not measure BM25, which may be better than the model.
     """
     if evidence == "agreement" and "bm25" in names:
-        _logger.warning(
-            "bm25 is left out: without relevance labels nothing says whether it is better"
-        )
+        _logger.warning("bm25 is not measured: it needs relevance labels (qrels)")
         return tuple(name for name in names if name != "bm25")
     return tuple(names)
 
 
 @dataclass(frozen=True)
 class BaselineTask:
-    """What baselines are measured on, the same as the model.
+    """Inputs of the baselines, the same as for the model.
 
     Attributes:
-        texts: The set as lists.
-        queries: [n_queries, full_dim], as the model gives them.
-        documents: [n_rows, full_dim].
+        texts: The data set as lists.
+        queries: Vectors as returned by the model, [n_queries, full_dim].
+        documents: Vectors as returned by the model, [n_rows, full_dim].
         layer_norm: As in ``codec.prefix``.
-        judge: What scores rankings.
-        depth: How many documents are ranked.
+        scorer: Scores the rankings.
+        depth: Number of documents to rank.
     """
 
     texts: Texts
     queries: Embeddings
     documents: Embeddings
     layer_norm: bool
-    judge: Judge
+    scorer: RankingScorer
     depth: int
 
 
 def measure_baseline(
     name: Baseline, dims: Sequence[int], on: BaselineTask
 ) -> tuple[BaselinePoint, ...]:
-    """Measure one baseline, at all dims from one product; the projected corpus lies in memory.
+    """Measure one baseline at all dims; the projected corpus is held in memory.
 
     Raises:
-        MissingExtra: If it is BM25 and bm25s is not installed.
+        MissingExtra: If the baseline is BM25 and bm25s is not installed.
     """
     if name == "bm25":
         width = rows_needed(on.texts.doc_of_row, on.depth)
         rows = rank_bm25(on.texts.queries, on.texts.rows, depth=width)
         unscored = Ranked(np.zeros(rows.shape, dtype=np.float32), rows)
         docs = collapse(unscored, on.texts.doc_of_row, on.depth).rows
-        return (BaselinePoint(None, on.judge.means(docs)),)
+        return (BaselinePoint(None, on.scorer.means(docs)),)
     projection = _fit(name, on)
     queries, documents = (
         projection.apply(side, layer_norm=on.layer_norm) for side in (on.queries, on.documents)
     )
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
-    # Layer norm, where the model asks for it, was applied before the projection.
+    # The projection already applied the model's layer normalization.
     with Representations(documents, layer_norm=False) as corpus:
         ranked = rank_documents(points, queries, corpus, on.texts.doc_of_row, depth=on.depth)
     return tuple(
-        BaselinePoint(dim, on.judge.means(ranked[point].rows))
+        BaselinePoint(dim, on.scorer.means(ranked[point].rows))
         for dim, point in zip(dims, points, strict=True)
     )
 

@@ -1,7 +1,7 @@
-"""What is measured of texts that are compared: correlation, accuracy, neighbors' votes, clusters.
+"""Metrics of similarity tasks: correlation, triplet accuracy, k nearest neighbors, clustering.
 
-Pure functions on arrays. The vectors of the points come one after another, as all of them together
-would not fit; where a metric has a value for each item, these are kept.
+The functions work on arrays. Vectors are passed one operating point at a time, because those of all
+points may not fit in memory. If a metric has a value for each item, the values are stored.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.metrics.ranking import best
 from nestvec.types import Embeddings, Rows, Scores
 
-RESAMPLES = 300  # of a correlation, which ranks anew in each
-_BLOCK = 1_024  # texts whose scores are held at a time
+RESAMPLES = 300  # bootstrap resamples of a correlation
+_BLOCK = 1_024  # texts scored at a time
 _CLUSTERINGS, _CLUSTERING_BATCH = 10, 1_024
 
 
 class Vectors(NamedTuple):
-    """All texts at one point.
+    """Vectors of all texts at one operating point.
 
     Attributes:
-        floats: As a query is compared, [n, dim].
-        decoded: What the codes stand for, [n, dim].
+        floats: Vectors as used for queries, [n, dim].
+        decoded: Decoded codes, as used for documents, [n, dim].
     """
 
     floats: Embeddings
@@ -38,32 +38,32 @@ class Vectors(NamedTuple):
 
 @dataclass(frozen=True)
 class SimilarityScores:
-    """One metric at every point, that of full precision first.
+    """One metric at every operating point; full precision is first.
 
     Attributes:
-        values: [n_points].
-        kept: Share of the value at full precision, [n_points].
-        ends: Where that lies with 95 % confidence, [n_points, 2]; empty where that is not known.
-        items: What each item scored, [n_points, n_items]; empty where only the whole has a value.
+        values: Value of the metric, [n_points].
+        retention: Share of the value at full precision, [n_points].
+        intervals: 95 % confidence intervals of the retention, [n_points, 2]; empty if not known.
+        items: Value of each item, [n_points, n_items]; empty if the metric has no value for items.
     """
 
     values: Scores
-    kept: Scores
-    ends: NDArray[np.float64]
+    retention: Scores
+    intervals: NDArray[np.float64]
     items: NDArray[np.float64]
 
 
 def correlations(
     points: Iterable[Vectors], first: Rows, second: Rows, gold: Scores, *, seed: int
 ) -> dict[str, SimilarityScores]:
-    """Correlate the scores of pairs with those that people gave.
+    """Correlate the similarities of pairs with gold scores.
 
     Args:
-        points: The texts at each point.
-        first: The text of each pair that stays float, [n_pairs].
-        second: The one that is coded.
-        gold: People's scores.
-        seed: Of the resamples.
+        points: Vectors of the texts at each point.
+        first: Row of the text of each pair that is used as float vector, [n_pairs].
+        second: Row of the text of each pair that is used as code, [n_pairs].
+        gold: Gold scores, [n_pairs].
+        seed: Seed of the resamples.
 
     Returns:
         "spearman" and "pearson".
@@ -80,7 +80,7 @@ def correlations(
 def triplet_accuracy(
     points: Iterable[Vectors], anchors: Rows, positives: Rows, negatives: Rows
 ) -> dict[str, SimilarityScores]:
-    """Count the triplets whose positive scores above their negative: "accuracy"."""
+    """Return "accuracy", the share of triplets whose positive scores above the negative."""
     right = [
         _dots(each.floats[anchors], each.decoded[positives])
         > _dots(each.floats[anchors], each.decoded[negatives])
@@ -98,15 +98,15 @@ def label_agreement(
     k: int,
     seed: int,
 ) -> dict[str, SimilarityScores]:
-    """Label texts by their neighbors, and cluster them.
+    """Classify texts by their nearest neighbors, and cluster them.
 
     Args:
-        points: The texts at each point.
-        train: Texts whose label is known.
-        test: Texts to be labeled.
-        labels: What is right for each text of all.
-        k: How many neighbors vote.
-        seed: Of the clustering.
+        points: Vectors of the texts at each point.
+        train: Rows of the texts with known labels.
+        test: Rows of the texts to classify and to cluster.
+        labels: Correct label of every text.
+        k: Number of neighbors that vote.
+        seed: Seed of the clustering.
 
     Returns:
         "knn-accuracy@k" and "v-measure".
@@ -118,31 +118,32 @@ def label_agreement(
         right.append(voted == numbers[test])
         agreed.append(_v_measure(each.decoded[test], numbers[test], seed))
     clustered = np.array(agreed)
-    nothing = np.empty((0, 0))
-    kept = retentions(clustered[:, None], clustered[:1])
+    empty = np.empty((0, 0))
+    retention = retentions(clustered[:, None], clustered[:1])
     return {
         f"knn-accuracy@{k}": _of_items(np.stack(right)),
-        "v-measure": SimilarityScores(clustered, kept, nothing, nothing),
+        "v-measure": SimilarityScores(clustered, retention, empty, empty),
     }
 
 
 def _vote(test: Embeddings, train: Embeddings, labels: Rows, k: int) -> Rows:
-    """Return the label that most of the k nearest have; of several such the nearest one's."""
+    """Return the most frequent label of the k nearest; of equally frequent labels, the nearest."""
     voted = np.empty(len(test), dtype=np.int64)
     for start in range(0, len(test), _BLOCK):
         rows = best(test[start : start + _BLOCK] @ train.T, k)[1]
         near = labels[rows]
         votes = (near[:, :, None] == near[:, None, :]).sum(axis=2)
-        # argmax takes the first place of the most votes, and places are in order of nearness.
+        # Columns are ordered by distance, and argmax returns the first column with most votes.
         most = votes.argmax(axis=1)[:, None]
         voted[start : start + _BLOCK] = np.take_along_axis(near, most, 1)[:, 0]
     return voted
 
 
 def _v_measure(vectors: Embeddings, labels: Rows, seed: int) -> float:
-    """Cluster into as many groups as there are labels (Rosenberg and Hirschberg 2007).
+    """Return the v-measure of a k-means clustering (Rosenberg and Hirschberg 2007).
 
-    One clustering is a matter of luck, by 2 or 3 percent: this is the mean of several.
+    The number of clusters is the number of labels. A single clustering varies by 2 or 3 percent, so
+    the mean of several is returned.
     """
     cluster = require("sklearn.cluster", extra="models")
     metrics = require("sklearn.metrics", extra="models")
@@ -156,7 +157,7 @@ def _v_measure(vectors: Embeddings, labels: Rows, seed: int) -> float:
             random_state=seed * _CLUSTERINGS + start,
         )
         with warnings.catch_warnings():
-            # Codes of few bits have few different values: fewer clusters then are no accident.
+            # Codes of few bits can have fewer distinct values than clusters, which is expected.
             warnings.filterwarnings("ignore", message="Number of distinct clusters")
             scores.append(metrics.v_measure_score(labels, means.fit_predict(vectors)))
     return float(np.mean(scores))
@@ -174,7 +175,7 @@ def _spearman(scores: Embeddings, gold: Scores) -> Scores:
 
 
 def _pearson(values: NDArray[np.floating], gold: Scores) -> Scores:
-    """Correlate each line with gold, [n_points, n] and [n] -> [n_points]; 0 where one is flat."""
+    """Correlate each row with gold, [n_points, n] and [n] -> [n_points]; 0 if one is constant."""
     values = values - values.mean(axis=1, keepdims=True, dtype=np.float64)
     gold = gold - gold.mean()
     lengths = np.sqrt((values**2).sum(axis=1) * (gold**2).sum())
@@ -183,14 +184,15 @@ def _pearson(values: NDArray[np.floating], gold: Scores) -> Scores:
 
 
 def _of_draws(draws: NDArray[np.float64]) -> SimilarityScores:
-    """Take correlations of draws, [1 + n_resamples, n_points], those of all items first."""
+    """Compute scores from correlations, [1 + n_resamples, n_points]; the first row is all items."""
     full = draws[:, :1]
-    kept = np.divide(draws, full, out=np.zeros_like(draws), where=full > 0)
-    ends = np.quantile(kept[1:], (0.025, 0.975), axis=0).T
-    return SimilarityScores(draws[0], kept[0], ends, np.empty((0, 0)))
+    retention = np.divide(draws, full, out=np.zeros_like(draws), where=full > 0)
+    intervals = np.quantile(retention[1:], (0.025, 0.975), axis=0).T
+    return SimilarityScores(draws[0], retention[0], intervals, np.empty((0, 0)))
 
 
 def _of_items(right: NDArray[np.bool_]) -> SimilarityScores:
+    """Compute scores from the result of each item, [n_points, n_items]."""
     items = right.astype(np.float64)
-    kept, ends = retentions(items, items[0]), retention_intervals(items, items[0])
-    return SimilarityScores(items.mean(axis=1), kept, ends, items)
+    retention, intervals = retentions(items, items[0]), retention_intervals(items, items[0])
+    return SimilarityScores(items.mean(axis=1), retention, intervals, items)

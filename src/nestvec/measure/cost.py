@@ -1,4 +1,4 @@
-"""What each operating point costs in an engine, timed with the search that the engine deploys."""
+"""Measure the cost of operating points in an engine: bytes, and times of the deployed search."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def costs(
     k: int = TIMED_K,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[OperatingPoint, Cost]:
-    """Count bytes and time searches: single ones on one thread, warm and cold, and a batch.
+    """Count bytes and time searches: single queries on one thread, warm and cold, and a batch.
 
-    The time of a single search includes fetching its ``k`` documents, which is measured once, on a
-    sample of them.
+    The time of a single search includes the lookup of its ``k`` documents. The lookup is measured
+    once on a sample of documents.
 
     Args:
-        points: What to run.
-        queries: [n_queries, full_dim]; the first 100 are timed alone, the first 64 in a batch on
-            all threads of FAISS, the first 10 with rescore codes that must be read from disk.
+        points: Operating points to measure.
+        queries: [n_queries, full_dim]. The first 100 are timed one by one, the first 64 as a batch
+            on all threads of FAISS, and the first 10 with rescore codes that are read from disk.
         trial: The engine's search over the corpus.
-        k: How many results each search asks for.
+        k: Number of results of each search.
         on_step: Called after each point.
     """
     measured: dict[OperatingPoint, Cost] = {}
     timer = _Timer(queries, k, trial, trial.lookup_ms(k))
-    # Points with the same first stage follow each other, so that each scan is made once.
+    # Sorted, so that points with the same first stage share one scan.
     for point in sorted(points, key=lambda point: point.stages[0].representation):
         measured[point] = timer.cost(point)
         on_step()
@@ -57,14 +57,14 @@ _Read = tuple[tuple[int | None, CodeKey], ...]
 
 @dataclass(frozen=True)
 class _Timer:
-    """Times a point's searches.
+    """Times the searches of operating points.
 
     Attributes:
         queries: [n_queries, full_dim].
-        k: How many results each search asks for.
-        trial: What is searched.
-        lookup_ms: Of fetching k documents.
-        read: Milliseconds of reading from disk, by the lengths of shortlists and the codes read.
+        k: Number of results of each search.
+        trial: The engine's search over the corpus.
+        lookup_ms: Time to look up k documents.
+        read: Cached times of reading codes from disk, by shortlist lengths and representations.
     """
 
     queries: Embeddings
@@ -77,10 +77,10 @@ class _Timer:
         """Measure one point."""
         size = self.trial.bytes(point)
         search = self.trial.searcher(point)
-        alone = np.array(self._alone(search)) + self.lookup_ms
-        p50, p95, p99 = np.percentile(alone, (50, 95, 99)).tolist()
+        single = np.array(self._single_ms(search)) + self.lookup_ms
+        p50, p95, p99 = np.percentile(single, (50, 95, 99)).tolist()
         qps = self._batch_qps(search)
-        del search  # it maps the files that a cold search has to read
+        del search  # it maps the files that a cold search must read from disk
         reading = self._reading_ms(point, p50 - self.lookup_ms)
         return Cost(
             ram_bytes_per_vector=size.ram_per_vector,
@@ -96,8 +96,8 @@ class _Timer:
             cold_p50_ms=None if reading is None else p50 + reading,
         )
 
-    def _alone(self, search: Search) -> list[float]:
-        """Return the milliseconds of each query searched alone on one thread."""
+    def _single_ms(self, search: Search) -> list[float]:
+        """Return the time of each query, searched one at a time on one thread."""
         queries = self.queries[:TIMED_QUERIES]
         with one_thread():
             for query in queries[:WARM_UP]:
@@ -105,15 +105,15 @@ class _Timer:
             return [self._ms(search, query[None]) for query in queries]
 
     def _batch_qps(self, search: Search) -> float:
-        """Return the queries a second of a batch, on as many threads as FAISS has."""
+        """Return the queries per second of a batch, on all threads of FAISS."""
         batch = self.queries[:BATCH]
         return len(batch) / self._ms(search, batch) * 1000
 
     def _reading_ms(self, point: OperatingPoint, warm_ms: float) -> float | None:
-        """Return how much longer a single query takes whose rescore codes are on disk only.
+        """Return the additional time of a single query whose rescore codes are read from disk.
 
-        Measured once for all points that read as many rows of the same codes: which first stage
-        names the rows does not change what reading them costs.
+        Points that read the same number of rows of the same codes share one measurement, because
+        the time does not depend on the first stage. None if it cannot be measured.
         """
         read = tuple((stage.keep, later.representation) for stage, later in pairwise(point.stages))
         if read not in self.read:
@@ -129,8 +129,8 @@ class _Timer:
                 if search is None:
                     return None
                 times.append(self._ms(search, query[None]))
-                del search  # what it read would stay in memory as long as it is mapped
-        # A file system in memory, as /tmp may be, forgets nothing.
+                del search  # its mapping would keep the codes in memory
+        # Without page faults, the files are on a file system in memory, as /tmp can be.
         return float(np.median(times)) if _reads_from_disk() > reads else None
 
     def _ms(self, search: Search, queries: Embeddings) -> float:
@@ -140,7 +140,7 @@ class _Timer:
 
 
 def _reads_from_disk() -> int:
-    """Count the page faults so far that had to wait for a disk; 0 where nothing counts them."""
+    """Return the number of page faults so far that read from disk; 0 if it is not known."""
     if sys.platform == "win32":
         return 0
     import resource

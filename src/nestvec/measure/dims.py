@@ -1,6 +1,6 @@
-"""What a model scores at each width at float32, and nothing else: to watch it while it learns.
+"""Score a model at each width at float32, to evaluate it during training; and check probes.
 
-Also probes, which are few texts that a person knows the answer to.
+Probes are a few triplets that the model should rank correctly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nestvec.data.similarity import ScoredPairs, Triplets
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.comparisons import Vectors, correlations
 from nestvec.measure.documents import rank_documents
-from nestvec.measure.scores import Judge
+from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
 from nestvec.models.encoding import embed
 from nestvec.types import Encoder, Kind, OperatingPoint
@@ -30,7 +30,7 @@ def score_dims(
     """Return nDCG@10 of a retrieval set, or Spearman's correlation of scored pairs, by width.
 
     Raises:
-        ModelError: If the model gives NaN, infinite numbers or another width than it says.
+        ModelError: If the model returns NaN, infinite values or vectors of another width.
     """
     if isinstance(data, ScoredPairs):
         return _correlate(model, data, dims)
@@ -40,18 +40,18 @@ def score_dims(
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         ranked = rank_documents(points, queries, corpus, texts.doc_of_row, depth=10)
-    judge = Judge((METRIC,), texts.labels(), ranked[points[0]].rows)
+    scorer = RankingScorer((METRIC,), texts.labels(), ranked[points[0]].rows)
     return {
-        dim: judge.means(ranked[point].rows)[METRIC]
+        dim: scorer.means(ranked[point].rows)[METRIC]
         for dim, point in zip(dims, points, strict=True)
     }
 
 
 def probe(model: Encoder, probes: Triplets, dims: Sequence[int]) -> dict[int, NDArray[np.bool_]]:
-    """Tell whether each anchor is nearer to its positive than to its negative, by width.
+    """Return whether each anchor is nearer to its positive than to its negative, by width.
 
     Raises:
-        ModelError: If the model gives NaN, infinite numbers or another width than it says.
+        ModelError: If the model returns NaN, infinite values or vectors of another width.
     """
     kinds: tuple[Kind, ...] = ("query", "document", "document")
     sides = (probes.anchors, probes.positives, probes.negatives)
@@ -71,12 +71,12 @@ def _correlate(model: Encoder, data: ScoredPairs, dims: Sequence[int]) -> dict[i
     texts = list(dict.fromkeys([*data.first, *data.second]))
     row_of = {text: row for row, text in enumerate(texts)}
     vectors = embed(model, texts, texts, kind="document")
-    cut = (prefix(vectors, dim, layer_norm=model.info.layer_norm) for dim in dims)
+    truncated = (prefix(vectors, dim, layer_norm=model.info.layer_norm) for dim in dims)
     first, second = (
         np.array([row_of[text] for text in side], dtype=np.int64)
         for side in (data.first, data.second)
     )
     found = correlations(
-        (Vectors(each, each) for each in cut), first, second, np.array(data.scores), seed=0
+        (Vectors(each, each) for each in truncated), first, second, np.array(data.scores), seed=0
     )
     return dict(zip(dims, found["spearman"].values.tolist(), strict=True))

@@ -1,7 +1,7 @@
-"""Rank documents, each at the place of its best chunk where several rows are of one.
+"""Rank documents; a document with several chunks (rows) gets the rank of its best chunk.
 
-What is cut is cut as in deployment: a shortlist holds chunks, and the last stage hands on as many
-as surely hold the documents asked for.
+Shortlists contain chunks, as in the deployed index. The last stage ranks enough chunks to contain
+the requested number of documents.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nestvec.measure.exhaustive import rank
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, OperatingPoint, Rows
 
-_RANKED_BYTES = 512 * 2**20  # of chunks ranked at a time, over all points
+_RANKED_BYTES = 512 * 2**20  # size of the rankings of chunks that are held at a time
 
 
 def rank_documents(
@@ -27,19 +27,20 @@ def rank_documents(
     depth: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[OperatingPoint, Ranked]:
-    """Return the best documents of each query at each point, as ``exhaustive.rank`` does rows.
+    """Return the best documents of each query at each point.
 
     Args:
-        points: As there.
-        queries: As there.
-        corpus: As there.
-        doc_of_row: The document that each row of the corpus is of, [n_rows].
-        depth: How many documents.
-        on_step: As there.
+        points: As in ``exhaustive.rank``.
+        queries: As in ``exhaustive.rank``.
+        corpus: As in ``exhaustive.rank``.
+        doc_of_row: Number of the document of each row of the corpus, [n_rows].
+        depth: Number of documents to return.
+        on_step: As in ``exhaustive.rank``.
 
     Returns:
-        For each point scores and documents, [n_queries, at most depth], best first; chunks' ties
-        by ascending row. Row -1 at the end, with a score of -inf, where a shortlist held fewer.
+        Scores and documents for each point, [n_queries, at most depth], best first; ties between
+        chunks are in ascending row. If a shortlist contains fewer documents, the last ones are -1
+        with a score of -inf.
     """
     width = rows_needed(doc_of_row, depth)
     if width == min(depth, len(doc_of_row)):
@@ -60,39 +61,39 @@ def rank_documents(
 
 
 def rows_needed(doc_of_row: Rows, depth: int) -> int:
-    """Count the rows that hold ``depth`` documents, however they are ranked."""
+    """Return the number of rows that contain at least ``depth`` documents in any ranking."""
     sizes = np.sort(np.bincount(doc_of_row))[::-1]
     return min(int(sizes[: depth - 1].sum()) + 1, len(doc_of_row))
 
 
 def collapse(ranked: Ranked, doc_of_row: Rows, depth: int) -> Ranked:
-    """Keep the best row of each document, in the order of the rows, and name the document.
+    """Convert ranked rows to ranked documents, each with the score of its best row.
 
     Args:
-        ranked: Rows, [n_queries, n]; -1 is empty.
-        doc_of_row: The document of each row.
-        depth: How many documents, and the width of the result.
+        ranked: Ranked rows, [n_queries, n]; -1 is empty.
+        doc_of_row: Document of each row.
+        depth: Number of documents to return.
 
     Returns:
-        Scores and documents, [n_queries, depth], with -inf and -1 where there are fewer.
+        Scores and documents, [n_queries, depth]; missing ones are -1 with a score of -inf.
     """
     docs = np.where(ranked.rows >= 0, doc_of_row[ranked.rows], -1)
-    order = np.argsort(docs, axis=1, kind="stable")  # the best of each document first
+    order = np.argsort(docs, axis=1, kind="stable")  # the best row of each document is first
     ordered = np.take_along_axis(docs, order, 1)
     is_first = np.ones(docs.shape, dtype=np.bool_)
     is_first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     first = np.empty_like(is_first)
     np.put_along_axis(first, order, is_first & (ordered >= 0), 1)
-    line, place = np.nonzero(first)
-    new_place = first.cumsum(axis=1)[line, place] - 1
-    kept = new_place < depth
-    line, place, new_place = line[kept], place[kept], new_place[kept]
+    query, place = np.nonzero(first)
+    new_place = first.cumsum(axis=1)[query, place] - 1
+    within = new_place < depth
+    query, place, new_place = query[within], place[within], new_place[within]
     scores = np.full((len(docs), depth), -np.inf, dtype=np.float32)
-    scores[line, new_place] = ranked.scores[line, place]
+    scores[query, new_place] = ranked.scores[query, place]
     found = np.full((len(docs), depth), -1, dtype=np.int64)
-    found[line, new_place] = docs[line, place]
+    found[query, new_place] = docs[query, place]
     return Ranked(scores, found)
 
 
 def _no_step() -> None:
-    """Blocks of queries after the first are part of the same steps."""
+    """Do nothing: steps are counted for the first block of queries only."""

@@ -1,10 +1,10 @@
-"""Rank the whole corpus at every operating point, exactly, by few large matrix products.
+"""Rank the whole corpus at every operating point, exactly, with few large matrix products.
 
-A stage scores float queries against what codes stand for, so its scores are one product of the
-queries with the decoded codes; all float32 dims come from one full-width product. Stages shared by
-several points are ranked once: the points form a tree of stages, walked level by level. The corpus
-is gone over in blocks, and no more than one is held as floats. The result equals the flat index's
-(``index.scan``), which a test holds.
+The scores of a stage are one product of the float queries with the decoded codes. All float32 dims
+come from one full-width product. The points form a tree of stages, which is processed level by
+level, so that stages shared by several points are ranked once. The corpus is processed in blocks,
+and only one block is held as floats. Tests check that the rankings equal those of the deployed
+index.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.metrics.ranking import Ranked, best, order
 from nestvec.types import CodeKey, Embeddings, OnProgress, OperatingPoint, Rows, Stage
 
-DOCUMENT_BYTES = 128 * 2**20  # of the documents that are held as floats
-SCORE_BYTES = 256 * 2**20  # of their scores with a block of queries
-_ROUNDING = 2e-6  # by which a product may round the cosines of equal vectors unequally
+DOCUMENT_BYTES = 128 * 2**20  # maximum size of a block of documents as floats
+SCORE_BYTES = 256 * 2**20  # maximum size of the scores of a block
+_ROUNDING = 2e-6  # a product may round the cosines of equal vectors differently by this much
 _Node = tuple[Stage, ...]
 _Waiting = dict[CodeKey, list[_Node]]
 _List = tuple[_Node, CodeKey]
-"""What was searched before, and by what its rows are ordered; shortlists are cut from it."""
+"""A ranked list: the stages before it, and the codes that rank it. Shortlists are its beginning."""
 
 
 class Steps:
-    """Counts steps and tells of each."""
+    """Counts steps and reports progress after each."""
 
     def __init__(self, total: int, on_progress: OnProgress) -> None:
-        """Begin at none of ``total``."""
+        """Start at 0 of ``total`` steps."""
         self._done, self._total, self._on_progress = 0, total, on_progress
 
     def __call__(self) -> None:
@@ -53,42 +53,44 @@ def rank(
     """Return the best rows of each query at each point.
 
     Args:
-        points: What to run.
-        queries: [n_queries, full_dim], as the model gives them.
-        corpus: What to search; all of a corpus, or a part.
-        depth: How many rows of the last stage.
+        points: Operating points to run.
+        queries: Vectors as returned by the model, [n_queries, full_dim].
+        corpus: The corpus, or a part of it.
+        depth: Number of rows to return.
         on_step: Called after each of ``count_steps(points)`` steps.
 
     Returns:
-        For each point, the last stage's scores and its rows, [n_queries, at most depth].
+        Scores and rows of the last stage of each point, [n_queries, at most depth].
     """
     lists: dict[_List, Ranked] = {}
     for level, waiting in enumerate(_levels(points)):
         blocks = _score(waiting.keys(), queries, corpus, on_step)
-        lengths = _longest(
-            (_list_of(node), node[-1].keep or depth) for nodes in waiting.values() for node in nodes
+        lengths = _max_lengths(
+            (_list_key(node), node[-1].keep or depth)
+            for nodes in waiting.values()
+            for node in nodes
         )
         if level == 0:
             lists |= _rank_all(lengths, blocks)
         else:
             lists |= _rescore(lengths, blocks, lists)
         for name in lengths:
-            lists[name] = _tie_equals(lists[name], name[1], corpus)
-    return {point: lists[_list_of(point.stages)].top(depth) for point in points}
+            lists[name] = _equalize_scores(lists[name], name[1], corpus)
+    return {point: lists[_list_key(point.stages)].top(depth) for point in points}
 
 
-def _tie_equals(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:
-    """Give documents with the same codes the same score, and put them in ascending row.
+def _equalize_scores(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:
+    """Set the scores of documents with equal codes to the same value, and sort them by row.
 
-    A matrix product may round equal columns unequally, by where they stand in it.
+    A matrix product may round the scores of equal columns differently, depending on their position.
     """
     gaps = found.scores[:, :-1] - found.scores[:, 1:]
     near = gaps <= _ROUNDING
-    near &= (near & (gaps > 0)).any(axis=1, keepdims=True)  # where all are equal, all is well
-    lines, places = np.nonzero(near)
-    same = corpus.same(key, found.rows[lines, places], found.rows[lines, places + 1])
-    for line, place in zip(lines[same].tolist(), places[same].tolist(), strict=True):
-        found.scores[line, place + 1] = found.scores[line, place]
+    near &= (near & (gaps > 0)).any(axis=1, keepdims=True)  # skip queries with equal scores only
+    numbers, places = np.nonzero(near)
+    same = corpus.same(key, found.rows[numbers, places], found.rows[numbers, places + 1])
+    for query, place in zip(numbers[same].tolist(), places[same].tolist(), strict=True):
+        found.scores[query, place + 1] = found.scores[query, place]
     return order(*found) if same.any() else found
 
 
@@ -98,7 +100,7 @@ def count_steps(points: Sequence[OperatingPoint]) -> int:
 
 
 def _levels(points: Sequence[OperatingPoint]) -> list[_Waiting]:
-    """Group the tree's nodes by level, then by what is scored for them."""
+    """Group the nodes of the tree by level, then by representation."""
     levels = []
     for level in range(max(len(point.stages) for point in points)):
         nodes = dict.fromkeys(p.stages[: level + 1] for p in points if len(p.stages) > level)
@@ -109,11 +111,11 @@ def _levels(points: Sequence[OperatingPoint]) -> list[_Waiting]:
     return levels
 
 
-def _list_of(node: _Node) -> _List:
+def _list_key(node: _Node) -> _List:
     return node[:-1], node[-1].representation
 
 
-def _longest(lengths: Iterable[tuple[_List, int]]) -> dict[_List, int]:
+def _max_lengths(lengths: Iterable[tuple[_List, int]]) -> dict[_List, int]:
     longest: dict[_List, int] = defaultdict(int)
     for name, length in lengths:
         longest[name] = max(longest[name], length)
@@ -121,17 +123,17 @@ def _longest(lengths: Iterable[tuple[_List, int]]) -> dict[_List, int]:
 
 
 class _Block(NamedTuple):
-    """Scores of a block of queries with a block of documents, until the next block is asked for.
+    """Scores of a block of queries with a block of documents, valid until the next block.
 
     Attributes:
         key: The representation.
-        lines: Which queries.
-        first_row: The first of the documents.
+        queries: Slice of the queries.
+        first_row: Row of the first document.
         scores: [n_queries, n_documents].
     """
 
     key: CodeKey
-    lines: slice
+    queries: slice
     first_row: int
     scores: Embeddings
 
@@ -139,9 +141,9 @@ class _Block(NamedTuple):
 def _rank_all(lengths: dict[_List, int], blocks: Iterable[_Block]) -> dict[_List, Ranked]:
     """Rank all rows, once for each representation."""
     top: dict[CodeKey, dict[int, Ranked]] = defaultdict(dict)
-    for key, lines, first_row, scores in blocks:
-        so_far = top[key].get(lines.start)
-        top[key][lines.start] = best(scores, lengths[(), key], first_row=first_row, so_far=so_far)
+    for key, queries, first_row, scores in blocks:
+        so_far, n = top[key].get(queries.start), lengths[(), key]
+        top[key][queries.start] = best(scores, n, first_row=first_row, so_far=so_far)
     return {
         ((), key): Ranked(*map(np.concatenate, zip(*parts.values(), strict=True)))
         for key, parts in top.items()
@@ -151,35 +153,35 @@ def _rank_all(lengths: dict[_List, int], blocks: Iterable[_Block]) -> dict[_List
 def _rescore(
     lengths: dict[_List, int], blocks: Iterable[_Block], lists: dict[_List, Ranked]
 ) -> dict[_List, Ranked]:
-    """Order the rows that are handed on by the scores of this level."""
-    # Shortlists of one list differ in length only: the longest is scored for all.
-    handed_on: dict[CodeKey, dict[_List, int]] = {
-        key: _longest(
-            (_list_of(before), before[-1].keep or 0) for before, each in lengths if each == key
+    """Rank the shortlists of the level before by the scores of this level."""
+    # Shortlists of the same list differ in length only, so that the longest is scored for all.
+    lengths_of: dict[CodeKey, dict[_List, int]] = {
+        key: _max_lengths(
+            (_list_key(before), before[-1].keep or 0) for before, each in lengths if each == key
         )
         for _, key in lengths
     }
     scored: dict[tuple[CodeKey, _List], Embeddings] = {}
-    for key, lines, first_row, scores in blocks:
-        for source, length in handed_on[key].items():
+    for key, queries, first_row, scores in blocks:
+        for source, length in lengths_of[key].items():
             candidates = lists[source].rows[:, :length]
-            into = scored.setdefault((key, source), np.empty(candidates.shape, dtype=np.float32))
-            _pick(scores, candidates[lines], first_row, into[lines])
+            out = scored.setdefault((key, source), np.empty(candidates.shape, dtype=np.float32))
+            _pick(scores, candidates[queries], first_row, out[queries])
     ordered = {}
     for (before, key), length in lengths.items():
-        source, keep = _list_of(before), before[-1].keep
+        source, keep = _list_key(before), before[-1].keep
         rows = lists[source].rows[:, :keep]
         ordered[before, key] = order(scored[key, source][:, :keep], rows).top(length)
     return ordered
 
 
-def _pick(scores: Embeddings, candidates: Rows, first_row: int, into: Embeddings) -> None:
-    """Write the scores of those candidates that lie in a block."""
+def _pick(scores: Embeddings, candidates: Rows, first_row: int, out: Embeddings) -> None:
+    """Write the scores of the candidates that are in a block."""
     n_rows = scores.shape[1]
     places = candidates - first_row
     inside = (places >= 0) & (places < n_rows)
     picked = np.take_along_axis(scores, places.clip(0, n_rows - 1), 1)
-    np.copyto(into, picked, where=inside)
+    np.copyto(out, picked, where=inside)
 
 
 def _score(
@@ -203,30 +205,30 @@ def _score(
 def _score_floats(
     dims: Sequence[int], queries: Embeddings, corpus: Representations
 ) -> Iterator[_Block]:
-    row_blocks, line_blocks = _blocks(len(queries), len(corpus), corpus.full_dim)
+    row_blocks, query_blocks = _blocks(len(queries), len(corpus), corpus.full_dim)
     for rows in row_blocks:
         vectors = corpus.embeddings(rows)
-        for lines in line_blocks:
+        for block in query_blocks:
             for dim, scores in prefix_scores(
-                queries[lines], vectors, dims, layer_norm=corpus.layer_norm
+                queries[block], vectors, dims, layer_norm=corpus.layer_norm
             ):
-                yield _Block((dim, "float32"), lines, rows.start, scores)
+                yield _Block((dim, "float32"), block, rows.start, scores)
 
 
 def _score_codes(key: CodeKey, queries: Embeddings, corpus: Representations) -> Iterator[_Block]:
-    row_blocks, line_blocks = _blocks(len(queries), len(corpus), key[0])
+    row_blocks, query_blocks = _blocks(len(queries), len(corpus), key[0])
     prepared = corpus[key].codec.prepare(queries)
     for rows in row_blocks:
         vectors = corpus.decoded(key, rows)
-        for lines in line_blocks:
-            yield _Block(key, lines, rows.start, prepared[lines] @ vectors.T)
+        for block in query_blocks:
+            yield _Block(key, block, rows.start, prepared[block] @ vectors.T)
 
 
 def _blocks(n_queries: int, n_documents: int, dim: int) -> tuple[list[slice], list[slice]]:
-    """Cut the documents and the queries so that neither vectors nor scores take too much."""
+    """Split documents and queries into blocks that respect the memory limits."""
     n_rows = min(n_documents, max(1, DOCUMENT_BYTES // (4 * dim)))
-    n_lines = max(1, SCORE_BYTES // (4 * n_rows))
-    return _slices(n_documents, n_rows), _slices(n_queries, n_lines)
+    n_block_queries = max(1, SCORE_BYTES // (4 * n_rows))
+    return _slices(n_documents, n_rows), _slices(n_queries, n_block_queries)
 
 
 def _slices(length: int, size: int) -> list[slice]:

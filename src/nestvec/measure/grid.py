@@ -1,4 +1,4 @@
-"""What to measure: dims x precisions, alone and rescored; by which metrics, beside what."""
+"""The grid of operating points to measure, with metrics and baselines."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 MRL_FUNNEL = "mrl-funnel"
 
 _KEEPS = (10, 25, 50, 100, 200, 400, 1000)
-_KEEP_SHARE = 0.01  # a longer shortlist than 1 % of the corpus is no longer a shortlist
-_USUAL_DEPTH = 10
-# Not pq4: binary with twice the dims keeps more, and int2 is near (docs/precisions.md).
-_USUAL_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "pq4")
+_KEEP_SHARE = 0.01  # maximum length of a default shortlist relative to the corpus
+_DEFAULT_DEPTH = 10
+# Without pq4: binary with twice the dims scores higher, and int2 is close (docs/precisions.md).
+_DEFAULT_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "pq4")
 
 
 _LISTS = (
@@ -31,44 +31,46 @@ _LISTS = (
 
 @dataclass(frozen=True)
 class Grid:
-    """What to measure; None leaves a choice to the model and the data.
+    """Operating points, metrics and baselines to measure.
 
     Attributes:
-        dims: Widths; None for the model's own.
-        precisions: Precisions of a single stage; here as below, pq4 is left out at odd dims.
-        shortlisted: Precisions of a first stage that is rescored.
+        dims: Widths; None for the dims of the model.
+        precisions: Precisions of points with one stage. Here and below, pq4 is not measured at odd
+            dims.
+        shortlisted: Precisions of the first stage of points with two stages.
         rescored: Precisions of the second stage, at full width.
-        keeps: Lengths of the shortlist, each at least ``depth``; None for two that suit the size
-            of the corpus.
-        extra: Further points, as points, in their text form or by name ("mrl-funnel").
-        depth: How many documents are handed on, to a reader or a reranker.
-        metrics: ``name@k``, the most important first; None for those that suit the evidence.
-        group_by: Field of the documents' metadata that names the text which a chunk is of: whole
-            texts are then found and judged, each at the rank of its best chunk.
-        slice_by: Fields of the queries; results are kept apart by their values.
-        baselines: Other methods to put beside the model.
+        keeps: Lengths of the shortlist, each at least ``depth``. None chooses two lengths by the
+            size of the corpus, see ``default_keeps``.
+        extra: Additional points: as objects, as text, or by name ("mrl-funnel").
+        depth: Number of documents that a search returns, for example to a reader or a reranker.
+        metrics: Metrics as ``name@k``, the most important first. None chooses metrics by the
+            evidence.
+        group_by: Metadata field of the documents with the id of the document that a chunk belongs
+            to. Then whole documents are ranked, each at the rank of its best chunk.
+        slice_by: Fields of the queries, for separate results by value.
+        baselines: Other methods to compare with the model.
     """
 
     dims: tuple[int, ...] | None = None
-    precisions: tuple[Precision, ...] = _USUAL_PRECISIONS
+    precisions: tuple[Precision, ...] = _DEFAULT_PRECISIONS
     shortlisted: tuple[Precision, ...] = ("int8", "int4", "int2", "binary")
     rescored: tuple[Precision, ...] = ("float16", "int8")
     keeps: tuple[int, ...] | None = None
     extra: tuple[OperatingPoint | str, ...] = ()
-    depth: int = _USUAL_DEPTH
+    depth: int = _DEFAULT_DEPTH
     metrics: tuple[str, ...] | None = None
     group_by: str | None = None
     slice_by: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what can be checked without a model and data."""
+        """Check the settings that do not depend on the model and the data."""
         for name in _LISTS:
             refuse_string(getattr(self, name), name)
         if self.depth < 1:
-            raise InvalidArgument(f"depth {self.depth} < 1")
+            raise InvalidArgument(f"depth={self.depth} is less than 1. Choose 1 or more.")
         if self.metrics == ():
-            raise InvalidArgument('no metric given: name one, such as "ndcg@10"')
+            raise InvalidArgument('metrics is empty. Pass a metric such as "ndcg@10", or None.')
         for metric in self.metrics or ():
             parse_metric(metric)
         self._check_names()
@@ -77,18 +79,18 @@ class Grid:
         for name in self.baselines:
             if name not in BASELINES:
                 known = ", ".join(BASELINES)
-                raise InvalidArgument(f"baseline {name!r} is not one of {known}")
+                raise InvalidArgument(f"Baseline {name!r} is not one of {known}.")
         for text in self.extra:
             if isinstance(text, str) and text != MRL_FUNNEL:
                 OperatingPoint.parse(text)
         for precision in (*self.precisions, *self.shortlisted, *self.rescored):
-            Stage(1, precision)  # refuses one that does not exist
+            Stage(1, precision)  # raises if the precision does not exist
 
     def metrics_for(self, evidence: Evidence) -> tuple[str, ...]:
-        """Return the metrics to measure by.
+        """Return the metrics to measure.
 
         Raises:
-            InvalidArgument: If one needs relevance labels and there are none.
+            InvalidArgument: If a metric needs relevance labels and there are none.
         """
         depth = self.depth
         if evidence == "agreement":
@@ -96,11 +98,11 @@ class Grid:
             for metric in metrics:
                 if parse_metric(metric).needs_labels:
                     raise InvalidArgument(
-                        f"{metric} needs relevance labels, and these queries have none: "
-                        f"take overlap@{depth} or rbo@{depth}"
+                        f"{metric} needs relevance labels (qrels), but these queries have none. "
+                        f"Use overlap@{depth} or rbo@{depth}."
                     )
             return metrics
-        if self.metrics or depth != _USUAL_DEPTH:
+        if self.metrics or depth != _DEFAULT_DEPTH:
             return self.metrics or (f"recall@{depth}", f"ndcg@{depth}", f"overlap@{depth}")
         return ("ndcg@10", "recall@100", "overlap@10")
 
@@ -108,22 +110,23 @@ class Grid:
         """Return the widths to measure, widest first.
 
         Args:
-            model_dims: The widths to take where the grid names none.
+            model_dims: Widths to use if ``dims`` is None.
         """
         return tuple(sorted({*(self.dims or model_dims)}, reverse=True))
 
     def points(
         self, *, full_dim: int, model_dims: Sequence[int], n_documents: int
     ) -> tuple[OperatingPoint, ...]:
-        """List the points, full width at float32 first, none twice, none that cannot be coded.
+        """Return the distinct points that can be coded; full width at float32 is first.
 
         Args:
             full_dim: The model's width.
-            model_dims: The widths to measure where the grid names none.
+            model_dims: Widths to use if ``dims`` is None.
             n_documents: Size of the corpus.
 
         Raises:
-            InvalidArgument: If a point is wider than the model, or hands on fewer than ``depth``.
+            InvalidArgument: If a point is wider than the model, or a shortlist is shorter than
+                ``depth``.
         """
         dims = self.widths(model_dims)
         singles = [OperatingPoint.single(full_dim, "float32")]
@@ -136,7 +139,7 @@ class Grid:
         rescored = [
             OperatingPoint((Stage(dim, first, keep), Stage(full_dim, last)))
             for dim, first, keep, last in product(dims, self.shortlisted, keeps, self.rescored)
-            if (dim, first) != (full_dim, last)  # would rescore with what it scanned
+            if (dim, first) != (full_dim, last)  # rescoring with the same codes has no effect
             and can_code(dim, first)
             and can_code(full_dim, last)
         ]
@@ -149,22 +152,24 @@ class Grid:
     def _check(self, point: OperatingPoint, full_dim: int) -> None:
         widest = max(stage.dim for stage in point.stages)
         if widest > full_dim:
-            raise InvalidArgument(f"{point}: dim {widest} > full_dim {full_dim}")
+            problem = f"{point}: dim {widest} is larger than full_dim={full_dim}."
+            raise InvalidArgument(f"{problem} Choose dims from 1 to {full_dim}.")
         for stage in point.stages:
             if stage.keep is not None and stage.keep < self.depth:
                 raise InvalidArgument(
-                    f"{point}: keep {stage.keep} < depth {self.depth}, "
-                    "so fewer would be handed on than asked for"
+                    f"{point}: keep {stage.keep} is less than depth={self.depth}. "
+                    f"Choose a shortlist of {self.depth} or more."
                 )
 
 
 DEFAULT_GRID = Grid()
 
 
-def default_keeps(n_documents: int, *, depth: int = _USUAL_DEPTH) -> tuple[int, ...]:
-    """Return the two longest usual shortlists within 1 % of the corpus and 1,000.
+def default_keeps(n_documents: int, *, depth: int = _DEFAULT_DEPTH) -> tuple[int, ...]:
+    """Return the default lengths of shortlists for a corpus.
 
-    At least ``depth``; where that is more than 1 %, the one usual length that reaches it.
+    These are the two longest of 10, 25, 50, 100, 200, 400 and 1,000 that are at least ``depth`` and
+    at most 1 % of the corpus. If none is, the shortest that is at least ``depth`` is returned.
 
     >>> default_keeps(46_254)
     (200, 400)
@@ -179,9 +184,9 @@ def default_keeps(n_documents: int, *, depth: int = _USUAL_DEPTH) -> tuple[int, 
 def mrl_funnel(full_dim: int) -> OperatingPoint:
     """Return the funnel retrieval of the Matryoshka paper (Kusupati et al. 2022), at float32.
 
-    It scans 8 dims for a shortlist of 200, then doubles the dims and halves the list: 16, 32, 64
-    and 128 dims order 200, 100, 50 and 25, and the model's full width (2048 in the paper) the last
-    10. A narrower model has fewer steps in between.
+    The first stage scans 8 dims for a shortlist of 200. Each next stage doubles the dims and halves
+    the list: 16, 32, 64 and 128 dims rank 200, 100, 50 and 25 documents. The full width (2048 in
+    the paper) ranks the last 10. Narrower models have fewer stages.
 
     >>> str(mrl_funnel(48))
     '8:float32@200>16:float32@100>32:float32@50>48:float32'
@@ -190,7 +195,8 @@ def mrl_funnel(full_dim: int) -> OperatingPoint:
         InvalidArgument: If the model has no more than 8 dims.
     """
     if full_dim <= 8:
-        raise InvalidArgument(f"{MRL_FUNNEL} starts at 8 dims: full_dim {full_dim} has no more")
+        problem = f"{MRL_FUNNEL} starts at 8 dims, but the model has only full_dim={full_dim}."
+        raise InvalidArgument(f"{problem} Remove {MRL_FUNNEL}.")
     steps = zip((8, 16, 32, 64, 128), (200, 100, 50, 25, 10), strict=True)
     shortlists = (Stage(dim, "float32", keep) for dim, keep in steps if dim < full_dim)
     return OperatingPoint((*shortlists, Stage(full_dim, "float32")))

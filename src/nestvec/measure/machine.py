@@ -1,4 +1,4 @@
-"""What a measurement ran on: numbers without their machine mean little."""
+"""Describe the machine of a measurement, which its times depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PACKAGES = ("nestvec", "numpy", "scipy", "faiss-cpu", "torch", "sentence-transf
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return processor, cores, platform and the versions of what is installed."""
+    """Return processor, cores, platform and the versions of installed packages."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Measure the whole curve of a model on a data set, from one encode."""
+"""Measure a model on a retrieval set, and return its curve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nestvec.measure.documents import rank_documents
 from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
-from nestvec.measure.scores import Judge, full_recall_depths, query_scores, ranked_depth
+from nestvec.measure.scores import RankingScorer, full_recall_depths, query_scores, ranked_depth
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
@@ -42,21 +42,17 @@ def evaluate(
     """Measure quality and cost of every point of a grid; each text is encoded once.
 
     Args:
-        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
-            vectors.
-        data: Corpus, queries and what is known to answer them.
-        grid: Which operating points, by which metrics, beside what.
-        engine: Whose searches are timed and whose bytes are counted. Only points that it can run
-            are measured, in addition to the reference.
-        on_progress: Called with documents encoded and in total, then with steps of measuring.
+        model: An encoder, a ``SentenceTransformer``, a folder, a hub id, or precomputed vectors.
+        data: Corpus, queries and relevance labels, if any.
+        grid: Operating points, metrics and baselines.
+        engine: Engine to time. Points that it cannot run are skipped, except the reference.
+        on_progress: Called with the documents encoded and their total, then with measuring steps.
 
     Raises:
-        InvalidArgument: If a dim, the engine or a field does not exist, or a metric needs
-            relevance labels that there are not.
-        DataError: If there are no documents, no queries or, of evidence that judges, no relevant
-            document.
-        ModelError: If the model gives NaN, infinite numbers or another width than it says.
-        MissingExtra: If the grid asks for BM25 and bm25s is not installed.
+        InvalidArgument: If a dim, engine or field does not exist, or a metric needs missing labels.
+        DataError: If there are no documents, no queries, or no relevant documents in the labels.
+        ModelError: If the model returns NaN, infinite values or vectors of another width.
+        MissingExtra: If the grid contains BM25 and bm25s is not installed.
     """
     model = as_encoder(model)
     _check(data)
@@ -72,20 +68,19 @@ def evaluate(
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         of_row = texts.doc_of_row
         ranked = rank_documents(points, queries, corpus, of_row, depth=depth, on_step=step)
-        deployed = engine_class(engine).trial(corpus, texts.row_ids, data.corpus)
-        with closing(deployed) as trial:
+        with closing(engine_class(engine).trial(corpus, texts.row_ids, data.corpus)) as trial:
             cost = costs(points, queries, trial, k=grid.depth, on_step=step)
-        judge = Judge(metrics, texts.labels(), ranked[points[0]].rows)
-        of_points = judge.of_points(ranked)
-        rows = trend_rows(points, of_points[metrics[0]].mean(axis=1), cost)
-        of_rows = {metric: values[rows] for metric, values in of_points.items()}
-        at = [points[row] for row in rows]
-        trend = size_trend(at, queries, corpus, texts, whole=of_rows, on_part=step)
-        counts = data.counts | _count_untidy(model, texts, queries, corpus)
-    judged = judge.labels
-    scores = query_scores(ranked, of_points, judged, texts=texts, data=data, slices=slices)
-    full_recall = full_recall_depths(ranked, judged)
-    measured = BaselineTask(texts, queries, documents, model.info.layer_norm, judge, depth)
+        scorer = RankingScorer(metrics, texts.labels(), ranked[points[0]].rows)
+        scores_by_point = scorer.scores_by_point(ranked)
+        rows = trend_rows(points, scores_by_point[metrics[0]].mean(axis=1), cost)
+        whole = {metric: values[rows] for metric, values in scores_by_point.items()}
+        chosen = [points[row] for row in rows]
+        trend = size_trend(chosen, queries, corpus, texts, whole=whole, on_part=step)
+        counts = data.counts | _count_anomalies(model, texts, queries, corpus)
+    labels = scorer.labels
+    scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
+    full_recall = full_recall_depths(ranked, labels)
+    measured = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)
     return Curve(
         model=model.info,
         dataset=_describe(data, grid, engine),
@@ -105,7 +100,7 @@ def _check(data: RetrievalSet) -> None:
         if not data.queries:
             raise DataError(data.name, "has no queries")
         return
-    if not any(grade > 0 for judged in data.qrels.values() for grade in judged.values()):
+    if not any(grade > 0 for grades in data.qrels.values() for grade in grades.values()):
         raise DataError(data.name, f"split {data.split} has no query with a relevant document")
 
 
@@ -118,10 +113,11 @@ def _points(
         model_dims=model.info.dims,
         n_documents=len(data.corpus),
     )
-    # The reference is measured in any case: retention is of it.
+    # The reference is always measured, because retention is relative to it.
     points = (full, *(point for point in others if can_run(point)))
     if len(points) == 1 and not can_run(full):
-        raise InvalidArgument(f"engine {engine} can run no point of this grid")
+        problem = f"Engine {engine} cannot run any point of this grid."
+        raise InvalidArgument(f"{problem} Choose other precisions or another engine.")
     return points
 
 
@@ -144,8 +140,8 @@ def _rows(
 ) -> tuple[CurvePoint, ...]:
     # The first point is the reference.
     means = {metric: values.mean(axis=1) for metric, values in scores.metrics.items()}
-    kept = {metric: retentions(values, values[0]) for metric, values in scores.metrics.items()}
-    ends = {
+    shares = {metric: retentions(values, values[0]) for metric, values in scores.metrics.items()}
+    intervals = {
         metric: retention_intervals(values, values[0]).tolist()
         for metric, values in scores.metrics.items()
     }
@@ -153,9 +149,9 @@ def _rows(
         CurvePoint(
             point=point,
             metrics={metric: float(mean[i]) for metric, mean in means.items()},
-            retention={metric: float(share[i]) for metric, share in kept.items()},
+            retention={metric: float(share[i]) for metric, share in shares.items()},
             cost=cost[point],
-            interval={metric: Interval(*each[i]) for metric, each in ends.items()},
+            interval={metric: Interval(*each[i]) for metric, each in intervals.items()},
             by_size=trend.get(i, {}),
             k_for_full_recall=recall_depths[i],
         )
@@ -177,9 +173,10 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | in
     }
 
 
-def _count_untidy(
+def _count_anomalies(
     model: Encoder, texts: Texts, queries: Embeddings, corpus: Representations
 ) -> dict[str, int]:
+    """Count zero vectors and truncated texts."""
     return {
         "zero_documents": len(corpus.empty),
         "zero_queries": int((~queries.any(axis=1)).sum()),

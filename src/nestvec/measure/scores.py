@@ -1,4 +1,4 @@
-"""What each query scores and finds at each point, from the documents that were ranked for it."""
+"""Score the ranked documents of each query at each operating point."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from numpy.typing import NDArray
 
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
-from nestvec.measure.texts import Texts, shown
+from nestvec.measure.texts import Texts, preview
 from nestvec.metrics.ranking import Ranked
 from nestvec.metrics.relevance import RelevanceLabels, agreement, parse_metric, score
 from nestvec.types import OperatingPoint, Rows, Scores
 
-KEPT_TOP = 10  # documents of each query kept in the curve, for people to read
-RECALL_DEPTH = 100  # how long a list may get that makes up for a cheaper search
+STORED_TOP = 10  # documents of each query that are stored in the curve for users to read
+RECALL_DEPTH = 100  # largest k that is tried to reach the recall@10 of full precision
 _FULL_LIST = 10
 
 RankedPoints = Mapping[OperatingPoint, Ranked]
-"""What was ranked at each point, that of full precision first."""
+"""Ranking of each operating point; full precision is first."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Scores rankings of the same queries by the same metrics.
+class RankingScorer:
+    """Scores rankings of a fixed set of queries by a fixed list of metrics.
 
     Attributes:
-        metrics: Of both families.
-        labels: What is relevant; nothing where no metric needs it.
-        exact: The ranking of full precision.
+        metrics: Metrics of relevance labels or of agreement with the full-precision ranking.
+        labels: Relevance labels; empty if no metric needs them.
+        exact: Documents ranked at full precision, [n_queries, depth].
     """
 
     metrics: tuple[str, ...]
@@ -38,7 +38,7 @@ class Judge:
     exact: Rows
 
     def scores(self, ranked: Rows) -> dict[str, Scores]:
-        """Return what each query scores, [n_queries], by metric."""
+        """Return the score of each query, [n_queries], by metric."""
         grades = self.labels.grades(ranked)
         return {
             metric: score(metric, grades, self.labels)
@@ -51,30 +51,30 @@ class Judge:
         """Return the mean over queries, by metric."""
         return {metric: float(values.mean()) for metric, values in self.scores(ranked).items()}
 
-    def of_points(self, ranked: RankedPoints) -> dict[str, NDArray[np.float64]]:
-        """Return what each query scores at each point, [n_points, n_queries], by metric."""
+    def scores_by_point(self, ranked: RankedPoints) -> dict[str, NDArray[np.float64]]:
+        """Return the score of each query at each point, [n_points, n_queries], by metric."""
         each = [self.scores(found.rows) for found in ranked.values()]
         return {metric: np.stack([scores[metric] for scores in each]) for metric in self.metrics}
 
 
 def ranked_depth(metrics: Sequence[str]) -> int:
-    """Return how many documents must be ranked for all that is said of a point."""
-    cuts = [parse_metric(metric) for metric in metrics]
-    deepest = RECALL_DEPTH if any(cut.needs_labels for cut in cuts) else KEPT_TOP
-    return max(deepest, *(cut.k for cut in cuts))
+    """Return the number of documents to rank for the metrics and the other values of a point."""
+    parsed = [parse_metric(metric) for metric in metrics]
+    deepest = RECALL_DEPTH if any(metric.needs_labels for metric in parsed) else STORED_TOP
+    return max(deepest, *(metric.k for metric in parsed))
 
 
 def full_recall_depths(ranked: RankedPoints, labels: RelevanceLabels) -> list[int | None]:
-    """Return for each point the least k at which recall@k is that of full float32 at 10.
+    """Return the smallest k of each point whose recall@k reaches recall@10 of full precision.
 
-    None where no k within what was ranked is enough, or nothing is judged.
+    None if no k within the ranked depth is enough, or there are no relevance labels.
     """
     curves = [_recall(each.rows, labels) for each in ranked.values()]
     full = curves[0]
-    wanted = full[min(_FULL_LIST, len(full)) - 1] - 1e-12  # of rounding
-    if wanted <= 0:
+    required = full[min(_FULL_LIST, len(full)) - 1] - 1e-12  # tolerance for rounding
+    if required <= 0:
         return [None] * len(curves)
-    enough = (np.flatnonzero(curve >= wanted) for curve in curves)
+    enough = (np.flatnonzero(curve >= required) for curve in curves)
     return [int(each[0]) + 1 if len(each) else None for each in enough]
 
 
@@ -94,31 +94,31 @@ def query_scores(
     data: RetrievalSet,
     slices: Mapping[str, NDArray[np.str_]],
 ) -> QueryScores:
-    """Put together what is kept of each query.
+    """Collect the values that a curve stores for each query.
 
     Args:
-        ranked: What was found.
-        metrics: What ``Judge.of_points`` gave.
-        labels: What is relevant.
-        texts: The set as lists.
-        data: The same, for what to show of it.
-        slices: The value of each query, by field.
+        ranked: Ranked documents of each point.
+        metrics: Scores from ``RankingScorer.scores_by_point``.
+        labels: Relevance labels.
+        texts: The data set as lists.
+        data: The data set, for the titles of documents.
+        slices: Value of each query, by field.
     """
-    top = np.stack([_columns(each.rows, KEPT_TOP, -1) for each in ranked.values()])
-    judged = len(labels.keys) > 0
-    relevant = [labels.grades(rows) > 0 for rows in top] if judged else []
+    top = np.stack([_columns(each.rows, STORED_TOP, -1) for each in ranked.values()])
+    labeled = len(labels.keys) > 0
+    relevant = [labels.grades(rows) > 0 for rows in top] if labeled else []
     docs, positions = np.unique(top, return_inverse=True)
-    real = docs[docs >= 0].tolist()  # an empty place, -1, comes first where there is one
+    real = docs[docs >= 0].tolist()  # -1 marks missing documents and is sorted first
     return QueryScores(
         query_ids=np.array(texts.query_ids),
         metrics=metrics,
         doc_ids=np.array([texts.doc_ids[doc] for doc in real], dtype=np.str_),
         top=(positions.reshape(top.shape) - (len(docs) - len(real))).astype(np.int32),
         top_scores=np.stack(
-            [_columns(each.scores, KEPT_TOP, -np.inf) for each in ranked.values()]
+            [_columns(each.scores, STORED_TOP, -np.inf) for each in ranked.values()]
         ).astype(np.float32),
-        top_relevant=np.stack(relevant) if judged else np.empty((0, 0, 0), dtype=np.bool_),
-        query_texts=np.array([shown(query) for query in texts.queries], dtype=np.str_),
+        top_relevant=np.stack(relevant) if labeled else np.empty((0, 0, 0), dtype=np.bool_),
+        query_texts=np.array([preview(query) for query in texts.queries], dtype=np.str_),
         doc_titles=texts.titles(data, real),
         slices=dict(slices),
     )

@@ -1,9 +1,9 @@
-"""Scored pairs, triplets and labeled texts: model + data + grid -> Curve, from one encode.
+"""Measure a model on scored pairs, triplets or labeled texts, and return a curve.
 
-As in a search, one side is codes and the other stays float: score(a, b) = <prepare(a), decode(b)>.
-These tasks have no shortlist, so only points of one stage are measured, and their times are those
-of a search of all the texts. All texts are encoded as documents: where a model wants another
-prompt for such tasks, load it with that.
+As in a search, one side is codes and the other is floats: score(a, b) = <prepare(a), decode(b)>.
+These tasks have no shortlist, so only points of one stage are measured. Times are those of a search
+of all texts. All texts are encoded as documents. If a model has another prompt for such tasks, load
+the model with this prompt.
 """
 
 from __future__ import annotations
@@ -52,27 +52,30 @@ def evaluate_similarity(
     seed: int = 0,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Curve:
-    """Measure every point of one stage of a grid on texts that are compared.
+    """Measure all single-stage points of a grid on a similarity task.
 
-    Scored pairs give "spearman" and "pearson" of the scores with people's; triplets give
-    "accuracy", the share in which the positive scores above the negative; labeled texts give
-    "knn-accuracy@10", by a vote of the ten nearest texts to learn from, and "v-measure" of k-means
-    on the decoded texts to be labeled, with as many clusters as they have labels, as the mean of
-    ten clusterings. Only "accuracy" and "knn-accuracy@10" have a value for each item; "v-measure"
-    has no interval.
+    The metrics depend on the data:
+
+    - Scored pairs: "spearman" and "pearson", the correlations with the gold scores.
+    - Triplets: "accuracy", the share of triplets whose positive scores above the negative.
+    - Labeled texts: "knn-accuracy@10", by a vote of the ten nearest training texts, and
+      "v-measure", of k-means on the decoded test texts with as many clusters as labels, as the mean
+      of ten clusterings.
+
+    Only "accuracy" and "knn-accuracy@10" have a value for each item. "v-measure" has no interval.
 
     Args:
-        model: As in ``evaluate``; each different text is encoded once.
-        data: What ``load_similarity`` gives.
-        grid: Dims and precisions; all else in it is about retrieval and is not looked at.
-        seed: Of resampling and clustering.
-        on_progress: Called with texts encoded and in total, then with steps of measuring.
+        model: As in ``evaluate``. Each distinct text is encoded once.
+        data: Data as returned by ``load_similarity``.
+        grid: Dims and precisions. Other settings of the grid are ignored.
+        seed: Seed of resampling and clustering.
+        on_progress: Called with the texts encoded and their total, then with the measuring steps.
 
     Raises:
-        InvalidArgument: If a dim is above the model's.
-        ModelError: If the model is a folder of vectors, or gives NaN, infinite numbers or another
-            width than it says.
-        MissingExtra: If texts are to be clustered and scikit-learn is not installed.
+        InvalidArgument: If a dim is larger than the model's width.
+        ModelError: If the model is a folder of vectors, or returns NaN, infinite values or vectors
+            of another width.
+        MissingExtra: If the data are labeled texts and scikit-learn is not installed.
     """
     model = as_encoder(model)
     task = _Task.of(data)
@@ -103,14 +106,13 @@ def evaluate_similarity(
 
 @dataclass(frozen=True)
 class _Task:
-    """A set as different texts and positions among them.
+    """A similarity data set as distinct texts and their positions.
 
     Attributes:
-        name: What it is called in a curve.
-        texts: Each once.
+        name: Name of the task in a curve.
+        texts: Distinct texts.
         row_of: Position of each text.
-        items: What is scored one by one: a text of each pair or triplet, or the text to be
-            labeled.
+        items: The first text of each scored item: pair, triplet, or text to classify.
     """
 
     name: str
@@ -145,8 +147,8 @@ def _embed(
     model: Encoder, name: str, texts: list[str], on_progress: OnProgress
 ) -> tuple[Embeddings, float | None]:
     if isinstance(model, PrecomputedVectors):
-        problem = f"holds vectors by id, and the texts of {name} have none"
-        raise ModelError(f"{model.info.name}: {problem}: name the model that made them")
+        problem = f"contains vectors by id, but the texts of {name} have no ids."
+        raise ModelError(f"{model.info.name} {problem} Use the model that encoded the vectors.")
     ids = [f"text {number}" for number in range(1, len(texts) + 1)]
     return embed_timed(model, ids, texts, kind="document", on_progress=on_progress)
 
@@ -187,12 +189,12 @@ def _row(
     return CurvePoint(
         point=point,
         metrics={name: float(each.values[i]) for name, each in measured.items()},
-        retention={name: float(each.kept[i]) for name, each in measured.items()},
+        retention={name: float(each.retention[i]) for name, each in measured.items()},
         cost=cost,
         interval={
-            name: Interval(*each.ends[i].tolist())
+            name: Interval(*each.intervals[i].tolist())
             for name, each in measured.items()
-            if len(each.ends)
+            if len(each.intervals)
         },
     )
 

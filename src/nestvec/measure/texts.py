@@ -1,4 +1,4 @@
-"""A retrieval set as lists, in the order of the arrays that stand for it."""
+"""A retrieval set as lists, in the order of its arrays."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from nestvec.errors import InvalidArgument
 from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.types import Document, Metadata, Rows
 
-_SHOWN = 120  # characters of a text that are kept to be shown
+_PREVIEW = 120  # characters
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What is encoded, and what is found and judged: each document, or the whole that it is of.
+    """A retrieval set as lists: rows to encode, documents to rank, queries, and labels.
+
+    A row is a document of the data set. With ``group_by``, rows are chunks, and several rows form
+    one document.
 
     Attributes:
-        row_ids: Documents by descending id, which is the order of ties.
-        rows: Their texts, [n_rows].
-        doc_ids: What is found: the documents, or what ``group_by`` names in their metadata, by
-            descending id.
+        row_ids: Ids of the rows, in descending order, which is the order of ties.
+        rows: Texts of the rows, [n_rows].
+        doc_ids: Ids of the ranked documents, in descending order: the rows, or the groups.
         doc_of_row: Position in ``doc_ids`` of each row.
-        query_ids: Queries in the order of the set.
-        queries: Their texts.
-        qrels: Relevance labels of ``doc_ids``.
+        query_ids: Ids of the queries, in the order of the data set.
+        queries: Texts of the queries.
+        qrels: Relevance labels of ``doc_ids``, by query.
     """
 
     row_ids: list[str]
@@ -42,10 +44,10 @@ class Texts:
 
     @classmethod
     def of(cls, data: RetrievalSet, *, group_by: str | None = None) -> Texts:
-        """Sort the documents, and group them by a field.
+        """Sort the documents, and group them by a metadata field.
 
-        A document without the field stands for itself. Labels may name a document or a group;
-        of several the highest grade counts.
+        A document without the field is its own group. Relevance labels may refer to documents or
+        groups; a group has the highest grade of its labels.
 
         Raises:
             InvalidArgument: If no document has the field.
@@ -65,18 +67,20 @@ class Texts:
         )
 
     def labels(self) -> RelevanceLabels:
-        """Return what is relevant to each query."""
+        """Return the relevance labels of each query."""
         return RelevanceLabels.from_qrels(self.qrels, self.query_ids, self.doc_ids)
 
     def part(self, queries: Rows, docs: NDArray[np.bool_]) -> TextSubset:
-        """Return some queries against some documents.
+        """Return the subset of the given queries and documents.
 
         Args:
             queries: Positions of queries.
-            docs: Whether each document is in the part, [n_docs].
+            docs: True for the documents of the subset, [n_docs].
         """
         rows = np.flatnonzero(docs[self.doc_of_row])
-        inside = {id_ for id_, kept in zip(self.doc_ids, docs.tolist(), strict=True) if kept}
+        inside = {
+            id_ for id_, inside_part in zip(self.doc_ids, docs.tolist(), strict=True) if inside_part
+        }
         query_ids = [self.query_ids[query] for query in queries.tolist()]
         qrels = {
             query_id: {id_: grade for id_, grade in self.qrels[query_id].items() if id_ in inside}
@@ -86,20 +90,20 @@ class Texts:
         return TextSubset(rows, self.doc_of_row[rows], labels)
 
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
-        """Return what to show of documents: the title, else how the text begins."""
-        # The last of a document's rows has its lowest id: most often how a text begins.
+        """Return the title of each document, or the beginning of its text."""
+        # The last row of a document has the lowest id and most often contains the beginning.
         shown_row = dict(zip(self.doc_of_row.tolist(), self.row_ids, strict=True))
         documents = (data.corpus[shown_row[doc]] for doc in docs)
-        return np.array([shown(each.title or each.text) for each in documents], dtype=np.str_)
+        return np.array([preview(each.title or each.text) for each in documents], dtype=np.str_)
 
 
 class TextSubset(NamedTuple):
-    """Some queries against some documents.
+    """Some queries and some documents of a data set.
 
     Attributes:
-        rows: The part's rows, ascending.
-        doc_of_row: The document of each of them.
-        labels: Those of the part's documents, for its queries.
+        rows: Rows of the subset, ascending.
+        doc_of_row: Document of each row.
+        labels: Relevance labels of the documents for the queries.
     """
 
     rows: Rows
@@ -107,13 +111,13 @@ class TextSubset(NamedTuple):
     labels: RelevanceLabels
 
 
-def shown(text: str) -> str:
-    """Cut a text to one short line."""
-    return " ".join(text[: 4 * _SHOWN].split())[:_SHOWN]
+def preview(text: str) -> str:
+    """Shorten a text to one line."""
+    return " ".join(text[: 4 * _PREVIEW].split())[:_PREVIEW]
 
 
 def slices_of(data: RetrievalSet, fields: Sequence[str]) -> dict[str, NDArray[np.str_]]:
-    """Return the value of each query in each field, "" where it has none.
+    """Return the value of each query in each field; "" if a query does not have the field.
 
     Raises:
         InvalidArgument: If no query has a field.
@@ -134,13 +138,13 @@ def _parents(corpus: Mapping[str, Document], field: str | None) -> dict[str, str
 def _check_field(what: str, field: str, known: Sequence[Metadata]) -> None:
     fields = sorted({name for each in known for name in each})
     if field not in fields:
-        named = f"fields that exist: {', '.join(fields)}" if fields else "none has any field"
-        raise InvalidArgument(f"no {what} has the field {field!r} ({named})")
+        known_fields = f"Fields: {', '.join(fields)}." if fields else "There are no fields."
+        raise InvalidArgument(f"No {what} has the field {field!r}. {known_fields}")
 
 
-def _highest(judged: Mapping[str, float], parents: Mapping[str, str]) -> dict[str, float]:
+def _highest(labels: Mapping[str, float], parents: Mapping[str, str]) -> dict[str, float]:
     grades: dict[str, float] = {}
-    for id_, grade in judged.items():
+    for id_, grade in labels.items():
         parent = parents.get(id_, id_)
         grades[parent] = max(grade, grades.get(parent, grade))
     return grades

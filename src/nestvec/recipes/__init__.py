@@ -1,1 +1,1 @@
-"""Whole tasks that join several packages: the demo, trained model folders, fitting an adapter."""
+"""Tasks that combine several packages: the demo, trained model folders, fitting an adapter."""

@@ -1,8 +1,9 @@
-"""Apply an adapter to what lies on disk: a folder of vectors, a model, or nothing but a matrix.
+"""Apply an adapter to a folder of vectors or a model on disk, or export its matrix.
 
-Linear adapters with one head become part of the model: a Sentence Transformers folder gets a
-``Dense`` layer without bias and a ``Normalize``, a static table is multiplied. Both are plain
-folders again, which any tool loads. An index is adapted in ``index_adapting``.
+A linear adapter with one head becomes part of the model. A Sentence Transformers folder gets a
+``Dense`` layer without bias and a ``Normalize`` layer; the table of a static model is multiplied by
+the matrix. Any tool can load the new folder. ``nestvec.index.adapting`` applies an adapter to an
+index.
 """
 
 from __future__ import annotations
@@ -42,29 +43,32 @@ def apply_adapter(
     trust_remote_code: bool = False,
     on_progress: OnProgress | None = None,
 ) -> int:
-    """Write what a folder of vectors, or a model, becomes behind an adapter.
+    """Apply an adapter to a folder of vectors or to a model, and write the result to a new folder.
 
     Args:
-        adapter: Fitted for that model, or for vectors of that width.
+        adapter: Adapter for this model, or for vectors of this width.
         source: A folder of vectors, a model folder, or a hub id.
-        out: The folder to write; one of the same kind in its place is replaced.
-        trust_remote_code: As ``load_model`` takes it.
-        on_progress: Called with vectors done and in all.
+        out: The folder to write. A folder of the same kind is replaced.
+        trust_remote_code: As in ``load_model``.
+        on_progress: Called with the number of transformed vectors and their total.
 
     Returns:
-        How many vectors were turned; none where it is a model that gives others now.
+        The number of transformed vectors; 0 for a model.
 
     Raises:
-        ModelMismatch: If the adapter is for another model or width, or that one is adapted already.
+        ModelMismatch: If the adapter is for another model or width, or the source is adapted
+            already.
         ModelError: If the model cannot be loaded, or no layer can be appended to it.
-        InvalidArgument: If a model is to hold what is not one matrix, the adapter changes nothing,
-            an id of the vectors cannot stand on a line, or ``out`` is the source, or one of the
-            two lies within the other.
-        DataError: If the vectors cannot be used or the folder cannot be written; what was there
-            before is untouched.
+        InvalidArgument: If the adapter has no effect, the source is a model and the adapter is not
+            a single matrix, an id of the vectors contains a line break, or one of ``source`` and
+            ``out`` contains the other.
+        DataError: If the vectors cannot be used or the folder cannot be written. Existing files
+            are not changed.
     """
     if adapter.method == "none":
-        raise InvalidArgument("the adapter changes nothing, so there is nothing to do")
+        raise InvalidArgument(
+            "The adapter has method 'none' and no effect. Use the vectors without an adapter."
+        )
     folder = local_folder(str(source))
     check_unadapted(folder)
     _check_apart(folder, out)
@@ -75,31 +79,38 @@ def apply_adapter(
     adapter.check_base(model.info)
     if model.info.layer_norm:
         name = model.info.name
-        raise ModelError(f"{name} is layer-normalized before it is cut: no plain layer comes after")
+        raise ModelError(
+            f"{name} layer-normalizes vectors before truncation, so no linear layer can be "
+            f"appended. Apply the adapter at load time (--adapter)."
+        )
     matrix = adapter.matrix()
     if isinstance(model, StaticEncoder):
         _write_static(adapter, folder, model.table @ matrix, out)
     elif isinstance(model, SentenceTransformerEncoder):
         _write_model(adapter, model, out)
     else:
-        raise ModelError(f"{model.info.name}: a layer can be appended to model folders only")
+        raise ModelError(
+            f"{model.info.name} is not a model folder, so no layer can be appended. "
+            f"Apply the adapter at load time (--adapter)."
+        )
     return 0
 
 
 def save_matrix(adapter: Adapter, path: Path) -> None:
-    """Write the matrix alone, float32 [full_dim, full_dim]: row vectors of unit length @ matrix.
+    """Write the adapter's matrix, float32 [full_dim, full_dim], to multiply unit row vectors by.
 
     Args:
-        adapter: One matrix for queries and documents.
-        path: A ``.npy`` file, or ``.safetensors`` with the name ``matrix``.
+        adapter: Adapter that is a single matrix for queries and documents.
+        path: A ``.npy`` file, or a ``.safetensors`` file in which the tensor is named ``matrix``.
 
     Raises:
-        InvalidArgument: If it is not one matrix, or the file has another suffix.
-        DataError: If it cannot be written.
+        InvalidArgument: If the adapter is not a single matrix, or the file has another suffix.
+        DataError: If the file cannot be written.
     """
     matrix = np.ascontiguousarray(adapter.matrix(), dtype=np.float32)
     if path.suffix not in MATRIX_SUFFIXES:
-        raise InvalidArgument(f"{path}: a matrix is written as {' or '.join(MATRIX_SUFFIXES)}")
+        suffixes = " or ".join(MATRIX_SUFFIXES)
+        raise InvalidArgument(f"{path} is not a matrix file. Choose a name ending in {suffixes}.")
     with replace_file(path) as temporary:
         if path.suffix == ".npy":
             with temporary.open("wb") as file:
@@ -110,18 +121,19 @@ def save_matrix(adapter: Adapter, path: Path) -> None:
 
 
 def _check_apart(source: Path, out: Path) -> None:
-    """Refuse to write over the source, which could not be adapted again."""
+    """Refuse to overwrite the source, which is needed to apply another adapter."""
     before, after = source.resolve(), out.resolve()
     if before.is_relative_to(after) or after.is_relative_to(before):
-        raise InvalidArgument(f"{out} and {source} share a folder: name another to write")
+        problem = f"{out} and {source} are the same folder, or one contains the other."
+        raise InvalidArgument(f"{problem} Choose another folder to write.")
 
 
 def _check_width(adapter: Adapter, vectors: PrecomputedVectors) -> None:
-    """Vectors do not say of which model they are, so all that can be told is their width."""
+    """Compare widths only: a folder of vectors does not record the model of its vectors."""
     width = vectors.info.full_dim
     if width != adapter.full_dim:
-        said = f"{width} dims, the adapter is for {adapter.full_dim}"
-        raise ModelMismatch(f"{vectors.info.name} has {said}: fit one on its vectors")
+        problem = f"has {width} dims, but the adapter is for {adapter.full_dim} dims."
+        raise ModelMismatch(f"{vectors.info.name} {problem} Fit an adapter on these vectors.")
 
 
 def _write_vectors(
@@ -129,7 +141,7 @@ def _write_vectors(
 ) -> int:
     ids_of = {kind: vectors.ids(kind) for kind, _ in _STEMS}
     for ids in ids_of.values():
-        check_ids(ids)  # Parquet holds any
+        check_ids(ids)  # ids in Parquet can contain line breaks, which the id file cannot store
     total = sum(map(len, ids_of.values()))
     done = 0
     with replace_folder(out, marker=ADAPTER) as folder:
@@ -138,18 +150,18 @@ def _write_vectors(
             if not ids:
                 continue
             shape = len(ids), adapter.full_dim
-            turned = np.lib.format.open_memmap(
+            transformed = np.lib.format.open_memmap(
                 folder / f"{stem}.npy", mode="w+", dtype=np.float32, shape=shape
             )
             for start in range(0, len(ids), BLOCK):
                 block = ids[start : start + BLOCK]
-                turned[start : start + len(block)] = adapter.apply(
+                transformed[start : start + len(block)] = adapter.apply(
                     vectors.take(block, kind=kind), kind
                 )
                 done += len(block)
                 if on_progress is not None:
                     on_progress(done, total)
-            turned.flush()
+            transformed.flush()
             write_ids(folder / f"{stem}.ids.txt", ids)
         save_adapter(adapter, folder / ADAPTER)
         _describe(adapter, folder)
@@ -173,7 +185,8 @@ def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path)
     dense = Dense(full_dim, full_dim, bias=False, activation_function=None, init_weight=weight)
     for module in (dense, Normalize()):
         library_model.add_module(str(len(library_model)), module)
-    if model.info.query_prompt or model.info.document_prompt:  # known by a name that it loses now
+    # Some prompts are found by the model's name, which the new folder does not have.
+    if model.info.query_prompt or model.info.document_prompt:
         library_model.prompts |= {
             "query": model.info.query_prompt,
             "document": model.info.document_prompt,
@@ -185,7 +198,7 @@ def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path)
 
 
 def _describe(adapter: Adapter, folder: Path) -> None:
-    """Write the widths where vLLM reads them, and which adapter it was."""
+    """Write the dims to the key that vLLM reads, and the method and digest of the adapter."""
     file = folder / CONFIG
     values = read_config(file)
     values["matryoshka_dimensions"] = list(adapter.dims)

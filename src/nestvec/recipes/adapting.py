@@ -1,7 +1,7 @@
-"""Fit an adapter on a model's vectors: a folder of them, or what it makes of a corpus or pairs.
+"""Fit an adapter on precomputed vectors, or on the vectors that a model encodes from texts.
 
-Brings together vectors, queries and labels, each under its id; how an adapter is fitted on arrays,
-and which one is taken, is the business of ``adapt``.
+This module collects the vectors of documents and queries, and the relevance labels, by id.
+``nestvec.adapt`` fits adapters on the arrays and chooses one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nestvec.adapt.fitting import TRAINED, AdaptConfig, Base, asked_dims, fit
+from nestvec.adapt.fitting import TRAINED, AdaptConfig, Base, fit, resolve_dims
 from nestvec.adapt.sample import ROWS_PER_DIM, Sample, check_vectors, unit_vectors
 from nestvec.codec.arrays import as_embeddings
 from nestvec.data.retrieval import RetrievalSet
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
-"""What is encoded, or names vectors that are there: queries with labels, pairs, or documents."""
+"""Texts to encode, or the ids of precomputed vectors: queries with labels, pairs, or documents."""
 
 
 def fit_adapter(
@@ -43,29 +43,28 @@ def fit_adapter(
     config: AdaptConfig | None = None,
     on_progress: OnProgress | None = None,
 ) -> Adapter:
-    """Fit an adapter for a model's vectors, and choose its method by what held-out ones keep.
+    """Fit an adapter on a model's vectors, and choose its method on held-out vectors.
 
     Args:
-        model: A folder of vectors (``load_model``), which are all used, and its queries too; an
-            array, tensor or list of vectors, [n, full_dim]; or a model that encodes ``data``: an
-            encoder, a ``SentenceTransformer``, a folder or a hub id.
-        data: What to encode. Of a folder of vectors it names those to use as queries, and what
-            answers them.
-        dims: Widths that are to be good; None for halvings of the full one.
-        method: One of "svd", "whiten", "linear", "mlp"; None measures which is best.
-        config: Further settings; dims and method stand above its own.
-        on_progress: Called with what is done and in all, of encoding and then of training.
+        model: One of: a folder of vectors (see ``load_model``), whose documents and queries are
+            used; an array, tensor or list of vectors, [n, full_dim]; or a model that encodes
+            ``data``: an encoder, a ``SentenceTransformer``, a folder or a hub id.
+        data: Texts to encode. For a folder of vectors: ids of documents, or queries with relevance
+            labels.
+        dims: Truncation dims to optimize. None uses the full width divided by 2, 4, 8 and 16.
+        method: "svd", "whiten", "linear" or "mlp". None chooses the best method by measurement.
+        config: Further settings. ``dims`` and ``method`` override its values.
+        on_progress: Called with the work done and its total, during encoding and then training.
 
     Returns:
-        An adapter; where nothing is surely better than cutting, one of the method "none", which
-        leaves vectors as they are.
+        The adapter. If no method is significantly better than truncation, its method is "none",
+        and it does not change vectors.
 
     Raises:
-        InvalidArgument: If the vectors or the settings cannot be used, or a model is given no
-            texts.
+        InvalidArgument: If the vectors or settings cannot be used, or a model has no ``data``.
         DataError: If an id has no vector.
-        MissingExtra: If something is to be trained and PyTorch is not installed.
-        ModelMismatch: If the model is adapted already.
+        MissingExtra: If a method needs training and PyTorch is not installed.
+        ModelMismatch: If the model has an adapter already.
     """
     config = config or AdaptConfig()
     config = replace(
@@ -79,126 +78,133 @@ def fit_adapter(
         model = as_encoder(model)
     if not isinstance(model, Encoder):
         if data is not None:
-            raise InvalidArgument("an array of vectors has no ids for data: load a folder of them")
-        sample = _sample(_some_rows(_array(model), config), _HeldQueries(), layer_norm=False)
+            raise InvalidArgument(
+                "data refers to ids, but an array of vectors has no ids. Load a folder of vectors."
+            )
+        sample = _sample(_subsample_rows(_array(model), config), _SampleQueries(), layer_norm=False)
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
     if info.adapter:
-        raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
-    check_unadapted(Path(info.name))  # the folder, where it is one
-    _check_asked(config, info.full_dim)  # before anything is encoded
+        raise ModelMismatch(f"{info.name} is adapted already. Use the model without an adapter.")
+    check_unadapted(Path(info.name))  # no effect if the name is not a folder
+    _check_config(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
-        documents, asked = _looked_up(model, data, config)
-        fingerprint = ""  # of the vectors, not of what made them
+        documents, queries = _look_up(model, data, config)
+        fingerprint = ""  # the folder's fingerprint is of its vectors, not of their model
     else:
-        documents, asked = _encoded(model, data, config, on_progress)
+        documents, queries = _encode(model, data, config, on_progress)
         fingerprint = info.fingerprint
-    sample = _sample(documents, asked, layer_norm=info.layer_norm)
+    sample = _sample(documents, queries, layer_norm=info.layer_norm)
     base = Base(fingerprint, info.name, info.layer_norm, info.dims_trained)
     return fit(sample, base, config, on_progress=on_progress)
 
 
 def _array(vectors: ArrayLike) -> Embeddings:
-    """Return floating-point numbers; a mapped file stays one."""
+    """Convert to a float array; a float array, also a memory-mapped one, is returned unchanged."""
     if isinstance(vectors, np.ndarray) and vectors.ndim and vectors.dtype.kind == "f":
         return vectors
     return as_embeddings(vectors)
 
 
-def _check_asked(config: AdaptConfig, full_dim: int) -> None:
-    asked_dims(config.dims, full_dim)
+def _check_config(config: AdaptConfig, full_dim: int) -> None:
+    resolve_dims(config.dims, full_dim)
     least = ROWS_PER_DIM * full_dim
     if config.sample < least:
-        few = f"sample {config.sample:,} < {least:,}"
-        raise InvalidArgument(f"{few}, the least for {full_dim} dims: ask for more")
+        problem = (
+            f"sample={config.sample:,} is less than {least:,}, the minimum for {full_dim} dims"
+        )
+        raise InvalidArgument(f"{problem}. Choose {least:,} or more.")
 
 
 @dataclass(frozen=True, eq=False)
-class _HeldQueries:
-    """Queries, and the rows that answer each."""
+class _SampleQueries:
+    """Vectors of queries, [n_queries, full_dim], and the rows of the relevant documents of each."""
 
-    queries: Embeddings | None = None
+    vectors: Embeddings | None = None
     positives: tuple[Rows, ...] | None = None
 
 
-def _sample(documents: Embeddings, asked: _HeldQueries, *, layer_norm: bool) -> Sample:
+def _sample(documents: Embeddings, queries: _SampleQueries, *, layer_norm: bool) -> Sample:
     unit = check_vectors(documents, layer_norm=layer_norm)
-    queries = np.empty((0, unit.shape[1]), dtype=np.float32)
-    if asked.queries is not None and len(asked.queries):
-        queries = unit_vectors(asked.queries, layer_norm=layer_norm)
-    return Sample(unit, queries, asked.positives)
+    unit_queries = np.empty((0, unit.shape[1]), dtype=np.float32)
+    if queries.vectors is not None and len(queries.vectors):
+        unit_queries = unit_vectors(queries.vectors, layer_norm=layer_norm)
+    return Sample(unit, unit_queries, queries.positives)
 
 
-def _looked_up(
+def _look_up(
     vectors: PrecomputedVectors, data: Texts | None, config: AdaptConfig
-) -> tuple[Embeddings, _HeldQueries]:
-    """Take vectors that are there."""
+) -> tuple[Embeddings, _SampleQueries]:
+    """Look up precomputed vectors by id."""
+    folder = vectors.info.name
     if isinstance(data, TrainingPairs):
-        folder = vectors.info.name
-        raise InvalidArgument(f"{folder} holds vectors by id, pairs are texts: give qrels instead")
+        raise InvalidArgument(
+            f"{folder} contains vectors by id, but pairs are texts. Pass qrels instead of pairs."
+        )
     ids = vectors.ids("document")
-    if not ids:  # the queries of a log are vectors as well
+    if not ids:  # fit on queries, for example of a query log
         if data is not None:
-            out = "add corpus vectors, or leave the texts and qrels out"
-            raise InvalidArgument(f"{vectors.info.name} holds queries, no documents: {out}")
-        return vectors.take(_some(vectors.ids("query"), (), config), kind="query"), _HeldQueries()
+            problem = f"{folder} contains query vectors, but no document vectors."
+            raise InvalidArgument(f"{problem} Add corpus vectors, or omit the texts and qrels.")
+        chosen = _subsample(vectors.ids("query"), (), config)
+        return vectors.take(chosen, kind="query"), _SampleQueries()
     if isinstance(data, RetrievalSet):
-        asked = _labels(data)
-    elif data is None:
-        asked = _Labels(vectors.ids("query"))
+        labels = _labels(data)
     else:
-        ids, asked = list(data), _Labels(vectors.ids("query"))
-    asked = asked.some(config)
-    vectors.check(asked.answers, kind="document")
-    chosen = _some(ids, asked.answers, config)
-    found = vectors.take(chosen, kind="document")
-    queries = vectors.take(asked.queries, kind="query") if asked.queries else None
-    return found, _HeldQueries(queries, asked.rows(chosen))
+        ids = ids if data is None else list(data)
+        labels = _Labels(vectors.ids("query"))
+    labels = labels.subsample(config)
+    vectors.check(labels.documents, kind="document")
+    chosen = _subsample(ids, labels.documents, config)
+    documents = vectors.take(chosen, kind="document")
+    queries = vectors.take(labels.queries, kind="query") if labels.queries else None
+    return documents, _SampleQueries(queries, labels.rows(chosen))
 
 
-def _encoded(
+def _encode(
     model: Encoder, data: Texts | None, config: AdaptConfig, on_progress: OnProgress | None
-) -> tuple[Embeddings, _HeldQueries]:
-    """Encode texts."""
+) -> tuple[Embeddings, _SampleQueries]:
+    """Encode a sample of the texts."""
     if data is None:
-        raise InvalidArgument(f"{model.info.name} encodes texts: give a corpus, pairs or qrels")
+        problem = f"{model.info.name} is a model and needs texts to encode."
+        raise InvalidArgument(f"{problem} Pass a corpus, pairs or qrels.")
     if isinstance(data, TrainingPairs):
-        data = _of_pairs(data)
-    judged = data if isinstance(data, RetrievalSet) else None
-    labels = _Labels([]) if judged is None else _labels(judged).some(config)
+        data = _as_retrieval_set(data)
+    labeled = data if isinstance(data, RetrievalSet) else None
+    labels = _Labels([]) if labeled is None else _labels(labeled).subsample(config)
     corpus = data.corpus if isinstance(data, RetrievalSet) else data
-    ids = _some(list(corpus), labels.answers, config)
+    ids = _subsample(list(corpus), labels.documents, config)
     texts = [corpus[id_].content for id_ in ids]
     documents = embed(model, ids, texts, kind="document", on_progress=on_progress)
-    if judged is None or not labels.queries:
-        return documents, _HeldQueries()
-    asked = [judged.queries[id_] for id_ in labels.queries]
-    queries = embed(model, labels.queries, asked, kind="query", on_progress=on_progress)
-    return documents, _HeldQueries(queries, labels.rows(ids))
+    if labeled is None or not labels.queries:
+        return documents, _SampleQueries()
+    query_texts = [labeled.queries[id_] for id_ in labels.queries]
+    queries = embed(model, labels.queries, query_texts, kind="query", on_progress=on_progress)
+    return documents, _SampleQueries(queries, labels.rows(ids))
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Ids of queries, and of what answers each; None where nothing is known."""
+    """Ids of queries, and of the relevant documents of each query; None without labels."""
 
     queries: list[str]
     relevant: list[list[str]] | None = None
 
     @property
-    def answers(self) -> list[str]:
-        """All that answers any, each once."""
+    def documents(self) -> list[str]:
+        """Distinct ids of all relevant documents."""
         return list(dict.fromkeys(id_ for ids in self.relevant or () for id_ in ids))
 
-    def some(self, config: AdaptConfig) -> _Labels:
-        """Keep at most as many queries as are to be fitted on."""
+    def subsample(self, config: AdaptConfig) -> _Labels:
+        """Return at most ``config.sample`` of the queries, drawn at random."""
         if len(self.queries) <= config.sample:
             return self
-        rows = _drawn(len(self.queries), config.sample, config.seed)
+        rows = _draw_rows(len(self.queries), config.sample, config.seed)
         relevant = None if self.relevant is None else [self.relevant[row] for row in rows]
         return _Labels([self.queries[row] for row in rows], relevant)
 
     def rows(self, ids: Sequence[str]) -> tuple[Rows, ...] | None:
-        """Return the rows of the answers to each query."""
+        """Return the rows in ``ids`` of the relevant documents of each query."""
         if self.relevant is None:
             return None
         row_of = {id_: row for row, id_ in enumerate(ids)}
@@ -218,41 +224,41 @@ def _labels(data: RetrievalSet) -> _Labels:
     return _Labels(list(data.queries), relevant)
 
 
-def _of_pairs(pairs: TrainingPairs) -> RetrievalSet:
-    """Number texts: each distinct positive is a document, each distinct anchor asks for its own."""
+def _as_retrieval_set(pairs: TrainingPairs) -> RetrievalSet:
+    """Use each distinct positive as a document and each distinct anchor as a query."""
     corpus = {text: str(row) for row, text in enumerate(dict.fromkeys(pairs.positives))}
-    asking = {text: str(row) for row, text in enumerate(dict.fromkeys(pairs.anchors))}
-    qrels: dict[str, dict[str, int]] = {id_: {} for id_ in asking.values()}
+    query_ids = {text: str(row) for row, text in enumerate(dict.fromkeys(pairs.anchors))}
+    qrels: dict[str, dict[str, int]] = {id_: {} for id_ in query_ids.values()}
     for anchor, positive in zip(pairs.anchors, pairs.positives, strict=True):
-        qrels[asking[anchor]][corpus[positive]] = 1
+        qrels[query_ids[anchor]][corpus[positive]] = 1
     return RetrievalSet(
         name="pairs",
         split="train",
         corpus={id_: Document(text) for text, id_ in corpus.items()},
-        queries={id_: text for text, id_ in asking.items()},
+        queries={id_: text for text, id_ in query_ids.items()},
         qrels=qrels,
         counts={},
     )
 
 
-def _some(ids: Sequence[str], wanted: Sequence[str], config: AdaptConfig) -> list[str]:
-    """Return all ids, or as many as are to be fitted on: those wanted, and others drawn."""
+def _subsample(ids: Sequence[str], required: Sequence[str], config: AdaptConfig) -> list[str]:
+    """Return at most ``config.sample`` ids: the required ids first, and others drawn at random."""
     if len(ids) <= config.sample:
         return list(ids)
     known = set(ids)
-    kept = [id_ for id_ in wanted if id_ in known][: config.sample]
-    taken = set(kept)
-    others = [id_ for id_ in ids if id_ not in taken]
-    drawn = _drawn(len(others), config.sample - len(kept), config.seed)
-    return kept + [others[row] for row in drawn]
+    chosen = [id_ for id_ in required if id_ in known][: config.sample]
+    excluded = set(chosen)
+    others = [id_ for id_ in ids if id_ not in excluded]
+    drawn = _draw_rows(len(others), config.sample - len(chosen), config.seed)
+    return chosen + [others[row] for row in drawn]
 
 
-def _some_rows(vectors: Embeddings, config: AdaptConfig) -> Embeddings:
+def _subsample_rows(vectors: Embeddings, config: AdaptConfig) -> Embeddings:
     n = len(vectors)
-    return vectors if n <= config.sample else vectors[_drawn(n, config.sample, config.seed)]
+    return vectors if n <= config.sample else vectors[_draw_rows(n, config.sample, config.seed)]
 
 
-def _drawn(n: int, count: int, seed: int) -> list[int]:
+def _draw_rows(n: int, count: int, seed: int) -> list[int]:
     rows: NDArray[np.int64] = np.random.default_rng(seed).choice(n, count, replace=False)
     found: list[int] = np.sort(rows).tolist()
     return found

@@ -1,7 +1,7 @@
-"""The whole loop on the documentation of this Python installation, step by step.
+"""The steps of ``nestvec demo``, which uses the docstrings of the Python installation as corpus.
 
-Each step writes what the matching command would write, so that every next command can be run on
-it. Nothing is printed here.
+Each step writes the same files as its own command, so that users can run any command on the
+output. Nothing is printed here.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ QUESTIONS = (
     "find all files that match a pattern",
 )
 MATRYOSHKA, TWIN = "Matryoshka", "plain twin"
-_QUICK = StaticConfig(batch_size=256, epochs=30)  # few pairs make few steps in an epoch
-_SHOWN = 2  # answers to each question
+_QUICK = StaticConfig(batch_size=256, epochs=30)  # more epochs: few pairs give few steps each
+_SHOWN = 2  # documents for each question
 _MARKER = "data/corpus.jsonl"
 _WRITTEN = (
     *("data", "model", "twin", "index", "curve.json", "curve.scores.npz"),
@@ -50,7 +50,7 @@ _WRITTEN = (
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """Where each step writes.
+    """Paths of the demo's output.
 
     Attributes:
         out: The folder.
@@ -70,7 +70,7 @@ class DemoFolder:
 
     @property
     def twin(self) -> Path:
-        """The same recipe without Matryoshka."""
+        """The baseline model, trained the same way without Matryoshka."""
         return self.out / "twin"
 
     @property
@@ -80,7 +80,7 @@ class DemoFolder:
 
     @property
     def twin_curve(self) -> Path:
-        """The twin's curve, at float32."""
+        """The baseline's curve, at float32."""
         return self.out / "twin.json"
 
     @property
@@ -95,23 +95,23 @@ class DemoFolder:
 
     @property
     def chart(self) -> Path:
-        """The picture of quality against memory."""
+        """The chart of quality against memory."""
         return self.out / "curve.svg"
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The report page."""
         return self.out / "report.html"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the index finds for a question.
+    """Search results of a question.
 
     Attributes:
-        question: What was asked.
-        found: (score, title, where) of the best documents.
-        milliseconds: How long the search took.
+        question: The query.
+        found: (score, title, file and line) of the best documents.
+        milliseconds: Search time.
     """
 
     question: str
@@ -121,13 +121,13 @@ class Answer:
 
 @contextmanager
 def replacing(folder: DemoFolder) -> Iterator[None]:
-    """Put an earlier demo's output aside while the block writes, and back where it fails.
+    """Move an earlier demo's output aside while the block writes, and restore it on failure.
 
-    The parts belong together (an index needs the very model that it was built with), so there is
-    never half an old demo and half a new one.
+    Files of two runs are never mixed, because they do not fit together: an index, for example,
+    requires the model it was built with.
 
     Raises:
-        DataError: If the folder holds something else than a demo, or cannot be written.
+        DataError: If the folder contains other files than a demo's, or cannot be written.
     """
     check_replaceable(folder.out, marker=_MARKER)
     was_there = folder.out.exists()
@@ -172,58 +172,58 @@ def make_texts(
 def train_models(
     folder: DemoFolder, *, quick: bool, seed: int, on_progress: OnProgress
 ) -> StaticConfig:
-    """Train the Matryoshka model and its twin on the same pairs and the same tokens."""
+    """Train the Matryoshka model and the baseline without Matryoshka on the same tokens."""
     config = replace(_QUICK if quick else StaticConfig(), seed=seed)
     tokens = tokenize(load_pairs([folder.data]), config)
-    twin = replace(config, dims=(max(config.dims),))
-    for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
+    baseline = replace(config, dims=(max(config.dims),))
+    for number, (each, path) in enumerate(((config, folder.model), (baseline, folder.twin))):
 
-        def both(done: int, total: int, number: int = number) -> None:
+        def report(done: int, total: int, number: int = number) -> None:
             on_progress(number * total + done, 2 * total)
 
-        train_and_save(tokens, each, path, on_progress=both)
+        train_and_save(tokens, each, path, on_progress=report)
     return config
 
 
 def measure(
     folder: DemoFolder, *, dims: Sequence[int], on_progress: OnProgress
 ) -> Mapping[str, Curve]:
-    """Measure the model at every operating point, and the twin at float32."""
+    """Measure the model at every operating point, and the baseline at float32."""
     data = load_dataset(folder.data, split="test")
     curve = evaluate(
         load_model(folder.model), data, Grid(baselines=("bm25",)), on_progress=on_progress
     )
     floats = Grid(precisions=("float32",), shortlisted=())
-    twin = evaluate(load_model(folder.twin, dims=dims), data, floats)
+    baseline = evaluate(load_model(folder.twin, dims=dims), data, floats)
     curve.save(folder.curve)
-    twin.save(folder.twin_curve)
-    return {MATRYOSHKA: curve, TWIN: twin}
+    baseline.save(folder.twin_curve)
+    return {MATRYOSHKA: curve, TWIN: baseline}
 
 
 def choose(folder: DemoFolder, curve: Curve, *, seed: int) -> Plan:
-    """Plan for the default budget."""
+    """Choose an operating point for the default budget, and save the plan."""
     chosen = plan(curve, seed=seed)
     chosen.save(folder.plan)
     return chosen
 
 
 def build(folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document]) -> Index:
-    """Build the index of the plan, and check every byte of it."""
+    """Build the index of the plan, and verify all its checksums."""
     model = load_model(folder.model)
     build_index(model, corpus, chosen, folder.index).close()
     return Index.open(folder.index, model, verify=True)
 
 
-def code_page(index: Index, curve: Curve) -> None:
-    """Make the codes that the page's sliders reach, so that none of their moves waits for them."""
+def build_page_codes(index: Index, curve: Curve) -> None:
+    """Build all codes that the page's sliders can select, so that no slider move waits."""
     for dim, precision in {point.point.stages[0].representation for point in curve.points}:
         if precision != "float32":
             index.search([""], 1, point=OperatingPoint.single(dim, precision))
 
 
 def ask(index: Index, questions: Sequence[str] = QUESTIONS) -> list[Answer]:
-    """Answer questions."""
-    index.search(questions[:1])  # what loads on first use is not the search's time
+    """Search for each question."""
+    index.search(questions[:1])  # loads what is loaded on first use, which must not be timed
     return [_answer(index, question) for question in questions]
 
 
@@ -239,8 +239,8 @@ def _answer(index: Index, question: str) -> Answer:
     return Answer(question, found, milliseconds)
 
 
-def write_up(folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan) -> None:
-    """Write the picture and the page."""
+def write_chart_and_report(folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan) -> None:
+    """Write the chart and the report page."""
     save_chart(quality_chart(curves, chosen), folder.chart)
     write_report(folder.report, curves, chosen)
 

@@ -1,4 +1,4 @@
-"""A fine-tuned model as a folder that any tool loads."""
+"""Fine-tune a model and write it as a Sentence Transformers folder, with a model card."""
 
 from __future__ import annotations
 
@@ -23,77 +23,79 @@ from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quie
 from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
 from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig
-from nestvec.train.finetune import Finetuned, finetune
+from nestvec.train.finetuning import Finetuned, finetune
 from nestvec.types import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DevSet = RetrievalSet | ScoredPairs
-_LEAST_DIM = 32
+_MIN_DIM = 32  # smallest default dim
 _FLOATS: tuple[Precision, ...] = ("float32",)
-_NAME, _BASE_NAME, _TWIN_NAME = "this model", "before training", "without Matryoshka"
+_NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Matryoshka"
 
 
 def load_base(name_or_path: str, *, trust_remote_code: bool = False) -> SentenceTransformerEncoder:
-    """Load the model to be trained, its weights in float32.
+    """Load the model to fine-tune, with float32 weights.
 
     Raises:
-        InvalidArgument: If it is a static model or a folder of vectors.
-        ModelError: If there is no such model, or it cannot be loaded.
+        InvalidArgument: If the model is a static model or a folder of vectors.
+        ModelError: If the model does not exist or cannot be loaded.
     """
     model = load_model(name_or_path, trust_remote_code=trust_remote_code)
     if not isinstance(model, SentenceTransformerEncoder):
-        raise InvalidArgument(f"{name_or_path}: no transformer; train static models with --static")
+        problem = f"{name_or_path} is not a transformer model."
+        raise InvalidArgument(f"{problem} Use --static to train a static model.")
     return model
 
 
-def usual_dims(full_dim: int) -> tuple[int, ...]:
-    """Halve the full width down to 32.
+def default_dims(full_dim: int) -> tuple[int, ...]:
+    """Return the full width and its halves, down to 32.
 
-    >>> usual_dims(384), usual_dims(24)
+    >>> default_dims(384), default_dims(24)
     ((384, 192, 96, 48), (24,))
     """
     dims = [full_dim]
-    while dims[-1] // 2 >= _LEAST_DIM:
+    while dims[-1] // 2 >= _MIN_DIM:
         dims.append(dims[-1] // 2)
     return tuple(dims)
 
 
 def load_dev_set(path: Path, *, split: str = "dev") -> DevSet:
-    """Load what the model is judged by: a split of a BEIR folder, or a file of scored pairs.
+    """Load a dev or test set: a split of a BEIR folder, or a file of scored pairs.
 
     Raises:
-        DataError: If it is neither, or malformed.
+        DataError: If the path is neither, or malformed.
     """
     if path.is_dir():
         return load_dataset(path, split=split)
     scored = load_similarity(path)
     if not isinstance(scored, ScoredPairs):
-        raise DataError(path, "judges nothing: name a BEIR folder, or scored pairs")
+        raise DataError(path, "is not a dev or test set. Pass a BEIR folder or scored pairs")
     return scored
 
 
 def load_probes(path: Path) -> Triplets:
-    """Load texts whose order is known: anchor, positive, negative.
+    """Load probes: triplets of anchor, positive and negative that the model should rank right.
 
     Raises:
-        DataError: If the file holds something else, or is malformed.
+        DataError: If the file does not contain triplets, or is malformed.
     """
     probes = load_similarity(path)
     if not isinstance(probes, Triplets):
-        raise DataError(path, "needs the columns anchor, positive, negative to probe a model")
+        raise DataError(path, "is not a file of probes. Use columns anchor, positive, negative")
     return probes
 
 
 @dataclass(frozen=True)
 class HeldOutSets:
-    """What a fine-tuned model is judged by.
+    """Held-out sets that a fine-tuned model is evaluated on.
 
     Attributes:
-        dev: Tells which checkpoint is kept.
-        test: What the curves in the model card are measured on; None for ``dev``.
-        twin: Train the same recipe without Matryoshka as well, to be put beside: twice the time.
+        dev: Set that chooses the best checkpoint; None uses the last one.
+        test: Set that the curves of the model card are measured on; None for ``dev``.
+        twin: Also train a baseline without Matryoshka, otherwise the same way, and compare its
+            curve. Training then costs twice the time.
     """
 
     dev: DevSet | None = None
@@ -101,27 +103,28 @@ class HeldOutSets:
     twin: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a twin that nothing would be measured of."""
-        if self.twin and self.shown is None:
-            raise InvalidArgument("a twin is measured on test or dev: name one of them")
+        """Refuse to train a baseline that cannot be measured."""
+        if self.twin and self.for_card is None:
+            problem = "twin needs a set to measure the baseline without Matryoshka on."
+            raise InvalidArgument(f"{problem} Pass test or dev.")
 
     @property
-    def shown(self) -> DevSet | None:
-        """What the curves are measured on."""
+    def for_card(self) -> DevSet | None:
+        """The set that the curves of the model card are measured on."""
         return self.test or self.dev
 
 
-NOTHING_TO_JUDGE_BY = HeldOutSets()
+NO_HELD_OUT_SETS = HeldOutSets()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gives beside the folder.
+    """Results of fine-tuning, next to the model folder.
 
     Attributes:
-        training: How it went.
-        curves: Of the new model, the base and the twin, by the names of the model card; empty
-            where there was nothing to measure on.
+        training: Losses, dev scores and the number of steps.
+        curves: Curves of the fine-tuned model, the base model and the baseline without Matryoshka,
+            by their names in the model card; empty without a held-out set.
     """
 
     training: Finetuned
@@ -134,73 +137,75 @@ def finetune_and_save(
     config: FinetuneConfig,
     path: Path,
     *,
-    evidence: HeldOutSets = NOTHING_TO_JUDGE_BY,
+    held_out: HeldOutSets = NO_HELD_OUT_SETS,
     callbacks: Callbacks = NO_CALLBACKS,
 ) -> Outcome:
-    """Fine-tune a model and write its folder, with its curve and the settings that made it.
+    """Fine-tune a model and write its folder, with its curves and the settings of training.
 
-    Checkpoints lie beside the folder until it is written, so that a run that was killed goes on.
+    Checkpoints are stored next to the folder until training is done. A run that was interrupted
+    continues from the last checkpoint.
 
     Args:
-        base: The model, which is changed.
-        pairs: Files and BEIR folders, as ``load_training_texts`` takes them.
-        config: How to train.
-        path: The model folder; one in its place is replaced when training is done.
-        evidence: What the model is judged by. With something to measure on, the curves of the new
-            model, the base and the twin are put into the folder.
-        callbacks: Called on the way; of the twin, only with its progress.
+        base: The model to fine-tune; it is changed in place.
+        pairs: Files and BEIR folders, as in ``load_training_texts``.
+        config: Settings of training.
+        path: The model folder. A model folder that exists is replaced after training.
+        held_out: Sets to evaluate on. With such a set, the curves of the fine-tuned model, the base
+            model and the baseline without Matryoshka are written to the model folder.
+        callbacks: Called during training. For the baseline, only ``on_progress`` is called.
 
     Raises:
-        DataError: If the texts cannot be used, or the folder holds something else than a model or
-            cannot be written; this is known before training.
+        DataError: If the texts cannot be used, or ``path`` contains other files than a model or
+            cannot be written. This is checked before training.
         InvalidArgument: If a setting is out of range.
-        MissingExtra: If a library that training or the picture needs is not installed.
-        NestvecError: If the loss turns NaN or infinite.
+        MissingExtra: If a library for training or for the chart is not installed.
+        NestvecError: If the loss becomes NaN or infinite.
     """
     check_replaceable(path, marker=MARKER)
-    if evidence.shown is not None:
+    if held_out.for_card is not None:
         require("matplotlib", extra="report")
     config = _with_dims(config, base.info.full_dim)
-    checkpoints, of_twin = (
+    checkpoints, of_baseline = (
         path.with_name(f".{path.name}.{kind}") for kind in ("checkpoints", "twin-checkpoints")
     )
-    run = _Run(base, load_training_texts(pairs), config, evidence)
-    curves = run.curves_beside(of_twin, Callbacks(callbacks.on_progress))
+    run = _Run(base, load_training_texts(pairs), config, held_out)
+    curves = run.reference_curves(of_baseline, Callbacks(callbacks.on_progress))
     done = run.train(base.library_model, config, checkpoints, callbacks)
     with replace_folder(path, marker=MARKER) as folder, quiet():
         with writing(path):
             base.library_model.save(str(folder))
         _describe(folder, config)
-        if evidence.shown is not None:
+        if held_out.for_card is not None:
             trained = _as_saved(base, folder, name=str(path))
-            curve = measure_widths(trained, evidence.shown, config.dims)
-            # There are no shares of nothing; the model is written all the same.
+            curve = measure_widths(trained, held_out.for_card, config.dims)
+            # Retention is not defined for a full-width score of 0; the model is written anyway.
             curves = {_NAME: curve} | curves if curve.full.metrics[curve.main_metric] > 0 else {}
         if curves:
             write_curves(folder, curves)
-    for folder in (checkpoints, of_twin):
+    for folder in (checkpoints, of_baseline):
         shutil.rmtree(folder, ignore_errors=True)
     return Outcome(done, curves)
 
 
 def _with_dims(config: FinetuneConfig, full_dim: int) -> FinetuneConfig:
-    """Return settings whose dims are known to fit, before anything takes long."""
+    """Return the settings with dims that fit the model, or raise before training starts."""
     width = config.out_dim or full_dim
     if not config.dims:
-        return replace(config, dims=usual_dims(width))
+        return replace(config, dims=default_dims(width))
     if max(config.dims) > width:
-        raise InvalidArgument(f"{max(config.dims)} dims > {width}, which is the model's width")
+        problem = f"dim {max(config.dims)} is larger than the model's width {width}."
+        raise InvalidArgument(f"{problem} Choose dims from 1 to {width}.")
     return config
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the training of a model and of its twin have in common."""
+    """Inputs shared by the training of the model and of the baseline without Matryoshka."""
 
     base: SentenceTransformerEncoder
     texts: Mapping[str, TrainingTexts]
     config: FinetuneConfig
-    evidence: HeldOutSets
+    held_out: HeldOutSets
 
     def train(
         self,
@@ -209,38 +214,38 @@ class _Run:
         checkpoints: Path,
         callbacks: Callbacks,
     ) -> Finetuned:
-        """Train a model in place; the best by the dev set is kept."""
-        dev, dims = self.evidence.dev, self.config.dims
+        """Train a model in place, and restore its best checkpoint by the dev set."""
+        dev, dims = self.held_out.dev, self.config.dims
         return finetune(
             model,
             self.texts,
             config,
             checkpoints=checkpoints,
-            judge=None
+            evaluator=None
             if dev is None
-            else lambda it: score_dims(_encoder(self.base, it), dev, dims),
+            else lambda trained: score_dims(_encoder(self.base, trained), dev, dims),
             callbacks=callbacks,
         )
 
-    def curves_beside(self, checkpoints: Path, callbacks: Callbacks) -> dict[str, Curve]:
-        """Measure the base, before it is changed, and train and measure its twin."""
-        shown, dims = self.evidence.shown, self.config.dims
-        if shown is None:
+    def reference_curves(self, checkpoints: Path, callbacks: Callbacks) -> dict[str, Curve]:
+        """Measure the base model before training, and train and measure the baseline."""
+        data, dims = self.held_out.for_card, self.config.dims
+        if data is None:
             return {}
-        curves = {_BASE_NAME: measure_widths(self.base, shown, dims, precisions=_FLOATS)}
-        if self.evidence.twin:
-            twin = deepcopy(self.base.library_model)
+        curves = {_BASE_NAME: measure_widths(self.base, data, dims, precisions=_FLOATS)}
+        if self.held_out.twin:
+            baseline = deepcopy(self.base.library_model)
             plain = replace(self.config, dims=(max(dims),), weights=(), best_at=None)
-            self.train(twin, plain, checkpoints, callbacks)
-            encoder = _encoder(self.base, twin)
-            curves[_TWIN_NAME] = measure_widths(encoder, shown, dims, precisions=_FLOATS)
+            self.train(baseline, plain, checkpoints, callbacks)
+            encoder = _encoder(self.base, baseline)
+            curves[_BASELINE_NAME] = measure_widths(encoder, data, dims, precisions=_FLOATS)
         return curves
 
 
 def _encoder(
     base: SentenceTransformerEncoder, model: SentenceTransformer
 ) -> SentenceTransformerEncoder:
-    """Make an encoder of a model that was trained from the base, perhaps to another width."""
+    """Wrap a model that was trained from the base, possibly with another width."""
     full_dim = model.get_embedding_dimension() or base.info.full_dim
     return SentenceTransformerEncoder(replace(base.info, full_dim=full_dim), model)
 
@@ -248,7 +253,7 @@ def _encoder(
 def _as_saved(
     base: SentenceTransformerEncoder, folder: Path, *, name: str
 ) -> SentenceTransformerEncoder:
-    """Describe the trained model by the folder that it was saved in."""
+    """Wrap the trained model, with the description of the folder it was saved to."""
     model = base.library_model
     full_dim = model.get_embedding_dimension() or base.info.full_dim
     info = describe(folder, ModelOptions(name), full_dim=full_dim, max_tokens=base.info.max_tokens)
@@ -256,7 +261,7 @@ def _as_saved(
 
 
 def _describe(folder: Path, config: FinetuneConfig) -> None:
-    """Write the widths where vLLM reads them, and the settings that made the model."""
+    """Write the dims to the key that vLLM reads, and the settings of training."""
     file = folder / "config.json"
     values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     values["matryoshka_dimensions"] = sorted(config.dims, reverse=True)

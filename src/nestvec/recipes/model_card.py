@@ -1,4 +1,4 @@
-"""The curve of a model in its own folder: the numbers, the picture, and both in its README."""
+"""Write the curve of a model to its folder: the numbers, the chart, and a section of its README."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def measure_widths(
     *,
     precisions: tuple[Precision, ...] = _PRECISIONS,
 ) -> Curve:
-    """Measure a model at some widths and its full one, in one stage.
+    """Measure a model at the given dims and at full width, in one stage.
 
     Raises:
-        ModelError: If the model gives NaN, infinite numbers or another width than it says.
+        ModelError: If the model returns NaN, infinite values or vectors of another width.
     """
     full_dim = model.info.full_dim
     widths = sorted({full_dim, *(dim for dim in dims if dim < full_dim)}, reverse=True)
@@ -40,11 +40,11 @@ def measure_widths(
 
 
 def write_curves(folder: Path, curves: Mapping[str, Curve]) -> None:
-    """Put curves into a model folder: ``curve.json``, ``curve.svg``, and a section of its README.
+    """Write ``curve.json``, ``curve.svg`` and a section of ``README.md`` to a model folder.
 
     Args:
-        folder: Where the model lies.
-        curves: By the name to show, the model's own first.
+        folder: The model folder.
+        curves: Curves by the name to show; the first is the model's own.
 
     Raises:
         InvalidArgument: If the model scores 0 at full width.
@@ -55,6 +55,6 @@ def write_curves(folder: Path, curves: Mapping[str, Curve]) -> None:
     save_chart(quality_chart(curves, metric=curve.main_metric), folder / "curve.svg")
     readme = folder / "README.md"
     before = readme.read_text(encoding="utf-8").rstrip() if readme.is_file() else ""
-    picture = "![What each width keeps, against its memory](curve.svg)"
+    picture = "![Retained quality at each width against memory](curve.svg)"
     section = f"{_HEADING}\n\n{picture}\n\n{card_text(curves)}"
     readme.write_text(f"{before}\n\n{section}".lstrip(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Settings of fine-tuning, their checks, and reading settings of a run from a TOML file."""
+"""Settings of fine-tuning, callbacks, and reading settings from a TOML file."""
 
 from __future__ import annotations
 
@@ -18,29 +18,28 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Config = TypeVar("Config")
-Judge = Callable[["SentenceTransformer"], Mapping[int, float]]
-"""Scores a model at each width."""
-OnCheck = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
-"""Told at each checkpoint: steps done, mean loss since the last one and the judge's score, each by
-width (no scores without a judge)."""
+Evaluator = Callable[["SentenceTransformer"], Mapping[int, float]]
+"""Returns the score of a model at each width."""
+OnCheckpoint = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
+"""Called at each checkpoint with the steps done, the mean loss since the last checkpoint by width,
+and the evaluator's scores by width (empty without an evaluator)."""
 Teacher = Literal["itself", "base"]
-_LEAST_BATCH = 2
+_MIN_BATCH = 2
 
 
 def config_from_file(
-    kind: type[Config], path: Path, *, usual: Mapping[str, Any], given: Mapping[str, Any]
+    kind: type[Config], path: Path, *, defaults: Mapping[str, Any], overrides: Mapping[str, Any]
 ) -> Config:
-    """Read a TOML file whose names are the fields of a dataclass.
+    """Read the settings of a dataclass from a TOML file whose keys are its fields.
 
     Args:
-        kind: The dataclass, which checks its values itself.
+        kind: The dataclass. Its constructor checks the values.
         path: The file.
-        usual: What stands below the file.
-        given: What stands above it.
+        defaults: Values that the file overrides.
+        overrides: Values that override the file, such as command-line options.
 
     Raises:
-        DataError: If the file cannot be read, or holds a name that is none of the fields or a
-            value of another type.
+        DataError: If the file cannot be read, a key is not a field, or a value has another type.
         InvalidArgument: If a value is out of range.
     """
     try:
@@ -52,71 +51,72 @@ def config_from_file(
     for name, value in values.items():
         if name not in known:
             raise DataError(path, f"{name} is not one of {', '.join(known)}")
-        if not _is(value, types[name]):
-            raise DataError(path, f"{name} = {value!r} is not {_named(types[name])}")
+        if not _has_type(value, types[name]):
+            raise DataError(path, f"{name} = {value!r} is not {_type_name(types[name])}")
     lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return kind(**{**usual, **values, **lists, **given})
+    return kind(**{**defaults, **values, **lists, **overrides})
 
 
-def _is(value: object, expected: Any) -> bool:
-    """Tell whether a value of TOML is of a field's type: a number, text, or a list of one type."""
+def _has_type(value: object, expected: Any) -> bool:
+    """Return whether a TOML value fits a field's type: a scalar, or a list of one type."""
     options = get_args(expected)
     if get_origin(expected) is tuple:
-        return isinstance(value, list) and all(_is(each, options[0]) for each in value)
+        return isinstance(value, list) and all(_has_type(each, options[0]) for each in value)
     if get_origin(expected) is Literal:
         return value in options
     if options:
-        return any(_is(value, option) for option in options)
+        return any(_has_type(value, option) for option in options)
     if expected is float:
         return type(value) in (float, int)
     return type(value) is expected
 
 
-def _named(expected: Any) -> str:
-    """Return how an error calls a type."""
+def _type_name(expected: Any) -> str:
+    """Return the name of a type for error messages."""
     options = [option for option in get_args(expected) if option is not NoneType]
     if get_origin(expected) is tuple:
-        return f"a list, each of which is {_named(options[0])}"
+        return f"a list in which each value is {_type_name(options[0])}"
     if get_origin(expected) is Literal:
         return f"one of {', '.join(map(str, options))}"
     if options:
-        return " or ".join(map(_named, options))
-    return {float: "a number", int: "a whole number", bool: "true or false"}.get(expected, "text")
+        return " or ".join(map(_type_name, options))
+    return {float: "a number", int: "an integer", bool: "true or false"}.get(expected, "a string")
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How to fine-tune.
+    """Settings of fine-tuning.
 
     Attributes:
-        dims: Widths trained for, in any order; the model's own should be among them. With none,
-            ``finetune_and_save`` takes that and its halves.
-        weights: What each counts, in the order of ``dims``; none for 1 each.
+        dims: Trained widths, in any order; they should include the full width of the model. If
+            empty, ``finetune_and_save`` uses the full width and its halves.
+        weights: Loss weight of each of ``dims``, in the same order; if empty, all are 1.
         epochs: Passes over the texts.
-        batch_size: Pairs of a step; each sees the others' texts as negatives.
-        learning_rate: Peak, after a linear warm-up and before a linear decay to 0.
-        max_tokens: Longer texts are cut in training; None for the model's own limit.
-        dtype: What the model computes in; its weights stay float32.
-        mini_batch_size: Texts embedded at a time, for batches larger than memory.
-        scale: Inverse temperature of similarities in the losses. For scored pairs 5 was better at
-            every dim than 20, which Sentence Transformers takes.
-        teach: Weight of what prefixes learn from the full width.
-        teacher: For pairs, whose full width: the model's own as it is at each step, or that of the
-            model before training ("base"), from which the full width learns as well, so that it
-            forgets less.
-        random_dims: Widths drawn for each step between those of ``dims``, for pairs.
-        straight_through: Rank the candidates' codes ("int8", "binary") as well, for pairs.
+        batch_size: Pairs per step. The texts of other pairs in the batch are negatives.
+        learning_rate: Peak learning rate, between a linear warm-up and a linear decay to 0.
+        max_tokens: Longer texts are truncated in training; None for the model's limit.
+        dtype: Type of the model's computations. Weights are float32.
+        mini_batch_size: Texts embedded at a time, for batches that do not fit in memory.
+        scale: Inverse temperature of similarities in the losses. For scored pairs, 5 was better at
+            every dim than 20, the default of Sentence Transformers.
+        teach: Weight of the distillation loss, in which each prefix reproduces the ranking of the
+            teacher.
+        teacher: Teacher of ``teach``, for pairs. "itself" is the full width of the model at the
+            current step. "base" is the full width of the model before training; it also teaches
+            the full width, which reduces forgetting.
+        random_dims: Additional widths between those of ``dims`` to draw at each step, for pairs.
+        straight_through: Also rank codes of the candidates ("int8", "binary"), for pairs.
         orthogonality: Weight of the squared correlations between dims, for pairs.
-        blend: Share of the weights from before training in those that are kept, so that less is
-            forgotten (WiSE-FT, arXiv 2109.01903); what ``out_dim`` appends stays as trained.
-        out_dim: Append a layer that makes vectors so narrow, and train it as well.
-        hard_negatives: How many to mine for each pair that has none; 0 for none.
-        temperature: Files are drawn from in proportion to their size to the power of 1 /
-            temperature: at 1 each text is seen once an epoch, above it small files more often.
-        checks: How often the model is judged and kept on the way.
-        best_at: Width whose score tells which is the best; None for the mean over ``dims``.
-        seed: Of the order of texts, and of dropout.
-        report_to: Trackers that the library knows ("tensorboard", "wandb", ...).
+        blend: Share of the original weights in the final weights, which reduces forgetting
+            (WiSE-FT, arXiv 2109.01903). The layer of ``out_dim`` is not blended.
+        out_dim: Append and train a linear layer that reduces vectors to this width.
+        hard_negatives: Hard negatives to mine for each pair without negatives; 0 for none.
+        temperature: Files are sampled in proportion to their size to the power of 1 / temperature.
+            At 1, each text is used once an epoch; higher values sample small files more often.
+        checks: Number of checkpoints. At each one, the model is saved and evaluated.
+        best_at: Width whose score chooses the best checkpoint; None for the mean over ``dims``.
+        seed: Seed of the order of texts and of dropout.
+        report_to: Experiment trackers known to Transformers ("tensorboard", "wandb", ...).
     """
 
     dims: tuple[int, ...] = ()
@@ -149,39 +149,45 @@ class FinetuneConfig:
         least = {"epochs": 1, "checks": 1, "hard_negatives": 0, "temperature": 1}
         for name, limit in least.items():
             if not getattr(self, name) >= limit:
-                raise InvalidArgument(f"{name} {getattr(self, name)} < {limit}")
-        if self.batch_size < _LEAST_BATCH:
-            problem = f"batch_size {self.batch_size} < {_LEAST_BATCH}"
-            raise InvalidArgument(f"{problem}: a pair needs others beside it")
+                problem = f"{name}={getattr(self, name)} is less than {limit}."
+                raise InvalidArgument(f"{problem} Choose {limit} or more.")
+        if self.batch_size < _MIN_BATCH:
+            problem = f"batch_size={self.batch_size} is less than {_MIN_BATCH}."
+            raise InvalidArgument(
+                f"{problem} The negatives of a pair are other pairs of its batch."
+            )
         if not 0 < self.learning_rate < 1:
-            raise InvalidArgument(f"learning_rate {self.learning_rate} is not within 0 and 1")
+            problem = f"learning_rate={self.learning_rate} is out of range."
+            raise InvalidArgument(f"{problem} Choose a value greater than 0 and less than 1.")
         if not 0 <= self.blend < 1:
-            raise InvalidArgument(f"blend {self.blend} is not at least 0 and below 1")
+            problem = f"blend={self.blend} is out of range."
+            raise InvalidArgument(f"{problem} Choose a value of at least 0 and less than 1.")
         self._check_choices()
 
     def _check_choices(self) -> None:
         if self.best_at is not None and self.dims and self.best_at not in self.dims:
             dims = ", ".join(map(str, self.dims))
-            raise InvalidArgument(f"best_at {self.best_at} is not one of the dims {dims}")
+            raise InvalidArgument(f"best_at={self.best_at} is not one of the dims {dims}.")
         if self.out_dim is not None and max(self.dims, default=1) > self.out_dim:
-            raise InvalidArgument(f"{max(self.dims)} dims > out_dim {self.out_dim}")
+            problem = f"dim {max(self.dims)} is larger than out_dim={self.out_dim}."
+            raise InvalidArgument(f"{problem} Choose dims of at most {self.out_dim}.")
         for name, known in (("dtype", DTYPES), ("teacher", get_args(Teacher))):
             if getattr(self, name) not in known:
-                problem = f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}"
+                problem = f"{name}={getattr(self, name)!r} is not one of {', '.join(known)}."
                 raise InvalidArgument(problem)
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What is called on the way.
+    """Functions that are called during training.
 
     Attributes:
-        on_progress: With steps done and in total.
-        on_check: At each checkpoint.
+        on_progress: Called with the steps done and their total.
+        on_checkpoint: Called at each checkpoint, see ``OnCheckpoint``.
     """
 
     on_progress: OnProgress = lambda done, total: None
-    on_check: OnCheck = lambda step, losses, scores: None
+    on_checkpoint: OnCheckpoint = lambda step, losses, scores: None
 
 
 NO_CALLBACKS = Callbacks()

@@ -1,4 +1,4 @@
-"""What all nested losses have in common."""
+"""Base class of the nested losses."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _CITATION = """
 
 
 class NestedLoss(nn.Module):
-    """What all nested losses have: a model, prefixes, and a description for the model card.
+    """A loss over nested prefixes of the embeddings of a model.
 
     Attributes:
         prefixes: Widths and weights.
-        teacher: A model that is asked and not trained; None for none.
-        latest: Loss of each prefix of the batch before, narrowest first; empty before the first.
+        teacher: Frozen model to distill from; None for none.
+        latest: Loss of each prefix in the last batch, narrowest first; empty before the first.
     """
 
     citation = _CITATION
@@ -52,49 +52,52 @@ class NestedLoss(nn.Module):
         self.prefixes = Prefixes(tuple(matryoshka_dims), tuple(matryoshka_weights or ()))
         full_dim = model.get_embedding_dimension()
         if full_dim is not None and self.prefixes.dims[-1] > full_dim:
-            problem = f"{self.prefixes.dims[-1]} dims > {full_dim}"
-            raise InvalidArgument(f"{problem}, which is the model's width")
+            problem = f"dim {self.prefixes.dims[-1]} is larger than the model's width {full_dim}."
+            raise InvalidArgument(f"{problem} Choose dims from 1 to {full_dim}.")
         self.latest = torch.empty(0)
 
-    def ask_teacher(self, columns: Sequence[Features], at_once: int) -> list[Tensor]:
-        """Return what the teacher makes of each column, float32 [n, width].
+    def teacher_embeddings(self, columns: Sequence[Features], batch_size: int) -> list[Tensor]:
+        """Return the teacher's embeddings of each column, float32 [n, width].
 
         Args:
-            columns: What the model gets.
-            at_once: Texts at a time; 0 for a whole column.
+            columns: Tokenized texts, as passed to the model.
+            batch_size: Texts to embed at a time; 0 embeds a column at once.
         """
         if self.teacher is None:
             return []
         with torch.inference_mode():
             return [
                 torch.cat([self.teacher(part)["sentence_embedding"].float() for part in parts])
-                for parts in (_cut(column, at_once) for column in columns)
+                for parts in (_split(column, batch_size) for column in columns)
             ]
 
-    def weigh(self, losses: Tensor) -> Tensor:
-        """Return the weighted sum of the prefixes' losses, [n_dims], and keep them to be logged."""
+    def weighted_sum(self, losses: Tensor) -> Tensor:
+        """Return the weighted sum of the prefixes' losses, [n_dims], and store them for the log."""
         self.latest = losses.detach()
-        return self.prefixes.weigh(losses)
+        return self.prefixes.weighted_sum(losses)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the model card says of this loss."""
+        """Return the settings for the model card."""
         return {
             "matryoshka_dims": self.prefixes.dims,
             "matryoshka_weights": self.prefixes.weights,
         }
 
 
-def _cut(features: Features, size: int) -> Iterator[Features]:
-    """Cut a padded column into parts of a size, if any; a flattened one stays whole."""
+def _split(features: Features, size: int) -> Iterator[Features]:
+    """Split a padded column into parts of at most ``size`` texts; 0 returns one part.
+
+    A flattened column is not split.
+    """
     n = len(features["input_ids"])
     tensors = {name: value for name, value in features.items() if isinstance(value, Tensor)}
     if not size or any(value.ndim < 2 or len(value) != n for value in tensors.values()):
         size = n
     for start in range(0, n, size):
-        # A dict of its own: the model puts what it makes of texts beside them.
+        # A new dict, because the model adds its outputs to the dict.
         yield {**features, **{name: each[start : start + size] for name, each in tensors.items()}}
 
 
 def float32_or_wider(vectors: Tensor) -> Tensor:
-    """Return vectors in a precision in which thousands of similarities can be summed."""
+    """Return float64 vectors unchanged and others as float32, to sum many similarities exactly."""
     return vectors if vectors.dtype == torch.float64 else vectors.float()

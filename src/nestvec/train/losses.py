@@ -1,8 +1,8 @@
-"""Losses over nested prefixes, drop-in for SentenceTransformerTrainer.
+"""Losses over nested prefixes for SentenceTransformerTrainer.
 
-Each takes the place of MatryoshkaLoss around a loss of Sentence Transformers and computes the same,
-in one pass over the embeddings instead of one for each dim. Any other loss goes through
-MatryoshkaLoss as it is. Importing this loads PyTorch and Sentence Transformers.
+Each loss replaces MatryoshkaLoss around a loss of Sentence Transformers. The value is the same, but
+one pass over the embeddings is enough for all dims. Use MatryoshkaLoss for any other loss.
+Importing this module loads PyTorch and Sentence Transformers.
 """
 
 from nestvec.train.pair_losses import NestedCoSENTLoss, NestedTripletLoss

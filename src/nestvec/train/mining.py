@@ -1,4 +1,4 @@
-"""Find hard negatives among the positives of others, by the library's own search."""
+"""Mine hard negatives with Sentence Transformers."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from nestvec.errors import require
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# What is nearer to the anchor than this below its positive may well be an answer, too.
+# Texts whose similarity is closer to the positive's may be relevant themselves.
 _RELATIVE_MARGIN = 0.05
 
 
 def mine_negatives(
     model: SentenceTransformer, pairs: TrainingPairs, *, count: int, batch_size: int = 64
 ) -> TrainingPairs:
-    """Give each pair without negatives the texts that the model takes for its answer most.
+    """Add hard negatives to each pair that has none.
 
-    Taken are positives of other pairs whose similarity is at least 5 % below the own positive's
-    (de Souza P. Moreira et al. 2024). Pairs with fewer than ``count`` of those stay without.
+    Hard negatives are the positives of other pairs that the model scores highest for the anchor,
+    excluding any scored within 5 % of the pair's own positive (de Souza P. Moreira et al. 2024). A
+    pair with fewer than ``count`` such texts gets no negatives.
 
     Args:
-        model: What is to learn, before it has.
-        pairs: Those that have negatives already keep them.
-        count: How many for each pair, at least 1.
-        batch_size: Texts encoded at a time.
+        model: The model before training.
+        pairs: The pairs. Existing negatives are not changed.
+        count: Number of negatives for each pair, at least 1.
+        batch_size: Texts to encode at a time.
 
     Raises:
         MissingExtra: If ``datasets`` is not installed.
@@ -45,7 +46,7 @@ def mine_negatives(
             "positive": [pairs.positives[row] for row in bare],
         }
     )
-    with redirect_stderr(StringIO()):  # it draws bars whatever it is told
+    with redirect_stderr(StringIO()):  # the library's progress bars cannot be disabled
         mined = mine_hard_negatives(
             dataset,
             model,

@@ -1,9 +1,9 @@
-"""Multiple negatives ranking loss over nested prefixes, and its gradients, from one product.
+"""Multiple negatives ranking loss over nested prefixes, with gradients, from one matrix product.
 
-The library everybody uses runs the whole inner loss once for each dim. Here the similarities of
-the wider prefix are those of the narrower one plus one block's, so all prefixes together cost one
-full-width product forward and one backward for each side. Works on plain tensors and returns
-gradients; what turns texts into vectors stays outside.
+Sentence Transformers computes the inner loss once for each dim. Here, the inner products of a wider
+prefix are those of the narrower prefix plus the product of one block. All prefixes together cost
+one full-width product forward and one backward for each side. The functions take and return plain
+tensors.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ from nestvec.errors import InvalidArgument
 from nestvec.train.objective import (
     ANCHORS,
     DEFAULT_RANKING,
-    NOTHING_KNOWN,
+    NO_RELATIONS,
+    DirectionLayout,
     Prefixes,
     Ranking,
     Relations,
-    Side,
-    lay_out,
+    layout_columns,
 )
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Lines at a time: memory is O(dims x chunk x batch), and what is computed fits a processor's cache.
-_CHUNK_ITEMS, _LEAST_CHUNK = 2**20, 128
+# The similarity matrix is computed in chunks of rows that fit in the processor's cache. Memory is
+# O(dims x chunk x batch).
+_CHUNK_ITEMS, _MIN_CHUNK = 2**20, 128
 _TINY = 1e-30
 
 
 class LossAndGradients(NamedTuple):
-    """The loss and what it says of each vector.
+    """Losses, and their gradients by the vectors.
 
     Attributes:
         losses: Mean loss of each prefix, narrowest first, [n_dims].
@@ -51,8 +52,8 @@ def nested_ranking_loss(
     prefixes: Prefixes,
     ranking: Ranking = DEFAULT_RANKING,
     *,
-    relations: Relations = NOTHING_KNOWN,
-    lines: slice = slice(None),
+    relations: Relations = NO_RELATIONS,
+    rows: slice = slice(None),
 ) -> LossAndGradients:
     """Compute the loss of every prefix and the gradients of their weighted sum.
 
@@ -66,30 +67,36 @@ def nested_ranking_loss(
 
     Args:
         anchors: Float32 [n_anchors, full_dim], not normalized.
-        candidates: Float32 [n_candidates, full_dim]: first the positive of each anchor, then
-            perhaps a negative of each, and another one.
-        prefixes: Widths, the greatest at most full_dim.
-        ranking: What each line is ranked against.
-        relations: Which texts say the same, so that none is taken for another's negative; and
-            perhaps a teacher's vectors.
-        lines: Which anchors, and their positives, are ranked: this process's own.
+        candidates: Float32 [n_candidates, full_dim]: the positive of each anchor, then optionally
+            a first negative of each anchor, a second negative of each, and so on.
+        prefixes: Widths and weights; the largest width is at most full_dim.
+        ranking: Settings of the ranking loss.
+        relations: Equal texts, which are not used as negatives of each other; optionally a
+            teacher's vectors.
+        rows: Slice of the anchors, and their positives, to rank; by default all. With several
+            processes, each ranks its own.
+
+    Raises:
+        InvalidArgument: If there are no anchors, or the number of candidates is not a multiple of
+            the number of anchors.
     """
     if len(anchors) == 0 or len(candidates) % len(anchors):
-        n = f"{len(candidates)} candidates for {len(anchors)} anchors"
-        raise InvalidArgument(f"{n}: each needs its positive, and as many negatives as the others")
+        problem = f"{len(candidates)} candidates do not fit {len(anchors)} anchors."
+        each = "Each anchor needs a positive and the same number of negatives."
+        raise InvalidArgument(f"{problem} {each}")
     teacher = batch = _Batch((anchors, candidates), prefixes, ranking, relations)
     if relations.teacher is not None:
         whole = Prefixes((relations.teacher[0].shape[1],))
         teacher = _Batch(relations.teacher, whole, ranking, relations)
-    first, stop, _ = lines.indices(len(anchors))
-    size = max(_LEAST_CHUNK, _CHUNK_ITEMS // len(candidates))
+    first, stop, _ = rows.indices(len(anchors))
+    size = max(_MIN_CHUNK, _CHUNK_ITEMS // len(candidates))
     for start in range(first, stop, size):
         batch.rank(slice(start, min(start + size, stop)), teacher)
     return batch.finish(stop - first)
 
 
 class _Batch:
-    """Vectors, and what is summed up over chunks of lines."""
+    """Vectors of a batch, and the sums of losses and gradients over chunks of rows."""
 
     def __init__(
         self,
@@ -104,71 +111,73 @@ class _Batch:
         self._blocks = list(zip([0, *dims[:-1]], dims, strict=True))
         self._inverse = [1 / _prefix_lengths(each, dims) for each in vectors]
         self._losses = vectors[0].new_zeros(len(dims))
-        self._rooms: Tensor | None = None
+        self._buffers: Tensor | None = None
         self._gradients = [each.new_zeros(each.shape) for each in vectors]
         self._radial = [each.new_zeros(len(dims), len(each)) for each in vectors]
-        self._sides, self._pools = lay_out(ranking, [len(each) for each in vectors])
+        self._sides, self._groups = layout_columns(ranking, [len(each) for each in vectors])
 
     def rank(self, chunk: slice, teacher: _Batch) -> None:
-        """Add what a chunk of lines says; the teacher may be this batch itself."""
-        product, similarities, *of_prefixes = self._room(chunk.stop - chunk.start)
+        """Add the losses and gradients of a chunk of rows; the teacher may be this batch."""
+        product, similarities, *prefix_buffers = self._buffer(chunk.stop - chunk.start)
         excluded = self._excluded(chunk)
-        taught = teacher.chances(chunk, excluded) if self._ranking.teach else None
+        target = teacher.full_width_probabilities(chunk, excluded) if self._ranking.teach else None
         product.zero_()
-        for number, (block, chances) in enumerate(zip(self._blocks, of_prefixes, strict=True)):
+        for number, (block, probabilities) in enumerate(
+            zip(self._blocks, prefix_buffers, strict=True)
+        ):
             self._add_block(product, chunk, block)
-            self._measure(product, chunk, number, excluded, out=similarities)
-            self._share(similarities, excluded, out=chances)
-            self._losses[number] += self._lose(similarities, chances, chunk, taught)
-            similarities *= chances
+            self._write_similarities(product, chunk, number, excluded, out=similarities)
+            self._write_probabilities(similarities, excluded, out=probabilities)
+            self._losses[number] += self._compute_loss(similarities, probabilities, chunk, target)
+            similarities *= probabilities
             for side in self._sides:
-                turned = similarities[:, side.columns]
-                self._radial[side.left][number, chunk] += turned.sum(1)
-                self._radial[side.right][number] += turned.sum(0)
-        self._add_gradients(chunk, of_prefixes)
+                weighted = similarities[:, side.columns]
+                self._radial[side.left][number, chunk] += weighted.sum(1)
+                self._radial[side.right][number] += weighted.sum(0)
+        self._add_gradients(chunk, prefix_buffers)
 
-    def chances(self, chunk: slice, excluded: Tensor | None) -> Tensor:
-        """Return the chances at full width, which prefixes are to learn."""
+    def full_width_probabilities(self, chunk: slice, excluded: Tensor | None) -> Tensor:
+        """Return the probabilities at full width, the target of the prefixes."""
         import torch
 
-        product, similarities, *_ = self._room(chunk.stop - chunk.start)
+        product, similarities, *_ = self._buffer(chunk.stop - chunk.start)
         product.zero_()
         self._add_block(product, chunk, (0, self._blocks[-1][1]))
-        self._measure(product, chunk, -1, excluded, out=similarities)
-        taught = torch.empty_like(similarities)
-        self._share(similarities, excluded, out=taught)
-        return taught
+        self._write_similarities(product, chunk, -1, excluded, out=similarities)
+        target = torch.empty_like(similarities)
+        self._write_probabilities(similarities, excluded, out=target)
+        return target
 
-    def finish(self, n_lines: int) -> LossAndGradients:
-        """Return means, and the gradients without what would only make prefixes longer."""
-        weights = self._losses.new_tensor(self._weights)[:, None] / n_lines
+    def finish(self, n_rows: int) -> LossAndGradients:
+        """Return mean losses, and gradients without the components along the prefixes."""
+        weights = self._losses.new_tensor(self._weights)[:, None] / n_rows
         for vectors, gradients, radial, inverse in zip(
             self._vectors, self._gradients, self._radial, self._inverse, strict=True
         ):
-            # d|x|/dx = x / |x|, summed over the prefixes that hold a block.
+            # d|x|/dx = x / |x|, summed over the prefixes that include a block.
             factors = (weights * radial * inverse.square()).flip(0).cumsum(0).flip(0)
-            gradients /= n_lines
+            gradients /= n_rows
             for (low, high), factor in zip(self._blocks, factors, strict=True):
                 gradients[:, low:high] -= factor[:, None] * vectors[:, low:high]
-        return LossAndGradients(self._losses / n_lines, *self._gradients)
+        return LossAndGradients(self._losses / n_rows, *self._gradients)
 
-    def _room(self, n_lines: int) -> Tensor:
-        """Return room for matrices of a chunk, the same for each: new memory costs time."""
-        shape = 2 + len(self._blocks), n_lines, self._sides[-1].columns.stop
-        if self._rooms is None:
-            self._rooms = self._vectors[0].new_empty(shape)
-        return self._rooms[:, :n_lines]
+    def _buffer(self, n_rows: int) -> Tensor:
+        """Return buffers for the matrices of a chunk; they are reused, as allocation costs time."""
+        shape = 2 + len(self._blocks), n_rows, self._sides[-1].columns.stop
+        if self._buffers is None:
+            self._buffers = self._vectors[0].new_empty(shape)
+        return self._buffers[:, :n_rows]
 
     def _add_block(self, product: Tensor, chunk: slice, block: tuple[int, int]) -> None:
         low, high = block
         for left, right, columns in self._sides:
-            lines, others = self._factors[left][chunk], self._factors[right]
-            _add_product(product[:, columns], lines[:, low:high], others[:, low:high].T)
+            rows, others = self._factors[left][chunk], self._factors[right]
+            _add_product(product[:, columns], rows[:, low:high], others[:, low:high].T)
 
-    def _measure(
+    def _write_similarities(
         self, product: Tensor, chunk: slice, number: int, excluded: Tensor | None, *, out: Tensor
     ) -> None:
-        """Turn inner products into similarities; those that do not count are minus infinity."""
+        """Write scaled cosines from inner products; excluded similarities are minus infinity."""
         import torch
 
         for left, right, columns in self._sides:
@@ -178,55 +187,60 @@ class _Batch:
         if excluded is not None:
             out.masked_fill_(excluded, -torch.inf)
 
-    def _share(self, similarities: Tensor, excluded: Tensor | None, *, out: Tensor) -> None:
-        """Write the chances; afterwards, similarities that do not count are 0."""
+    def _write_probabilities(
+        self, similarities: Tensor, excluded: Tensor | None, *, out: Tensor
+    ) -> None:
+        """Write the softmax of the similarities, then set excluded similarities to 0."""
         import torch
 
-        for pool in self._pools:
-            part = out[:, pool.columns]
-            torch.softmax(similarities[:, pool.columns], dim=1, out=part)
+        for group in self._groups:
+            part = out[:, group.columns]
+            torch.softmax(similarities[:, group.columns], dim=1, out=part)
         if excluded is not None:
             similarities.masked_fill_(excluded, 0)
 
-    def _lose(
-        self, similarities: Tensor, chances: Tensor, chunk: slice, taught: Tensor | None
+    def _compute_loss(
+        self, similarities: Tensor, probabilities: Tensor, chunk: slice, target: Tensor | None
     ) -> Tensor:
-        """Return the loss, summed over lines; turn chances into its gradient, in place."""
-        loss = chances.new_zeros(())
-        owns = []
-        for pool in self._pools:
-            asked, found = similarities[:, pool.columns], chances[:, pool.columns]
-            own = found.diagonal(pool.own + chunk.start)
-            loss += _surprise(asked, found, asked.diagonal(pool.own + chunk.start), own).sum()
-            owns.append(own)
-        if taught is not None:
-            loss += self._ranking.teach * _divergence(taught, chances)
-            chances += self._ranking.teach * (chances - taught)
-        for own in owns:
-            own -= 1
-        if len(owns) > 1:
-            chances /= len(owns)
-        return loss / len(owns)
+        """Return the loss, summed over rows; convert the probabilities to its gradient in place."""
+        loss = probabilities.new_zeros(())
+        positives = []
+        for group in self._groups:
+            scores, shares = similarities[:, group.columns], probabilities[:, group.columns]
+            offset = group.positive + chunk.start
+            positive = shares.diagonal(offset)
+            loss += _negative_log_likelihood(
+                scores, shares, scores.diagonal(offset), positive
+            ).sum()
+            positives.append(positive)
+        if target is not None:
+            loss += self._ranking.teach * _divergence(target, probabilities)
+            probabilities += self._ranking.teach * (probabilities - target)
+        for positive in positives:
+            positive -= 1
+        if len(positives) > 1:
+            probabilities /= len(positives)
+        return loss / len(positives)
 
-    def _add_gradients(self, chunk: slice, of_prefixes: Sequence[Tensor]) -> None:
-        """Send the gradients by similarities on to the vectors, block by block."""
-        total, *_ = self._room(chunk.stop - chunk.start)
+    def _add_gradients(self, chunk: slice, prefix_buffers: Sequence[Tensor]) -> None:
+        """Add the gradients by the vectors, from those by the similarities, block by block."""
+        total, *_ = self._buffer(chunk.stop - chunk.start)
         total.zero_()
-        prefixes = list(enumerate(zip(self._blocks, of_prefixes, self._weights, strict=True)))
+        prefixes = list(enumerate(zip(self._blocks, prefix_buffers, self._weights, strict=True)))
         for number, ((low, high), gradient, weight) in reversed(prefixes):
             for left, right, columns in self._sides:
                 part = total[:, columns]
-                # A block is held by its own prefix and all wider ones.
+                # A block is part of its own prefix and of all wider ones.
                 gradient[:, columns] *= self._inverse[right][number]
                 factor = weight * self._ranking.scale * self._inverse[left][number, chunk, None]
                 part.addcmul_(gradient[:, columns], factor)
-                lines, others = self._factors[left][chunk], self._factors[right]
-                part = part.to(lines.dtype)
+                rows, others = self._factors[left][chunk], self._factors[right]
+                part = part.to(rows.dtype)
                 _add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
-                _add_product(self._gradients[right][:, low:high], part.T, lines[:, low:high])
+                _add_product(self._gradients[right][:, low:high], part.T, rows[:, low:high])
 
     def _excluded(self, chunk: slice) -> Tensor | None:
-        """Tell which similarities do not count, [chunk, columns]; None where all do."""
+        """Mark the similarities to exclude, [chunk, columns]; None to exclude none."""
         import torch
 
         found = [self._excluded_of(side, chunk) for side in self._sides]
@@ -239,20 +253,24 @@ class _Batch:
                 excluded[:, side.columns] = each
         return excluded
 
-    def _excluded_of(self, side: Side, chunk: slice) -> Tensor | None:
+    def _excluded_of(self, side: DirectionLayout, chunk: slice) -> Tensor | None:
         import torch
 
-        against = self._relations.of_candidates if side.right else self._relations.of_anchors
+        against = (
+            self._relations.positive_candidates
+            if side.right
+            else self._relations.equivalent_anchors
+        )
         same = against(chunk)
-        if same is None and side.holds_positive:
+        if same is None and side.has_positive:
             return None
         rows = torch.arange(chunk.stop - chunk.start, device=self._vectors[0].device)
         if same is None:
             n_right = len(self._vectors[side.right])
             same = torch.zeros(len(rows), n_right, dtype=torch.bool, device=rows.device)
-        if side.holds_positive:
+        if side.has_positive:
             same[rows, chunk.start + rows] = False
-        else:  # neither itself nor the other candidates of its own anchor
+        else:  # exclude the text itself and the other candidates of its anchor
             by_column = same.view(len(rows), -1, len(self._vectors[ANCHORS]))
             by_column[rows, :, chunk.start + rows] = True
         return same
@@ -265,27 +283,36 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total += left @ right
 
 
-def _surprise(similarities: Tensor, chances: Tensor, own: Tensor, own_chance: Tensor) -> Tensor:
-    """Return minus the logarithm of each own chance, also where that is too small to hold."""
-    tiny = own_chance < _TINY
+def _negative_log_likelihood(
+    similarities: Tensor, probabilities: Tensor, positive: Tensor, probability: Tensor
+) -> Tensor:
+    """Return the negative log probability of each row's positive, also where it underflows.
+
+    Args:
+        similarities: Similarities of the rows, [n, columns].
+        probabilities: Their softmax, [n, columns].
+        positive: Similarity of each positive, [n].
+        probability: Probability of each positive, [n].
+    """
+    tiny = probability < _TINY
     if not bool(tiny.any()):
-        return -own_chance.log()
-    # The largest chance can always be held, and says what all are divided by.
-    divisor = similarities[tiny].amax(1) - chances[tiny].amax(1).log()
-    found = -own_chance.log()
-    found[tiny] = divisor - own[tiny]
-    return found
+        return -probability.log()
+    # The largest probability never underflows, and gives the logarithm of the softmax's divisor.
+    divisor = similarities[tiny].amax(1) - probabilities[tiny].amax(1).log()
+    losses = -probability.log()
+    losses[tiny] = divisor - positive[tiny]
+    return losses
 
 
-def _divergence(taught: Tensor, chances: Tensor) -> Tensor:
-    """Return how far chances are from those taught (Kullback and Leibler), summed over lines."""
+def _divergence(target: Tensor, probabilities: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of probabilities from target, summed over rows."""
     import torch
 
-    return (torch.xlogy(taught, taught) - torch.xlogy(taught, chances.clamp_min(_TINY))).sum()
+    return (torch.xlogy(target, target) - torch.xlogy(target, probabilities.clamp_min(_TINY))).sum()
 
 
 def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
-    """Return the length of each prefix, [n_dims, n]; a zero vector counts as almost zero long."""
+    """Return the length of each prefix, [n_dims, n], at least 1e-12 to avoid division by zero."""
     import torch
 
     squares = vectors.square().cumsum(1)[:, [dim - 1 for dim in dims]].T

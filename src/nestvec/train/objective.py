@@ -1,6 +1,6 @@
-"""What training asks of a batch: which prefixes, what is ranked against what, and what is added.
+"""Settings of the nested ranking loss: prefixes, compared sides, and additional terms.
 
-Settings and their checks only; the arithmetic is in ``nested`` and ``regularized``.
+``nested`` and ``regularized`` compute the loss.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ _SIDES: dict[Direction, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Relations:
-    """Keys of texts and labels of pairs: equal ones say the same. None: nothing is known.
+    """Relations between the texts of a batch, to exclude false negatives; and a teacher's vectors.
+
+    Each attribute may be None if it is not known. Texts with equal keys are equal.
 
     Attributes:
-        anchors: A key for each anchor's text, integers [n_anchors].
-        candidates: A key for each candidate's text, of the same kind, [n_candidates]: first the
-            positive of each anchor.
-        labels: A label for each pair, [n_anchors].
-        teacher: What another model makes of anchors and candidates, [n_anchors, width] and
-            [n_candidates, width]: prefixes learn from its ranking, not from the full width's.
+        anchors: A key for the text of each anchor, integers [n_anchors].
+        candidates: A key for the text of each candidate, [n_candidates]. The positives of all
+            anchors are first.
+        labels: A label for each pair, [n_anchors]. Pairs with equal labels are equivalent.
+        teacher: A teacher's embeddings of anchors and candidates, [n_anchors, width] and
+            [n_candidates, width], to distill from instead of the full width.
     """
 
     anchors: Tensor | None = None
@@ -47,91 +49,96 @@ class Relations:
     labels: Tensor | None = None
     teacher: tuple[Tensor, Tensor] | None = None
 
-    def of_candidates(self, lines: slice) -> Tensor | None:
-        """Tell which candidates answer which of some anchors: the own positive, and its like.
+    def positive_candidates(self, rows: slice) -> Tensor | None:
+        """Mark the candidates that are positives of the given anchors, or equal to them.
 
         Returns:
-            [n_lines, n_candidates], or None where nothing is known.
+            Booleans, [n_rows, n_candidates]; None if no relation is known.
         """
-        pairs = self.of_anchors(lines)
+        pairs = self.equivalent_anchors(rows)
         if self.anchors is None or self.candidates is None:
             return pairs
-        same = self.candidates == self.candidates[lines, None]
-        same |= self.candidates == self.anchors[lines, None]
+        same = self.candidates == self.candidates[rows, None]
+        same |= self.candidates == self.anchors[rows, None]
         if pairs is not None:
             same[:, : len(self.anchors)] |= pairs
         return same
 
-    def of_anchors(self, lines: slice) -> Tensor | None:
-        """Tell which anchors ask the same as some: by their text, their positive or their label.
+    def equivalent_anchors(self, rows: slice) -> Tensor | None:
+        """Mark the anchors with the same text, positive or label as the given anchors.
 
         Returns:
-            [n_lines, n_anchors], or None where nothing is known.
+            Booleans, [n_rows, n_anchors]; None if no relation is known.
         """
-        same = None if self.labels is None else self.labels == self.labels[lines, None]
+        same = None if self.labels is None else self.labels == self.labels[rows, None]
         if self.anchors is None or self.candidates is None:
             return same
         positives = self.candidates[: len(self.anchors)]
-        asked = self.anchors == self.anchors[lines, None]
-        asked |= positives == positives[lines, None]
-        return asked if same is None else asked | same
+        same_text = self.anchors == self.anchors[rows, None]
+        same_text |= positives == positives[rows, None]
+        return same_text if same is None else same_text | same
 
 
-NOTHING_KNOWN = Relations()
+NO_RELATIONS = Relations()
 
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Widths to train for, and what each counts.
+    """Trained widths and their loss weights.
 
     Attributes:
-        dims: Ascending; may be given in any order.
-        weights: One for each of ``dims``, in the same order; none for 1 each.
+        dims: Widths. They are sorted in ascending order.
+        weights: Weight of each of ``dims``, in the same order; if empty, all are 1.
     """
 
     dims: tuple[int, ...]
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the values, and put them into order.
+        """Check the values and sort them by dim.
 
         Raises:
-            InvalidArgument: If there is no dim, one is below 1 or stands twice, or weights are
-                too few, too many, negative or all 0.
+            InvalidArgument: If there is no dim, a dim is below 1 or repeated, the number of weights
+                differs from the number of dims, or weights are negative or all 0.
         """
         weights = self.weights or (1.0,) * len(self.dims)
         if not self.dims or min(self.dims) < 1 or len(set(self.dims)) < len(self.dims):
-            raise InvalidArgument(f"dims {list(self.dims)} need distinct widths of at least 1")
+            problem = f"dims {list(self.dims)} are not valid."
+            raise InvalidArgument(f"{problem} Use one or more distinct widths of at least 1.")
         if len(weights) != len(self.dims):
-            raise InvalidArgument(f"{len(weights)} weights for {len(self.dims)} dims")
+            problem = f"There are {len(weights)} weights for {len(self.dims)} dims."
+            raise InvalidArgument(f"{problem} Pass one weight for each dim.")
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-            raise InvalidArgument(f"weights {list(weights)} need to be 0 or more, not all 0")
+            problem = f"weights {list(weights)} are not valid."
+            raise InvalidArgument(f"{problem} Use finite values of 0 or more, not all 0.")
         ordered = sorted(zip(self.dims, weights, strict=True))
         object.__setattr__(self, "dims", tuple(dim for dim, _ in ordered))
         object.__setattr__(self, "weights", tuple(float(weight) for _, weight in ordered))
 
-    def weigh(self, losses: Tensor) -> Tensor:
+    def weighted_sum(self, losses: Tensor) -> Tensor:
         """Return the weighted sum of the losses, [n_dims], narrowest first."""
-        # Not a product of matrices, which autocast would round.
+        # Not a matrix product, because autocast would round the result.
         return (losses * losses.new_tensor(self.weights)).sum()
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What each line is ranked against, and how chances are shared out.
+    """Settings of the ranking loss.
 
-    As in Sentence Transformers' MultipleNegativesRankingLoss, and beyond that ``teach``.
+    All but ``teach`` are as in MultipleNegativesRankingLoss of Sentence Transformers.
 
     Attributes:
         scale: Inverse temperature.
-        directions: Beside "query_to_doc": each anchor against the other anchors, each positive
-            against all anchors, and against the candidates of other anchors.
-        partition_mode: "joint" is one softmax over all directions; "per_direction" one for each,
-            whose losses are averaged.
-        teach: Weight of the divergence of each prefix's chances from those of the full width,
-            which is taken as given (self-distillation); 0 leaves it out.
-        bfloat16: Round what goes into and comes out of matrix products; sums, norms and softmax
-            stay float32. Gradients change by some 0.4 %.
+        directions: "query_to_doc" ranks candidates for each anchor and is required. Others add
+            each anchor against the other anchors ("query_to_query"), each positive against all
+            anchors ("doc_to_query"), and each positive against the candidates of other anchors
+            ("doc_to_doc").
+        partition_mode: "joint" computes one softmax over all directions; "per_direction" computes
+            one for each direction and averages the losses.
+        teach: Weight of the divergence of each prefix's probabilities from those of the full width,
+            which get no gradient from this term (self-distillation); 0 disables it.
+        bfloat16: Round inputs and outputs of matrix products to bfloat16. Sums, norms and softmax
+            are float32. Gradients change by about 0.4 %.
     """
 
     scale: float = 20.0
@@ -144,30 +151,33 @@ class Ranking:
         """Check each value.
 
         Raises:
-            InvalidArgument: If one is out of range or unknown, or they do not go together.
+            InvalidArgument: If a value is out of range or unknown, or values cannot be combined.
         """
         if not 0 < self.scale < float("inf"):
-            raise InvalidArgument(f"scale {self.scale} is not above 0 and finite")
+            problem = f"scale={self.scale} is out of range."
+            raise InvalidArgument(f"{problem} Choose a finite value greater than 0.")
         if not 0 <= self.teach < float("inf"):
-            raise InvalidArgument(f"teach {self.teach} is not 0 or more and finite")
+            problem = f"teach={self.teach} is out of range."
+            raise InvalidArgument(f"{problem} Choose a finite value of 0 or more.")
         if self.partition_mode not in get_args(PartitionMode):
             known = ", ".join(get_args(PartitionMode))
-            raise InvalidArgument(f"partition_mode {self.partition_mode!r} is not one of {known}")
+            raise InvalidArgument(f"partition_mode={self.partition_mode!r} is not one of {known}.")
         _check_directions(self.directions, self.partition_mode)
 
 
 def _check_directions(directions: Sequence[str], mode: PartitionMode) -> None:
     for direction in directions:
         if direction not in _SIDES:
-            raise InvalidArgument(f"direction {direction!r} is not one of {', '.join(_SIDES)}")
+            raise InvalidArgument(f"direction {direction!r} is not one of {', '.join(_SIDES)}.")
     if "query_to_doc" not in directions:
-        raise InvalidArgument("directions lack query_to_doc, which holds the positive pair")
+        problem = f"directions {list(directions)} do not include query_to_doc."
+        raise InvalidArgument(f"{problem} Add query_to_doc, which ranks the positive.")
     if len(set(directions)) < len(directions):
-        raise InvalidArgument(f"directions {list(directions)} name one twice")
+        raise InvalidArgument(f"directions {list(directions)} repeat a value. Remove duplicates.")
     one_kind = {"query_to_query", "doc_to_doc"} & {*directions}
     if mode == "per_direction" and one_kind:
-        problem = f"{', '.join(sorted(one_kind))} lacks the positive pair"
-        raise InvalidArgument(f"partition_mode per_direction: {problem}; take joint")
+        problem = f"{', '.join(sorted(one_kind))} has no positive pair for its own softmax."
+        raise InvalidArgument(f"{problem} Use partition_mode='joint' instead of 'per_direction'.")
 
 
 DEFAULT_RANKING = Ranking()
@@ -175,18 +185,19 @@ DEFAULT_RANKING = Ranking()
 
 @dataclass(frozen=True)
 class Objective:
-    """Nested ranking, and what may be added to it; as it stands here, nothing is.
+    """Nested ranking loss and its optional terms, which are off by default.
 
     Attributes:
-        prefixes: Widths, and what each counts.
-        ranking: What each line is ranked against.
-        random_dims: So many more widths are drawn for each step, between the smallest and the
-            largest of ``prefixes``, and trained with their mean weight: a width between two that
-            are trained is worse than both suggest (sentence-transformers issue 2593).
-        straight_through: Rank codes of the candidates as well, with the same weights; anchors stay
-            floats, as in search. The gradient of a code is taken for its vector's (Bengio et al.
-            2013). "binary" codes are signs, "int8" whole multiples of 1/127 of a vector's largest
-            number.
+        prefixes: Widths and their weights.
+        ranking: Settings of the ranking loss.
+        random_dims: Number of additional widths to draw at each step between the smallest and the
+            largest of ``prefixes``, trained with their mean weight. Widths that are not trained
+            score lower than interpolation between trained widths suggests (sentence-transformers
+            issue 2593).
+        straight_through: Also rank codes of the candidates, with the same weights. Anchors stay
+            floats, as in search. The gradient of a code is used as the gradient of its vector
+            (Bengio et al. 2013). "binary" codes are signs; "int8" codes are multiples of 1/127 of
+            a vector's largest absolute value.
         orthogonality: Weight of the squared correlations between dims (the covariance term of
             VICReg, Bardes et al. 2022, on correlations), see ``regularized.correlation_penalty``.
     """
@@ -201,25 +212,27 @@ class Objective:
         """Check each value.
 
         Raises:
-            InvalidArgument: If one is out of range or unknown.
+            InvalidArgument: If a value is out of range or unknown.
         """
         if not 0 <= self.random_dims <= len(self._between()):
-            limit = f"0 to {len(self._between())}, the widths between those of dims"
-            raise InvalidArgument(f"random_dims {self.random_dims} is not within {limit}")
+            problem = f"random_dims={self.random_dims} is out of range."
+            limit = f"from 0 to {len(self._between())}, the number of untrained widths between dims"
+            raise InvalidArgument(f"{problem} Choose a value {limit}.")
         if self.straight_through not in (None, *get_args(StraightThrough)):
             known = ", ".join(get_args(StraightThrough))
-            problem = f"straight_through {self.straight_through!r} is not one of {known}"
+            problem = f"straight_through={self.straight_through!r} is not one of {known}."
             raise InvalidArgument(problem)
         if not 0 <= self.orthogonality < float("inf"):
-            raise InvalidArgument(f"orthogonality {self.orthogonality} is not 0 or more and finite")
+            problem = f"orthogonality={self.orthogonality} is out of range."
+            raise InvalidArgument(f"{problem} Choose a finite value of 0 or more.")
 
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
-        """Draw the further widths of a step."""
+        """Draw the additional widths of a step."""
         drawn = rng.choice(self._between(), self.random_dims, replace=False)
         return tuple(drawn.tolist())
 
     def prefixes_with(self, drawn: Sequence[int]) -> Prefixes:
-        """Return the prefixes of a step that drew some widths."""
+        """Return the prefixes of a step, including the widths drawn for it."""
         if not drawn:
             return self.prefixes
         dims, weights = self.prefixes.dims, self.prefixes.weights
@@ -231,39 +244,41 @@ class Objective:
         return sorted({*range(dims[0], dims[-1])} - {*dims})
 
 
-class Side(NamedTuple):
-    """A direction: what stands left and right, and its columns in the matrix of a chunk."""
+class DirectionLayout(NamedTuple):
+    """A direction: its left and right side, and its columns in the similarity matrix."""
 
     left: int
     right: int
     columns: slice
 
     @property
-    def holds_positive(self) -> bool:
-        """Whether a line is ranked against its own pair's other text."""
+    def has_positive(self) -> bool:
+        """Whether the columns include the other text of each row's pair."""
         return self.left != self.right
 
 
-class Pool(NamedTuple):
-    """Columns that share one softmax, and where among them the first pair's positive stands."""
+class SoftmaxGroup(NamedTuple):
+    """Columns that share one softmax, and the column of the first pair's positive among them."""
 
     columns: slice
-    own: int
+    positive: int
 
 
-def lay_out(ranking: Ranking, lengths: Sequence[int]) -> tuple[list[Side], list[Pool]]:
-    """Put the similarities of all directions side by side.
+def layout_columns(
+    ranking: Ranking, lengths: Sequence[int]
+) -> tuple[list[DirectionLayout], list[SoftmaxGroup]]:
+    """Assign columns of one similarity matrix to the directions, and group them by softmax.
 
     Args:
-        ranking: Which directions.
+        ranking: Settings with the directions.
         lengths: Numbers of anchors and of candidates.
     """
-    sides: list[Side] = []
+    sides: list[DirectionLayout] = []
     for direction in ranking.directions:
         left, right = _SIDES[direction]
         start = sides[-1].columns.stop if sides else 0
-        sides.append(Side(left, right, slice(start, start + lengths[right])))
+        sides.append(DirectionLayout(left, right, slice(start, start + lengths[right])))
     if ranking.partition_mode == "per_direction":
-        return sides, [Pool(side.columns, 0) for side in sides]
-    own = sides[ranking.directions.index("query_to_doc")].columns.start
-    return sides, [Pool(slice(0, sides[-1].columns.stop), own)]
+        return sides, [SoftmaxGroup(side.columns, 0) for side in sides]
+    positive = sides[ranking.directions.index("query_to_doc")].columns.start
+    return sides, [SoftmaxGroup(slice(0, sides[-1].columns.stop), positive)]

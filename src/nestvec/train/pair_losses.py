@@ -1,4 +1,4 @@
-"""Losses of pairs and triplets by themselves, over nested prefixes."""
+"""Nested losses that do not use other texts of the batch as negatives: scored pairs, triplets."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nestvec.train.objective import Ranking
 
 
 class NestedCoSENTLoss(NestedLoss):
-    """MatryoshkaLoss around CoSENTLoss: for each prefix, pairs in the order of their scores.
+    """MatryoshkaLoss around CoSENTLoss: each prefix is trained to order pairs by their scores.
 
     With s the scaled cosines of the pairs' prefixes, loss(d) = log(1 + sum exp(s_i - s_j)) over all
-    i whose score is below that of j (Su 2022). Takes (sentence1, sentence2) columns and a score.
+    i whose score is below that of j (Su 2022). Columns are (sentence1, sentence2) and a score.
     """
 
     def __init__(
@@ -31,15 +31,15 @@ class NestedCoSENTLoss(NestedLoss):
         *,
         teach: float = 0.0,
     ) -> None:
-        """Take the settings, as in ``NestedMultipleNegativesRankingLoss``.
+        """Store the settings.
 
         Args:
-            model: What is trained.
+            model: The model to train.
             matryoshka_dims: Widths, in any order.
-            matryoshka_weights: One for each; None for 1 each.
+            matryoshka_weights: Weight of each width; None for 1 each.
             scale: Inverse temperature.
-            teach: Weight of what prefixes learn from the full width's similarities of all texts of
-                the batch to one another, which scores say nothing of; 0 for nothing.
+            teach: Weight of the distillation of the full width into the prefixes: similarities
+                between all texts of the batch, also those without a score. 0 disables it.
         """
         super().__init__(model, matryoshka_dims, matryoshka_weights)
         self.ranking = Ranking(scale, teach=teach)
@@ -56,39 +56,39 @@ class NestedCoSENTLoss(NestedLoss):
         similarities = self.ranking.scale * _prefix_cosines(first, second, self.prefixes.dims)
         labels, order = labels.view(-1).float().sort()
         similarities = similarities[:, order]
-        # Behind each pair: log of the sum of exp(-s) over all pairs with a higher score.
-        behind = torch.logcumsumexp(-similarities.flip(1), dim=1).flip(1)
-        behind = nn.functional.pad(behind, (0, 1), value=-torch.inf)
-        higher = torch.searchsorted(labels, labels, right=True)
-        terms = nn.functional.pad(similarities + behind[:, higher], (1, 0))  # exp(0) = 1
+        # For each position: log of the sum of exp(-s) over this pair and all pairs after it.
+        suffix = torch.logcumsumexp(-similarities.flip(1), dim=1).flip(1)
+        suffix = nn.functional.pad(suffix, (0, 1), value=-torch.inf)
+        higher = torch.searchsorted(labels, labels, right=True)  # first pair with a higher score
+        terms = nn.functional.pad(similarities + suffix[:, higher], (1, 0))  # exp(0) = 1
         losses = terms.logsumexp(1)
         if self.ranking.teach:
             losses = losses + self.ranking.teach * self._divergence(torch.cat([first, second]))
-        return self.weigh(losses)
+        return self.weighted_sum(losses)
 
     def _divergence(self, texts: Tensor) -> Tensor:
-        """Return how far each prefix's neighbors are from the full width's, [n_dims].
+        """Return the divergence of each prefix from the full width, [n_dims].
 
-        Mean over texts of the divergence (Kullback and Leibler) of the softmax of scaled cosines to
-        all others.
+        This is the mean over texts of the Kullback-Leibler divergence of the softmax over the
+        scaled cosines to all other texts.
         """
         texts = float32_or_wider(texts)
-        itself = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
-        chances = []
+        is_self = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
+        log_probabilities = []
         for dim in self.prefixes.dims:
             prefix = nn.functional.normalize(texts[:, :dim], dim=1)
-            similarities = (self.ranking.scale * prefix @ prefix.T).masked_fill(itself, -1e4)
-            chances.append(similarities.log_softmax(1))
-        taught = chances[-1].detach()
+            similarities = (self.ranking.scale * prefix @ prefix.T).masked_fill(is_self, -1e4)
+            log_probabilities.append(similarities.log_softmax(1))
+        target = log_probabilities[-1].detach()
         return torch.stack(
             [
-                nn.functional.kl_div(each, taught, log_target=True, reduction="batchmean")
-                for each in chances
+                nn.functional.kl_div(each, target, log_target=True, reduction="batchmean")
+                for each in log_probabilities
             ]
         )
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the model card says of this loss."""
+        """Return the settings for the model card."""
         return super().get_config_dict() | {
             "scale": self.ranking.scale,
             "teach": self.ranking.teach,
@@ -108,18 +108,19 @@ class NestedTripletLoss(NestedLoss):
         matryoshka_weights: Sequence[float] | None = None,
         margin: float = 0.3,
     ) -> None:
-        """Take the settings, as in ``NestedMultipleNegativesRankingLoss``.
+        """Store the settings.
 
         Args:
-            model: What is trained.
+            model: The model to train.
             matryoshka_dims: Widths, in any order.
-            matryoshka_weights: One for each; None for 1 each.
-            margin: How far the negative is to be below the positive, at most 2: cosines lie
-                within -1 and 1 (the library's default of 5 can never be met).
+            matryoshka_weights: Weight of each width; None for 1 each.
+            margin: Required difference between the cosines of positive and negative, at most 2.
+                The library's default of 5 cannot be reached by cosines.
         """
         super().__init__(model, matryoshka_dims, matryoshka_weights)
         if not 0 < margin <= 2:
-            raise InvalidArgument(f"margin {margin} is not above 0 and at most 2, as cosines are")
+            problem = f"margin={margin} is out of range for a difference of cosines."
+            raise InvalidArgument(f"{problem} Choose a value greater than 0 and at most 2.")
         self.margin = margin
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None) -> Tensor:
@@ -136,15 +137,15 @@ class NestedTripletLoss(NestedLoss):
         right = _prefix_cosines(anchors, positives, self.prefixes.dims)
         wrong = _prefix_cosines(anchors, negatives, self.prefixes.dims)
         losses = (wrong - right + self.margin).relu().mean(1)
-        return self.weigh(losses)
+        return self.weighted_sum(losses)
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the model card says of this loss."""
+        """Return the settings for the model card."""
         return super().get_config_dict() | {"margin": self.margin}
 
 
 def _prefix_cosines(first: Tensor, second: Tensor, dims: Sequence[int]) -> Tensor:
-    """Return the cosine of each pair of lines at each width, [n_dims, n]."""
+    """Return the cosine of each pair of rows at each width, [n_dims, n]."""
     first, second = float32_or_wider(first), float32_or_wider(second)
     ends = [dim - 1 for dim in dims]
     products = (first * second, first.square(), second.square())

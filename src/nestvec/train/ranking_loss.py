@@ -1,7 +1,7 @@
-"""Ranking in a batch over nested prefixes, as a loss of Sentence Transformers' kind.
+"""Multiple negatives ranking loss over nested prefixes, as a loss for Sentence Transformers.
 
-The arithmetic is in ``nested`` and ``regularized``, on plain tensors; here are columns of texts,
-gradient caching, several processes and texts that stand twice.
+``nested`` and ``regularized`` compute the loss on plain tensors. This module adds columns of texts,
+gradient caching, several processes and the masking of duplicate texts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from nestvec.errors import InvalidArgument
 from nestvec.train.loss_base import Features, NestedLoss, float32_or_wider
 from nestvec.train.objective import (
-    NOTHING_KNOWN,
+    NO_RELATIONS,
     Direction,
     Objective,
     PartitionMode,
@@ -35,9 +35,9 @@ from nestvec.train.regularized import regularized_ranking_loss
 class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: ignore[misc]
     """MatryoshkaLoss around MultipleNegativesRankingLoss, from one full-width product.
 
-    Takes (anchor, positive) or (anchor, positive, negative, ...) columns. With
-    ``mask_duplicates=False`` its value and gradients are those of the library's pair. The formula
-    is in ``nested.nested_ranking_loss``; it is computed in float32 whatever the model computes in.
+    Columns are (anchor, positive) or (anchor, positive, negative, ...). With
+    ``mask_duplicates=False``, value and gradients are those of the two library losses. See
+    ``nested.nested_ranking_loss`` for the formula; it is computed in float32 for any model dtype.
     """
 
     def __init__(  # noqa: PLR0913 - the library's own names, each an option
@@ -58,30 +58,34 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         orthogonality: float = 0.0,
         teacher: SentenceTransformer | None = None,
     ) -> None:
-        """Take the settings.
+        """Store the settings.
 
         Args:
-            model: What is trained.
+            model: The model to train.
             matryoshka_dims: Widths, in any order.
-            matryoshka_weights: One for each; None for 1 each.
+            matryoshka_weights: Weight of each width; None for 1 each.
             scale: Inverse temperature.
-            directions: What is ranked against what, see ``objective.Ranking``.
-            partition_mode: One softmax over all directions, or one for each.
-            mini_batch_size: Embed so many texts at a time and keep their gradients only
-                (Gao et al. 2021), so that a batch may be larger than memory; each text is embedded
-                twice. None embeds the batch at once.
+            directions: Compared sides, see ``objective.Ranking``.
+            partition_mode: "joint" or "per_direction", see ``objective.Ranking``.
+            mini_batch_size: Texts to embed at a time, with gradient caching (Gao et al. 2021), for
+                batches that do not fit in memory. Each text is then embedded twice. None embeds
+                the batch at once.
             gather_across_devices: Rank against the texts of all processes.
-            mask_duplicates: Take no text for a negative that says the same as the anchor or its
-                positive: by equal tokens without padding, and by a label column where there is one.
-            teach: Weight of what prefixes learn from the full width's ranking; 0 for nothing.
-            teacher: Prefixes, and the full width, learn from this model's ranking instead.
-            random_dims: Train so many more widths in each step, drawn between the others.
-            straight_through: Rank "int8" or "binary" codes of the candidates as well.
-            orthogonality: Weight of the squared correlations between dims; of all three, see
+            mask_duplicates: Do not use a text as a negative if it equals the anchor or its
+                positive. Texts are equal if their tokens without padding are equal, or their
+                values in a label column.
+            teach: Weight of the distillation of the full-width ranking into the prefixes; 0
+                disables it.
+            teacher: Model whose ranking is distilled instead, into prefixes and full width.
+            random_dims: Additional widths to draw at each step, see ``objective.Objective``.
+            straight_through: Also rank "int8" or "binary" codes of the candidates, see
+                ``objective.Objective``.
+            orthogonality: Weight of the squared correlations between dims, see
                 ``objective.Objective``.
 
         Raises:
-            InvalidArgument: If a setting is out of range, or a dim is above the model's.
+            InvalidArgument: If a setting is out of range, or a dim is larger than the model's
+                width.
         """
         super().__init__(model, matryoshka_dims, matryoshka_weights, teacher)
         self.objective = Objective(
@@ -92,20 +96,23 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
             orthogonality,
         )
         if mini_batch_size is not None and mini_batch_size < 1:
-            raise InvalidArgument(f"mini_batch_size {mini_batch_size} < 1")
+            problem = f"mini_batch_size={mini_batch_size} is less than 1."
+            raise InvalidArgument(f"{problem} Choose 1 or more, or None.")
         self.uses_gradient_cache = mini_batch_size is not None
         self.mini_batch_size = mini_batch_size or 0
         self.gather_across_devices = gather_across_devices
         self.mask_duplicates = mask_duplicates
-        self._relations = NOTHING_KNOWN
+        self._relations = NO_RELATIONS
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None) -> Tensor:
         """Return the weighted sum of the prefixes' losses."""
         features = list(sentence_features)
-        relations = self._relate(features, labels) if self.mask_duplicates else NOTHING_KNOWN
+        relations = NO_RELATIONS
+        if self.mask_duplicates:
+            relations = self._relations_of(features, labels)
         if self.teacher is not None:
-            asked = self._gathered(self.ask_teacher(features, self.mini_batch_size))
-            relations = replace(relations, teacher=(asked[0], torch.cat(asked[1:])))
+            columns = self._gather(self.teacher_embeddings(features, self.mini_batch_size))
+            relations = replace(relations, teacher=(columns[0], torch.cat(columns[1:])))
         if self.uses_gradient_cache:
             self._relations = relations
             loss: Tensor = CachedLossMixin.forward_cached(self, features, labels)
@@ -119,7 +126,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         *,
         with_backward: bool = False,
     ) -> Tensor:
-        """Return the loss of a batch embedded in parts, as the gradient cache asks for it."""
+        """Return the loss of a batch that was embedded in parts; called by the gradient cache."""
         loss = self._loss([torch.cat(column) for column in reps], self._relations)
         if with_backward:
             loss.backward()  # type: ignore[no-untyped-call]
@@ -127,51 +134,52 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
         return loss
 
     def compute_loss_from_embeddings(self, embeddings: list[Tensor], labels: Tensor) -> Tensor:
-        """Return the loss of embeddings, whose texts are not known."""
-        return self._loss(embeddings, NOTHING_KNOWN)
+        """Return the loss of embeddings, without masking of duplicates."""
+        return self._loss(embeddings, NO_RELATIONS)
 
     def _loss(self, columns: Sequence[Tensor], relations: Relations) -> Tensor:
         if len(columns) < 2:
-            raise InvalidArgument(f"{len(columns)} column: pairs need an anchor and a positive")
-        first, n_lines = 0, len(columns[0])
+            problem = f"The data set has {len(columns)} text column."
+            raise InvalidArgument(f"{problem} Use columns for an anchor and a positive.")
+        first, n_rows = 0, len(columns[0])
         if self.gather_across_devices:
             columns = [all_gather_with_grad(column) for column in columns]
-            first = get_rank() * n_lines
+            first = get_rank() * n_rows
         loss, self.latest = _NestedRanking.apply(  # type: ignore[no-untyped-call]
             columns[0],
             torch.cat(list(columns[1:])),
             self.objective,
             self._draw(),
             relations,
-            slice(first, first + n_lines),
+            slice(first, first + n_rows),
         )
         return cast("Tensor", loss)
 
     def _draw(self) -> tuple[int, ...]:
-        """Draw further widths, from the generator that trainers save and restore."""
-        if not self.objective.random_dims or not torch.is_grad_enabled():  # evaluating
+        """Draw additional widths, seeded by the generator that trainers save and restore."""
+        if not self.objective.random_dims or not torch.is_grad_enabled():  # evaluation
             return ()
         return self.objective.draw(np.random.default_rng(int(torch.randint(2**62, ()))))
 
-    def _relate(self, features: Sequence[Features], labels: Tensor | None) -> Relations:
+    def _relations_of(self, features: Sequence[Features], labels: Tensor | None) -> Relations:
         device = next(iter(features[0].values())).device
         keys = [_text_keys(column).to(device) for column in features]
         known = labels if labels is not None and labels.numel() == len(keys[0]) else None
-        keys = self._gathered(keys)
-        known = None if known is None else self._gathered([known])[0]
+        keys = self._gather(keys)
+        known = None if known is None else self._gather([known])[0]
         every = torch.cat(keys)
-        if len(torch.unique(every)) == len(every):  # no text stands twice
+        if len(torch.unique(every)) == len(every):  # no duplicates
             return Relations(labels=known)
         return Relations(keys[0], torch.cat(keys[1:]), known)
 
-    def _gathered(self, columns: list[Tensor]) -> list[Tensor]:
-        """Return columns of all processes, where those are ranked against each other."""
+    def _gather(self, columns: list[Tensor]) -> list[Tensor]:
+        """Return the columns of all processes if ``gather_across_devices`` is set."""
         if not self.gather_across_devices:
             return columns
         return [cast("Tensor", all_gather(column)) for column in columns]
 
     def get_config_dict(self) -> dict[str, Any]:
-        """Return what the model card says of this loss."""
+        """Return the settings for the model card."""
         ranking = self.objective.ranking
         return super().get_config_dict() | {
             "scale": ranking.scale,
@@ -188,25 +196,25 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
 
 
 class _NestedRanking(torch.autograd.Function):
-    """``regularized_ranking_loss`` for autograd: its gradients are known with its value.
+    """``regularized_ranking_loss`` for autograd; gradients are computed in the forward pass.
 
-    Gives the sum to be lowered, and the loss of each prefix, which is only to be looked at.
+    Returns the total loss, and the loss of each prefix, which has no gradient.
     """
 
     @staticmethod
     def forward(
         ctx: Any, anchors: Tensor, candidates: Tensor, *settings: Any
     ) -> tuple[Tensor, Tensor]:
-        objective, drawn, relations, lines = settings
+        objective, drawn, relations, rows = settings
         vectors = float32_or_wider(anchors), float32_or_wider(candidates)
         with torch.autocast(anchors.device.type, enabled=False):
             found = regularized_ranking_loss(
-                vectors[0], vectors[1], objective, drawn=drawn, relations=relations, lines=lines
+                vectors[0], vectors[1], objective, drawn=drawn, relations=relations, rows=rows
             )
         gradients = found.anchors.to(anchors.dtype), found.candidates.to(candidates.dtype)
         ctx.save_for_backward(*gradients)
         ctx.mark_non_differentiable(found.losses)
-        return objective.prefixes.weigh(found.losses) + found.added, found.losses
+        return objective.prefixes.weighted_sum(found.losses) + found.added, found.losses
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
@@ -215,10 +223,10 @@ class _NestedRanking(torch.autograd.Function):
 
 
 def _text_keys(features: Features) -> Tensor:
-    """Return a number for each text of a column, the same for the same tokens in any column.
+    """Return a key for each text of a column; texts with equal tokens have equal keys.
 
-    A sum of tokens, each times a number that its position draws: two texts that differ share their
-    key with a chance of about 2 ** -60.
+    The key is the sum of the tokens, each times a random number of its position. Two different
+    texts have the same key with a probability of about 2 ** -60.
     """
     tokens, owners, n_texts = _tokens(features)
     starts = torch.searchsorted(owners, torch.arange(n_texts, device=owners.device))
@@ -241,9 +249,9 @@ def _tokens(features: Features) -> tuple[Tensor, Tensor, int]:
         mask = features["attention_mask"].bool()
         return ids[mask], mask.nonzero()[:, 0], len(mask)
     ids = ids.view(-1)
-    if "cu_seq_lens_q" in features:  # flattened, for attention that needs no padding
+    if "cu_seq_lens_q" in features:  # flattened, for attention without padding
         ends = features["cu_seq_lens_q"].to(ids.device)
-    else:  # a static model's
+    else:  # features of a static model
         ends = torch.cat([features["offsets"], features["offsets"].new_tensor([len(ids)])])
     lengths = ends.diff()
     owners = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths)

@@ -1,7 +1,7 @@
-"""Adam over the rows of a table that a batch touches, block by block while they are in cache.
+"""Adam that updates only the table rows used by a batch, in blocks that fit in the cache.
 
-The gradient of a row is a weighted sum of the gradients of the texts it stands in. It is made for
-a few rows at a time and used at once: a gradient of the whole table is never written to memory.
+The gradient of a row is a weighted sum of the gradients of the texts that contain its token. It is
+computed for a block of rows and used immediately. A gradient of the whole table is never stored.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 Result = TypeVar("Result")
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's own defaults
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # defaults of Kingma and Ba (2015)
 _BLOCK_ITEMS = 2**17  # half a MiB of floats
-_LEAST_ROWS = 1024  # of a worker
+_MIN_ROWS = 1024  # per worker
 
 
 class Workers:
-    """A pool of threads, which computes a part each."""
+    """A thread pool that splits work into one part per thread."""
 
     def __init__(self, pool: Executor, count: int) -> None:
-        """Bind a pool to the number of its threads."""
+        """Store a pool and its number of threads."""
         self._pool, self._count = pool, count
 
-    def map(self, function: Callable[[slice], Result], n: int, *, least: int) -> list[Result]:
-        """Call a function with each part of ``n`` lines, at the same time.
+    def map(self, function: Callable[[slice], Result], n: int, *, min_rows: int) -> list[Result]:
+        """Split ``n`` rows into parts and call a function with each part in parallel.
 
         Args:
-            function: What to do with a part.
-            n: Number of lines.
-            least: Lines that are worth a part of their own.
+            function: Function of a slice of rows.
+            n: Number of rows.
+            min_rows: Minimum number of rows per part.
 
         Returns:
-            A result for each part, in order.
+            The result of each part, in order.
         """
-        parts = _parts(n, min(self._count, max(1, n // least)))
+        parts = _parts(n, min(self._count, max(1, n // min_rows)))
         if len(parts) == 1:
             return [function(parts[0])]
         return list(self._pool.map(function, parts))
@@ -51,7 +51,7 @@ class Workers:
 
 @contextmanager
 def start_workers() -> Iterator[Workers]:
-    """Start as many as PyTorch may have threads; in the block it computes on one for each."""
+    """Start as many threads as PyTorch uses; inside the block, PyTorch uses one in each thread."""
     import torch
 
     count = torch.get_num_threads()
@@ -71,11 +71,11 @@ def _parts(n: int, count: int) -> list[slice]:
 class RowAdam:
     """Adam (Kingma and Ba 2015) that reads and writes only the rows of a step.
 
-    Moments of other rows stand still, as in PyTorch's ``SparseAdam``.
+    Moments of other rows are not changed, as in PyTorch's ``SparseAdam``.
     """
 
     def __init__(self, table: Embeddings) -> None:
-        """Take over a table, which is changed in place, [vocab, dim]."""
+        """Store a table, [vocab, dim], which is updated in place."""
         self.table = table
         self._first = np.zeros_like(table)
         self._second = np.zeros_like(table)
@@ -84,32 +84,32 @@ class RowAdam:
     def step(
         self, shares: csr_array, gradient: Embeddings, learning_rate: float, workers: Workers
     ) -> None:
-        """Update the rows of all tokens that stand in a text.
+        """Update the rows of all tokens that occur in a text.
 
         Args:
-            shares: Of each token in each text, [vocab, n_texts].
-            gradient: Of the texts' vectors, [n_texts, dim].
-            learning_rate: Of this step.
-            workers: Each updates rows of its own.
+            shares: Share of each token in each text, [vocab, n_texts].
+            gradient: Gradient by the vectors of the texts, [n_texts, dim].
+            learning_rate: Learning rate of this step.
+            workers: Threads, each of which updates different rows.
         """
         self._steps += 1
         tokens, shares = _without_empty_rows(shares)
         size = max(1, _BLOCK_ITEMS // self.table.shape[1])
 
         def update(part: slice) -> None:
-            room = np.empty((3, size, self.table.shape[1]), dtype=np.float32)
+            buffer = np.empty((3, size, self.table.shape[1]), dtype=np.float32)
             for start in range(part.start, part.stop, size):
                 rows = slice(start, min(start + size, part.stop))
                 block = shares[rows] @ gradient
-                self._update(tokens[rows], block, learning_rate, room[:, : len(block)])
+                self._update(tokens[rows], block, learning_rate, buffer[:, : len(block)])
 
-        workers.map(update, len(tokens), least=_LEAST_ROWS)
+        workers.map(update, len(tokens), min_rows=_MIN_ROWS)
 
     def _update(
-        self, tokens: Rows, gradient: Embeddings, learning_rate: float, room: Embeddings
+        self, tokens: Rows, gradient: Embeddings, learning_rate: float, buffer: Embeddings
     ) -> None:
-        """Update some rows; the gradient is overwritten, as is the room, [3, n_tokens, dim]."""
-        first, second, change = room
+        """Update rows; ``gradient`` and ``buffer``, [3, n_tokens, dim], are overwritten."""
+        first, second, change = buffer
         _take(self._first, tokens, out=first)
         np.subtract(gradient, first, out=change)
         change *= 1 - _BETA1
@@ -134,12 +134,12 @@ class RowAdam:
 
 
 def _take(table: Embeddings, rows: Rows, *, out: Embeddings) -> Embeddings:
-    # With the default mode NumPy would make a copy first, to leave ``out`` alone in an error.
+    # The default mode makes an additional copy, so that ``out`` does not change on an error.
     return np.take(table, rows, axis=0, out=out, mode="clip")
 
 
 def _without_empty_rows(matrix: csr_array) -> tuple[Rows, csr_array]:
-    """Return the rows that hold something, ascending, and the matrix of these alone."""
+    """Return the numbers of the nonempty rows, ascending, and the matrix of these rows."""
     from scipy.sparse import csr_array
 
     rows = np.flatnonzero(np.diff(matrix.indptr))

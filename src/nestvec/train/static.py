@@ -1,10 +1,10 @@
-"""Train a static Matryoshka model: a table of token vectors, a text is their mean.
+"""Train a static Matryoshka model: a table of token vectors; the vector of a text is their mean.
 
-Texts are tokenized once. A step touches only the rows of the tokens in its batch: forward and
-backward are products with a sparse matrix of token shares, and the optimizer (Adam) updates those
-rows alone, where ``EmbeddingBag`` would go over the whole table. Threads share out the lines of the
-batch and the rows of the table (``workers``). Negatives that come with the pairs
-are not used: each pair sees the other positives of its batch.
+Texts are tokenized once. A step reads and writes only the table rows of the tokens in its batch:
+forward and backward passes are products with a sparse matrix of token shares, and Adam updates only
+these rows. ``EmbeddingBag`` would process the whole table. Threads split the rows of the batch and
+of the table. The negatives of a pair are the other positives of its batch; negatives in the data
+are not used.
 """
 
 from __future__ import annotations
@@ -33,29 +33,31 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _WARM_UP_SHARE = 0.1
-_LEAST_LINES = 512  # of a worker; each goes over all candidates once more
+_MIN_ROWS = 512  # per worker; each worker reads all candidates again
 
 
 @dataclass(frozen=True)
 class StaticConfig:
-    """How to train a static model.
+    """Settings of the training of a static model.
 
     Attributes:
-        dims: Widths trained for; the widest is the model's. One width trains a plain model.
-        vocab_size: Tokens at most.
+        dims: Trained widths; the largest is the width of the model. A single width trains a model
+            without Matryoshka.
+        vocab_size: Maximum vocabulary size.
         epochs: Passes over the pairs.
-        batch_size: Pairs of a step; each sees the others' positives as negatives.
-        learning_rate: Peak, after a linear warm-up and before a linear decay to 0.
+        batch_size: Pairs per step. The positives of other pairs in the batch are negatives.
+        learning_rate: Peak learning rate, between a linear warm-up and a linear decay to 0.
         scale: Inverse temperature of the loss.
-        max_tokens: Longer texts are cut in training (not when the model is used).
-        seed: Of the initial table and the order of pairs.
-        bfloat16: Multiply matrices in bfloat16: faster where the processor can (avx512_bf16, amx).
-        weights: What each of ``dims`` counts, in the same order; none for 1 each.
-        teach: Weight of what narrow prefixes learn from the widest one's ranking.
-        random_dims: Further widths that each step draws and trains.
-        straight_through: Codes of the positives that are ranked as well, "int8" or "binary".
-        orthogonality: Weight of the squared correlations between dims; of all five, see
-            ``objective``.
+        max_tokens: Longer texts are truncated in training, but not when the model encodes.
+        seed: Seed of the initial table and of the order of pairs.
+        bfloat16: Multiply matrices in bfloat16, which is faster on processors with avx512_bf16 or
+            amx.
+        weights: Loss weight of each of ``dims``, in the same order; if empty, all are 1.
+        teach: Weight of the distillation of the full-width ranking into the prefixes.
+        random_dims: Additional widths to draw and train at each step.
+        straight_through: Also rank codes of the positives, "int8" or "binary".
+        orthogonality: Weight of the squared correlations between dims. ``objective.Objective`` and
+            ``objective.Ranking`` describe the last five settings.
     """
 
     dims: tuple[int, ...] = (512, 256, 128, 64, 32)
@@ -77,20 +79,23 @@ class StaticConfig:
         """Check each value against its limit."""
         for name in ("epochs", "vocab_size", "max_tokens"):
             if getattr(self, name) < 1:
-                raise InvalidArgument(f"{name} {getattr(self, name)} < 1")
+                problem = f"{name}={getattr(self, name)} is less than 1."
+                raise InvalidArgument(f"{problem} Choose 1 or more.")
         if self.batch_size < 2:
+            problem = f"batch_size={self.batch_size} is less than 2."
             raise InvalidArgument(
-                f"batch_size {self.batch_size} < 2: a pair needs others beside it"
+                f"{problem} The negatives of a pair are other pairs of its batch."
             )
         if not 0 < self.learning_rate < math.inf:
-            raise InvalidArgument(f"learning_rate {self.learning_rate} is not above 0 and finite")
-        self.objective()  # checks the rest
+            problem = f"learning_rate={self.learning_rate} is out of range."
+            raise InvalidArgument(f"{problem} Choose a finite value greater than 0.")
+        self.objective()  # checks the other settings
 
     def objective(self) -> Objective:
-        """Return what is asked of a batch.
+        """Return the settings of the loss.
 
         Raises:
-            InvalidArgument: If a setting of it is out of range or unknown.
+            InvalidArgument: If one of these settings is out of range or unknown.
         """
         return Objective(
             Prefixes(self.dims, self.weights),
@@ -103,11 +108,11 @@ class StaticConfig:
 
 @dataclass(frozen=True)
 class StaticModel:
-    """What training gives.
+    """A trained static model.
 
     Attributes:
         tokenizer: A ``tokenizers.Tokenizer``.
-        table: One vector for each token, [vocab, max(dims)].
+        table: Vector of each token, [vocab, max(dims)].
         losses: Mean loss of the last epoch at each dim, narrowest first.
     """
 
@@ -118,12 +123,12 @@ class StaticModel:
 
 @dataclass(frozen=True)
 class TokenizedPairs:
-    """Pairs as token shares, so that models that differ in dims only tokenize once.
+    """Tokenized pairs, which several models with the same tokenizer can be trained on.
 
     Attributes:
         tokenizer: A ``tokenizers.Tokenizer``.
-        anchors: Each text's tokens, shared out to sum to 1, sparse [n, vocab].
-        positives: The same.
+        anchors: Share of each token in each anchor, sparse [n, vocab]; rows sum to 1.
+        positives: Share of each token in each positive, sparse [n, vocab].
     """
 
     tokenizer: Any
@@ -138,9 +143,9 @@ def tokenize(
 
     Args:
         pairs: The texts.
-        config: How to train.
-        tokenizer: A ``tokenizers.Tokenizer``, whose padding is turned off; without one, it is
-            trained on the pairs.
+        config: Settings of training.
+        tokenizer: A ``tokenizers.Tokenizer``, whose padding is disabled. None trains a tokenizer on
+            the pairs.
     """
     if tokenizer is None:
         texts = [*pairs.anchors, *pairs.positives]
@@ -171,38 +176,42 @@ def train_static(
     """Train a token table on pairs.
 
     Args:
-        pairs: What ``tokenize`` gave.
-        config: How. A batch larger than the pairs shrinks to them.
-        start: A table to start from, [vocab, at least max(dims)], whose tokenizer the pairs were
-            tokenized with; its first dims are taken. Without one, vectors are random.
-        on_progress: Called with steps done and in total.
+        pairs: Pairs, as returned by ``tokenize``.
+        config: Settings. The batch size is limited to the number of pairs.
+        start: Initial table, [vocab, at least max(dims)], for the tokenizer of the pairs. Its first
+            max(dims) dims are used. None starts from random vectors.
+        on_progress: Called with the steps done and their total.
 
     Raises:
-        InvalidArgument: If there are fewer than 2 pairs, or the table does not fit or has no scale.
+        InvalidArgument: If there are fewer than 2 pairs, or the initial table has another shape, is
+            all zeros, or contains NaN or infinity.
         MissingExtra: If torch is not installed.
-        NestvecError: If the loss turns NaN or infinite.
+        NestvecError: If the loss becomes NaN or infinite.
     """
     n = pairs.anchors.shape[0]
     if n < 2:
-        raise InvalidArgument(f"{n} pairs < 2: a pair needs others beside it")
+        raise InvalidArgument(f"Training needs at least 2 pairs, but there are {n}. Add pairs.")
     require("torch", extra="train")
     from scipy.sparse import vstack
 
     rng = np.random.default_rng(config.seed)
-    optimizer = RowAdam(_first_table(start, pairs.anchors.shape[1], config, rng))
+    optimizer = RowAdam(_initial_table(start, pairs.anchors.shape[1], config, rng))
     batch_size = min(config.batch_size, n)
     if batch_size < config.batch_size:
-        _logger.warning("batch_size %d > %d pairs, all in one batch", config.batch_size, n)
+        message = "batch_size=%d is larger than the %d pairs, which form one batch"
+        _logger.warning(message, config.batch_size, n)
     steps = config.epochs * (n // batch_size)
     objective, widths = config.objective(), rng.spawn(1)[0]
     losses = []
     with start_workers() as workers:
         for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
             texts = vstack([pairs.anchors[chosen], pairs.positives[chosen]], format="csr")
-            result = _lose(texts, optimizer.table, objective, workers, drawn=objective.draw(widths))
+            result = _compute_loss(
+                texts, optimizer.table, objective, workers, drawn=objective.draw(widths)
+            )
             if not np.isfinite(result.losses).all():
-                problem = f"the loss is not finite at step {step + 1} of {steps}"
-                raise NestvecError(f"{problem}: lower learning_rate {config.learning_rate:g}")
+                problem = f"The loss is not finite at step {step + 1} of {steps}."
+                raise NestvecError(f"{problem} Lower learning_rate={config.learning_rate:g}.")
             rate = config.learning_rate * _schedule(step, steps)
             optimizer.step(texts.T.tocsr(), result.gradient, rate, workers)
             losses.append(result.losses)
@@ -216,18 +225,18 @@ def train_static(
 
 
 class _Loss(NamedTuple):
-    """What a batch says.
+    """Losses and gradient of a batch.
 
     Attributes:
-        losses: Of each prefix, narrowest first, [n_dims].
-        gradient: Of the texts' vectors, [2 * batch, dim].
+        losses: Loss of each prefix, narrowest first, [n_dims].
+        gradient: Gradient by the vectors of the texts, [2 * batch, dim].
     """
 
     losses: NDArray[np.float32]
     gradient: Embeddings
 
 
-def _lose(
+def _compute_loss(
     texts: csr_array,
     table: Embeddings,
     objective: Objective,
@@ -239,42 +248,47 @@ def _lose(
 
     Args:
         texts: Token shares of the anchors, then of their positives, [2 * batch, vocab].
-        table: [vocab, dim].
-        objective: What is asked of it.
-        workers: Each embeds a part of the texts, then ranks a part of the anchors.
-        drawn: Further widths of this step.
+        table: Token vectors, [vocab, dim].
+        objective: Settings of the loss.
+        workers: Threads. Each embeds a part of the texts, then ranks a part of the anchors.
+        drawn: Additional widths of this step.
     """
     import torch
 
-    embedded = workers.map(lambda part: texts[part] @ table, texts.shape[0], least=_LEAST_LINES)
+    embedded = workers.map(lambda part: texts[part] @ table, texts.shape[0], min_rows=_MIN_ROWS)
     anchors, positives = torch.from_numpy(np.concatenate(embedded)).chunk(2)
 
-    def rank(lines: slice) -> list[NDArray[np.float32]]:
-        found = regularized_ranking_loss(anchors, positives, objective, drawn=drawn, lines=lines)
-        share = (lines.stop - lines.start) / len(anchors)
+    def rank(rows: slice) -> list[NDArray[np.float32]]:
+        found = regularized_ranking_loss(anchors, positives, objective, drawn=drawn, rows=rows)
+        share = (rows.stop - rows.start) / len(anchors)
         return [each.mul_(share).numpy() for each in found]
 
-    ranked = workers.map(rank, len(anchors), least=_LEAST_LINES)
+    ranked = workers.map(rank, len(anchors), min_rows=_MIN_ROWS)
     losses, _, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
     return _Loss(losses, np.concatenate(gradients))
 
 
-def _first_table(
+def _initial_table(
     start: Embeddings | None, vocab: int, config: StaticConfig, rng: np.random.Generator
 ) -> Embeddings:
-    """Return a table of unit variance, which learning rates are made for: cosines have no scale."""
+    """Return the initial table, scaled to unit variance.
+
+    The scale does not change cosines, but the learning rate depends on it.
+    """
     dim = max(config.dims)
     if start is None:
         return rng.standard_normal((vocab, dim), dtype=np.float32)
     if start.ndim != 2 or len(start) != vocab or start.shape[1] < dim:
-        fits = f"[{vocab}, at least {dim}]: the tokenizer's tokens, the widest of dims"
-        raise InvalidArgument(f"a table of shape {list(start.shape)} to start from is not {fits}")
-    taken = start[:, :dim].astype(np.float32)
-    scale = float(np.sqrt(np.mean(taken * taken, dtype=np.float64)))
+        problem = f"The initial table has shape {list(start.shape)}."
+        fits = f"[{vocab}, at least {dim}], for the tokenizer and the largest of dims"
+        raise InvalidArgument(f"{problem} Pass a table of shape {fits}.")
+    table = start[:, :dim].astype(np.float32)
+    scale = float(np.sqrt(np.mean(table * table, dtype=np.float64)))
     if not 0 < scale < math.inf:
-        raise InvalidArgument("the table to start from is all zeros, or holds NaN or infinity")
-    taken /= scale
-    return taken
+        problem = "The initial table is all zeros, or contains NaN or infinity."
+        raise InvalidArgument(f"{problem} Start from another model.")
+    table /= scale
+    return table
 
 
 def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[Rows]:

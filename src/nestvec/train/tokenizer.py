@@ -1,6 +1,6 @@
-"""Train a WordPiece tokenizer on texts: lower case, no accents, camelCase split, punctuation apart.
+"""Train a WordPiece tokenizer: lower case, no accents, camelCase and punctuation split.
 
-The same texts give the same vocabulary, in the same order, on every run.
+Training is deterministic: the same texts give the same vocabulary in the same order.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from nestvec.errors import require
 
 UNKNOWN = "[UNK]"
-_CONTINUES = "##"  # before a piece that does not begin a word
+_CONTINUES = "##"  # prefix of a piece that does not start a word
 _CAMEL_CASE = r"(?<=[a-z0-9])(?=[A-Z])"
 
 
 def train_tokenizer(texts: Sequence[str], *, vocab_size: int) -> Any:
-    """Learn a vocabulary of at most ``vocab_size`` word pieces.
+    """Train a tokenizer with a vocabulary of at most ``vocab_size`` word pieces.
 
     Args:
-        texts: What to learn from.
-        vocab_size: Upper limit, the unknown token included.
+        texts: Training texts.
+        vocab_size: Maximum vocabulary size, including the unknown token.
 
     Returns:
-        A ``tokenizers.Tokenizer`` without special tokens around a text.
+        A ``tokenizers.Tokenizer`` that adds no special tokens to a text.
 
     Raises:
         MissingExtra: If tokenizers is not installed.
@@ -34,21 +34,21 @@ def train_tokenizer(texts: Sequence[str], *, vocab_size: int) -> Any:
     from tokenizers import models, trainers
 
     learner = _new_tokenizer(models.WordPiece(unk_token=UNKNOWN))
-    # A character takes two places: at the beginning of a word and within one.
+    # A character needs two entries: at the start of a word and within a word.
     alphabet = _alphabet(texts, learner.normalizer, size=(vocab_size - 1) // 2)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=2,
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
-        # The trainer would number these in the order of a hash map, and breaks ties by number:
+        # Otherwise the trainer numbers these in the order of a hash map, and breaks ties by number:
         # https://github.com/huggingface/tokenizers/issues/1794
         special_tokens=[UNKNOWN, *(_CONTINUES + character for character in alphabet)],
         continuing_subword_prefix=_CONTINUES,
         show_progress=False,
     )
     learner.train_from_iterator(texts, trainer)
-    # A new tokenizer, as in the learner all of these would be special in texts too.
+    # A new tokenizer, because these entries would remain special tokens in the trained one.
     return _new_tokenizer(models.WordPiece(learner.get_vocab(), unk_token=UNKNOWN))
 
 
@@ -64,9 +64,9 @@ def _new_tokenizer(model: Any) -> Any:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [
-            normalizers.NFKD(),  # sets accents apart, which the next step takes away
+            normalizers.NFKD(),  # separates accents, which the next step removes
             normalizers.StripAccents(),
-            # Identifiers are words run together; this must come before case is folded.
+            # Splits identifiers in camelCase, so it must come before lower-casing.
             normalizers.Replace(Regex(_CAMEL_CASE), " "),
             normalizers.Lowercase(),
         ]

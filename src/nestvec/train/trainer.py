@@ -1,6 +1,6 @@
-"""Sentence Transformers' trainer, set up for nested losses: quiet, judged, watched.
+"""Set up Sentence Transformers' trainer for nested losses, with evaluation and callbacks.
 
-Importing this loads PyTorch and Sentence Transformers.
+Importing this module loads PyTorch and Sentence Transformers.
 """
 
 from __future__ import annotations
@@ -34,38 +34,38 @@ from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
 
 if TYPE_CHECKING:
-    from nestvec.train.config import Callbacks, FinetuneConfig, Judge
+    from nestvec.train.config import Callbacks, Evaluator, FinetuneConfig
 
-_SAMPLE = 10_000  # texts: enough for the axes of a thousand dims
-_MEAN, _JUDGED = "mean", "eval_"  # the library puts the latter before what an evaluator returns
+_SAMPLE = 10_000  # texts; enough to fit the axes of a thousand dims
+_MEAN = "mean"
+_EVAL_PREFIX = "eval_"  # the library adds it to the names that an evaluator returns
 _LOSS_AT = "loss_at_"
 _WARM_UP_SHARE = 0.1
-_HEAD_RATE = 50  # times the model's: a new layer's weights have further to go
+_HEAD_RATE = 50  # learning rate of a new layer relative to the model's; it needs larger changes
 
 
 def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) -> None:
-    """Append a linear layer without bias that keeps the principal axes of the texts' vectors.
+    """Append a linear layer without bias that projects on the principal axes of the vectors.
 
-    It stands before a last normalization, if there is one, so that vectors stay of unit length.
-    Before training, cosines at the new width are those of the best projection of the vectors.
+    The layer is inserted before a final normalization, if there is one, so that vectors have unit
+    length. Its initial weights are the best linear projection to the new width.
 
     Args:
-        model: What is changed.
-        texts: Those that the model is to learn from; a sample of them is encoded.
-        out_dim: The new width; the model's own only turns its vectors.
+        model: The model, which is changed in place.
+        texts: Training texts; a sample of them is encoded to fit the axes.
+        out_dim: The new width. With the model's own width, the layer is a rotation.
 
     Raises:
-        InvalidArgument: If the width is above the model's.
+        InvalidArgument: If ``out_dim`` is larger than the model's width.
     """
     full_dim = model.get_embedding_dimension() or 0
     if not 0 < out_dim <= full_dim:
-        raise InvalidArgument(
-            f"out_dim {out_dim} is not within 1 and {full_dim}, the model's width"
-        )
+        problem = f"out_dim={out_dim} is out of range."
+        raise InvalidArgument(f"{problem} Choose a value from 1 to the model's width {full_dim}.")
     distinct = list(dict.fromkeys(texts))
     sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
     vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()
-    # Not centered: what is compared are cosines, which are about the origin.
+    # Not centered, because cosines are relative to the origin.
     axes = torch.linalg.eigh(vectors.T @ vectors).eigenvectors.flip(1)[:, :out_dim]
     head = Dense(
         full_dim,
@@ -82,18 +82,19 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
         model.add_module(str(number), module)
 
 
-class TemperedBatchSampler(MultiDatasetDefaultBatchSampler):  # type: ignore[misc]
-    """Draws batches of each data set in proportion to its size to the power of 1 / temperature.
+class TemperatureBatchSampler(MultiDatasetDefaultBatchSampler):  # type: ignore[misc]
+    """Samples batches of each data set in proportion to its size to the power of 1 / temperature.
 
-    At 1, every text is seen once an epoch; towards infinity, all data sets alike (Raffel et al.
-    2020, section 3.5.2, where it is done for tasks). An epoch has as many batches as at 1: of large
-    data sets a part is seen, another one in the next epoch, and small ones begin again.
+    At temperature 1, every text is used once an epoch; the higher the temperature, the more equally
+    data sets are sampled (Raffel et al. 2020, section 3.5.2). The number of batches in an epoch is
+    about that at temperature 1: of a large data set, each epoch uses another part, and a small data
+    set is repeated.
     """
 
-    def __init__(self, dataset: Any, *, temperature: float, **given: Any) -> None:
-        """Take the temperature, and what the library hands to samplers of its own."""
-        super().__init__(dataset, **given)
-        self._shares = tempered([len(each) for each in self.batch_samplers], temperature)
+    def __init__(self, dataset: Any, *, temperature: float, **kwargs: Any) -> None:
+        """Store the temperature; ``kwargs`` are the library's arguments for samplers."""
+        super().__init__(dataset, **kwargs)
+        self._shares = tempered_sizes([len(each) for each in self.batch_samplers], temperature)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the rows of each batch."""
@@ -114,10 +115,10 @@ class TemperedBatchSampler(MultiDatasetDefaultBatchSampler):  # type: ignore[mis
             yield from sampler
 
 
-def tempered(sizes: list[int], temperature: float) -> list[int]:
-    """Share out the sum of sizes by their powers of 1 / temperature, at least 1 to each.
+def tempered_sizes(sizes: list[int], temperature: float) -> list[int]:
+    """Divide the sum of sizes in proportion to size ** (1 / temperature), at least 1 for each.
 
-    >>> tempered([900, 90, 10], 1.0), tempered([900, 90, 10], 2.0)
+    >>> tempered_sizes([900, 90, 10], 1.0), tempered_sizes([900, 90, 10], 2.0)
     ([900, 90, 10], [706, 223, 74])
     """
     powers = [size ** (1 / temperature) for size in sizes]
@@ -125,47 +126,47 @@ def tempered(sizes: list[int], temperature: float) -> list[int]:
 
 
 class NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
-    """The library's trainer, which also logs the loss of each prefix."""
+    """Sentence Transformers' trainer, which also logs the loss of each prefix."""
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], *given: Any, **named: Any
+        self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """Compute the loss of a batch, and put down that of each prefix."""
+        """Compute the loss of a batch, and record the loss of each prefix."""
         loss = self.loss[inputs["dataset_name"]]
-        found = super().compute_loss(model, inputs, *given, **named)
-        of_prefixes = zip(loss.prefixes.dims, loss.latest, strict=True)
-        self.track_loss_components({f"{_LOSS_AT}{dim}": each for dim, each in of_prefixes})
-        return found
+        total = super().compute_loss(model, inputs, *args, **kwargs)
+        by_dim = zip(loss.prefixes.dims, loss.latest, strict=True)
+        self.track_loss_components({f"{_LOSS_AT}{dim}": each for dim, each in by_dim})
+        return total
 
-    def _save_checkpoint(self, *given: Any, **named: Any) -> None:
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with writing(Path(self.args.output_dir)):
-            super()._save_checkpoint(*given, **named)
+            super()._save_checkpoint(*args, **kwargs)
 
 
-class Watcher(TrainerCallback):  # type: ignore[misc]
-    """Tells of progress, stops where the loss is not finite, and keeps what the judge found.
+class TrainingMonitor(TrainerCallback):  # type: ignore[misc]
+    """Reports progress and checkpoints, and stops training if the loss is not finite.
 
     Attributes:
-        latest: What the judge found last, by width.
-        spoilt_at: The step at which the loss was not finite.
+        latest: Last scores of the evaluator, by width.
+        nonfinite_step: Step at which the loss was not finite; None if it always was.
     """
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
         self._losses: dict[int, list[float]] = defaultdict(list)
         self.latest: Mapping[int, float] = {}
-        self.spoilt_at: int | None = None
+        self.nonfinite_step: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell how far training is."""
+        """Report progress."""
         self._callbacks.on_progress(state.global_step, state.max_steps)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any
     ) -> None:
-        """Look at the loss."""
+        """Stop training if the loss is not finite, and collect the losses of the prefixes."""
         if not math.isfinite(logs.get("loss", 0.0)):
-            self.spoilt_at = state.global_step
+            self.nonfinite_step = state.global_step
             control.should_training_stop = True
             control.should_save = False
         for name, loss in logs.items():
@@ -173,94 +174,94 @@ class Watcher(TrainerCallback):  # type: ignore[misc]
                 self._losses[int(name.removeprefix(_LOSS_AT))].append(loss)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Tell what the losses were since the last checkpoint, and what the judge found."""
+        """Report the mean losses since the last checkpoint and the scores of the evaluator."""
         means = {dim: sum(losses) / len(losses) for dim, losses in self._losses.items()}
         self._losses.clear()
-        self._callbacks.on_check(state.global_step, means, self.latest)
+        self._callbacks.on_checkpoint(state.global_step, means, self.latest)
 
 
-class JudgingEvaluator(SentenceEvaluator):  # type: ignore[misc]
-    """A judge as the trainer wants it."""
+class CallbackEvaluator(SentenceEvaluator):  # type: ignore[misc]
+    """Wraps an evaluator function in the interface that the trainer requires."""
 
-    def __init__(self, judge: Judge, watcher: Watcher) -> None:
+    def __init__(self, evaluator: Evaluator, monitor: TrainingMonitor) -> None:
         super().__init__()
         self.primary_metric = _MEAN
-        self._judge, self._watcher = judge, watcher
+        self._evaluator, self._monitor = evaluator, monitor
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, *_: Any, **__: Any
     ) -> dict[str, float]:
         """Return the mean over widths, and the score at each."""
-        found = self._judge(model)
-        self._watcher.latest = found
-        mean = sum(found.values()) / len(found)
-        return {_MEAN: mean, **{str(dim): score for dim, score in found.items()}}
+        scores = self._evaluator(model)
+        self._monitor.latest = scores
+        mean = sum(scores.values()) / len(scores)
+        return {_MEAN: mean, **{str(dim): score for dim, score in scores.items()}}
 
 
-class Lesson(NamedTuple):
-    """A data set, and the loss that it is learnt by.
+class TrainingTask(NamedTuple):
+    """A data set and its loss.
 
     Attributes:
-        columns: Texts, and perhaps scores, by the library's names.
-        loss: What is lowered.
+        columns: Texts, and optionally scores, by the library's column names.
+        loss: The loss to minimize.
     """
 
     columns: Mapping[str, list[Any]]
     loss: NestedLoss
 
 
-def make_lessons(
+def make_tasks(
     model: SentenceTransformer,
     datasets: Mapping[str, Mapping[str, list[Any]]],
     config: FinetuneConfig,
     *,
     teacher: SentenceTransformer | None,
-) -> dict[str, Lesson]:
-    """Give each data set the loss that its columns ask for.
+) -> dict[str, TrainingTask]:
+    """Choose the loss of each data set by its columns: CoSENT for scored pairs, else ranking.
 
     Raises:
-        InvalidArgument: If a dim is above the model's.
+        InvalidArgument: If a dim is larger than the model's width.
     """
     return {
-        name: Lesson(columns, _loss(model, columns, config, teacher))
+        name: TrainingTask(columns, _loss(model, columns, config, teacher))
         for name, columns in datasets.items()
     }
 
 
 def make_trainer(
     model: SentenceTransformer,
-    lessons: Mapping[str, Lesson],
+    tasks: Mapping[str, TrainingTask],
     config: FinetuneConfig,
     *,
     checkpoints: Path,
-    judge: Judge | None,
-    watcher: Watcher,
+    evaluator: Evaluator | None,
+    monitor: TrainingMonitor,
 ) -> NestedTrainer:
-    """Set up a trainer.
+    """Create a trainer for the tasks.
 
     Raises:
         InvalidArgument: If a tracker is not installed.
     """
     _check_trackers(config.report_to)
-    _keep_texts_out_of_the_card(model)
+    _omit_texts_from_card(model)
     trainer = NestedTrainer(
         model=model,
-        args=_arguments(model, config, checkpoints, judged=judge is not None),
-        train_dataset={name: Dataset.from_dict(each.columns) for name, each in lessons.items()},
-        loss={name: each.loss for name, each in lessons.items()},
-        evaluator=None if judge is None else JudgingEvaluator(judge, watcher),
-        callbacks=[watcher],
+        args=_arguments(model, config, checkpoints, evaluated=evaluator is not None),
+        train_dataset={name: Dataset.from_dict(each.columns) for name, each in tasks.items()},
+        loss={name: each.loss for name, each in tasks.items()},
+        evaluator=None if evaluator is None else CallbackEvaluator(evaluator, monitor),
+        callbacks=[monitor],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def found_of_best(trainer: NestedTrainer) -> dict[int, float]:
-    """Return what the judge found of the model that was kept, by width; empty without a judge."""
+def best_scores(trainer: NestedTrainer) -> dict[int, float]:
+    """Return the evaluator's scores of the best checkpoint by width; empty without an evaluator."""
     metric = trainer.args.metric_for_best_model
     rows = [row for row in trainer.state.log_history if metric in row]
     best: dict[str, float] = max(rows, key=lambda row: row[metric], default={})
-    names = ((name, name.removeprefix(_JUDGED)) for name in best)
+    names = ((name, name.removeprefix(_EVAL_PREFIX)) for name in best)
     return {int(dim): best[name] for name, dim in names if dim.isdigit()}
 
 
@@ -268,15 +269,16 @@ def _check_trackers(names: Sequence[str]) -> None:
     installed = get_available_reporting_integrations()
     for name in names:
         if name not in installed:
-            found = ", ".join(installed) or "none"
-            raise InvalidArgument(f"report_to {name!r}: no such tracker is installed ({found} is)")
+            others = ", ".join(installed) or "none"
+            problem = f"report_to={name!r} is not an installed tracker. Installed: {others}."
+            raise InvalidArgument(f"{problem} Install the tracker's package.")
 
 
-def _keep_texts_out_of_the_card(model: SentenceTransformer) -> None:
-    # The library would write samples of what it is trained on into the model's README.
+def _omit_texts_from_card(model: SentenceTransformer) -> None:
+    # Otherwise the library writes samples of the training texts to the model's README.
     card = model.model_card_data
     card.set_widget_examples = lambda dataset: None
-    card.extract_dataset_metadata = lambda **given: given["dataset_metadata"]
+    card.extract_dataset_metadata = lambda **kwargs: kwargs["dataset_metadata"]
 
 
 def _loss(
@@ -304,11 +306,11 @@ def _loss(
 
 
 def _arguments(
-    model: SentenceTransformer, config: FinetuneConfig, checkpoints: Path, *, judged: bool
+    model: SentenceTransformer, config: FinetuneConfig, checkpoints: Path, *, evaluated: bool
 ) -> SentenceTransformerTrainingArguments:
-    share = min(1 / config.checks, 0.999)  # the trainer takes numbers below 1 as shares of the run
+    share = min(1 / config.checks, 0.999)  # the trainer reads values below 1 as shares of the run
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
-    if judged:
+    if evaluated:
         every |= {"eval_strategy": "steps", "eval_steps": share}
         every |= {"load_best_model_at_end": True, "metric_for_best_model": _best_by(config)}
     return SentenceTransformerTrainingArguments(
@@ -321,7 +323,9 @@ def _arguments(
         bf16=config.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         batch_sampler=BatchSamplers.NO_DUPLICATES,
-        multi_dataset_batch_sampler=partial(TemperedBatchSampler, temperature=config.temperature),
+        multi_dataset_batch_sampler=partial(
+            TemperatureBatchSampler, temperature=config.temperature
+        ),
         seed=config.seed,
         logging_strategy="steps",
         logging_steps=1,
@@ -333,7 +337,7 @@ def _arguments(
 
 
 def _best_by(config: FinetuneConfig) -> str:
-    return f"{_JUDGED}{_MEAN if config.best_at is None else config.best_at}"
+    return f"{_EVAL_PREFIX}{_MEAN if config.best_at is None else config.best_at}"
 
 
 def _head_rate(model: SentenceTransformer, config: FinetuneConfig) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Fine-tune a Sentence Transformers model with nested losses, by the library's own trainer.
+"""Fine-tune a Sentence Transformers model with nested losses and the library's trainer.
 
-The columns of each file decide its loss. What is best on the way is for a judge that the caller
-brings; checkpoints lie in a folder of their own, from which a run that was killed goes on.
+The columns of each file determine its loss. An optional evaluator of the caller chooses the best
+checkpoint. An interrupted run continues from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
-from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig, Judge
+from nestvec.train.config import NO_CALLBACKS, Callbacks, Evaluator, FinetuneConfig
 from nestvec.train.mining import mine_negatives
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 _logger = logging.getLogger(__name__)
-_SETTINGS = "nestvec.json"
+_SETTINGS = "nestvec.json"  # identifies the run that wrote the checkpoints
 
 
-def keep_weights(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
-    """Return a model's own floating tensors, each with a copy, on the CPU, of what it holds.
+def copy_weights(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """Return each floating-point tensor of a model with a copy of its values on the CPU.
 
-    A tensor that has several names is there once.
+    A tensor with several names is returned once.
     """
     return [
         (tensor, tensor.detach().to("cpu", copy=True))
@@ -46,34 +46,35 @@ def keep_weights(model: nn.Module) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-def blend(kept: Sequence[tuple[Tensor, Tensor]], share: float) -> None:
-    """Make each tensor, in place, (1 - share) of what it holds and a share of what it held.
+def blend_weights(originals: Sequence[tuple[Tensor, Tensor]], share: float) -> None:
+    """Set each tensor to (1 - share) * current + share * original, in place.
 
-    Tensors that a model has got since, such as those of a new layer, stay as they are.
+    Tensors that were added after the copy, such as those of a new layer, do not change.
 
     Args:
-        kept: What ``keep_weights`` gave before training.
-        share: 0 changes nothing, 1 takes training back.
+        originals: Tensors and their original values, from ``copy_weights``.
+        share: Share of the original values; 0 has no effect, 1 restores them.
     """
     import torch
 
     with torch.no_grad():
-        for tensor, before in kept:
-            tensor.lerp_(before.to(tensor.device), share)
+        for tensor, original in originals:
+            tensor.lerp_(original.to(tensor.device), share)
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What training gives beside the model, which it changed.
+    """Results of fine-tuning, apart from the model, which was changed in place.
 
     Attributes:
-        losses: Which loss each file was trained with.
-        best: What the judge found at each width, of the model that was kept; empty without one.
-        steps: How many steps were made.
+        losses: Class name of the loss of each data set.
+        dev_scores: The evaluator's score of the final model at each width; empty without an
+            evaluator.
+        steps: Number of training steps.
     """
 
     losses: Mapping[str, str]
-    best: Mapping[int, float]
+    dev_scores: Mapping[int, float]
     steps: int
 
 
@@ -83,77 +84,81 @@ def finetune(
     config: FinetuneConfig,
     *,
     checkpoints: Path,
-    judge: Judge | None = None,
+    evaluator: Evaluator | None = None,
     callbacks: Callbacks = NO_CALLBACKS,
 ) -> Finetuned:
     """Fine-tune a model in place.
 
     Args:
-        model: What is trained.
-        texts: By name, what ``load_training_texts`` gives.
-        config: How. A batch larger than the texts shrinks to them.
-        checkpoints: A folder for checkpoints; those of a run with the same model, texts and
-            settings that was killed are gone on with, others are deleted.
-        judge: Scores the model now and then; the best one is kept, blended if the settings say
-            so, and scored again. Without one, the last is.
-        callbacks: Called on the way.
+        model: The model to train.
+        texts: Training texts by name, as returned by ``load_training_texts``.
+        config: Settings. The batch size is limited to the number of texts.
+        checkpoints: Folder for checkpoints. Checkpoints of an interrupted run with the same model,
+            texts and settings are continued; others are deleted.
+        evaluator: Scores the model at each checkpoint. The best checkpoint is restored. If
+            ``config.blend`` is set, its weights are blended, and the model is scored again. None
+            uses the last step.
+        callbacks: Called during training.
 
     Raises:
         DataError: If the checkpoints cannot be written.
-        InvalidArgument: If a dim is above the model's, or a tracker is not installed.
+        InvalidArgument: If a dim is larger than the model's width, or a tracker is not installed.
         MissingExtra: If a library that the trainer needs is not installed.
-        NestvecError: If the loss turns NaN or infinite.
+        NestvecError: If the loss becomes NaN or infinite.
     """
     for name in ("datasets", "accelerate"):
         require(name, extra="train")
     from nestvec.train.trainer import (
-        Watcher,
+        TrainingMonitor,
         append_head,
-        found_of_best,
-        make_lessons,
+        best_scores,
+        make_tasks,
         make_trainer,
     )
 
-    datasets = dict(_as_columns(_mined(model, texts, config)))
-    _tell_of_small(datasets, config.batch_size)
+    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config)))
+    _warn_of_small_datasets(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
-    kept = keep_weights(model) if config.blend else []
+    originals = copy_weights(model) if config.blend else []
     if config.out_dim is not None:
-        append_head(model, [*_every_text(texts)], config.out_dim)
-    lessons = make_lessons(model, datasets, config, teacher=teacher)
-    watcher = Watcher(callbacks)
+        append_head(model, [*_all_texts(texts)], config.out_dim)
+    tasks = make_tasks(model, datasets, config, teacher=teacher)
+    monitor = TrainingMonitor(callbacks)
     trainer = make_trainer(
-        model, lessons, config, checkpoints=checkpoints, judge=judge, watcher=watcher
+        model, tasks, config, checkpoints=checkpoints, evaluator=evaluator, monitor=monitor
     )
     _prepare(checkpoints, identity)
-    with quiet(), _cut_to(model, config.max_tokens):
+    with quiet(), _limit_tokens(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
-        _refuse_spoilt(watcher.spoilt_at, config, checkpoints)
-        best: Mapping[int, float] = found_of_best(trainer)
-        if kept:
-            blend(kept, config.blend)
-            best = judge(model) if judge is not None else {}
-    losses = {name: type(lesson.loss).__name__ for name, lesson in lessons.items()}
-    return Finetuned(losses, best, trainer.state.global_step)
+        _raise_if_not_finite(monitor.nonfinite_step, config, checkpoints)
+        scores: Mapping[int, float] = best_scores(trainer)
+        if originals:
+            blend_weights(originals, config.blend)
+            scores = evaluator(model) if evaluator is not None else {}
+    losses = {name: type(task.loss).__name__ for name, task in tasks.items()}
+    return Finetuned(losses, scores, trainer.state.global_step)
 
 
-def _refuse_spoilt(step: int | None, config: FinetuneConfig, checkpoints: Path) -> None:
+def _raise_if_not_finite(step: int | None, config: FinetuneConfig, checkpoints: Path) -> None:
     if step is not None:
         raise NestvecError(
-            f"the loss is not finite at step {step}: lower learning_rate "
-            f"{config.learning_rate:g}; the last good checkpoint is in {checkpoints}"
+            f"The loss is not finite at step {step}. Lower learning_rate={config.learning_rate:g}. "
+            f"The last good checkpoint is in {checkpoints}."
         )
 
 
-def _tell_of_small(datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int) -> None:
+def _warn_of_small_datasets(
+    datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int
+) -> None:
     for name, columns in datasets.items():
         n = len(next(iter(columns.values())))
         if n < batch_size:
-            _logger.warning("%s: batch_size %d > %d rows, all in one batch", name, batch_size, n)
+            message = "%s: batch_size=%d is larger than the %d rows, which form one batch"
+            _logger.warning(message, name, batch_size, n)
 
 
-def _every_text(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
+def _all_texts(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
     for each in texts.values():
         if isinstance(each, TrainingPairs):
             yield from (*each.anchors, *each.positives)
@@ -161,13 +166,13 @@ def _every_text(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
             yield from (*each.first, *each.second)
 
 
-def _mined(
+def _with_hard_negatives(
     model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
 ) -> Mapping[str, TrainingTexts]:
     count = config.hard_negatives
     if not count:
         return texts
-    with quiet(), _cut_to(model, config.max_tokens):
+    with quiet(), _limit_tokens(model, config.max_tokens):
         return {
             name: mine_negatives(model, each, count=count)
             if isinstance(each, TrainingPairs)
@@ -177,8 +182,8 @@ def _mined(
 
 
 @contextmanager
-def _cut_to(model: SentenceTransformer, max_tokens: int | None) -> Iterator[None]:
-    """Let the model read so many tokens only while it learns."""
+def _limit_tokens(model: SentenceTransformer, max_tokens: int | None) -> Iterator[None]:
+    """Limit the tokens that the model reads of a text, inside the block."""
     before = model.max_seq_length
     if max_tokens is not None:
         model.max_seq_length = max_tokens if before is None else min(max_tokens, before)
@@ -192,15 +197,15 @@ def _prepare(checkpoints: Path, identity: str) -> None:
     settings = checkpoints / _SETTINGS
     if checkpoints.exists():
         if settings.is_file() and settings.read_text(encoding="utf-8") == identity:
-            _remove_halves(checkpoints)
+            _remove_incomplete(checkpoints)
             return
         shutil.rmtree(checkpoints)
     checkpoints.mkdir(parents=True)
     settings.write_text(identity, encoding="utf-8")
 
 
-def _remove_halves(checkpoints: Path) -> None:
-    """Remove a checkpoint in the writing of which a run was killed: its state is written last."""
+def _remove_incomplete(checkpoints: Path) -> None:
+    """Remove checkpoints that were interrupted while being written: their state is written last."""
     for checkpoint in checkpoints.glob("checkpoint-*"):
         try:
             json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
@@ -211,7 +216,7 @@ def _remove_halves(checkpoints: Path) -> None:
 def _identity(
     model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
 ) -> str:
-    """Say from what a run is made: its model's weights, texts and settings."""
+    """Return a JSON text that identifies a run by its settings, the model's weights and texts."""
     import torch
 
     digest = hashlib.sha256()
@@ -225,7 +230,7 @@ def _identity(
 def _as_columns(
     texts: Mapping[str, TrainingTexts],
 ) -> Iterator[tuple[str, dict[str, list[Any]]]]:
-    """Return columns by name; rows with more negatives than others are a data set of their own."""
+    """Yield the columns of each data set; pairs are grouped by their number of negatives."""
     for name, each in texts.items():
         if not isinstance(each, TrainingPairs):
             yield name, {"sentence1": each.first, "sentence2": each.second, "score": each.scores}
