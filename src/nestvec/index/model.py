@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
@@ -35,18 +35,23 @@ def load_named(
     place: str,
     *,
     dtype: DType | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
 ) -> Encoder:
-    """Load the model that an index names; a folder that moved with it is beside the index.
+    """Load the model that an index names; a folder that moved with the index is found next to it.
 
     Args:
         info: The model, as the index records it.
         place: The place of the index.
-        dtype: What the model computes in; None for what it computed in when the index was built.
+        dtype: What the model computes in; None for the dtype that the index records.
+        device: As in ``load_model``.
+        trust_remote_code: As in ``load_model``.
         cache: As in ``load_model``.
 
     Raises:
-        ModelError: If it is not there.
+        ModelError: If the model is missing, or cannot be loaded.
+        InvalidArgument: If the device is not available.
     """
     name = info.name
     if Path(name).is_absolute() and not Path(name).exists():
@@ -54,26 +59,44 @@ def load_named(
         if not moved.exists():
             raise ModelError(f"{name}, the model of {place}, is not there: name it when opening")
         name = str(moved)
-    return load_model(name, dtype=dtype or recorded_dtype(info), cache=cache)
+    return load_model(
+        name,
+        dtype=dtype or recorded_dtype(info),
+        device=device,
+        trust_remote_code=trust_remote_code,
+        cache=cache,
+    )
 
 
 def load_for_index(
-    name: str, place: str, *, dtype: DType | None = None, cache: Path | Literal[True] | None = None
+    name: str | None,
+    place: str,
+    *,
+    dtype: DType | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    cache: Path | Literal[True] | None = None,
 ) -> Encoder:
     """Load the model of an index from where it is now.
 
     Args:
-        name: A model folder or hub id.
+        name: A model folder or hub id; None for the model that the index names.
         place: The place of the index.
-        dtype: As in ``load_named``.
+        dtype: What the model computes in; None for the dtype that the index records.
+        device: As in ``load_model``.
+        trust_remote_code: As in ``load_model``.
         cache: As in ``load_model``.
 
     Raises:
         DataError: If there is no index.
-        ModelError: If there is no such model.
+        ModelError: If there is no such model, or it cannot be loaded.
+        InvalidArgument: If the device is not available.
     """
     info = engine_at(place).read_manifest(place).model
-    return load_model(name, dtype=dtype or recorded_dtype(info), cache=cache)
+    options: Any = {"device": device, "trust_remote_code": trust_remote_code, "cache": cache}
+    if name is None:
+        return load_named(info, place, dtype=dtype, **options)
+    return load_model(name, dtype=dtype or recorded_dtype(info), **options)
 
 
 def recorded_dtype(info: ModelInfo) -> DType:

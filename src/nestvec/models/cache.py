@@ -55,13 +55,18 @@ class CachedEncoder(BaseEncoder):
         uncached: The model beneath, which computes whatever it is asked for.
     """
 
-    def __init__(self, model: ConfiguredEncoder, folder: Path) -> None:
+    def __init__(
+        self, model: ConfiguredEncoder, folder: Path, *, device: str | None = None
+    ) -> None:
         """Put a cache before a model.
 
         Args:
             model: What computes.
             folder: Of all models' caches, such as ``default_cache_folder()``.
+            device: The device that the model runs on, if the caller chose one. Each device has
+                its own encoding time.
         """
+        self._device = device
         self.uncached: Encoder = model
         self._folder = folder / model_key(model.info, model.settings)
         self._store = VectorStore(self._folder, model.info.full_dim)
@@ -126,7 +131,8 @@ class CachedEncoder(BaseEncoder):
 
         Measured once on a computer, with the first texts that it is asked about, and kept.
         """
-        place = hashlib.sha256(f"{platform.node()} {kind}".encode()).hexdigest()
+        measured_on = f"{platform.node()} {kind}{f' {self._device}' if self._device else ''}"
+        place = hashlib.sha256(measured_on.encode()).hexdigest()
         file = self._folder / f"{place}.time.json"
         kept = (read_numbers(file, ("nanoseconds",)) or {}).get("nanoseconds")
         if kept is not None and kept > 0:

@@ -80,6 +80,7 @@ def cached(
     load: Callable[[], ConfiguredEncoder],
     *,
     cache: Path,
+    device: str | None = None,
 ) -> CachedEncoder:
     """Put a cache before the model of a folder, which is loaded now only if it is new.
 
@@ -89,6 +90,7 @@ def cached(
         settings: What the model will say when it is loaded.
         load: Loads the model.
         cache: The folder of all models' caches.
+        device: The device that the model runs on, if the caller chose one.
 
     Raises:
         InvalidArgument: If a width that is asked for is above the model's.
@@ -101,7 +103,7 @@ def cached(
     if numbers is None or numbers["full_dim"] is None:
         model = load()
         write_numbers(file, {"full_dim": model.info.full_dim, "max_tokens": model.info.max_tokens})
-        return CachedEncoder(model, cache)
+        return CachedEncoder(model, cache, device=device)
     info = describe(folder, options, full_dim=numbers["full_dim"], max_tokens=numbers["max_tokens"])
     info = replace(info, dtype=settings["dtype"])
-    return CachedEncoder(LazyEncoder(info, settings, load, file), cache)
+    return CachedEncoder(LazyEncoder(info, settings, load, file), cache, device=device)

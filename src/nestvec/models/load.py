@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
 
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.cache import default_cache_folder
+from nestvec.models.device import check_device, warn_if_unused
 from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
@@ -38,14 +39,16 @@ _DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
 ENCODER_MEMBERS = ("info", "encode", "count_truncated")
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
+_STORED = "Its vectors are stored, so no text is encoded."
+_ON_CPU = "A static model runs on the CPU in float32."
 
 
-def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its name
+def load_model(  # noqa: PLR0913 - every argument is keyword-only
     name_or_path: str | Path,
     *,
     dims: Sequence[int] | None = None,
     prompts: Mapping[Kind, str] | None = None,
-    device: str = "auto",
+    device: str | None = None,
     dtype: DType | None = "float32",
     trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
@@ -54,57 +57,60 @@ def load_model(  # noqa: PLR0913 - all that may be said of a model, each by its 
 
     Args:
         name_or_path: The folder, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
-        dims: Widths to measure, over what the model says; its full width is always added.
-        prompts: Put before the texts of a kind ("query", "document"), over what the model says.
-        device: A PyTorch device; "auto" leaves the choice to Sentence Transformers.
-        dtype: What the model computes in; static tables and vectors are float32. None takes
-            bfloat16 where the processor computes in it.
-        trust_remote_code: True lets the model's own Python code run.
-        cache: Store embeddings in this folder, or with True in the one that the commands share
-            (``$NESTVEC_CACHE``), and encode only texts that are not there. Static tables and
-            vectors are not stored: they are faster than a disk.
+        dims: Dims to measure instead of those that the model declares. Its full width is added.
+        prompts: Texts put before all texts of a kind ("query", "document"), instead of the
+            prompts that the model declares.
+        device: A PyTorch device: "cpu", "cuda", "cuda:1", "mps". None leaves the choice to
+            Sentence Transformers. Static models and stored vectors use no device.
+        dtype: What the model computes in. None selects bfloat16 if the processor supports it.
+            Static models and stored vectors are always float32.
+        trust_remote_code: Allow the model folder's own Python code to run.
+        cache: Store embeddings in this folder, or, if True, in the folder that all commands share
+            (``$NESTVEC_CACHE``), and encode only texts that are not stored yet. Static models
+            and stored vectors need no cache: they are faster than a disk.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
         DataError: If the vectors of a folder cannot be used, or the cache cannot be written.
-        InvalidArgument: If a width is not within 1 and the model's full width, or a prompt is
-            for no known kind.
+        InvalidArgument: If a dim is not from 1 to the model's full width, a prompt is of an
+            unknown kind, or the device is not available.
         MissingExtra: If a library that this kind of model needs is not installed.
     """
-    given: object = name_or_path
-    if not isinstance(given, str | Path):
-        kind = type(given).__name__
-        raise InvalidArgument(f"name_or_path has the type {kind}. Pass a folder or a hub id.")
-    options = ModelOptions(
-        name=str(name_or_path),
-        dims=None if dims is None else tuple(dims),
-        prompts=prompts or {},
-    )
+    options = _options(name_or_path, dims, prompts)
     folder = local_folder(options.name)
     if holds_vectors(folder):
         if prompts:
             raise InvalidArgument(f"{folder}: holds vectors, so prompts come too late")
+        warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
         return PrecomputedVectors.load(folder, dims=options.dims)
     if is_static(folder):
+        warn_if_unused(options.name, _ON_CPU, device=device, dtype=dtype)
         return StaticEncoder.load(folder, options)
+    _check_model_folder(folder)
+    check_device(device)
+    dtype = dtype or fast_dtype()
+    load = partial(_load_transformer, folder, options, device, dtype, trust_remote_code)
+    if cache is None:
+        return load()
+    place = default_cache_folder() if cache is True else cache
+    return cached(folder, options, settings(dtype), load, cache=place, device=device)
+
+
+def _options(
+    name_or_path: object, dims: Sequence[int] | None, prompts: Mapping[Kind, str] | None
+) -> ModelOptions:
+    if not isinstance(name_or_path, str | Path):
+        kind = type(name_or_path).__name__
+        raise InvalidArgument(f"name_or_path has the type {kind}. Pass a folder or a hub id.")
+    return ModelOptions(str(name_or_path), None if dims is None else tuple(dims), prompts or {})
+
+
+def _check_model_folder(folder: Path) -> None:
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(
             f"{folder}: holds no model (modules.json or config.json) "
             "and no vectors (corpus.npy or corpus.parquet)"
         )
-    dtype = dtype or fast_dtype()
-    load = partial(
-        _load_transformer,
-        folder,
-        options,
-        device=device,
-        dtype=dtype,
-        trust_remote_code=trust_remote_code,
-    )
-    if cache is None:
-        return load()
-    place = default_cache_folder() if cache is True else cache
-    return cached(folder, options, settings(dtype), load, cache=place)
 
 
 def as_encoder(model: ModelLike) -> Encoder:
@@ -137,7 +143,7 @@ def is_library_model(model: object) -> TypeGuard[SentenceTransformer]:
 
 
 def _load_transformer(
-    folder: Path, options: ModelOptions, *, device: str, dtype: DType, trust_remote_code: bool
+    folder: Path, options: ModelOptions, device: str | None, dtype: DType, trust_remote_code: bool
 ) -> SentenceTransformerEncoder:
     encoder = SentenceTransformerEncoder.load(
         folder, options, device=device, dtype=dtype, trust_remote_code=trust_remote_code

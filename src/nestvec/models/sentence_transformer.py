@@ -46,7 +46,7 @@ class SentenceTransformerEncoder(BaseEncoder):
         folder: Path,
         options: ModelOptions,
         *,
-        device: str = "auto",
+        device: str | None = None,
         dtype: DType = "float32",
         trust_remote_code: bool = False,
     ) -> SentenceTransformerEncoder:
@@ -55,7 +55,7 @@ class SentenceTransformerEncoder(BaseEncoder):
         Args:
             folder: A folder that the library loads.
             options: What the user sets for the model.
-            device: A PyTorch device; "auto" leaves the choice to the library.
+            device: A PyTorch device; None leaves the choice to the library.
             dtype: What the model computes in. On CPUs with AMX or AVX512-BF16, bfloat16 is
                 about 3 times as fast. What it returns is float32 either way.
             trust_remote_code: True lets the folder's own Python code run.
@@ -70,7 +70,7 @@ class SentenceTransformerEncoder(BaseEncoder):
             with quiet():
                 model = library.SentenceTransformer(
                     str(folder),
-                    device=None if device == "auto" else device,
+                    device=device,
                     trust_remote_code=trust_remote_code,
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )

@@ -23,8 +23,8 @@ from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quie
 from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
 from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig
-from nestvec.train.finetuning import Finetuned, finetune
-from nestvec.types import Precision
+from nestvec.train.finetune import Finetuned, finetune
+from nestvec.types import Precision, begin_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,22 +35,39 @@ _FLOATS: tuple[Precision, ...] = ("float32",)
 _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Matryoshka"
 
 
-def load_base(name_or_path: str, *, trust_remote_code: bool = False) -> SentenceTransformerEncoder:
-    """Load the model to fine-tune, with float32 weights.
+def load_base(
+    name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
+) -> SentenceTransformerEncoder:
+    """Load the model to be trained, its weights in float32.
+
+    Args:
+        name_or_path: A model folder or hub id.
+        device: "cpu" or "cuda"; None for a GPU if PyTorch finds one.
+        trust_remote_code: As in ``load_model``.
 
     Raises:
-        InvalidArgument: If the model is a static model or a folder of vectors.
-        ModelError: If the model does not exist or cannot be loaded.
+        InvalidArgument: If it is a static model or a folder of vectors, or training cannot use the
+            device.
+        ModelError: If there is no such model, or it cannot be loaded.
     """
-    model = load_model(name_or_path, trust_remote_code=trust_remote_code)
+    _check_training_device(device)
+    model = load_model(name_or_path, device=device, trust_remote_code=trust_remote_code)
     if not isinstance(model, SentenceTransformerEncoder):
         problem = f"{name_or_path} is not a transformer model."
         raise InvalidArgument(f"{problem} Use --static to train a static model.")
     return model
 
 
-def default_dims(full_dim: int) -> tuple[int, ...]:
-    """Return the full width and its halves, down to 32.
+def _check_training_device(device: str | None) -> None:
+    # The library's trainer chooses the GPU itself, and trains here on CPUs and CUDA GPUs only.
+    if device not in (None, "cpu", "cuda"):
+        problem = f"device={device!r} is not possible for fine-tuning"
+        way_out = "Choose cpu or cuda; CUDA_VISIBLE_DEVICES selects one of several GPUs."
+        raise InvalidArgument(f"{problem}. {way_out}")
+
+
+def usual_dims(full_dim: int) -> tuple[int, ...]:
+    """Halve the full width down to 32.
 
     >>> default_dims(384), default_dims(24)
     ((384, 192, 96, 48), (24,))
@@ -171,6 +188,7 @@ def finetune_and_save(
     run = _Run(base, load_training_texts(pairs), config, held_out)
     curves = run.reference_curves(of_baseline, Callbacks(callbacks.on_progress))
     done = run.train(base.library_model, config, checkpoints, callbacks)
+    begin_step(callbacks.on_progress, "measure the model")
     with replace_folder(path, marker=MARKER) as folder, quiet():
         with writing(path):
             base.library_model.save(str(folder))
@@ -232,13 +250,18 @@ class _Run:
         data, dims = self.held_out.for_card, self.config.dims
         if data is None:
             return {}
-        curves = {_BASE_NAME: measure_widths(self.base, data, dims, precisions=_FLOATS)}
-        if self.held_out.twin:
-            baseline = deepcopy(self.base.library_model)
+        report = callbacks.on_progress
+        begin_step(report, "measure the base model")
+        curves = {_BASE_NAME: measure_widths(self.base, shown, dims, precisions=_FLOATS)}
+        if self.evidence.twin:
+            begin_step(report, "train the twin")
+            unnamed = Callbacks(lambda done, total: report(done, total))
+            twin = deepcopy(self.base.library_model)
             plain = replace(self.config, dims=(max(dims),), weights=(), best_at=None)
-            self.train(baseline, plain, checkpoints, callbacks)
-            encoder = _encoder(self.base, baseline)
-            curves[_BASELINE_NAME] = measure_widths(encoder, data, dims, precisions=_FLOATS)
+            self.train(twin, plain, checkpoints, unnamed)
+            begin_step(report, "measure the twin")
+            encoder = _encoder(self.base, twin)
+            curves[_TWIN_NAME] = measure_widths(encoder, shown, dims, precisions=_FLOATS)
         return curves
 
 

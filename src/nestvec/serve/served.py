@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from nestvec.data.retrieval import load_dataset
 from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
-from nestvec.index.model import encoder_for, load_for_index, load_named
+from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import behind, unadapted
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
@@ -179,6 +180,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     curve: Path | None = None,
     plan: Path | None = None,
     dtype: DType | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
 ) -> Served:
     """Load a model, an index or both from folders.
 
@@ -188,15 +191,17 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         adapter: Adapter of the model; an adapted index already contains its adapter.
         name: Name of the model in the API; None for the last part of the folder name.
         tiers: Named operating points.
-        curve: Curve file; None for the curve of the demo folder, if there is one.
-        plan: Plan file; None for the plan of the demo folder, if there is one.
-        dtype: Data type in which a transformer computes. None is the data type that the index
-            was encoded in. Without an index, None is bfloat16 on processors that support it, with
-            cosines of .9999 or more to float32.
+        curve: A measured curve, where no demo folder has one.
+        plan: A plan, likewise.
+        dtype: What a transformer computes in; None takes what an index was encoded in, and
+            without an index bfloat16 where the processor has it, at cosines of .9999 and more to
+            float32.
+        device: As in ``load_model``.
+        trust_remote_code: As in ``load_model``.
 
     Raises:
-        InvalidArgument: If the paths are not at most one index and one model, or a tier has too
-            many dims.
+        InvalidArgument: If they do not make one index and one model, a tier cannot be searched, or
+            the device is not available.
         DataError: If a file cannot be used.
         ModelError: If the model cannot be loaded.
         ModelMismatch: If the index, the curve or the plan is for another model.
@@ -204,7 +209,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
     demo = found.demo
-    encoder = behind(_load(found, dtype), adapter)
+    loaded = _load(found, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    encoder = behind(loaded, adapter)
     index = None
     if found.index is not None:
         encoder, index = _open(found.index, encoder)
@@ -245,17 +251,16 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
     return _ServedFiles(model, index)
 
 
-def _load(found: _ServedFiles, dtype: DType | None) -> Encoder:
-    """Load the given model, or the model that the index names."""
-    if found.model is not None:
-        if found.index is not None:
-            return load_for_index(str(found.model), str(found.index), dtype=dtype)
-        return load_model(found.model, dtype=dtype)
+def _load(found: _ServedFiles, **options: Any) -> Encoder:
+    """Load the model that was named, or else the one that the index names."""
     if found.index is None:
-        raise InvalidArgument("nothing to serve. Pass an index or a model.")
+        if found.model is None:
+            raise InvalidArgument("there is nothing to serve: name an index or a model")
+        return load_model(found.model, **options)
+    if found.model is not None:
+        return load_for_index(str(found.model), str(found.index), **options)
     try:
-        place = str(found.index)
-        return load_named(engine_at(place).read_manifest(place).model, place, dtype=dtype)
+        return load_for_index(None, str(found.index), **options)
     except ModelError as error:
         problem = f"{str(error).rstrip('.')}. Or pass the model folder with the index."
         raise DataError(found.index, problem) from error

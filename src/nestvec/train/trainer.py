@@ -321,7 +321,7 @@ def _arguments(
         learning_rate_mapping=_head_rate(model, config),
         warmup_steps=_WARM_UP_SHARE,
         bf16=config.dtype == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=model.device.type == "cpu" or not torch.cuda.is_available(),
         batch_sampler=BatchSamplers.NO_DUPLICATES,
         multi_dataset_batch_sampler=partial(
             TemperatureBatchSampler, temperature=config.temperature
