@@ -41,6 +41,26 @@ each with its source text; or agreement with full precision."""
 OnProgress = Callable[[int, int], None]
 """Called with (done, total) as long work goes on."""
 
+
+@runtime_checkable
+class StepProgress(Protocol):
+    """A progress callback that also shows the name of the current step."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report how much of the step is done."""
+        ...
+
+    def begin(self, name: str, unit: str = "steps") -> None:
+        """Begin a step: its name, and what is counted, in the plural."""
+        ...
+
+
+def begin_step(on_progress: OnProgress | None, name: str, unit: str = "steps") -> None:
+    """Name the next step, if the progress callback shows names of steps."""
+    if isinstance(on_progress, StepProgress):
+        on_progress.begin(name, unit)
+
+
 _STAGE = re.compile(r"(?P<dim>[0-9]{1,9}):(?P<precision>[a-z0-9]+)(?:@(?P<keep>[0-9]{1,9}))?")
 
 

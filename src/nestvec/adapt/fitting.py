@@ -19,7 +19,7 @@ from nestvec.adapt.selection import TRUNCATION, HeldOutEvaluator, HeldOutScores,
 from nestvec.adapt.training import Schedule, Training, train_heads
 from nestvec.errors import InvalidArgument, require
 from nestvec.models.adapter import METHODS, Adapter, Head, Method
-from nestvec.types import OnProgress
+from nestvec.types import OnProgress, begin_step
 
 FITTED = tuple(method for method in METHODS if method != TRUNCATION)
 TRAINED: tuple[Method, ...] = ("linear", "mlp")
@@ -186,6 +186,7 @@ def compare_methods(
         )
         candidates = []
     start = time.perf_counter()
+    begin_step(on_progress, "fit adapters")
     trained = [each for each in candidates if each.method in TRAINED]
     progress_of = _progress_per_candidate(on_progress, trained, config.steps)
     heads = {

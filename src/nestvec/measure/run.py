@@ -25,7 +25,7 @@ from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.models.encoding import embed, embed_timed
 from nestvec.models.load import as_encoder
-from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint
+from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, begin_step
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
@@ -42,11 +42,14 @@ def evaluate(
     """Measure quality and cost of every point of a grid; each text is encoded once.
 
     Args:
-        model: An encoder, a ``SentenceTransformer``, a folder, a hub id, or precomputed vectors.
-        data: Corpus, queries and relevance labels, if any.
-        grid: Operating points, metrics and baselines.
-        engine: Engine to time. Points that it cannot run are skipped, except the reference.
-        on_progress: Called with the documents encoded and their total, then with measuring steps.
+        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
+            vectors.
+        data: Corpus, queries and what is known to answer them.
+        grid: Which operating points, by which metrics, beside what.
+        engine: Whose searches are timed and whose bytes are counted. Only points that it can run
+            are measured, in addition to the reference.
+        on_progress: Called with documents encoded and in total, likewise with queries, then with
+            steps of measuring.
 
     Raises:
         InvalidArgument: If a dim, engine or field does not exist, or a metric needs missing labels.
@@ -61,8 +64,13 @@ def evaluate(
     texts = Texts.of(data, group_by=grid.group_by)
     slices = slices_of(data, grid.slice_by)
     baselines = baselines_for(grid.baselines, data.evidence)
+    begin_step(on_progress, "encode corpus", "texts")
     documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
-    queries, encode_ms = embed_timed(model, texts.query_ids, texts.queries, kind="query")
+    begin_step(on_progress, "encode queries", "texts")
+    queries, encode_ms = embed_timed(
+        model, texts.query_ids, texts.queries, kind="query", on_progress=on_progress
+    )
+    begin_step(on_progress, "measure")
     n_steps = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
     step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:

@@ -36,7 +36,7 @@ from nestvec.measure.machine import describe_machine
 from nestvec.models.encoding import embed_timed
 from nestvec.models.load import as_encoder
 from nestvec.models.precomputed import PrecomputedVectors
-from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows
+from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows, begin_step
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
@@ -80,7 +80,9 @@ def evaluate_similarity(
     model = as_encoder(model)
     task = _Task.of(data)
     points = _points(model, grid, len(task.texts))
+    begin_step(on_progress, "encode texts", "texts")
     vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)
+    begin_step(on_progress, "measure")
     with Representations(vectors, layer_norm=model.info.layer_norm) as corpus:
         step = Steps(2 * len(points), on_progress)
         at_points = _at_points(points, vectors, corpus, step)

@@ -25,7 +25,7 @@ from nestvec.models.adapter_file import check_unadapted
 from nestvec.models.encoding import embed
 from nestvec.models.load import as_encoder, is_library_model
 from nestvec.models.precomputed import PrecomputedVectors
-from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows
+from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows, begin_step
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
@@ -175,12 +175,14 @@ def _encode(
     corpus = data.corpus if isinstance(data, RetrievalSet) else data
     ids = _subsample(list(corpus), labels.documents, config)
     texts = [corpus[id_].content for id_ in ids]
+    begin_step(on_progress, "encode corpus", "texts")
     documents = embed(model, ids, texts, kind="document", on_progress=on_progress)
-    if labeled is None or not labels.queries:
-        return documents, _SampleQueries()
-    query_texts = [labeled.queries[id_] for id_ in labels.queries]
-    queries = embed(model, labels.queries, query_texts, kind="query", on_progress=on_progress)
-    return documents, _SampleQueries(queries, labels.rows(ids))
+    if judged is None or not labels.queries:
+        return documents, _HeldQueries()
+    asked = [judged.queries[id_] for id_ in labels.queries]
+    begin_step(on_progress, "encode queries", "texts")
+    queries = embed(model, labels.queries, asked, kind="query", on_progress=on_progress)
+    return documents, _HeldQueries(queries, labels.rows(ids))
 
 
 @dataclass(frozen=True)

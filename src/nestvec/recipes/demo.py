@@ -29,7 +29,7 @@ from nestvec.recipes.trained import train_and_save
 from nestvec.report.chart import quality_chart, save_chart
 from nestvec.report.page import write_report
 from nestvec.train.static import StaticConfig, tokenize
-from nestvec.types import Document, OnProgress, OperatingPoint
+from nestvec.types import Document, OnProgress, OperatingPoint, begin_step
 
 QUESTIONS = (
     "read a csv file into a table",
@@ -164,6 +164,7 @@ def make_texts(
     folder: DemoFolder, *, quick: bool, seed: int, on_progress: OnProgress
 ) -> DocstringCorpus:
     """Harvest docstrings and write them as a BEIR folder."""
+    begin_step(on_progress, "read source files", "files")
     texts = harvest_docstrings(quick=quick, seed=seed, on_progress=on_progress)
     save_dataset(folder.data, texts.corpus, texts.queries, texts.qrels_by_split)
     return texts
@@ -174,9 +175,11 @@ def train_models(
 ) -> StaticConfig:
     """Train the Matryoshka model and the baseline without Matryoshka on the same tokens."""
     config = replace(_QUICK if quick else StaticConfig(), seed=seed)
+    begin_step(on_progress, "tokenize")
     tokens = tokenize(load_pairs([folder.data]), config)
-    baseline = replace(config, dims=(max(config.dims),))
-    for number, (each, path) in enumerate(((config, folder.model), (baseline, folder.twin))):
+    twin = replace(config, dims=(max(config.dims),))
+    begin_step(on_progress, "train")
+    for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
 
         def report(done: int, total: int, number: int = number) -> None:
             on_progress(number * total + done, 2 * total)
@@ -194,7 +197,8 @@ def measure(
         load_model(folder.model), data, Grid(baselines=("bm25",)), on_progress=on_progress
     )
     floats = Grid(precisions=("float32",), shortlisted=())
-    baseline = evaluate(load_model(folder.twin, dims=dims), data, floats)
+    begin_step(on_progress, "measure the twin")
+    twin = evaluate(load_model(folder.twin, dims=dims), data, floats)
     curve.save(folder.curve)
     baseline.save(folder.twin_curve)
     return {MATRYOSHKA: curve, TWIN: baseline}
@@ -207,10 +211,13 @@ def choose(folder: DemoFolder, curve: Curve, *, seed: int) -> Plan:
     return chosen
 
 
-def build(folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document]) -> Index:
-    """Build the index of the plan, and verify all its checksums."""
+def build(
+    folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document], *, on_progress: OnProgress
+) -> Index:
+    """Build the index of the plan, and check every byte of it."""
     model = load_model(folder.model)
-    build_index(model, corpus, chosen, folder.index).close()
+    begin_step(on_progress, "encode corpus", "documents")
+    build_index(model, corpus, chosen, folder.index, on_progress=on_progress).close()
     return Index.open(folder.index, model, verify=True)
 
 

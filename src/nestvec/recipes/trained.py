@@ -14,7 +14,7 @@ from nestvec.models.static import MARKER, save_static_model
 from nestvec.recipes.finetuned import default_dims
 from nestvec.train.first_table import Start, start_from
 from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
-from nestvec.types import Encoder, OnProgress
+from nestvec.types import Encoder, OnProgress, begin_step
 
 _RATE_FROM_START = 0.1  # larger rates damage the initial table: benchmarks/static_pairs.py
 
@@ -62,8 +62,10 @@ def train_and_save(
     check_replaceable(path, marker=MARKER)
     initial = None if start is None else _initialize(start, config, on_progress)
     if isinstance(pairs, TrainingPairs):
-        pairs = tokenize(pairs, config, tokenizer=None if initial is None else initial.tokenizer)
-    table = None if initial is None else initial.table_for(pairs)
+        begin_step(on_progress, "tokenize")
+        pairs = tokenize(pairs, config, tokenizer=None if begun is None else begun.tokenizer)
+    table = None if begun is None else begun.table_for(pairs)
+    begin_step(on_progress, "train")
     model = train_static(pairs, config, start=table, on_progress=on_progress)
     settings: dict[str, Any] = {"train": asdict(config)}
     if start is not None and initial is not None:
@@ -86,6 +88,7 @@ def train_and_save(
 def _initialize(start: Encoder, config: StaticConfig, on_progress: OnProgress) -> Start:
     widest, full_dim = max(config.dims), start.info.full_dim
     if widest > full_dim:
-        problem = f"dim {widest} is larger than {full_dim}, the width of {start.info.name}."
-        raise InvalidArgument(f"{problem} Choose dims from 1 to {full_dim}.")
+        problem = f"dims {widest} > {full_dim}"
+        raise InvalidArgument(f"{problem}, the width of {start.info.name} to start from")
+    begin_step(on_progress, "encode tokens", "tokens")
     return start_from(start, on_progress=on_progress)

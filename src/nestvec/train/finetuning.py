@@ -24,6 +24,7 @@ from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
 from nestvec.train.config import NO_CALLBACKS, Callbacks, Evaluator, FinetuneConfig
 from nestvec.train.mining import mine_negatives
+from nestvec.types import begin_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -116,8 +117,10 @@ def finetune(
         make_trainer,
     )
 
-    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config)))
-    _warn_of_small_datasets(datasets, config.batch_size)
+    if config.hard_negatives:
+        begin_step(callbacks.on_progress, "mine hard negatives")
+    datasets = dict(_as_columns(_mined(model, texts, config)))
+    _tell_of_small(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     originals = copy_weights(model) if config.blend else []
@@ -129,7 +132,8 @@ def finetune(
         model, tasks, config, checkpoints=checkpoints, evaluator=evaluator, monitor=monitor
     )
     _prepare(checkpoints, identity)
-    with quiet(), _limit_tokens(model, config.max_tokens):
+    begin_step(callbacks.on_progress, "train")
+    with quiet(), _cut_to(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
         _raise_if_not_finite(monitor.nonfinite_step, config, checkpoints)
         scores: Mapping[int, float] = best_scores(trainer)
