@@ -8,11 +8,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from nestvec.cli import main
+from nestvec.cli import main, progress
 
 SUBJECTS = 60
 HOSTILE = "\x1b[31mred\x1b]0;mine\x07\u202e"
@@ -65,7 +66,12 @@ def run_in(folder: Path, *arguments: str) -> Ended:
     try:
         os.chdir(folder)
         sys.argv = ["nestvec", *map(str, arguments)]
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+        with (
+            patch.multiple(progress, SHORT_S=600, FIRST_LINE_S=600),  # also on a slow machine
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as end,
+        ):
             main.run()
     finally:
         os.chdir(before)

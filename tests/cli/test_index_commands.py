@@ -3,13 +3,10 @@
 import json
 import shlex
 import shutil
-from io import StringIO
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from nestvec.cli import console
 from nestvec.index.index import Index
 from nestvec.models import encoding as batches
 
@@ -264,18 +261,6 @@ def test_two_that_change_an_index_at_once_are_kept_apart(nestvec, place, monkeyp
 )
 def test_what_is_no_index_is_one_line(nestvec, command):
     refused(nestvec("index", *command.replace("index", "nowhere").split()), "nowhere")
-
-
-def test_a_terminal_sees_the_rate_and_a_pipe_nothing(monkeypatch):
-    for is_terminal in (True, False):
-        seen = StringIO()
-        screen = Console(file=seen, force_terminal=is_terminal, width=80)
-        monkeypatch.setattr(console, "_errors", screen)
-        with console.progress("add", unit="documents") as on_progress:
-            for done in range(0, 1001, 250):
-                on_progress(done, 1000)
-        assert ("documents/s" in seen.getvalue()) == is_terminal
-        assert bool(seen.getvalue()) == is_terminal
 
 
 def test_the_next_commands_can_be_typed_as_printed(nestvec):

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from nestvec.cli.console import (
-    CACHE_HELP,
-    DTYPE_HELP,
-    check_output,
-    parse_dtype,
+from nestvec.cli.console import check_output, say, say_next, say_wrapped, shown_path
+from nestvec.cli.models import load_encoder
+from nestvec.cli.options import (
+    CacheOption,
+    DeviceOption,
+    DtypeOption,
+    SeedOption,
+    TrustRemoteCodeOption,
     parse_ints,
-    progress,
-    say,
-    say_next,
-    say_wrapped,
-    shared_cache,
-    shown_path,
 )
+from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
@@ -30,42 +28,99 @@ if TYPE_CHECKING:
     from nestvec.types import Encoder
 
 
+_Source = Annotated[
+    str, typer.Argument(help="Folder of stored vectors, model folder, or Hugging Face hub id.")
+]
+_Corpus = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Corpus for a model to encode: BEIR folder, folder of text files, or one JSONL, CSV "
+        "or Parquet file."
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Adapter file to write.")]
+_Pairs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Fit on pairs of texts instead of a corpus: JSONL, CSV or Parquet. Repeat the option "
+        "for several files."
+    ),
+]
+_Qrels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Fit on the corpus, queries and relevance labels of a BEIR folder. The method is then "
+        "chosen by relevance."
+    ),
+]
+_Split = Annotated[str, typer.Option(help="Split of the labels in --qrels.")]
+_Dims = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers of dimensions to optimize, such as 192,96.",
+        show_default="halvings of the full width",
+    ),
+]
+_Method = Annotated[
+    str | None,
+    typer.Option(
+        help="Method to fit: svd, whiten, linear or mlp.",
+        show_default="the best method on held-out vectors",
+    ),
+]
+_Schedule = Annotated[
+    str,
+    typer.Option(
+        help="Order in which dims are trained: 'joint' trains all at once, 'sequential' one after "
+        "the other."
+    ),
+]
+_TwoHeads = Annotated[
+    bool,
+    typer.Option("--two-heads", help="Fit separate transformations for queries and documents."),
+]
+_Sample = Annotated[int, typer.Option(help="Maximum number of vectors to fit on.")]
+_Steps = Annotated[int, typer.Option(help="Number of training steps.")]
+_AdapterFile = Annotated[Path, typer.Argument(help="Adapter file that 'nestvec adapt' wrote.")]
+_Target = Annotated[
+    str | None,
+    typer.Argument(help="Folder of stored vectors, model folder, or Hugging Face hub id."),
+]
+_Applied = Annotated[
+    Path,
+    typer.Option(help="Folder to write; or, without SOURCE, a matrix file: .npy or .safetensors."),
+]
+
+
 def adapt(
-    source: Annotated[str, typer.Argument(help="Folder of vectors, or a model folder or hub id.")],
-    corpus: Annotated[
-        Path | None, typer.Argument(help="What a model encodes: BEIR folder, texts, JSONL...")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Adapter to write.")] = Path("adapter.safetensors"),
-    pairs: Annotated[list[Path] | None, typer.Option(help="Or pairs: JSONL, CSV, Parquet.")] = None,
-    qrels: Annotated[Path | None, typer.Option(help="Or a BEIR folder: labels count, too.")] = None,
-    split: Annotated[str, typer.Option(help="Split of --qrels.")] = "train",
-    dims: Annotated[str | None, typer.Option(help="Widths to serve [halvings].")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="svd, whiten, linear, mlp [the best of a measurement].")
-    ] = None,
-    schedule: Annotated[str, typer.Option(help="joint or sequential.")] = "joint",
-    two_heads: Annotated[
-        bool, typer.Option("--two-heads", help="Queries through a head of their own.")
-    ] = False,
-    sample: Annotated[int, typer.Option(help="Most vectors to fit on.")] = 100_000,
-    steps: Annotated[int, typer.Option(help="Of training.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
-    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
-    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
+    source: _Source,
+    corpus: _Corpus = None,
+    out: _Out = Path("adapter.safetensors"),
+    pairs: _Pairs = None,
+    qrels: _Qrels = None,
+    split: _Split = "train",
+    dims: _Dims = None,
+    method: _Method = None,
+    schedule: _Schedule = "joint",
+    two_heads: _TwoHeads = False,
+    sample: _Sample = 100_000,
+    steps: _Steps = 200,
+    seed: SeedOption = 0,
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    cache: CacheOption = True,
+    trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
-    """Fit an adapter: vectors stay as wide, but their first dimensions hold what search needs.
+    """Fit an adapter that makes truncated vectors better.
 
-    What is best is measured on vectors that were held out; if nothing is surely better than cutting
-    vectors as they are, the adapter changes nothing, and says so.
+    Vectors keep their width, but their first dimensions then retain more of the quality. The
+    method is chosen on held-out vectors. If no method is significantly better than truncating
+    the vectors as they are, the adapter changes nothing.
 
-    Example: `nestvec adapt vectors --dims 192,96 --out adapter.safetensors`
+    Example: nestvec adapt vectors --dims 192,96 --out adapter.safetensors
     """
     from nestvec.adapt.fitting import AdaptConfig
     from nestvec.models.adapter_file import save_adapter
-    from nestvec.models.load import load_model
     from nestvec.recipes.adapting import fit_adapter
 
     config = AdaptConfig(
@@ -79,11 +134,8 @@ def adapt(
     )
     check_output(out)
     texts = _texts(corpus, pairs, qrels, split)
-    model = load_model(
-        source,
-        dtype=parse_dtype(dtype),
-        trust_remote_code=trust_remote_code,
-        cache=shared_cache(cache),
+    model = load_encoder(
+        source, dtype=dtype, device=device, cache=cache, trust_remote_code=trust_remote_code
     )
     with progress("adapt") as on_progress:
         adapter = fit_adapter(model, texts, config=config, on_progress=on_progress)
@@ -94,22 +146,17 @@ def adapt(
 
 
 def apply(
-    adapter: Annotated[Path, typer.Argument(help="What `nestvec adapt` wrote.")],
-    source: Annotated[
-        str | None, typer.Argument(help="Folder of vectors, model folder or hub id.")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option(help="Folder to write; without a source a matrix: .npy, .safetensors.")
-    ] = Path("adapted"),
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
+    adapter: _AdapterFile,
+    source: _Target = None,
+    out: _Applied = Path("adapted"),
+    trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
-    """Apply an adapter to a folder of vectors or a model, which stays a plain folder.
+    """Write an adapted copy of a folder of vectors or of a model.
 
-    Without either, its matrix is written, for NumPy, SQL or anything else that multiplies.
+    A model folder remains one that Sentence Transformers loads. Without SOURCE, only the
+    adapter's matrix is written, for NumPy, SQL and other tools.
 
-    Example: `nestvec apply adapter.safetensors vectors --out adapted`
+    Example: nestvec apply adapter.safetensors vectors --out adapted
     """
     from nestvec.models.adapter_file import load_adapter
     from nestvec.recipes.adapted_files import MATRIX_SUFFIXES, apply_adapter, save_matrix
@@ -123,7 +170,7 @@ def apply(
         say(f"{loaded.full_dim} x {loaded.full_dim} in {shown_path(out)}: unit rows @ matrix")
         return
     check_output(out, folder=True)
-    with progress("apply", unit="vectors") as on_progress:
+    with progress("transform vectors", unit="vectors") as on_progress:
         count = apply_adapter(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )

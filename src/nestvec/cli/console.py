@@ -15,32 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from nestvec.data.processes import block_interrupts
-from nestvec.errors import DataError, InvalidArgument, require
-from nestvec.types import OnProgress
-
-if TYPE_CHECKING:
-    from nestvec.models.sentence_transformer import DType
+from nestvec.errors import DataError, require
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
-CACHE_HELP = "Store embeddings on disk, for all commands to use."
-DTYPE_HELP = "Compute in float32 or bfloat16."
 _WIDEST, _NARROWEST = 80, 40
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -108,50 +92,15 @@ def width() -> int:
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
-class _Rate(ProgressColumn):
-    """How many are done in a second."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        """Write the rate, once there is one."""
-        speed = task.speed or 0
-        digits = 0 if speed >= 10 else 1
-        rate = f"{speed:,.{digits}f} {self._unit}/s" if speed else ""
-        return Text(rate, style="progress.data.speed")
+def error_console() -> Console:
+    """Return the console that writes to standard error."""
+    return _errors
 
 
-@contextmanager
-def progress(label: str, *, unit: str = "") -> Iterator[OnProgress]:
-    """Show a bar with the time left on a terminal while the block runs; stay quiet in a pipe.
-
-    Args:
-        label: Stands before the bar.
-        unit: What is counted; where it is given, the rate is shown, too.
-    """
-    rate = [_Rate(unit)] if unit else []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24 if unit else 40),  # in 80 columns, with all that stands beside it
-        TaskProgressColumn(),
-        *rate,
-        TimeRemainingColumn(compact=True),
-    )
-    shown = Progress(*columns, console=_errors, transient=True, disable=not _errors.is_terminal)
-    with shown:
-        task = shown.add_task(label, total=None)
-        phase = 0
-
-        def on_progress(done: int, total: int) -> None:
-            nonlocal phase
-            if total != phase:  # another kind of work: its speed says nothing about this one's
-                phase = total
-                shown.reset(task, total=total)
-            shown.update(task, completed=done)
-
-        yield on_progress
+def draws_bars() -> bool:
+    """Tell whether standard error is a terminal that can draw progress bars."""
+    # Not is_interactive alone: FORCE_COLOR makes it true for a pipe as well.
+    return _errors.is_interactive and _errors.file.isatty()
 
 
 @contextmanager
@@ -171,46 +120,6 @@ def load_torch() -> None:
     """Load PyTorch; Ctrl-C waits meanwhile, of which its C++ would abort the whole process."""
     with block_interrupts():
         require("torch", extra="train")
-
-
-def parse_ints(text: str | None, *, option: str) -> tuple[int, ...] | None:
-    """Read ``512,256,64``.
-
-    Raises:
-        InvalidArgument: If a part is not a whole number.
-    """
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InvalidArgument(f"{option} {text!r}: write whole numbers as 512,256,64") from error
-
-
-def parse_dtype(name: str | None) -> DType | None:
-    """Read ``--dtype``; None where it was not given.
-
-    Raises:
-        InvalidArgument: If models cannot compute in that.
-    """
-    from nestvec.models.sentence_transformer import DTYPES
-
-    found = next((dtype for dtype in DTYPES if dtype == name), None)
-    if name is not None and found is None:
-        raise InvalidArgument(f"--dtype {name!r} is not one of {', '.join(DTYPES)}")
-    return found
-
-
-def shared_cache(wanted: bool) -> Path | None:
-    """Return the folder in which all commands store embeddings; None if that is not wanted."""
-    from nestvec.models.cache import default_cache_folder
-
-    return default_cache_folder() if wanted else None
-
-
-def parse_words(text: str | None) -> tuple[str, ...]:
-    """Read ``int8,binary``."""
-    return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 def shown_path(path: Path | str) -> str:

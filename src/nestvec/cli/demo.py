@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import check_output, load_torch, progress, say, say_next, shown_path, width
+from nestvec.cli.console import check_output, load_torch, say, say_next, shown_path, width
 from nestvec.cli.hits import hit_lines
 from nestvec.cli.index_files import sizes
+from nestvec.cli.options import SeedOption
 from nestvec.cli.plan import plan_lines
+from nestvec.cli.progress import progress
 from nestvec.types import OnProgress
 
 if TYPE_CHECKING:
@@ -22,14 +24,22 @@ if TYPE_CHECKING:
 _INDENT = " " * 6
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("nestvec-demo"),
-    quick: Annotated[bool, typer.Option("--quick", help="Standard library only.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the splits, the training and the plan.")] = 0,
-) -> None:
-    """Train, measure, choose, index and search, on texts that are on every machine.
+_Out = Annotated[Path, typer.Option(help="Folder to write.")]
+_Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick", help="Use the docstrings of the standard library only, which is faster."
+    ),
+]
 
-    Example: `nestvec demo --quick`
+
+def demo(out: _Out = Path("nestvec-demo"), quick: _Quick = False, seed: SeedOption = 0) -> None:
+    """Run all steps once on the documentation of your own Python.
+
+    Trains a model, measures it, chooses an operating point, builds an index and searches it.
+    Nothing is downloaded.
+
+    Example: nestvec demo --quick
     """
     from nestvec.recipes import demo as steps
 
@@ -72,8 +82,8 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         target = threshold_text(chosen.goal)
         said.append(f"fewest bytes of memory that keep {target}")
     _say_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
-    with _step("5/6 index") as (said, _):
-        index = steps.build(folder, chosen, texts.corpus)
+    with _step("5/6 index") as (said, on_progress):
+        index = steps.build(folder, chosen, texts.corpus, on_progress=on_progress)
         stats = index.stats()
         said.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
     with _step("6/6 ask") as (said, _), index:
@@ -89,7 +99,7 @@ def _step(name: str) -> Iterator[tuple[list[str], OnProgress]]:
     """Show a bar, then print the step's line: its name, what the block said, seconds."""
     start = time.perf_counter()
     said: list[str] = []
-    with progress(name) as on_progress:
+    with progress(name, prefix=True) as on_progress:
         yield said, on_progress
     say(_at_both_ends(f"{name:<12} {' '.join(said)}", f"{time.perf_counter() - start:.0f} s"))
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nestvec.cli.console import (
-    CACHE_HELP,
-    check_output,
-    parse_dtype,
+from nestvec.cli.console import check_output, say, say_next, shown_path, width
+from nestvec.cli.models import load_encoder
+from nestvec.cli.options import (
+    AdapterOption,
+    CacheOption,
+    DeviceOption,
+    DtypeOption,
+    ModelArgument,
+    TrustRemoteCodeOption,
     parse_ints,
     parse_words,
-    progress,
-    say,
-    say_next,
-    shared_cache,
-    shown_path,
-    width,
 )
+from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -39,47 +39,144 @@ _EVIDENCE = {
 }
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(help="Model folder, hub id, or folder of vectors.")],
-    dataset: Annotated[
-        Path, typer.Argument(help="BEIR folder, corpus, or file of pairs, triplets or labels.")
-    ],
-    out: Annotated[Path, typer.Option(help="Curve to write.")] = Path("curve.json"),
-    split: Annotated[str | None, typer.Option(help="Split of the qrels.")] = None,
-    queries: Annotated[
-        Path | None, typer.Option(help="Query log without relevance labels.")
-    ] = None,
-    make_queries: Annotated[str | None, typer.Option(help="Of title or first-sentence.")] = None,
-    dims: Annotated[str | None, typer.Option(help="Widths, e.g. 512,128,64.")] = None,
-    precisions: Annotated[str | None, typer.Option(help="E.g. float32,int8,binary.")] = None,
-    keeps: Annotated[str | None, typer.Option(help="Lengths of the shortlist.")] = None,
-    points: Annotated[str | None, typer.Option(help="Further points, or mrl-funnel.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metrics; the first is shown.")] = None,
-    depth: Annotated[int, typer.Option(help="How many documents are handed on.")] = 10,
-    group_by: Annotated[str | None, typer.Option(help="Field that names a chunk's text.")] = None,
-    slices: Annotated[str | None, typer.Option("--slice", help="Fields of the queries.")] = None,
-    baselines: Annotated[str | None, typer.Option(help="Of bm25,svd,pca,random.")] = None,
-    dtype: Annotated[str, typer.Option(help="Compute in float32 or bfloat16.")] = "float32",
-    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Unknown ids are errors.")] = False,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the curve's rows.")] = False,
-) -> None:
-    """Measure quality, bytes and latency at every operating point, encoding once.
+_Dataset = Annotated[
+    Path,
+    typer.Argument(
+        help="BEIR folder; or a corpus, with --queries or --make-queries; or one file of scored "
+        "pairs, triplets or labeled texts."
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Curve file to write.")]
+_Split = Annotated[
+    str | None,
+    typer.Option(
+        help="Split of the relevance labels (qrels) to measure.",
+        show_default="test, or the only split",
+    ),
+]
+_Queries = Annotated[
+    Path | None,
+    typer.Option(
+        help="Query log without relevance labels. Results then show agreement with full "
+        "precision instead of relevance."
+    ),
+]
+_MakeQueries = Annotated[
+    str | None,
+    typer.Option(
+        help="Generate queries from the corpus when you have none: 'title' uses each document's "
+        "title, 'first-sentence' its first sentence."
+    ),
+]
+_Dims = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers of dimensions to measure, such as 512,128,64.",
+        show_default="the dims that the model was trained for, or halvings of its width",
+    ),
+]
+_Precisions = Annotated[
+    str | None,
+    typer.Option(
+        help="Precisions of vectors to measure, such as float32,int8,binary.",
+        show_default="all except pq4",
+    ),
+]
+_Keeps = Annotated[
+    str | None,
+    typer.Option(
+        help="Shortlist lengths of two-stage searches, such as 100,400.",
+        show_default="two lengths that suit the corpus",
+    ),
+]
+_Points = Annotated[
+    str | None,
+    typer.Option(
+        help='Further operating points, such as "64:binary@200>512:int8", or mrl-funnel, '
+        "the multi-stage search of the Matryoshka paper."
+    ),
+]
+_Metrics = Annotated[
+    str | None,
+    typer.Option(
+        help="Metrics to compute, such as ndcg@10,map@100. Tables show the first.",
+        show_default="ndcg@10,recall@100,overlap@10",
+    ),
+]
+_Depth = Annotated[int, typer.Option(help="Number of documents that a search returns.")]
+_GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        help="Metadata field that names the document of each chunk. Documents are then ranked by "
+        "their best chunk."
+    ),
+]
+_Slices = Annotated[
+    str | None,
+    typer.Option(
+        help="Fields of the queries, such as language,type. Each value of a field gets results "
+        "of its own."
+    ),
+]
+_Baselines = Annotated[
+    str | None,
+    typer.Option(help="Other methods to measure for comparison: bm25,svd,pca,random."),
+]
+_Engine = Annotated[
+    str,
+    typer.Option(
+        help="Engine whose index is timed. Only operating points that the engine supports are "
+        "measured."
+    ),
+]
+_Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Fail on labels of unknown ids instead of ignoring them."),
+]
+_AsJson = Annotated[
+    bool, typer.Option("--json", help="Print all operating points as JSON instead of a table.")
+]
 
-    Example: `nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json`
+
+def evaluate(
+    model: ModelArgument,
+    dataset: _Dataset,
+    out: _Out = Path("curve.json"),
+    split: _Split = None,
+    queries: _Queries = None,
+    make_queries: _MakeQueries = None,
+    dims: _Dims = None,
+    precisions: _Precisions = None,
+    keeps: _Keeps = None,
+    points: _Points = None,
+    metrics: _Metrics = None,
+    depth: _Depth = 10,
+    group_by: _GroupBy = None,
+    slices: _Slices = None,
+    baselines: _Baselines = None,
+    engine: _Engine = "embedded",
+    strict: _Strict = False,
+    adapter: AdapterOption = None,
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    cache: CacheOption = True,
+    trust_remote_code: TrustRemoteCodeOption = False,
+    as_json: _AsJson = False,
+) -> None:
+    """Measure quality, bytes and latency at all operating points.
+
+    Each text is encoded once, and every operating point is computed from its vector.
+
+    Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
-    from nestvec.models.adapted import behind
-    from nestvec.models.load import load_model
+    from nestvec.engines.registry import engine_class
 
     check_output(out)
+    engine_class(engine)  # an unknown name is an error before any work
     grid = _grid(
         precisions=parse_words(precisions),
         keeps=parse_ints(keeps, option="--keeps"),
-        metrics=parse_words(metric) or None,
+        metrics=parse_words(metrics) or None,
         depth=depth,
         extra=parse_words(points),
         group_by=group_by,
@@ -87,14 +184,16 @@ def evaluate(
         baselines=parse_words(baselines),
     )
     data = _load(dataset, split=split, queries=queries, source=make_queries, strict=strict)
-    encoder = load_model(
+    encoder = load_encoder(
         model,
         dims=parse_ints(dims, option="--dims"),
-        dtype=parse_dtype(dtype),
+        adapter=adapter,
+        dtype=dtype,
+        device=device,
+        cache=cache,
         trust_remote_code=trust_remote_code,
-        cache=shared_cache(cache),
     )
-    curve = _measure(behind(encoder, adapter), data, grid)
+    curve = _measure(encoder, data, grid, engine)
     curve.save(out)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
@@ -130,14 +229,18 @@ def _load(
     return load_dataset(dataset, split=split, strict=strict)
 
 
-def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid) -> Curve:
+def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:
     from nestvec.data.retrieval import RetrievalSet
+    from nestvec.engines.registry import LOCAL
     from nestvec.measure.run import evaluate as measure
     from nestvec.measure.similarity import evaluate_similarity
 
-    with progress("measure") as on_progress:
+    if not isinstance(data, RetrievalSet) and engine != LOCAL:
+        problem = f"--engine {engine} does not apply to {data.name}, which is not searched"
+        raise InvalidArgument(f"{problem}. Leave --engine out.")
+    with progress("evaluate") as on_progress:
         if isinstance(data, RetrievalSet):
-            return measure(model, data, grid, on_progress=on_progress)
+            return measure(model, data, grid, engine=engine, on_progress=on_progress)
         return evaluate_similarity(model, data, grid, on_progress=on_progress)
 
 

@@ -13,54 +13,89 @@ import typer
 
 from nestvec.cli import index_documents, index_files
 from nestvec.cli.console import (
-    CACHE_HELP,
-    DTYPE_HELP,
     check_output,
     going_on_later,
-    parse_dtype,
-    progress,
     say_next,
     say_wrapped,
-    shared_cache,
     shown_path,
 )
 from nestvec.cli.index_files import open_texts, say_closed
+from nestvec.cli.models import load_encoder
+from nestvec.cli.options import (
+    AdapterOption,
+    CacheOption,
+    CorpusArgument,
+    DeviceOption,
+    DtypeOption,
+    IndexArgument,
+    ModelArgument,
+    PassageWordsOption,
+    PlanOption,
+    PointOption,
+    TrustRemoteCodeOption,
+)
+from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.engines.manifest import Stored
 
-app = typer.Typer(help="Build an index, and keep it.", rich_markup_mode="markdown")
+app = typer.Typer(help="Build an index and change it.", rich_markup_mode=None)
+
+
+_Out = Annotated[Path, typer.Option(help="Index folder to write.")]
+_BuildPoint = Annotated[
+    str | None,
+    typer.Option(
+        "--point",
+        help='Operating point instead of a plan, such as "64:binary@200>512:int8".',
+    ),
+]
+_Stored = Annotated[
+    str | None,
+    typer.Option(
+        "--stored",
+        help="Precision of the stored full vectors: float16 or float32.",
+        show_default="float16, or float32 if the point needs it",
+    ),
+]
+_UsePoint = Annotated[
+    str, typer.Argument(help='Operating point, such as "64:binary@200>512:int8".')
+]
+_NewModel = Annotated[
+    str,
+    typer.Argument(help="New model: model folder, Hugging Face hub id, or folder of vectors."),
+]
+_AdapterArgument = Annotated[
+    Path | None,
+    typer.Argument(help="Adapter file that 'nestvec adapt' wrote for the index's model."),
+]
+_Undo = Annotated[
+    bool, typer.Option("--undo", help="Restore the index from before it was adapted.")
+]
 
 
 def build(
-    model: Annotated[str, typer.Argument(help="Model folder, hub id, or folder of vectors.")],
-    corpus: Annotated[
-        Path, typer.Argument(help="BEIR folder, folder of texts, or JSONL, CSV, Parquet.")
-    ],
-    out: Annotated[Path, typer.Option(help="Index folder to write.")],
-    plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
-    point: Annotated[str | None, typer.Option(help="Or a point: 64:binary@200>512:int8.")] = None,
-    stored: Annotated[
-        str | None, typer.Option(help="Full vectors: float16, float32 [as the point needs].")
-    ] = None,
-    passage_words: Annotated[
-        int | None, typer.Option(help="Most words of a passage of a text file [200].")
-    ] = None,
-    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
-    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
-    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
+    model: ModelArgument,
+    corpus: CorpusArgument,
+    out: _Out,
+    plan: PlanOption = None,
+    point: _BuildPoint = None,
+    stored: _Stored = None,
+    passage_words: PassageWordsOption = None,
+    adapter: AdapterOption = None,
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    cache: CacheOption = True,
+    trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
-    """Encode a corpus and write the index of an operating point.
+    """Encode a corpus and write an index for one operating point.
 
-    Example: `nestvec index build model corpus.jsonl --plan plan.json --out index`
+    Name the operating point by --plan or by --point.
+
+    Example: nestvec index build model corpus.jsonl --plan plan.json --out index
     """
     from nestvec.index.building import build_index, count_unfinished
-    from nestvec.models.adapted import behind
-    from nestvec.models.load import load_model
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
 
@@ -71,39 +106,32 @@ def build(
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
-    loaded = load_model(
+    encoder = load_encoder(
         model,
-        dtype=parse_dtype(dtype),
+        adapter=adapter,
+        dtype=dtype,
+        device=device,
+        cache=cache,
         trust_remote_code=trust_remote_code,
-        cache=shared_cache(cache),
     )
-    encoder = behind(loaded, adapter)
     with (
         going_on_later(lambda: count_unfinished(out), documents.length or 0),
-        progress("index", unit="documents") as on_progress,
+        progress("encode documents", unit="documents") as on_progress,
     ):
         index = build_index(
-            encoder,
-            documents,
-            chosen,
-            out,
-            stored=precision,
-            on_progress=on_progress,
+            encoder, documents, chosen, out, stored=precision, on_progress=on_progress
         )
     with index:
         say_closed(index, seconds=time.perf_counter() - start)
     say_next(f'nestvec search {shown_path(out)} "your question"')
 
 
-def use(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    point: Annotated[str, typer.Argument(help="Point, as 64:binary@200>512:int8.")],
-) -> None:
-    """Search an index by another operating point from now on.
+def use(index: IndexArgument, point: _UsePoint) -> None:
+    """Search an index at another operating point from now on.
 
-    No text is encoded for that, only codes are made.
+    Codes are computed from the stored vectors. No text is encoded.
 
-    Example: `nestvec index use index "64:binary@400>512:int8"`
+    Example: nestvec index use index "64:binary@400>512:int8"
     """
     from nestvec.index.index import Index
     from nestvec.types import OperatingPoint
@@ -116,42 +144,41 @@ def use(
 
 
 def reembed(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    model: Annotated[str, typer.Argument(help="The new model: folder, hub id or vectors.")],
-    point: Annotated[
-        str | None, typer.Option(help="How to search from now on [as before].")
-    ] = None,
-    dtype: Annotated[str, typer.Option(help=DTYPE_HELP)] = "float32",
-    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
+    index: IndexArgument,
+    model: _NewModel,
+    point: PointOption = None,
+    adapter: AdapterOption = None,
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    cache: CacheOption = True,
+    trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
     """Encode the documents of an index with another model.
 
-    Until that is complete, the index is searched as it was.
+    Searches use the old vectors until all documents are encoded.
 
-    Example: `nestvec index reembed index better-model`
+    Example: nestvec index reembed index better-model
     """
     from nestvec.index.building import count_unfinished
     from nestvec.index.building import reembed as encode_anew
     from nestvec.index.index import Index
-    from nestvec.models.load import load_model
     from nestvec.types import OperatingPoint
 
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
-    encoder = load_model(
+    encoder = load_encoder(
         model,
-        dtype=parse_dtype(dtype),
+        adapter=adapter,
+        dtype=dtype,
+        device=device,
+        cache=cache,
         trust_remote_code=trust_remote_code,
-        cache=shared_cache(cache),
     )
     with Index.open(index) as opened:
         total = len(opened)
     with (
         going_on_later(lambda: count_unfinished(index), total),
-        progress("reembed", unit="documents") as on_progress,
+        progress("encode documents", unit="documents") as on_progress,
     ):
         changed = encode_anew(index, encoder, point=chosen, on_progress=on_progress)
     with changed:
@@ -159,20 +186,17 @@ def reembed(
 
 
 def adapt(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    adapter: Annotated[
-        Path | None, typer.Argument(help="What `nestvec adapt` wrote for its model.")
-    ] = None,
-    point: Annotated[
-        str | None, typer.Option(help="How to search from now on [as before].")
-    ] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Put it back as it was before.")] = False,
+    index: IndexArgument,
+    adapter: _AdapterArgument = None,
+    point: PointOption = None,
+    undo: _Undo = False,
 ) -> None:
-    """Turn the vectors of an index by an adapter: no text is encoded again.
+    """Transform the vectors of an index with an adapter.
 
-    Until that is complete, the index is searched as it was; it is kept as NAME.unadapted.
+    No text is encoded. Searches use the old vectors until all vectors are transformed. The old
+    index is kept next to the new one, with the suffix .unadapted.
 
-    Example: `nestvec index adapt index adapter.safetensors --point "64:binary@400>192:int8"`
+    Example: nestvec index adapt index adapter.safetensors --point "64:int8"
     """
     from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
     from nestvec.models.adapter_file import load_adapter
@@ -187,7 +211,7 @@ def adapt(
     if adapter is None:
         changed = undo_adapting(index)
     else:
-        with progress("adapt", unit="documents") as on_progress:
+        with progress("transform vectors", unit="documents") as on_progress:
             changed = adapt_index(
                 index, load_adapter(adapter), point=chosen, on_progress=on_progress
             )

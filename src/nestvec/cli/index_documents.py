@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import (
-    CACHE_HELP,
-    going_on_later,
-    progress,
-    say_next,
-    say_wrapped,
-    shared_cache,
-    shown_path,
-)
+from nestvec.cli.console import going_on_later, say_next, say_wrapped, shown_path
 from nestvec.cli.index_files import open_texts, say_closed
+from nestvec.cli.models import load_index_model, shared_cache
+from nestvec.cli.options import (
+    CacheOption,
+    CorpusArgument,
+    DeviceOption,
+    IndexArgument,
+    IndexDtypeOption,
+    IndexModelOption,
+    PassageWordsOption,
+    TrustRemoteCodeOption,
+)
+from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
@@ -25,56 +29,60 @@ if TYPE_CHECKING:
     from nestvec.index.sync import Changes
 
 
-def add(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    corpus: Annotated[
-        Path, typer.Argument(help="BEIR folder, folder of texts, or JSONL, CSV, Parquet.")
-    ],
-    upsert: Annotated[
-        bool, typer.Option("--upsert", help="Replace documents whose texts have changed.")
-    ] = False,
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or hub id, if it is elsewhere now.")
-    ] = None,
-    passage_words: Annotated[
-        int | None, typer.Option(help="Most words of a passage of a text file [200].")
-    ] = None,
-    cache: Annotated[bool, typer.Option(help=CACHE_HELP)] = True,
-) -> None:
-    """Add the documents of a corpus that an index does not hold yet.
+_Upsert = Annotated[
+    bool, typer.Option("--upsert", help="Replace documents whose texts have changed.")
+]
+_Ids = Annotated[list[str] | None, typer.Argument(help="Ids of documents to delete.")]
+_IdsFile = Annotated[
+    Path | None, typer.Option("--ids", help="Text file of further ids, one id a line.")
+]
 
-    Example: `nestvec index add index notes --upsert`
+
+def add(
+    index: IndexArgument,
+    corpus: CorpusArgument,
+    upsert: _Upsert = False,
+    passage_words: PassageWordsOption = None,
+    model: IndexModelOption = None,
+    dtype: IndexDtypeOption = None,
+    device: DeviceOption = None,
+    cache: CacheOption = True,
+    trust_remote_code: TrustRemoteCodeOption = False,
+) -> None:
+    """Add the documents of a corpus that are not in an index yet.
+
+    Example: nestvec index add index notes --upsert
     """
     from nestvec.index.index import Index
-    from nestvec.index.model import load_for_index
     from nestvec.index.sync import bring_in, compare
 
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
     place = shared_cache(cache)
-    loaded = load_for_index(model, str(index), cache=place) if model else None
-    with Index.open(index, loaded, cache=place) as opened:
+    encoder = load_index_model(
+        index,
+        model,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        cache=place,
+    )
+    with Index.open(index, encoder, cache=place) as opened:
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)
         with (
             going_on_later(lambda: compare(opened, documents).same - changes.same, changes.count),
-            progress("add", unit="documents") as on_progress,
+            progress("encode documents", unit="documents") as on_progress,
         ):
             bring_in(opened, changes, on_progress=on_progress)
         say_wrapped(_done(changes))
         say_closed(opened, seconds=time.perf_counter() - start)
 
 
-def delete(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents.")] = None,
-    ids_file: Annotated[
-        Path | None, typer.Option("--ids", help="File with further ids, one a line.")
-    ] = None,
-) -> None:
+def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) -> None:
     """Delete documents from an index.
 
-    Example: `nestvec index delete index report-7 report-8`
+    Example: nestvec index delete index report-7 report-8
     """
     from nestvec.index.index import Index
 

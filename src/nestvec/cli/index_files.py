@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.console import say, say_wrapped
+from nestvec.cli.options import IndexArgument
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text, percent, size_text
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nestvec.data.corpus import Corpus
     from nestvec.engines.results import Stats
     from nestvec.index.index import Index
+
+
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
 def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
@@ -55,10 +59,10 @@ def sizes(resident_bytes: int, disk_bytes: int) -> str:
     return f"{size_text(resident_bytes)} in memory, {size_text(disk_bytes)} on disk"
 
 
-def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None:
-    """Take deleted documents off the disk, and fit codes to the others.
+def compact(index: IndexArgument) -> None:
+    """Free the disk space of deleted documents and fit the codes again.
 
-    Example: `nestvec index compact index`
+    Example: nestvec index compact index
     """
     from nestvec.index.index import Index
 
@@ -72,10 +76,10 @@ def compact(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> Non
         say_closed(opened, seconds=time.perf_counter() - start)
 
 
-def verify(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None:
+def verify(index: IndexArgument) -> None:
     """Compare every byte of an index with its checksums.
 
-    Example: `nestvec index verify index`
+    Example: nestvec index verify index
     """
     from nestvec.index.index import Index
 
@@ -87,13 +91,10 @@ def verify(index: Annotated[Path, typer.Argument(help="Index folder.")]) -> None
         say_wrapped(f"whole: {documents}, {size} are as they were written, {seconds:.0f} s")
 
 
-def stats(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Show what an index holds and takes.
+def stats(index: IndexArgument, as_json: _AsJson = False) -> None:
+    """Show the number of documents, the model and the size of an index.
 
-    Example: `nestvec index stats index --json`
+    Example: nestvec index stats index --json
     """
     from nestvec.index.index import Index
 

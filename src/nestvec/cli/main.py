@@ -24,11 +24,12 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
-    help="Know what each dimension and bit of your embeddings is worth; search with just those.",
-    epilog="Begin with `nestvec demo --quick`: the whole loop, in half a minute.",
+    help="Train, measure, choose, index and serve Matryoshka embeddings: vectors that still work "
+    "when they are truncated or quantized.",
+    epilog="Start with 'nestvec demo --quick', which runs all steps in half a minute.",
     context_settings=_HELP,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
 )
 app.command("demo")(demo.demo)
 app.command("train")(train.train)

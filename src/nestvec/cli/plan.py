@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from nestvec.cli.console import check_output, say, say_next, shown_path, width
+from nestvec.cli.options import CurveArgument, SeedOption
 
 if TYPE_CHECKING:
     from nestvec.curve.curve import Curve
@@ -21,33 +22,104 @@ _Extra = tuple[str, dict[str, Any]]
 """What is said beside a plan, in words and in numbers."""
 
 
-def plan(
-    curve: Annotated[Path, typer.Argument(help="What `nestvec evaluate` wrote.")],
-    min_retention: Annotated[
-        float | None, typer.Option(help="Share of full float32 to keep [0.98 if no goal is given].")
-    ] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Or: what it may lose, as 0.01.")] = None,
-    min_overlap: Annotated[float | None, typer.Option(help="Or: share of results kept.")] = None,
-    min_slice_retention: Annotated[float | None, typer.Option(help="Of each slice.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Metric [the curve's first].")] = None,
-    minimize: Annotated[str, typer.Option(help="ram, latency or disk.")] = "ram",
-    max_ram_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
-    max_disk_bytes: Annotated[float | None, typer.Option(help="Limit for each vector.")] = None,
-    max_p95_ms: Annotated[float | None, typer.Option(help="Limit of search time.")] = None,
-    confidence: Annotated[float, typer.Option(help="Of the statement, one-sided.")] = 0.95,
-    vectors: Annotated[int | None, typer.Option(help="Say what so many would take.")] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="JSON with currency, ram_gb_month, disk_gb_month.")
-    ] = None,
-    replicas: Annotated[int | None, typer.Option(help="Copies of the index.")] = None,
-    cutoff: Annotated[float | None, typer.Option(help="Score cut-off at float32 to move.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split of the queries.")] = 0,
-    out: Annotated[Path, typer.Option(help="Plan to write.")] = Path("plan.json"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
-) -> None:
-    """Choose the cheapest point that keeps what you ask, and say why.
+_MinRetention = Annotated[
+    float | None,
+    typer.Option(
+        help="Goal: smallest share of the float32 metric to retain, such as 0.95.",
+        show_default="0.98 if no goal is given",
+    ),
+]
+_MaxDrop = Annotated[
+    float | None,
+    typer.Option(
+        help="Goal instead: largest drop of the metric, such as 0.01 (from 0.40 to 0.39)."
+    ),
+]
+_MinOverlap = Annotated[
+    float | None,
+    typer.Option(
+        help="Goal instead: smallest share of the float32 results that a search also returns, "
+        "such as 0.95."
+    ),
+]
+_MinSliceRetention = Annotated[
+    float | None,
+    typer.Option(help="Smallest share of the metric to retain in each slice of the queries."),
+]
+_Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Metric of the goal, such as ndcg@10.", show_default="the curve's first metric"
+    ),
+]
+_Minimize = Annotated[
+    str,
+    typer.Option(
+        help="Cost to minimize among the points that reach the goal: ram, latency or disk."
+    ),
+]
+_MaxRamBytes = Annotated[
+    float | None, typer.Option(help="Largest memory of one vector, in bytes, such as 64.")
+]
+_MaxDiskBytes = Annotated[
+    float | None, typer.Option(help="Largest disk space of one vector, in bytes, such as 1024.")
+]
+_MaxP95Ms = Annotated[
+    float | None, typer.Option(help="Largest time of a search (95th percentile), in milliseconds.")
+]
+_Confidence = Annotated[
+    float, typer.Option(help="Confidence (one-sided) that the chosen point reaches the goal.")
+]
+_Vectors = Annotated[
+    int | None,
+    typer.Option(help="Also project memory, disk and build time to this many vectors."),
+]
+_Prices = Annotated[
+    Path | None,
+    typer.Option(
+        help="JSON file of prices for that projection: currency, ram_gb_month, disk_gb_month."
+    ),
+]
+_Replicas = Annotated[
+    int | None,
+    typer.Option(help="Copies of the index in that projection.", show_default="1"),
+]
+_Cutoff = Annotated[
+    float | None,
+    typer.Option(
+        help="Score cutoff that you use at full float32. The plan also shows the equivalent "
+        "cutoff at the chosen point."
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Plan file to write.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")]
 
-    Example: `nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000`
+
+def plan(
+    curve: CurveArgument,
+    min_retention: _MinRetention = None,
+    max_drop: _MaxDrop = None,
+    min_overlap: _MinOverlap = None,
+    min_slice_retention: _MinSliceRetention = None,
+    metric: _Metric = None,
+    minimize: _Minimize = "ram",
+    max_ram_bytes: _MaxRamBytes = None,
+    max_disk_bytes: _MaxDiskBytes = None,
+    max_p95_ms: _MaxP95Ms = None,
+    confidence: _Confidence = 0.95,
+    vectors: _Vectors = None,
+    prices: _Prices = None,
+    replicas: _Replicas = None,
+    cutoff: _Cutoff = None,
+    seed: SeedOption = 0,
+    out: _Out = Path("plan.json"),
+    as_json: _AsJson = False,
+) -> None:
+    """Choose the cheapest operating point that reaches a goal.
+
+    The goal is tested on held-out queries, and the reasons for the choice are printed.
+
+    Example: nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000
     """
     from nestvec.curve.curve import Curve
     from nestvec.planning.budget import Budget, Minimize

@@ -8,24 +8,41 @@ from typing import Annotated
 import typer
 
 from nestvec.cli.console import check_output, say, shown_path
+from nestvec.cli.options import PlanOption
 from nestvec.errors import InvalidArgument
+
+_Curves = Annotated[
+    list[Path],
+    typer.Argument(
+        help="Curve files that 'nestvec evaluate' wrote. The first is the subject of the report, "
+        "the others are shown for comparison."
+    ),
+]
+_Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="Metric to show, such as ndcg@10.",
+        show_default="the plan's metric, or the curve's first",
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="HTML file to write.")]
+_Chart = Annotated[
+    Path | None, typer.Option(help="Also write the chart as an image: .svg or .png.")
+]
+_Card = Annotated[Path | None, typer.Option(help="Also write a Markdown table for a model card.")]
 
 
 def report(
-    curves: Annotated[list[Path], typer.Argument(help="Curves; the first is the subject.")],
-    plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="What to show; else the plan's, or the first measured.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Page to write.")] = Path("report.html"),
-    chart: Annotated[Path | None, typer.Option(help="Also the picture: .svg or .png.")] = None,
-    card: Annotated[
-        Path | None, typer.Option(help="Also the table for a model card, as Markdown.")
-    ] = None,
+    curves: _Curves,
+    plan: PlanOption = None,
+    metric: _Metric = None,
+    out: _Out = Path("report.html"),
+    chart: _Chart = None,
+    card: _Card = None,
 ) -> None:
-    """Write one self-contained page about a curve, and the plan made from it.
+    """Write a self-contained HTML page about curves and a plan.
 
-    Example: `nestvec report curve.json --plan plan.json --out report.html`
+    Example: nestvec report curve.json --plan plan.json --out report.html
     """
     from nestvec.curve.curve import Curve
     from nestvec.planning.choose import Plan

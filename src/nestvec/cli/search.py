@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nestvec.cli.console import say, width
 from nestvec.cli.hits import hit_lines
+from nestvec.cli.models import load_index_model
+from nestvec.cli.options import (
+    DeviceOption,
+    IndexArgument,
+    IndexDtypeOption,
+    IndexModelOption,
+    TrustRemoteCodeOption,
+)
 from nestvec.errors import InvalidArgument
 from nestvec.wording import milliseconds_text
 
@@ -18,32 +25,53 @@ if TYPE_CHECKING:
     from nestvec.types import Document, Hits
 
 
+_Query = Annotated[str, typer.Argument(help="Text to search for.")]
+_K = Annotated[int, typer.Option("-k", help="Number of documents to return.")]
+_Where = Annotated[
+    str | None,
+    typer.Option(
+        help="Return only documents whose metadata match a filter, such as "
+        "'year < 2020 and lang = \"de\"'."
+    ),
+]
+_Point = Annotated[
+    str | None,
+    typer.Option(
+        help='Operating point of this search, such as "64:binary@200>512:int8".',
+        show_default="the index's own point",
+    ),
+]
+_Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare the query with the full vectors of all documents.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for each hit.")]
+
+
 def search(
-    index: Annotated[Path, typer.Argument(help="Index folder.")],
-    query: Annotated[str, typer.Argument(help="What to look for.")],
-    k: Annotated[int, typer.Option("-k", help="How many documents.")] = 10,
-    model: Annotated[
-        str | None, typer.Option(help="Model folder or hub id, if it is elsewhere now.")
-    ] = None,
-    where: Annotated[
-        str | None, typer.Option(help="Only documents with: 'year < 2020 and lang = \"de\"'.")
-    ] = None,
-    point: Annotated[str | None, typer.Option(help="Another point than the index's own.")] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Score all documents by their full vectors.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object for each hit.")] = False,
+    index: IndexArgument,
+    query: _Query,
+    k: _K = 10,
+    where: _Where = None,
+    point: _Point = None,
+    exact: _Exact = False,
+    model: IndexModelOption = None,
+    dtype: IndexDtypeOption = None,
+    device: DeviceOption = None,
+    trust_remote_code: TrustRemoteCodeOption = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Search an index for a text.
 
-    Example: `nestvec search index "read a csv file into a table" -k 5`
+    Example: nestvec search index "read a csv file into a table" -k 5
     """
     from nestvec.index.index import Index
-    from nestvec.index.model import load_for_index
 
     if k < 1:
         raise InvalidArgument(f"k {k} < 1")
-    with Index.open(index, load_for_index(model, str(index)) if model else None) as opened:
+    encoder = load_index_model(
+        index, model, dtype=dtype, device=device, trust_remote_code=trust_remote_code
+    )
+    with Index.open(index, encoder) as opened:
 
         def ask() -> Hits:
             return opened.search([query], k, where=where, point=point, exact=exact)

@@ -11,6 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.console import say
+from nestvec.cli.options import (
+    AdapterOption,
+    DeviceOption,
+    PlanOption,
+    ServeDtypeOption,
+    TrustRemoteCodeOption,
+    parse_dtype,
+)
 from nestvec.errors import require
 
 if TYPE_CHECKING:
@@ -20,42 +28,102 @@ if TYPE_CHECKING:
     from nestvec.serve.settings import Settings
 
 
-def serve(
-    paths: Annotated[
-        list[str], typer.Argument(help="Index folder, model folder, one of each, or the demo's.")
-    ],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
-    adapter: Annotated[Path | None, typer.Option(help="Put this behind the model.")] = None,
-    name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
-    tier: Annotated[
-        list[str] | None, typer.Option(help="NAME=POINT, as fast=64:int4; may be repeated.")
-    ] = None,
-    curve: Annotated[Path | None, typer.Option(help="What `nestvec evaluate` wrote.")] = None,
-    plan: Annotated[Path | None, typer.Option(help="What `nestvec plan` wrote.")] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(help="Keys, one a line [those in NESTVEC_API_KEYS].")
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen for other machines without a key.")
-    ] = False,
-    writable: Annotated[bool, typer.Option("--writable", help="Let documents be changed.")] = False,
-    allow_any_dimension: Annotated[
-        bool, typer.Option("--allow-any-dimension", help="Also dims that were not trained for.")
-    ] = False,
-    allow_any_point: Annotated[
-        bool, typer.Option("--allow-any-point", help="Also points that are no tiers.")
-    ] = False,
-    allow_origin: Annotated[
-        list[str] | None, typer.Option(help="Another site whose pages may ask; may be repeated.")
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None, typer.Option(help="A name this server is called by; may be repeated.")
-    ] = None,
-) -> None:
-    """Serve an OpenAI-compatible API, and a page to see it all.
+_Paths = Annotated[
+    list[str],
+    typer.Argument(
+        help="What to serve: an index folder, a model folder or hub id, one of each, or the "
+        "folder that 'nestvec demo' wrote."
+    ),
+]
+_Host = Annotated[str, typer.Option(help="Address to listen on.")]
+_Port = Annotated[int, typer.Option(help="Port to listen on; 0 selects a free port.")]
+_Name = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of the model in requests and answers.",
+        show_default="the name of the folder",
+    ),
+]
+_Tier = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=POINT",
+        help="Offer an operating point under a name, such as fast=64:int4. Repeat the option for "
+        "several tiers.",
+    ),
+]
+_Curve = Annotated[
+    Path | None, typer.Option(help="Curve file that 'nestvec evaluate' wrote, to be shown.")
+]
+_ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of API keys that clients must send, one key a line.",
+        show_default="the keys in $NESTVEC_API_KEYS",
+    ),
+]
+_Insecure = Annotated[
+    bool,
+    typer.Option("--insecure", help="Allow other computers to connect without an API key."),
+]
+_Writable = Annotated[
+    bool, typer.Option("--writable", help="Allow clients to add and delete documents.")
+]
+_AllowAnyDimension = Annotated[
+    bool,
+    typer.Option(
+        "--allow-any-dimension",
+        help="Allow embeddings of dims that the model was not trained for.",
+    ),
+]
+_AllowAnyPoint = Annotated[
+    bool,
+    typer.Option(
+        "--allow-any-point",
+        help="Allow searches at operating points that are not tiers. A server that only this "
+        "computer can reach always allows them.",
+    ),
+]
+_AllowOrigin = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Web site whose pages may call the API, such as https://example.org. Repeat the "
+        "option for several sites."
+    ),
+]
+_AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Host name under which clients reach the server. Repeat the option for several names."
+    ),
+]
 
-    Example: `nestvec serve nestvec-demo --tier fast=64:int4`
+
+def serve(
+    paths: _Paths,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8000,
+    name: _Name = None,
+    tier: _Tier = None,
+    curve: _Curve = None,
+    plan: PlanOption = None,
+    adapter: AdapterOption = None,
+    dtype: ServeDtypeOption = None,
+    device: DeviceOption = None,
+    trust_remote_code: TrustRemoteCodeOption = False,
+    api_key_file: _ApiKeyFile = None,
+    insecure: _Insecure = False,
+    writable: _Writable = False,
+    allow_any_dimension: _AllowAnyDimension = False,
+    allow_any_point: _AllowAnyPoint = False,
+    allow_origin: _AllowOrigin = None,
+    allow_host: _AllowHost = None,
+) -> None:
+    """Serve an index or a model over HTTP.
+
+    The server has an OpenAI-compatible API and a web page.
+
+    Example: nestvec serve nestvec-demo --tier fast=64:int4
     """
     require("fastapi", extra="serve")
     require("uvicorn", extra="serve")
@@ -78,7 +146,17 @@ def serve(
     )
     tiers = read_tiers(tier or [])
     with listen(host, port) as listening:
-        served = load_served(paths, adapter=adapter, name=name, tiers=tiers, curve=curve, plan=plan)
+        served = load_served(
+            paths,
+            adapter=adapter,
+            name=name,
+            tiers=tiers,
+            curve=curve,
+            plan=plan,
+            dtype=parse_dtype(dtype),
+            device=device,
+            trust_remote_code=trust_remote_code,
+        )
         _answer(served, settings, listening)
 
 

@@ -12,13 +12,20 @@ from nestvec.cli.console import (
     check_output,
     load_torch,
     log,
-    parse_ints,
-    progress,
     say,
     say_next,
     shown_path,
+    warn,
 )
 from nestvec.cli.hits import shorten
+from nestvec.cli.options import (
+    DeviceOption,
+    TrainDtypeOption,
+    TrustRemoteCodeOption,
+    parse_dtype,
+    parse_ints,
+)
+from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -27,54 +34,168 @@ if TYPE_CHECKING:
     from nestvec.types import Encoder
 
 _FINETUNING_ONLY = (
-    *(
-        "dev",
-        "test",
-        "twin",
-        "mini_batch_size",
-        "hard_negatives",
-        "out_dim",
-        "best_at",
-        "report_to",
-    ),
+    "dev",
+    "test",
+    "twin",
+    "mini_batch_size",
+    "hard_negatives",
+    "out_dim",
+    "best_at",
+    "report_to",
 )
+_Loading = dict[str, Any]
+"""Keyword arguments for loading a model: device and trust_remote_code."""
+
+_Model = Annotated[
+    str | None,
+    typer.Argument(
+        help="Model folder or Hugging Face hub id to start from. Required without --static."
+    ),
+]
+_Pairs = Annotated[
+    list[Path],
+    typer.Option(
+        help="Training texts: a JSONL, CSV or Parquet file, or a BEIR folder. Repeat the option "
+        "for several files."
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Model folder to write.")]
+_Static = Annotated[
+    bool,
+    typer.Option("--static", help="Train a static model: a table of token vectors, fast on a CPU."),
+]
+_Dims = Annotated[
+    str | None,
+    typer.Option(
+        help="Numbers of dimensions to train for, such as 384,192,96.",
+        show_default="halvings of the model's width; 512,256,128,64,32 for a new static model",
+    ),
+]
+_Epochs = Annotated[
+    int | None,
+    typer.Option(help="Passes over the training texts.", show_default="1; with --static 10"),
+]
+_BatchSize = Annotated[
+    int | None, typer.Option(help="Pairs in a step.", show_default="64; with --static 512")
+]
+_LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Highest learning rate, after the warm-up.",
+        show_default="2e-5; with --static 0.4, or 0.1 from a model",
+    ),
+]
+_MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        help="Truncate longer texts in training to this many tokens.",
+        show_default="the model's limit; with --static 256",
+    ),
+]
+_Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", show_default="0")]
+_Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of further settings. Options override its values."),
+]
+_Probes = Annotated[
+    Path | None,
+    typer.Option(
+        help="File of triplets (anchor, positive, negative) that the new model must rank "
+        "correctly. The command ends with exit code 1 if one fails at the fewest dims."
+    ),
+]
+_Dev = Annotated[
+    Path | None,
+    typer.Option(
+        help="Development set that selects the best checkpoint: BEIR folder with a dev split, or "
+        "file of scored pairs."
+    ),
+]
+_BestAt = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of dimensions at which the best checkpoint is selected.",
+        show_default="the mean over all dims",
+    ),
+]
+_Test = Annotated[
+    Path | None,
+    typer.Option(
+        help="Test set for the curve in the model card: BEIR folder with a test split, or file of "
+        "scored pairs.",
+        show_default="the set of --dev",
+    ),
+]
+_Twin = Annotated[
+    bool,
+    typer.Option(
+        "--twin",
+        help="Also train the model without the Matryoshka loss, for comparison. Doubles the time.",
+    ),
+]
+_MiniBatchSize = Annotated[
+    int | None,
+    typer.Option(
+        help="Texts encoded at a time, for batches that do not fit in memory.",
+        show_default="the whole batch",
+    ),
+]
+_HardNegatives = Annotated[
+    int | None,
+    typer.Option(
+        help="Mine this many hard negatives for each pair without negatives: texts of other pairs "
+        "that the base model scores highest, at least 5 % below the positive.",
+        show_default="0",
+    ),
+]
+_OutDim = Annotated[
+    int | None,
+    typer.Option(help="Append a trained layer that reduces vectors to this width, such as 256."),
+]
+_ReportTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Experiment tracker that receives the losses: tensorboard, wandb and others. Repeat "
+        "the option for several trackers."
+    ),
+]
 
 
 def train(
-    pairs: Annotated[list[Path], typer.Option(help="JSONL, CSV or Parquet, or a BEIR folder.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write.")],
-    model: Annotated[str | None, typer.Argument(help="Folder or hub id to start from.")] = None,
-    static: Annotated[bool, typer.Option("--static", help="Train a token table.")] = False,
-    dims: Annotated[str | None, typer.Option(help="Widths [halvings of the full one].")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes [1; static: 10].")] = None,
-    dev: Annotated[Path | None, typer.Option(help="BEIR folder or scored pairs to judge.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pairs of a step [64; 512].")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak [2e-5; 0.1, 0.4].")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Cut longer texts in training.")] = None,
-    mini_batch_size: Annotated[int | None, typer.Option(help="Texts embedded at a time.")] = None,
-    hard_negatives: Annotated[int | None, typer.Option(help="Mine so many a pair.")] = None,
-    out_dim: Annotated[int | None, typer.Option(help="Append a layer to this width.")] = None,
-    best_at: Annotated[int | None, typer.Option(help="Dim that --dev goes by [the mean].")] = None,
-    test: Annotated[Path | None, typer.Option(help="As --dev; for the model card.")] = None,
-    twin: Annotated[bool, typer.Option("--twin", help="Train without Matryoshka too.")] = False,
-    report_to: Annotated[list[str] | None, typer.Option(help="A tracker: tensorboard...")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with more settings.")] = None,
-    probes: Annotated[Path | None, typer.Option(help="Triplets that it must get right.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="Compute in float32 or bfloat16.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of what is drawn at random.")] = None,
-    trust_remote_code: Annotated[
-        bool, typer.Option("--trust-remote-code", help="Let the model's own code run.")
-    ] = False,
+    pairs: _Pairs,
+    out: _Out,
+    model: _Model = None,
+    static: _Static = False,
+    dims: _Dims = None,
+    epochs: _Epochs = None,
+    batch_size: _BatchSize = None,
+    learning_rate: _LearningRate = None,
+    max_tokens: _MaxTokens = None,
+    seed: _Seed = None,
+    config: _Config = None,
+    probes: _Probes = None,
+    dev: _Dev = None,
+    best_at: _BestAt = None,
+    test: _Test = None,
+    twin: _Twin = False,
+    mini_batch_size: _MiniBatchSize = None,
+    hard_negatives: _HardNegatives = None,
+    out_dim: _OutDim = None,
+    report_to: _ReportTo = None,
+    dtype: TrainDtypeOption = None,
+    device: DeviceOption = None,
+    trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
-    """Train a Matryoshka model on pairs, triplets or scored pairs of texts.
+    """Train a Matryoshka model on pairs or triplets of texts.
 
-    A static one (--static) starts from MODEL's token table, a transformer's tokens, or scratch.
+    Scored pairs are possible, too. The command fine-tunes MODEL; or, with --static, trains a static model, which starts from MODEL's token
+    vectors or, without MODEL, from random vectors.
 
-    Example: `nestvec train --static --pairs pairs.jsonl --out model`
+    Example: nestvec train --static --pairs pairs.jsonl --out model
     """
     check_output(out, folder=True)
     known = None if probes is None else _load_probes(probes)
-    asked: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "dims": parse_ints(dims, option="--dims"),
         "epochs": epochs,
         "seed": seed,
@@ -84,7 +205,7 @@ def train(
         "learning_rate": learning_rate,
         "max_tokens": max_tokens,
         "mini_batch_size": mini_batch_size,
-        "dtype": dtype,
+        "dtype": parse_dtype(dtype),
         "hard_negatives": hard_negatives,
         "out_dim": out_dim,
         "best_at": best_at,
@@ -92,32 +213,29 @@ def train(
         "twin": twin or None,
         "report_to": tuple(report_to) if report_to else None,
     }
-    given = {name: value for name, value in asked.items() if value is not None}
-    learn = _train_static if static else _finetune
-    learn(model, pairs, out, given, trust_remote_code=trust_remote_code)
-    if known is not None and not _probe(out, known, trust_remote_code=trust_remote_code):
+    given = {name: value for name, value in settings.items() if value is not None}
+    loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
+    (_train_static if static else _finetune)(model, pairs, out, given, loading)
+    if known is not None and not _probe(out, known, loading):
         raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
     say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
 
 
 def _train_static(
-    model: str | None,
-    pairs: list[Path],
-    out: Path,
-    given: dict[str, Any],
-    *,
-    trust_remote_code: bool,
+    model: str | None, pairs: list[Path], out: Path, given: dict[str, Any], loading: _Loading
 ) -> None:
     from nestvec.data.training import load_pairs
     from nestvec.recipes.trained import default_settings, train_and_save
     from nestvec.train.config import config_from_file
     from nestvec.train.static import StaticConfig
 
-    file = _check_static(given)
+    file = _static_settings(given)
     loaded = load_pairs(pairs)
-    start = None if model is None else _load_start(model, trust_remote_code=trust_remote_code)
-    defaults = {} if start is None else default_settings(start)
+    start = None if model is None else _load_start(model, loading)
+    if model is None and loading["device"] not in (None, "cpu"):
+        warn(f"--device {loading['device']} has no effect: static models are trained on the CPU")
+    usual = {} if start is None else usual_settings(start)
     if file is None:
         config = StaticConfig(**{**defaults, **given})
     else:
@@ -130,36 +248,27 @@ def _train_static(
         say(f"  loss {loss:5.3f} at {dim:>4} dims")
 
 
-def _check_static(given: dict[str, Any]) -> Path | None:
-    """Turn options into settings of a static model; return the file of further ones, if any."""
-    from nestvec.models.sentence_transformer import DTYPES
-
+def _static_settings(given: dict[str, Any]) -> Path | None:
+    """Convert options into settings of a static model; return the file of further settings."""
     for name in _FINETUNING_ONLY:
         if name in given:
             raise InvalidArgument(f"--{name.replace('_', '-')} is for fine-tuning, not --static")
     dtype = given.pop("dtype", None)
     if dtype is not None:
-        if dtype not in DTYPES:
-            raise InvalidArgument(f"--dtype {dtype!r} is not one of {', '.join(DTYPES)}")
         given["bfloat16"] = dtype == "bfloat16"
     file: Path | None = given.pop("config", None)
     return file
 
 
-def _load_start(name_or_path: str, *, trust_remote_code: bool) -> Encoder:
+def _load_start(name_or_path: str, loading: _Loading) -> Encoder:
     from nestvec.models.load import load_model
 
     load_torch()
-    return load_model(name_or_path, trust_remote_code=trust_remote_code)
+    return load_model(name_or_path, **loading)
 
 
 def _finetune(
-    model: str | None,
-    pairs: list[Path],
-    out: Path,
-    given: dict[str, Any],
-    *,
-    trust_remote_code: bool,
+    model: str | None, pairs: list[Path], out: Path, given: dict[str, Any], loading: _Loading
 ) -> None:
     from nestvec.recipes import finetuned
     from nestvec.train.config import Callbacks, FinetuneConfig, config_from_file
@@ -178,7 +287,7 @@ def _finetune(
         config = config_from_file(FinetuneConfig, file, defaults={}, overrides=given)
     with progress("train") as on_progress:
         load_torch()
-        base = finetuned.load_base(model, trust_remote_code=trust_remote_code)
+        base = finetuned.load_base(model, **loading)
         callbacks = Callbacks(on_progress, _log_check)
         done = finetuned.finetune_and_save(
             base, pairs, config, out, held_out=held_out, callbacks=callbacks
@@ -215,12 +324,12 @@ def _load_probes(path: Path) -> Triplets:
     return load_probes(path)
 
 
-def _probe(out: Path, probes: Triplets, *, trust_remote_code: bool) -> bool:
+def _probe(out: Path, probes: Triplets, loading: _Loading) -> bool:
     """Say how many probes hold at each dim, and which do not; tell whether all do at the least."""
     from nestvec.measure.dims import probe
     from nestvec.models.load import load_model
 
-    model = load_model(out, trust_remote_code=trust_remote_code)
+    model = load_model(out, **loading)
     passed = probe(model, probes, model.info.dims)
     for dim, held in passed.items():
         say(f"  probes {held.sum():>4,} of {len(held):,} at {dim:>4} dims")

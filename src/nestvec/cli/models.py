@@ -1,0 +1,78 @@
+"""Load models as the shared options describe them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nestvec.cli.options import parse_dtype
+
+if TYPE_CHECKING:
+    from nestvec.types import Encoder
+
+
+def load_encoder(
+    model: str,
+    *,
+    dtype: str | None,
+    device: str | None,
+    cache: bool,
+    trust_remote_code: bool,
+    adapter: Path | None = None,
+    dims: Sequence[int] | None = None,
+) -> Encoder:
+    """Load a model, behind an adapter if one is given.
+
+    Raises:
+        InvalidArgument: If the dtype is unknown or the device is not available.
+        NestvecError: As ``load_model`` and ``behind``.
+    """
+    from nestvec.models.adapted import behind
+    from nestvec.models.load import load_model
+
+    loaded = load_model(
+        model,
+        dims=dims,
+        dtype=parse_dtype(dtype),
+        device=device,
+        trust_remote_code=trust_remote_code,
+        cache=shared_cache(cache),
+    )
+    return behind(loaded, adapter)
+
+
+def load_index_model(
+    index: Path,
+    model: str | None,
+    *,
+    dtype: str | None,
+    device: str | None,
+    trust_remote_code: bool,
+    cache: Path | None = None,
+) -> Encoder | None:
+    """Load the model of an index if an option says how; else the index loads it when needed.
+
+    Raises:
+        InvalidArgument: If the dtype is unknown or the device is not available.
+        NestvecError: As ``load_for_index``.
+    """
+    if model is None and dtype is None and device is None and not trust_remote_code:
+        return None
+    from nestvec.index.model import load_for_index
+
+    return load_for_index(
+        model,
+        str(index),
+        dtype=parse_dtype(dtype),
+        device=device,
+        trust_remote_code=trust_remote_code,
+        cache=cache,
+    )
+
+
+def shared_cache(wanted: bool) -> Path | None:
+    """Return the folder in which all commands store embeddings; None with ``--no-cache``."""
+    from nestvec.models.cache import default_cache_folder
+
+    return default_cache_folder() if wanted else None

@@ -1,0 +1,132 @@
+"""Arguments and options that several commands share, each defined once, and their parsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nestvec.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from nestvec.models.sentence_transformer import DType
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="Model folder, Hugging Face hub id, or folder of stored vectors.")
+]
+CorpusArgument = Annotated[
+    Path,
+    typer.Argument(help="BEIR folder, folder of text files, or one JSONL, CSV or Parquet file."),
+]
+IndexArgument = Annotated[Path, typer.Argument(help="Index folder.")]
+
+AdapterOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="Transform the model's vectors with this adapter, a file that 'nestvec adapt' wrote.",
+    ),
+]
+_DTYPE = "Data type that the model computes in: float32 or bfloat16."
+DtypeOption = Annotated[str, typer.Option("--dtype", help=_DTYPE)]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device that the model runs on, such as cpu, cuda, cuda:1 or mps.",
+        show_default="what Sentence Transformers chooses",
+    ),
+]
+CacheOption = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Store embeddings in the folder that all commands share ($NESTVEC_CACHE), and "
+        "encode only texts that are not stored yet.",
+    ),
+]
+TrustRemoteCodeOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Run Python code that comes with the model. Use it only if you trust the source.",
+    ),
+]
+IndexDtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", help=_DTYPE, show_default="the dtype that the index records"),
+]
+ServeDtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        help=_DTYPE,
+        show_default="the dtype that the index records; without an index, bfloat16 if the "
+        "processor supports it",
+    ),
+]
+TrainDtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help=_DTYPE, show_default="float32")
+]
+IndexModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Folder or hub id of the index's model, if the model was moved or renamed."
+    ),
+]
+PassageWordsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--passage-words",
+        help="Maximum words of a passage; text files are split into passages.",
+        show_default="200",
+    ),
+]
+PointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--point",
+        help='Operating point of later searches, such as "64:binary@200>512:int8".',
+        show_default="the index's present point",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
+CurveArgument = Annotated[Path, typer.Argument(help="Curve file that 'nestvec evaluate' wrote.")]
+PlanOption = Annotated[
+    Path | None, typer.Option("--plan", help="Plan file that 'nestvec plan' wrote.")
+]
+
+
+def parse_ints(text: str | None, *, option: str) -> tuple[int, ...] | None:
+    """Read ``512,256,64``.
+
+    Raises:
+        InvalidArgument: If a part is not a whole number.
+    """
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        problem = f"{option} {text!r} is not a list of whole numbers"
+        raise InvalidArgument(f"{problem}. Separate numbers by commas: 512,256,64.") from error
+
+
+def parse_words(text: str | None) -> tuple[str, ...]:
+    """Read ``int8,binary``."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def parse_dtype(name: str | None) -> DType | None:
+    """Read ``--dtype``; None if the option was not given.
+
+    Raises:
+        InvalidArgument: If models cannot compute in this data type.
+    """
+    from nestvec.models.sentence_transformer import DTYPES
+
+    found = next((dtype for dtype in DTYPES if dtype == name), None)
+    if name is not None and found is None:
+        raise InvalidArgument(f"--dtype {name!r} is not one of {', '.join(DTYPES)}.")
+    return found
