@@ -181,7 +181,7 @@ def test_what_was_encoded_before_an_interruption_stays(tmp_path, monkeypatch):
     model = Fake()
     plain = model.encode
 
-    def interrupted(texts, *, kind):
+    def interrupted(texts, *, kind, on_progress=None):
         if "e" in texts:
             raise KeyboardInterrupt
         return plain(texts, kind=kind)

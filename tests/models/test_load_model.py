@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nestvec.errors import InvalidArgument, ModelError
+from nestvec.models.device import available_devices
 from nestvec.models.encoding import embed
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors, save_vectors
@@ -129,3 +130,31 @@ def test_embed_refuses_what_an_encoder_should_not_give(static_folder):
         embed(Broken(info, np.ones((2, 4))), ids, texts, kind="query")
     with pytest.raises(InvalidArgument, match="1 ids for 2 texts"):
         embed(Broken(info, spoilt), ids[:1], texts, kind="query")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_available_is_refused(bert_folder, tmp_path, device):
+    for cache in (None, tmp_path):
+        with pytest.raises(
+            InvalidArgument, match=f"device='{device}' is not available. Avail.*cpu"
+        ):
+            load_model(bert_folder, device=device, cache=cache)
+
+
+def test_an_available_device_is_used(bert_folder):
+    assert load_model(bert_folder, device="cpu").library_model.device.type == "cpu"
+    assert "cpu" in available_devices()
+
+
+def test_a_device_and_a_dtype_without_effect_are_reported(static_folder, vectors_folder, caplog):
+    reasons = {static_folder: "runs on the CPU", vectors_folder: "vectors are stored"}
+    for folder, reason in reasons.items():
+        caplog.clear()
+        load_model(folder, device="cuda", dtype="bfloat16")
+        device, dtype = (record.getMessage() for record in caplog.records)
+        assert device.startswith(f"device='cuda' has no effect on {folder}.")
+        assert dtype.startswith("dtype='bfloat16' has no effect on")
+        assert reason in device
+        caplog.clear()
+        load_model(folder, device="cpu")
+        assert not caplog.records

@@ -70,6 +70,14 @@ def test_chunks_change_nothing_and_report_progress(encoder, monkeypatch):
     assert seen == [(2, 3), (3, 3)]
 
 
+def test_progress_is_reported_after_each_batch(encoder, monkeypatch):
+    monkeypatch.setattr(sentence_transformer, "_BATCH", 2)
+    seen = []
+    encoder.encode(5 * ["a"], kind="document", on_progress=lambda *now: seen.append(now))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    assert not encoder.library_model[0]._forward_hooks
+
+
 def test_no_text_gives_no_row(encoder):
     assert encoder.encode([], kind="query").shape == (0, 64)
     assert encoder.count_truncated([], kind="query") == 0

@@ -188,8 +188,8 @@ def train(
 ) -> None:
     """Train a Matryoshka model on pairs or triplets of texts.
 
-    Scored pairs are possible, too. The command fine-tunes MODEL; or, with --static, trains a static model, which starts from MODEL's token
-    vectors or, without MODEL, from random vectors.
+    Scored pairs are possible, too. The command fine-tunes MODEL. With --static, it trains a
+    static model, which starts from MODEL's token vectors or, without MODEL, from random ones.
 
     Example: nestvec train --static --pairs pairs.jsonl --out model
     """

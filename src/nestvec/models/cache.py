@@ -99,7 +99,8 @@ class CachedEncoder(BaseEncoder):
         unseen = list(missing)
         for start in range(0, len(unseen), CHUNK):
             chunk = unseen[start : start + CHUNK]
-            vectors = self._compute([texts[missing[key][0]] for key in chunk], kind)
+            within = None if on_progress is None else _shifted(on_progress, done, len(texts))
+            vectors = self._compute([texts[missing[key][0]] for key in chunk], kind, within)
             if np.isfinite(vectors).all():  # others are for the caller to refuse
                 self._store.add(chunk, vectors)
             for key, vector in zip(chunk, vectors, strict=True):
@@ -154,13 +155,24 @@ class CachedEncoder(BaseEncoder):
             keys.append(key.digest())
         return keys
 
-    def _compute(self, texts: list[str], kind: Kind) -> Embeddings:
-        vectors = np.asarray(self.uncached.encode(texts, kind=kind), dtype=np.float32)
+    def _compute(self, texts: list[str], kind: Kind, on_progress: OnProgress | None) -> Embeddings:
+        found = self.uncached.encode(texts, kind=kind, on_progress=on_progress)
+        vectors = np.asarray(found, dtype=np.float32)
         expected = (len(texts), self.info.full_dim)
         if vectors.shape != expected:
             shape = f"{list(vectors.shape)}, not {list(expected)}"
             raise ModelError(f"{self.info.name}: gave embeddings of shape {shape}")
         return vectors
+
+
+def _shifted(on_progress: OnProgress, before: int, total: int) -> OnProgress:
+    """Report the progress of a chunk as progress of all texts; the caller reports its end."""
+
+    def within(done: int, n_chunk: int) -> None:
+        if done < n_chunk:
+            on_progress(before + done, total)
+
+    return within
 
 
 def model_key(info: ModelInfo, settings: Settings) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
+from itertools import count as counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 DType = Literal["float32", "bfloat16"]
 DTYPES: tuple[DType, ...] = get_args(DType)
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
+_BATCH = 32  # texts in one call of the model; the library's default
 CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
 
 
@@ -114,15 +116,38 @@ class SentenceTransformerEncoder(BaseEncoder):
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
-            embeddings[start : start + len(chunk)] = encode(
-                chunk,
-                prompt=self._prompt(kind),
-                show_progress_bar=False,
-                normalize_embeddings=False,
-            )
+            with self._after_each_batch(on_progress, start, len(chunk), len(texts)):
+                embeddings[start : start + len(chunk)] = encode(
+                    chunk,
+                    prompt=self._prompt(kind),
+                    batch_size=_BATCH,
+                    show_progress_bar=False,
+                    normalize_embeddings=False,
+                )
             if on_progress is not None:
                 on_progress(start + len(chunk), len(texts))
         return embeddings
+
+    @contextmanager
+    def _after_each_batch(
+        self, on_progress: OnProgress | None, before: int, n_chunk: int, total: int
+    ) -> Iterator[None]:
+        """Report progress within a chunk, which is minutes of work for a slow model."""
+        if on_progress is None or n_chunk <= _BATCH:
+            yield
+            return
+        batches = counter(1)
+
+        def report(*_: object) -> None:
+            done = next(batches) * _BATCH
+            if done < n_chunk:  # the caller reports the whole chunk
+                on_progress(before + done, total)
+
+        hook = self._model[0].register_forward_hook(report)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that have more tokens, with their prompt, than the model reads."""
