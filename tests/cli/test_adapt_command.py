@@ -53,13 +53,13 @@ def refused(ended, message):
 
 def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):
     said = well(nestvec("adapt", "vectors", "--dims", "8,4", "--method", "svd", "--out", "a.st"))
-    assert "nearest@10 16 8 4 dims truncation 1.000" in said
-    assert "measured with 60 queries on 60 documents, not used to fit" in said
-    assert "svd, fitted on 240 documents" in said
+    assert "nearest@10 16 8 4 dims truncated 1.000" in said
+    assert "measured on held-out data: 60 queries, 60 documents" in said
+    assert "chosen: svd, fitted on 240 documents in" in said
     assert "nestvec apply a.st vectors --out adapted" in said
     said = well(nestvec("apply", "a.st", "vectors", "--out", "adapted"))
     assert said.startswith(
-        "420 vectors transformed with svd, written to adapted Next nestvec evaluate adapted"
+        "420 vectors transformed by svd, written to adapted Next nestvec evaluate"
     )
     adapter, before, after = load_adapter(place / "a.st"), load_model(vectors), load_model(
         place / "adapted"
@@ -76,8 +76,10 @@ def test_a_model_is_turned(nestvec, place):
     head = Head(np.eye(info.full_dim, dtype=np.float32))
     adapter = Adapter("svd", info.dims, info.fingerprint, info.name, False, head, head, 0)
     save_adapter(adapter, place / "a.st")
-    said = well(nestvec("apply", "a.st", "model", "--out", "new"))
-    assert said.startswith("model transformed with svd, written to new Next nestvec evaluate new")
+    said = well(nestvec("apply", "a.st", "model", "--out", "turned"))
+    assert said.startswith(
+        "model transformed by svd, written to turned Next nestvec evaluate turned"
+    )
 
 
 def test_labels_are_measured_by(nestvec, vectors):
@@ -97,7 +99,7 @@ def test_nothing_is_changed_where_nothing_helps(nestvec, place, vectors):
     (vectors / "queries.npy").unlink()
     (vectors / "queries.ids.txt").unlink()
     said = well(nestvec("adapt", "vectors", "--dims", "8", "--steps", "2"))
-    assert "no method is significantly better than truncation" in said
+    assert "no method is significantly better than truncation (95 %): the adapter changes" in said
     assert load_adapter(place / "adapter.safetensors").method == "none"
 
 
@@ -105,9 +107,7 @@ def test_the_matrix_alone(nestvec, place, vectors):
     well(nestvec("adapt", "vectors", "--dims", "4", "--method", "svd"))
     well(nestvec("apply", "adapter.safetensors", "--out", "matrix.npy"))
     assert np.load(place / "matrix.npy").shape == (WIDTH, WIDTH)
-    refused(
-        nestvec("apply", "adapter.safetensors"), "name what to apply it to, or --out matrix.npy"
-    )
+    refused(nestvec("apply", "adapter.safetensors"), "no source is given. Name a source, or")
 
 
 def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
@@ -117,7 +117,7 @@ def test_an_index_is_adapted_and_put_back(nestvec, place, vectors):
     said = well(nestvec("index", "adapt", "own", "adapter.safetensors",
                         "--point", "4:int8@20>16:int8"))  # fmt: skip
     assert "300 documents at 4:int8@20>16:int8" in said
-    assert "as it was: own.unadapted (back: nestvec index adapt own --undo)" in said
+    assert "previous index: own.unadapted (restore it with: nestvec index adapt own --undo)" in said
     assert said.endswith('Next nestvec search own "your question"')
     queries = load_model(vectors).take(["d7", "d9"], kind="document")
     with Index.open(place / "own") as index:
@@ -192,7 +192,7 @@ def test_an_interrupted_fit_leaves_nothing(
     for out in ("before.st", "new.st"):
         ended = nestvec("adapt", "vectors", "--method", "linear", "--steps", "1", "--out", out)
         assert ended.code == 130
-        assert ended.err.endswith("nestvec: interrupted; what was there before is untouched\n")
+        assert ended.err.endswith("nestvec: interrupted. Existing files are unchanged.\n")
     assert sorted(place.iterdir()) == before
     assert (place / "before.st").read_text() == "an older adapter"
 
@@ -206,17 +206,17 @@ def test_an_interrupted_fit_leaves_nothing(
             "sample=63 is less than 64, the minimum for 16 dims",
         ),
         (["adapt", "vectors", "--seed", "-1"], "greater than or equal to 0"),
-        (["adapt", "vectors", "--method", "magic"], "method='magic' is not one of svd, whiten"),
-        (["adapt", "vectors", "judged", "--qrels", "judged"], "name one of a corpus, --pairs"),
-        (["adapt", "model"], "needs texts to encode"),
+        (["adapt", "vectors", "--method", "magic"], "method 'magic' is not one of svd, whiten"),
         (
-            ["adapt", "model", "data"],
-            "60 nonzero vectors: an adapter for 32 dims needs at least 128",
+            ["adapt", "vectors", "judged", "--qrels", "judged"],
+            "CORPUS, --pairs and --qrels exclude",
         ),
+        (["adapt", "model"], "encodes texts: give a corpus"),
+        (["adapt", "model", "data"], "60 vectors other than zero < 128"),
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
         (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adapter"),
-        (["index", "adapt", "index"], "name either an adapter or --undo"),
-        (["index", "adapt", "x", "--undo", "--point", "8:int8"], "leave --point 8:int8 out"),
+        (["index", "adapt", "index"], "no adapter is given. Name an"),
+        (["index", "adapt", "x", "--undo", "--point", "8:int8"], "Leave --point 8:int8 out."),
         (["index", "adapt", "index", "--undo"], "there is no index.unadapted beside it"),
     ],
 )

@@ -59,7 +59,7 @@ def test_an_adapted_model_goes_the_whole_way(nestvec, place, judged):
     well(*typed, "--adapter", "a.st")
     point = json.loads((place / "new-plan.json").read_text())["point"]
     stats = well("index", "stats", "own")
-    assert "model behind an adapter, 32 dims" in stats
+    assert "model with an adapter, 32 dims" in stats
     assert point in stats
     well("report", "new.json", "--plan", "new-plan.json", "--out", "new.html")
     assert "behind the model, checksum" in (place / "new.html").read_text()

@@ -111,8 +111,8 @@ CASES = {
     "dims not numbers": (nothing, f"{EVALUATE} --dims 16,x", "--dims '16,x'"),
     "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep 0 < 1"),
     "unknown precision": (nothing, f"{EVALUATE} --precisions int9", "'int9' is not one of"),
-    "unknown metric": (nothing, f"{EVALUATE} --metric ndgc@10", "ndgc@10"),
-    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev'. Choose one of test"),
+    "unknown metric": (nothing, f"{EVALUATE} --metrics ndgc@10", "ndgc@10"),
+    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev': name one of test"),
     "unknown point": (
         nothing,
         "index build model data --point 64 --out new",
@@ -121,7 +121,7 @@ CASES = {
     "plan and point": (
         nothing,
         "index build model data --plan plan.json --point 8:int4 --out new",
-        "either --plan",
+        "--plan and --point exclude each other. Give one",
     ),
     "truncated vectors": (truncated("index/vectors/0-0.vectors"), "search index x", "0-0.vectors"),
     "truncated documents": (truncated("index/documents.sqlite"), "search index x", "documents"),
@@ -166,7 +166,7 @@ CASES = {
     "train without --static": (
         nothing,
         "train --pairs data --out new",
-        "name a model to fine-tune",
+        "no model to fine-tune is given",
     ),
     "plan of another model": (
         another_model,
@@ -174,8 +174,8 @@ CASES = {
         "plan",
     ),
     "index of another model": (another_model, "search index x --model model", "holds vectors of"),
-    "k of zero": (nothing, "search index x -k 0", "k 0 < 1"),
-    "k below zero": (nothing, "search index x -k -1", "k -1 < 1"),
+    "k of zero": (nothing, "search index x -k 0", "-k 0 is less than 1"),
+    "k below zero": (nothing, "search index x -k -1", "-k -1 is less than 1"),
     "retention above 1": (nothing, "plan curve.json --min-retention 98", "98.0 is outside (0, 1]"),
     "impossible limit": (nothing, "plan curve.json --max-p95-ms 0", "no point is within"),
     "metric not measured": (nothing, "plan curve.json --metric mrr@10", "was not measured"),
@@ -278,12 +278,9 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("train --pairs data --out new", "name a model to fine-tune, or train one with --static"),
-        (
-            "train model --static --dims 64 --pairs data --out new",
-            "dim 64 is larger than 32, the width",
-        ),
-        ("train --static --batch-size 1 --pairs data --out new", "batch_size=1 is less than 2"),
+        ("train --pairs data --out new", "no model to fine-tune is given. Name a model,"),
+        ("train model --static --dims 64 --pairs data --out new", "dims 64 > 32, the width of"),
+        ("train --static --batch-size 1 --pairs data --out new", "batch_size 1 < 2: a pair needs"),
         ("train --static --dev data --pairs data --out new", "--dev is for fine-tuning, not"),
         ("train --static --config no.toml --pairs data --out new", "no.toml: cannot be read"),
         ("train nowhere/at/all --static --pairs data --out new", "there is no such folder"),

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from nestvec.cli.console import say_next
+from nestvec.cli.console import print_next
 from nestvec.cli.main import app
 
 
@@ -31,5 +31,5 @@ def test_a_command_is_shown_as_it_can_be_typed(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [str(tmp_path / called)])
     monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}" if on_path else None)
-    say_next("nestvec serve nestvec", heading="Open")
+    print_next("nestvec serve nestvec", heading="Open")
     assert capsys.readouterr().out == f"Open  {shown}\n"

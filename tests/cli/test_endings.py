@@ -23,6 +23,8 @@ COMMANDS = [
     "",
     "demo",
     "train",
+    "adapt",
+    "apply",
     "evaluate",
     "plan",
     "index",
@@ -31,6 +33,7 @@ COMMANDS = [
     "index delete",
     "index use",
     "index reembed",
+    "index adapt",
     "index compact",
     "index verify",
     "index stats",
@@ -127,7 +130,7 @@ def test_an_interrupted_demo_leaves_the_old_one_and_no_process(tmp_path):
     os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to every process of the command
     rest, errors = demo.communicate(timeout=30)
     assert line.startswith("1/6 texts    ")
-    assert errors == "nestvec: interrupted; what was there before is untouched\n"
+    assert errors == "nestvec: interrupted. Existing files are unchanged.\n"
     assert rest == ""
     # `python -m` kills itself where the interrupt came in an exec, as modules do when they load
     # (CPython's unhandled_keyboard_interrupt); a shell says 130 of that too.
@@ -162,7 +165,7 @@ def test_an_interrupt_while_processes_read_docstrings_is_one_line(tmp_path):
         start_new_session=True,
     )
     assert done.returncode == 130
-    assert done.stderr == "nestvec: interrupted; what was there before is untouched\n"
+    assert done.stderr == "nestvec: interrupted. Existing files are unchanged.\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -185,7 +188,7 @@ def test_an_interrupted_step_is_one_line_and_leaves_the_old(
     before = sorted(place.rglob("*"))
     ended = nestvec(*typed.split())
     assert (ended.code, ended.out) == (130, "")
-    assert ended.err == "nestvec: interrupted; what was there before is untouched\n"
+    assert ended.err == "nestvec: interrupted. Existing files are unchanged.\n"
     assert sorted(place.rglob("*")) == before
 
 

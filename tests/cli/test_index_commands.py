@@ -54,13 +54,13 @@ def test_added_documents_are_found_and_adding_again_changes_nothing(nestvec, pla
     assert said.startswith("added 3 documents 63 documents at ")
     assert hits(nestvec, "unheard1", "-k", "1")[0]["_id"] == "new1"
     said = well(nestvec("index", "add", "index", "more.jsonl"))
-    assert said.startswith("added 0 documents, 3 there already 63 documents at ")
+    assert said.startswith("added 0 documents, 3 unchanged 63 documents at ")
 
 
 def test_changed_documents_are_replaced_only_when_asked(nestvec, place):
     rows(place, "more.jsonl", [("d0", "changed text", {}), *new_rows(1)])
     ended = nestvec("index", "add", "index", "more.jsonl")
-    refused(ended, "1 document in the index would be replaced, the first is 'd0': if")
+    refused(ended, "1 document in the index would be replaced, the first is 'd0'. Use")
     assert count(place) == 60
     said = well(nestvec("index", "add", "index", "more.jsonl", "--upsert"))
     assert said.startswith("added 1 document, replaced 1 61 documents at ")
@@ -79,7 +79,7 @@ def test_a_folder_of_texts_is_indexed_and_kept_up_to_date(nestvec, place):
     refused(nestvec(*add[:-1]), "2 documents in the index would be replaced, the first is 'a.md#3'")
     said = well(nestvec(*add))
     assert said.startswith(
-        "added 0 documents, deleted 2 passages of changed files, 3 there already 3 documents"
+        "added 0 documents, deleted 2 passages of changed files, 3 unchanged 3 documents"
     )
     found = nestvec("search", "texts", "one two", "-k", "1")
     assert "a.md:3" in found.out and "Alpha" in found.out
@@ -88,7 +88,7 @@ def test_a_folder_of_texts_is_indexed_and_kept_up_to_date(nestvec, place):
 @pytest.mark.parametrize("command", ["index add index", "index build model --point 8:int8 --out x"])
 def test_words_of_passages_are_for_texts(nestvec, command):
     ended = nestvec(*command.split(), "data", "--passage-words", "9")
-    refused(ended, "--passage-words is for a folder of text files; data is none")
+    refused(ended, "--passage-words applies to a folder of text files, and data is none.")
 
 
 def test_deleted_documents_are_gone_and_unknown_ids_are_counted(nestvec, place):
@@ -103,23 +103,26 @@ def test_deleted_documents_are_gone_and_unknown_ids_are_counted(nestvec, place):
 
 
 def test_no_ids_are_refused(nestvec):
-    refused(nestvec("index", "delete", "index"), "no ids: name some, or a file of them with --ids")
+    refused(
+        nestvec("index", "delete", "index"),
+        "no ids are given. Name ids, or a file of ids with --ids.",
+    )
     refused(nestvec("index", "delete", "index", "--ids", "no.txt"), "no.txt: does not exist")
 
 
 def test_compaction_gives_back_what_was_deleted(nestvec, place):
     ids = [f"d{i}" for i in range(50)]
     well(nestvec("index", "delete", "index", *ids))
-    assert "50, on disk until compacted" in nestvec("index", "stats", "index").out
+    assert "50, on disk until the index is compacted" in nestvec("index", "stats", "index").out
     said = well(nestvec("index", "compact", "index"))
-    assert said.startswith("compacted, from ")
+    assert said.startswith("compacted from ")
     assert "10 documents at " in said
     stats = json.loads(nestvec("index", "stats", "index", "--json").out)
     assert (stats["documents"], stats["deleted"], stats["generation"]) == (10, 0, 1)
 
 
 def test_verification_says_whole_or_names_the_file(nestvec, place):
-    assert well(nestvec("index", "verify", "index")).startswith("whole: 60 documents, ")
+    assert well(nestvec("index", "verify", "index")).startswith("intact: 60 documents, ")
     [segment] = (place / "index").rglob("*.vectors")
     data = bytearray(segment.read_bytes())
     data[-3] ^= 1
@@ -202,7 +205,7 @@ def test_json_is_searched_once_and_the_time_that_is_told_is_of_a_second_search(
     )
     hits(nestvec, "about")
     assert len(calls) == 1
-    assert "ms once loaded" in well(nestvec("search", "index", "about"))
+    assert "ms after loading" in well(nestvec("search", "index", "about"))
     assert len(calls) == 3
 
 
@@ -221,10 +224,11 @@ def test_an_interrupted_addition_says_what_is_in_the_index_and_goes_on(nestvec, 
         ended = nestvec("index", "add", "index", "more.jsonl")
     assert (ended.code, ended.out) == (130, "")
     assert ended.err == (
-        "nestvec: interrupted; 20 of 25 documents kept, the same command goes on\n"
+        "nestvec: interrupted. 20 of 25 documents are stored. Run the same command again to "
+        "continue.\n"
     )
     said = well(nestvec("index", "add", "index", "more.jsonl"))
-    assert said.startswith("added 5 documents, 20 there already 85 documents")
+    assert said.startswith("added 5 documents, 20 unchanged 85 documents")
 
 
 def test_an_interrupted_build_says_what_is_kept_and_goes_on(nestvec, place, monkeypatch):
@@ -241,7 +245,7 @@ def test_an_interrupted_build_says_what_is_kept_and_goes_on(nestvec, place, monk
     build = ("index", "build", "model", "data", "--point", "8:int4", "--out", "new")
     ended = nestvec(*build)
     assert (ended.code, ended.out) == (130, "")
-    assert "20 of 60 documents kept, the same command goes on" in ended.err
+    assert "20 of 60 documents are stored. Run the same command again to continue." in ended.err
     assert not (place / "new").exists()
     assert well(nestvec(*build)).startswith("60 documents at 8:int4: ")
     assert len(encoded) == 80

@@ -48,7 +48,7 @@ def test_a_cutoff_is_moved(nestvec):
     ("options", "message"),
     [
         ("--min-retention 0.9 --max-drop 0.1", "min_retention and max_drop cannot be combined"),
-        ("--replicas 2", "give --vectors"),
+        ("--replicas 2", "Add --vectors N."),
         ("--vectors 0", "vectors=0 is too small"),
         ("--vectors 5 --prices nowhere.json", "nowhere.json: cannot be read as JSON"),
         ("--cutoff 7", "cutoff=7 accepts none"),

@@ -27,8 +27,8 @@ def test_probes_that_hold_are_counted_at_every_dim(nestvec, write_probes):
     write_probes(swapped=False)
     ended = nestvec(*TRAIN.split())
     assert ended.code == 0
-    assert "probes    1 of 1 at   32 dims" in ended.out
-    assert "probes    1 of 1 at    8 dims" in ended.out
+    assert "probes passed    1 of 1 at   32 dims" in ended.out
+    assert "probes passed    1 of 1 at    8 dims" in ended.out
     assert "Next" in ended.out
 
 
@@ -36,7 +36,7 @@ def test_a_probe_that_fails_at_the_least_dim_is_named(nestvec, place, write_prob
     write_probes(swapped=True)
     ended = nestvec(*TRAIN.split())
     assert ended.code == 1
-    assert "probes    0 of 1 at    8 dims" in ended.out
+    assert "probes passed    0 of 1 at    8 dims" in ended.out
     assert "fails at 8 dims: 'how does" in ended.out
     assert max(map(len, ended.out.splitlines())) <= 80
     assert (place / "probed" / "modules.json").exists()  # the model is there to be looked at

@@ -64,7 +64,7 @@ def test_only_json_on_standard_output_when_it_is_asked_for(nestvec):
 def test_the_metrics_asked_for_are_measured_shown_planned_and_reported(nestvec, place):
     shown = nestvec(
         *("evaluate", "model", "data", "--precisions", "float32,int8", "--out", "m.json"),
-        *("--metric", "mrr@10,map@100"),
+        *("--metrics", "mrr@10,map@100"),
     ).out
     assert "% of MRR@10 retained" in shown
     assert set(json.loads((place / "m.json").read_text())["points"][0]["metrics"]) == {

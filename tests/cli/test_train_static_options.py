@@ -12,7 +12,7 @@ def test_options_stand_above_the_file_and_both_above_what_is_usual(nestvec, plac
     typed = "train --static --pairs data --out new --config run.toml"
     ended = nestvec(*typed.split(), "--batch-size", "8", "--max-tokens", "5", "--dtype", "bfloat16")
     assert (ended.code, ended.err) == (0, "")
-    assert "60 pairs, 1 epochs" in ended.out
+    assert "60 pairs, 1 epoch" in ended.out
     found = settings(place, "new")
     assert "start" not in found
     found = found["train"]

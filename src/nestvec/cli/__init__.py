@@ -1,1 +1,1 @@
-"""The command line: one file for each command; each reads arguments, calls the library, prints."""
+"""The command line: each command has a module that calls the library and prints the result."""

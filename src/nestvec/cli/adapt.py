@@ -1,4 +1,4 @@
-"""``nestvec adapt`` and ``nestvec apply``: good prefixes for vectors that exist already."""
+"""``nestvec adapt`` and ``nestvec apply``: fit adapters, and apply them to vectors or models."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from nestvec.cli.console import check_output, say, say_next, say_wrapped, shown_path
+from nestvec.cli.console import check_output, print_line, print_next, print_wrapped, shown_path
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     CacheOption,
@@ -140,9 +140,9 @@ def adapt(
     with progress("adapt") as on_progress:
         adapter = fit_adapter(model, texts, config=config, on_progress=on_progress)
     save_adapter(adapter, out)
-    _tell(adapter)
+    _print_result(adapter)
     if adapter.method != "none":
-        say_next(_next(adapter, model, source=shown_path(source), out=shown_path(out)))
+        print_next(_next(adapter, model, source=shown_path(source), out=shown_path(out)))
 
 
 def apply(
@@ -164,27 +164,32 @@ def apply(
     loaded = load_adapter(adapter)
     if source is None:
         if out.suffix not in MATRIX_SUFFIXES:
-            raise InvalidArgument("name what to apply it to, or --out matrix.npy for its matrix")
+            raise InvalidArgument(
+                "no source is given. Name a source, or write only the matrix with --out matrix.npy."
+            )
         check_output(out)
         save_matrix(loaded, out)
-        say(f"{loaded.full_dim} x {loaded.full_dim} in {shown_path(out)}: unit rows @ matrix")
+        print_wrapped(
+            f"matrix [{loaded.full_dim}, {loaded.full_dim}] written to {shown_path(out)}; "
+            "normalized vectors @ matrix gives adapted vectors"
+        )
         return
     check_output(out, folder=True)
     with progress("transform vectors", unit="vectors") as on_progress:
         count = apply_adapter(
             loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
         )
-    transformed = count_text(count, "vector") if count else "model"
-    say_wrapped(f"{transformed} transformed with {loaded.method}, written to {shown_path(out)}")
-    say_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
+    adapted = count_text(count, "vector") if count else "model"
+    print_wrapped(f"{adapted} transformed by {loaded.method}, written to {shown_path(out)}")
+    print_next(f"nestvec evaluate {shown_path(out)} DATASET --out curve.json")
 
 
 def _texts(
     corpus: Path | None, pairs: list[Path] | None, qrels: Path | None, split: str
 ) -> Texts | None:
-    """Load what the arguments say, at most one kind."""
+    """Load the corpus, the pairs or the labeled data set that is given, if any."""
     if sum(each is not None and each != [] for each in (corpus, pairs, qrels)) > 1:
-        raise InvalidArgument("name one of a corpus, --pairs and --qrels")
+        raise InvalidArgument("CORPUS, --pairs and --qrels exclude each other. Give one of them.")
     if qrels is not None:
         from nestvec.data.retrieval import load_dataset
 
@@ -209,25 +214,27 @@ def _next(adapter: Adapter, model: Encoder, *, source: str, out: str) -> str:
     return f"nestvec evaluate {source} DATASET --adapter {out}"
 
 
-def _tell(adapter: Adapter) -> None:
-    """Print the score of each method on held-out vectors, and the chosen method."""
+def _print_result(adapter: Adapter) -> None:
+    """Print the scores of each method on held-out vectors, and the chosen method."""
     fitted = adapter.fitted
     dims = sorted(adapter.dims, reverse=True)
-    say(f"{fitted['metric']:16}{''.join(f'{dim:>7}' for dim in dims)} dims")
+    print_line(f"{fitted['metric']:16}{''.join(f'{dim:>7}' for dim in dims)} dims")
     for name, means in fitted["means"].items():
         cells = "".join(f"{means[str(dim)]:7.3f}" for dim in dims)
-        say(f"{'truncation' if name == 'none' else name:16}{cells}")
-    n, n_queries = fitted["held_out_documents"], fitted["held_out_queries"]
-    say_wrapped(f"measured with {n_queries:,} queries on {n:,} documents, not used to fit")
+        print_line(f"{'truncated' if name == 'none' else name:16}{cells}")
+    n_documents, n_queries = fitted["held_out_documents"], fitted["held_out_queries"]
+    print_wrapped(f"measured on held-out data: {n_queries:,} queries, {n_documents:,} documents")
     if fitted["metric"] == "nearest@10":
-        say_wrapped(
-            "nearest@10: share of queries whose nearest document at full width is in the top 10; "
-            "to measure search quality, pass relevance labels (--qrels)"
+        print_wrapped(
+            "nearest@10: share of queries whose nearest document at full width is in the top 10. "
+            "Relevance is measured only with --qrels."
         )
     if adapter.method == "none":
-        say_wrapped(
-            "no method is significantly better than truncation: the adapter changes nothing"
+        print_wrapped(
+            "no method is significantly better than truncation (95 %): the adapter changes nothing"
         )
     else:
-        count = f"{fitted['documents']:,} documents"
-        say(f"{adapter.method}, fitted on {count} in {fitted['seconds']:.0f} s")
+        documents, seconds = fitted["documents"], fitted["seconds"]
+        print_line(
+            f"chosen: {adapter.method}, fitted on {documents:,} documents in {seconds:.0f} s"
+        )

@@ -1,7 +1,7 @@
-"""What every command shares: what reaches the terminal, how errors end, how long work shows.
+"""Output to the terminal, errors and interrupts: what all commands share.
 
-Titles, ids, file names and messages come from strangers' files: whatever is shown for people
-passes through ``printable``. JSON does not need it, as its own escapes leave nothing raw.
+Titles, ids, file names and messages come from files of unknown origin. All text for the terminal
+therefore passes through ``printable``. JSON output does not: JSON escapes control characters.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
-    """Return one line with a space for whatever a terminal would act on instead of showing."""
+    """Return a text as one line, with spaces instead of characters that control a terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
-def say(line: str) -> None:
-    """Print one line for people."""
+def print_line(line: str) -> None:
+    """Print one line on standard output."""
     typer.echo(printable(line))
 
 
-def say_wrapped(text: str) -> None:
-    """Print a text for people in as many lines as it needs, cut only between words."""
+def print_wrapped(text: str) -> None:
+    """Print a text on standard output, broken into lines between words."""
     for line in wrap(
         text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     ):
-        say(line)
+        print_line(line)
 
 
-def say_next(*commands: str, heading: str = "Next") -> None:
-    """Print the commands to type next, each beginning with ``nestvec``."""
+def print_next(*commands: str, heading: str = "Next") -> None:
+    """Print commands that the user may run next; each begins with ``nestvec``."""
     for number, command in enumerate(commands):
-        say(f"{'' if number else heading:<4}  {_typed(command)}")
+        print_line(f"{'' if number else heading:<4}  {_runnable(command)}")
 
 
-def _typed(command: str) -> str:
-    """Return a command as it can be typed: ``make demo`` has its program off the search path."""
+def _runnable(command: str) -> str:
+    """Return a command that the shell finds: ``make demo`` runs a nestvec that is not on PATH."""
     program = Path(sys.argv[0])
     if program.name != "nestvec" or shutil.which("nestvec"):
         return command
@@ -63,24 +63,24 @@ def _typed(command: str) -> str:
 
 
 def fail(message: str, *, code: int = BAD_INPUT) -> NoReturn:
-    """End with one line on standard error."""
+    """Print one line on standard error and exit."""
     warn(message)
     sys.exit(code)
 
 
 def warn(message: str) -> None:
     """Print one line on standard error, above a progress bar if there is one."""
-    # Bare text: a file name may hold what rich would take for markup.
+    # No markup: a file name may contain brackets that rich would interpret.
     _errors.print(f"nestvec: {' '.join(printable(message).split())}", markup=False)
 
 
 def log(line: str) -> None:
-    """Print a line of a long run's log on standard error, above a progress bar if there is one."""
+    """Print a line about long work on standard error, above a progress bar if there is one."""
     _errors.print(printable(line), markup=False)
 
 
 class Warnings(logging.Handler):
-    """Shows what the library warns about."""
+    """Prints warnings of the library."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record as one line."""
@@ -88,7 +88,7 @@ class Warnings(logging.Handler):
 
 
 def width() -> int:
-    """Return how wide lines may be: the terminal's width, at most 80."""
+    """Return the maximum width of lines: that of the terminal, from 40 to 80."""
     return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
 
@@ -98,50 +98,56 @@ def error_console() -> Console:
 
 
 def draws_bars() -> bool:
-    """Tell whether standard error is a terminal that can draw progress bars."""
+    """Report whether standard error is a terminal that can draw progress bars."""
     # Not is_interactive alone: FORCE_COLOR makes it true for a pipe as well.
     return _errors.is_interactive and _errors.file.isatty()
 
 
 @contextmanager
-def going_on_later(count_kept: Callable[[], int], total: int) -> Iterator[None]:
-    """End on Ctrl-C with how many of the documents are kept for the same command to go on with."""
+def resumable(count_stored: Callable[[], int], total: int | None) -> Iterator[None]:
+    """On Ctrl-C, exit with the number of documents that the same command need not encode again.
+
+    Args:
+        count_stored: Counts the documents that are stored.
+        total: Number of documents; None if it is not known.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        kept = count_kept()
-        if kept == 0:
+        stored = count_stored()
+        if stored == 0:
             raise
-        said = f"interrupted; {kept:,} of {total:,} documents kept, the same command goes on"
-        fail(said, code=INTERRUPTED)
+        of_total = "" if total is None else f" of {total:,}"
+        problem = f"interrupted. {stored:,}{of_total} documents are stored"
+        fail(f"{problem}. Run the same command again to continue.", code=INTERRUPTED)
 
 
 def load_torch() -> None:
-    """Load PyTorch; Ctrl-C waits meanwhile, of which its C++ would abort the whole process."""
+    """Import PyTorch while Ctrl-C waits: an interrupt of its C++ code would abort the process."""
     with block_interrupts():
         require("torch", extra="train")
 
 
 def shown_path(path: Path | str) -> str:
-    """Write a path as short as it can be typed from here, quoted where a shell needs it."""
+    """Return a path relative to the working folder if possible, quoted for a shell if needed."""
     path = Path(path)
-    with suppress(ValueError):  # it lies elsewhere
+    with suppress(ValueError):  # not below the working folder
         path = path.resolve().relative_to(Path.cwd())
     return shlex.quote(str(path))
 
 
 def check_output(path: Path, *, folder: bool = False) -> None:
-    """Refuse, before long work, an output that could not be written after it.
+    """Check, before long work, that its output can be written.
 
     Raises:
-        DataError: If a folder stands where a file is to be written or the other way round, or
-            nothing may be written there.
+        DataError: If the output is a file and the path is a folder, or the reverse, or the user
+            may not write there.
     """
     if path.exists() and path.is_dir() != folder:
-        kinds = ("a file", "a folder") if folder else ("a folder", "a file")
-        raise DataError(path, f"is {kinds[0]}: name {kinds[1]} to write")
+        found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
+        raise DataError(path, f"is {found}. Name {wanted} to write.")
     parent = next(each for each in path.absolute().parents if each.exists())
     if not parent.is_dir():
-        raise DataError(path, f"cannot be written: {parent} is a file")
+        raise DataError(path, f"cannot be written: {parent} is a file. Name another place.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise DataError(path, f"cannot be written: no permission in {parent}")
+        raise DataError(path, f"cannot be written: no permission in {parent}. Name another place.")

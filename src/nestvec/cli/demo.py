@@ -1,4 +1,4 @@
-"""``nestvec demo``: the whole loop on the documentation of this Python installation."""
+"""``nestvec demo``: run all steps on the documentation of this Python installation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import check_output, load_torch, say, say_next, shown_path, width
+from nestvec.cli.console import check_output, load_torch, print_line, print_next, shown_path, width
 from nestvec.cli.hits import hit_lines
 from nestvec.cli.index_files import sizes
 from nestvec.cli.options import SeedOption
@@ -47,13 +47,13 @@ def demo(out: _Out = Path("nestvec-demo"), quick: _Quick = False, seed: SeedOpti
     folder = steps.DemoFolder(out)
     with steps.replacing(folder):
         _run(folder, quick=quick, seed=seed)
-    say(f"See   {shown_path(folder.report)}")
-    say_next(
+    print_line(f"See   {shown_path(folder.report)}")
+    print_next(
         f'nestvec search {shown_path(folder.index)} "your question"',
         f"nestvec plan {shown_path(folder.curve)} --min-retention 0.95",
         f"nestvec evaluate {shown_path(folder.model)} YOUR-BEIR-FOLDER",
     )
-    say_next(f"nestvec serve {shown_path(folder.out)}", heading="Open")
+    print_next(f"nestvec serve {shown_path(folder.out)}", heading="Open")
 
 
 def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
@@ -61,56 +61,58 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
     from nestvec.recipes import demo as steps
     from nestvec.report.tables import retention_table
 
-    with _step("1/6 texts") as (said, on_progress):
+    with _step("1/6 texts") as (summary, on_progress):
         texts = steps.make_texts(folder, quick=quick, seed=seed, on_progress=on_progress)
         held_out = len(texts.qrels_by_split["test"])
-        said.append(
-            f"{len(texts.corpus):,} documents, {held_out:,} held-out queries: Python's docstrings"
+        summary.append(
+            f"{len(texts.corpus):,} documents, {held_out:,} held-out queries, from docstrings"
         )
-    with _step("2/6 train") as (said, on_progress):
+    with _step("2/6 train") as (summary, on_progress):
         load_torch()
         config = steps.train_models(folder, quick=quick, seed=seed, on_progress=on_progress)
         dims = f"{config.dims[0]}..{config.dims[-1]} dims"
-        said.append(f"static Matryoshka model, {dims}, and a plain twin")
-    with _step("3/6 measure") as (said, on_progress):
+        summary.append(f"static Matryoshka model, {dims}, and a plain twin")
+    with _step("3/6 measure") as (summary, on_progress):
         curves = steps.measure(folder, dims=config.dims, on_progress=on_progress)
         curve = curves[steps.MATRYOSHKA]
-        said.append(f"{len(curve.points)} operating points, ONE encode")
-    _say_all(retention_table(curves, precisions=("int4", "binary")))
-    with _step("4/6 choose") as (said, _):
+        summary.append(f"{len(curve.points)} operating points, encoded once")
+    _print_all(retention_table(curves, precisions=("int4", "binary")))
+    with _step("4/6 choose") as (summary, _):
         chosen = steps.choose(folder, curve, seed=seed)
         target = threshold_text(chosen.goal)
-        said.append(f"fewest bytes of memory that keep {target}")
-    _say_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
-    with _step("5/6 index") as (said, on_progress):
+        summary.append(f"least memory that retains {target} of quality")
+    _print_all(plan_lines(chosen, encode_ms=curve.encode_ms, width=width() - len(_INDENT)))
+    with _step("5/6 index") as (summary, on_progress):
         index = steps.build(folder, chosen, texts.corpus, on_progress=on_progress)
         stats = index.stats()
-        said.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
-    with _step("6/6 ask") as (said, _), index:
+        summary.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
+    with _step("6/6 ask") as (summary, _), index:
         answers = steps.ask(index)
-        steps.write_chart_and_report(folder, curves, chosen)
-        steps.build_page_codes(index, curve)
-        said.append(f"{len(answers)} questions, a report, and codes for a page of all this")
-    _say_all(_answers(answers))
+        steps.write_up(folder, curves, chosen)
+        steps.code_page(index, curve)
+        summary.append(f"{len(answers)} questions, a report, and codes for the web page")
+    _print_all(_answers(answers))
 
 
 @contextmanager
 def _step(name: str) -> Iterator[tuple[list[str], OnProgress]]:
-    """Show a bar, then print the step's line: its name, what the block said, seconds."""
+    """Show progress, then print the step's line: its name, the parts of its summary, seconds."""
     start = time.perf_counter()
-    said: list[str] = []
+    summary: list[str] = []
     with progress(name, prefix=True) as on_progress:
-        yield said, on_progress
-    say(_at_both_ends(f"{name:<12} {' '.join(said)}", f"{time.perf_counter() - start:.0f} s"))
+        yield summary, on_progress
+    print_line(
+        _at_both_ends(f"{name:<12} {' '.join(summary)}", f"{time.perf_counter() - start:.0f} s")
+    )
 
 
 def _at_both_ends(left: str, right: str, *, indent: str = "") -> str:
     return f"{left:<{width() - len(indent) - len(right) - 1}} {right}"
 
 
-def _say_all(lines: Iterator[str] | Sequence[str]) -> None:
+def _print_all(lines: Iterator[str] | Sequence[str]) -> None:
     for line in lines:
-        say(_INDENT + line)
+        print_line(_INDENT + line)
 
 
 def _answers(answers: Sequence[Answer]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``nestvec evaluate``: measure the whole curve of a model on a data set."""
+"""``nestvec evaluate``: measure all operating points of a model on a data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nestvec.cli.console import check_output, say, say_next, shown_path, width
+from nestvec.cli.console import (
+    check_output,
+    print_line,
+    print_next,
+    print_wrapped,
+    shown_path,
+    width,
+)
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     AdapterOption,
@@ -34,11 +41,17 @@ if TYPE_CHECKING:
 
 _EVIDENCE = {
     "labels": "",
-    "made queries": "evidence: queries made from the corpus, not asked by people",
-    "agreement": "evidence: agreement with full precision, which is not quality",
+    "made queries": "evidence: queries generated from the corpus, not written by users",
+    "agreement": "evidence: agreement with full precision, not relevance",
 }
 
 
+_COUNTS = {
+    "zero_documents": "documents with a zero vector",
+    "zero_queries": "queries with a zero vector",
+    "cut_documents": "documents truncated to the model's maximum length",
+    "cut_queries": "queries truncated to the model's maximum length",
+}
 _Dataset = Annotated[
     Path,
     typer.Argument(
@@ -198,31 +211,31 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
     else:
-        _tell(curve, grid, out)
+        _print_result(curve, grid, out)
 
 
-def _tell(curve: Curve, grid: Grid, out: Path) -> None:
+def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
     for line in _summary(curve, grid):
-        say(line)
-    say(f"{len(curve.points)} operating points in {shown_path(out)}")
-    say_next(_next(curve, out))
+        print_line(line)
+    print_wrapped(f"{len(curve.points)} operating points, written to {shown_path(out)}")
+    print_next(_next(curve, out))
 
 
 def _load(
     dataset: Path, *, split: str | None, queries: Path | None, source: str | None, strict: bool
 ) -> RetrievalSet | SimilaritySet:
-    """Load what the arguments say: judged queries, a log, queries to be made, or a file's rows."""
+    """Load labeled queries, a query log, a corpus to generate queries from, or compared texts."""
     from nestvec.data.corpus import load_corpus
     from nestvec.data.made_queries import make_queries
     from nestvec.data.retrieval import load_dataset, load_query_log
     from nestvec.data.similarity import load_similarity
 
     if queries is not None and source is not None:
-        raise InvalidArgument("--queries and --make-queries: take one of them")
+        raise InvalidArgument("--queries and --make-queries exclude each other. Give one of them.")
     if queries is not None:
         return load_query_log(dataset, queries)
     if source is not None:
-        chosen: Any = source  # make_queries checks it
+        chosen: Any = source  # make_queries checks the value
         return make_queries(load_corpus(dataset), source=chosen, name=dataset.resolve().name)
     if dataset.is_file():
         return load_similarity(dataset)
@@ -252,7 +265,7 @@ def _grid(
 ) -> Grid:
     from nestvec.measure.grid import DEFAULT_GRID, Grid
 
-    chosen: Any = precisions  # a point checks each when it is made
+    chosen: Any = precisions  # Grid checks each value
     shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)
     return Grid(
         precisions=chosen or DEFAULT_GRID.precisions, shortlisted=shortlisted, keeps=keeps, **others
@@ -268,11 +281,13 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     if _EVIDENCE[curve.evidence]:
         yield _EVIDENCE[curve.evidence]
     yield f"dims from {curve.model.dims_source}"
-    untidy = [
-        f"{count:,} {name.replace('_', ' ')}" for name, count in curve.counts.items() if count
+    found = [
+        f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
+        for name, count in curve.counts.items()
+        if count
     ]
-    if untidy:
-        yield from wrap(f"untidy: {', '.join(untidy)}", width(), subsequent_indent="  ")
+    if found:
+        yield from wrap(f"note: {', '.join(found)}", width(), subsequent_indent="  ")
 
 
 def _next(curve: Curve, out: Path) -> str:

@@ -1,4 +1,4 @@
-"""Write what a search found as aligned lines: score, title, where it stands."""
+"""Format hits of a search as aligned columns: score, title, place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from rich.cells import cell_len, set_cell_size
 from nestvec.cli.console import printable
 
 ShownHit = tuple[float, str, str]
-"""Score, title, where."""
+"""Score, title and place."""
 
 _GAP = 2
-_LEAST = 20  # narrower than this, a name says nothing
+_LEAST = 20  # narrower names are unreadable
 _DOTTED = re.compile(r"[^\s.]+(\.[^\s.]+)+")
 
 
 def hit_lines(hits: Sequence[ShownHit], *, width: int) -> Iterator[str]:
-    """Write hits in columns, each line at most ``width`` cells wide.
+    """Yield hits as lines in columns, each at most ``width`` cells wide.
 
-    A column that is too long gives way: of a dotted name and of a path the last parts are kept,
-    of any other text the first words.
+    Long titles and places are shortened: dotted names and paths to their last parts, other texts
+    to their first words.
     """
     scores = [f"{score:6.2f}" for score, _, _ in hits]
     titles = [printable(title) for _, title, _ in hits]
@@ -40,17 +40,17 @@ def _longest(texts: Sequence[str]) -> int:
 
 
 def shorten(text: str, cells: int) -> str:
-    """Cut a text to a number of cells at a joint of its own, with a sign that it was cut.
+    """Shorten a text to a number of cells between words or parts, marked by an ellipsis.
 
     >>> shorten("multiprocessing.process.BaseProcess.start", 26), shorten("lib/a/csv.py:80", 12)
     ('…process.BaseProcess.start', '…/csv.py:80')
     """
     if cell_len(text) <= cells:
         return text
-    joint = "/" if "/" in text and " " not in text else "." if _DOTTED.fullmatch(text) else " "
-    if joint == " ":
+    separator = "/" if "/" in text and " " not in text else "." if _DOTTED.fullmatch(text) else " "
+    if separator == " ":
         return _first(text, cells)
-    return _last(text, joint, cells)
+    return _last(text, separator, cells)
 
 
 def _first(text: str, cells: int) -> str:
@@ -59,14 +59,14 @@ def _first(text: str, cells: int) -> str:
     return (words if cell_len(words) > cells // 2 else cut) + "…"
 
 
-def _last(text: str, joint: str, cells: int) -> str:
-    mark = "…" if joint == "." else "…" + joint
-    parts = text.split(joint)
+def _last(text: str, separator: str, cells: int) -> str:
+    mark = "…" if separator == "." else "…" + separator
+    parts = text.split(separator)
     for start in range(1, len(parts)):
-        kept = mark + joint.join(parts[start:])
+        kept = mark + separator.join(parts[start:])
         if cell_len(kept) <= cells:
             return kept
-    # Even the last part is too long: its end says more than its beginning (``name.py:80``).
+    # Even the last part is too long. Its end is more useful than its beginning (``name.py:80``).
     end = parts[-1]
     while cell_len(end) > cells - 1:
         end = end[1:]

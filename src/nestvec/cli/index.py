@@ -1,6 +1,6 @@
-"""``nestvec index``: build an index of a corpus, and choose how it is searched.
+"""``nestvec index``: build an index, adapt or re-embed it, and choose its operating point.
 
-Its documents are changed in ``index_documents``, its files looked after in ``index_files``.
+``index_documents`` has the commands that change documents, ``index_files`` those for its files.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import typer
 from nestvec.cli import index_documents, index_files
 from nestvec.cli.console import (
     check_output,
-    going_on_later,
-    say_next,
-    say_wrapped,
+    print_next,
+    print_wrapped,
+    resumable,
     shown_path,
 )
-from nestvec.cli.index_files import open_texts, say_closed
+from nestvec.cli.index_files import close_and_report, open_texts
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     AdapterOption,
@@ -99,8 +99,10 @@ def build(
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
 
-    if (plan is None) == (point is None):
-        raise InvalidArgument("name either --plan PLAN or --point POINT")
+    if plan is None and point is None:
+        raise InvalidArgument("no operating point is given. Use --plan PLAN or --point POINT.")
+    if plan is not None and point is not None:
+        raise InvalidArgument("--plan and --point exclude each other. Give one of them.")
     precision = _stored(stored)
     check_output(out, folder=True)
     chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
@@ -115,15 +117,15 @@ def build(
         trust_remote_code=trust_remote_code,
     )
     with (
-        going_on_later(lambda: count_unfinished(out), documents.length or 0),
+        resumable(lambda: count_unfinished(out), documents.length),
         progress("encode documents", unit="documents") as on_progress,
     ):
         index = build_index(
             encoder, documents, chosen, out, stored=precision, on_progress=on_progress
         )
     with index:
-        say_closed(index, seconds=time.perf_counter() - start)
-    say_next(f'nestvec search {shown_path(out)} "your question"')
+        close_and_report(index, seconds=time.perf_counter() - start)
+    print_next(f'nestvec search {shown_path(out)} "your question"')
 
 
 def use(index: IndexArgument, point: _UsePoint) -> None:
@@ -140,7 +142,7 @@ def use(index: IndexArgument, point: _UsePoint) -> None:
     start = time.perf_counter()
     with Index.open(index) as opened:
         opened.use(chosen)
-        say_closed(opened, seconds=time.perf_counter() - start)
+        close_and_report(opened, seconds=time.perf_counter() - start)
 
 
 def reembed(
@@ -160,7 +162,7 @@ def reembed(
     Example: nestvec index reembed index better-model
     """
     from nestvec.index.building import count_unfinished
-    from nestvec.index.building import reembed as encode_anew
+    from nestvec.index.building import reembed as reembed_index
     from nestvec.index.index import Index
     from nestvec.types import OperatingPoint
 
@@ -177,12 +179,12 @@ def reembed(
     with Index.open(index) as opened:
         total = len(opened)
     with (
-        going_on_later(lambda: count_unfinished(index), total),
+        resumable(lambda: count_unfinished(index), total),
         progress("encode documents", unit="documents") as on_progress,
     ):
-        changed = encode_anew(index, encoder, point=chosen, on_progress=on_progress)
+        changed = reembed_index(index, encoder, point=chosen, on_progress=on_progress)
     with changed:
-        say_closed(changed, seconds=time.perf_counter() - start)
+        close_and_report(changed, seconds=time.perf_counter() - start)
 
 
 def adapt(
@@ -202,10 +204,14 @@ def adapt(
     from nestvec.models.adapter_file import load_adapter
     from nestvec.types import OperatingPoint
 
-    if (adapter is None) != undo:
-        raise InvalidArgument("name either an adapter or --undo")
+    if adapter is None and not undo:
+        raise InvalidArgument("no adapter is given. Name an adapter file, or use --undo.")
+    if adapter is not None and undo:
+        raise InvalidArgument("ADAPTER and --undo exclude each other. Give one of them.")
     if undo and point is not None:
-        raise InvalidArgument(f"--undo puts the point back as well: leave --point {point} out")
+        raise InvalidArgument(
+            f"--undo also restores the operating point. Leave --point {point} out."
+        )
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
     if adapter is None:
@@ -216,14 +222,14 @@ def adapt(
                 index, load_adapter(adapter), point=chosen, on_progress=on_progress
             )
     with changed:
-        say_closed(changed, seconds=time.perf_counter() - start)
+        close_and_report(changed, seconds=time.perf_counter() - start)
     if adapter is not None:
         place = shown_path(index)
-        say_wrapped(
-            f"as it was: {shown_path(Path(kept_place(index)))} "
-            f"(back: nestvec index adapt {place} --undo)"
+        print_wrapped(
+            f"previous index: {shown_path(Path(kept_place(index)))} "
+            f"(restore it with: nestvec index adapt {place} --undo)"
         )
-        say_next(f'nestvec search {place} "your question"')
+        print_next(f'nestvec search {place} "your question"')
 
 
 def _stored(name: str | None) -> Stored | None:
@@ -231,7 +237,7 @@ def _stored(name: str | None) -> Stored | None:
 
     known = get_args(Stored)
     if name is not None and name not in known:
-        raise InvalidArgument(f"--stored {name!r} is not one of {', '.join(known)}")
+        raise InvalidArgument(f"--stored {name!r} is not one of {', '.join(known)}.")
     return cast("Stored | None", name)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import going_on_later, say_next, say_wrapped, shown_path
-from nestvec.cli.index_files import open_texts, say_closed
+from nestvec.cli.console import print_next, print_wrapped, resumable, shown_path
+from nestvec.cli.index_files import close_and_report, open_texts
 from nestvec.cli.models import load_index_model, shared_cache
 from nestvec.cli.options import (
     CacheOption,
@@ -71,12 +71,12 @@ def add(
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)
         with (
-            going_on_later(lambda: compare(opened, documents).same - changes.same, changes.count),
+            resumable(lambda: compare(opened, documents).same - changes.same, changes.count),
             progress("encode documents", unit="documents") as on_progress,
         ):
             bring_in(opened, changes, on_progress=on_progress)
-        say_wrapped(_done(changes))
-        say_closed(opened, seconds=time.perf_counter() - start)
+        print_wrapped(_done(changes))
+        close_and_report(opened, seconds=time.perf_counter() - start)
 
 
 def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) -> None:
@@ -92,10 +92,10 @@ def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) ->
         deleted = opened.delete(wanted)
         missing = len(wanted) - deleted
         absent = f"; {count_text(missing, 'id')} not found" if missing else ""
-        say_wrapped(f"deleted {count_text(deleted, 'document')}{absent}")
-        say_closed(opened, seconds=time.perf_counter() - start)
+        print_wrapped(f"deleted {count_text(deleted, 'document')}{absent}")
+        close_and_report(opened, seconds=time.perf_counter() - start)
     if deleted:
-        say_next(f"nestvec index compact {shown_path(index)}")
+        print_next(f"nestvec index compact {shown_path(index)}")
 
 
 def _check(changes: Changes, *, upsert: bool) -> None:
@@ -103,7 +103,7 @@ def _check(changes: Changes, *, upsert: bool) -> None:
     if replaced and not upsert:
         count = count_text(len(replaced), "document")
         problem = f"{count} in the index would be replaced, the first is {replaced[0]!r}"
-        raise InvalidArgument(f"{problem}: if that is meant, add with --upsert")
+        raise InvalidArgument(f"{problem}. Use --upsert to replace documents.")
 
 
 def _done(changes: Changes) -> str:
@@ -113,7 +113,7 @@ def _done(changes: Changes) -> str:
     if changes.outdated:
         parts.append(f"deleted {count_text(len(changes.outdated), 'passage')} of changed files")
     if changes.same:
-        parts.append(f"{changes.same:,} there already")
+        parts.append(f"{changes.same:,} unchanged")
     return ", ".join(parts)
 
 
@@ -123,5 +123,5 @@ def _ids(given: list[str], file: Path | None) -> list[str]:
     listed = [text.strip() for _, text in read_lines(file)] if file else []
     ids = list(dict.fromkeys([*given, *filter(None, listed)]))
     if not ids:
-        raise InvalidArgument("no ids: name some, or a file of them with --ids")
+        raise InvalidArgument("no ids are given. Name ids, or a file of ids with --ids.")
     return ids

@@ -1,4 +1,4 @@
-"""``nestvec index compact``, ``verify`` and ``stats``: look after the files of an index."""
+"""``nestvec index compact``, ``verify`` and ``stats``: maintain the files of an index."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import say, say_wrapped
+from nestvec.cli.console import print_line, print_wrapped
 from nestvec.cli.options import IndexArgument
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text, percent, size_text
@@ -25,37 +25,38 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object ins
 
 
 def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
-    """Open a corpus, of text files in passages of so many words.
+    """Open a corpus; text files are split into passages of at most ``passage_words`` words.
 
     Raises:
-        InvalidArgument: If words are limited, but it is no folder of text files.
-        DataError: If it cannot be read.
+        InvalidArgument: If ``passage_words`` is given and the corpus is no folder of text files.
+        DataError: If the corpus cannot be read.
     """
     from nestvec.data.corpus import is_text_folder, open_corpus
 
     if passage_words is None:
         return open_corpus(corpus)
     if not is_text_folder(corpus):
-        raise InvalidArgument(f"--passage-words is for a folder of text files; {corpus} is none")
+        problem = f"--passage-words applies to a folder of text files, and {corpus} is none"
+        raise InvalidArgument(f"{problem}. Leave the option out.")
     return open_corpus(corpus, passage_words=passage_words)
 
 
-def say_closed(index: Index, *, seconds: float) -> None:
-    """Close an index, and say what it holds, how it is searched, what that takes and took.
+def close_and_report(index: Index, *, seconds: float) -> None:
+    """Close an index, and print its number of documents, its point, its size and the time.
 
-    Closed, as what was changed lies on the disk twice until then.
+    The size is measured after closing: until then, changed files are on the disk twice.
     """
     from nestvec.engines.registry import engine_at
 
-    held = f"{count_text(len(index), 'document')} at {index.point}"
+    documents = f"{count_text(len(index), 'document')} at {index.point}"
     resident_bytes = index.stats().resident_bytes
     index.close()
     disk_bytes = engine_at(index.place).disk_bytes(index.place)
-    say_wrapped(f"{held}: {sizes(resident_bytes, disk_bytes)}, {seconds:.0f} s")
+    print_wrapped(f"{documents}: {sizes(resident_bytes, disk_bytes)}, {seconds:.0f} s")
 
 
 def sizes(resident_bytes: int, disk_bytes: int) -> str:
-    """Write what an index takes."""
+    """Return the sizes of an index as text."""
     return f"{size_text(resident_bytes)} in memory, {size_text(disk_bytes)} on disk"
 
 
@@ -69,11 +70,11 @@ def compact(index: IndexArgument) -> None:
     start = time.perf_counter()
     with Index.open(index) as opened:
         done = opened.compact()
-        say_wrapped(f"compacted, from {size_text(done.bytes_before)} on disk")
+        print_wrapped(f"compacted from {size_text(done.bytes_before)} on disk")
         if done.pinned:
-            held = size_text(done.pinned)
-            say_wrapped(f"{held} more are given back when programs that read it now have ended")
-        say_closed(opened, seconds=time.perf_counter() - start)
+            pinned = size_text(done.pinned)
+            print_wrapped(f"{pinned} more become free when programs that use the old files end")
+        close_and_report(opened, seconds=time.perf_counter() - start)
 
 
 def verify(index: IndexArgument) -> None:
@@ -88,7 +89,7 @@ def verify(index: IndexArgument) -> None:
         opened.verify()
         size, documents = size_text(opened.stats().disk_bytes), count_text(len(opened), "document")
         seconds = time.perf_counter() - start
-        say_wrapped(f"whole: {documents}, {size} are as they were written, {seconds:.0f} s")
+        print_wrapped(f"intact: {documents}, {size} match their checksums, {seconds:.0f} s")
 
 
 def stats(index: IndexArgument, as_json: _AsJson = False) -> None:
@@ -104,21 +105,24 @@ def stats(index: IndexArgument, as_json: _AsJson = False) -> None:
         typer.echo(json.dumps(found.to_json(), indent=1))
         return
     for name, value in _rows(found):
-        say(f"{name:<10} {value}")
+        print_line(f"{name:<10} {value}")
 
 
 def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     yield "documents", f"{found.documents:,}"
     if found.deleted:
-        yield "deleted", f"{found.deleted:,}, on disk until compacted"
+        yield "deleted", f"{found.deleted:,}, on disk until the index is compacted"
     yield "point", found.point
-    adapted = " behind an adapter" if found.adapter else ""
+    adapted = " with an adapter" if found.adapter else ""
     yield "model", f"{found.model}{adapted}, {found.full_dim} dims"
     yield "vectors", found.stored
-    uncoded = f", {count_text(found.uncoded, 'document')} without" if found.uncoded else ""
+    uncoded = f", {count_text(found.uncoded, 'document')} without codes" if found.uncoded else ""
     yield "codes", count_text(found.parts, "part") + uncoded
     if found.outside is not None:
-        yield "outside", f"{percent(found.outside)} of values added since codes were fitted"
+        yield (
+            "outside",
+            f"{percent(found.outside)} of later values exceed the fitted ranges of codes",
+        )
     yield "memory", size_text(found.resident_bytes)
     vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)
     yield "disk", f"{size_text(found.disk_bytes)}: vectors and codes {vectors}, texts {texts}"

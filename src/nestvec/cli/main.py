@@ -1,7 +1,7 @@
-"""The ``nestvec`` command: registers the commands and turns errors into one line.
+"""The ``nestvec`` command: registers all commands and prints errors as one line.
 
-Errors of nestvec and of the operating system are a person's to mend and end in one line. Any
-other is a mistake of ours and keeps its traceback.
+Users can fix errors of nestvec and of the operating system, so these errors print one line. Any
+other exception is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nestvec.errors import NestvecError
 from nestvec.version import __version__
 
 _HELP = {"help_option_names": ["-h", "--help"]}
-# Base of all errors of usage; typer exports this one of them, wherever its version keeps the rest.
+# Base class of usage errors. typer exports only this subclass in all of its versions.
 _UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
@@ -43,8 +43,8 @@ app.command("serve")(serve.serve)
 app.command("report")(report.report)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"nestvec {__version__}")
         raise typer.Exit
 
@@ -53,39 +53,41 @@ def _print_version(asked: bool) -> None:
 def _options(
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
-    """Hold the options that stand before a command."""
+    """Accept the options that come before a command."""
 
 
 def run() -> None:
-    """Run the command line; bad input ends with one line and exit code 2."""
+    """Run the command line; bad input prints one line and exits with code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an old terminal's encoding is no reason to fail
+            stream.reconfigure(errors="replace")  # a terminal may lack characters
     logging.getLogger("nestvec").handlers = [Warnings()]
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="nestvec", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
         raise
-    if code == INTERRUPTED:  # what typer makes of Ctrl-C
+    if code == INTERRUPTED:  # typer returns this code after Ctrl-C
         _end(KeyboardInterrupt())
     sys.exit(code)
 
 
 def _end(error: BaseException) -> None:
-    """End with one line if a person can mend it; return if it is a mistake of ours."""
+    """Exit with one line if the user can fix the error; return if it is a bug."""
     match error:
         case NestvecError():
             fail(str(error))
         case _UsageError():
             fail(_usage(error))
         case KeyboardInterrupt() | typer.Abort():
-            fail("interrupted; what was there before is untouched", code=INTERRUPTED)
+            fail("interrupted. Existing files are unchanged.", code=INTERRUPTED)
         case BrokenPipeError():
-            # The reader of the pipe has left (``| head``). Nothing may be flushed to it at exit.
+            # The pipe has no reader any more (``| head``), so a flush at exit would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
         case OSError(errno=int(), filename=None):
@@ -96,7 +98,7 @@ def _end(error: BaseException) -> None:
 
 def _usage(error: Any) -> str:
     command = error.ctx.command_path if error.ctx else "nestvec"
-    return f"{error.format_message().rstrip('.')} (see {command} --help)"
+    return f"{error.format_message().rstrip('.')}. Run '{command} --help' for help."
 
 
 if __name__ == "__main__":

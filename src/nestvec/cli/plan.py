@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nestvec.cli.console import check_output, say, say_next, shown_path, width
+from nestvec.cli.console import check_output, print_line, print_next, shown_path, width
 from nestvec.cli.options import CurveArgument, SeedOption
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nestvec.planning.choose import Plan
 
 _Extra = tuple[str, dict[str, Any]]
-"""What is said beside a plan, in words and in numbers."""
+"""A further result next to a plan: as text and as JSON values."""
 
 
 _MinRetention = Annotated[
@@ -146,31 +146,33 @@ def plan(
     extras = [each for each in (scale, moved) if each is not None]
     chosen.save(out)
     if as_json:
-        _tell_json(out, extras)
+        _print_json(out, extras)
     else:
-        _tell(chosen, measured.encode_ms, extras, out)
+        _print_result(chosen, measured.encode_ms, extras, out)
 
 
-def _tell_json(out: Path, extras: Sequence[_Extra]) -> None:
+def _print_json(out: Path, extras: Sequence[_Extra]) -> None:
     values = json.loads(out.read_text(encoding="utf-8"))
     for _, more in extras:
         values |= more
     typer.echo(json.dumps(values, indent=1))
 
 
-def _tell(chosen: Plan, encode_ms: float | None, extras: Sequence[_Extra], out: Path) -> None:
+def _print_result(
+    chosen: Plan, encode_ms: float | None, extras: Sequence[_Extra], out: Path
+) -> None:
     for line in plan_lines(chosen, encode_ms=encode_ms, width=width()):
-        say(line)
+        print_line(line)
     for text, _ in extras:
         for line in _wrapped(text, width()):
-            say(line)
+            print_line(line)
     model = shown_path(chosen.model.name)
     adapter = " --adapter ADAPTER" if chosen.model.adapter else ""
-    say_next(f"nestvec index build {model} CORPUS{adapter} --plan {shown_path(out)} --out index")
+    print_next(f"nestvec index build {model} CORPUS{adapter} --plan {shown_path(out)} --out index")
 
 
 def plan_lines(chosen: Plan, *, encode_ms: float | None, width: int) -> Iterator[str]:
-    """Write a plan for people: the point, why it and no other, how long a search takes."""
+    """Yield a plan as lines: the point, the reasons for it, and the time of a search."""
     yield f"=> {chosen.point}   {chosen.verdict}"
     cost, full = chosen.row.cost, chosen.full.cost
     encoding = "" if encode_ms is None else f"; encoding {encode_ms:.2f} ms"
@@ -192,13 +194,11 @@ def _check_scale(vectors: int | None, prices: Path | None, replicas: int | None)
     from nestvec.errors import InvalidArgument
 
     if vectors is None and (prices is not None or replicas is not None):
-        raise InvalidArgument(
-            "--prices and --replicas speak of a number of vectors: give --vectors"
-        )
+        raise InvalidArgument("--prices and --replicas need a number of vectors. Add --vectors N.")
 
 
 def _scale(chosen: Plan, vectors: int, prices_file: Path | None, replicas: int | None) -> _Extra:
-    """Return what the point takes at another size."""
+    """Project the size and cost of the point to another number of vectors."""
     from nestvec.planning.scale import Prices, project, scale_text
 
     prices = None if prices_file is None else Prices.load(prices_file)
@@ -214,7 +214,7 @@ def _scale(chosen: Plan, vectors: int, prices_file: Path | None, replicas: int |
 
 
 def _cutoff(measured: Curve, chosen: Plan, cutoff: float) -> _Extra:
-    """Return where a cut-off moves to."""
+    """Convert a score cutoff to the chosen point."""
     from nestvec.planning.cutoff import move_cutoff
 
     moved = move_cutoff(measured, chosen.point, cutoff, seed=chosen.seed)

@@ -1,4 +1,4 @@
-"""``nestvec report``: draw curves and a plan for people."""
+"""``nestvec report``: write curves and a plan as an HTML page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nestvec.cli.console import check_output, say, shown_path
+from nestvec.cli.console import check_output, print_line, shown_path
 from nestvec.cli.options import PlanOption
 from nestvec.errors import InvalidArgument
 
@@ -56,7 +56,7 @@ def report(
     loaded = {path.stem: Curve.load(path) for path in curves}
     if len(loaded) < len(curves):
         raise InvalidArgument(
-            "two curves have the same file name, which is what the page calls them"
+            "two curves have the same file name, and the report needs different names. Rename one."
         )
     chosen = Plan.load(plan) if plan else None
     subject = next(iter(loaded.values()))
@@ -67,4 +67,4 @@ def report(
     if card:
         write_card(card, subject, shown)
     for path in written:
-        say(f"See  {shown_path(path)}")
+        print_line(f"See  {shown_path(path)}")

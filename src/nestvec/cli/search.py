@@ -1,4 +1,4 @@
-"""``nestvec search``: ask an index."""
+"""``nestvec search``: search an index for a text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import say, width
+from nestvec.cli.console import print_line, width
 from nestvec.cli.hits import hit_lines
 from nestvec.cli.models import load_index_model
 from nestvec.cli.options import (
@@ -67,16 +67,16 @@ def search(
     from nestvec.index.index import Index
 
     if k < 1:
-        raise InvalidArgument(f"k {k} < 1")
+        raise InvalidArgument(f"-k {k} is less than 1. Choose 1 or more.")
     encoder = load_index_model(
         index, model, dtype=dtype, device=device, trust_remote_code=trust_remote_code
     )
     with Index.open(index, encoder) as opened:
 
-        def ask() -> Hits:
+        def run() -> Hits:
             return opened.search([query], k, where=where, point=point, exact=exact)
 
-        hits = ask()
+        hits = run()
         documents = opened.get(hits.ids[0])
         found = [
             (id_, score, documents[id_])
@@ -86,15 +86,15 @@ def search(
             for each in found:
                 typer.echo(json.dumps(_row(*each)))
             return
-        # The model and the code that searches load on first use: what the next search takes is
-        # what a program that keeps the index open has to wait.
+        # The first search also loads the model. A second search is timed, because programs that
+        # keep the index open wait only that long.
         start = time.perf_counter()
-        ask()
+        run()
         milliseconds = milliseconds_text((time.perf_counter() - start) * 1000)
         rows = [(score, doc.title or doc.text, _where(id_, doc)) for id_, score, doc in found]
         for line in hit_lines(rows, width=width()):
-            say(line)
-        say(f"{len(found)} of {len(opened):,} documents, {milliseconds} once loaded")
+            print_line(line)
+        print_line(f"{len(found)} of {len(opened):,} documents, {milliseconds} after loading")
 
 
 def _row(id_: str, score: float, document: Document) -> dict[str, object]:

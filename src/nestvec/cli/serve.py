@@ -1,4 +1,4 @@
-"""``nestvec serve``: an index, a model or both over HTTP."""
+"""``nestvec serve``: serve an index, a model or both over HTTP."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import say
+from nestvec.cli.console import print_line
 from nestvec.cli.options import (
     AdapterOption,
     DeviceOption,
@@ -157,10 +157,10 @@ def serve(
             device=device,
             trust_remote_code=trust_remote_code,
         )
-        _answer(served, settings, listening)
+        _serve_until_stopped(served, settings, listening)
 
 
-def _answer(served: Served, settings: Settings, listening: socket) -> None:
+def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:
     from nestvec.serve.app import create_app
     from nestvec.serve.logs import log_to
     from nestvec.serve.running import run
@@ -168,6 +168,6 @@ def _answer(served: Served, settings: Settings, listening: socket) -> None:
     served.warm_up()
     app = create_app(served, replace(settings, encoders=served.share_processors()))
     host, port = listening.getsockname()[:2]
-    say(f"{served.name} is served at http://{f'[{host}]' if ':' in host else host}:{port}/")
+    print_line(f"serving {served.name} at http://{f'[{host}]' if ':' in host else host}:{port}/")
     log_to(sys.stderr)
     run(app, listening, patience_s=settings.limits.timeout_s)

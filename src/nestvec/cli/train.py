@@ -1,4 +1,4 @@
-"""``nestvec train``: fine-tune a model, or train a static one."""
+"""``nestvec train``: fine-tune a model, or train a static model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nestvec.cli.console import (
     check_output,
     load_torch,
     log,
-    say,
-    say_next,
+    print_line,
+    print_next,
     shown_path,
     warn,
 )
@@ -27,6 +27,7 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.data.similarity import Triplets
@@ -219,7 +220,7 @@ def train(
     if known is not None and not _probe(out, known, loading):
         raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
-    say_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
+    print_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
 
 
 def _train_static(
@@ -243,16 +244,17 @@ def _train_static(
     with progress("train") as on_progress:
         load_torch()
         losses = train_and_save(loaded, config, out, start=start, on_progress=on_progress)
-    say(f"{len(loaded):,} pairs, {config.epochs} epochs")
+    print_line(f"{count_text(len(loaded), 'pair')}, {count_text(config.epochs, 'epoch')}")
     for dim, loss in sorted(losses.items(), reverse=True):
-        say(f"  loss {loss:5.3f} at {dim:>4} dims")
+        print_line(f"  loss {loss:5.3f} at {dim:>4} dims")
 
 
 def _static_settings(given: dict[str, Any]) -> Path | None:
     """Convert options into settings of a static model; return the file of further settings."""
     for name in _FINETUNING_ONLY:
         if name in given:
-            raise InvalidArgument(f"--{name.replace('_', '-')} is for fine-tuning, not --static")
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidArgument(f"{option} is for fine-tuning, not --static. Leave it out.")
     dtype = given.pop("dtype", None)
     if dtype is not None:
         given["bfloat16"] = dtype == "bfloat16"
@@ -274,7 +276,9 @@ def _finetune(
     from nestvec.train.config import Callbacks, FinetuneConfig, config_from_file
 
     if model is None:
-        raise InvalidArgument("name a model to fine-tune, or train one with --static")
+        raise InvalidArgument(
+            "no model to fine-tune is given. Name a model, or train a static model with --static."
+        )
     dev, test = (
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
@@ -292,30 +296,30 @@ def _finetune(
         done = finetuned.finetune_and_save(
             base, pairs, config, out, held_out=held_out, callbacks=callbacks
         )
-    _tell(done)
+    _print_result(done)
 
 
 def _log_check(step: int, losses: Mapping[int, float], scores: Mapping[int, float]) -> None:
-    """Say how training goes, on standard error: a line of losses, and one of what a judge found."""
+    """Print the losses since the last check, and the scores on the development set."""
     for name, values in ((f"step {step:,}, loss", losses), ("dev", scores)):
         if values:
             cells = (f"{value:.4g} at {dim}" for dim, value in sorted(values.items(), reverse=True))
             log(f"{name} {', '.join(cells)}")
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_result(outcome: Outcome) -> None:
     from nestvec.report.tables import retention_table
 
     done = outcome.training
     for name, loss in done.losses.items():
-        say(f"{name}: {loss}")
-    say(f"{done.steps:,} steps")
-    for dim, score in sorted(done.dev_scores.items(), reverse=True):
-        say(f"  dev {score:.4f} at {dim:>4} dims")
+        print_line(f"{name}: {loss}")
+    print_line(count_text(done.steps, "step"))
+    for dim, score in sorted(done.best.items(), reverse=True):
+        print_line(f"  dev {score:.4f} at {dim:>4} dims")
     if outcome.curves:
         metric = next(iter(outcome.curves.values())).main_metric
         for line in retention_table(outcome.curves, metric, precisions=("int8", "binary")):
-            say(line)
+            print_line(line)
 
 
 def _load_probes(path: Path) -> Triplets:
@@ -325,16 +329,17 @@ def _load_probes(path: Path) -> Triplets:
 
 
 def _probe(out: Path, probes: Triplets, loading: _Loading) -> bool:
-    """Say how many probes hold at each dim, and which do not; tell whether all do at the least."""
+    """Print how many probes pass at each dim; report whether all pass at the smallest."""
     from nestvec.measure.dims import probe
     from nestvec.models.load import load_model
 
     model = load_model(out, **loading)
     passed = probe(model, probes, model.info.dims)
-    for dim, held in passed.items():
-        say(f"  probes {held.sum():>4,} of {len(held):,} at {dim:>4} dims")
+    for dim, of_dim in passed.items():
+        print_line(f"  probes passed {of_dim.sum():>4,} of {len(of_dim):,} at {dim:>4} dims")
     least = min(passed)
     for number in (~passed[least]).nonzero()[0].tolist():
         anchor, wrong = probes.anchors[number], probes.negatives[number]
-        say(f"  fails at {least} dims: {shorten(anchor, 24)!r} is nearer to {shorten(wrong, 24)!r}")
+        texts = f"{shorten(anchor, 24)!r} is nearer to {shorten(wrong, 24)!r}"
+        print_line(f"  fails at {least} dims: {texts}")
     return bool(passed[least].all())
