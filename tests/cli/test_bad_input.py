@@ -255,7 +255,9 @@ def test_a_disk_that_is_full_leaves_the_old_output(place, step):
     limited = (
         "import resource, sys\n"
         "import matplotlib.font_manager\n"  # writes its cache on first use
+        "from nestvec.cli import progress\n"
         "from nestvec.cli.main import run\n"
+        "progress.SHORT_S = 600\n"  # no line of a step that ended, also on a slow machine
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.RLIM_INFINITY))\n"
         "run()\n"
     )

@@ -280,7 +280,7 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     )
     if _EVIDENCE[curve.evidence]:
         yield _EVIDENCE[curve.evidence]
-    yield f"dims from {curve.model.dims_source}"
+    yield _dims_text(curve.model.dims_source)
     found = [
         f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
         for name, count in curve.counts.items()
@@ -288,6 +288,12 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     ]
     if found:
         yield from wrap(f"note: {', '.join(found)}", width(), subsequent_indent="  ")
+
+
+def _dims_text(source: str) -> str:
+    if source.startswith("guess"):
+        return "dims: halvings of the full width, for which the model was not trained"
+    return "dims as given by --dims" if source == "asked for" else f"dims from {source}"
 
 
 def _next(curve: Curve, out: Path) -> str:
