@@ -176,7 +176,11 @@ CASES = {
     "index of another model": (another_model, "search index x --model model", "holds vectors of"),
     "k of zero": (nothing, "search index x -k 0", "-k 0 is less than 1"),
     "k below zero": (nothing, "search index x -k -1", "-k -1 is less than 1"),
-    "retention above 1": (nothing, "plan curve.json --min-retention 98", "98.0 is outside (0, 1]"),
+    "retention above 1": (
+        nothing,
+        "plan curve.json --min-retention 98",
+        "min_retention=98.0 is out of range",
+    ),
     "impossible limit": (nothing, "plan curve.json --max-p95-ms 0", "no point is within"),
     "metric not measured": (nothing, "plan curve.json --metric mrr@10", "was not measured"),
     "page of no metric": (nothing, "report curve.json --metric mrr@10", "was not measured"),

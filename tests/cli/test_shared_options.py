@@ -150,5 +150,6 @@ def test_another_engine_limits_the_grid_and_needs_a_search(nestvec, place, monke
     curve = Curve.load(place / "new.json")
     assert curve.dataset["engine"] == "small"
     assert {str(row.point).partition(":")[2] for row in curve.points} == {"float32", "int8"}
-    (place / "pairs.jsonl").write_text(3 * '{"sentence1": "a", "sentence2": "b", "score": 1}\n')
+    rows = ({"sentence1": "a", "sentence2": "b", "score": score} for score in (1, 2, 3))
+    (place / "pairs.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     refused(nestvec("evaluate", "model", "pairs.jsonl", "--engine", "small"), "does not apply to")

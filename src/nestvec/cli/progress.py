@@ -252,6 +252,8 @@ class _Rate(ProgressColumn):
 
 
 def _title(label: str, name: str, *, prefix: bool) -> str:
+    if label.endswith(name):  # "2/6 train", train
+        return label
     return f"{label}, {name}" if prefix else name
 
 
