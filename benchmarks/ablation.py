@@ -1,13 +1,16 @@
-"""What each addition to the nested loss does to static models, at every dim and in binary.
+"""Measure the effect of each option of the nested loss on static models, per dim and in binary.
 
-Every variant differs from equal weights in one setting, and is trained with the same pairs,
-batches, first table, steps and learning rate, for each seed. Two sets: docstrings (train split,
-searched with the test split's queries), and sentences of Wikipedia articles with technical
-documentation (``pairs``/squad-sent and techdocs, searched with questions about other articles).
-Then nDCG@10 at each dim trained and at some between, at 1 bit as nestvec stores it ("binary":
-rotated) and as bare signs; documents are coded and queries are not. Differences from equal weights
-are averaged over seeds, query by query; their intervals are over queries. Each process computes on
-one thread. Values are first guesses (of orthogonality two, as 10 was worse in a short try).
+Every variant differs from equal weights in one option. For each seed, all variants are trained with
+the same pairs, batches, first table, steps and learning rate. There are two data sets: docstrings
+(train split, searched with the queries of the test split), and sentences of Wikipedia articles with
+technical documentation (``pairs``/squad-sent and techdocs, searched with questions about other
+articles). nDCG@10 is measured at each trained dim and at some dims between. It is also measured at
+1 bit, as nestvec stores it ("binary": rotated) and as plain sign bits ("signs"). Documents are
+quantized; queries are not.
+
+Differences from equal weights are averaged over seeds for each query; intervals are over queries.
+Each process computes on one thread. The values of the options are first guesses and were not tuned.
+Orthogonality has two values, as 10 was worse in a short trial.
 
     python benchmarks/ablation.py --demo nestvec-demo --data ../shared/data --seeds 3
 """
@@ -29,7 +32,7 @@ from scipy.sparse import csr_array
 from tokenizers import Tokenizer
 
 import subjects
-from comparison import METRIC, better, score_points
+from comparison import METRIC, differences_with_intervals, score_points
 from nestvec.codec.prefix import prefix
 from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.ranking import best
@@ -58,12 +61,12 @@ POINTS = (
     *(OperatingPoint.single(dim, "binary") for dim in DIMS),
 )
 NAMES = (*map(str, POINTS), *(f"{dim}:signs" for dim in DIMS))
-_PLACES = ("demo", "data")  # options that say nothing of what is measured
+_PATHS = ("demo", "data")  # options that do not affect the results
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A set as tokens: pairs to train on, and how often tokens stand in what is searched."""
+    """A tokenized data set: pairs to train on, and token counts of queries and documents."""
 
     name: str
     pairs: TokenizedPairs
@@ -73,7 +76,7 @@ class Subject:
 
 
 class Run(NamedTuple):
-    """What was trained, how long it took, and each query's scores, [NAMES, n_queries]."""
+    """A training run: its seconds, and the score of each query, [NAMES, n_queries]."""
 
     subject: str
     variant: str
@@ -85,7 +88,7 @@ class Run(NamedTuple):
 def main() -> None:
     """Train and measure every variant on every set for every seed, and record it."""
     options = _options().parse_args()
-    # Read when a process starts to compute: here and in those that are started.
+    # Libraries read these variables at their first use, in this process and in child processes.
     os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     config = StaticConfig(
         DIMS, batch_size=options.batch, epochs=options.epochs, learning_rate=options.rate
@@ -105,14 +108,14 @@ def main() -> None:
                 runs.append(each.result())
                 print(*runs[-1][:4], *runs[-1].scores.mean(axis=1).round(4), flush=True)
     rows = [row for name in sizes for row in _compare([run for run in runs if run.subject == name])]
-    settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    settings = {name: value for name, value in vars(options).items() if name not in _PATHS}
     settings |= {"metric": METRIC, "dims": DIMS, "variants": VARIANTS}
     print(record("ablation", settings=settings, results={"pairs": sizes, "rows": rows}))
 
 
 def _options() -> argparse.ArgumentParser:
     parser = subjects.options(__doc__, queries=1500)
-    parser.add_argument("--pairs", type=int, default=30_000, help="Of each set, at most.")
+    parser.add_argument("--pairs", type=int, default=30_000, help="Most pairs of each set.")
     parser.add_argument("--batch", type=int, default=1024)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rate", type=float, default=StaticConfig.learning_rate)
@@ -151,7 +154,7 @@ def _run(subject: Subject, variant: str, config: StaticConfig) -> Run:
     start = time.perf_counter()
     table = train_static(subject.pairs, replace(config, **VARIANTS[variant])).table
     train_s = time.perf_counter() - start
-    # Sums of a text's tokens: cosines do not see that they are no means.
+    # Sums of token vectors, not means: cosines are the same.
     queries, corpus = subject.queries @ table, subject.corpus @ table
     judged = subject.labels
     scores = [score_points(POINTS, queries, corpus, judged), _score_signs(queries, corpus, judged)]
@@ -161,7 +164,7 @@ def _run(subject: Subject, variant: str, config: StaticConfig) -> Run:
 def _score_signs(
     queries: Embeddings, corpus: Embeddings, judged: RelevanceLabels
 ) -> NDArray[np.float64]:
-    """Return each query's score with documents as signs at each of DIMS, [n_dims, n_queries]."""
+    """Return the score of each query with documents as sign bits, [n_dims, n_queries]."""
     signs = np.where(corpus < 0, np.float32(-1), np.float32(1))
     found = []
     for dim in DIMS:
@@ -171,13 +174,13 @@ def _score_signs(
 
 
 def _compare(runs: list[Run]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each variant of one set and each of NAMES."""
+    """Yield a row for each variant of a set and each name in NAMES."""
     scores = {
         variant: [run.scores for run in runs if run.variant == variant] for variant in VARIANTS
     }
     for variant, found in scores.items():
         seconds = [round(run.train_s, 1) for run in runs if run.variant == variant]
-        differences = better(found, scores[EQUAL])
+        differences = differences_with_intervals(found, scores[EQUAL])
         for number, name in enumerate(NAMES):
             of_seeds = [float(seed[number].mean()) for seed in found]
             row = {"set": runs[0].subject, "variant": variant, "point": name, "seeds": of_seeds}

@@ -1,4 +1,4 @@
-"""The tables of docs/adapt.md."""
+"""Write the tables of docs/adapt.md."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _FLOATS = ("whole", *(f"{dim}:float32" for dim in _DIMS))
 
 
 def adapters() -> str:
-    """List what each method keeps of each set at full width and three dims, float32."""
+    """Write the retention of each method at full width and three dims, float32."""
     return _by_set("rows", _METHODS, _FLOATS)
 
 
 def adapter_codes() -> str:
-    """List the same of codes."""
+    """Write the retention of each method for codes."""
     return _by_set("rows", _OF_CODES, _CODED)
 
 
 def adapter_transfer() -> str:
-    """List what is kept where an adapter was fitted on another corpus."""
+    """Write the retention of adapters that were fitted on another corpus."""
     return _by_set("transfer", _OF_TRANSFER, _FLOATS)
 
 
 def adapter_samples() -> str:
-    """List what is kept by how many documents were fitted on, without labels."""
+    """Write the retention by the number of documents for fitting, without labels."""
     rows = [row for row in results("adapters")["samples"] if row["method"] == "chosen"]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     lines = [["documents", "per dim", "chosen", *sets]]
@@ -48,7 +48,7 @@ def adapter_samples() -> str:
 
 
 def _by_set(part: str, methods: Sequence[str], points: Sequence[str]) -> str:
-    """Write a line for each encoder and method, a column for each set."""
+    """Write a line for each encoder and method, with a column for each set."""
     rows = [row for row in results("adapters")[part] if row["method"] in methods]
     sets = list(dict.fromkeys(row["set"] for row in rows))
     lines = [["encoder", "method", *sets]]
@@ -70,7 +70,7 @@ def _cell(row: Mapping[str, Any] | None, points: Sequence[str]) -> str:
 
 
 def _name(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Name the method, and what a choice became."""
+    """Return the name of the method, with the chosen method in parentheses."""
     rows = list(rows)
     method: str = rows[0]["method"]
     return (
@@ -87,7 +87,7 @@ def _full(row: Mapping[str, Any]) -> int:
 
 
 def _kept(row: Mapping[str, Any], point: str) -> str:
-    """Write the share: bold where it surely is more than cutting's, in italics where less."""
+    """Write the retention: bold if significantly better than truncation, italic if worse."""
     place = row["points"].index(f"{_full(row)}:float32" if point == "whole" else point)
     text, over = f"{100 * row['kept'][place]:.1f}", row["over_cutting"][place]
     if over["low"] > 0:

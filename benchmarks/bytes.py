@@ -1,8 +1,9 @@
-"""What each precision keeps at equal bytes, beside Sentence Transformers' own quantized search.
+"""Measure the retention of each precision at equal bytes, next to Sentence Transformers.
 
-Two models on four sets, 8 to 384 bytes a vector, alone and with the best 100 rescored at full
-float32. The rival searches the same vectors, cut and normalized: its scalar and binary codes, its
-default number of candidates for rescoring (2 k), its ranges fitted on the corpus.
+Two models and four data sets, from 8 to 384 bytes per vector, alone and with the best 100 rescored
+at full float32. Sentence Transformers' quantized search has the same vectors, truncated and
+normalized. It uses its scalar and binary codes, its default number of candidates for rescoring
+(2 k), and ranges fitted to the corpus.
 
     pip install usearch
     python benchmarks/bytes.py --demo nestvec-demo --data ../shared/data --cache /tmp/embeddings
@@ -33,7 +34,7 @@ from record import record
 METRIC, KEEP, DEPTH = "ndcg@10", 100, 10
 SIZES = (8, 16, 32, 48, 64, 96, 192, 384)
 PRECISIONS: tuple[Precision, ...] = ("int8", "int4", "pq4", "int2", "binary")
-# Name, library that it searches with, code, bits of a dimension.
+# Name, library of the search, precision, bits per dim.
 RIVALS = (
     ("Sentence Transformers int8", "usearch", "int8", 8),
     ("Sentence Transformers uint8", "faiss", "uint8", 8),
@@ -43,7 +44,7 @@ RIVALS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """Vectors of one model on one set, and what is relevant."""
+    """The vectors of a model on a data set, and the relevance labels."""
 
     queries: Embeddings
     corpus: Embeddings
@@ -61,9 +62,9 @@ class Subject:
 
 
 def main() -> None:
-    """Measure every model on every set and record it."""
+    """Measure every model on every set, and record the results."""
     parser = subjects.options(__doc__, queries=2000)
-    parser.add_argument("--cache", type=Path, help="Folder of embeddings that exist already.")
+    parser.add_argument("--cache", type=Path, help="Folder of the embedding cache.")
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,7 +110,7 @@ def _measure(subject: Subject) -> Iterator[dict[str, object]]:
 
 
 def _affordable(full_dim: int) -> list[tuple[int, Precision]]:
-    """List what has one of the sizes within the model's width."""
+    """Return each (dim, precision) that has one of the sizes and fits the model's width."""
     keys = [(size * 8 // QUANTIZERS[each].bits, each) for each in PRECISIONS for size in SIZES]
     return [(dim, precision) for dim, precision in keys if dim <= full_dim]
 

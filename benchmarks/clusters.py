@@ -1,8 +1,8 @@
-"""How much of a corpus clusters leave out, and at what loss: whether stage 1 should have them.
+"""Measure how many rows an inverted file would skip in stage 1, and the loss of recall.
 
-Rows are put into k-means clusters, as an inverted file does it, and those clusters are looked into
-whose centroids are most similar to a query. Counts the rows that are looked at, and the share of
-the exact best ten among them: what the best codes could find there.
+Rows are assigned to k-means clusters, as in an inverted file. A search scans the clusters whose
+centroids are most similar to the query. The benchmark counts the scanned rows, and the share of the
+exact best ten among them, which is the upper bound for any code.
 
     python benchmarks/clusters.py --corpus corpus --n 100000 1000000
 """
@@ -20,15 +20,17 @@ from speed_corpus import Corpus
 
 _PROBES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 384, 512, 640, 768, 896, 1024)
 _CLUSTERS = 1024
-_TRAINED_ON = 64  # rows for each centroid
+_TRAINED_ON = 64  # training rows per centroid
 _BLOCK = 20_000
 
 
 def main() -> None:
-    """Measure each size, and record it."""
+    """Measure each corpus size, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True, help="What sentences.py wrote.")
-    parser.add_argument("--work", type=Path, default=Path("index-speed"), help="Keeps answers.")
+    parser.add_argument("--corpus", type=Path, required=True, help="Folder of sentences.py.")
+    parser.add_argument(
+        "--work", type=Path, default=Path("index-speed"), help="Folder for exact results."
+    )
     parser.add_argument("--n", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -48,13 +50,13 @@ def _measure(corpus: Corpus, *, seed: int) -> list[dict[str, float]]:
     )
     sizes = np.bincount(clusters, minlength=_CLUSTERS)
     nearest_first = np.argsort(-(corpus.queries @ centroids.T), axis=1)
-    looked_at = np.cumsum(sizes[nearest_first], axis=1) / corpus.n
-    turn = np.argsort(nearest_first, axis=1)  # of each cluster, for each query
-    reached = np.take_along_axis(turn, clusters[corpus.exact], axis=1)
+    scanned = np.cumsum(sizes[nearest_first], axis=1) / corpus.n
+    rank = np.argsort(nearest_first, axis=1)  # of each cluster, for each query
+    reached = np.take_along_axis(rank, clusters[corpus.exact], axis=1)
     return [
         {
             "probes": probes,
-            "rows_looked_at": round(float(looked_at[:, probes - 1].mean()), 4),
+            "rows_looked_at": round(float(scanned[:, probes - 1].mean()), 4),
             "overlap@10_at_most": round(float((reached < probes).mean()), 4),
         }
         for probes in _PROBES

@@ -1,6 +1,7 @@
-"""Scores of each query at several operating points, and by how much one way is better than another.
+"""Score each query at several operating points, and compare two methods with intervals.
 
-Two ways are compared on the same queries, averaged over seeds first; an interval is over queries.
+Two methods are compared on the same queries. Scores are averaged over seeds first; the intervals
+are over queries.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ def score_points(
     corpus: Embeddings,
     judged: RelevanceLabels,
 ) -> NDArray[np.float64]:
-    """Return each query's score at each point, [n_points, n_queries]."""
+    """Return the score of each query at each point, [n_points, n_queries]."""
     ranked = rank(points, queries, Representations(corpus, layer_norm=False), depth=10)
     found = [score(METRIC, judged.grades(ranked[point].rows), judged) for point in points]
     return np.array(found, dtype=np.float64)
 
 
-def better(
-    ours: Sequence[NDArray[np.float64]], theirs: Sequence[NDArray[np.float64]]
+def differences_with_intervals(
+    scores: Sequence[NDArray[np.float64]], baseline: Sequence[NDArray[np.float64]]
 ) -> list[dict[str, float]]:
-    """Return ours minus theirs at each point, averaged over seeds, with its 95 % interval.
+    """Return scores minus baseline at each point, averaged over seeds, with its 95 % interval.
 
     Args:
-        ours: Of each seed, [n_points, n_queries].
-        theirs: The same.
+        scores: The scores of a method for each seed, [n_points, n_queries].
+        baseline: The scores of the other method for each seed, [n_points, n_queries].
     """
-    differences = np.mean(ours, axis=0) - np.mean(theirs, axis=0)
+    differences = np.mean(scores, axis=0) - np.mean(baseline, axis=0)
     rng = np.random.default_rng(0)
     n = differences.shape[1]
     drawn = np.stack(

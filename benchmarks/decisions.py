@@ -1,9 +1,10 @@
-"""How often a plan says what is false, how often it confirms, and how far it is from the oracle.
+"""Measure the errors of plans: false confirmations, missed confirmations, bytes above the oracle.
 
-Replicates of drawing queries with replacement from a full set that is taken as the truth: each is
-split, ordered and tested as ``plan`` does it. False is a point said to keep the target that does
-not on the full set. A studentized bootstrap in place of Gaffke's bound stands beside it, on the
-same queries and the same sequences; so does a made set where points lose rare queries wholly.
+Each replicate draws queries with replacement from a full set, whose values are taken as the truth.
+The queries are split, ordered and tested as in ``plan``. A confirmation is false if the point does
+not reach the target on the full set. For comparison, a studentized bootstrap replaces Gaffke's
+bound, on the same queries and sequences. A generated set is added, in which points lose a few
+queries completely.
 
     OMP_NUM_THREADS=1 python benchmarks/decisions.py squad-sent.json docstrings.json
 """
@@ -33,13 +34,13 @@ from record import record
 METRIC, CONFIDENCE = "ndcg@10", 0.95
 SIZES, TARGETS = (100, 300, 1000, 3000), (0.95, 0.98)
 BOOTSTRAPS = 1_000
-_BLOCK = 250  # replicates that a process takes at a time
-_CHECKED = 10  # replicates that are also planned by ``plan`` itself
+_BLOCK = 250  # replicates per task of a process
+_CHECKED = 10  # replicates that are compared with ``plan`` itself
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A full set of queries: what is drawn from, and what is true."""
+    """A full set of queries, from which replicates are drawn and whose values are the truth."""
 
     name: str
     scores: Candidates
@@ -47,12 +48,12 @@ class Truth:
 
     @property
     def bytes(self) -> NDArray[np.float64]:
-        """Memory of each vector, by row."""
+        """Memory per vector, by row."""
         return np.array([row.cost.ram_bytes_per_vector for row in self.scores.rows])
 
     @property
     def retention(self) -> Scores:
-        """What each row keeps in truth."""
+        """The true retention of each row."""
         return self.scores.retention(np.arange(len(self.scores.full)))
 
 
@@ -93,7 +94,7 @@ def _read(path: Path) -> Truth:
 
 
 def _rare_losses(n: int = 20_000) -> Truth:
-    """Points that each lose some queries wholly and the others not at all, just too many."""
+    """Generate points that lose a few queries completely, slightly more than the target allows."""
     luck = (np.arange(n) + 0.5) / n
     kept = np.array([0.9799, 0.9798, 0.9499, 0.9498, 0.9])
     cost = 2.0 ** np.arange(8, 3, -1)
@@ -105,38 +106,38 @@ def _rare_losses(n: int = 20_000) -> Truth:
 
 
 def _replicate(truth: Truth, n: int, seed: int) -> list[Mapping[str, Any]]:
-    """Draw queries once; decide for each target by both bounds."""
+    """Draw queries once, and decide for each target with both bounds."""
     drawn = np.random.default_rng([seed, n]).integers(0, len(truth.scores.full), n)
     full = truth.scores.full[drawn]
     scores = Candidates(truth.scores.rows, truth.scores.cheap[:, drawn], full)
     ordering, testing = split(full, seed=seed)
-    turns = []
+    sequences = []
     for target in TARGETS:
         claims = [Claim(Goal("retention", METRIC, target), np.ones(n, dtype=bool))]
         costs = [Budget().cost(row) for row in scores.rows]
-        turns.append(sequence(costs, safety(scores, claims, ordering)))
-    needed = sorted({row for turn in turns for row in turn})
+        sequences.append(sequence(costs, safety(scores, claims, ordering)))
+    needed = sorted({row for rows in sequences for row in rows})
     cheap, full = scores.cheap[needed][:, testing], full[testing]
     bounds = ratio_lower_bounds(cheap, full, confidence=CONFIDENCE, seed=seed)
     at_least = dict(zip(needed, bounds.tolist(), strict=True))
     outcomes = []
-    for target, turn in zip(TARGETS, turns, strict=True):
-        own = [at_least[row] >= target for row in turn]
-        rival = _bootstrap_t(scores.cheap[turn][:, testing] - target * full, seed) >= 0
-        outcomes.append(_outcome(turn, own, [at_least[row] for row in turn]))
-        outcomes.append(_outcome(turn, rival.tolist(), None))
+    for target, rows in zip(TARGETS, sequences, strict=True):
+        own = [at_least[row] >= target for row in rows]
+        rival = _bootstrap_t(scores.cheap[rows][:, testing] - target * full, seed) >= 0
+        outcomes.append(_outcome(rows, own, [at_least[row] for row in rows]))
+        outcomes.append(_outcome(rows, rival.tolist(), None))
     if seed < _CHECKED:
         _check(truth, drawn, seed, outcomes[::2])
     return outcomes
 
 
 def _outcome(
-    turn: Sequence[int], passes: Sequence[bool], at_least: Sequence[float] | None
+    rows: Sequence[int], passes: Sequence[bool], at_least: Sequence[float] | None
 ) -> Mapping[str, Any]:
     steps = len(list(takewhile(bool, passes)))
     last = max(steps - 1, 0)
     return {
-        "row": turn[last],
+        "row": rows[last],
         "confirmed": steps > 0,
         "unlucky": any(passes[steps:]),
         "bound": None if at_least is None else at_least[last],
@@ -146,7 +147,7 @@ def _outcome(
 def _check(
     truth: Truth, drawn: NDArray[np.int64], seed: int, outcomes: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Plan the same queries by the library: what is measured here is what it does."""
+    """Check that ``plan`` of the library makes the same decisions."""
     if truth.curve is None:
         return
     curve = truth.curve
@@ -156,7 +157,7 @@ def _check(
         chosen = plan(replace(curve, scores=scores), Budget(target, METRIC), seed=seed)
         point = truth.scores.rows[outcome["row"]].point
         if (chosen.confirmed, chosen.point) != (outcome["confirmed"], point):
-            raise RuntimeError(f"plan says {chosen.point}, the benchmark {point}: {outcome}")
+            raise RuntimeError(f"plan chose {chosen.point}, the benchmark {point}: {outcome}")
 
 
 def _bootstrap_t(differences: NDArray[np.float64], seed: int) -> Scores:
@@ -202,7 +203,7 @@ def _summary(truth: Truth, target: float, outcomes: Sequence[Mapping[str, Any]])
     }
     if outcomes[0]["bound"] is not None:
         bounds = np.array([each["bound"] for each in outcomes])
-        # What a plan does not print of a point that passed: its own bound.
+        # The bound of a confirmed point, which a plan does not print.
         summary["own_bound_false"] = float((bounds > kept).mean())
         unconfirmed = bounds[~confirmed] > kept[~confirmed]
         summary["unconfirmed_bound_false"] = float(unconfirmed.sum() / len(rows))

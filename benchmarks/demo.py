@@ -1,4 +1,4 @@
-"""Run the demo as a person would, time it, and record what it measured and chose.
+"""Run and time ``nestvec demo``, and record its measurements and its plan.
 
 python benchmarks/demo.py --out nestvec-demo
 """
@@ -24,7 +24,7 @@ CURVES = {"Matryoshka": "curve.json", "plain twin": "twin.json"}
 def main() -> None:
     """Run ``nestvec demo`` once."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="gets nestvec-demo")
+    parser.add_argument("--folder", type=Path, default=Path.cwd(), help="Folder for nestvec-demo.")
     folder = parser.parse_args().folder
     start = time.perf_counter()
     printed = _run(["-m", "nestvec.cli.main", "demo"], folder)

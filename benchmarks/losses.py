@@ -1,9 +1,10 @@
-"""What a ranking loss over nested prefixes takes: forward and backward on given embeddings.
+"""Measure time and memory of ranking losses over nested prefixes, without an encoder.
 
-Three contenders in turn, each in a process of its own: Sentence Transformers'
-MultipleNegativesRankingLoss at full width (plain), its MatryoshkaLoss around that, and ours. No
-encoder: a stub gives float32 embeddings as they are. Peak memory is what the process grew by; on a
-GPU, what PyTorch took of it, and batches are what a GPU is bought for.
+The contenders run in turn, each in its own process: Sentence Transformers'
+MultipleNegativesRankingLoss at full width (plain), its MatryoshkaLoss around that loss, and the
+nested loss of nestvec. The forward and backward passes run on float32 embeddings that a stub
+returns. Peak memory is the growth of the process; on a GPU, the memory that PyTorch allocated. The
+batches on a GPU are larger.
 
     python benchmarks/losses.py
     python benchmarks/losses.py --device cuda
@@ -44,7 +45,7 @@ ROUNDS, REPEATS = 3, 3
 
 
 class Given(nn.Module):
-    """A model whose texts are embedded already."""
+    """A stub of a model, which returns given embeddings."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -60,10 +61,10 @@ class Given(nn.Module):
 
 
 def main() -> None:
-    """Time every contender at every size, and record it."""
+    """Time every contender at every size, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=tuple(SIZES), default="cpu")
-    parser.add_argument("--one", nargs=2, help="a contender and the number of a size, to time here")
+    parser.add_argument("--one", nargs=2, help="Time one contender at the size of this number.")
     options = parser.parse_args()
     if options.one is not None:
         name, number = options.one
@@ -103,7 +104,7 @@ def _time(name: str, batch: int, dims: tuple[int, ...], device: str) -> dict[str
     anchors = torch.randn(batch, dims[0], generator=generator)
     positives = anchors + torch.randn(batch, dims[0], generator=generator)
     ids = torch.arange(2 * batch).view(2, batch, 1)
-    if name.endswith("masked"):  # one pair in a hundred stands twice
+    if name.endswith("masked"):  # 1 % of the pairs are duplicates
         ids[:, ::100] = ids[:, :1]
     features = [
         {

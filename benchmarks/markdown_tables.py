@@ -1,4 +1,4 @@
-"""Committed results, and how a table of them is written in Markdown."""
+"""Read committed results, and write Markdown tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ METRIC = "nDCG@10"
 
 
 def results(name: str) -> Any:
-    """Return what a benchmark recorded."""
+    """Return the recorded results of a benchmark."""
     return json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["results"]
 
 
 def text_block(lines: Iterable[str]) -> str:
-    """Write lines as they are."""
+    """Write lines as a text block."""
     return "".join(f"{line}\n" for line in ("```text", *lines, "```"))
 
 
 def markdown(lines: Iterable[list[str]]) -> str:
-    """Write a header and rows; the first two columns are text."""
+    """Write a header and rows as a table; the first two columns are text."""
     header, *rows = lines
     rule = [":--" if number < 2 else "--:" for number in range(len(header))]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *rows))

@@ -1,10 +1,13 @@
 """Measure how fast the page of `nestvec serve` follows a slider, in a real browser.
 
-A browser opens the page on what `nestvec demo` wrote and moves every slider of a two-stage point
-through all its positions, one step after the other has been drawn. Measured are the answer, from
-asking to the last byte, and the whole, from the key to the changed page: on the folder as it is,
-where the demo has made all codes, and on one that has none but the index's own, as any other index
-that the page is opened on; there the first moves meet a server that still makes them.
+A browser opens the page for the folder of `nestvec demo` and moves every slider of a two-stage
+point through all its positions. The next step starts when the page has been drawn. Two times are
+measured: the response, from the request to the last byte, and the whole, from the key press to the
+changed page.
+
+The measurement runs on two copies of the folder: as the demo built it, with the codes of all
+positions, and with only the codes of the index's own point, like any other index. On the second
+copy, the server builds the codes during the first moves.
 
     python benchmarks/page_drag.py nestvec-demo
 """
@@ -38,28 +41,28 @@ WATCH = """() => {
     window.drawn = [];
     let begun = null;
     addEventListener("input", () => { begun = performance.now(); }, true);
-    const note = () => {
+    const record = () => {
         if (begun !== null) window.drawn.push(performance.now() - begun);
         begun = null;
     };
     const summary = document.getElementById("summary");
-    new MutationObserver(note).observe(summary, { childList: true });
+    new MutationObserver(record).observe(summary, { childList: true });
     performance.setResourceTimingBufferSize(5000);
     performance.clearResourceTimings();
 }"""
 TAKE = """() => {
-    const asked = performance.getEntriesByType("resource");
-    const answers = asked.filter((each) => each.name.endsWith("/v1/search"));
-    const taken = [answers.map((each) => each.duration), window.drawn];
+    const requests = performance.getEntriesByType("resource");
+    const searches = requests.filter((each) => each.name.endsWith("/v1/search"));
+    const times = [searches.map((each) => each.duration), window.drawn];
     performance.clearResourceTimings();
     window.drawn = [];
-    return taken;
+    return times;
 }"""
 
 
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """Serve a folder; yields the address."""
+    """Serve a folder, and yield the address."""
     command = [sys.executable, "-m", "nestvec.cli.main", "serve", str(folder), "--port", "0"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, text=True) as process:
@@ -71,7 +74,7 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def drag(page: Page) -> tuple[list[float], list[float]]:
-    """Move each slider through its positions; return milliseconds of answers and of the whole."""
+    """Move each slider through its positions; return the milliseconds of responses and wholes."""
     moves = 0
     for stage, name in SLIDERS:
         slider = page.locator(".stage").nth(stage).get_by_label(name)
@@ -85,8 +88,8 @@ def drag(page: Page) -> tuple[list[float], list[float]]:
     return answers, drawn
 
 
-def told(milliseconds: list[float]) -> dict[str, Any]:
-    """Return percentiles of what was measured."""
+def summary(milliseconds: list[float]) -> dict[str, Any]:
+    """Return percentiles, and the share within the limit."""
     p50, p95 = np.percentile(milliseconds, [50, 95]).round(1).tolist()
     within = float(np.mean(np.array(milliseconds) < LIMIT_MS))
     worst = round(max(milliseconds), 1)
@@ -94,7 +97,7 @@ def told(milliseconds: list[float]) -> dict[str, Any]:
 
 
 def repetition(source: Path, *, bare: bool) -> dict[str, Any]:
-    """Measure once, on a copy; a bare one has no codes but those of the index's own point."""
+    """Measure once, on a copy; if ``bare``, with only the codes of the index's own point."""
     with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
         folder = Path(shutil.copytree(source, Path(temporary) / "nestvec-demo"))
         if bare:
@@ -113,13 +116,13 @@ def repetition(source: Path, *, bare: bool) -> dict[str, Any]:
             browser.close()
     names = ("answer", "drawn")
     return {
-        "at_once": dict(zip(names, map(told, first), strict=True)),
-        "then": dict(zip(names, map(told, then), strict=True)),
+        "at_once": dict(zip(names, map(summary, first), strict=True)),
+        "then": dict(zip(names, map(summary, then), strict=True)),
     }
 
 
 def remove_codes(index: Path) -> None:
-    """Remove the codes that its own point does not need."""
+    """Remove the codes that the index's own point does not need."""
     with nv.Index.open(index) as opened:
         stages = opened.point.stages
     own = {f"{stage.dim}-{stage.precision}.codes" for stage in stages}
@@ -129,7 +132,7 @@ def remove_codes(index: Path) -> None:
 
 
 def main() -> None:
-    """Measure and record."""
+    """Measure, and record the results."""
     source = Path(sys.argv[1])
     settings = {
         "point": POINT,

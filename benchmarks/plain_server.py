@@ -1,4 +1,4 @@
-"""What one writes in five minutes: FastAPI around ``encode``. A rival of ``serving.py``."""
+"""A minimal embedding server, FastAPI around ``encode``, which ``serving.py`` compares with."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def main(folder: str, port: int) -> None:
     model, app = SentenceTransformer(folder, device="cpu"), FastAPI()
 
     @app.post("/v1/embeddings")
-    def embeddings(asked: dict[str, Any]) -> dict[str, Any]:
-        vectors = model.encode(asked["input"], normalize_embeddings=True)
+    def embeddings(request: dict[str, Any]) -> dict[str, Any]:
+        vectors = model.encode(request["input"], normalize_embeddings=True)
         data = [{"index": row, "embedding": each.tolist()} for row, each in enumerate(vectors)]
-        return {"object": "list", "data": data, "model": asked["model"]}
+        return {"object": "list", "data": data, "model": request["model"]}
 
     uvicorn.run(app, port=port, access_log=False, log_level="warning")
 

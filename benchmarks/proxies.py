@@ -1,9 +1,10 @@
-"""How well what can be measured without labels predicts what labels say.
+"""Measure how well proxies without relevance labels predict the retention of nDCG@10.
 
-On sets with labels, for every point of the default grid: the retention of nDCG@10 on the labels,
-and what each proxy takes for it: agreement with full precision (overlap@10, rbo@10) on the same
-queries, and the retention of nDCG@10 on queries made from the corpus (title, first sentence).
-Vectors that were made before have none for texts that are yet to be made: agreement only.
+On data sets with labels, the true retention of nDCG@10 is compared with each proxy, for every point
+of the default grid. The proxies are the agreement with full precision (overlap@10, rbo@10) on the
+same queries, and the retention of nDCG@10 on queries generated from the corpus (title, first
+sentence). Precomputed vectors do not contain generated queries, so only agreement is measured for
+them.
 
     python benchmarks/proxies.py --demo nestvec-demo --data ../shared/data --vectors-root vectors
 """
@@ -40,11 +41,11 @@ AGREEMENT = ("overlap@10", "rbo@10")
 SOURCES = ("title", "first-sentence")
 SETS = ("scifact", "squad-sent", "cosqa", "ms-support", "docstrings")
 TARGET = 0.98
-MIN_QUERIES = 100  # made of a corpus; fewer say nothing of a target of 98 %
+MIN_QUERIES = 100  # generated queries; fewer are not enough to test a target of 98 %
 
 
 class Subject(NamedTuple):
-    """A model on a set with labels."""
+    """A model and a data set with labels."""
 
     set: str
     model: str
@@ -53,17 +54,19 @@ class Subject(NamedTuple):
 
 
 def main() -> None:
-    """Compare every proxy with the labels on every set, and record it."""
+    """Compare every proxy with the labels on every data set, and record the results."""
     parser = subjects.options(__doc__, queries=1000)
-    parser.add_argument("--vectors-root", type=Path, help="a folder of vectors for each set")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--vectors-root", type=Path, help="Folder with a folder of precomputed vectors per set."
+    )
+    options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
-        for subject in _subjects(given, Path(scratch)):
-            found = _compare(subject, given.queries)
+        for subject in _subjects(options, Path(scratch)):
+            found = _compare(subject, options.queries)
             results += found
             print(*found, sep="\n", flush=True)
-    settings = {"truth": TRUTH, "target": TARGET, "max_queries": given.queries, "seed": 0}
+    settings = {"truth": TRUTH, "target": TARGET, "max_queries": options.queries, "seed": 0}
     print(record("proxies", settings=settings, results=results))
 
 
@@ -142,14 +145,14 @@ def _retention(means: Mapping[str, float]) -> dict[str, float]:
 
 
 def _errors(proxy: list[float], truth: list[float]) -> dict[str, float | int]:
-    """Compare a proxy with the truth over all points but the reference, which both keep whole."""
-    said, true = np.array(proxy[1:]), np.array(truth[1:])
-    claims = said >= TARGET
+    """Compare a proxy with the truth over all points except the reference, where both are 1."""
+    predicted, true = np.array(proxy[1:]), np.array(truth[1:])
+    claims = predicted >= TARGET
     return {
-        "mean_absolute_error": round(float(np.abs(said - true).mean()), 4),
-        "bias": round(float((said - true).mean()), 4),
-        "rank_correlation": round(float(spearmanr(said, true).statistic), 4),
-        "n_points": len(said),
+        "mean_absolute_error": round(float(np.abs(predicted - true).mean()), 4),
+        "bias": round(float((predicted - true).mean()), 4),
+        "rank_correlation": round(float(spearmanr(predicted, true).statistic), 4),
+        "n_points": len(predicted),
         "claimed": int(claims.sum()),
         "claimed_wrongly": int((claims & (true < TARGET)).sum()),
         "kept": int((true >= TARGET).sum()),

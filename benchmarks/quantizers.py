@@ -1,8 +1,8 @@
-"""Which of FAISS's quantizers a precision should be bound to: quality kept, alone and rescored.
+"""Compare FAISS's quantizers for each precision by retention, alone and rescored.
 
-Three real models on three real sets: a static Matryoshka model trained by ``nestvec demo`` on its
-docstrings, all-MiniLM-L6-v2 (not a Matryoshka model) on SciFact, and WordLlama's 256-d Matryoshka
-table on the sentences of SQuAD. Candidates run through the very code that ``evaluate`` runs.
+Three models on three data sets: the static Matryoshka model of ``nestvec demo`` on its docstrings,
+all-MiniLM-L6-v2 (not a Matryoshka model) on SciFact, and WordLlama's Matryoshka table (256 dims) on
+the sentences of SQuAD. The quantizers run in the same code as ``evaluate``.
 
     python benchmarks/quantizers.py --demo nestvec-demo --data ../shared/data
 """
@@ -39,7 +39,7 @@ CANDIDATES: dict[Precision, list[Quantizer]] = {
 
 
 def main() -> None:
-    """Measure every candidate on every set and record it."""
+    """Measure every quantizer on every data set, and record the results."""
     options = subjects.options(__doc__, queries=2000).parse_args()
     results = []
     for name, model, data in _subjects(options.demo, options.data):

@@ -1,4 +1,4 @@
-"""Write what a benchmark measured as JSON, with all that is needed to read it another day."""
+"""Write the results of a benchmark as JSON, with its settings, the commit and the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def record(name: str, *, settings: dict[str, Any], results: Any) -> Path:
-    """Write ``results/<name>.json`` and return its path."""
+    """Write ``results/<name>.json``, and return its path."""
     path = RESULTS / f"{name}.json"
     values = {
         "benchmark": name,

@@ -1,4 +1,4 @@
-"""Sentence Transformers' own trainer and losses, set as ours are: the rivals of fine-tuning."""
+"""Fine-tune with nestvec, or with Sentence Transformers' trainer and losses, for comparison."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from nestvec.train.finetuning import finetune
 Contender = Literal["plain", "MatryoshkaLoss", "nestvec"]
 CONTENDERS: tuple[Contender, ...] = ("plain", "MatryoshkaLoss", "nestvec")
 _WARM_UP = 0.1
-_PLACES = ("data",)  # options that say nothing of what is measured
+_PATHS = ("data",)  # options that do not affect the results
 
 
 @dataclass(frozen=True)
 class Training:
-    """One run: who trains, from what, on what and how.
+    """One training run.
 
     Attributes:
-        contender: The loss at full width alone, in MatryoshkaLoss, or ours.
-        base: Folder of the model to be trained.
-        texts: What it learns from.
-        config: Dims, rates, steps and seed are the same for all; what else it says is ours.
-        threads: Of PyTorch.
+        contender: The loss at only full width, within MatryoshkaLoss, or the loss of nestvec.
+        base: Folder of the base model.
+        texts: The training texts.
+        config: Dims, rate, steps and seed are used by all contenders, the rest only by nestvec.
+        threads: Number of PyTorch threads.
     """
 
     contender: Contender
@@ -47,25 +47,26 @@ class Training:
 def options(
     description: str | None, *, batch: int, rate: float, max_tokens: int
 ) -> argparse.ArgumentParser:
-    """Return a parser of how all contenders train, and of what ours adds."""
+    """Return a parser of the options of all contenders, and of those for nestvec only."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=rate)
     parser.add_argument("--max-tokens", type=int, default=max_tokens)
-    parser.add_argument("--weights", type=float, nargs="*", default=[], help="Ours, of each dim.")
-    parser.add_argument("--teach", type=float, default=1.0, help="Ours.")
-    parser.add_argument("--teacher", choices=get_args(Teacher), default="itself", help="Ours.")
-    parser.add_argument("--blend", type=float, default=0.0, help="Ours.")
-    parser.add_argument("--scale", type=float, default=20.0, help="Ours; theirs is 20.")
-    parser.add_argument("--jobs", type=int, default=2, help="Runs at a time.")
-    parser.add_argument("--threads", type=int, default=1, help="Of each.")
+    own = "Only for nestvec."
+    parser.add_argument("--weights", type=float, nargs="*", default=[], help=f"Per dim. {own}")
+    parser.add_argument("--teach", type=float, default=1.0, help=own)
+    parser.add_argument("--teacher", choices=get_args(Teacher), default="itself", help=own)
+    parser.add_argument("--blend", type=float, default=0.0, help=own)
+    parser.add_argument("--scale", type=float, default=20.0, help=f"{own} Others use 20.")
+    parser.add_argument("--jobs", type=int, default=2, help="Number of parallel runs.")
+    parser.add_argument("--threads", type=int, default=1, help="PyTorch threads per run.")
     return parser
 
 
 def config(chosen: argparse.Namespace, dims: tuple[int, ...], seed: int) -> FinetuneConfig:
-    """Return the settings of a run."""
+    """Return the configuration of a run."""
     return FinetuneConfig(
         dims=dims,
         weights=tuple(chosen.weights),
@@ -84,12 +85,12 @@ def config(chosen: argparse.Namespace, dims: tuple[int, ...], seed: int) -> Fine
 
 
 def settings(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return the options that say how something was measured."""
-    return {name: value for name, value in vars(chosen).items() if name not in _PLACES}
+    """Return the options that affect the results."""
+    return {name: value for name, value in vars(chosen).items() if name not in _PATHS}
 
 
 def train(run: Training) -> SentenceTransformerEncoder:
-    """Train a fresh copy of the base, and return it."""
+    """Train a new copy of the base model, and return it."""
     torch.set_num_threads(run.threads)
     base = load_base(str(run.base))
     with tempfile.TemporaryDirectory() as scratch, quiet():

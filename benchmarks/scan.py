@@ -1,8 +1,8 @@
-"""What scanning codes of 1, 2 and 4 bits as product codes buys, and that it costs no answer.
+"""Measure the speed of scanning codes of 1, 2 and 4 bits as product codes, and check the results.
 
-One thread, one query at a time, codes of a real corpus: ``index.scan`` (FAISS's fast-scan, a few
-candidates more than asked, exact scores) against FAISS's own scalar quantizer on the same bytes
-and against float32, with the share of the exact top 100 that each finds.
+One thread and one query at a time, with the codes of a real corpus. nestvec's scan (FAISS's
+fast-scan with extra candidates and exact scores) is compared with FAISS's scalar quantizer on the
+same bytes, and with float32. The share of the exact top 100 that each finds is recorded.
 
     python benchmarks/scan.py --demo nestvec-demo
 """
@@ -31,7 +31,7 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "int4", "int2", "binary"
 
 
 def main() -> None:
-    """Time every precision at several dims and record it."""
+    """Time every precision at several dims, and record the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
     parser.add_argument("--queries", type=int, default=200)
@@ -79,7 +79,7 @@ def _measure(
 
 
 def _time(search: Callable[[Embeddings], Rows], queries: Embeddings) -> tuple[list[float], Rows]:
-    """Return the mean milliseconds of a query in each repetition, and what was found."""
+    """Return the mean milliseconds per query of each repetition, and the rows found."""
     found = np.concatenate([search(query[None]) for query in queries])  # also warms up
     times = []
     for _ in range(REPETITIONS):

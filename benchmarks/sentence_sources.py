@@ -1,7 +1,7 @@
-"""Where the sentences of a large corpus come from: docstrings, pages of documentation, data sets.
+"""Read sentences for a large corpus from docstrings, pages of documentation and data sets.
 
-Knows how text is read and cut, and which sentences are the same but for their wording's end; which
-of them make a corpus, and their vectors, is the business of ``sentences``.
+The texts are split into sentences. Two sentences count as equal if their beginnings are equal.
+``sentences`` builds the corpus and its vectors.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from nestvec.data.docstrings import harvest_docstrings
 
 SUFFIXES = frozenset({".md", ".rst", ".txt", ".asc"})
-_SAME = 60  # sentences that agree in so many characters say much the same
+_SAME = 60  # sentences with this many equal first characters count as equal
 _WORDS = 5, 60
-_LETTERS = 0.7  # less is code, a table or a list of numbers
+_LETTERS = 0.7  # a smaller share of letters is code, a table or a list of numbers
 _END = re.compile(r"(?<=[.!?])[\"')\]]?\s+(?=[\"'(\[]?[A-Z])")
 _FENCED = re.compile(r"^(```|~~~|----).*?^\1", re.MULTILINE | re.DOTALL)
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
@@ -29,7 +29,7 @@ _PARAGRAPH = re.compile(r"\n\s*\n")
 
 
 def of_packages(folders: Sequence[Path]) -> Iterator[str]:
-    """Yield the docstrings of all packages in folders; none is imported."""
+    """Yield the docstrings of all packages in folders, without importing the packages."""
     everything = 10**9
     found = harvest_docstrings(
         roots=folders, max_per_package=everything, max_test_queries=everything
@@ -40,7 +40,7 @@ def of_packages(folders: Sequence[Path]) -> Iterator[str]:
 
 
 def of_pages(folder: Path) -> Iterator[str]:
-    """Yield the paragraphs of all pages below a folder, without their code and their markup."""
+    """Yield the paragraphs of all pages below a folder, without code and markup."""
     for path in sorted(folder.rglob("*")):
         if path.suffix in SUFFIXES and path.is_file():
             text = _FRONT_MATTER.sub("", path.read_text("utf-8", errors="replace"))
@@ -49,15 +49,15 @@ def of_pages(folder: Path) -> Iterator[str]:
 
 
 def of_rows(file: Path, columns: Sequence[str]) -> Iterator[str]:
-    """Yield some columns of a compressed file of JSON lines."""
+    """Yield the texts of columns of a gzip-compressed JSONL file."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
             yield from (str(row[column]) for column in columns if row.get(column))
 
 
-def cut(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the sentences of texts, less those that are no prose."""
+def split_sentences(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the sentences of texts that are prose."""
     for text in texts:
         for sentence in _END.split(" ".join(text.split())):
             words = sentence.split()
@@ -67,6 +67,6 @@ def cut(texts: Iterable[str]) -> Iterator[str]:
 
 
 def beginning(sentence: str) -> str:
-    """Return what two sentences share that count as one: case, digits and signs left out."""
+    """Return the first letters of a sentence in lower case, without digits and punctuation."""
     words = re.findall(r"[^\W\d_]+", sentence.casefold())
     return " ".join(words)[:_SAME]

@@ -1,11 +1,11 @@
-"""Make a large corpus of real sentences and its vectors, with queries that have judged answers.
+"""Build a large corpus of real sentences with vectors, and queries with relevance labels.
 
-The documents of four retrieval sets come first, as they are judged; then sentences of docstrings,
-of pages and of the data folder, shuffled, none of which begins as another does.
+The documents of four retrieval sets come first, as the labels refer to them. Sentences of
+docstrings, pages and the data folder follow, shuffled and without duplicates by their beginnings.
 
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus --n 1000000
 
-writes texts.txt, vectors.npy, queries.txt, queries.npy, qrels.json and about.json.
+This writes texts.txt, vectors.npy, queries.txt, queries.npy, qrels.json and about.json.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from nestvec.codec.prefix import as_stored
 from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.models.load import load_model
 from nestvec.types import Encoder
-from sentence_sources import beginning, cut, of_packages, of_pages, of_rows
+from sentence_sources import beginning, of_packages, of_pages, of_rows, split_sentences
 
-JUDGED = {"scifact": "test", "cosqa": "dev", "ms-support": "test", "squad-sent": "dev"}
+LABELED = {"scifact": "test", "cosqa": "dev", "ms-support": "test", "squad-sent": "dev"}
 QUERIES_OF_EACH = 600
 _BLOCK = 20_000  # texts encoded at a time
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = _options()
     sets = [
         load_dataset(options.data / "retrieval" / name, split=split)
-        for name, split in JUDGED.items()
+        for name, split in LABELED.items()
     ]
     documents = [_one_line(each.content) for one in sets for each in one.corpus.values()]
     sentences, counts = _distinct(_sources(options), {beginning(text) for text in documents})
@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--n", type=int, default=1_000_000)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--packages", type=Path, nargs="*", default=[], help="More than installed.")
+    parser.add_argument("--packages", type=Path, nargs="*", default=[], help="More packages.")
     parser.add_argument(
         "--pages", type=Path, nargs="*", default=[], help="Folders of documentation."
     )
@@ -79,7 +79,7 @@ def _options() -> argparse.Namespace:
 
 
 def _sources(options: argparse.Namespace) -> Iterator[tuple[str, Iterable[str]]]:
-    """Yield each source's name and texts; of what two say, the former counts."""
+    """Yield the name and the texts of each source; earlier sources win for equal sentences."""
     for file in sorted((options.data / "retrieval").glob("*/corpus.jsonl.gz")):
         yield f"retrieval/{file.parent.name}", of_rows(file, ["text"])
     for file in sorted((options.data / "pairs").glob("*.jsonl.gz")):
@@ -93,12 +93,12 @@ def _sources(options: argparse.Namespace) -> Iterator[tuple[str, Iterable[str]]]
 def _distinct(
     sources: Iterable[tuple[str, Iterable[str]]], known: set[str]
 ) -> tuple[list[str], Counter[str]]:
-    """Return the sentences that begin as no other does, and how many come from each source."""
+    """Return the sentences with distinct beginnings, and their number from each source."""
     kept: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for name, texts in sources:
         before = len(kept)
-        for sentence in cut(texts):
+        for sentence in split_sentences(texts):
             key = beginning(sentence)
             if key not in known:
                 kept.setdefault(key, sentence)
@@ -108,7 +108,7 @@ def _distinct(
 
 
 def _queries(sets: Iterable[RetrievalSet], seed: int) -> tuple[list[str], list[dict[str, int]]]:
-    """Return queries of all sets, shuffled, and the grades of each by row of the corpus."""
+    """Return shuffled queries of all sets, and the grades of each by row of the corpus."""
     drawn = random.Random(seed)
     pairs: list[tuple[str, dict[str, int]]] = []
     first = 0

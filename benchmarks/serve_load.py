@@ -1,10 +1,10 @@
-"""Keep a server's queue full for minutes, and record that answers stay bounded and memory flat.
+"""Keep a server's queue full for minutes, and record response times and memory.
 
     python benchmarks/serve_load.py --demo nestvec-demo --minutes 5
 
-More texts are asked for than may wait, so that some requests are always told to come back; searches
-go on beside them. It ends with an error if an answer is missing, has another status than 200 or
-429, or takes longer than the server's own limit.
+The clients send more texts than the queue accepts, so that the server always rejects some requests
+with status 429. Other clients search at the same time. The benchmark fails if a response is
+missing, has a status other than 200 or 429, or exceeds the server's time limit.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from record import record
 from serving import NAME, resident_bytes, running, short_texts
 from serving_load import Load, ask, post_request
 
-_TEXTS = 128  # in a request
+_TEXTS = 128  # per request
 
 
 def main() -> None:
-    """Load a server, and write ``results/serve_load.json``."""
+    """Send the load to a server, and write ``results/serve_load.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
     parser.add_argument("--minutes", type=float, default=5)
@@ -47,10 +47,10 @@ def main() -> None:
 async def _window(
     url: str, settings: argparse.Namespace, number: int, process: int
 ) -> dict[str, Any]:
-    """Load the server for half a minute, and return what its clients met."""
+    """Send the load for 30 seconds, and return the measurements of the clients."""
     rng = random.Random(settings.seed + number)
     texts = short_texts(settings.demo)
-    # No text twice, and of all lengths, so that nothing is looked up.
+    # No text is repeated, so that the server cannot use its cache.
     long = [f"{rng.random()} {' '.join(rng.choices(texts, k=20))}" for _ in range(40 * _TEXTS)]
     bodies = [
         {"model": NAME, "input": long[start : start + _TEXTS], "encoding_format": "base64"}
@@ -82,10 +82,10 @@ async def _window(
 
 def _check(load: Load) -> None:
     if not {*load.statuses} <= {200, 429}:
-        raise SystemExit(f"statuses {load.statuses}: not only 200 and 429")
+        raise SystemExit(f"unexpected statuses: {load.statuses}. Only 200 and 429 are expected.")
     slowest, limit = max(load.milliseconds), Limits().timeout_s * 1000
     if slowest > limit:
-        raise SystemExit(f"an answer took {slowest:.0f} ms > {limit:.0f} ms")
+        raise SystemExit(f"a response took {slowest:.0f} ms, more than the {limit:.0f} ms limit")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Measure how fast embeddings are served, beside infinity-emb and a plain FastAPI + encode loop.
+"""Measure how fast embeddings are served, next to infinity-emb and a plain FastAPI server.
 
     python -m venv infinity && infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]'
     python benchmarks/serving.py --demo nestvec-demo --infinity infinity/bin/infinity_emb
 
-All on this machine in one run: all-MiniLM-L6-v2 with short real texts (the demo's queries), one in
-a request, none twice; and a static model of 256 dims with 256 texts in a request, as base64. The
-clients ask from a process of their own, on the same processors.
+All servers run on the same machine, one after the other. all-MiniLM-L6-v2 encodes short real texts
+(the demo's queries), one per request and none repeated. A static model with 256 dims encodes 256
+texts per request, returned as base64. The clients run in their own process on the same processors.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _BATCH = 256
 
 
 def main() -> None:
-    """Measure all servers and write ``results/serving.json``."""
+    """Measure all servers, and write ``results/serving.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
-    parser.add_argument("--infinity", type=Path, help="its command; left out without it")
+    parser.add_argument("--infinity", type=Path, help="The command infinity_emb, if installed.")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
-    parser.add_argument("--only", nargs="+", help="servers to measure, by name")
+    parser.add_argument("--only", nargs="+", help="Measure only these servers.")
     settings = parser.parse_args()
     texts = short_texts(settings.demo)
     results: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def _servers(settings: argparse.Namespace, folder: Path) -> dict[str, list[str]]
 
 
 def _static(demo: Path, folder: Path) -> Path:
-    """Cut the demo's model to 256 dims."""
+    """Truncate the demo's model to 256 dims."""
     model = load_model(demo / "model")
     assert isinstance(model, StaticEncoder)
     save_static_model(
@@ -89,7 +89,7 @@ def _static(demo: Path, folder: Path) -> Path:
 
 
 def short_texts(demo: Path) -> list[str]:
-    """Return the demo's queries, each once."""
+    """Return the distinct queries of the demo."""
     lines = (demo / "data" / "queries.jsonl").read_text(encoding="utf-8").splitlines()
     return list(dict.fromkeys(json.loads(line)["text"] for line in lines))
 
@@ -105,7 +105,7 @@ def _measure(
         for clients in (2,) if static else settings.clients:
             runs = []
             for _ in range(settings.repetitions):
-                # A text is asked for once, so that no server can look it up.
+                # No text is repeated, so that no server can use a cache.
                 own = texts if static else [f"{text} {position}" for text in texts]
                 position += 1
                 requests = _requests(endpoint, own, static=static)
@@ -133,7 +133,7 @@ def _requests(url: str, texts: Sequence[str], *, static: bool) -> list[bytes]:
 
 
 def _cosine(url: str) -> dict[str, float]:
-    """Return how near a server's vectors are to those of Sentence Transformers at float32."""
+    """Return the cosine of a server's vectors with those of Sentence Transformers at float32."""
     texts = ["read a csv file into a table", "x", "how do I parse a date from a string? " * 12]
     body = json.dumps({"model": NAME, "input": texts}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
@@ -152,7 +152,7 @@ def _cosines(left: Embeddings, right: Embeddings) -> Embeddings:
 
 @contextmanager
 def running(command: Sequence[str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Start a server on a free port, which its command ends with, until it answers."""
+    """Start a server, wait until it responds, and yield its URL; the port ends its command."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
@@ -176,14 +176,14 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     for _ in range(600):
         if process.poll() is not None:
-            raise SystemExit(f"{process.args} ended with {process.returncode}")
+            raise SystemExit(f"{process.args} ended with exit code {process.returncode}")
         try:
             urllib.request.urlopen(request).read()
         except OSError:
             time.sleep(0.2)
         else:
             return
-    raise SystemExit(f"{process.args} does not answer")
+    raise SystemExit(f"{process.args} does not respond")
 
 
 def _cpu_seconds(process: int) -> float:
@@ -192,7 +192,7 @@ def _cpu_seconds(process: int) -> float:
 
 
 def resident_bytes(process: int) -> int:
-    """Return how much memory a process has."""
+    """Return the resident memory of a process."""
     status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return int(kilobytes) * 1024

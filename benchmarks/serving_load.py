@@ -1,7 +1,7 @@
-"""A closed loop of clients that ask an HTTP server, each its next question after the last answer.
+"""A closed loop of HTTP clients: each client sends its next request after the last response.
 
-As small as can be, so that what is measured is the server: bodies are made before, one connection
-for each client, and of an answer only its status and its length are looked at.
+The clients are minimal, so that the server is measured and not the clients. Requests are built in
+advance, each client has one connection, and only the status and the length of a response are read.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 
 @dataclass
 class Load:
-    """What clients met.
+    """The measurements of all clients.
 
     Attributes:
-        milliseconds: Of each answer with status 200.
-        statuses: How many answers had which status.
-        seconds: How long all of it took.
+        milliseconds: The time of each response with status 200.
+        statuses: The number of responses by status.
+        seconds: The duration of the whole loop.
     """
 
     milliseconds: list[float] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Load:
 
 
 def post_request(url: str, body: dict[str, Any]) -> bytes:
-    """Write a whole request."""
+    """Build the bytes of a POST request."""
     parts = urlsplit(url)
     content = json.dumps(body).encode()
     head = (
@@ -54,14 +54,14 @@ def post_request(url: str, body: dict[str, Any]) -> bytes:
 async def ask(
     url: str, requests: Sequence[bytes], *, clients: int, seconds: float, patient: bool = True
 ) -> Load:
-    """Let clients ask in a closed loop; each begins somewhere else among the requests.
+    """Run clients in a closed loop. Each client starts at another request.
 
     Args:
-        url: The server's.
-        requests: Whole requests, taken in turn.
-        clients: How many ask at the same time.
-        seconds: How long no new question is later than.
-        patient: Wait a little after an answer that says 429.
+        url: The URL of the server.
+        requests: The bytes of the requests, sent in turn.
+        clients: The number of concurrent clients.
+        seconds: The time after which no new request is sent.
+        patient: Wait 50 ms after a response with a status other than 200, such as 429.
     """
     load, parts = Load(), urlsplit(url)
     start = time.perf_counter()
@@ -73,7 +73,7 @@ async def ask(
         while time.perf_counter() < deadline:
             begun = time.perf_counter()
             writer.write(requests[turn % len(requests)])
-            status = await _answer(reader)
+            status = await _read_response(reader)
             load.statuses[status] = load.statuses.get(status, 0) + 1
             if status == 200:
                 load.milliseconds.append((time.perf_counter() - begun) * 1000)
@@ -87,7 +87,7 @@ async def ask(
     return load
 
 
-async def _answer(reader: asyncio.StreamReader) -> int:
+async def _read_response(reader: asyncio.StreamReader) -> int:
     head = await reader.readuntil(b"\r\n\r\n")
     status, length = int(head[9:12]), 0
     for line in head.split(b"\r\n"):

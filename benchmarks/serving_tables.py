@@ -1,4 +1,4 @@
-"""Table of ``results/serving.json``: requests each second, and how long they took."""
+"""Write the table of ``results/serving.json``: requests per second and latencies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = {"plain": "FastAPI loop"}  # names of the results, as shown
 
 
 def serving() -> str:
-    """List the median of the repetitions of each server and number of clients."""
+    """Write the median over repetitions for each server and number of clients."""
     lines = [_HEADER]
     for name, found in results("serving").items():
         for clients, rows in found.items():

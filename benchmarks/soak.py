@@ -1,9 +1,9 @@
-"""Kill, damage and read an index many times, and record that nothing was lost or wrong.
+"""Soak test: kill, damage and read an index many times, and record that nothing was lost or wrong.
 
 python benchmarks/soak.py --kills 200 --seconds 60 --flips 40
 
-It ends with an error at the first acknowledged change that is missing, and at the first wrong
-answer. What the tests do a few times is done here as often as asked.
+It fails at the first acknowledged change that is missing, and at the first wrong result. The tests
+of the engine run the same checks a few times.
 """
 
 from __future__ import annotations
@@ -27,14 +27,16 @@ from together import run_together
 
 
 def main() -> None:
-    """Run all three, and write ``results/soak.json``."""
+    """Run all three checks, and write ``results/soak.json``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=60, help="of a writer and two readers")
-    parser.add_argument("--flips", type=int, default=40, help="changed bits in each file")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="Time of a writer and two readers."
+    )
+    parser.add_argument("--flips", type=int, default=40, help="Changed bits in each file.")
     parser.add_argument("--seed", type=int, default=0)
     settings = parser.parse_args()
-    logging.disable(logging.WARNING)  # of codes that are made again
+    logging.disable(logging.WARNING)  # each rebuilt code file logs a warning
     with tempfile.TemporaryDirectory(prefix="nestvec-soak-") as folder:
         results = {
             "kills": _kills(Path(folder) / "killed", settings.kills, settings.seed),
@@ -45,7 +47,7 @@ def main() -> None:
 
 
 def _kills(folder: Path, n: int, seed: int) -> dict[str, Any]:
-    """Kill a process that changes an index, by the clock and at lines of the code in turn."""
+    """Kill a process that changes an index, in turn at a random time and at a line of code."""
     start, killer = time.perf_counter(), Killer(folder, seed)
     for number in range(n):
         if number % 2:
@@ -60,13 +62,13 @@ def _kills(folder: Path, n: int, seed: int) -> dict[str, Any]:
 
 
 def _readers(folder: Path, seconds: float) -> dict[str, Any]:
-    """Change an index in one process and search it in two others."""
+    """Change an index in one process, and search it in two others."""
     written, *read = run_together(folder, seconds)
     return {"batches_written": written, "batches_seen": [seen for seen, _ in read]}
 
 
 def _damage(folder: Path, n: int, seed: int) -> dict[str, Any]:
-    """Remove each file, cut it, and change bits of it."""
+    """Remove each file, truncate it, and change bits of it."""
     index = folder / "begun"
     begun_index(index)
     expected, choose = answers(index), random.Random(seed)

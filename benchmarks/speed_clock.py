@@ -1,4 +1,4 @@
-"""Clocks and gauges of one process: what a search takes, what memory it holds, on which cores."""
+"""Measure the time, memory and disk reads of a process, and pin it to cores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MEGABYTE = 2**20
 
 
 def memory() -> Numbers:
-    """Return the megabytes that this process holds: its own, mapped files, and its own at most."""
+    """Return the process's resident megabytes: its own, of mapped files, and the peak of all."""
     lines = Path("/proc/self/status").read_text().splitlines()
     kilobytes = {
         name: int(value.split()[0])
@@ -34,26 +34,26 @@ def memory() -> Numbers:
 
 
 def grown(before: Numbers) -> Numbers:
-    """Return how much more memory this process holds than before."""
+    """Return the growth of each value of ``memory`` since ``before``."""
     now = memory()
     return {name: round(now[name] - before[name], 1) for name in now}
 
 
 def folder_mb(folder: Path) -> float:
-    """Return the megabytes of all files below a folder."""
+    """Return the size of all files below a folder in megabytes."""
     sizes = (path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return round(sum(sizes) / _MEGABYTE, 1)
 
 
 def bytes_from_disk() -> int:
-    """Count the bytes so far that came from a disk for this process."""
+    """Return the bytes that this process has read from disks so far."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return int(dict(line.split(": ") for line in lines)["read_bytes"])
 
 
 @contextmanager
 def stopwatch() -> Iterator[Numbers]:
-    """Fill in wall and processor seconds of the block."""
+    """Measure the wall time and the processor time of the block in seconds."""
     taken: Numbers = {}
     wall, processor = time.perf_counter(), time.process_time()
     yield taken
@@ -62,21 +62,20 @@ def stopwatch() -> Iterator[Numbers]:
 
 
 def run_on(cores: set[int]) -> None:
-    """Keep every thread of this process on some cores."""
+    """Pin every thread of this process to some cores."""
     for task in Path("/proc/self/task").iterdir():
         os.sched_setaffinity(int(task.name), cores)
 
 
 def one_at_a_time(search: _SEARCH, queries: Embeddings, seconds: float) -> Numbers:
-    """Time queries one by one, after a few that warm up.
+    """Time queries one by one, after a warm-up.
 
-    The processor's time says what they would take if nobody else used the machine, and waited for
-    no disk.
+    The processor time does not depend on other programs or on waiting for a disk.
 
     Args:
-        search: Takes [1, dim].
-        queries: [n, dim]; as many as the time is enough for.
-        seconds: The time.
+        search: A function of a query, [1, dim].
+        queries: [n, dim]; only those that start within the time are used.
+        seconds: The time limit.
     """
     for query in queries[:5]:
         search(query[None])
@@ -87,7 +86,7 @@ def one_at_a_time(search: _SEARCH, queries: Embeddings, seconds: float) -> Numbe
 
 
 def latencies(search: _SEARCH, queries: Embeddings, seconds: float) -> list[float]:
-    """Return the seconds of each query, one by one, until the time is over."""
+    """Return the seconds of each query, run one by one until the time is over."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
     for query in queries:
@@ -101,7 +100,7 @@ def latencies(search: _SEARCH, queries: Embeddings, seconds: float) -> list[floa
 
 
 def summary(taken: list[float]) -> Numbers:
-    """Return queries each second, and the milliseconds of the middle and the slowest."""
+    """Return queries per second, and the median and the 99th percentile in milliseconds."""
     p50, p99 = np.percentile(taken, [50, 99]) * 1000
     return {
         "qps": round(len(taken) / sum(taken), 1),
@@ -114,10 +113,10 @@ def summary(taken: list[float]) -> Numbers:
 def threads_at_once(
     search: _SEARCH, queries: Embeddings, n_threads: int, seconds: float
 ) -> Numbers:
-    """Search from many threads for a time; each begins with another query.
+    """Search from several threads for a time. Each thread starts with another query.
 
     Returns:
-        Queries each second of all together, and each one's milliseconds.
+        Queries per second of all threads together, and percentiles of milliseconds per query.
     """
     taken: list[list[float]] = [[] for _ in range(n_threads)]
     barrier = threading.Barrier(n_threads + 1)

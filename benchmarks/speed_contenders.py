@@ -1,7 +1,7 @@
-"""What is compared: nestvec's operating points and FAISS's indexes, each built, kept and swept.
+"""Contenders of the speed benchmark: nestvec's operating points and FAISS's indexes.
 
-A contender writes its index into a folder, and opens it in another process, where it is searched
-at settings from cheap to thorough. Those of other projects stand in ``speed_rivals``.
+A contender writes its index to a folder. Another process opens the folder and searches it at
+several settings, from fast to accurate. ``speed_rivals`` has the contenders of other projects.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 
 Setting = tuple[int, ...]
 Search = Callable[[Embeddings, int, Setting, int], Rows]
-"""Takes queries, k, a setting and threads; returns the best rows of each query, [n_queries, k]."""
+"""A function of queries, k, a setting and threads that returns the best rows, [n_queries, k]."""
 _EFFORTS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in _EFFORTS)
 _BATCH = 50_000  # documents added together
@@ -30,9 +30,9 @@ class Contender(Protocol):
     """An index that can be built and searched.
 
     Attributes:
-        name: What tables call it.
-        package: What it imports.
-        settings: From cheap to thorough.
+        name: The name in tables.
+        package: The package that it imports.
+        settings: The settings, from fast to accurate.
     """
 
     name: str
@@ -43,17 +43,17 @@ class Contender(Protocol):
         """Write the index of unit vectors, [n, dim], into an empty folder."""
 
     def open(self, folder: Path) -> Search:
-        """Return what searches the index of a folder."""
+        """Return the search of the index in a folder."""
 
 
 @dataclass(frozen=True)
 class NestVec:
-    """The embedded index at one first stage, the shortlist's length swept.
+    """The embedded engine with one first stage and several lengths of the shortlist.
 
     Attributes:
-        name: What tables call it.
-        stage: Its first stage.
-        settings: Lengths of the shortlist; 0 is the exact search.
+        name: The name in tables.
+        stage: The first stage.
+        settings: The lengths of the shortlist; 0 for an exact search.
     """
 
     package: ClassVar[str] = "faiss"
@@ -62,7 +62,7 @@ class NestVec:
     settings: Sequence[Setting]
 
     def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
-        """Write documents without texts: no rival keeps any."""
+        """Write documents without texts, as the other contenders store no texts."""
         _let_faiss_use(threads)
         full_dim = vectors.shape[1]
         model = ModelInfo("benchmark", "benchmark", full_dim, (full_dim,), "benchmark", True)
@@ -71,8 +71,8 @@ class NestVec:
         for start in range(0, len(vectors), _BATCH):
             block = vectors[start : start + _BATCH]
             added = {f"{row:09d}": Document("") for row in range(start, start + len(block))}
-            index.add(added, block, code=False)
-        index.code()
+            index.add(added, block, build_codes=False)
+        index.build_codes()
         index.close()
 
     def open(self, folder: Path) -> Search:
@@ -95,14 +95,14 @@ class NestVec:
 
 @dataclass(frozen=True)
 class Faiss:
-    """An index of FAISS, written and read back whole.
+    """An index of FAISS, which is written to one file and read into memory.
 
     Attributes:
-        name: What tables call it.
-        factory: How ``faiss.index_factory`` writes it; ``{lists}`` grows with the corpus.
-        names: What each number of a setting sets.
-        settings: From cheap to thorough.
-        built: What is set before it is built.
+        name: The name in tables.
+        factory: The text for ``faiss.index_factory``; ``{lists}`` grows with the corpus.
+        names: The parameters that the numbers of a setting set.
+        settings: The settings, from fast to accurate.
+        built: The parameters that are set before the index is built.
     """
 
     package: ClassVar[str] = "faiss"
@@ -113,7 +113,7 @@ class Faiss:
     built: Mapping[str, int] = field(default_factory=dict)
 
     def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
-        """Train, add and write."""
+        """Train the index, add all vectors, and write the file."""
         import faiss
 
         _let_faiss_use(threads)
@@ -128,7 +128,7 @@ class Faiss:
         faiss.write_index(index, str(folder / "index.faiss"))
 
     def open(self, folder: Path) -> Search:
-        """Read it into memory, as FAISS does."""
+        """Read the index into memory."""
         import faiss
 
         index = faiss.read_index(str(folder / "index.faiss"))

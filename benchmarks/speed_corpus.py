@@ -1,4 +1,4 @@
-"""The vectors, queries and answers that every contender gets: a folder of ``sentences.py``."""
+"""The vectors, queries and labels of the speed benchmark: a folder of ``sentences.py``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Corpus:
     """The first ``n`` texts of a folder.
 
     Attributes:
-        folder: What ``sentences.py`` wrote.
-        n: How many.
-        work: Where indexes are kept.
+        folder: The folder that ``sentences.py`` wrote.
+        n: The number of texts.
+        work: The folder for built indexes and exact results.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Corpus:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """How the folder was made."""
+        """The description of the folder (about.json)."""
         about: dict[str, Any] = json.loads((self.folder / "about.json").read_text("utf-8"))
         return about
 
@@ -57,7 +57,7 @@ class Corpus:
 
     @cached_property
     def exact(self) -> Rows:
-        """The best rows of each query by float32, [n_queries, K]; found once and kept."""
+        """The best rows of each query at float32, [n_queries, K]; computed once and stored."""
         file = self.work / str(self.n) / "exact.npy"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ class Corpus:
         return rows
 
     def ndcg(self, rankings: Sequence[Rows]) -> list[float] | None:
-        """Return nDCG@10 of each ranking; None where judged documents are not all in the corpus."""
+        """Return nDCG@10 of each ranking; None if the corpus lacks some labeled documents."""
         if self.about["judged_documents"] > self.n:
             return None
         grades = json.loads((self.folder / "qrels.json").read_text("utf-8"))

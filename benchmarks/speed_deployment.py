@@ -1,4 +1,4 @@
-"""How the embedded index behaves as a service: opening, many readers, a cold disk, bandwidth."""
+"""Measure the embedded engine as a service: opening, many readers, cold disk, bandwidth."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SCANNED: tuple[tuple[int, Precision], ...] = ((512, "binary"), (256, "binary"),
 
 
 def opening(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
-    """Open an index, with FAISS imported already, and say what of its memory must be there."""
+    """Open an index with FAISS already imported; return the time, the memory and its codes."""
     with stopwatch() as importing:
         import_module("faiss")
     before = memory()
@@ -53,8 +53,8 @@ def opening(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def threads(corpus: Corpus, options: argparse.Namespace) -> list[Numbers]:
-    """Search one opened index from 1, 8 and 32 threads, FAISS's own threads off."""
-    # What threads that begin later inherit: FAISS's setter is for the thread that calls it.
+    """Search one open index from 1, 8 and 32 threads, without FAISS's own threads."""
+    # FAISS's setter affects only the calling thread; threads started later read this variable.
     os.environ["OMP_NUM_THREADS"] = "1"
     index = EmbeddedEngine(corpus.place(options.name))
     search = partial(_search, index)
@@ -63,12 +63,12 @@ def threads(corpus: Corpus, options: argparse.Namespace) -> list[Numbers]:
 
 
 def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
-    """Search with no vector in memory: each file's pages are dropped once it is open."""
+    """Search with no vector in memory: the index is opened, then its files are dropped."""
     _one_thread()
     folder = corpus.place(options.name)
     index = EmbeddedEngine(folder)
     for file in (folder / "vectors").iterdir():
-        _forget(file)
+        _drop(file)
     search, before = partial(_search, index), (reads_from_disk(), bytes_from_disk())
     taken = latencies(search, corpus.queries[:COLD_QUERIES], seconds=60)
     reads = round((reads_from_disk() - before[0]) / len(taken), 1)
@@ -79,7 +79,7 @@ def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def bandwidth(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare the bytes of codes that a scan gets through with reading and copying as many."""
+    """Compare the bytes per second of a scan with those of summing and copying the same bytes."""
     _one_thread()
     run_on({sorted(os.sched_getaffinity(0))[-1]})
     rows = []
@@ -119,7 +119,8 @@ def _one_thread() -> None:
     faiss.omp_set_num_threads(1)
 
 
-def _forget(path: Path) -> None:
+def _drop(path: Path) -> None:
+    """Drop a file from the page cache."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,6 +1,6 @@
-"""Rivals of other projects: usearch, hnswlib, ScaNN and LanceDB, as their own pages set them.
+"""Contenders of other projects: usearch, hnswlib, ScaNN and LanceDB, set up as they document.
 
-Each is imported when it is asked for; where one is not installed it is left out, and said to be.
+Each package is imported when it is used. Packages that are not installed are left out and listed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from nestvec.types import Embeddings, Rows
 from speed_contenders import EFFORTS, OURS, THEIRS, Contender, Search, Setting
 
-_LINKS, _EFFORT = 16, 100  # of the graphs, as FAISS's are built
+_LINKS, _EFFORT = 16, 100  # parameters of the graphs, the same as for FAISS
 _BATCH = 50_000
 
 
@@ -92,14 +92,14 @@ class HnswLib:
 
 @dataclass(frozen=True)
 class ScaNN:
-    """Google's tree, anisotropic codes of 4 bits and float32 to reorder by."""
+    """ScaNN's tree with anisotropic codes of 4 bits, reordered by float32."""
 
     package: ClassVar[str] = "scann"
     name: str
     settings: Sequence[Setting] = tuple((leaves, 100) for leaves in (4, 8, 16, 32, 64, 128, 256))
 
     def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
-        """Train and save; leaves as its documentation advises, the square root of the rows."""
+        """Train and save, with the square root of the rows as leaves, as ScaNN recommends."""
         import scann
 
         builder = scann.scann_ops_pybind.builder(vectors, 10, "dot_product")
@@ -135,19 +135,19 @@ class ScaNN:
 
 @dataclass(frozen=True)
 class LanceDB:
-    """LanceDB's inverted lists of product codes, refined from the table on disk."""
+    """LanceDB's inverted lists of product codes, refined with the vectors on disk."""
 
     package: ClassVar[str] = "lancedb"
     name: str
     settings: Sequence[Setting] = ((8, 10), (16, 10), (32, 10), (32, 20), (64, 20), (128, 50))
 
     def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
-        """Write the table, and its index with two dims to a byte of code and its other defaults."""
+        """Write the table and its index, with 8 dims per sub-vector and the other defaults."""
         import lancedb
 
         table = lancedb.connect(str(folder)).create_table("vectors", _lance_batches(vectors))
-        half = vectors.shape[1] // 8
-        table.create_index(metric="dot", num_sub_vectors=half, index_type="IVF_PQ")
+        sub_vectors = vectors.shape[1] // 8
+        table.create_index(metric="dot", num_sub_vectors=sub_vectors, index_type="IVF_PQ")
 
     def open(self, folder: Path) -> Search:
         """Open the table."""
@@ -157,9 +157,9 @@ class LanceDB:
 
         def one(query: Embeddings, k: int, setting: Setting) -> list[int]:
             probes, refined = setting
-            asked = table.search(query).distance_type("dot").nprobes(probes)
-            found = asked.refine_factor(refined).limit(k).select(["row", "_distance"]).to_arrow()
-            return found["row"].to_pylist()
+            request = table.search(query).distance_type("dot").nprobes(probes)
+            request = request.refine_factor(refined).limit(k).select(["row", "_distance"])
+            return request.to_arrow()["row"].to_pylist()
 
         def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
             if len(queries) == 1:

@@ -1,4 +1,4 @@
-"""Tables of ``results/index_speed.json``: contenders, growth, and the index as a service."""
+"""Write the tables of ``results/index_speed.json``: contenders, growth, and service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 
 def index_speed(n: int) -> str:
-    """List each contender at the fastest setting that reaches each target, among n vectors."""
+    """Write each contender at the fastest setting that reaches each target, for n vectors."""
     lines = [list(_HEADER)]
     contenders = [each for each in results("index_speed")["contenders"] if each["n"] == n]
     for target in TARGETS:
@@ -37,7 +37,7 @@ def index_speed(n: int) -> str:
 
 
 def index_speed_growth() -> str:
-    """List what a query takes as the corpus grows, and what a line through both largest says."""
+    """Write the time of a query by corpus size, and a linear extrapolation of the largest two."""
     found = results("index_speed")
     rows = [*found["growth"], *found["contenders"]]
     names = dict.fromkeys(each["name"] for each in found["growth"])
@@ -59,7 +59,7 @@ def index_speed_growth() -> str:
 
 
 def index_speed_service() -> str:
-    """List how the index opens, serves many readers and a cold disk, and how near memory it is."""
+    """Write the time to open an index, many readers, a cold disk, and the scan's bandwidth."""
     found = results("index_speed")
     opening, cold = found["opening"], found["cold"]
     lines = [["what", f"{found['service_n']:,} vectors"]]
@@ -135,7 +135,7 @@ def _line(points: list[tuple[int, float]]) -> str:
 
 
 def clusters() -> str:
-    """List how much of the corpus has to be looked at in clusters, for what overlap at most."""
+    """Write the share of rows that clusters have to scan for each bound on the overlap."""
     found = results("clusters")
     lines = [["vectors", "clusters visited", "share of the vectors", "overlap@10 at most"]]
     for n, rows in found.items():

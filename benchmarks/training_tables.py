@@ -1,4 +1,4 @@
-"""The tables of docs/train.md."""
+"""Write the tables of docs/train.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHOWN = {"plain": "CoSENTLoss", "untouched": "base model"}  # names of the resu
 
 
 def finetune_sts() -> str:
-    """List Spearman's correlation at each dim, what it is of the full width's, and differences."""
+    """Write Spearman's correlation at each dim, its retention, and differences."""
     found = results("finetune_sts")
     names = [name for name in found if " - " not in name]
     dims = list(found[names[0]]["spearman"])
@@ -26,7 +26,7 @@ def finetune_sts() -> str:
 
 
 def finetune_pairs() -> str:
-    """List nDCG@10 of each set at each dim, and differences."""
+    """Write nDCG@10 of each data set at each dim, and differences."""
     lines: list[list[str]] = []
     for set_name, found in results("finetune_pairs").items():
         names = [name for name in found if " - " not in name]
@@ -52,13 +52,13 @@ def _differences(found: Mapping[str, Any], *, key: str) -> list[list[str]]:
 
 
 def _with_interval(row: Mapping[str, float], key: str) -> str:
-    """Write a difference, in bold where its interval leaves out 0."""
+    """Write a difference, in bold if its interval does not contain 0."""
     text = f"{row[key]:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
     return f"**{text}**" if row["low"] > 0 or row["high"] < 0 else text
 
 
 def losses() -> str:
-    """List what each loss takes, in parts of the plain one."""
+    """Write the time of each loss relative to the plain loss, and the peak memory."""
     names = {"plain": "plain", "matryoshka": "MatryoshkaLoss", "nested": "nested"}
     names |= {"nested, duplicates masked": "nested, duplicates masked"}
     lines = [["batch", "dims", *(f"{name}: time" for name in names.values())]]
@@ -73,7 +73,7 @@ def losses() -> str:
 
 
 def static_training() -> str:
-    """List how many times faster static training is, and by how much better its models are."""
+    """Write the speedup of static training, and the differences in nDCG@10."""
     found = results("static_training")
     dims = [row["dim"] for row in next(iter(found["better"].values()))]
     lines = [
@@ -96,7 +96,7 @@ def static_training() -> str:
 
 
 def static_pairs() -> str:
-    """List what each static model scores at each dim, float32 and binary, averaged over seeds."""
+    """Write nDCG@10 of each static model at each dim, float32 and binary, averaged over seeds."""
     rows = results("static_pairs")["rows"]
     dims = sorted({row["dim"] for row in rows}, reverse=True)
     found: dict[tuple[str, str], dict[tuple[int, str], list[float]]] = {}
@@ -117,17 +117,17 @@ def static_pairs() -> str:
 
 
 def ablation() -> str:
-    """List what each addition to the loss changes at each dim in float32."""
+    """Write the effect of each option of the loss at each dim in float32."""
     return _ablation("float32")
 
 
 def ablation_binary() -> str:
-    """List what each addition to the loss changes at each dim in binary."""
+    """Write the effect of each option of the loss at each dim in binary."""
     return _ablation("binary")
 
 
 def _ablation(precision: str) -> str:
-    """List changes in hundredths of the metric, in bold where the interval leaves out 0."""
+    """Write changes in hundredths of the metric, in bold if the interval does not contain 0."""
     found = [row for row in results("ablation")["rows"] if row["point"].endswith(f":{precision}")]
     dims = list(dict.fromkeys(row["point"].partition(":")[0] for row in found))
     lines = [["set", "trained with", *(f"{dim} dims" for dim in dims), "deviation over seeds"]]

@@ -1,4 +1,4 @@
-"""The part of the engine contract that changes documents, keeps them and refuses what is wrong."""
+"""The engine contract: changing and storing documents, and invalid arguments."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from nestvec.types import Document, Hits, OperatingPoint
 
 
 class Changes:
-    """What is there; ``EngineContract`` gives the fixtures."""
+    """Tests of changes; ``EngineContract`` has the fixtures."""
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_what_is_added_is_found_at_once(self, open_index, point):
+    def test_added_documents_are_found_at_once(self, open_index, point):
         index = open_index(point, ids=[f"d{number}" for number in range(100)])
         for number in (150, 160):
             index.add({f"d{number}": CORPUS[f"d{number}"]}, VECTORS[[number]])
@@ -36,11 +36,11 @@ class Changes:
         assert len(index) == 102
         assert index.get(["d150"]) == {"d150": CORPUS["d150"]}
 
-    def test_an_id_that_is_there_is_refused_with_all_that_came_with_it(self, open_index):
+    def test_a_batch_with_an_existing_id_is_refused(self, open_index):
         index = open_index(ids=["d1", "d2"])
         before = index.search(QUERIES, 3)
         batch = {"d8": CORPUS["d8"], "d2": Document("other"), "d9": CORPUS["d9"]}
-        with pytest.raises(InvalidArgument, match="id 'd2' is in the index already: upsert to"):
+        with pytest.raises(InvalidArgument, match="id 'd2' is already in the index"):
             index.add(batch, VECTORS[[8, 2, 9]])
         assert sorted(index.ids()) == ["d1", "d2"]
         assert index.get(["d2", "d8"]) == {"d2": CORPUS["d2"]}
@@ -55,11 +55,11 @@ class Changes:
         assert index.get(["d2"]) == {"d2": new}
         assert index.search(VECTORS[[50]], 1).ids == [["d2"]]
         (ids,) = index.search(VECTORS[[2]], 4).ids
-        assert sorted(ids) == ["d1", "d2", "d3", "d4"]  # the old one is not there beside it
+        assert sorted(ids) == ["d1", "d2", "d3", "d4"]  # the old "d2" is gone
         assert index.search(VECTORS[[2]], 1).scores[0][0] < 0.99
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_what_is_deleted_is_gone_at_once(self, open_index, point):
+    def test_deleted_documents_are_not_found_any_more(self, open_index, point):
         index = open_index(point)
         assert index.delete(["d5", "no such id", "d6", "d5"]) == 2
         assert len(index) == N - 2
@@ -71,7 +71,7 @@ class Changes:
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         assert index.search(VECTORS[[5]], 1).ids == [["d5"]]
 
-    def test_after_all_is_deleted_the_index_is_as_if_new(self, setup, open_index):
+    def test_an_index_can_be_used_after_all_documents_are_deleted(self, setup, open_index):
         index = open_index(STAGED)
         assert index.delete(list(CORPUS)) == N
         assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
@@ -82,7 +82,7 @@ class Changes:
         assert index.search(QUERIES[:1], 3).ids == [["d5"]]
 
     @pytest.mark.parametrize("text", POINTS)
-    def test_an_index_whose_documents_are_all_gone_before_it_settles_opens_again(
+    def test_an_index_whose_documents_are_deleted_before_it_settles_can_be_reopened(
         self, setup, tmp_path, text
     ):
         point = OperatingPoint.parse(text)
@@ -99,7 +99,7 @@ class Changes:
         assert index.search(QUERIES[:1], 3).ids == [["d5"]]
         index.close()
 
-    def test_changes_in_any_order_give_what_one_load_gives(self, setup, open_index):
+    def test_changes_in_any_order_equal_one_load(self, setup, open_index):
         ids = list(CORPUS)
         index = open_index(ids=ids[:80])
         index.delete(ids[20:40])
@@ -116,7 +116,7 @@ class Changes:
     # Persistence
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_an_index_opened_again_is_the_same(self, setup, tmp_path, point):
+    def test_a_reopened_index_is_the_same(self, setup, tmp_path, point):
         needs_point(setup, point)
         index = setup.create(tmp_path / "index", MODEL, point)
         index.add(CORPUS, VECTORS)
@@ -135,7 +135,7 @@ class Changes:
         assert index.search(VECTORS[[9]], 2).ids == [["later", "late"]]
         index.close()
 
-    def test_documents_come_back_as_they_went_in(self, setup, tmp_path):
+    def test_get_returns_the_added_documents(self, setup, tmp_path):
         ids = [
             "",
             " ",
@@ -166,14 +166,14 @@ class Changes:
         assert [id_ for (id_,) in index.search(VECTORS[: len(ids)], 1).ids] == ids
         index.close()
 
-    # What is refused
+    # Invalid arguments
 
-    def test_vectors_that_are_no_numbers_are_refused_by_row(self, open_index):
+    def test_vectors_with_nan_or_infinity_are_refused_by_row(self, open_index):
         index = open_index(ids=["d1"])
         spoilt = VECTORS[5:8].copy()
         spoilt[1, 3], spoilt[2, 0] = np.nan, np.inf
         batch = {id_: CORPUS[id_] for id_ in ("d5", "d6", "d7")}
-        with pytest.raises(InvalidArgument, match=r"vector 1 \(id 'd6'\) holds NaN or infinity"):
+        with pytest.raises(InvalidArgument, match=r"vector 1 \(id 'd6'\) contains NaN or infinity"):
             index.add(batch, spoilt)
         assert list(index.ids()) == ["d1"]
 
@@ -185,25 +185,25 @@ class Changes:
         assert list(index.ids()) == ["d1"]
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_a_query_that_is_no_number_is_refused(self, open_index, value):
+    def test_a_query_with_nan_or_infinity_is_refused(self, open_index, value):
         index = open_index(ids=["d1"])
         spoilt = QUERIES.copy()
         spoilt[2, 3] = value
-        with pytest.raises(InvalidArgument, match="query vector holds NaN or infinity"):
+        with pytest.raises(InvalidArgument, match="query vector contains NaN or infinity"):
             index.search(spoilt, 3)
 
     def test_queries_of_another_width_are_refused(self, open_index):
         index = open_index(ids=["d1"])
         for wrong in (QUERIES[:, :16], QUERIES[0]):
-            with pytest.raises(ModelMismatch, match="encode at full width"):
+            with pytest.raises(ModelMismatch, match="Encode at full width"):
                 index.search(wrong, 3)
 
     @pytest.mark.parametrize("k", [0, -1])
     def test_k_below_1_is_refused(self, open_index, k):
-        with pytest.raises(InvalidArgument, match=f"k {k} < 1"):
+        with pytest.raises(InvalidArgument, match=f"k={k} is smaller than 1"):
             open_index(ids=["d1"]).search(QUERIES, k)
 
-    def test_a_point_that_the_vectors_do_not_have_is_refused(self, setup, open_index):
+    def test_a_point_wider_than_the_vectors_is_refused(self, setup, open_index):
         needs(setup, "any_point")
-        with pytest.raises(InvalidArgument, match="dim 64 > full_dim 32"):
+        with pytest.raises(InvalidArgument, match="dim 64 is larger than full_dim 32"):
             open_index(ids=["d1"]).search(QUERIES, 3, point=OperatingPoint.parse("64:float16"))

@@ -1,13 +1,12 @@
-"""What every engine does, as tests: a new one passes them all by giving an ``EngineSetup``.
+"""The tests that every engine must pass. A new engine is tested by defining an ``EngineSetup``.
 
     class TestMine(EngineContract):
         @pytest.fixture
         def setup(self):
             return MyAdapter()
 
-An engine may leave out what its ``Capabilities`` say; those tests are skipped and say so. All other
-tests must pass. How an engine stores its files, and what happens when it is killed, is
-tested elsewhere.
+Tests of features that an engine's ``Capabilities`` exclude are skipped. All other tests must pass.
+The files of an engine, and the effects of kills, are tested elsewhere.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from engine_setup import CORPUS, MODEL, PLAIN, VECTORS, needs_point
 
 
 class EngineContract(Searches, Changes):
-    """Give ``setup`` as a fixture of the subclass."""
+    """The tests of the contract; a subclass defines the fixture ``setup``."""
 
     @pytest.fixture
     def open_index(self, setup, tmp_path):
-        """Makes an index of the corpus, or of some of it, at a point."""
+        """A function that creates an index of the corpus, or of some documents, with a point."""
         opened = []
 
         def make(point=PLAIN, ids=tuple(CORPUS)):

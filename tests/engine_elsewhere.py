@@ -1,4 +1,4 @@
-"""An engine as another package would bring one; nothing is stored in it."""
+"""An engine of another package, which stores nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from nestvec.errors import DataError
 
 
 class OurEngine:
-    """Refuses every place, as an engine does that cannot reach its server."""
+    """Raises an error for every place, like an engine that cannot reach its server."""
 
     capabilities = Capabilities(
         frozenset({"float16"}), frozenset({"float16"}), stored=frozenset({"float16"})

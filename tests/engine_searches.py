@@ -1,4 +1,4 @@
-"""The part of the engine contract that searches: by a point, exactly, with filters."""
+"""The engine contract: searches by an operating point, exact searches and filters."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from nestvec.engines.filters.where import Where
 from nestvec.engines.registry import capabilities
 from nestvec.types import Document, Hits, OperatingPoint
 
-# Filters, and what they mean of a document's metadata.
-SELECTIVE = {  # the numbers that match: none, one, 1 %, 50 %, 99 %, all
+# Filters, and the documents that they match.
+SELECTIVE = {  # the numbers of matching documents: none, one, 1 %, 50 %, 99 %, all
     "n < 0": range(0),
     "n = 17": range(17, 18),
     "n >= 100 and n < 102": range(100, 102),
@@ -63,23 +63,25 @@ MEANINGS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 
 
 class Searches:
-    """What is found; ``EngineContract`` gives the fixtures."""
+    """Tests of searches; ``EngineContract`` has the fixtures."""
 
     @pytest.mark.parametrize("text", POINTS)
-    def test_a_search_is_brute_force_over_what_codes_stand_for(self, setup, open_index, text):
+    def test_a_search_equals_brute_force_over_decoded_codes(self, setup, open_index, text):
         point = OperatingPoint.parse(text)
         index = open_index(point)
         for k in (1, 10, 30):
             assert_same(index.search(QUERIES, k), brute_force(setup, point, k))
 
-    def test_equal_scores_stand_in_descending_order_of_id(self, open_index):
+    def test_documents_with_equal_scores_are_in_descending_order_of_id(self, open_index):
         index = open_index()
         hits = index.search(VECTORS[[3]], 2)
         assert hits.ids == [["d30", "d3"]]
         assert hits.scores[0][0] == hits.scores[0][1]
         assert index.search(VECTORS[[3]], 1).ids == [["d30"]]
 
-    def test_equal_scores_stand_so_whenever_they_came(self, setup, open_index):
+    def test_the_order_of_equal_scores_does_not_depend_on_the_time_of_adding(
+        self, setup, open_index
+    ):
         index = open_index(ids=["d1"])
         for id_ in ("d7", "d8", "d6", "d70"):
             index.add({id_: Document("the same")}, VECTORS[[9]])
@@ -87,27 +89,27 @@ class Searches:
         setup.settle(index)
         assert index.search(VECTORS[[9]], 3).ids == [["d8", "d70", "d7"]]
 
-    def test_k_above_the_number_of_documents_gives_all(self, open_index):
+    def test_k_above_the_number_of_documents_returns_all(self, open_index):
         index = open_index(ids=["d1", "d2", "d3"])
         (ids,) = index.search(QUERIES[:1], 100).ids
         assert sorted(ids) == ["d1", "d2", "d3"]
 
-    def test_a_shortlist_that_holds_fewer_than_k_gives_fewer(self, open_index):
+    def test_a_shortlist_shorter_than_k_limits_the_hits(self, open_index):
         hits = open_index(STAGED).search(QUERIES, 100)
         assert {len(ids) for ids in hits.ids} == {40}
 
-    def test_each_query_is_answered_by_itself(self, open_index):
+    def test_hits_of_a_query_do_not_depend_on_the_batch(self, open_index):
         index = open_index(STAGED)
         together = index.search(QUERIES, 10)
         for number in range(len(QUERIES)):
             (ids,) = index.search(QUERIES[number : number + 1], 10).ids
             assert ids == together.ids[number]
 
-    def test_no_queries_have_no_answers(self, open_index):
+    def test_an_empty_batch_of_queries_returns_no_hits(self, open_index):
         assert open_index().search(QUERIES[:0], 3) == Hits([], [])
 
     @pytest.mark.parametrize("text", POINTS)
-    def test_an_empty_index_finds_nothing_until_something_is_added(self, open_index, text):
+    def test_an_empty_index_returns_no_hits_until_a_document_is_added(self, open_index, text):
         index = open_index(OperatingPoint.parse(text), ids=())
         assert len(index) == 0
         assert list(index.ids()) == []
@@ -115,7 +117,7 @@ class Searches:
         index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
         assert index.search(QUERIES[:2], 3).ids == [["d5"], ["d5"]]
 
-    def test_a_search_may_name_another_point(self, setup, open_index):
+    def test_a_search_accepts_another_point(self, setup, open_index):
         needs(setup, "any_point")
         index = open_index(STAGED)
         for text in POINTS:
@@ -126,7 +128,7 @@ class Searches:
 
     # Exact search
 
-    def test_an_exact_search_is_numpy_in_float64_up_to_rounding(self, setup, open_index):
+    def test_an_exact_search_equals_numpy_in_float64_up_to_rounding(self, setup, open_index):
         needs(setup, "exact")
         index = open_index(STAGED)
         scores = unit(QUERIES) @ unit(VECTORS).T
@@ -137,7 +139,7 @@ class Searches:
                 assert ids == [f"d{row}" for row in expected]
                 np.testing.assert_allclose(found, scores[query, expected], atol=1e-6)
 
-    def test_an_exact_search_knows_filters_and_changes(self, setup, open_index):
+    def test_an_exact_search_follows_filters_and_changes(self, setup, open_index):
         needs(setup, "exact")
         needs(setup, "filters")
         index = open_index(STAGED)
@@ -150,7 +152,9 @@ class Searches:
     # Filters
 
     @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
-    def test_a_filtered_search_is_brute_force_over_what_matches(self, setup, open_index, point):
+    def test_a_filtered_search_equals_brute_force_over_matching_documents(
+        self, setup, open_index, point
+    ):
         needs(setup, "filters")
         index = open_index(point)
         for text, numbers in SELECTIVE.items():
@@ -159,7 +163,7 @@ class Searches:
                 found = index.search(QUERIES, k, where=Where.parse(text))
                 assert_same(found, brute_force(setup, point, k, allowed))
 
-    def test_a_filter_means_what_it_says(self, setup, open_index):
+    def test_each_filter_matches_the_expected_documents(self, setup, open_index):
         needs(setup, "filters")
         index = open_index()
         for text, means in MEANINGS.items():
@@ -168,7 +172,7 @@ class Searches:
             assert set(ids) == expected, text
             assert len(ids) == len(expected), text
 
-    def test_a_filter_sees_every_change_at_once(self, setup, open_index):
+    def test_a_filter_follows_every_change_at_once(self, setup, open_index):
         needs(setup, "filters")
         index = open_index()
 

@@ -1,6 +1,7 @@
-"""What the contract of engines needs: an engine, a setup to it, and what NumPy finds instead.
+"""The data of the engine contract, and a brute-force search by NumPy to compare with.
 
-The corpus is small and made: ids "d0" to "d199", whose numbers are rows of ``VECTORS``.
+The corpus is generated: 200 documents with ids "d0" to "d199", whose vectors are the rows of
+``VECTORS``.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from nestvec.engines.registry import capabilities
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
 
 Feature = Literal["filters", "exact", "any_point"]
-"""What an engine may leave out: fields of its ``Capabilities``."""
+"""The optional features of an engine: fields of its ``Capabilities``."""
 
 
 class EngineSetup(Protocol):
-    """What the tests need to know of an engine.
+    """The functions that the tests need of an engine.
 
     Attributes:
         name: Its name in the registry.
@@ -30,21 +31,21 @@ class EngineSetup(Protocol):
     name: str
 
     def create(self, place: Path, model: ModelInfo, point: OperatingPoint) -> Engine:
-        """Make an empty index that keeps float32 vectors, and open it."""
+        """Create an empty index that stores float32 vectors, and open it."""
 
     def open(self, place: Path) -> Engine:
         """Open an index again."""
 
     def settle(self, engine: Engine) -> None:
-        """Return when everything that was added is searched as it will be from then on."""
+        """Return when all added documents have their final codes or search structures."""
 
     def scores(self, queries: Embeddings, corpus: Embeddings, stage: Stage) -> np.ndarray:
-        """Return what a stage has to score, by NumPy, [n_queries, n].
+        """Return the scores of a stage, computed by NumPy, [n_queries, n].
 
         Args:
-            queries: [n_queries, full_dim], as the model gives them.
-            corpus: [n, full_dim], of all documents when they were settled: ``VECTORS``.
-            stage: Whose codes.
+            queries: [n_queries, full_dim], as the model returns them.
+            corpus: [n, full_dim], the vectors of all documents: ``VECTORS``.
+            stage: The stage, with its dim and precision.
         """
 
 
@@ -59,7 +60,7 @@ N = 200
 
 def make_document(number: int) -> Document:
     metadata: dict[str, str | int | float] = {"n": number, "half": number / 2}
-    if number % 3:  # every third has none
+    if number % 3:  # every third document has no ``lang``
         metadata["lang"] = ("en", "de")[number % 2]
     if number % 5 == 0:
         metadata["mixed"] = str(number) if number % 2 else number
@@ -68,7 +69,7 @@ def make_document(number: int) -> Document:
     return Document(f"text {number}", f"title {number}", metadata)
 
 
-# Ids that are not in the order of their numbers; "d3" and "d30" have one vector.
+# The order of ids differs from the order of their numbers. "d3" and "d30" have equal vectors.
 CORPUS = {f"d{number}": make_document(number) for number in range(N)}
 
 
@@ -84,7 +85,7 @@ QUERIES.setflags(write=False)
 
 
 def best_ids(scores: np.ndarray, ids: Sequence[str], k: int) -> list[int]:
-    """Return positions, best first, equal scores by descending id."""
+    """Return the best positions, equal scores by descending id."""
     by_id = sorted(range(len(ids)), key=ids.__getitem__, reverse=True)
     return sorted(by_id, key=lambda position: -scores[position])[:k]
 
@@ -92,7 +93,7 @@ def best_ids(scores: np.ndarray, ids: Sequence[str], k: int) -> list[int]:
 def brute_force(
     setup: EngineSetup, point: OperatingPoint, k: int, allowed: Sequence[str] = tuple(CORPUS)
 ) -> Hits:
-    """Run the stages of a point by NumPy over the documents that are allowed."""
+    """Run the stages of a point by NumPy over the allowed documents."""
     rows = np.array([int(id_[1:]) for id_ in allowed], dtype=np.int64)
     stages = [setup.scores(QUERIES, VECTORS, stage) for stage in point.stages]
     hits = Hits([], [])
@@ -119,9 +120,9 @@ def assert_same(found: Hits, expected: Hits) -> None:
 
 def needs(setup: EngineSetup, feature: Feature) -> None:
     if not getattr(capabilities(setup.name), feature):
-        pytest.skip(f"engine {setup.name} leaves out: {feature}")
+        pytest.skip(f"engine {setup.name} does not support {feature}")
 
 
 def needs_point(setup: EngineSetup, point: OperatingPoint) -> None:
     if not capabilities(setup.name).can_run(point):
-        pytest.skip(f"engine {setup.name} does not run {point}")
+        pytest.skip(f"engine {setup.name} does not support {point}")

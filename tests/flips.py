@@ -1,4 +1,4 @@
-"""Damage a copy of an index and look whether that is found: for tests, and for the soak."""
+"""Damage a copy of an index, and check that this is detected; used by tests and the soak test."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ ODD = Comparison("odd", "=", 1)
 
 
 def begun_index(folder: Path, n: int = 60) -> Contents:
-    """Make an index with two coded parts, a tail and deleted rows; return what it holds."""
+    """Create an index with two parts, a tail and deleted rows; return its contents."""
     index = EmbeddedEngine(new_index(folder, POINTS[2]))
     numbers = {f"d{number}ü": number for number in range(n)}
     for first, last in ((0, n - 15), (n - 15, n - 5), (n - 5, n)):
         add(index, dict(list(numbers.items())[first:last]))
         if last != n:
-            index.code()
+            index.build_codes()
     index.delete(["d3ü", f"d{n - 1}ü"])
     contents = contents_of(index)
     index.close()
@@ -30,13 +30,13 @@ def begun_index(folder: Path, n: int = 60) -> Contents:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Return the files of a closed index that hold something."""
+    """Return the files of a closed index that are not empty."""
     files = (path for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
     return sorted(str(path.relative_to(folder)) for path in files)
 
 
 def answers(folder: Path) -> list[object]:
-    """Open an index, verify it, and return all that it says."""
+    """Open and verify an index, and return the results of its methods."""
     index = EmbeddedEngine(folder, verify=True)
     try:
         queries = vectors([1, 2, 900])
@@ -48,26 +48,26 @@ def answers(folder: Path) -> list[object]:
 
 
 def outcome(folder: Path, expected: list[object]) -> str:
-    """Return ``found`` if damage was refused in one line, ``harmless`` if nothing is different.
+    """Return ``found`` if an error of one line was raised, ``harmless`` if all results are equal.
 
     Raises:
-        AssertionError: If answers differ, or the line says nothing.
+        AssertionError: If results differ, or the error does not name the folder.
     """
     try:
-        said = answers(folder)
+        results = answers(folder)
     except (DamagedFile, DataError) as error:
         line = str(error)
         assert "\n" not in line, line
         assert line.startswith(str(folder)), line
         return "found"
-    assert said == expected, "wrong answers"
+    assert results == expected, "wrong answers"
     return "harmless"
 
 
 def damaged_copies(
     folder: Path, copy: Path, name: str, choose: random.Random, n: int
 ) -> Iterator[Path]:
-    """Yield a copy with a file gone, cut three times, and then ``n`` times with a bit changed."""
+    """Yield copies with a file missing, truncated (3 copies), and with a bit changed (``n``)."""
     whole = (folder / name).read_bytes()
     changed: list[bytes | None] = [None]
     changed += [whole[: int(len(whole) * share)] for share in (0, choose.random())] + [whole[:-1]]

@@ -1,8 +1,8 @@
-"""Kill a process that changes an index, and look at what is left: for tests, and for the soak.
+"""Kill a process that changes an index, and check the index; used by tests and by the soak test.
 
-The process tells of each change before it begins and when it has returned, so whoever killed it
-knows what must be there, and what one change may be there besides. A document, its metadata and its
-vector all follow from one number, so what is found can be compared with what was written.
+The process reports each change before it starts and after it has returned. After the kill, all
+changes that returned must be in the index, and the last one that started may be. A document, its
+metadata and its vector are generated from one number, so that they can be checked.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from nestvec.types import Document, ModelInfo, OperatingPoint
 FULL_DIM = 32
 MODEL = ModelInfo("models/ours", "f" * 64, FULL_DIM, (32, 16), "config.json", True)
 POINTS = ("16:binary@64>32:float16", "16:int8@64>32:float16", "8:int4@64>16:int8@32>32:float16")
-OURS = str(Path(package.__file__).parent)
-MOST = 150  # documents in an index: more are deleted
+PACKAGE = str(Path(package.__file__).parent)
+MAX_DOCUMENTS = 150  # in an index, before some are deleted
 
 Contents = dict[str, int]
-"""The number that each document follows from, by id."""
+"""The number from which each document is generated, by id."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """One call that changes an index, or closes and opens it.
+    """A call that changes an index, or closes and opens it.
 
     Attributes:
-        what: The method, or ``reopen``.
-        put: Documents that are there after it.
-        removed: Ids that are gone after it.
-        point: Of ``use``.
+        what: The name of the method, or ``reopen``.
+        put: Documents that the call adds or replaces.
+        removed: Ids that the call deletes.
+        point: The operating point for ``use``.
     """
 
     what: str
@@ -56,7 +56,7 @@ class Change:
     point: str = ""
 
     def after(self, contents: Contents) -> Contents:
-        """Return what is there after it."""
+        """Return the contents after the change."""
         return {id_: n for id_, n in contents.items() if id_ not in self.removed} | self.put
 
 
@@ -76,12 +76,12 @@ def new_index(folder: Path, point: str = POINTS[0]) -> Path:
 
 
 def add(index: EmbeddedEngine, contents: Mapping[str, int], **options: Any) -> None:
-    """Put documents into an index by their numbers."""
+    """Add documents to an index by their numbers."""
     index.add({id_: document(n) for id_, n in contents.items()}, vectors(contents), **options)
 
 
 def perform(index: EmbeddedEngine, change: Change) -> EmbeddedEngine:
-    """Make a change, and return the index to go on with."""
+    """Make a change, and return the index, which is another object after ``reopen``."""
     if change.what in ("add", "upsert"):
         add(index, change.put, replace=change.what == "upsert")
     elif change.what == "delete":
@@ -97,9 +97,9 @@ def perform(index: EmbeddedEngine, change: Change) -> EmbeddedEngine:
 
 
 def some_change(choose: random.Random, contents: Contents) -> Change:
-    """Choose a change that an index of these contents allows."""
-    kinds = ["add", "add", "upsert", "upsert", "delete", "delete", "code", "compact", "use"]
-    what = "delete" if len(contents) > MOST else choose.choice([*kinds, "reopen"])
+    """Choose a change that is valid for an index with these contents."""
+    kinds = ["add", "add", "upsert", "upsert", "delete", "delete", "build_codes", "compact", "use"]
+    what = "delete" if len(contents) > MAX_DOCUMENTS else choose.choice([*kinds, "reopen"])
     there = choose.sample(sorted(contents), min(len(contents), choose.randint(0, 60)))
     new = [f"{choose.getrandbits(32):08x}ü" for _ in range(choose.randint(1, 30))]
     if what == "delete":
@@ -111,7 +111,7 @@ def some_change(choose: random.Random, contents: Contents) -> Change:
 
 
 def contents_of(index: EmbeddedEngine) -> Contents:
-    """Return what an index holds, once documents and vectors are known to be those written."""
+    """Check the documents and vectors of an index, and return its contents."""
     found = index.get(list(index.ids()))
     contents = {id_: int(each.metadata["number"]) for id_, each in found.items()}
     assert found == {id_: document(n) for id_, n in contents.items()}
@@ -124,7 +124,7 @@ def contents_of(index: EmbeddedEngine) -> Contents:
 
 
 def checked_contents(folder: Path) -> Contents:
-    """Open an index, check it to the last byte, and return what it holds."""
+    """Open and verify an index, and return its contents."""
     index = EmbeddedEngine(folder, verify=True)
     try:
         return contents_of(index)
@@ -133,7 +133,7 @@ def checked_contents(folder: Path) -> Contents:
 
 
 def processes_of() -> Any:
-    """Return what starts processes in milliseconds, each forked from one that has imported all."""
+    """Return a context that starts processes in milliseconds, with all modules imported."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["faiss", "scipy", "nestvec.engines.embedded.engine"])
     return context
@@ -143,7 +143,7 @@ class Killer:
     """Runs processes that change one index, and kills them."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        """Make an empty index."""
+        """Create an empty index."""
         self.folder = new_index(folder)
         self.contents: Contents = {}
         self.changes = 0
@@ -151,43 +151,43 @@ class Killer:
         self._context = processes_of()
 
     def kill_by_time(self, at_most_s: float = 0.3) -> None:
-        """Kill a process from outside, at any moment."""
+        """Kill a process from outside, at a random time."""
         self._run(self._choose.uniform(0, at_most_s), 0)
 
     def kill_by_line(self, at_most: int = 6_000) -> None:
-        """Have a process kill itself at any line of ours, as short as that may take."""
+        """Let a process kill itself at a random line of the engine's code."""
         self._run(60.0, self._choose.randint(1, at_most))
 
     def _run(self, seconds: float, lines: int) -> None:
-        ours, theirs = self._context.Pipe(duplex=False)
-        arguments = (self.folder, self.contents, self._choose.getrandbits(32), lines, theirs)
+        receiver, sender = self._context.Pipe(duplex=False)
+        arguments = (self.folder, self.contents, self._choose.getrandbits(32), lines, sender)
         process = self._context.Process(target=_work, args=arguments, daemon=True)
         process.start()
-        theirs.close()
-        told = list(_told(ours, seconds))
+        sender.close()
+        reports = list(_received(receiver, seconds))
         process.kill()
         process.join()
-        assert process.exitcode == -signal.SIGKILL, "it ended by itself"
-        told += _told(ours, 1.0)
-        self._check(told)
+        assert process.exitcode == -signal.SIGKILL, "the process ended by itself"
+        reports += _received(receiver, 1.0)
+        self._check(reports)
 
-    def _check(self, told: list[Change | None]) -> None:
-        """Compare what is there with what was told: each change, and None when it returned."""
+    def _check(self, reports: list[Change | None]) -> None:
+        """Compare the contents with the reports: each change, then None when it returned."""
         before = after = self.contents
-        for change in told:
+        for change in reports:
             if change is not None:
                 after = change.after(before)
             else:
                 before, self.changes = after, self.changes + 1
         found = checked_contents(self.folder)
         assert found in (before, after), (
-            f"{told[-2:]}: {len(found)} documents, not {len(before)} or {len(after)}"
+            f"{reports[-2:]}: {len(found)} documents, not {len(before)} or {len(after)}"
         )
         self.contents = found
 
 
-def _told(connection: Connection, seconds: float) -> Iterator[Change | None]:
-    """Yield what a process tells until time is up; the clock runs from its first word on."""
+def _received(connection: Connection, seconds: float) -> Iterator[Change | None]:
+    """Yield the reports of a process for a time, which starts with the first report."""
     end = time.monotonic() + 60
     begun = False
     while connection.poll(max(0.0, end - time.monotonic())):
@@ -199,31 +199,31 @@ def _told(connection: Connection, seconds: float) -> Iterator[Change | None]:
             begun, end = True, time.monotonic() + seconds
 
 
-def _work(folder: Path, contents: Contents, seed: int, lines: int, tell: Connection) -> None:
-    """Change an index until killed."""
+def _work(folder: Path, contents: Contents, seed: int, lines: int, sender: Connection) -> None:
+    """Change an index until the process is killed."""
     choose = random.Random(seed)
     index = EmbeddedEngine(folder)
     if lines:
         at_line(lines, lambda: os.kill(os.getpid(), signal.SIGKILL))
     while True:
         change = some_change(choose, contents)
-        tell.send(change)
+        sender.send(change)
         index = perform(index, change)
         contents = change.after(contents)
-        tell.send(None)
+        sender.send(None)
 
 
 def at_line(number: int, act: Any) -> None:
-    """Call a function before the n-th line of the index's code that runs from now on.
+    """Call a function before the n-th line of the engine's code that runs from now on.
 
-    Lines that begin with ``with`` do not count: they run again at the end of their block, where
-    Python lets no signal in before a lock is released.
+    Lines that begin with ``with`` are not counted. They run again at the end of their block, where
+    Python handles no signal before a lock is released.
     """
     left = number
 
     def trace(frame: FrameType, event: str, _argument: object) -> Any:
         nonlocal left
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         if event == "line" and not line.lstrip().startswith("with "):

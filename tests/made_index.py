@@ -1,4 +1,4 @@
-"""Index folders of vectors that tests of several folders make."""
+"""Build index folders of vectors for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nestvec.engines.manifest import Manifest
 
 
 def build(path, *, model, corpus, embeddings, point, stored=None):
-    """Write an index of documents and their vectors, coded."""
+    """Write an index of documents and their vectors, with codes."""
     if stored is None:
         needed = any(stage.precision == "float32" for stage in point.stages)
         stored = "float32" if needed else "float16"
@@ -16,6 +16,6 @@ def build(path, *, model, corpus, embeddings, point, stored=None):
     index = EmbeddedEngine(path)
     try:
         index.add(corpus, embeddings)
-        index.code()
+        index.build_codes()
     finally:
         index.close()

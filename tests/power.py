@@ -1,9 +1,9 @@
-"""What a power cut may leave of a folder: what was synced, and of the rest anything or nothing.
+"""Simulate a power cut: synced data remains, and any part of other data may remain.
 
-While a session runs, ``os.fsync`` and SQLite's commits are noted. A file's content is sure from
-its last sync on, a name from the last sync of its folder. SQLite is taken at its word: what it has
-committed with ``synchronous=FULL`` is on disk. Every file gets a second name in another folder, so
-that one that was removed can come back.
+While a test runs, calls of ``os.fsync`` and commits of SQLite are recorded. The content of a file
+is durable from its last sync on, and its name from the last sync of its folder. Commits of SQLite
+with ``synchronous=FULL`` are assumed to be durable. Every file has a hard link in another folder,
+so that a removed file can be restored.
 """
 
 from __future__ import annotations
@@ -21,120 +21,121 @@ _SYNCED_BY_SQLITE = ("commit", "vacuum", "pragma wal_checkpoint", "pragma journa
 
 
 class Power:
-    """Watches a folder, and makes what a cut would leave of it."""
+    """Records the syncs in a folder, and writes the files that a power cut may leave."""
 
-    def __init__(self, folder: Path, kept: Path, cut: Callable[[], None]) -> None:
-        """Watch a folder that is empty.
+    def __init__(self, folder: Path, links: Path, cut: Callable[[], None]) -> None:
+        """Prepare to watch an empty folder.
 
         Args:
-            folder: Watched with all below it.
-            kept: Another folder of the same disk.
-            cut: Called whenever the power may be cut: before each sync and after it.
+            folder: The folder, watched with its subfolders.
+            links: Another folder on the same disk, for hard links.
+            cut: Called whenever the power may be cut: before and after each sync.
         """
-        self.folder, self._kept, self._cut = folder, kept, cut
-        self._contents: dict[int, bytes] = {}  # what is sure of each file
-        self._names: dict[int, dict[str, int]] = {}  # and of each folder
+        self.folder, self._links, self._cut = folder, links, cut
+        self._contents: dict[int, bytes] = {}  # durable content of each file, by inode
+        self._names: dict[int, dict[str, int]] = {}  # durable names of each folder, by inode
         self._folders: set[int] = set()
-        self._looking = False
+        self._cutting = False
 
     def watch(self, patch: Any) -> None:
-        """Note syncs from now on, until the patch is undone."""
+        """Record syncs from now on, until the patch is undone."""
         sync, execute, close = os.fsync, Database.execute, Database.close
 
-        def noted_sync(descriptor: int) -> None:
-            self._look()
+        def recorded_sync(descriptor: int) -> None:
+            self._cut_here()
             sync(descriptor)
-            if not self._looking:
-                self._note(Path(f"/proc/self/fd/{descriptor}").readlink())
-                self._look()
+            if not self._cutting:
+                self._record(Path(f"/proc/self/fd/{descriptor}").readlink())
+                self._cut_here()
 
-        def noted_execute(database: Database, statement: str, values: Any = ()) -> list[Any]:
+        def recorded_execute(database: Database, statement: str, values: Any = ()) -> list[Any]:
             rows = execute(database, statement, values)
-            if statement.startswith(_SYNCED_BY_SQLITE) and not self._looking:
-                self._note_sqlite(database.path)
-                self._look()
+            if statement.startswith(_SYNCED_BY_SQLITE) and not self._cutting:
+                self._record_sqlite(database.path)
+                self._cut_here()
             return rows
 
-        def noted_close(database: Database) -> None:
+        def recorded_close(database: Database) -> None:
             close(database)
-            if not self._looking:
-                self._note_sqlite(database.path)
-                self._look()
+            if not self._cutting:
+                self._record_sqlite(database.path)
+                self._cut_here()
 
-        patch.setattr(os, "fsync", noted_sync)
-        patch.setattr(Database, "execute", noted_execute)
-        patch.setattr(Database, "close", noted_close)
+        patch.setattr(os, "fsync", recorded_sync)
+        patch.setattr(Database, "execute", recorded_execute)
+        patch.setattr(Database, "close", recorded_close)
 
-    def left(self, target: Path, choose: random.Random | None = None) -> None:
-        """Write what a cut now would leave.
+    def write_remains(self, target: Path, choose: random.Random | None = None) -> None:
+        """Write the files that a power cut may leave now.
 
         Args:
-            target: A folder that is not there yet.
-            choose: Chooses what of all that is not sure is there; None leaves nothing of it.
+            target: A folder that does not exist yet.
+            choose: Chooses the data that remains of all data that is not durable; None for no data.
         """
-        self._keep(self.folder)
-        self._leave(self.folder.stat().st_ino, self.folder, target, choose)
+        self._link(self.folder)
+        self._write(self.folder.stat().st_ino, self.folder, target, choose)
 
-    def _leave(self, of: int, now: Path | None, target: Path, choose: random.Random | None) -> None:
+    def _write(self, of: int, now: Path | None, target: Path, choose: random.Random | None) -> None:
         target.mkdir()
-        sure = self._names.get(of, {})
-        there = _names(now) if now is not None and now.exists() else {}
-        for name in sorted({*sure, *there}):
-            options = [each.get(name) for each in (sure, there)]
+        durable = self._names.get(of, {})
+        current = _names(now) if now is not None and now.exists() else {}
+        for name in sorted({*durable, *current}):
+            options = [each.get(name) for each in (durable, current)]
             inode = options[0] if choose is None else choose.choice(options)
             if inode is None:
                 continue
             if inode in self._folders:
-                inside = now / name if now is not None and there.get(name) == inode else None
-                self._leave(inode, inside, target / name, choose)
+                inside = now / name if now is not None and current.get(name) == inode else None
+                self._write(inode, inside, target / name, choose)
             else:
                 (target / name).write_bytes(self._content(inode, choose))
 
     def _content(self, inode: int, choose: random.Random | None) -> bytes:
-        sure = self._contents.get(inode, b"")
+        durable = self._contents.get(inode, b"")
         if choose is None:
-            return sure
-        now = (self._kept / str(inode)).read_bytes()
-        size = choose.choice((len(sure), len(now), choose.randint(0, max(len(sure), len(now)))))
-        pages = range(0, max(len(sure), len(now)), _PAGE)
-        size = max(size, min(len(sure), len(now)))  # nothing of ours is cut below what it was
-        mixed = (choose.choice((sure, now))[at : at + _PAGE].ljust(_PAGE, b"\0") for at in pages)
+            return durable
+        now = (self._links / str(inode)).read_bytes()
+        longest = max(len(durable), len(now))
+        size = choose.choice((len(durable), len(now), choose.randint(0, longest)))
+        pages = range(0, longest, _PAGE)
+        size = max(size, min(len(durable), len(now)))  # the engine truncates no durable data
+        mixed = (choose.choice((durable, now))[at : at + _PAGE].ljust(_PAGE, b"\0") for at in pages)
         return b"".join(mixed)[:size]
 
-    def _look(self) -> None:
-        """Cut the power here, unless this is what looks at a cut."""
-        if not self._looking:
-            self._looking = True
+    def _cut_here(self) -> None:
+        """Cut the power here, unless the code runs within a cut."""
+        if not self._cutting:
+            self._cutting = True
             try:
                 self._cut()
             finally:
-                self._looking = False
+                self._cutting = False
 
-    def _note(self, path: Path) -> None:
-        self._keep(self.folder)
+    def _record(self, path: Path) -> None:
+        self._link(self.folder)
         if path.is_dir():
             self._names[path.stat().st_ino] = _names(path)
         else:
             self._contents[path.stat().st_ino] = path.read_bytes()
 
-    def _note_sqlite(self, database: Path) -> None:
-        """Note that database and log are on disk, and their names with them."""
-        self._keep(self.folder)
+    def _record_sqlite(self, database: Path) -> None:
+        """Record that the database, its log and their names are durable."""
+        self._link(self.folder)
         names = self._names.setdefault(database.parent.stat().st_ino, {})
         now = _names(database.parent)
         for name in (database.name, f"{database.name}-wal"):
             names.pop(name, None)
             if name in now:
                 names[name] = now[name]
-                self._contents[now[name]] = (self._kept / str(now[name])).read_bytes()
+                self._contents[now[name]] = (self._links / str(now[name])).read_bytes()
 
-    def _keep(self, folder: Path) -> None:
-        """Have a second name of every file, so that its number is not given to another one."""
+    def _link(self, folder: Path) -> None:
+        """Add a hard link of every file, so that its inode is not used for another file."""
         self._folders.add(folder.stat().st_ino)
         for path in folder.iterdir():
             if path.is_dir():
-                self._keep(path)
-            elif not (link := self._kept / str(path.stat().st_ino)).exists():
+                self._link(path)
+            elif not (link := self._links / str(path.stat().st_ino)).exists():
                 link.hardlink_to(path)
 
 

@@ -48,7 +48,7 @@ def write(folder, seconds, tell):
     while time.monotonic() < end:
         add(index, batch(number), replace=True)
         number += 1
-        what = choose.choice(["add", "add", "code", "compact", "use", "reopen"])
+        what = choose.choice(["add", "add", "build_codes", "compact", "use", "reopen"])
         if what == "use":
             index.use(OperatingPoint.parse(choose.choice(POINTS)))
         elif what == "reopen":

@@ -145,7 +145,7 @@ def test_another_point_is_used_from_then_on(nestvec):
     said = well(nestvec("index", "use", "index", "8:binary@30>32:float16"))
     assert said.startswith("60 documents at 8:binary@30>32:float16: ")
     assert "point      8:binary@30>32:float16" in nestvec("index", "stats", "index").out
-    refused(nestvec("index", "use", "index", "64:int8"), "dim 64 > full_dim 32")
+    refused(nestvec("index", "use", "index", "64:int8"), "dim 64 is larger than full_dim 32")
     refused(nestvec("index", "use", "index", "sixty"), "is not an operating point")
 
 
@@ -154,11 +154,11 @@ def test_an_index_goes_over_to_another_model(nestvec, place):
     weights = bytearray((place / "other/model.safetensors").read_bytes())
     weights[-4:] = np.float32(0.125).tobytes()
     (place / "other/model.safetensors").write_bytes(weights)
-    refused(nestvec("search", "index", "x", "--model", "other"), "holds vectors of")
+    refused(nestvec("search", "index", "x", "--model", "other"), "contains vectors of")
     reembedded = well(nestvec("index", "reembed", "index", "other", "--point", "16:int8"))
     assert reembedded.startswith("60 documents at 16:int8: ")
     assert len(hits(nestvec, "about", "--model", "other")) == 10
-    refused(nestvec("search", "index", "x", "--model", "model"), "holds vectors of")
+    refused(nestvec("search", "index", "x", "--model", "model"), "contains vectors of")
 
 
 def test_vectors_are_stored_as_asked(nestvec):

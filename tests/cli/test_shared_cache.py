@@ -109,7 +109,7 @@ def test_the_dtype_of_an_index_is_recorded_and_used_from_then_on(place, typed, c
             expected, load_model(place / "model").encode(["read a csv file"], kind="query")
         )
     with caplog.at_level(logging.WARNING), Index.open(place / "index", load_model(place / "model")):
-        assert "was encoded in bfloat16, and this model computes in float32" in caplog.text
+        assert "was encoded in bfloat16, but the model is loaded in float32" in caplog.text
 
 
 def test_an_index_without_a_recorded_dtype_is_searched_in_float32(place, typed):

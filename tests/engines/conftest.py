@@ -1,4 +1,4 @@
-"""Made-up corpora, and one index folder that damage is done to copies of."""
+"""Fixtures: generated corpora, and the folder of a built index."""
 
 import shutil
 
@@ -14,7 +14,7 @@ FULL_DIM = 32
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Keep FAISS's threads from waiting for each other over problems this small."""
+    """Use one FAISS thread, as several threads are slower on small problems."""
     threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
     yield
@@ -28,7 +28,7 @@ def model():
 
 @pytest.fixture(scope="session")
 def corpus():
-    """250 documents; ids neither sorted nor ASCII alone, two texts and vectors that are equal."""
+    """250 documents: ids unsorted and not only ASCII, and two with equal texts and vectors."""
     documents = {
         f"doc-{number}": Document(f"text {number}", f"title {number}", {"line": number})
         for number in range(244)
@@ -53,7 +53,7 @@ def built_folder(tmp_path_factory, model, corpus):
 
 @pytest.fixture
 def folder(tmp_path, built_folder):
-    """An index of the corpus, to do anything with."""
+    """A copy of the index, which a test may change."""
     return shutil.copytree(built_folder, tmp_path / "index")
 
 

@@ -1,4 +1,4 @@
-"""Files that can be made again: whole and of what they say, or known not to be."""
+"""Cache files: a file is read if it is complete and has the expected label, else refused."""
 
 import os
 
@@ -21,49 +21,49 @@ def write(path, content=CONTENT, label="of this"):
 
 
 @pytest.mark.parametrize("n", [0, 1, 500])
-def test_what_was_written_is_read(path, n):
+def test_read_cache_returns_the_written_content(path, n):
     write(path, CONTENT[:n])
     np.testing.assert_array_equal(read_cache(path, "of this"), CONTENT[:n])
     assert path.stat().st_size == 64 + n
     assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
-def test_what_is_read_cannot_be_changed(path):
+def test_the_returned_content_is_read_only(path):
     write(path)
     with pytest.raises(ValueError, match="read-only"):
         read_cache(path, "of this")[0] = 1
 
 
-def test_a_file_of_something_else_is_not_taken_for_this(path):
+def test_a_file_with_another_label_is_refused(path):
     write(path)
     for label in ("of that", "", "of this "):
-        with pytest.raises(DamagedFile, match="is not what was written"):
+        with pytest.raises(DamagedFile, match="differs from what was written"):
             read_cache(path, label)
 
 
 @pytest.mark.parametrize("n", [0, 1, 500])
-def test_every_flipped_bit_is_seen(path, n):
+def test_every_flipped_bit_is_detected(path, n):
     write(path, CONTENT[:n])
     whole = path.read_bytes()
     for at in {*range(64), *range(64, 64 + n, 50), 63 + n}:
         spoilt = bytearray(whole)
         spoilt[at] ^= 1 << at % 8
         path.write_bytes(spoilt)
-        with pytest.raises(DamagedFile, match="is not what was written"):
+        with pytest.raises(DamagedFile, match="differs from what was written"):
             read_cache(path, "of this")
     path.write_bytes(whole)
     read_cache(path, "of this")
 
 
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 563, 565, 1000])
-def test_another_length_is_seen(path, size):
+def test_another_file_length_is_detected(path, size):
     write(path)
     os.truncate(path, size)
-    with pytest.raises(DamagedFile, match="is not what was written"):
+    with pytest.raises(DamagedFile, match="differs from what was written"):
         read_cache(path, "of this")
 
 
-def test_what_is_not_there_or_no_file_is_said(path):
+def test_a_missing_file_and_a_folder_are_refused(path):
     with pytest.raises(DamagedFile, match="file: is missing"):
         read_cache(path, "of this")
     path.mkdir(parents=True)
@@ -71,7 +71,7 @@ def test_what_is_not_there_or_no_file_is_said(path):
         read_cache(path, "of this")
 
 
-def test_a_file_that_could_not_be_filled_leaves_the_old_one(path):
+def test_a_failed_write_leaves_the_old_file(path):
     write(path)
 
     def fail(room):
@@ -84,7 +84,7 @@ def test_a_file_that_could_not_be_filled_leaves_the_old_one(path):
     assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
-def test_who_has_the_old_file_mapped_keeps_it(path):
+def test_a_mapped_file_is_unchanged_when_it_is_replaced(path):
     write(path)
     mapped = read_cache(path, "of this")
     write(path, CONTENT[::-1].copy())

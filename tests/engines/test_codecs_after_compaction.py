@@ -1,4 +1,4 @@
-"""What compaction fits is kept: nothing is made again at an opening, and drift begins anew."""
+"""Codecs that a compaction fits are stored, codes are not rebuilt, and drift is reset."""
 
 import logging
 
@@ -7,7 +7,7 @@ from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.types import OperatingPoint
 
 
-def test_codecs_that_compaction_fits_are_those_of_the_next_opening(
+def test_codecs_fitted_by_a_compaction_are_loaded_at_the_next_opening(
     tmp_path, model, corpus, embeddings, caplog
 ):
     point = OperatingPoint.parse("16:int8@50>32:int8")

@@ -1,4 +1,4 @@
-"""One metadata field over all rows: strict types, exact numbers, readers of shorter columns."""
+"""Columns of metadata: strict types, exact numbers, and readers of shorter columns."""
 
 import math
 import operator
@@ -33,7 +33,7 @@ HELD = VALUES | st.sampled_from([None, math.nan, math.inf, -math.inf, 10**400, -
 
 @pytest.fixture
 def switch_often():
-    """Let threads take turns after a microsecond, so that a race shows."""
+    """Switch threads every microsecond, to provoke races."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -45,7 +45,7 @@ def column_of(*values):
 
 
 def holds(held, how, value):
-    """What one row is: plain Python, where a string and a number differ and have no order."""
+    """Compare one row in plain Python; a string and a number differ and have no order."""
     if held is None:
         return False
     if isinstance(held, str) != isinstance(value, str):
@@ -54,20 +54,20 @@ def holds(held, how, value):
 
 
 @given(st.lists(HELD, max_size=12), st.sampled_from(OPERATORS), VALUES)
-def test_comparing_is_what_python_says_of_each_row(held, how, value):
+def test_comparisons_equal_python_comparisons_of_each_row(held, how, value):
     found = column_of(*held).compare(how, value)
     assert found.dtype == np.bool_
     assert found.tolist() == [holds(each, how, value) for each in held]
 
 
 @given(st.lists(HELD, max_size=12), st.lists(VALUES, max_size=6))
-def test_a_list_is_an_equality_for_each_value(held, values):
+def test_is_in_equals_comparing_with_each_value(held, values):
     expected = [any(holds(each, "=", value) for value in values) for each in held]
     assert column_of(*held).is_in(values).tolist() == expected
 
 
 @given(st.lists(st.lists(HELD, max_size=5), max_size=6), st.sampled_from(OPERATORS), VALUES)
-def test_each_length_of_a_growing_column_stays_as_it_was(batches, how, value):
+def test_extending_a_column_leaves_shorter_columns_unchanged(batches, how, value):
     columns, held = [Column()], []
     for batch in batches:
         columns.append(columns[-1].extend(len(columns[-1]), batch))
@@ -78,7 +78,7 @@ def test_each_length_of_a_growing_column_stays_as_it_was(batches, how, value):
         assert column.exists().tolist() == [each is not None for each in held]
 
 
-def test_integers_that_one_float_stands_for_are_told_apart():
+def test_integers_rounded_to_the_same_float_are_compared_exactly():
     even = 2**53
     column = column_of(even, even + 1, float(even), even + 2, even + 3)
     assert column.compare("=", even + 1).tolist() == [False, True, False, False, False]
@@ -90,25 +90,25 @@ def test_integers_that_one_float_stands_for_are_told_apart():
 
 
 @pytest.mark.parametrize("nothing", [None, [], {}, [1], {"a": 1}, b"1", 1j])
-def test_what_is_no_value_is_nothing(nothing):
+def test_values_of_other_types_count_as_no_value(nothing):
     column = column_of(nothing, 1)
     assert column.exists().tolist() == [False, True]
     assert column.compare("!=", 2).tolist() == [False, True]
 
 
-def test_rows_that_are_passed_over_have_nothing():
+def test_skipped_rows_have_no_value():
     column = column_of("a").extend(3, ["b"])
     assert len(column) == 4
     assert column.exists().tolist() == [True, False, False, True]
     assert column.compare("!=", "a").tolist() == [False, False, False, True]
 
 
-def test_rows_are_not_given_twice():
-    with pytest.raises(InvalidArgument, match="first_row 1 < 2 rows"):
+def test_extending_before_the_end_is_refused():
+    with pytest.raises(InvalidArgument, match="first_row=1 is smaller than"):
         column_of(1, 2).extend(1, [3])
 
 
-def test_two_columns_that_grow_out_of_one_do_not_mix():
+def test_two_extensions_of_one_column_are_independent():
     root = column_of("a", 1, "b").extend(3, ["c"])  # with room
     left, right = root.extend(4, ["left", 2**60 + 1]), root.extend(4, ["right", "left"])
     assert left.compare("=", "left").tolist() == [False] * 4 + [True, False]
@@ -118,7 +118,7 @@ def test_two_columns_that_grow_out_of_one_do_not_mix():
     assert right.compare(">=", "b").tolist() == [False, False, True, True, True, True]
 
 
-def test_values_that_break_off_change_nothing():
+def test_an_error_while_reading_values_changes_nothing():
     def broken():
         yield "new"
         raise OSError
@@ -131,7 +131,7 @@ def test_values_that_break_off_change_nothing():
     assert column.is_in(["new", "c", "b"]).tolist() == [False, True]
 
 
-def test_a_thread_reads_its_rows_while_another_adds_words(switch_often):
+def test_a_thread_can_read_a_column_while_another_extends_it(switch_often):
     column = longer = column_of(*map(str, range(1000)))
 
     def read():
@@ -145,7 +145,7 @@ def test_a_thread_reads_its_rows_while_another_adds_words(switch_often):
     assert longer.compare(">=", "new").sum() == len(longer) - 1000
 
 
-def test_a_row_takes_twelve_bytes():
+def test_a_row_uses_12_bytes():
     n = 20_000
     numbers = [*range(n // 2), *map(float, ["nan"] * (n // 2))]
     tracemalloc.start()

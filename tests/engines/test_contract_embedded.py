@@ -1,4 +1,4 @@
-"""The embedded index passes what is asked of every engine, and leaves nothing out."""
+"""The embedded engine passes the engine contract, with every feature."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nestvec.engines.manifest import Manifest
 
 
 class EmbeddedSetup:
-    """Codes are made of the stored vectors; those not coded yet are scored as they will be."""
+    """The setup of the embedded engine, whose codes are computed from the stored vectors."""
 
     name = "embedded"
 
@@ -23,7 +23,7 @@ class EmbeddedSetup:
         return EmbeddedEngine.open(str(place), verify=True)
 
     def settle(self, engine):
-        engine.code()
+        engine.build_codes()
 
     def scores(self, queries, corpus, stage):
         # What a codec learns, it learns from vectors in descending order of id.

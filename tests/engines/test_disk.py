@@ -1,4 +1,4 @@
-"""What the disk and the system do to an index: interrupts, no room, no permission, moves, forks."""
+"""Interrupts, full disks, missing permissions, moved folders and forked processes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ CHANGES = [
     Change("upsert", {"d1": 2001, "n2": 2002}),
     Change("delete", removed=("d5", "d17", "never was")),
     Change("compact"),
-    Change("code"),
+    Change("build_codes"),
     Change("use", point=POINTS[2]),
 ]
 LATER = Change("upsert", {"d9": 3001, "later": 3002})
@@ -30,10 +30,10 @@ LATER = Change("upsert", {"d9": 3001, "later": 3002})
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
-    """An index with a coded part, a tail and deleted rows, and what it holds."""
+    """An index with a part, a tail and deleted rows, and its contents."""
     index = EmbeddedEngine(new_index(tmp_path_factory.mktemp("begun") / "index", POINTS[1]))
     add(index, {f"d{n}": n for n in range(40)})
-    index.code()
+    index.build_codes()
     add(index, {"d40": 40, "d41": 41})
     index.delete(["d3", "d40"])
     contents = contents_of(index)
@@ -49,7 +49,7 @@ def index(tmp_path, begun):
 
 
 def in_a_process(function, *arguments):
-    """Run a function in a fresh process, as it changes what a process is."""
+    """Run a function in a new process, as it changes limits or the user of its process."""
     process = kills.processes_of().Process(target=function, args=arguments)
     process.start()
     process.join()
@@ -61,7 +61,7 @@ def interrupt():
 
 
 def lines_of(index, change):
-    """Count the lines of ours that a change runs."""
+    """Count the lines of the engine's code that a change runs."""
     number, left = 10**6, []
     try:
         at_line(number, interrupt)
@@ -73,7 +73,7 @@ def lines_of(index, change):
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.what)
-def test_an_interrupt_at_any_line_leaves_an_index_that_can_be_used(tmp_path, begun, change):
+def test_an_interrupt_at_any_line_leaves_a_usable_index(tmp_path, begun, change):
     path, contents = begun
     first = EmbeddedEngine(shutil.copytree(path, tmp_path / "first"))
     n_lines = lines_of(first, change)
@@ -94,11 +94,11 @@ def test_an_interrupt_at_any_line_leaves_an_index_that_can_be_used(tmp_path, beg
         assert checked_contents(index.path) == LATER.after(found)
 
 
-def test_changes_that_stopped_before_they_were_noted_are_not_taken_for_damage(index, monkeypatch):
+def test_an_interrupt_before_a_commit_is_recorded_is_not_damage(index, monkeypatch):
     expected = contents_of(index)
     for number in range(3):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Segment, "bear_witness", lambda *_: interrupt())
+            patch.setattr(Segment, "record_commit", lambda *_: interrupt())
             if number == 1:
                 index.delete(["d1"])
             add(index, {f"n{number}": 100 + number})
@@ -113,9 +113,9 @@ def test_an_interrupt_right_after_a_statement_leaves_no_transaction_open(
 ):
     before, execute = contents_of(index), Database.execute
 
-    def interrupted(database, asked, values=()):
-        rows = execute(database, asked, values)
-        return interrupt() if asked == statement else rows
+    def interrupted(database, executed, values=()):
+        rows = execute(database, executed, values)
+        return interrupt() if executed == statement else rows
 
     add(index, {"first": 1001})  # so that there is a writer
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as kept:
@@ -130,7 +130,7 @@ def test_an_interrupt_right_after_a_statement_leaves_no_transaction_open(
 
 
 def fill_the_disk(folder, contents):
-    """Change an index with less room than that takes, and with a little more, until it can be."""
+    """Change an index with too little disk space, then with more, until the change succeeds."""
     full, unlimited = 0, resource.getrlimit(resource.RLIMIT_FSIZE)
     index = EmbeddedEngine(folder)
     large = Change("add", {f"n{n}": n for n in range(500, 600)})
@@ -160,7 +160,7 @@ def test_a_full_disk_changes_nothing(tmp_path, begun):
 
 
 def be_nobody(other):
-    """Be somebody whom permissions hold for, as for root they do not."""
+    """Switch to a user without root permissions."""
     checked_contents(other)  # imports what is imported late: Python's own folder may be root's
     if os.geteuid() == 0:
         os.setgid(65534)
@@ -168,7 +168,7 @@ def be_nobody(other):
 
 
 def read_only(folder, contents, other):
-    """Read and try to change an index as somebody who may only read it."""
+    """Read an index and try to change it, as a user who may only read it."""
     be_nobody(other)
     assert checked_contents(folder) == contents
     index = EmbeddedEngine(folder)
@@ -181,14 +181,14 @@ def read_only(folder, contents, other):
 
 def read_only_with_log(folder, other):
     be_nobody(other)
-    told = "documents.sqlite-wal holds changes that are not in the database yet"
-    with pytest.raises(DataError, match=told):
+    message = "documents.sqlite-wal holds changes that are not in the database yet"
+    with pytest.raises(DataError, match=message):
         EmbeddedEngine(folder)
 
 
 @pytest.fixture
 def read_only_folder(tmp_path, begun):
-    """A copy that nobody may write, below folders that everybody may look into."""
+    """A copy that no user may write, in folders that every user may read."""
     folder = shutil.copytree(begun[0], tmp_path / "index")
     for parent in (tmp_path, *tmp_path.parents):
         if parent.stat().st_uid == os.geteuid() and not parent.stat().st_mode & 0o001:
@@ -202,14 +202,14 @@ def set_mode(folder, of_folders, of_files):
         path.chmod(of_folders if path.is_dir() else of_files)
 
 
-def test_a_folder_that_may_only_be_read_is_searched(read_only_folder, begun):
+def test_a_read_only_folder_can_be_searched(read_only_folder, begun):
     before = sorted(read_only_folder.rglob("*"))
     set_mode(read_only_folder, 0o555, 0o444)
     in_a_process(read_only, read_only_folder, begun[1], begun[0])
     assert sorted(read_only_folder.rglob("*")) == before
 
 
-def test_a_log_in_a_folder_that_may_only_be_read_is_refused(read_only_folder, begun):
+def test_a_read_only_folder_with_a_log_is_refused(read_only_folder, begun):
     index = EmbeddedEngine(read_only_folder)
     add(index, {"in the log": 500})
     killed = shutil.copytree(read_only_folder, read_only_folder.with_name("killed"))
@@ -220,30 +220,28 @@ def test_a_log_in_a_folder_that_may_only_be_read_is_refused(read_only_folder, be
     assert "in the log" in checked_contents(killed)
 
 
-def test_a_folder_is_moved(index, begun, tmp_path):
+def test_a_folder_can_be_moved(index, begun, tmp_path):
     index.close()
     moved = index.path.rename(tmp_path / "moved ü %41 #?")
     assert checked_contents(moved) == begun[1]
 
 
-@pytest.mark.parametrize(
-    ("version", "told"), [(1, "rebuild the index"), (3, "take a newer nestvec")]
-)
-def test_another_version_of_the_format_is_refused(index, version, told):
+@pytest.mark.parametrize(("version", "message"), [(1, "Rebuild"), (3, "Install")])
+def test_another_version_of_the_format_is_refused(index, version, message):
     manifest = index.path / "manifest.json"
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(values | {"version": version}))
-    with pytest.raises(DataError, match=f"index format {version} != 2: {told}"):
+    with pytest.raises(DataError, match=f"{version} is not the supported format 2. {message}"):
         EmbeddedEngine(index.path)
     manifest.write_text(json.dumps(values))
 
 
-def test_a_closed_index_says_so(index):
+def test_a_closed_index_raises_an_error(index):
     index.close()
     for change in (*CHANGES, Change("verify"), Change("stats")):
-        with pytest.raises(DataError, match="is closed: open it again"):
+        with pytest.raises(DataError, match="the index is closed"):
             perform(index, change)
-    with pytest.raises(DataError, match="is closed: open it again"):
+    with pytest.raises(DataError, match="the index is closed"):
         index.search(kills.vectors([1]), 1)
 
 
@@ -252,11 +250,11 @@ def fork(folder, contents):
     add(index, {"before": 500})
     child = os.fork()
     if child == 0:
-        told = "was opened before this process was forked: close it before, open it after"
+        message = "the index was opened before this process was forked"
         for change in (*CHANGES, Change("verify"), Change("reopen")):
-            with pytest.raises(DataError, match=told):
+            with pytest.raises(DataError, match=message):
                 perform(index, change)
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             index.search(kills.vectors([1]), 1)
         index.close()
         sys.exit(7)
@@ -275,7 +273,7 @@ def fork(folder, contents):
     index.close()
 
 
-def test_a_fork_is_told_what_to_do_and_takes_nothing_away(tmp_path, begun):
+def test_a_forked_process_raises_an_error_and_changes_nothing(tmp_path, begun):
     path, contents = begun
     folder = shutil.copytree(path, tmp_path / "index")
     in_a_process(fork, folder, contents)

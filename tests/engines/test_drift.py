@@ -1,10 +1,10 @@
-"""How far new vectors fall outside what codecs were fitted on: by hand, and in an index."""
+"""Drift: values of new vectors outside the fitted ranges, by hand and in an index."""
 
 import numpy as np
 import pytest
 
 from nestvec.codec.codec import Codec
-from nestvec.engines.embedded.codecs import NO_DRIFT, Drift, drift
+from nestvec.engines.embedded.codecs import NO_DRIFT, Drift, measure_drift
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.manifest import Manifest
@@ -19,19 +19,19 @@ def unit(*rows):
 def test_drift_by_hand():
     # Fitted on (1, 0) and (0.6, 0.8): the first value within 0.6..1, the second within 0..0.8.
     codec = Codec.fit_stored(unit([1, 0, 0, 0], [3, 4, 0, 0]), 2, "int8")
-    assert drift([codec], unit([1, 0, 0, 0], [3, 4, 0, 0])) == Drift(4, 0)
-    assert drift([codec], unit([4, 3, 0, 9])) == Drift(2, 0)  # its prefix is (0.8, 0.6)
-    assert drift([codec], unit([0, 1, 0, 0])) == Drift(2, 2)
-    assert drift([codec], unit([4, 3, 0, 0], [4, -3, 0, 0])) == Drift(4, 1)
-    assert drift([codec], np.empty((0, 4), np.float16)) == NO_DRIFT
+    assert measure_drift([codec], unit([1, 0, 0, 0], [3, 4, 0, 0])) == Drift(4, 0)
+    assert measure_drift([codec], unit([4, 3, 0, 9])) == Drift(2, 0)  # its prefix is (0.8, 0.6)
+    assert measure_drift([codec], unit([0, 1, 0, 0])) == Drift(2, 2)
+    assert measure_drift([codec], unit([4, 3, 0, 0], [4, -3, 0, 0])) == Drift(4, 1)
+    assert measure_drift([codec], np.empty((0, 4), np.float16)) == NO_DRIFT
 
 
 def test_drift_adds_up_over_codecs_with_ranges():
     vectors = unit([1, 0, 0, 0], [3, 4, 0, 0])
     narrow, wide = (Codec.fit_stored(vectors, dim, "int8") for dim in (2, 4))
     others = [Codec.fit_stored(vectors, 2, each) for each in ("float16", "int4", "pq4", "binary")]
-    assert drift(others, unit([0, 1, 0, 0])) == NO_DRIFT
-    assert drift([*others, narrow, wide], unit([0, 1, 0, 0])) == Drift(6, 4)
+    assert measure_drift(others, unit([0, 1, 0, 0])) == NO_DRIFT
+    assert measure_drift([*others, narrow, wide], unit([0, 1, 0, 0])) == Drift(6, 4)
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ NEAR = np.random.default_rng(0).uniform(1, 2, (40, 32)).astype(np.float32)
 FAR = -NEAR
 
 
-def test_an_index_counts_what_came_since_its_codecs_were_fitted(opened):
+def test_drift_counts_values_added_since_the_codecs_were_fitted(opened):
     index = opened("16:int8")
     add(index, "a", NEAR)
     assert index.stats().outside is None  # nothing is fitted yet
-    index.code()
+    index.build_codes()
     assert index.stats().outside is None
     add(index, "a", NEAR)  # the same again
     assert index.stats().outside == 0
@@ -77,12 +77,12 @@ def test_an_index_counts_what_came_since_its_codecs_were_fitted(opened):
     again.close()
 
 
-def test_an_index_counts_anew_when_all_is_coded_anew_or_by_new_codecs(opened):
+def test_drift_is_reset_when_the_codecs_are_fitted_again(opened):
     index = opened("16:int8")
     add(index, "a", NEAR[:10])
-    index.code()
+    index.build_codes()
     add(index, "b", FAR[:2])
-    index.code()  # a part of its own: the codecs stay
+    index.build_codes()  # a part of its own: the codecs stay
     assert index.stats().parts == 2
     assert index.stats().outside == 1
     index.use(OperatingPoint.parse("16:int8"))
@@ -94,14 +94,14 @@ def test_an_index_counts_anew_when_all_is_coded_anew_or_by_new_codecs(opened):
     assert index.stats().outside == 0
     add(index, "d", np.eye(32, dtype=np.float32))
     assert index.stats().outside > 0
-    index.code()  # one part
+    index.build_codes()  # one part
     assert index.stats().parts == 1
     assert index.stats().outside is None
 
 
-def test_codecs_without_ranges_know_no_drift(opened):
+def test_codecs_without_ranges_have_no_drift(opened):
     index = opened("8:binary@10>16:pq4")
     add(index, "a", NEAR)
-    index.code()
+    index.build_codes()
     add(index, "b", FAR)
     assert index.stats().outside is None

@@ -1,4 +1,4 @@
-"""The layout for SIMD holds the scalar codes bit for bit, and rounds no more than it says."""
+"""Fast-scan: codes are stored bit for bit, and rounding errors are as computed."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ FAST_SCANNED = ("int4", "int2", "binary", "pq4")
 
 
 def made(n, dim, precision):
-    """Codes of vectors whose first dims vary more, so that fitted tables differ in span."""
+    """Codes of vectors whose first dims vary more, so that the value ranges of tables differ."""
     corpus = np.random.default_rng(0).standard_normal((n, dim)).astype(np.float32)
     corpus *= np.linspace(2, 0.2, dim, dtype=np.float32)
     codec = Codec.fit(corpus, dim, precision)
@@ -40,13 +40,13 @@ def test_codes_are_read_back_bit_for_bit(n, dim, cached, precision, monkeypatch)
     assert np.shares_memory(packed, fast_scan.packed_codes(index))
 
 
-def test_centroids_are_those_that_were_fitted():
+def test_centroids_equal_the_fitted_centroids():
     codec, _ = made(100, 24, "pq4")
     fitted = codec.calibration.reshape(12, 16, 2)
     np.testing.assert_array_equal(fast_scan.centroids(codec), fitted)
 
 
-def test_spans_are_those_of_each_query_however_many_come_together(monkeypatch):
+def test_spans_of_a_query_do_not_depend_on_the_batch(monkeypatch):
     codec, _ = made(100, 24, "pq4")
     queries = np.random.default_rng(2).standard_normal((7, 24)).astype(np.float32)
     together = fast_scan.rounding_deviation(queries, fast_scan.centroids(codec))
@@ -56,14 +56,14 @@ def test_spans_are_those_of_each_query_however_many_come_together(monkeypatch):
     )
 
 
-def test_only_codes_of_whole_bytes_fit():
+def test_only_codes_of_whole_bytes_are_supported():
     fitting = {("binary", 8), ("binary", 64), ("int2", 4), ("int2", 64), ("int4", 2), ("int4", 64)}
     fitting |= {("pq4", 4), ("pq4", 64)}
     others = {("binary", 7), ("binary", 12), ("int2", 3), ("int2", 6), ("int4", 1), ("int8", 64)}
     others |= {("pq4", 2), ("pq4", 6)}
     for precision, dim in fitting | others:
         codec = made(3, dim, precision)[0]
-        assert fast_scan.fits(codec) == ((precision, dim) in fitting), (precision, dim)
+        assert fast_scan.is_supported(codec) == ((precision, dim) in fitting), (precision, dim)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_only_codes_of_whole_bytes_fit():
         (512, "pq4"),
     ],
 )
-def test_rounding_is_off_as_much_as_is_said(dim, precision):
+def test_rounding_errors_match_the_computed_deviation(dim, precision):
     # 1,024 dims at int4 are bound by the 16 bits of the sum, the others by the 8 of a table.
     codec, codes = made(2000, dim, precision)
     index = fast_scan.fast_scan_index(codec, codes)

@@ -1,4 +1,4 @@
-"""Network file systems are refused: by a made mount table, as only Linux tells."""
+"""Network file systems are refused; tested with a generated mount table of Linux."""
 
 import sys
 from pathlib import Path
@@ -44,8 +44,8 @@ def mounts(tmp_path, monkeypatch):
         ("/mnt/over/index", "nfs"),  # mounted over another
     ],
 )
-def test_a_network_file_system_is_refused_by_its_kind(folder, kind):
-    with pytest.raises(DataError, match=rf"lies on a network file system \({kind}\), .*local disk"):
+def test_a_network_file_system_is_refused(folder, kind):
+    with pytest.raises(DataError, match=rf"is on a network file system \({kind}\).*local disk"):
         check_file_system(Path(folder))
 
 
@@ -53,19 +53,19 @@ def test_a_network_file_system_is_refused_by_its_kind(folder, kind):
 @pytest.mark.parametrize(
     "folder", ["/", "/home/user", "/mnt/shared2", "/mnt/shared/local/index", "/home/user/farther"]
 )
-def test_a_local_one_is_not(folder):
+def test_a_local_file_system_is_accepted(folder):
     check_file_system(Path(folder))
 
 
-def test_a_link_is_followed(mounts, tmp_path):
+def test_a_symbolic_link_is_resolved(mounts, tmp_path):
     mounts.write_text(f"{MOUNTS}server:/export {tmp_path}/far nfs rw 0 0\n")
     (tmp_path / "far").mkdir()
     (tmp_path / "near").symlink_to(tmp_path / "far")
-    with pytest.raises(DataError, match="near: lies on a network file system"):
+    with pytest.raises(DataError, match="near: is on a network file system"):
         check_file_system(tmp_path / "near")
 
 
-def test_nothing_is_refused_where_nothing_is_told(mounts, monkeypatch):
+def test_nothing_is_refused_if_the_file_system_is_unknown(mounts, monkeypatch):
     mounts.unlink()
     check_file_system(Path("/mnt/shared"))
     mounts.write_text(MOUNTS)
@@ -73,12 +73,12 @@ def test_nothing_is_refused_where_nothing_is_told(mounts, monkeypatch):
     check_file_system(Path("/mnt/shared"))
 
 
-def test_an_index_is_neither_made_nor_opened_there(mounts, tmp_path, model):
+def test_an_index_on_a_network_file_system_is_neither_created_nor_opened(mounts, tmp_path, model):
     point = OperatingPoint.parse("16:int8")
     create_folder(tmp_path / "i", Manifest(model, "float16", point))
     mounts.write_text(f"/dev/vda1 / ext4 rw 0 0\nserver:/export {tmp_path} nfs rw 0 0\n")
-    with pytest.raises(DataError, match="i: lies on a network file system"):
+    with pytest.raises(DataError, match="i: is on a network file system"):
         EmbeddedEngine(tmp_path / "i")
-    with pytest.raises(DataError, match="new: lies on a network file system"):
+    with pytest.raises(DataError, match="new: is on a network file system"):
         create_folder(tmp_path / "new", Manifest(model, "float16", point))
     assert not (tmp_path / "new").exists()

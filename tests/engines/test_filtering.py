@@ -1,4 +1,4 @@
-"""Which rows a filter selects, as documents come and go, commit by commit, and under its feet."""
+"""The rows that a filter selects while documents are added, replaced and deleted."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def reader(writer):
 
 
 def put(index, **years):
-    """Add or replace documents of a year, or of none."""
+    """Add or replace documents with a year, or without one."""
     vectors = np.random.default_rng(len(index)).standard_normal((len(years), 32))
     index.add(
         {
@@ -57,7 +57,7 @@ def test_a_filter_follows_every_kind_of_change(writer, reader):
         (lambda: put(writer, d=2021), "ad", "bc"),
         (lambda: writer.delete(["a", "b"]), "d", "c"),
         (lambda: put(writer, d=2000, c=2022), "c", "d"),
-        (lambda: writer.code(), "c", "d"),
+        (lambda: writer.build_codes(), "c", "d"),
         (lambda: put(writer, e=None, f=2030.5), "cf", "de"),
         (lambda: writer.compact(), "cf", "de"),
         (lambda: put(writer, g=2020, d=None), "cfg", "de"),
@@ -73,7 +73,7 @@ def test_a_filter_follows_every_kind_of_change(writer, reader):
             assert found(index, NO_YEAR) == no_year
 
 
-def test_fields_that_are_asked_for_later_are_read_from_the_beginning(writer, reader):
+def test_a_field_that_is_used_later_is_read_for_all_rows(writer, reader):
     put(writer, a=2020, b=2010)
     assert found(reader, YEAR) == "a"
     vectors = np.ones((2, 32), np.float32)
@@ -87,7 +87,7 @@ def test_a_filter_of_every_row_and_of_none_over_several_parts(writer):
     for start in range(0, 300, 50):
         put(writer, **{f"{number:03}": number for number in range(start, start + 50)})
         if start < 200:
-            writer.code()
+            writer.build_codes()
     writer.delete([f"{number:03}" for number in range(0, 300, 7)])
     stats = writer.stats()
     assert stats.parts > 0
@@ -105,7 +105,7 @@ def test_a_filter_of_every_row_and_of_none_over_several_parts(writer):
             assert sorted(ids) == expected
 
 
-def test_a_snapshot_that_is_behind_is_not_filtered_by_what_came_later(writer, reader):
+def test_an_older_snapshot_is_not_filtered_by_newer_values(writer, reader):
     put(writer, a=2020, b=2010)
     old = reader.snapshot()
     writer.delete(["a"])
@@ -120,7 +120,7 @@ def test_a_snapshot_that_is_behind_is_not_filtered_by_what_came_later(writer, re
     assert found(reader, YEAR) == "c"
 
 
-def test_a_search_is_tried_again_when_the_index_changes_meanwhile(writer, reader, monkeypatch):
+def test_a_search_is_repeated_if_the_index_changes_during_it(writer, reader, monkeypatch):
     put(writer, a=2020, b=2010)
     mask, changes = reader._filter.mask, [lambda: put(writer, a=2000), lambda: writer.compact()]
 
@@ -135,7 +135,7 @@ def test_a_search_is_tried_again_when_the_index_changes_meanwhile(writer, reader
     assert changes == []
 
 
-def test_an_index_opened_where_nothing_may_be_written_filters(writer, tmp_path):
+def test_a_read_only_index_can_be_filtered(writer, tmp_path):
     put(writer, a=2020, b=2010)
     writer.close()
     shutil.copytree(writer.path, tmp_path / "copy")

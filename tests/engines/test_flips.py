@@ -1,4 +1,4 @@
-"""Any byte of any file changed, any file cut or gone: it is found, or nothing is different."""
+"""Changed bits, truncated files and missing files are detected or harmless."""
 
 import os
 import random
@@ -31,7 +31,7 @@ def begun(tmp_path_factory):
     return folder, contents, answers(folder)
 
 
-def test_the_files_damaged_here_are_of_every_kind_there_is(begun):
+def test_every_kind_of_file_is_damaged_here(begun):
     def kind(name):
         return Path(name).suffix or Path(name).name
 
@@ -39,7 +39,7 @@ def test_the_files_damaged_here_are_of_every_kind_there_is(begun):
 
 
 @pytest.mark.parametrize("name", KINDS.values(), ids=KINDS)
-def test_damage_is_found_or_harmless(begun, tmp_path, name):
+def test_damage_is_detected_or_harmless(begun, tmp_path, name):
     folder, _, expected = begun
     choose = random.Random(name)
     made_again = name.startswith("codes") or name == "documents.seal"
@@ -54,7 +54,7 @@ def test_damage_is_found_or_harmless(begun, tmp_path, name):
 
 
 @pytest.mark.parametrize("cut", [0, 0.5, 1])
-def test_a_log_that_was_lost_or_cut_after_a_kill_is_missed(begun, tmp_path, cut):
+def test_a_lost_or_truncated_log_is_detected(begun, tmp_path, cut):
     folder = shutil.copytree(begun[0], tmp_path / "index")
     index = EmbeddedEngine(folder)
     add(index, {"one": 1001})
@@ -67,11 +67,11 @@ def test_a_log_that_was_lost_or_cut_after_a_kill_is_missed(begun, tmp_path, cut)
         os.truncate(log, int(size * cut) - 1)
     else:
         log.unlink()
-    with pytest.raises(DamagedFile, match=r"has lost [12] committed changes? \(a damaged or"):
+    with pytest.raises(DamagedFile, match=r"has lost [12] committed changes?; its log"):
         EmbeddedEngine(killed)
 
 
-def test_what_was_killed_opens_with_its_log(begun, tmp_path):
+def test_an_index_opens_with_the_log_that_a_killed_process_left(begun, tmp_path):
     folder, contents, _ = begun
     index = EmbeddedEngine(shutil.copytree(folder, tmp_path / "index"))
     add(index, {"one": 1001})

@@ -1,4 +1,4 @@
-"""One writer at a time, known by name, and none that has died."""
+"""The writer's lock: one writer at a time, named in errors, and no lock of a killed writer."""
 
 import json
 import os
@@ -25,18 +25,22 @@ def no_patience(monkeypatch):
     monkeypatch.setattr(lock, "_WAIT_S", 0)
 
 
-def test_a_second_writer_is_told_who_the_first_is(tmp_path):
+def test_the_error_of_a_second_writer_names_the_first(tmp_path):
     held = WriterLock(tmp_path)
     with pytest.raises(IndexLocked) as caught:
         WriterLock(tmp_path)
-    for told in (str(tmp_path), f"is being changed by process {os.getpid()} on", "close it there"):
-        assert told in str(caught.value)
+    for message in (
+        str(tmp_path),
+        f"is being changed by process {os.getpid()} on",
+        "Close the index",
+    ):
+        assert message in str(caught.value)
     held.release()
     WriterLock(tmp_path).release()
 
 
 @pytest.mark.parametrize("note", ["", "{", "[]", "{}", '{"process": 1}', None])
-def test_a_second_writer_is_refused_whatever_the_note_says(tmp_path, note):
+def test_a_second_writer_is_refused_with_any_content_of_the_holder_file(tmp_path, note):
     held = WriterLock(tmp_path)
     if note is None:
         (tmp_path / "writer.json").unlink()
@@ -47,7 +51,7 @@ def test_a_second_writer_is_refused_whatever_the_note_says(tmp_path, note):
     held.release()
 
 
-def test_a_writer_is_seen_while_it_is_there(tmp_path):
+def test_a_writer_is_detected_while_it_has_the_lock(tmp_path):
     assert not writer_is_alive(tmp_path)
     assert list(tmp_path.iterdir()) == []  # to look leaves nothing
     held = WriterLock(tmp_path)
@@ -59,7 +63,7 @@ def test_a_writer_is_seen_while_it_is_there(tmp_path):
     assert not (tmp_path / "writer.json").exists()
 
 
-def test_a_writer_that_died_is_none_and_holds_nothing(tmp_path):
+def test_a_killed_writer_is_not_detected_and_has_no_lock(tmp_path):
     died = subprocess.run([sys.executable, "-c", TAKE_AND_DIE, str(tmp_path)], check=False)
     assert died.returncode == 9
     assert (tmp_path / "writer.json").exists()
@@ -67,7 +71,7 @@ def test_a_writer_that_died_is_none_and_holds_nothing(tmp_path):
     WriterLock(tmp_path).release()
 
 
-def test_to_look_for_a_writer_takes_nothing(tmp_path):
+def test_checking_for_a_writer_leaves_the_lock_free(tmp_path):
     (tmp_path / "writer.json").write_text("{}")
     assert not writer_is_alive(tmp_path)
     WriterLock(tmp_path).release()

@@ -1,4 +1,4 @@
-"""Parts of an index: few, however documents come, and answering as one that is built at once."""
+"""Parts of an index: there are few, and searches do not depend on them."""
 
 import logging
 from contextlib import closing
@@ -26,7 +26,7 @@ FIXED = [
     "8:binary@60>32:float16",
     "16:int4@90>8:binary@40>32:int2",
 ]
-LEARNT = ["16:int8", "16:pq4@60>32:int8"]
+FITTED = ["16:int8", "16:pq4@60>32:int8"]
 
 
 def state(*lengths, tail=0):
@@ -46,19 +46,19 @@ def state(*lengths, tail=0):
         ([100, 40, 8], 4, [100, 40, 8, 4]),
     ],
 )
-def test_parts_are_joined_until_each_is_twice_as_long_as_the_next(lengths, tail, expected):
+def test_parts_are_merged_until_each_is_twice_as_long_as_the_next(lengths, tail, expected):
     parts = next_parts(state(*lengths, tail=tail), at_least=1)
     assert [part.n_rows for part in parts] == expected
     assert [part.first_row for part in parts] == np.cumsum([0, *expected[:-1]]).tolist()
 
 
-def test_a_short_tail_is_left():
+def test_a_short_tail_is_not_encoded():
     assert next_parts(state(10, tail=4), at_least=5) is None
     assert next_parts(state(10), at_least=0) is None
     assert next_parts(state(), at_least=1) is None
 
 
-def test_there_are_few_parts_and_a_row_is_coded_few_times():
+def test_there_are_few_parts_and_rows_are_encoded_few_times():
     now, coded = State(), 0
     for _ in range(1000):
         now = State(segments=(Span(0, now.n_rows + 7),), parts=now.parts)
@@ -76,7 +76,7 @@ def short_tails(monkeypatch):
 
 
 def grown(path, model, corpus, embeddings, text, *, steps=13):
-    """Return an index to which the corpus came in several batches."""
+    """Return an index to which the corpus was added in several batches."""
     create_folder(path, Manifest(model, "float16", OperatingPoint.parse(text)))
     index = EmbeddedEngine(path)
     ids = list(corpus)
@@ -87,7 +87,9 @@ def grown(path, model, corpus, embeddings, text, *, steps=13):
 
 @pytest.mark.usefixtures("short_tails")
 @pytest.mark.parametrize("text", FIXED)
-def test_many_additions_answer_as_one_build(tmp_path, model, corpus, embeddings, queries, text):
+def test_many_additions_return_the_same_hits_as_one_build(
+    tmp_path, model, corpus, embeddings, queries, text
+):
     index = grown(tmp_path / "grown", model, corpus, embeddings, text)
     build(
         tmp_path / "built",
@@ -98,7 +100,7 @@ def test_many_additions_answer_as_one_build(tmp_path, model, corpus, embeddings,
         stored="float16",
     )
     built = EmbeddedEngine(tmp_path / "built")
-    index.code()
+    index.build_codes()
     assert index.stats().parts > 1
     assert index.search(queries, 30) == built.search(queries, 30)
     assert index.search(np.zeros_like(queries), 250) == built.search(np.zeros_like(queries), 250)
@@ -114,8 +116,8 @@ def test_many_additions_answer_as_one_build(tmp_path, model, corpus, embeddings,
 
 
 @pytest.mark.usefixtures("short_tails")
-@pytest.mark.parametrize("text", LEARNT)
-def test_a_fitted_codec_grows_with_what_it_codes(tmp_path, model, corpus, embeddings, text):
+@pytest.mark.parametrize("text", FITTED)
+def test_a_codec_is_fitted_again_as_the_index_grows(tmp_path, model, corpus, embeddings, text):
     # One that was fitted on the first documents alone would stand for all that come after.
     index = grown(tmp_path / "i", model, corpus, embeddings, text)
     coded = 250 - index.stats().uncoded
@@ -133,7 +135,7 @@ def test_a_fitted_codec_grows_with_what_it_codes(tmp_path, model, corpus, embedd
 
 
 @pytest.mark.usefixtures("short_tails")
-def test_an_index_that_grew_is_the_same_when_opened_again(
+def test_an_index_with_several_parts_is_the_same_when_reopened(
     tmp_path, model, corpus, embeddings, queries, caplog
 ):
     index = grown(tmp_path / "i", model, corpus, embeddings, "16:pq4@60>32:int8")
@@ -151,7 +153,7 @@ def test_an_index_that_grew_is_the_same_when_opened_again(
 
 
 @pytest.mark.usefixtures("short_tails")
-def test_a_reader_searches_by_points_of_its_own_and_writes_no_word_of_it(
+def test_a_reader_searches_by_other_points_without_changing_the_manifest(
     tmp_path, model, corpus, embeddings, queries
 ):
     index = grown(tmp_path / "i", model, corpus, embeddings, "8:binary@60>32:float16")
@@ -172,16 +174,14 @@ def test_a_reader_searches_by_points_of_its_own_and_writes_no_word_of_it(
     index.close()
 
 
-def test_a_point_named_before_anything_is_coded_is_exact_until_then(
-    tmp_path, model, corpus, embeddings, queries
-):
+def test_another_point_is_exact_until_codes_are_built(tmp_path, model, corpus, embeddings, queries):
     create_folder(tmp_path / "i", Manifest(model, "float16", OperatingPoint.parse("8:binary")))
     index = EmbeddedEngine(tmp_path / "i")
     point = OperatingPoint.parse("16:pq4@100>32:int8")
     assert index.search(queries, 5, point=point).ids == [[]] * 6
     index.add(corpus, embeddings)
     assert index.search(queries, 5, point=point).ids == index.search(queries, 5, exact=True).ids
-    index.code()
+    index.build_codes()
     after = index.search(queries, 5, point=point)
     build(tmp_path / "b", model=model, corpus=corpus, embeddings=embeddings, point=point)
     built = EmbeddedEngine(tmp_path / "b")
@@ -192,7 +192,7 @@ def test_a_point_named_before_anything_is_coded_is_exact_until_then(
     index.close()
 
 
-@pytest.mark.parametrize("point", [*FIXED, *LEARNT])
+@pytest.mark.parametrize("point", [*FIXED, *FITTED])
 def test_a_fresh_index_opens_without_a_warning(tmp_path, model, corpus, embeddings, caplog, point):
     point = OperatingPoint.parse(point)
     build(tmp_path / "index", model=model, corpus=corpus, embeddings=embeddings, point=point)

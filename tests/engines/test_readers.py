@@ -1,4 +1,4 @@
-"""Readers see whole commits only, while another process or another thread changes the index."""
+"""Readers see only complete commits while another process or thread changes the index."""
 
 import threading
 
@@ -11,7 +11,7 @@ from nestvec.engines.embedded.snapshot import Snapshot, take_snapshot
 from together import EVERY, IDS, N, batch, look, run_together
 
 
-def test_readers_in_other_processes_see_whole_batches_only(tmp_path):
+def test_readers_in_other_processes_see_complete_batches_only(tmp_path):
     written, *readers = run_together(tmp_path / "index", 2.0)
     assert written > 3
     for seen, files in readers:
@@ -31,7 +31,7 @@ def search_until(done, index, wrong):
         wrong.append(error)
 
 
-def test_threads_search_while_another_adds(tmp_path):
+def test_threads_can_search_while_another_adds(tmp_path):
     index = EmbeddedEngine(new_index(tmp_path / "index"))
     add(index, batch(0))
     wrong, done = [], threading.Event()
@@ -43,7 +43,7 @@ def test_threads_search_while_another_adds(tmp_path):
         if number % 4 == 3:
             index.compact()
         elif number % 2:
-            index.code()
+            index.build_codes()
     done.set()
     for thread in threads:
         thread.join()
@@ -52,7 +52,7 @@ def test_threads_search_while_another_adds(tmp_path):
     index.close()
 
 
-def test_a_reader_that_opens_while_a_writer_begins_misses_no_commit(tmp_path, monkeypatch):
+def test_a_reader_that_opens_while_a_writer_starts_misses_no_commit(tmp_path, monkeypatch):
     writer = EmbeddedEngine(new_index(tmp_path / "index"))
     add(writer, batch(0))
     writer.close()
@@ -73,12 +73,12 @@ def test_a_reader_that_opens_while_a_writer_begins_misses_no_commit(tmp_path, mo
 
 
 @pytest.mark.parametrize("change", ["upsert", "compact"])
-def test_what_a_snapshot_shows_is_of_one_commit(tmp_path, monkeypatch, change):
-    """A change comes between what is read from SQLite and what is opened after it."""
+def test_a_snapshot_contains_one_commit(tmp_path, monkeypatch, change):
+    """The index is changed after SQLite is read and before the files are opened."""
     monkeypatch.setattr("nestvec.engines.embedded.database._BUSY_S", 0)  # it waits for no reader
     writer = EmbeddedEngine(new_index(tmp_path / "index"))
     add(writer, batch(0))
-    writer.code()
+    writer.build_codes()
     reader = EmbeddedEngine(tmp_path / "index")
     add(writer, batch(1), replace=True)
     changes = []
@@ -100,7 +100,7 @@ def test_what_a_snapshot_shows_is_of_one_commit(tmp_path, monkeypatch, change):
 
 
 def test_a_filter_reads_the_rows_of_its_snapshot(tmp_path, monkeypatch):
-    """Documents are replaced after a search has taken its snapshot and before it reads columns."""
+    """Documents are replaced after a search has a snapshot and before it reads columns."""
     writer = EmbeddedEngine(new_index(tmp_path / "index"))
     add(writer, batch(0))
     reader = EmbeddedEngine(tmp_path / "index")
@@ -121,8 +121,8 @@ def test_a_filter_reads_the_rows_of_its_snapshot(tmp_path, monkeypatch):
         each.close()
 
 
-def test_checking_the_seal_takes_no_lock_from_sqlite(tmp_path):
-    """Whoever closes a file gives up all locks of the process on it: SQLite's log was deleted."""
+def test_checking_the_seal_releases_no_lock_of_sqlite(tmp_path):
+    """Closing a file releases all locks of the process on it, and SQLite's log was deleted."""
     folder = new_index(tmp_path / "index")
     index = EmbeddedEngine(folder)
     add(index, batch(0))
@@ -152,7 +152,7 @@ def change_and_close(folder):
     index.close()
 
 
-def test_columns_that_were_read_later_do_not_filter_an_older_snapshot(tmp_path):
+def test_newer_columns_do_not_filter_an_older_snapshot(tmp_path):
     index = EmbeddedEngine(new_index(tmp_path / "index"))
     add(index, batch(0))
     older = index.snapshot()

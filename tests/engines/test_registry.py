@@ -1,4 +1,4 @@
-"""Engines by name and by URL: imported when they are used, and what each can run."""
+"""The registry finds engines by name and by URL; capabilities of engines."""
 
 from importlib.metadata import EntryPoint
 
@@ -17,7 +17,7 @@ HALVES = frozenset({"float16"})
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Install engines as another package would, by entry points."""
+    """Install engines by entry points, as another package does."""
 
     def install(**targets):
         found = [EntryPoint(name, value, "nestvec.engines") for name, value in targets.items()]
@@ -31,21 +31,23 @@ def installed(monkeypatch):
     registry.engine_class.cache_clear()
 
 
-def test_a_path_is_the_embedded_engines(tmp_path):
+def test_paths_use_the_embedded_engine(tmp_path):
     for place in (tmp_path, str(tmp_path), "index", "C:\\index", "a/b"):
         assert engine_at(place) is EmbeddedEngine
 
 
 @pytest.mark.parametrize("place", ["oracle://host/db", "embedded://here", "Qdrant://x"])
-def test_a_url_of_no_installed_engine_is_refused_in_one_line(place):
-    with pytest.raises(InvalidArgument, match=r"no engine is installed for \w+://: give the path"):
+def test_a_url_without_an_installed_engine_is_refused_in_one_line(place):
+    with pytest.raises(InvalidArgument, match=r"no engine is installed for \w+://\. Pass the path"):
         engine_at(place)
     with pytest.raises(InvalidArgument, match="no engine is installed"):
         Index.open(place)
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(InvalidArgument, match="engine 'oracle' is not one of embedded"):
+    with pytest.raises(
+        InvalidArgument, match=r"engine 'oracle' is not installed\. Choose one of: embedded"
+    ):
         capabilities("oracle")
 
 
@@ -58,7 +60,7 @@ def test_another_package_adds_an_engine_by_an_entry_point(installed, tmp_path):
         Index.open("ours://host/table")
 
 
-def test_an_engine_that_cannot_be_imported_says_so(installed):
+def test_an_engine_that_cannot_be_imported_raises_missing_extra(installed):
     installed(broken="no_such_module:Engine", empty="engine_elsewhere:Nothing")
     for name in ("broken", "empty"):
         with pytest.raises(MissingExtra, match=f"engine {name} cannot be imported"):
@@ -70,7 +72,7 @@ def test_the_embedded_engine_runs_every_point():
         assert capabilities("embedded").can_run(OperatingPoint.parse(text))
 
 
-def test_an_engine_runs_what_its_capabilities_say():
+def test_can_run_follows_the_capabilities():
     engine = Capabilities(
         frozenset({"binary", "int8"}), frozenset({"float32"}), stored=HALVES, max_stages=2
     )

@@ -1,4 +1,4 @@
-"""A scan finds exactly the best codes, whatever FAISS rounds and however many scores tie."""
+"""A scan is exact, with rounded scores of FAISS and with tied scores."""
 
 from itertools import product
 
@@ -18,7 +18,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 @pytest.fixture(autouse=True, scope="module", params=["cached", "from memory"])
 def layout(request):
-    """Small codes are laid out as those that a processor's cache holds, and then as others."""
+    """Run with the block size for codes in the processor's cache, and with the other."""
     limit = fast_scan._CACHED_BYTES
     fast_scan._CACHED_BYTES = limit if request.param == "cached" else 0
     yield
@@ -43,7 +43,7 @@ def made(corpus, dim, precision, empty=NONE):
 
 
 def reference(codec, codes, queries, k, empty=NONE):
-    """Score every decoded code in float64; equal codes score equal, ties by ascending row."""
+    """Score every decoded code in float64, equal scores by ascending row."""
     scores = codec.prepare(queries).astype(np.float64) @ codec.decode(codes).T.astype(np.float64)
     scores[:, empty] = 0
     rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -88,7 +88,7 @@ def test_small_corpora_and_k_above_n(n, precision):
 
 
 @pytest.mark.parametrize(("dim", "precision"), codable([6, 7, 32], PRECISIONS))
-def test_duplicates_stand_in_ascending_row(dim, precision):
+def test_duplicates_are_in_ascending_order_of_row(dim, precision):
     # 500 copies of one vector, more than any first guess of candidates, among others.
     corpus = vectors(900, 32)
     copies = np.random.default_rng(2).choice(900, 500, replace=False)
@@ -103,7 +103,7 @@ def test_duplicates_stand_in_ascending_row(dim, precision):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_corpus_of_equals_is_listed_from_its_first_row(precision):
+def test_a_corpus_of_equal_vectors_is_returned_from_its_first_row(precision):
     corpus = np.repeat(vectors(1, 24), 700, axis=0)
     _, _, scan = made(corpus, 24, precision)
     for queries in (corpus[:3], -corpus[:3], vectors(2, 24, seed=1)):
@@ -149,7 +149,7 @@ def test_empty_rows_score_0(precision, n_empty):
         assert (scores[np.isin(rows, empty)] == 0).all()
 
 
-def test_a_corpus_of_empty_rows_alone():
+def test_a_corpus_of_only_empty_rows():
     for precision in PRECISIONS:
         _, _, scan = made(np.zeros((50, 16), np.float32), 16, precision, np.arange(50))
         scores, rows = scan.search(vectors(2, 16), 3)
@@ -174,16 +174,16 @@ def test_tight_clusters_are_searched_exactly(precision, spread):
     check(codec, codes, scan, queries, 100)
 
 
-def test_the_first_candidates_mostly_suffice(monkeypatch):
+def test_the_first_request_of_candidates_is_usually_enough(monkeypatch):
     # Widening is for the few: else the speed of fast-scan is lost.
     corpus, queries = vectors(20_000, 128), vectors(100, 128, seed=1)
     for precision in FAST_SCANNED:
         _, _, scan = made(corpus, 128, precision)
         tried = []
-        original = scan._try
+        original = scan._search_candidates
         monkeypatch.setattr(
             scan,
-            "_try",
+            "_search_candidates",
             lambda q, *rest, tried=tried, try_=original, **named: (
                 tried.append(len(q)),
                 try_(q, *rest, **named),
@@ -214,7 +214,7 @@ def test_any_mixture_of_copies_and_empty_rows(n, distinct, n_empty, k, precision
     check(codec, codes, scan, queries, k, empty)
 
 
-def test_a_scan_leaves_its_inputs_as_they_were():
+def test_a_scan_does_not_change_its_inputs():
     corpus, queries = vectors(200, 16), vectors(3, 16, seed=1)
     queries[1] = 0
     empty = np.array([3, 50])

@@ -1,4 +1,4 @@
-"""A scan of some rows finds what a scan of a corpus that holds nothing else would find."""
+"""A scan with allowed rows equals a scan of a corpus of only these rows."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def made(corpus, precision, empty=NONE, dim=DIM):
 
 
 def mask_of(n, share, seed=3):
-    """Allow a share of rows, one at least; ``share`` above 1 is a count."""
+    """Allow a share of the rows, at least one; ``share`` above 1 is a count."""
     count = int(share) if share > 1 else max(1, round(n * share))
     mask = np.zeros(n, dtype=np.bool_)
     mask[np.random.default_rng(seed).choice(n, count, replace=False)] = True
@@ -36,7 +36,7 @@ def mask_of(n, share, seed=3):
 
 
 def alone(codec, codes, mask, empty=NONE):
-    """Make a scan of the allowed rows alone, and return what turns its rows into the corpus's."""
+    """Return a scan of only the allowed rows, and their row numbers in the corpus."""
     rows = np.flatnonzero(mask)
     own = np.flatnonzero(np.isin(rows, empty))
     return Scan(codec, codes[mask], empty=own), rows
@@ -63,7 +63,7 @@ def by_hand(codec, codes, queries, k, mask, empty=NONE):
     return np.take_along_axis(scores, rows, axis=1), rows
 
 
-def test_what_is_allowed_is_counted_and_listed():
+def test_allowed_rows_are_counted_and_listed():
     allowed = Allowed(np.array([False, True, False, True]))
     assert allowed.count == 2
     assert allowed.rows.tolist() == [1, 3]
@@ -72,7 +72,7 @@ def test_what_is_allowed_is_counted_and_listed():
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("share", [1 / N, 0.01, 0.1, 0.5, 0.999, 1.0])
-def test_the_answer_is_that_of_the_allowed_rows_alone(precision, share):
+def test_the_result_equals_a_scan_of_only_the_allowed_rows(precision, share):
     scan = made(vectors(N), precision)
     mask, queries = mask_of(N, share), vectors(4, seed=1)
     for k in (1, 10, 200, N, N + 5):
@@ -86,7 +86,7 @@ def test_the_answer_is_that_of_the_allowed_rows_alone(precision, share):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_where_nothing_is_allowed_nothing_is_found(precision):
+def test_no_allowed_rows_return_no_results(precision):
     _, _, scan = made(vectors(50), precision)
     queries = vectors(3, seed=1)
     queries[1] = 0
@@ -106,15 +106,17 @@ def test_only_the_worst_rows_are_allowed(precision, n_allowed):
         check((codec, codes, scan), np.concatenate((query, -query)), k, mask)
 
 
-def test_useless_candidates_are_asked_for_a_few_times_only(monkeypatch):
+def test_candidates_that_are_not_allowed_are_requested_at_most_twice(monkeypatch):
     corpus, query = vectors(8000), vectors(1, seed=1)
     codec, codes, scan = made(corpus, "binary")
     exact = (codec.prepare(query) @ codec.decode(codes).T)[0]
     mask = np.zeros(8000, dtype=np.bool_)
     mask[np.argsort(exact)[:4000]] = True
-    widths, original = [], scan._try
+    widths, original = [], scan._search_candidates
     monkeypatch.setattr(
-        scan, "_try", lambda q, k, w, **n: (widths.append(w), original(q, k, w, **n))[1]
+        scan,
+        "_search_candidates",
+        lambda q, k, w, **n: (widths.append(w), original(q, k, w, **n))[1],
     )
     scan.search(query, 10, allowed=Allowed(mask))
     assert widths == [84, 336]  # which costs little beside scoring 4,000 rows
@@ -123,20 +125,22 @@ def test_useless_candidates_are_asked_for_a_few_times_only(monkeypatch):
     assert widths == []
 
 
-def test_a_few_deleted_rows_cost_no_more_candidates(monkeypatch):
+def test_a_few_deleted_rows_need_no_more_candidates(monkeypatch):
     corpus, queries = vectors(8000), vectors(8, seed=1)
     _, _, scan = made(corpus, "int8")
     mask = mask_of(8000, 0.999)
-    widths, original = [], scan._try
+    widths, original = [], scan._search_candidates
     monkeypatch.setattr(
-        scan, "_try", lambda q, k, w, **n: (widths.append(w), original(q, k, w, **n))[1]
+        scan,
+        "_search_candidates",
+        lambda q, k, w, **n: (widths.append(w), original(q, k, w, **n))[1],
     )
     scan.search(queries, 10, allowed=Allowed(mask))
     assert widths == [42]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_copies_stand_in_ascending_row(precision):
+def test_copies_are_in_ascending_order_of_row(precision):
     corpus = vectors(N)
     copies = np.random.default_rng(2).choice(N, 500, replace=False)
     corpus[copies] = corpus[copies[0]]
@@ -149,7 +153,7 @@ def test_copies_stand_in_ascending_row(precision):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
-def test_empty_rows_score_0_where_they_are_allowed(precision, share):
+def test_allowed_empty_rows_score_0(precision, share):
     corpus = vectors(N)
     empty = np.sort(np.random.default_rng(1).choice(N, 300, replace=False))
     corpus[empty] = 0
@@ -188,7 +192,7 @@ def test_a_zero_query_scores_0_with_the_first_allowed_rows(precision, share):
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_many_queries_get_what_each_gets_alone(precision, monkeypatch):
+def test_results_of_many_queries_equal_those_of_each_query(precision, monkeypatch):
     monkeypatch.setattr(scan_module, "_CANDIDATES", 200)
     monkeypatch.setattr(scoring, "_QUERIES", 3)
     monkeypatch.setattr(scoring, "_BLOCK", 100)
@@ -220,7 +224,7 @@ def test_many_queries_get_what_each_gets_alone(precision, monkeypatch):
     dim=st.sampled_from([2, 3, 8, 16]),
     seed=st.integers(0, 1000),
 )
-def test_any_rows_of_any_mixture(n, distinct, n_empty, share, k, precision, dim, seed):
+def test_any_allowed_rows_of_any_mixture(n, distinct, n_empty, share, k, precision, dim, seed):
     rng = np.random.default_rng(seed)
     corpus = vectors(distinct, seed=seed)[rng.integers(0, distinct, n)]
     empty = np.unique(rng.integers(0, n, n_empty)).astype(np.int64)
@@ -235,7 +239,7 @@ def test_any_rows_of_any_mixture(n, distinct, n_empty, share, k, precision, dim,
 
 
 @pytest.mark.parametrize("dim", [1, 2, 7, 32, 100, 300])
-def test_shared_candidates_score_bitwise_as_each_querys_own(dim):
+def test_shared_and_own_candidates_have_bitwise_equal_scores(dim):
     stored, queries = vectors(150, dim), vectors(5, dim, seed=1)
     empty, rows = np.array([3, 40]), np.arange(150)
     own = score(queries, np.tile(rows, (5, 1)), stored.__getitem__, empty=empty)
@@ -243,7 +247,7 @@ def test_shared_candidates_score_bitwise_as_each_querys_own(dim):
     np.testing.assert_array_equal(shared.scores, np.take_along_axis(own, shared.rows, axis=1))
 
 
-def test_a_search_leaves_the_mask_as_it_was():
+def test_a_search_does_not_change_the_mask():
     _, _, scan = made(vectors(N), "binary", np.array([5]))
     mask = mask_of(N, 0.5)
     before = mask.copy()

@@ -1,4 +1,4 @@
-"""Stored vectors read a few rows at a time."""
+"""Reading a few rows of stored vectors."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from nestvec.engines.embedded import stacked as scattered
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 
 
-def test_pages_are_asked_for_once_rows_had_to_come_from_a_disk(monkeypatch):
+def test_rows_are_prefetched_after_a_read_from_disk(monkeypatch):
     arrays = [np.arange(12.0).reshape(4, 3), np.arange(12.0, 18.0).reshape(2, 3)]
     blocks, asked = iter([0, 8, 8, 8, 8, 8]), []
     monkeypatch.setattr(scattered, "_blocks_read", lambda: next(blocks))

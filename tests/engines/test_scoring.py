@@ -1,13 +1,13 @@
-"""Scores of candidates: the same bits wherever they are, in blocks."""
+"""Scores of candidates do not depend on their row or on the block."""
 
 import numpy as np
 
-from nestvec.engines.flat.scoring import among, score
+from nestvec.engines.flat.scoring import is_in, score
 
 NONE = np.empty(0, dtype=np.int64)
 
 
-def test_equal_vectors_score_bitwise_alike_wherever_they_stand():
+def test_equal_vectors_have_bitwise_equal_scores_in_any_row():
     # A matrix product does not give that: its last rows take another path.
     rng = np.random.default_rng(0)
     for dim in (7, 32, 100, 300):
@@ -37,6 +37,6 @@ def test_candidates_are_decoded_in_blocks():
     np.testing.assert_array_equal(scores, expected)
 
 
-def test_rows_of_a_long_list_are_told_from_others():
+def test_is_in_finds_the_rows_of_a_long_list():
     ascending, rows = np.array([3, 7, 8]), np.array([[-1, 3, 4], [8, 9, 0]])
-    assert among(ascending, rows).tolist() == [[False, True, False], [True, False, False]]
+    assert is_in(ascending, rows).tolist() == [[False, True, False], [True, False, False]]

@@ -1,4 +1,4 @@
-"""Searches do not wait for what takes long: a change under way, or the codes of another point."""
+"""Searches do not wait for a change of the index or for the codes of another point."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ import pytest
 from kills import POINTS, add, new_index
 from nestvec.engines.embedded import documents, part
 from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.engines.embedded.part import Once
+from nestvec.engines.embedded.part import OnceMap
 from nestvec.engines.filters.where import Where
 from nestvec.types import OperatingPoint
 from together import EVERY, IDS, batch
@@ -22,14 +22,14 @@ WAIT = 30  # seconds, for what comes at once: a test that hangs says so
 def index(tmp_path):
     index = EmbeddedEngine(new_index(tmp_path / "index"))
     add(index, batch(0))
-    index.code()
+    index.build_codes()
     yield index
     index.close()
 
 
 @pytest.fixture
 def coding(monkeypatch):
-    """Codes are made only after a word: events that say that it began, and that let it go on."""
+    """Pause the encoding: one event is set when it starts, another one lets it continue."""
     began, go_on, encode = threading.Event(), threading.Event(), part._encode
 
     def waiting(*args):
@@ -49,7 +49,7 @@ def found(index, **options):
 
 @pytest.fixture(params=["verify", "filter", "get", "ids", "contains", "vectors"])
 def reading(request, index, monkeypatch):
-    """Start a read in another thread; it goes on after a word. Yield what returns its result."""
+    """Start a read in another thread, pause it, and yield its future."""
     began, go_on = threading.Event(), threading.Event()
     name = {
         "verify": "check_rows",
@@ -84,14 +84,14 @@ def reading(request, index, monkeypatch):
         result.result(WAIT)
 
 
-def test_while_another_thread_reads_the_database(index, reading):
+def test_a_search_does_not_wait_while_another_thread_reads_the_database(index, reading):
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(found, index).result(WAIT) == sorted(IDS)
         assert pool.submit(len, index).result(WAIT) == len(IDS)
     assert not reading.done()
 
 
-def test_a_filter_on_a_known_field_while_another_field_is_read(index, monkeypatch):
+def test_a_filter_on_a_known_field_does_not_wait_for_another_field(index, monkeypatch):
     assert found(index, where=EVERY) == sorted(IDS)
     began, go_on = threading.Event(), threading.Event()
     original = documents.field_from
@@ -111,11 +111,11 @@ def test_a_filter_on_a_known_field_while_another_field_is_read(index, monkeypatc
         assert first.result(WAIT) == []
 
 
-def test_while_another_thread_codes_new_documents(index, coding):
+def test_a_search_does_not_wait_while_codes_are_built(index, coding):
     began, go_on = coding
     add(index, {"new": 500})
     with ThreadPoolExecutor(1) as pool:
-        changed = pool.submit(index.code)
+        changed = pool.submit(index.build_codes)
         assert began.wait(WAIT)
         assert found(index) == sorted([*IDS, "new"])
         assert not changed.done()
@@ -125,7 +125,7 @@ def test_while_another_thread_codes_new_documents(index, coding):
     assert index.stats().uncoded == 0
 
 
-def test_while_another_thread_compacts(index, coding):
+def test_a_search_does_not_wait_for_a_compaction(index, coding):
     began, go_on = coding
     index.delete(IDS[:3])
     with ThreadPoolExecutor(2) as pool:
@@ -140,7 +140,7 @@ def test_while_another_thread_compacts(index, coding):
     assert index.stats().generation == 1
 
 
-def test_while_the_codes_of_another_point_are_made(index, coding):
+def test_a_search_does_not_wait_for_the_codes_of_another_point(index, coding):
     began, go_on = coding
     other = next(each for each in map(OperatingPoint.parse, POINTS) if each != index.manifest.point)
     with ThreadPoolExecutor(1) as pool:
@@ -151,8 +151,8 @@ def test_while_the_codes_of_another_point_are_made(index, coding):
         assert asked.result(WAIT) == sorted(IDS)
 
 
-def test_what_failed_to_be_made_is_made_by_the_next_who_asks():
-    once = Once({"known": 1})
+def test_a_failed_value_is_computed_again_by_the_next_thread():
+    once = OnceMap({"known": 1})
 
     def fail():
         raise OSError("full")
@@ -161,4 +161,4 @@ def test_what_failed_to_be_made_is_made_by_the_next_who_asks():
         once.get("new", fail)
     assert once.get("new", lambda: 2) == 2
     assert once.get("new", fail) == 2
-    assert once.made == {"known": 1, "new": 2}
+    assert once.computed == {"known": 1, "new": 2}

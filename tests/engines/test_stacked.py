@@ -1,4 +1,4 @@
-"""Arrays one below another answer as one array would."""
+"""Stacked arrays equal one concatenated array."""
 
 from itertools import pairwise
 
@@ -52,13 +52,13 @@ def test_blocks_are_all_rows_in_order(lengths, size):
     assert sum(len(block) for _, block in blocks) == len(whole)
 
 
-def test_the_array_of_a_row_is_known_beside_empty_ones():
+def test_the_array_of_a_row_is_found_among_empty_arrays():
     _, stacked = stack([2, 0, 0, 3, 0, 1])
-    assert stacked.which(np.arange(6)).tolist() == [0, 0, 3, 3, 3, 5]
+    assert stacked.array_numbers(np.arange(6)).tolist() == [0, 0, 3, 3, 3, 5]
 
 
 @pytest.mark.parametrize("lengths", [[4], [2, 2]])
-def test_what_is_taken_is_a_copy(lengths):
+def test_take_returns_a_copy(lengths):
     whole, stacked = stack(lengths)
     taken = stacked.take(np.array([1, 3]))
     taken[:] = -1

@@ -1,4 +1,4 @@
-"""Any sequence of changes and searches: an index finds what a dict and NumPy find."""
+"""After any sequence of changes, an index finds the same as a dict and NumPy."""
 
 import shutil
 import tempfile
@@ -65,7 +65,7 @@ class Changes(RuleBasedStateMachine):
     def upsert(self, made, code):
         self._add(made, replace=True)
         if code:  # often, so that equal vectors stand in several parts and in the tail
-            self.code()
+            self.build_codes()
 
     @rule(made=DOCUMENTS)
     def add(self, made):
@@ -95,8 +95,8 @@ class Changes(RuleBasedStateMachine):
         self.index.use(OperatingPoint.parse(point))
 
     @rule()
-    def code(self):
-        self.index.code()
+    def build_codes(self):
+        self.index.build_codes()
         assert self.index.stats().uncoded == 0
 
     @rule(verify=st.booleans())
@@ -162,12 +162,12 @@ TestChanges.settings = settings(
 )
 
 
-def test_equal_vectors_in_two_parts_and_the_tail_come_in_descending_order_of_id(tmp_path):
+def test_equal_vectors_in_two_parts_and_the_tail_are_in_descending_order_of_id(tmp_path):
     index = EmbeddedEngine(new_index(tmp_path / "index"))
     for ids, coded in ((["c", "f", "a", "j"], True), (["g"], True), (["z", "b"], False)):
         index.add(dict.fromkeys(ids, Document("")), np.stack([vector(1)] * len(ids)))
         if coded:
-            index.code()
+            index.build_codes()
     assert index.stats().parts == 2
     for exact in (True, False):
         for k in (1, 4, 7):

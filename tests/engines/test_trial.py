@@ -1,4 +1,4 @@
-"""The search that a curve times: against exact search, by hand, and against a real index."""
+"""The trial: compared with exact search, by hand, and with an index."""
 
 import tempfile
 
@@ -26,12 +26,12 @@ def vectors():
 
 
 def ids_of(n):
-    """Ids whose descending order is the order of the rows."""
+    """Return ids whose descending order is the order of the rows."""
     return [f"{row:06}" for row in reversed(range(n))]
 
 
 def searched(text, vectors, queries, k):
-    """Return scores and rows of the trial's search."""
+    """Return the scores and rows of the trial's search."""
     trial = EmbeddedTrial(Representations(vectors, layer_norm=False), ids_of(len(vectors)), {})
     hits = trial.searcher(OperatingPoint.parse(text))(queries, k)
     trial.close()
@@ -40,7 +40,7 @@ def searched(text, vectors, queries, k):
 
 
 def exact(text, vectors, queries):
-    """Score every vector by the last stage alone."""
+    """Score every vector by only the last stage."""
     stage = OperatingPoint.parse(text).stages[-1]
     stored = as_stored(vectors)
     if stage.precision != "float32":
@@ -58,7 +58,7 @@ def test_rescoring_the_whole_corpus_is_exact_search(precision, vectors, queries)
     np.testing.assert_array_equal(rows, expected_rows)
 
 
-def test_a_funnel_passes_on_the_best_of_each_stage(vectors, queries):
+def test_each_stage_returns_its_best_candidates(vectors, queries):
     text = "8:binary@60>16:int8@15>32:float32"
     scores, rows = searched(text, vectors, queries, 5)
     _, shortlists = searched("8:binary", vectors, queries, 60)
@@ -95,7 +95,9 @@ def test_zero_vectors_score_0_in_every_stage(vectors, queries):
 
 
 @pytest.mark.parametrize("text", POINTS)
-def test_an_index_finds_what_the_trial_finds(tmp_path, model, corpus, embeddings, queries, text):
+def test_an_index_and_its_trial_return_the_same_hits(
+    tmp_path, model, corpus, embeddings, queries, text
+):
     point = OperatingPoint.parse(text)
     ids = sorted(corpus, reverse=True)
     rows = {id_: row for row, id_ in enumerate(corpus)}
@@ -110,7 +112,9 @@ def test_an_index_finds_what_the_trial_finds(tmp_path, model, corpus, embeddings
     index.close()
 
 
-def test_a_cold_search_finds_the_same_and_leaves_no_file(monkeypatch, tmp_path, vectors, queries):
+def test_a_cold_search_returns_the_same_hits_and_leaves_no_file(
+    monkeypatch, tmp_path, vectors, queries
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     trial = EmbeddedTrial(Representations(vectors, layer_norm=False), ids_of(N), {})
     for text in ("16:binary@40>32:int8", "16:binary@40>32:int8@20>32:float16"):
@@ -124,7 +128,7 @@ def test_a_cold_search_finds_the_same_and_leaves_no_file(monkeypatch, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_fetching_documents_is_timed_where_there_are_documents(vectors):
+def test_lookup_ms_is_measured_if_there_are_documents(vectors):
     corpus, ids = Representations(vectors, layer_norm=False), ids_of(N)
     without = EmbeddedTrial(corpus, ids, {})
     assert without.lookup_ms(10) == 0

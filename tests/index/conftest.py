@@ -1,4 +1,4 @@
-"""An index of ten documents, and the model that made it."""
+"""An index of ten documents, and its model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An index adapted where it stands: no text is encoded, queries follow, and it can be undone."""
+"""Adapting an existing index: no text is encoded, queries are transformed, and undo works."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from nestvec.engines.embedded.folder import WriterLock
 from nestvec.errors import DamagedFile, DataError, InvalidArgument, ModelMismatch
 from nestvec.index import adapting as index_adapting
-from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
+from nestvec.index.adapting import adapt_index, backup_place, undo_adapting
 from nestvec.index.building import build_index, reembed
 from nestvec.index.index import Index
 from nestvec.models.adapted import AdaptedEncoder
@@ -23,7 +23,7 @@ POINT = "64:float16"
 
 
 def make(*, base="f" * 64, method="linear", two_heads=False):
-    """Turn by a random rotation, queries by the same or, to tell them apart, by its opposite."""
+    """Return a random rotation; for queries the same, or its negative to distinguish them."""
     turn = np.linalg.qr(np.random.default_rng(1).standard_normal((64, 64)))[0].astype(np.float32)
     head = Head(turn)
     return Adapter(
@@ -38,7 +38,7 @@ def path(tmp_path, model):
     return tmp_path / "index"
 
 
-def test_stored_vectors_are_turned_and_no_text_is_encoded(path, model, monkeypatch):
+def test_stored_vectors_are_transformed_and_no_text_is_encoded(path, model, monkeypatch):
     monkeypatch.setattr(index_adapting, "BLOCK", 4)
     seen = []
     with adapt_index(path, make(), on_progress=lambda *now: seen.append(now)) as index:
@@ -48,7 +48,7 @@ def test_stored_vectors_are_turned_and_no_text_is_encoded(path, model, monkeypat
         assert index.info.adapter == make().digest()
 
 
-def test_texts_and_vectors_of_the_model_find_what_they_did(path, model):
+def test_texts_and_vectors_of_the_model_find_the_same_documents_as_before(path, model):
     adapt_index(path, make()).close()
     with Index.open(path, model) as index:
         for number, word in enumerate(WORDS):
@@ -58,14 +58,14 @@ def test_texts_and_vectors_of_the_model_find_what_they_did(path, model):
         index.verify()
 
 
-def test_queries_go_through_their_own_head(path, model):
+def test_queries_are_transformed_by_their_own_matrix(path, model):
     adapt_index(path, make(two_heads=True)).close()
     with Index.open(path, model) as index:
         scores = index.search(WORDS, 10).scores
     assert max(row[-1] for row in scores) < 0  # turned away from what they would find
 
 
-def test_what_is_added_later_goes_through_it_too(path, model):
+def test_documents_added_later_are_transformed(path, model):
     adapt_index(path, make()).close()
     with Index.open(path, model) as index:
         index.add(["new"], ["unheard unheard of"])
@@ -74,32 +74,32 @@ def test_what_is_added_later_goes_through_it_too(path, model):
         assert first(index, "given") == "given"
 
 
-def test_another_point_may_be_taken_at_once(path, model):
+def test_another_point_can_be_set_when_adapting(path, model):
     with adapt_index(path, make(), point="16:int8@8>64:float16") as index:
         assert str(index.point) == "16:int8@8>64:float16"
-    with pytest.raises(DataError, match="is there already"):
+    with pytest.raises(DataError, match="the name of the backup is in use"):
         adapt_index(path, make())
 
 
-def test_who_has_it_open_meanwhile_searches_on_as_it_was_and_changes_nothing(path, model):
+def test_an_index_opened_before_adapting_searches_the_old_vectors_and_changes_nothing(path, model):
     with Index.open(path, model) as opened:
         before = opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")
         adapt_index(path, make(), point="16:int8").close()
         assert (opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")) == before
-        with Index.open(kept_place(path), model) as old:  # whose codes it makes only now
+        with Index.open(backup_place(path), model) as old:  # whose codes it makes only now
             expected = old.search(WORDS, 3, point="32:int8")
         assert opened.search(WORDS, 3, point="32:int8") == expected
         assert (opened.info.adapter, str(opened.point)) == ("", POINT)
-        with pytest.raises(DataError, match="was replaced since it was opened: open it again"):
+        with pytest.raises(DataError, match="was replaced since it was opened"):
             opened.add(["new"], ["unheard of"])
 
 
-def test_undoing_gives_back_what_was_there(path, model):
+def test_undoing_restores_the_index(path, model):
     with Index.open(path, model) as index:
         before = index.search(WORDS, 3)
     adapt_index(path, make()).close()
     undo_adapting(path).close()
-    assert not Path(kept_place(path)).exists()
+    assert not Path(backup_place(path)).exists()
     with Index.open(path, model) as index:
         assert index.search(WORDS, 3) == before
         assert index.info.adapter == ""
@@ -107,38 +107,38 @@ def test_undoing_gives_back_what_was_there(path, model):
         undo_adapting(path)
 
 
-def test_undoing_loses_no_document(path, model):
+def test_undoing_is_refused_if_documents_were_added_or_deleted(path, model):
     adapt_index(path, make()).close()
     with Index.open(path, model) as index:
         index.delete(["d1"])
         index.add(["new"], ["unheard unheard of"])
-    with pytest.raises(DataError, match="2 documents came, went or changed"):
+    with pytest.raises(DataError, match="2 documents changed since"):
         undo_adapting(path)
     with Index.open(path, model) as index:
         assert "new" in index
 
 
-def test_undoing_loses_no_change(path, model):
+def test_undoing_is_refused_if_a_document_was_changed(path, model):
     adapt_index(path, make()).close()
     with Index.open(path, model) as index:
         index.upsert(["d1"], ["another text"])
-    with pytest.raises(DataError, match="1 document came, went or changed since"):
+    with pytest.raises(DataError, match="1 document changed since"):
         undo_adapting(path)
     with Index.open(path, model) as index:
         assert index.get(["d1"])["d1"].text == "another text"
 
 
-def test_what_a_kill_between_two_renames_left_is_put_back(path, model):
-    path.rename(kept_place(path))
-    with pytest.raises(DataError, match="was being adapted when that was killed: put it back"):
+def test_undoing_restores_the_index_after_a_kill_between_two_renames(path, model):
+    path.rename(backup_place(path))
+    with pytest.raises(DataError, match=r"adapting this index was interrupted\. Restore"):
         adapt_index(path, make())
     undo_adapting(path).close()
     with Index.open(path, model) as index:
         assert first(index, "csv") == "d2"
-    assert not Path(kept_place(path)).exists()
+    assert not Path(backup_place(path)).exists()
 
 
-def test_nothing_is_added_to_an_index_that_is_replaced_at_that_moment(path, model, monkeypatch):
+def test_an_index_that_was_replaced_refuses_new_documents(path, model, monkeypatch):
     with Index.open(path, model) as index:
         taken = WriterLock.__init__
 
@@ -155,10 +155,10 @@ def test_nothing_is_added_to_an_index_that_is_replaced_at_that_moment(path, mode
         index.add(["new"], ["unheard of"])  # nobody holds it
 
 
-def test_an_index_that_moved_to_another_model_since_is_not_put_back(path, model):
+def test_undoing_is_refused_after_reembedding_with_another_model(path, model):
     adapt_index(path, make()).close()
     reembed(path, model).close()
-    with pytest.raises(DataError, match=r"is not adapted, so index\.unadapted is not what it was"):
+    with pytest.raises(DataError, match=r"is not adapted, so index\.unadapted is not its backup"):
         undo_adapting(path)
 
 
@@ -168,14 +168,14 @@ def test_an_interrupt_leaves_the_index_and_the_next_call_continues(path, model):
 
     with pytest.raises(KeyboardInterrupt):
         adapt_index(path, make(), on_progress=stop)
-    assert not Path(kept_place(path)).exists()
+    assert not Path(backup_place(path)).exists()
     with Index.open(path, model) as index:
         assert first(index, "csv") == "d2"
     adapt_index(path, make()).close()
     assert sorted(each.name for each in path.parent.iterdir()) == ["index", "index.unadapted"]
 
 
-def test_what_is_continued_is_of_the_index_as_it_is_now(path, model):
+def test_adapting_starts_again_if_the_index_changed_since_the_interrupt(path, model):
     def stop(done, total):
         raise KeyboardInterrupt
 
@@ -189,19 +189,19 @@ def test_what_is_continued_is_of_the_index_as_it_is_now(path, model):
         assert adapted.get(["d2"])["d2"].text == "another text"
 
 
-def test_an_adapted_index_refuses_others_and_is_adapted_once(path):
+def test_adapters_of_other_models_and_a_second_adapter_are_refused(path):
     other = make(base="0" * 64)
     with pytest.raises(ModelMismatch, match="is not the model that the adapter was fitted on"):
         adapt_index(path, other)
-    with pytest.raises(InvalidArgument, match="changes nothing"):
+    with pytest.raises(InvalidArgument, match="changes no vector"):
         adapt_index(path, make(method="none"))
     adapt_index(path, make()).close()
-    Path(kept_place(path)).rename(path.parent / "elsewhere")
+    Path(backup_place(path)).rename(path.parent / "elsewhere")
     with pytest.raises(ModelMismatch, match="is adapted already"):
         adapt_index(path, make())
 
 
-def test_an_index_without_its_adapter_is_not_searched(path, model):
+def test_an_index_without_its_adapter_is_refused(path, model):
     adapt_index(path, make()).close()
     file = path / "adapter.safetensors"
     file.rename(path / "away")
@@ -212,7 +212,7 @@ def test_an_index_without_its_adapter_is_not_searched(path, model):
         Index.open(path, model)
 
 
-def test_an_index_built_behind_an_adapter_keeps_it(tmp_path, model):
+def test_an_index_built_with_an_adapted_encoder_stores_the_adapter(tmp_path, model):
     adapted = AdaptedEncoder(model, make())
     with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
         assert first(index, "csv") == "d2"
@@ -224,7 +224,7 @@ def test_an_index_built_behind_an_adapter_keeps_it(tmp_path, model):
         Index.open(tmp_path / "index", other)
 
 
-def test_vectors_of_an_encoder_behind_the_adapter_are_not_turned_again(tmp_path, model):
+def test_vectors_of_an_adapted_encoder_are_not_transformed_again(tmp_path, model):
     adapted = AdaptedEncoder(model, make(two_heads=True))
     with build_index(adapted, CORPUS, POINT, tmp_path / "index") as index:
         expected = index.search(WORDS, 3)
@@ -239,7 +239,7 @@ def test_vectors_of_an_encoder_behind_the_adapter_are_not_turned_again(tmp_path,
     assert scores[0][-1] == pytest.approx(-1, abs=1e-3)  # the opposite head
 
 
-def test_an_index_built_of_an_adapted_folder_is_not_adapted_again(tmp_path, model):
+def test_an_index_built_from_adapted_vectors_is_not_adapted_again(tmp_path, model):
     vectors, turned = tmp_path / "vectors", tmp_path / "turned"
     vectors.mkdir()
     texts = [each.content for each in CORPUS.values()]

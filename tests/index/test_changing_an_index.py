@@ -1,4 +1,4 @@
-"""An index as a person uses it: texts and vectors come, change and go, and what is refused."""
+"""Adding, replacing and deleting texts and vectors, and invalid arguments."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_texts_are_encoded_once_after_their_titles_and_found_at_once(index, mode
     assert list(index.ids()) == [*CORPUS, "a", "b"]
 
 
-def test_vectors_of_ones_own_are_not_encoded(index, model):
+def test_given_vectors_are_not_encoded(index, model):
     index.add(["a"], embeddings=vectors_of(["some words"]))
     index.upsert(["a", "b"], ["kept text", ""], embeddings=vectors_of(["more words", "yet others"]))
     assert model.calls == []
@@ -46,16 +46,16 @@ def test_vectors_of_ones_own_are_not_encoded(index, model):
     assert index.get(["a"]) == {"a": Document("kept text")}
 
 
-def test_documents_come_in_batches_and_what_came_before_an_error_stays(index, model, monkeypatch):
+def test_batches_before_an_error_remain(index, model, monkeypatch):
     monkeypatch.setattr(batches, "_BATCH", 4)
-    told = []
+    progress = []
     more = {f"e{number}": Document(f"extra{number}") for number in range(10)}
-    index.add_documents(more, on_progress=lambda done, total: told.append((done, total)))
-    assert list(dict.fromkeys(told)) == [(4, 10), (8, 10), (10, 10)]
+    index.add_documents(more, on_progress=lambda done, total: progress.append((done, total)))
+    assert list(dict.fromkeys(progress)) == [(4, 10), (8, 10), (10, 10)]
     assert [len(texts) for _, texts in model.calls] == [4, 4, 2]
     assert first(index, "extra7") == "e7"
     again = {f"f{number}": Document("x") for number in range(6)} | {"e1": Document("y")}
-    with pytest.raises(InvalidArgument, match="id 'e1' is in the index already: upsert to replace"):
+    with pytest.raises(InvalidArgument, match="id 'e1' is already in the index"):
         index.add_documents(again)
     assert sorted(set(again) & set(index.ids())) == ["e1", "f0", "f1", "f2", "f3"]
     index.upsert_documents({"e1": Document("replaced words"), "g": Document("gained")})
@@ -63,7 +63,7 @@ def test_documents_come_in_batches_and_what_came_before_an_error_stays(index, mo
     assert first(index, "gained") == "g"
 
 
-def test_nothing_is_added_of_nothing(index, model):
+def test_adding_no_documents_changes_nothing(index, model):
     before = index.stats().commits
     index.add([], [])
     index.add_documents({})
@@ -79,45 +79,51 @@ def test_an_upsert_replaces_text_vector_and_metadata(index):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"ids": ["a"], "texts": ["x", "y"]}, "2 texts for 1 ids"),
-        ({"ids": "abc", "texts": ["x", "y", "z"]}, "ids is one string: give a list"),
-        ({"ids": ["a"], "texts": "x"}, "texts is one string: give a list"),
-        ({"ids": ["a"], "texts": ["x"], "titles": "t"}, "titles is one string: give a list"),
-        ({"ids": ["a", "b", "a"], "texts": ["x"] * 3}, "id 'a' stands twice"),
-        ({"ids": [7], "texts": ["x"]}, r"ids\[0\] is a int, not a str"),
-        ({"ids": ["a"], "texts": [None]}, r"texts\[0\] is a NoneType, not a str"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": {"n": 1}}, r"metadata\[0\] is a str, not a d"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": None}]}, "'n' is a NoneType, not a st"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": [1]}]}, "'n' is a list, not a string"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{1: 1}]}, "metadata of 'a': 1 is a int"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": np.nan}]}, "'a' holds metadata: Out of"),
-        ({"ids": ["\ud800"], "texts": ["x"]}, r"document '\\ud800' holds a text that is not Uni"),
-        ({"ids": ["d1"], "texts": ["x"]}, "id 'd1' is in the index already: upsert to replace"),
+        ({"ids": "abc", "texts": ["x", "y", "z"]}, "ids is one string"),
+        ({"ids": ["a"], "texts": "x"}, "texts is one string"),
+        ({"ids": ["a"], "texts": ["x"], "titles": "t"}, "titles is one string"),
+        ({"ids": ["a", "b", "a"], "texts": ["x"] * 3}, "id 'a' is repeated"),
+        ({"ids": [7], "texts": ["x"]}, r"ids\[0\] has type int"),
+        ({"ids": ["a"], "texts": [None]}, r"texts\[0\] has type NoneType"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": {"n": 1}}, r"metadata\[0\] has type str"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": None}]}, "'n' has type NoneType"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": [1]}]}, "'n' has type list"),
+        (
+            {"ids": ["a"], "texts": ["x"], "metadata": [{1: 1}]},
+            "the value of 1 has type int",
+        ),
+        (
+            {"ids": ["a"], "texts": ["x"], "metadata": [{"n": np.nan}]},
+            "'a' has metadata that cannot be stored: Out of",
+        ),
+        ({"ids": ["\ud800"], "texts": ["x"]}, r"document '\\ud800' has text that cannot"),
+        ({"ids": ["d1"], "texts": ["x"]}, "id 'd1' is already in the index"),
     ],
 )
-def test_what_is_wrong_is_refused_and_nothing_is_added(index, arguments, told):
+def test_invalid_arguments_are_refused_and_nothing_is_added(index, arguments, message):
     before = index.stats().commits
-    with pytest.raises(InvalidArgument, match=told):
+    with pytest.raises(InvalidArgument, match=message):
         index.add(**arguments)
     assert index.stats().commits == before
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
-        (lambda v: v[:2], r"embeddings of shape \(2, 64\) for 3 documents: give \[n, full_dim\]"),
-        (lambda v: v[0], r"embeddings of shape \(64,\)"),
-        (lambda v: v[:, :32], r"embeddings \(3, 32\) for 3 documents of 64"),
-        (lambda v: v * [[1], [0], [1]], r"vector 1 \(id 'b'\) is all zero: leave it out"),
-        (lambda v: v * [[1], [1], [np.nan]], r"vector 2 \(id 'c'\) holds NaN or infinity"),
-        (lambda v: v * [[1], [1e300], [1]], r"vector 1 \(id 'b'\) holds NaN or infinity"),
+        (lambda v: v[:2], r"embeddings have shape \(2, 64\) for 3 documents\. Pass"),
+        (lambda v: v[0], r"embeddings have shape \(64,\)"),
+        (lambda v: v[:, :32], r"embeddings have shape \(3, 32\) for 3 documents"),
+        (lambda v: v * [[1], [0], [1]], r"vector 1 \(id 'b'\) is zero"),
+        (lambda v: v * [[1], [1], [np.nan]], r"vector 2 \(id 'c'\) contains NaN or infinity"),
+        (lambda v: v * [[1], [1e300], [1]], r"vector 1 \(id 'b'\) contains NaN or infinity"),
     ],
 )
-def test_vectors_that_cannot_be_found_are_refused_by_row(index, spoil, told):
+def test_invalid_vectors_are_refused_by_row(index, spoil, message):
     vectors = vectors_of(["one", "two", "three"]).astype(np.float64)
-    with pytest.raises(InvalidArgument, match=told):
+    with pytest.raises(InvalidArgument, match=message):
         index.add(["a", "b", "c"], embeddings=spoil(vectors))
     assert len(index) == 10
 
@@ -127,16 +133,16 @@ def test_vectors_that_cannot_be_found_are_refused_by_row(index, spoil, told):
     [{7: Document("x")}, {"a": Document(None)}, {"a": Document("x", 5)}],
     ids=["id", "text", "title"],
 )
-def test_a_document_of_wrong_kinds_is_refused_not_kept_and_called_damaged(index, added):
+def test_a_document_with_values_of_wrong_types_is_refused(index, added):
     embeddings = np.ones((1, 64), np.float32)
-    with pytest.raises(InvalidArgument, match="id, title and text have to be strings"):
+    with pytest.raises(InvalidArgument, match="id, title and text must be strings"):
         index._engine.add(added, embeddings)
-    with pytest.raises(InvalidArgument, match=r"document 'a' holds metadata: .*object"):
+    with pytest.raises(InvalidArgument, match=r"'a' has metadata that cannot be stored: .*object"):
         index.add_documents({"a": Document("x", metadata={"n": object()})})
     index.verify()
 
 
-def test_an_encoder_that_gives_no_numbers_is_refused_and_nothing_is_added(tmp_path):
+def test_an_encoder_that_returns_nan_is_refused_and_nothing_is_added(tmp_path):
     model = NestedHashEncoder(spoiled={"bad": np.nan})
     with build_index(model, CORPUS, "16:int8", tmp_path / "index") as index:
         with pytest.raises(ModelError, match=r"infinite numbers for 1 of 2 texts, .* 'b'"):
@@ -144,7 +150,7 @@ def test_an_encoder_that_gives_no_numbers_is_refused_and_nothing_is_added(tmp_pa
         assert len(index) == 10
 
 
-def test_an_empty_text_is_kept_and_scores_0(index):
+def test_an_empty_text_is_stored_and_scores_0(index):
     index.add(["blank"], [""])
     hits = index.search(["read own0"], 20, point="64:int8")
     assert dict(zip(hits.ids[0], hits.scores[0], strict=True))["blank"] == 0
@@ -153,25 +159,25 @@ def test_an_empty_text_is_kept_and_scores_0(index):
 # Deleting
 
 
-def test_what_is_deleted_is_gone(index):
+def test_deleted_documents_are_not_found(index):
     assert index.delete(["d1", "d2", "unknown"]) == 2
     assert "d1" not in index
     assert index.get(["d1"]) == {}
     assert first(index, "write own1") != "d1"
     assert index.delete([]) == 0
-    with pytest.raises(InvalidArgument, match="ids is one string: delete takes a list"):
+    with pytest.raises(InvalidArgument, match=r"ids is one string\. Pass a list"):
         index.delete("d3")
 
 
-def test_one_string_is_no_list_of_ids_to_get(index):
-    with pytest.raises(InvalidArgument, match="ids is one string: get takes a list"):
+def test_get_refuses_a_string(index):
+    with pytest.raises(InvalidArgument, match=r"ids is one string\. Pass a list"):
         index.get("d3")
 
 
 # Searching
 
 
-def test_a_search_takes_a_filter_a_point_and_the_truth(index):
+def test_a_search_accepts_a_filter_a_point_and_exact(index):
     text = "read own0"
     assert first(index, text) == "d0"
     assert first(index, text, where="n > 0") != "d0"
@@ -186,24 +192,26 @@ def test_a_search_takes_a_filter_a_point_and_the_truth(index):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"where": "n >"}, "filter"),
         ({"where": ""}, "filter"),
         ({"point": "16"}, "is not an operating point"),
-        ({"point": "65:int8"}, "dim 65 > full_dim 64"),
-        ({"point": "64:float32"}, "the index keeps float16"),
+        ({"point": "65:int8"}, "dim 65 is larger than full_dim 64"),
+        ({"point": "64:float32"}, "the index stores float16"),
         ({"point": "7:pq4"}, "pq4 codes dims in pairs, and dim 7 is odd"),
     ],
 )
-def test_a_search_that_cannot_be_is_refused(index, options, told):
-    with pytest.raises(InvalidArgument, match=told):
+def test_an_invalid_search_is_refused(index, options, message):
+    with pytest.raises(InvalidArgument, match=message):
         index.search(["read"], 3, **options)
 
 
-def test_the_model_is_loaded_when_a_text_needs_it_and_not_before(index, model, monkeypatch):
+def test_the_model_is_loaded_when_the_first_text_is_encoded(index, model, monkeypatch):
     loaded = []
-    monkeypatch.setattr(index_model, "load_named", lambda *_, **named: loaded.append(1) or model)
+    monkeypatch.setattr(
+        index_model, "load_recorded_model", lambda *_, **named: loaded.append(1) or model
+    )
     with Index.open(index.place) as again:
         assert again.search(vectors_of(["read own0"]), 1).ids == [["d0"]]
         again.add(["a"], embeddings=vectors_of(["given"]))

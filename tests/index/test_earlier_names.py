@@ -16,7 +16,7 @@ from ten_documents import CORPUS, WORDS, first
 
 
 def spell_as_before(path):
-    """Put the format name of the earlier spelling into the header of an adapter's file."""
+    """Write the format name of the earlier spelling into the header of an adapter's file."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = content[8 : 8 + length].replace(b"nestvec-adapter", b"nestvec-adaptor")

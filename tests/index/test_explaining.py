@@ -1,4 +1,4 @@
-"""What a search says of itself: the same answer, and what led to it."""
+"""Explain: the same hits as search, and the result of each stage."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ QUERY = "read a csv file"
 POINT = "16:binary@8>64:int8"
 
 
-def test_a_search_explained_finds_the_same(index):
+def test_explain_returns_the_hits_of_search(index):
     explained = index.explain([QUERY, "socket"], 3)
     assert explained.hits == index.search([QUERY, "socket"], 3)
     assert explained.stages[-1].hits == explained.hits
@@ -22,13 +22,13 @@ def test_a_search_explained_finds_the_same(index):
     assert all(trace.milliseconds >= 0 for trace in explained.stages)
 
 
-def test_a_shortlist_is_the_whole_of_what_the_first_stage_hands_on(index):
+def test_the_first_stage_returns_its_whole_shortlist(index):
     first = index.explain([QUERY], 3).stages[0]
     assert first.hits == index.search([QUERY], 8, point="16:binary")
     assert len(first.hits.ids[0]) == 8
 
 
-def test_the_bytes_are_those_looked_at(index):
+def test_bytes_are_those_of_the_scored_codes_and_vectors(index):
     n = len(CORPUS)
     assert [trace.bytes for trace in index.explain([QUERY], 3).stages] == [n * 2, 8 * 64]
     assert [trace.bytes for trace in index.explain([QUERY] * 2, 3).stages] == [n * 4, 16 * 64]
@@ -36,14 +36,14 @@ def test_the_bytes_are_those_looked_at(index):
     assert [trace.bytes for trace in floats] == [n * 16, 5 * 64 * 2]
 
 
-def test_what_is_not_coded_yet_is_counted_where_it_is_scored(index):
+def test_bytes_of_documents_without_codes_count_in_the_last_stage(index):
     index.add(["new"], ["read a csv file now"])
     *_, last = index.explain([QUERY], 3).stages
     assert last.bytes == 8 * 64 + 64 * 2
     assert "new" in last.hits.ids[0]
 
 
-def test_a_filter_and_another_point_are_explained_too(tmp_path):
+def test_explain_accepts_a_filter_and_another_point(tmp_path):
     corpus = {f"d{n}": Document(f"w{n} w{n + 1}", metadata={"n": n}) for n in range(20)}
     with build_index(NestedHashEncoder(), corpus, POINT, tmp_path / "index") as index:
         asked = {"where": "n < 5", "point": "32:int8@3>64:float16"}
@@ -52,7 +52,7 @@ def test_a_filter_and_another_point_are_explained_too(tmp_path):
         assert {*explained.stages[0].hits.ids[0]} <= {f"d{n}" for n in range(5)}
 
 
-def test_nothing_asked_is_nothing_found(index):
+def test_no_queries_return_no_hits(index):
     nothing = index.explain(np.empty((0, 64), dtype=np.float32), 3)
     assert nothing.hits == Hits([], [])
     assert [trace.bytes for trace in nothing.stages] == [0, 0]
@@ -61,17 +61,17 @@ def test_nothing_asked_is_nothing_found(index):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"k": 0}, "k 0 < 1"),
-        ({"point": "900:int8"}, "dim 900 > full_dim 64"),
+        ({"k": 0}, "k=0 is smaller than 1"),
+        ({"point": "900:int8"}, "dim 900 is larger than full_dim 64"),
         ({"where": "n <"}, "filter"),
     ],
 )
-def test_what_cannot_be_searched_cannot_be_explained(index, asked, message):
+def test_an_invalid_search_is_refused_by_explain(index, asked, message):
     with pytest.raises(InvalidArgument, match=message):
         index.explain([QUERY], **asked)
 
 
-def test_one_string_is_one_query(index):
+def test_a_string_is_one_query(index):
     assert index.explain(QUERY).hits == index.explain([QUERY]).hits
 
 

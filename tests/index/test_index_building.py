@@ -1,4 +1,4 @@
-"""Building an index and moving it to another model: gone on with after an interrupt, or anew."""
+"""Building and re-embedding an index, with and without interrupts."""
 
 import shutil
 
@@ -22,11 +22,11 @@ OTHER = fake_info(name="fake/other", fingerprint="0" * 64)
 
 
 class Interrupt(BaseException):
-    """As if by a person; pytest would take a KeyboardInterrupt for its own."""
+    """An interrupt by the user; pytest would stop at a KeyboardInterrupt."""
 
 
 class Interrupted(NestedHashEncoder):
-    """Is interrupted after so many batches."""
+    """An encoder that is interrupted after a number of batches."""
 
     def __init__(self, batches, *, info=None):
         super().__init__(*[info] if info else [])
@@ -55,7 +55,7 @@ def interrupt(path, *, corpus=CORPUS, point=POINT, batches=2, **options):
 
 
 def encoded(path, *, corpus=CORPUS, point=POINT, info=None, **options):
-    """Build, and return how many texts were encoded for it."""
+    """Build an index, and return the number of encoded texts."""
     model = NestedHashEncoder(*[info] if info else [])
     with build_index(model, corpus, point, path, **options) as index:
         assert index.get(list(index.ids())) == dict(corpus)
@@ -71,32 +71,32 @@ def encoded(path, *, corpus=CORPUS, point=POINT, info=None, **options):
 
 
 def test_a_build_encodes_each_document_once_with_its_title(path):
-    told = []
+    progress = []
     model = NestedHashEncoder()
-    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: told.append(done)).close()
+    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: progress.append(done)).close()
     texts = [f"title{number} own{number} words" for number in range(10)]
     assert model.calls == [
         ("document", texts[start:end]) for start, end in ((0, 4), (4, 8), (8, 10))
     ]
-    assert list(dict.fromkeys(told)) == [(4, 10), (8, 10), (10, 10)]
+    assert list(dict.fromkeys(progress)) == [(4, 10), (8, 10), (10, 10)]
 
 
-def test_an_interrupted_build_goes_on_where_it_stopped(path):
+def test_an_interrupted_build_is_continued(path):
     interrupt(path)
     assert not path.exists()
     assert encoded(path) == 2
     assert encoded(path) == 10  # nothing is left of it afterwards
 
 
-def test_an_interrupted_build_that_goes_on_tells_all_that_is_done(path):
+def test_a_continued_build_reports_progress_over_all_documents(path):
     interrupt(path)
-    told = []
+    progress = []
     model = NestedHashEncoder()
-    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: told.append(done)).close()
-    assert set(told) == {(10, 10)}
+    build_index(model, CORPUS, POINT, path, on_progress=lambda *done: progress.append(done)).close()
+    assert set(progress) == {(10, 10)}
 
 
-def test_a_build_is_interrupted_as_often_as_one_likes(path):
+def test_a_build_can_be_interrupted_many_times(path):
     interrupt(path, batches=1)
     interrupt(path, batches=1)
     assert encoded(path) == 2
@@ -114,12 +114,12 @@ def test_a_build_is_interrupted_as_often_as_one_likes(path):
     ],
     ids=["text", "metadata", "fewer", "model", "point", "stored"],
 )
-def test_a_build_of_something_else_begins_anew(path, other):
+def test_a_build_from_another_source_starts_again(path, other):
     interrupt(path)
     assert encoded(path, **other) == len(other.get("corpus", CORPUS))
 
 
-def test_a_damaged_half_of_a_build_is_begun_anew(path):
+def test_a_damaged_unfinished_build_starts_again(path):
     interrupt(path)
     half = path.with_name(".index.unfinished")
     database = half / "documents.sqlite"
@@ -128,7 +128,7 @@ def test_a_damaged_half_of_a_build_is_begun_anew(path):
 
 
 @pytest.mark.parametrize("point", [POINT, "16:int8"], ids=["the same", "another"])
-def test_two_builds_at_once_do_not_undo_each_other(path, point, monkeypatch):
+def test_two_builds_at_the_same_time_do_not_disturb_each_other(path, point, monkeypatch):
     monkeypatch.setattr(lock, "_WAIT_S", 0)
 
     class Meanwhile(NestedHashEncoder):
@@ -142,12 +142,12 @@ def test_two_builds_at_once_do_not_undo_each_other(path, point, monkeypatch):
         assert str(index.point) == POINT
 
 
-def test_nothing_is_left_of_a_build_that_was_interrupted_before_anything_was_done(path):
+def test_a_build_interrupted_before_its_first_batch_leaves_no_files(path):
     interrupt(path, batches=0)
     assert list(path.parent.iterdir()) == []
 
 
-def test_an_interrupted_build_leaves_the_index_in_its_place(path):
+def test_an_interrupted_build_leaves_the_existing_index(path):
     encoded(path)
     interrupt(path, point="16:int8", batches=1)
     with Index.open(path, NestedHashEncoder(), verify=True) as index:
@@ -165,14 +165,16 @@ def test_an_interrupted_build_leaves_the_index_in_its_place(path):
         ("16:int8", "float32", "float32"),
     ],
 )
-def test_full_vectors_are_kept_as_the_point_needs_or_as_asked(path, point, stored, kept):
+def test_the_precision_of_stored_vectors_follows_the_point_or_the_argument(
+    path, point, stored, kept
+):
     with build_index(NestedHashEncoder(), CORPUS, point, path, stored=stored) as index:
         assert index.stats().stored == kept
 
 
 @pytest.mark.parametrize("point", ["64:float32", "7:pq4"])
-def test_a_point_that_cannot_be_is_refused_before_anything_is_encoded(path, point):
-    with pytest.raises(InvalidArgument, match=r"keeps float16|dim=7 is odd"):
+def test_an_invalid_point_is_refused_before_encoding(path, point):
+    with pytest.raises(InvalidArgument, match=r"stores float16|dim=7 is odd"):
         build_index(Interrupted(0), CORPUS, point, path, stored="float16")
     assert list(path.parent.iterdir()) == []
 
@@ -180,7 +182,7 @@ def test_a_point_that_cannot_be_is_refused_before_anything_is_encoded(path, poin
 # Another model
 
 
-def test_reembedding_keeps_the_documents_and_switches_the_model(path):
+def test_reembedding_keeps_the_documents_and_changes_the_model(path):
     with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
         index.delete(["d0"])
         index.upsert(["d1"], ["changed"], metadata=[{"n": -1}])
@@ -203,7 +205,7 @@ def test_reembedding_keeps_the_documents_and_switches_the_model(path):
     assert [each.name for each in path.parent.iterdir()] == ["index"]
 
 
-def test_what_was_reembedded_can_be_changed_at_once(path):
+def test_a_reembedded_index_can_be_changed(path):
     encoded(path)
     with reembed(path, NestedHashEncoder(OTHER)) as index:
         index.add(["new"], ["new text"])
@@ -216,14 +218,14 @@ def test_what_was_reembedded_can_be_changed_at_once(path):
         assert len(index) == 10
 
 
-def test_reembedding_takes_another_point_and_keeps_the_precision_of_vectors(path):
+def test_reembedding_accepts_another_point_and_keeps_the_stored_precision(path):
     build_index(NestedHashEncoder(), CORPUS, POINT, path, stored="float32").close()
     with reembed(path, NestedHashEncoder(OTHER), point="32:int4") as index:
         assert str(index.point) == "32:int4"
         assert index.stats().stored == "float32"
 
 
-def test_interrupted_reembedding_leaves_the_old_index_and_goes_on(path):
+def test_interrupted_reembedding_leaves_the_old_index_and_is_continued(path):
     encoded(path)
     with pytest.raises(Interrupt):
         reembed(path, Interrupted(2, info=OTHER))
@@ -235,11 +237,11 @@ def test_interrupted_reembedding_leaves_the_old_index_and_goes_on(path):
     assert len(model.times_encoded("document")) == 2
 
 
-def test_an_index_of_vectors_has_no_texts_to_encode(path):
+def test_an_index_built_from_vectors_is_not_reembedded(path):
     with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
         index.delete(list(CORPUS))
         index.add(["a", "b"], embeddings=np.ones((2, 64), np.float32))
-    with pytest.raises(InvalidArgument, match="holds no texts to encode: it was built of vectors"):
+    with pytest.raises(InvalidArgument, match="has no texts to encode; it was built from vectors"):
         reembed(path, Interrupted(0, info=OTHER))
     with Index.open(path, NestedHashEncoder()) as index:
         assert len(index) == 2
@@ -262,7 +264,7 @@ def test_a_narrower_model_needs_another_point(path):
         assert index.info.full_dim == 32
 
 
-def test_an_index_that_is_not_there_is_not_reembedded(path):
+def test_reembedding_a_missing_index_is_refused(path):
     with pytest.raises(DataError, match="is not an index folder"):
         reembed(path, NestedHashEncoder())
     assert not path.exists()

@@ -1,4 +1,4 @@
-"""An index as a person uses it: by another point, compacted, verified, counted, and closed."""
+"""Changing the operating point, compacting, verifying, statistics and closing."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from nestvec.index.index import Index
 from ten_documents import first
 
 
-def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):
+def test_use_changes_the_point_for_all_readers(index, model):
     with Index.open(index.place, model) as reader:
         index.use("32:int4@5>64:float16")
         for each in (index, reader):
@@ -22,7 +22,7 @@ def test_another_point_is_used_from_then_on_and_by_other_readers(index, model):
     assert names == {"32-int4.codes"}
 
 
-def test_a_point_is_used_on_an_empty_index(index):
+def test_use_on_an_empty_index(index):
     index.delete(list(index.ids()))
     index.compact()
     for point in ("16:int8", "32:pq4@5>64:float16", "16:binary@4>64:int8"):
@@ -36,20 +36,20 @@ def test_a_point_is_used_on_an_empty_index(index):
 
 
 @pytest.mark.parametrize(
-    ("point", "told"),
+    ("point", "message"),
     [
         ("65:int8", "dim 65 > full_dim 64"),
-        ("16:int8@5>64:float32", "keeps float16; build it with stored float32, or name float16"),
+        ("16:int8@5>64:float32", "stores float16 vectors, not float32. Use float16"),
         ("7:pq4", "pq4 codes dims in pairs, and dim 7 is odd"),
     ],
 )
-def test_a_point_that_cannot_be_is_refused_and_the_old_one_stays(index, point, told):
-    with pytest.raises(InvalidArgument, match=told):
+def test_an_invalid_point_is_refused_and_the_old_one_remains(index, point, message):
+    with pytest.raises(InvalidArgument, match=message):
         index.use(point)
     assert str(index.point) == "16:binary@8>64:int8"
 
 
-def test_a_point_is_not_changed_under_the_one_who_writes(index, model, monkeypatch):
+def test_use_is_refused_while_another_writer_has_the_lock(index, model, monkeypatch):
     monkeypatch.setattr(lock, "_WAIT_S", 0)
     index.add(["a"], ["text"])
     with Index.open(index.place, model) as other:
@@ -61,7 +61,7 @@ def test_a_point_is_not_changed_under_the_one_who_writes(index, model, monkeypat
         assert not list(Path(index.place).glob("codes/*/32-int4.codes"))
 
 
-def test_compaction_verification_and_numbers(index):
+def test_compact_verify_and_stats(index):
     index.delete(["d1", "d2"])
     index.add(["a"], ["text"])
     stats = index.stats()
@@ -103,10 +103,10 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_a_closed_index_says_that_it_is_closed(index, model, use):
+def test_a_closed_index_raises_an_error(index, model, use):
     index.close()
     index.close()
-    with pytest.raises(DataError, match="is closed: open it again"):
+    with pytest.raises(DataError, match="the index is closed"):
         use(index)
     with Index.open(index.place, model) as again:  # and it holds no lock
         again.add(["a"], ["text"])

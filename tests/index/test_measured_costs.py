@@ -1,4 +1,4 @@
-"""What a curve says of bytes and milliseconds is what the index folder has and does."""
+"""The bytes and milliseconds of a curve equal those of an index folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIMES = 1.5  # ratio of times within one process, both medians, on a machine wit
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """A curve of 20,000 documents, and the index of each of its points."""
+    """A curve of 20,000 documents, and the index of each point."""
     rng = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in range(500)])
     texts = [" ".join(rng.choice(words, 12)) for _ in range(20_000)]
@@ -50,7 +50,7 @@ def measured(tmp_path_factory):
 
 
 def median_ms(index, vectors, k=10):
-    """Time each query alone on one thread: its search, and fetching its documents."""
+    """Time each query by itself on one thread: its search, and fetching its documents."""
     times = []
     with one_thread():
         for query in vectors[:3]:
@@ -87,7 +87,7 @@ def test_milliseconds_of_the_curve_are_those_of_the_index(measured, point):
 
 
 @pytest.mark.parametrize("point", POINTS[1:])
-def test_what_was_measured_is_what_is_found(measured, point):
+def test_the_index_finds_the_hits_that_were_measured(measured, point):
     curve, indexes, vectors = measured
     row = curve.row_number(OperatingPoint.parse(point))
     found = indexes[point].search(vectors, 10).ids

@@ -97,7 +97,7 @@ def test_a_hit_that_was_deleted_since_has_no_text(index):
 def test_a_duplicate_among_many_ids_is_reported_at_once():
     ids = [str(number) for number in range(400_000)]
     start = time.perf_counter()
-    with pytest.raises(InvalidArgument, match="id '399999' stands twice"):
+    with pytest.raises(InvalidArgument, match="id '399999' is repeated"):
         documents_of([*ids, "399999"], None, titles=None, metadata=None)
     assert time.perf_counter() - start < 5  # 50 minutes where the time grows with the square
 

@@ -1,4 +1,4 @@
-"""An index is brought up to date with a corpus: new, changed and outdated, and nothing else."""
+"""Updating an index from a corpus: new, changed and outdated documents."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from fakes import NestedHashEncoder
 from nestvec.data.corpus import load_corpus
 from nestvec.index.building import build_index
-from nestvec.index.sync import bring_in, compare
+from nestvec.index.sync import apply_changes, compare
 from nestvec.models import encoding as batches
 from nestvec.types import Document
 
@@ -31,7 +31,7 @@ def found(index):
     return index.get(sorted(index.ids()))
 
 
-def test_only_what_is_new_or_changed_is_encoded(index, model):
+def test_only_new_and_changed_documents_are_encoded(index, model):
     corpus = {
         "d0": Document("text 0", metadata={"n": 0}),
         "d1": Document("another text", metadata={"n": 1}),
@@ -44,12 +44,12 @@ def test_only_what_is_new_or_changed_is_encoded(index, model):
     assert changes.changed == ("d1", "d2")
     assert (changes.same, changes.outdated) == (1, ())
     assert model.calls == []  # found without a model
-    bring_in(index, changes)
+    apply_changes(index, changes)
     assert set(model.times_encoded("document")) == {"title text", "another text", "text 2"}
     assert found(index) == before | corpus
 
 
-def test_what_was_interrupted_goes_on_where_it_stood(index, model, monkeypatch):
+def test_an_interrupted_update_is_continued(index, model, monkeypatch):
     monkeypatch.setattr(batches, "_BATCH", 10)
     corpus = {f"new{n}": Document(f"own{n}") for n in range(25)}
     embed, sizes = batches.embed, []
@@ -62,11 +62,11 @@ def test_what_was_interrupted_goes_on_where_it_stood(index, model, monkeypatch):
 
     monkeypatch.setattr(batches, "embed", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        bring_in(index, compare(index, corpus))
+        apply_changes(index, compare(index, corpus))
     model.calls.clear()
     left = compare(index, corpus)
     assert (len(left.new), left.same) == (5, 20)
-    bring_in(index, left)
+    apply_changes(index, left)
     assert sizes == [10, 10, 5, 5]
     assert model.times_encoded("document").total() == 5
     assert index.get(list(corpus)) == corpus
@@ -76,7 +76,7 @@ def test_progress_counts_over_all_batches(index, monkeypatch):
     monkeypatch.setattr(batches, "_BATCH", 10)
     corpus = {f"new{n}": Document(f"own{n}") for n in range(25)}
     seen = []
-    bring_in(index, compare(index, corpus), on_progress=lambda *each: seen.append(each))
+    apply_changes(index, compare(index, corpus), on_progress=lambda *each: seen.append(each))
     assert seen[-1] == (25, 25)
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {25}
@@ -87,26 +87,26 @@ def test_passages_that_a_file_no_longer_has_are_deleted(index, tmp_path):
     notes.mkdir()
     (notes / "a.md").write_text("one two three.\n\nfour five six.\n\nseven eight nine.")
     (notes / "b.md").write_text("whole")
-    bring_in(index, compare(index, load_corpus(notes, passage_words=3)))
+    apply_changes(index, compare(index, load_corpus(notes, passage_words=3)))
     assert {"a.md#1", "a.md#2", "a.md#3", "b.md", "d0"} <= {*index.ids()}
     (notes / "a.md").write_text("one two three.")
     (notes / "b.md").unlink()  # a corpus may be a part: what it does not name stays
     changes = compare(index, load_corpus(notes, passage_words=3))
     assert changes.outdated == ("a.md#1", "a.md#2", "a.md#3")
-    bring_in(index, changes)
+    apply_changes(index, changes)
     assert {id_ for id_ in index.ids() if not id_.startswith("d")} == {"a.md", "b.md"}
 
 
-def test_ids_of_rows_are_never_taken_for_passages(index, tmp_path):
-    bring_in(index, compare(index, {"x#1": Document("a"), "x#2": Document("b")}))
+def test_ids_of_rows_are_not_mistaken_for_passages(index, tmp_path):
+    apply_changes(index, compare(index, {"x#1": Document("a"), "x#2": Document("b")}))
     rows = [{"_id": "x", "text": "c", "file": "x"}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert compare(index, load_corpus(tmp_path / "rows.jsonl")).outdated == ()
 
 
-def test_nothing_to_do_is_nothing_done(index, model):
+def test_an_update_without_changes_encodes_nothing(index, model):
     corpus = found(index)
     changes = compare(index, corpus)
     assert (changes.new, changes.changed, changes.same) == ((), (), 5)
-    bring_in(index, changes)
+    apply_changes(index, changes)
     assert model.calls == []

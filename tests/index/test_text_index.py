@@ -1,4 +1,4 @@
-"""An index of texts: a model and an index that belong together, and refusals where they do not."""
+"""An index of texts: an index with its model, and errors for other models."""
 
 import json
 import shutil
@@ -86,7 +86,7 @@ def test_texts_find_their_documents(model, path):
         assert index.get(["net"]) == {"net": CORPUS["net"]}
 
 
-def test_texts_and_their_embeddings_find_alike(model, path):
+def test_texts_and_their_embeddings_find_the_same_documents(model, path):
     texts = ["read json", "write table", ""]
     with build_index(model, CORPUS, POINT, path) as index:
         assert index.search(model.encode(texts, kind="query"), k=3) == index.search(texts, k=3)
@@ -102,13 +102,13 @@ def test_an_unknown_text_scores_0_with_every_document(model, path):
 
 
 @pytest.mark.parametrize("as_what", ["text", "point", "plan"])
-def test_a_point_is_taken_in_each_form(model, path, as_what):
+def test_a_point_is_accepted_in_each_form(model, path, as_what):
     forms = {"text": POINT, "point": OperatingPoint.parse(POINT), "plan": make_plan(model, POINT)}
     with build_index(model, CORPUS, forms[as_what], str(path)) as index:
         assert str(index.point) == POINT
 
 
-def test_an_index_opens_its_own_model_when_a_text_is_searched_for(model, path):
+def test_an_index_loads_its_model_when_a_text_is_searched_for(model, path):
     texts = ["read json"]
     with build_index(model, CORPUS, POINT, path) as index:
         expected = index.search(texts, k=3)
@@ -135,28 +135,28 @@ def test_a_folder_moved_together_with_its_model_opens(tmp_path, model, path):
         assert index.search(["read csv"], k=3) == expected
 
 
-def test_a_model_that_is_gone_is_asked_for(tmp_path, model, path):
+def test_a_missing_model_raises_an_error(tmp_path, model, path):
     build_index(model, CORPUS, POINT, path).close()
     shutil.move(tmp_path / "work" / "model", tmp_path / "elsewhere")
     vectors = load_model(tmp_path / "elsewhere").encode(["read"], kind="query")
     with Index.open(path) as index:
         assert len(index.search(vectors, k=2).ids[0]) == 2  # needs no model
-        with pytest.raises(ModelError, match=r"the model of .*index, is not there: name it when"):
+        with pytest.raises(ModelError, match=r"the model of .*index, does not exist\. Pass"):
             index.search(["read"])
     with Index.open(path, load_model(tmp_path / "elsewhere")) as index:
         assert index.search(["read"], k=2).ids
 
 
-def test_another_model_is_refused_when_named_and_when_found(tmp_path, model, path):
+def test_another_model_is_refused_when_passed_and_when_loaded(tmp_path, model, path):
     build_index(model, CORPUS, POINT, path).close()
-    with pytest.raises(ModelMismatch, match="open it with the former, or re-embed it with the la"):
+    with pytest.raises(ModelMismatch, match="Open the index with its own model"):
         Index.open(path, make_model(tmp_path / "other", seed=1))
     make_model(tmp_path / "work" / "model", seed=1)  # trained anew in its place
     with Index.open(path) as index, pytest.raises(ModelMismatch, match="re-embed it"):
         index.search(["read"])
 
 
-def test_a_plan_of_another_model_is_refused(tmp_path, model, path):
+def test_a_plan_for_another_model_is_refused(tmp_path, model, path):
     plan = make_plan(make_model(tmp_path / "other", seed=1), POINT)
     with pytest.raises(ModelMismatch, match=rf"plan on the latter's curve, or name .*{POINT}"):
         build_index(model, CORPUS, plan, path)
@@ -164,7 +164,7 @@ def test_a_plan_of_another_model_is_refused(tmp_path, model, path):
 
 
 class Untouchable:
-    """A model that must not be asked to encode."""
+    """A model that raises an error if it encodes."""
 
     def __init__(self, info):
         self.info = info
@@ -177,7 +177,7 @@ class Untouchable:
 
 
 @pytest.mark.parametrize(
-    ("point", "corpus", "told"),
+    ("point", "corpus", "message"),
     [
         ("64:int8", CORPUS, "64:int8: dim 64 > full_dim 32 of"),
         ("16:int8@3>33:int8", CORPUS, "dim 33 > full_dim 32"),
@@ -185,13 +185,13 @@ class Untouchable:
         (POINT, {}, "the corpus is empty"),
     ],
 )
-def test_bad_arguments_are_refused_before_anything_is_encoded(model, path, point, corpus, told):
-    with pytest.raises(InvalidArgument, match=told):
+def test_invalid_arguments_are_refused_before_encoding(model, path, point, corpus, message):
+    with pytest.raises(InvalidArgument, match=message):
         build_index(Untouchable(model.info), corpus, point, path)
     assert not path.exists()
 
 
-def test_a_foreign_folder_is_refused_before_anything_is_encoded(model, path):
+def test_a_folder_of_other_files_is_refused_before_encoding(model, path):
     path.mkdir(parents=True)
     (path / "thesis").write_text("all my work")
     with pytest.raises(DataError, match=r"is not replaced\. Choose a new path"):
@@ -211,19 +211,19 @@ def test_a_build_that_fails_leaves_the_old_index(model, path, monkeypatch):
         assert index.search(["open socket"], k=1).ids == [["net"]]
 
 
-def test_one_string_is_one_query(model, path):
+def test_a_string_is_one_query(model, path):
     with build_index(model, CORPUS, POINT, path) as index:
         assert index.search("read csv") == index.search(["read csv"])
-        with pytest.raises(InvalidArgument, match="k 0 < 1"):
+        with pytest.raises(InvalidArgument, match="k=0 is smaller than 1"):
             index.search(["read csv"], k=0)
 
 
-def test_progress_of_the_encoding_is_told(model, path):
-    told = []
+def test_progress_of_the_encoding_is_reported(model, path):
+    calls = []
     build_index(
-        model, CORPUS, POINT, path, on_progress=lambda done, total: told.append((done, total))
+        model, CORPUS, POINT, path, on_progress=lambda done, total: calls.append((done, total))
     ).close()
-    assert told[-1] == (5, 5)
+    assert calls[-1] == (5, 5)
 
 
 def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, model, path):
@@ -244,7 +244,7 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
             index.search(["read csv file"])
 
 
-def test_layer_normalization_and_fingerprint_go_with_the_index(model, path, monkeypatch):
+def test_layer_normalization_and_fingerprint_are_stored_in_the_index(model, path, monkeypatch):
     info = replace(model.info, layer_norm=True)
     monkeypatch.setattr(type(model), "info", property(lambda self: info))
     build_index(model, CORPUS, "16:float32", path).close()
@@ -253,7 +253,7 @@ def test_layer_normalization_and_fingerprint_go_with_the_index(model, path, monk
     assert manifest["codecs"][0]["layer_norm"] is True
 
 
-def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, path, monkeypatch):
+def test_the_engine_is_closed_if_the_model_does_not_match(tmp_path, model, path, monkeypatch):
     build_index(model, CORPUS, POINT, path).close()
     closed = []
     close = EmbeddedEngine.close
@@ -265,12 +265,12 @@ def test_what_was_opened_is_closed_when_the_model_does_not_fit(tmp_path, model, 
     assert closed == [path]
 
 
-def test_damage_is_found_when_verified(model, path):
+def test_verify_detects_damage(model, path):
     build_index(model, CORPUS, POINT, path).close()
     (file,) = path.glob("vectors/*")
     data = bytearray(file.read_bytes())
     data[-3] ^= 1
     file.write_bytes(data)
     Index.open(path, model).close()
-    with pytest.raises(DamagedFile, match=r"0-0\.vectors: holds another vector in row 4"):
+    with pytest.raises(DamagedFile, match=r"0-0\.vectors: the vector in row 4 differs"):
         Index.open(path, model, verify=True)

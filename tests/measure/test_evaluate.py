@@ -247,8 +247,8 @@ def test_an_engine_that_can_run_no_point_is_rejected_before_encoding(engine_of, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"engine": "nowhere"}, "engine 'nowhere' is not one of embedded"),
-        ({"grid": Grid(dims=(65,))}, "dim 65 is larger than full_dim=64"),
+        ({"engine": "nowhere"}, "engine 'nowhere' is not installed"),
+        ({"grid": Grid(dims=(65,))}, "dim 65 > full_dim 64"),
     ],
 )
 def test_invalid_arguments_are_rejected_before_encoding(data, options, message):

@@ -169,7 +169,7 @@ def test_a_model_beside_its_adapted_index_need_not_name_the_adapter(made):
 
 def test_an_index_of_one_is_not_served_with_the_other(made):
     for paths in ([made.folder, made.index], [made.index]):
-        with pytest.raises(ModelMismatch, match=r"holds vectors of \S+ \(.*\), not of .* behind"):
+        with pytest.raises(ModelMismatch, match=r"contains vectors of \S+ \(.*\), not .* behind"):
             load_served(paths, adapter=made.file)
     adapt_index(made.index, made.adapter).close()
     save_adapter(turning(made.model.info, seed=2), made.file)

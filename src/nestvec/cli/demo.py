@@ -88,8 +88,8 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         summary.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
     with _step("6/6 ask") as (summary, _), index:
         answers = steps.ask(index)
-        steps.write_up(folder, curves, chosen)
-        steps.code_page(index, curve)
+        steps.write_chart_and_report(folder, curves, chosen)
+        steps.build_page_codes(index, curve)
         summary.append(f"{len(answers)} questions, a report, and codes for the web page")
     _print_all(_answers(answers))
 

@@ -200,7 +200,7 @@ def adapt(
 
     Example: nestvec index adapt index adapter.safetensors --point "64:int8"
     """
-    from nestvec.index.adapting import adapt_index, kept_place, undo_adapting
+    from nestvec.index.adapting import adapt_index, backup_place, undo_adapting
     from nestvec.models.adapter_file import load_adapter
     from nestvec.types import OperatingPoint
 
@@ -226,8 +226,8 @@ def adapt(
     if adapter is not None:
         place = shown_path(index)
         print_wrapped(
-            f"previous index: {shown_path(Path(kept_place(index)))} "
-            f"(restore it with: nestvec index adapt {place} --undo)"
+            f"as it was: {shown_path(Path(backup_place(index)))} "
+            f"(back: nestvec index adapt {place} --undo)"
         )
         print_next(f'nestvec search {place} "your question"')
 

@@ -54,7 +54,7 @@ def add(
     Example: nestvec index add index notes --upsert
     """
     from nestvec.index.index import Index
-    from nestvec.index.sync import bring_in, compare
+    from nestvec.index.sync import apply_changes, compare
 
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
@@ -74,7 +74,7 @@ def add(
             resumable(lambda: compare(opened, documents).same - changes.same, changes.count),
             progress("encode documents", unit="documents") as on_progress,
         ):
-            bring_in(opened, changes, on_progress=on_progress)
+            apply_changes(opened, changes, on_progress=on_progress)
         print_wrapped(_done(changes))
         close_and_report(opened, seconds=time.perf_counter() - start)
 

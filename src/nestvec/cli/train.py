@@ -238,7 +238,7 @@ def _train_static(
     start = None if model is None else _load_start(model, loading)
     if model is None and loading["device"] not in (None, "cpu"):
         warn(f"--device {loading['device']} has no effect: static models are trained on the CPU")
-    usual = {} if start is None else usual_settings(start)
+    defaults = {} if start is None else default_settings(start)
     if file is None:
         config = StaticConfig(**{**defaults, **given})
     else:
@@ -316,7 +316,7 @@ def _print_result(outcome: Outcome) -> None:
     for name, loss in done.losses.items():
         print_line(f"{name}: {loss}")
     print_line(count_text(done.steps, "step"))
-    for dim, score in sorted(done.best.items(), reverse=True):
+    for dim, score in sorted(done.dev_scores.items(), reverse=True):
         print_line(f"  dev {score:.4f} at {dim:>4} dims")
     if outcome.curves:
         metric = next(iter(outcome.curves.values())).main_metric

@@ -1,1 +1,1 @@
-"""Where vectors are stored and searched: one protocol, one small package or file per engine."""
+"""Store and search vectors: one protocol, and one small package per engine."""

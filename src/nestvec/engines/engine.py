@@ -1,9 +1,12 @@
-"""What an engine is to the rest of nestvec: a protocol, and its capabilities as data.
+"""The protocol of an engine, and the capabilities that an engine declares.
 
-An engine stores documents, their vectors and a manifest, and searches by an operating point. It
-knows nothing of models: vectors go in, ``Hits`` come out. It reports its own bytes, and its own
-search code is what a curve times (``Trial``). How an engine is found by its name or by a URL is in
-``registry``; the contract that every engine passes is in ``tests/engine_contract.py``.
+An engine stores documents, their vectors and a manifest, and searches by an operating point. An
+engine does not depend on models: its input is vectors and its output is ``Hits``. An engine
+reports its own bytes. ``Trial`` runs the engine's own search, so that a curve measures the search
+that is deployed.
+
+``registry`` finds an engine by its name or by a URL. ``tests/engine_contract.py`` tests the
+behavior that every engine must have.
 """
 
 from __future__ import annotations
@@ -21,23 +24,23 @@ from nestvec.models.adapter import Adapter
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Precision
 
 Search = Callable[[Embeddings, int], Hits]
-"""Finds the best k of each query: embeddings [n_queries, full_dim] and k in, hits out."""
+"""A function of embeddings [n_queries, full_dim] and k that returns the best k of each query."""
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do, known before anything is measured, planned or built.
+    """The features that an engine supports, known before anything is measured or built.
 
     Attributes:
-        scanned: Precisions of a first stage.
-        rescored: Precisions of later stages.
-        stored: How full vectors can be stored.
-        max_stages: How many stages one search can have; None where there is no limit.
+        scanned: Precisions that the first stage supports.
+        rescored: Precisions that later stages support.
+        stored: Precisions in which full vectors can be stored.
+        max_stages: The largest number of stages of a search; None without a limit.
         filters: Whether a search can be limited to documents that match a condition.
         exact: Whether a search can score every document by its full stored vector.
         any_point: Whether a search can use another operating point than the index's own.
-        explains: Whether a search can report what each stage did.
-        restores: Whether a replaced index can be kept and put back (``building``, ``restore``).
+        explains: Whether a search can report the result of each stage.
+        restores: Whether a replaced index can be kept as a backup and restored.
     """
 
     scanned: frozenset[Precision]
@@ -51,7 +54,7 @@ class Capabilities:
     restores: bool = True
 
     def can_run(self, point: OperatingPoint) -> bool:
-        """Return whether the engine can run a point as it is written."""
+        """Return whether the engine supports every stage of an operating point."""
         first, *later = point.stages
         return (
             first.precision in self.scanned
@@ -61,60 +64,61 @@ class Capabilities:
 
 
 class Trial(Protocol):
-    """An engine's own search over the vectors of a corpus, without an index of documents.
+    """The engine's own search over the vectors of a corpus, without an index.
 
-    ``measure`` times it, so that a curve's latencies and bytes are those of the deployed engine.
+    ``measure`` times this search, so that a curve shows the latency and bytes of the engine.
     """
 
     def searcher(self, point: OperatingPoint) -> Search:
-        """Return the search of a point, everything that it reads in memory."""
+        """Return the search of a point, with all its data in memory."""
         ...
 
     def cold_searcher(self, point: OperatingPoint) -> Search | None:
-        """Return the search of a point, with none of what it reads from disk in memory.
+        """Return the search of a point, with its files dropped from the page cache.
 
-        None where nothing is read from disk, or its pages cannot be dropped from memory.
+        None if the search reads no files, or if the system cannot drop them from the page cache.
         """
         ...
 
     def bytes(self, point: OperatingPoint) -> PointBytes:
-        """Return what the point requires in this engine."""
+        """Return the bytes that the point requires in this engine."""
         ...
 
     def build_s(self, point: OperatingPoint) -> float:
-        """Return the seconds to make what the point searches, of vectors that exist."""
+        """Return the seconds to build the codes of a point from existing vectors."""
         ...
 
     def lookup_ms(self, k: int) -> float:
-        """Return the median milliseconds of fetching ``k`` documents by id; 0 without documents."""
+        """Return the median milliseconds to fetch ``k`` documents by id; 0 without documents."""
         ...
 
     def close(self) -> None:
-        """Delete what was made for the trial."""
+        """Delete the temporary files of the trial."""
         ...
 
 
 class Engine(Protocol):
-    """An index that is open; any number of threads may use it at once.
+    """An open index. Several threads may use it at the same time.
 
-    A place is a path or a URL without credentials. Equal scores are in descending order of id. A
-    batch is added as a whole or not at all, and is durable and found when ``add`` returns.
+    A place is the path of an index, or its URL without credentials. Documents with equal scores
+    are returned in descending order of id. ``add`` adds all documents of a batch or none of them.
+    When ``add`` returns, the batch is on disk and searches find it.
     """
 
     capabilities: ClassVar[Capabilities]
 
     @classmethod
     def create(cls, place: str, manifest: Manifest, adapter: Adapter | None = None) -> Self:
-        """Make an empty index and open it.
+        """Create an empty index and open it.
 
         Args:
-            place: Where nothing is yet.
-            manifest: Its model, how vectors are stored, and its operating point.
-            adapter: What the vectors were transformed by, where the manifest names one.
+            place: A path or URL that is not in use.
+            manifest: The model, the precision of stored vectors, and the operating point.
+            adapter: The adapter that transformed the vectors, if the manifest names one.
 
         Raises:
-            InvalidArgument: If the engine cannot store or search like this.
-            DataError: If something is there already, or it cannot be written.
+            InvalidArgument: If the engine does not support the precision or the point.
+            DataError: If the place is in use, or the index cannot be written.
         """
         ...
 
@@ -123,23 +127,23 @@ class Engine(Protocol):
         """Open an index.
 
         Args:
-            place: Where it is.
-            verify: Check every vector, too, not only documents and codes.
+            place: The path or URL of the index.
+            verify: Also check every vector. Documents and codes are always checked.
 
         Raises:
-            DataError: If there is no index, it is of another version, or it cannot be read.
-            DamagedFile: If something is not what was written.
+            DataError: If there is no index, its version is not supported, or it cannot be read.
+            DamagedFile: If stored data differs from what was written.
         """
         ...
 
     @classmethod
     def exists(cls, place: str) -> bool:
-        """Return whether there is an index."""
+        """Return whether an index exists at a place."""
         ...
 
     @classmethod
     def read_manifest(cls, place: str) -> Manifest:
-        """Return the manifest of an index without opening the index.
+        """Read the manifest of an index without opening the index.
 
         Raises:
             DataError: If there is no index.
@@ -154,89 +158,90 @@ class Engine(Protocol):
         *,
         source: Mapping[str, str],
         adapter: Adapter | None = None,
-        keep_replaced: bool = False,
+        keep_backup: bool = False,
     ) -> AbstractContextManager[Self]:
-        """Build an index beside its place; it takes the place when the block ends.
+        """Build an index under a temporary name, and move it to its place when the block ends.
 
-        What an error or an interrupt leaves is continued by the next call with an equal source and
-        manifest: the documents that the yielded engine holds need not be added again. Until the
-        block has ended, what was in the place is untouched.
+        After an error or an interrupt, the next call with an equal source and manifest continues
+        the build. The engine that it yields contains the documents added so far. An index that
+        exists at the place is unchanged until the block ends.
 
         Args:
-            place: Where the index will be; an index there is replaced.
+            place: The path or URL of the new index. An existing index is replaced.
             manifest: As for ``create``.
-            source: Names what the documents come from, so that nothing else is continued.
+            source: Identifies the source of the documents; a build of another source is not
+                continued.
             adapter: As for ``create``.
-            keep_replaced: Keep the index that is replaced, for ``restore``.
+            keep_backup: Keep the replaced index as a backup for ``restore``.
 
         Raises:
-            IndexLocked: If another process builds there.
-            DataError: If the place holds something else, or cannot be written.
+            IndexLocked: If another process builds an index there.
+            DataError: If the place contains anything but an index, or cannot be written.
         """
         ...
 
     @classmethod
     def count_unfinished(cls, place: str) -> int:
-        """Return how many documents an interrupted build for this place holds."""
+        """Return the number of documents that an interrupted build has stored."""
         ...
 
     @classmethod
-    def kept_place(cls, place: str) -> str:
-        """Return where ``building`` keeps the index that it replaces."""
+    def backup_place(cls, place: str) -> str:
+        """Return the place of the backup that ``building`` keeps."""
         ...
 
     @classmethod
     def restore(cls, place: str) -> None:
-        """Put a kept index back, in the place of the one that replaced it.
+        """Replace an index by its backup.
 
         Raises:
-            DataError: If none was kept, or it cannot be put back.
+            DataError: If there is no backup, or it cannot be restored.
         """
         ...
 
     @classmethod
     def disk_bytes(cls, place: str) -> int:
-        """Return the bytes of everything that an index has on disk."""
+        """Return the size of an index on disk in bytes."""
         ...
 
     @classmethod
     def trial(
         cls, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
     ) -> Trial:
-        """Prepare the engine's search over vectors, to be timed.
+        """Prepare the engine's search over vectors, so that it can be timed.
 
         Args:
             corpus: The vectors and their codes, in descending order of id.
             ids: [n], in the same order.
-            documents: By id, for the time and the bytes of documents; may be empty.
+            documents: Documents by id, to measure their lookup time and bytes; may be empty.
         """
         ...
 
     @property
     def place(self) -> str:
-        """Where the index is: a path, or a URL without credentials."""
+        """The path of the index, or its URL without credentials."""
         ...
 
     @property
     def manifest(self) -> Manifest:
-        """What the index records of itself."""
+        """The model, the operating point and the codecs of the index."""
         ...
 
     @property
     def adapter(self) -> Adapter | None:
-        """What the vectors were transformed by; None where the manifest names no adapter.
+        """The adapter that transformed the vectors; None if the manifest names no adapter.
 
         Raises:
-            DamagedFile: If it is missing, or not the one that the manifest names.
+            DamagedFile: If the adapter is missing, or is not the one that the manifest names.
         """
         ...
 
     def __len__(self) -> int:
-        """Count the documents."""
+        """Return the number of documents."""
         ...
 
     def __contains__(self, id_: object) -> bool:
-        """Return whether there is a document of that id."""
+        """Return whether the index contains a document with this id."""
         ...
 
     def ids(self) -> Iterator[str]:
@@ -244,11 +249,11 @@ class Engine(Protocol):
         ...
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of those ids that are there, in the order of ``ids``."""
+        """Return documents by id, in the order of ``ids``; unknown ids are left out."""
         ...
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
-        """Return the stored vectors of those ids that are there, float32 [n, full_dim]."""
+        """Return stored vectors, float32 [n, full_dim]; unknown ids are left out."""
         ...
 
     def search(
@@ -264,15 +269,15 @@ class Engine(Protocol):
 
         Args:
             embeddings: [n_queries, full_dim], as the model returns them.
-            k: At least 1; a shortlist or corpus that holds fewer gives fewer.
-            where: Which documents may be returned.
-            point: Another operating point than the index's own.
+            k: At least 1. Fewer hits are returned if the index or the last shortlist is smaller.
+            where: Return only documents that match this condition; None for all documents.
+            point: The operating point of this search; None for the index's own.
             exact: Score every document by its full stored vector.
 
         Raises:
-            InvalidArgument: If k is below 1, the vectors cannot be searched by the point, or a
-                query holds NaN or infinity.
-            ModelMismatch: If the vectors have another width than the stored model's.
+            InvalidArgument: If k is below 1, the index cannot be searched by the point, or a
+                query contains NaN or infinity.
+            ModelMismatch: If the width of the queries is not the ``full_dim`` of the index.
         """
         ...
 
@@ -284,7 +289,7 @@ class Engine(Protocol):
         where: Condition | None = None,
         point: OperatingPoint | None = None,
     ) -> Explained:
-        """Search as ``search`` does, and report what each stage did."""
+        """Search as ``search`` does, and also return the result of each stage."""
         ...
 
     def add(
@@ -293,41 +298,43 @@ class Engine(Protocol):
         embeddings: Embeddings,
         *,
         replace: bool = False,
-        code: bool = True,
+        build_codes: bool = True,
     ) -> None:
-        """Commit documents.
+        """Add documents and commit them.
 
         Args:
-            added: By id.
-            embeddings: One for each in the same order, [n, full_dim], as the model returns them.
-            replace: True replaces documents of the same id; False refuses them.
-            code: False leaves codes or index structures to a later ``code``, for bulk loads.
+            added: Documents by id.
+            embeddings: Their vectors in the same order, [n, full_dim], as the model returns them.
+            replace: Replace documents that have the same id. If False, such an id is an error.
+            build_codes: False to leave codes or search structures to ``build_codes``, which is
+                faster for many batches.
 
         Raises:
-            InvalidArgument: If an id is there already, a vector is not finite or counts differ.
+            InvalidArgument: If an id exists and ``replace`` is False, a vector is not finite, or
+                the number of vectors differs from the number of documents.
             IndexLocked: If another process changes the index.
-            DataError: If it cannot be written; then nothing has changed.
+            DataError: If the index cannot be written; the index is unchanged.
         """
         ...
 
-    def code(self) -> None:
-        """Make the codes or index structures that added documents do not have yet."""
+    def build_codes(self) -> None:
+        """Build the codes or search structures of documents that have none yet."""
         ...
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Commit that documents are gone, and return how many of the ids were there."""
+        """Delete documents, commit, and return the number of deleted documents."""
         ...
 
     def use(self, point: OperatingPoint) -> None:
-        """Search by another point from now on; what it needs is made before this returns."""
+        """Build the codes of another operating point, and make it the index's own."""
         ...
 
     def compact(self) -> Compacted:
-        """Remove deleted documents from the disk, and fit the codecs to what is there."""
+        """Remove deleted documents from disk, and fit the codecs to the remaining ones."""
         ...
 
     def lock(self) -> None:
-        """Become the one writer now, not at the first change.
+        """Acquire the writer's lock now, not at the first change.
 
         Raises:
             IndexLocked: If another process changes the index.
@@ -338,18 +345,18 @@ class Engine(Protocol):
         """Check every document and every vector.
 
         Raises:
-            DamagedFile: If something is not what was written.
+            DamagedFile: If stored data differs from what was written.
         """
         ...
 
     def stats(self) -> Stats:
-        """Return numbers of the index."""
+        """Return the counts and sizes of the index."""
         ...
 
     def bytes(self) -> PointBytes:
-        """Return what the index requires, averaged over its documents."""
+        """Return the bytes that the index requires, averaged over its documents."""
         ...
 
     def close(self) -> None:
-        """Close the files or the connection, and let others write."""
+        """Close the files or the connection, and release the writer's lock."""
         ...

@@ -1,7 +1,7 @@
-"""What an index records of itself, wherever its engine keeps it: model, point, calibration.
+"""The manifest of an index: its model, its operating point and its fitted codecs.
 
-A manifest changes only with the operating point or the model; documents come and go without a
-change. Its JSON holds a checksum of its own values, so that no changed digit goes unnoticed.
+A manifest changes with the operating point, the model or the codecs, not with each document. Its
+JSON form contains a checksum of its other values.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from nestvec.version import __version__
 
 FORMAT, FORMAT_VERSION = "nestvec-index", 2
 Stored = Literal["float16", "float32"]
-"""How full vectors are stored."""
-_CHECKSUM = "sha256"  # of the manifest's own other values
+"""The precision in which full vectors are stored."""
+_CHECKSUM = "sha256"  # of all other values of the manifest
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an index records of itself.
+    """The metadata of an index.
 
     Attributes:
-        model: The model whose vectors it holds.
-        stored: How full vectors are stored: normalized, at full width.
-        point: The operating point that searches use.
-        codecs: What codes are made with, by (dim, precision).
+        model: The model of the stored vectors.
+        stored: The precision of the stored vectors, which are normalized and have full width.
+        point: The operating point of searches.
+        codecs: The codecs of the codes, by (dim, precision).
     """
 
     model: ModelInfo
@@ -46,48 +46,51 @@ class Manifest:
     codecs: Mapping[CodeKey, Codec] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that vectors can be stored and searched like this.
+        """Check the precision of stored vectors and the operating point.
 
         Raises:
-            InvalidArgument: If ``stored`` is no precision for full vectors, or as ``check_point``.
+            InvalidArgument: If ``stored`` is not a precision of ``Stored``, or ``check_point``
+                raises.
         """
         if self.stored not in get_args(Stored):
             known = ", ".join(get_args(Stored))
-            raise InvalidArgument(f"stored {self.stored!r} is not one of {known}")
+            problem = f"stored={self.stored!r} is not supported."
+            raise InvalidArgument(f"{problem} Choose one of: {known}.")
         self.check_point(self.point)
 
     def check_point(self, point: OperatingPoint) -> None:
-        """Refuse a point that the vectors cannot be searched by.
+        """Check that the stored vectors can be searched by an operating point.
 
         Raises:
-            InvalidArgument: If it is wider than the vectors, needs float32 where float16 is stored,
-                or a stage's dim cannot be coded.
+            InvalidArgument: If a stage is wider than the vectors, a stage uses float32 and the
+                index stores float16, or a stage's dim does not fit its precision.
         """
         full_dim, name = self.model.full_dim, self.model.name
         for stage in point.stages:
             if stage.dim > full_dim:
-                problem = f"{point}: dim {stage.dim} > full_dim {full_dim} of {name}"
-                raise InvalidArgument(problem)
+                problem = f"{point}: dim {stage.dim} is larger than full_dim {full_dim} of {name}."
+                raise InvalidArgument(f"{problem} Choose a dim of at most {full_dim}.")
             check_codable(*stage.representation)
             if stage.precision == "float32" and self.stored != "float32":
-                problem = f"{point}: the index keeps float16; build it with stored float32, or"
-                raise InvalidArgument(f"{problem} name float16")
+                problem = f"{point}: the index stores float16 vectors, not float32."
+                remedy = "Use float16 in the point, or rebuild the index with stored float32."
+                raise InvalidArgument(f"{problem} {remedy}")
 
     def as_stored(self, embeddings: Embeddings) -> NDArray[np.floating]:
-        """Return what the index stores of vectors, which its codes are made of.
+        """Convert embeddings to the vectors that the index stores and encodes.
 
         Args:
             embeddings: [n, full_dim], as the model returns them.
 
         Returns:
-            [n, full_dim], layer-normalized if the model asks for it, of unit length, rounded to
-            the precision of ``stored``.
+            [n, full_dim], layer-normalized if the model requires it, then normalized to unit
+            length and rounded to the precision ``stored``.
         """
         unit = as_stored(embeddings, layer_norm=self.model.layer_norm)
         return unit.astype(self.stored)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values for a JSON file, their own checksum with them."""
+        """Return plain values for a JSON file, including their checksum."""
         values = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -102,21 +105,21 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str, where: Path | str) -> Manifest:
-        """Read back what ``to_json`` wrote.
+        """Read a manifest that ``to_json`` wrote.
 
         Args:
             text: The JSON text.
-            where: Its file or table, for messages.
+            where: The file or table of the text, for error messages.
 
         Raises:
-            DataError: If it is of another format or version.
-            DamagedFile: If it is not what was written.
+            DataError: If the format or its version is not supported.
+            DamagedFile: If the text differs from what was written.
         """
         try:
             values = json.loads(text)
             _check_format(where, values)
             if values.pop(_CHECKSUM, None) != _checksum(values):
-                problem = "has another checksum than when written: rebuild the index"
+                problem = "its checksum does not match its content. Rebuild the index."
                 raise DamagedFile(where, problem)
             codecs = [Codec.from_json(codec) for codec in values["codecs"]]
             return cls(
@@ -126,23 +129,24 @@ class Manifest:
                 {(codec.dim, codec.precision): codec for codec in codecs},
             )
         except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
-            raise DamagedFile(where, f"cannot be read ({error!r}): rebuild the index") from error
+            raise DamagedFile(where, f"cannot be read ({error!r}). Rebuild the index.") from error
 
 
 def stored_for(point: OperatingPoint) -> Stored:
-    """Return how vectors have to be stored for a point: float16, or float32 if a stage needs it."""
+    """Return the precision for stored vectors: float32 if a stage uses it, otherwise float16."""
     needs_float32 = any(stage.precision == "float32" for stage in point.stages)
     return "float32" if needs_float32 else "float16"
 
 
 def _check_format(where: Path | str, values: Mapping[str, Any]) -> None:
     if values["format"] != FORMAT:
-        raise DataError(where, f"is not of an index: its format is not {FORMAT}")
+        raise DataError(where, f"is not a manifest of an index: its format is not {FORMAT}.")
     version = values["version"]
     if version != FORMAT_VERSION:
         newer = isinstance(version, int) and version > FORMAT_VERSION
-        remedy = "take a newer nestvec" if newer else "rebuild the index"
-        raise DataError(where, f"index format {version} != {FORMAT_VERSION}: {remedy}")
+        remedy = "Install a newer nestvec." if newer else "Rebuild the index."
+        problem = f"index format {version} is not the supported format {FORMAT_VERSION}."
+        raise DataError(where, f"{problem} {remedy}")
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
-"""Find an engine by its name, or by the URL of a place; import it only then.
+"""Find an engine by its name, or by the path or URL of an index.
 
-Another package adds an engine by an entry point of the group ``nestvec.engines``, whose name is
-the engine's name and its URL scheme, and whose value is ``module:Class``.
+An engine is imported when it is first used. A package adds an engine by an entry point in the
+group ``nestvec.engines``. The entry point's name is both the name of the engine and its URL
+scheme; the value is ``module:Class``.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from nestvec.errors import InvalidArgument, MissingExtra
 
 ENTRY_POINTS = "nestvec.engines"
 LOCAL = "embedded"
-"""The engine of a place without a URL scheme."""
+"""The engine of paths: places without a URL scheme."""
 
-_OWN = {LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine"}
+_BUILT_IN = {LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine"}
 _SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @cache
 def engines() -> Mapping[str, str]:
-    """Return ``module:Class`` of every engine that is installed, by name."""
+    """Return ``module:Class`` of every installed engine, by name."""
     others = {found.name: found.value for found in entry_points(group=ENTRY_POINTS)}
-    return others | _OWN  # no package replaces an engine of nestvec
+    return others | _BUILT_IN  # an entry point cannot replace a built-in engine
 
 
 @cache
@@ -41,16 +42,18 @@ def engine_class(name: str) -> type[Engine]:
         MissingExtra: If it cannot be imported.
     """
     if name not in engines():
-        raise InvalidArgument(f"engine {name!r} is not one of {', '.join(sorted(engines()))}")
+        known = ", ".join(sorted(engines()))
+        raise InvalidArgument(f"engine {name!r} is not installed. Choose one of: {known}.")
     module, _, attribute = engines()[name].partition(":")
     try:
         return cast("type[Engine]", getattr(import_module(module), attribute))
     except (ImportError, AttributeError) as error:
-        raise MissingExtra(f"engine {name} cannot be imported ({error})") from error
+        problem = f"engine {name} cannot be imported ({error}). Reinstall its package."
+        raise MissingExtra(problem) from error
 
 
 def capabilities(name: str) -> Capabilities:
-    """Return what an engine can do.
+    """Return the capabilities of an engine.
 
     Raises:
         InvalidArgument: If there is no such engine.
@@ -60,7 +63,7 @@ def capabilities(name: str) -> Capabilities:
 
 
 def engine_name(place: Path | str) -> str:
-    """Return the name of the engine that keeps a place: a path or a URL.
+    """Return the name of the engine for a path or URL.
 
     >>> engine_name("notes/index")
     'embedded'
@@ -74,14 +77,14 @@ def engine_name(place: Path | str) -> str:
     name = scheme["name"].lower()
     if name == LOCAL or name not in engines():
         known = ", ".join(f"{each}://" for each in sorted(engines()) if each != LOCAL)
-        others = f" or a URL that begins with {known}" if known else ""
-        problem = f"no engine is installed for {name}://"
-        raise InvalidArgument(f"{problem}: give the path of an index folder{others}")
+        others = f", or a URL that begins with {known}" if known else ""
+        problem = f"no engine is installed for {name}://."
+        raise InvalidArgument(f"{problem} Pass the path of an index folder{others}.")
     return name
 
 
 def engine_at(place: Path | str) -> type[Engine]:
-    """Return the engine that keeps a place.
+    """Import the engine for a path or URL.
 
     Raises:
         InvalidArgument: If no engine is installed for the URL's scheme.
@@ -91,5 +94,5 @@ def engine_at(place: Path | str) -> type[Engine]:
 
 
 def open_engine(place: Path | str, *, verify: bool = False) -> Engine:
-    """Open the index at a place, as ``Engine.open`` does."""
+    """Open an index by its path or URL, as ``Engine.open`` does."""
     return engine_at(place).open(str(place), verify=verify)

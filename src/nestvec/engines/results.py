@@ -1,4 +1,4 @@
-"""What an engine reports: of a search stage by stage, of its bytes, of its state."""
+"""The results that an engine returns: search traces, sizes and statistics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from nestvec.types import Hits, Stage
 
 @dataclass(frozen=True)
 class PointBytes:
-    """What searching by an operating point requires, in bytes.
+    """The bytes that searching by an operating point requires.
 
     Attributes:
-        ram_per_vector: Codes that must be resident to search.
-        disk_per_vector: Full vectors, codes of all stages, and what finds a document by its id.
-        text_per_vector: Documents: texts, titles, metadata and their checksums.
-        read_per_query: Codes or vectors that one query reads for rescoring.
+        ram_per_vector: Codes that must be in memory, in bytes per vector.
+        disk_per_vector: Full vectors, codes of all stages and the table of ids, in bytes per
+            vector on disk.
+        text_per_vector: Texts, titles, metadata and their checksums, in bytes per vector on disk.
+        read_per_query: Codes or vectors that one query reads to rescore, in bytes.
     """
 
     ram_per_vector: float
@@ -30,14 +31,15 @@ class PointBytes:
 
 @dataclass(frozen=True)
 class StageTrace:
-    """What one stage did with a batch of queries.
+    """The result of one stage for a batch of queries.
 
     Attributes:
-        stage: What it scored.
+        stage: The stage: its dim, its precision and the length of its shortlist.
         kept: The number of candidates that it returned for each query.
-        milliseconds: How long it ran.
-        bytes: Codes that it scanned, or vectors that it read.
-        read_hits: Looks up the ids of the candidates; a search does not pay for it.
+        milliseconds: The run time of the stage.
+        bytes: The bytes of codes scanned, or of codes or vectors read.
+        read_hits: A function that looks up the ids of the candidates. It is called only when
+            ``hits`` is read.
     """
 
     stage: Stage
@@ -54,11 +56,11 @@ class StageTrace:
 
 @dataclass(frozen=True)
 class Explained:
-    """A search with what led to it.
+    """The hits of a search with the result of each stage.
 
     Attributes:
-        hits: What ``search`` returns.
-        stages: In the order in which they ran; the hits of the last are these hits.
+        hits: The hits that ``search`` returns.
+        stages: The stages in the order in which they ran. The last stage has the same hits.
     """
 
     hits: Hits
@@ -67,13 +69,12 @@ class Explained:
 
 @dataclass(frozen=True)
 class Compacted:
-    """What a compaction did.
+    """The effect of a compaction.
 
     Attributes:
-        bytes_before: Of all files, before.
-        bytes_after: And after it.
-        pinned: Bytes that cannot be given back before a reader has ended its search or process;
-            0 where nothing is pinned.
+        bytes_before: Size of all files before the compaction.
+        bytes_after: Size of all files after the compaction.
+        pinned: Bytes that are freed only when a reader has ended its search or process.
     """
 
     bytes_before: int
@@ -83,26 +84,26 @@ class Compacted:
 
 @dataclass(frozen=True)
 class Stats:
-    """Numbers of an index.
+    """Counts and sizes of an index.
 
     Attributes:
-        documents: How many there are.
-        deleted: Rows that a compaction would remove.
-        model: Whose vectors they are.
-        full_dim: Their width.
-        adapter: sha256 of the adapter that transformed them; "" without one.
-        stored: How full vectors are stored.
-        point: The operating point that searches use.
-        parts: Of how many parts the codes are.
-        uncoded: Documents that have no codes yet, and are scored from their vectors.
-        outside: Share of the values added since the codecs were fitted that are outside the fitted
-            ranges; None where none were added, or no codec has ranges.
-        resident_bytes: Codes of the first stage, which a search has in memory.
-        disk_bytes: Everything on disk: ``vector_bytes``, ``text_bytes`` and small files.
-        vector_bytes: Of these, full vectors, codes, and what finds a document by its id.
-        text_bytes: Of these, documents: texts, titles, metadata and their checksums.
-        commits: How often the index was changed.
-        generation: How often it was compacted.
+        documents: Number of documents.
+        deleted: Number of deleted rows, which a compaction would remove.
+        model: Name of the model of the vectors.
+        full_dim: Width of the vectors.
+        adapter: SHA-256 of the adapter that transformed the vectors; "" without an adapter.
+        stored: Precision of the stored vectors.
+        point: Operating point of searches, in text form.
+        parts: Number of parts of the codes.
+        uncoded: Number of documents without codes, which are scored from their vectors.
+        outside: Share of the values outside the fitted ranges of the codecs, among values added
+            since the codecs were fitted; None if no values were added or no codec has ranges.
+        resident_bytes: Bytes of the first stage's codes, which a search loads into memory.
+        disk_bytes: Bytes on disk: ``vector_bytes``, ``text_bytes`` and small files.
+        vector_bytes: Bytes of full vectors, codes and the table of ids.
+        text_bytes: Bytes of texts, titles, metadata and their checksums.
+        commits: Number of changes of the index.
+        generation: Number of compactions of the index.
     """
 
     documents: int
@@ -123,5 +124,5 @@ class Stats:
     generation: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return plain values for a JSON file."""
         return asdict(self)

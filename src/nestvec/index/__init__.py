@@ -1,1 +1,1 @@
-"""The index of texts that users open: an engine, a model, and what changes both together."""
+"""The index of texts: an engine joined to a model, and the functions that build and change it."""

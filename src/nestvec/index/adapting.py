@@ -1,8 +1,8 @@
-"""Adapt an index that exists: its stored vectors are turned, and no text is encoded again.
+"""Transform the stored vectors of an existing index with an adapter; no text is encoded again.
 
-The new index is made beside the old one, which is searched until the new one is complete and stays
-beside it afterwards, as ``NAME.unadapted``, so that the change can be undone. From then on whatever
-is searched for or added goes through the adapter, too.
+The new index is built next to the old one, which can be searched until the new one is complete.
+The old index is then kept as ``NAME.unadapted``, so that the change can be undone. The new index
+also applies its adapter to queries and added documents.
 """
 
 from __future__ import annotations
@@ -31,32 +31,37 @@ def adapt_index(
     point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Index:
-    """Turn the stored vectors of an index, and switch to them.
+    """Transform the stored vectors of an index with an adapter, and replace the index.
 
     Args:
-        path: The index folder, which is searched as it was until the new one is complete.
-        adapter: Fitted for the index's model.
-        point: How to search then; None for the same point.
-        on_progress: Called with documents turned and in all.
+        path: The index folder. It can be searched while the new index is built.
+        adapter: An adapter that was fitted for the index's model.
+        point: The operating point of the new index; None for the same point.
+        on_progress: Called with the number of transformed documents and the total.
+
+    Returns:
+        The new index, open.
 
     Raises:
-        ModelMismatch: If the adapter is for another model, or the index is adapted already, or was
-            built of a folder that is.
+        ModelMismatch: If the adapter is for another model, or the index is adapted already or was
+            built from a folder of adapted vectors.
         InvalidArgument: If the point is wider than the model, or the adapter changes nothing.
         IndexLocked: If another process changes the index.
-        DataError: If an index is kept under the name that this one would get, or the new one
-            cannot be written; the index is untouched.
+        DataError: If the name of the backup is in use, or the new index cannot be written. The
+            index is then unchanged.
     """
-    kind, place, kept = engine_at(path), str(path), kept_place(path)
-    if kind.exists(kept) and not kind.exists(place):
-        raise DataError(place, "was being adapted when that was killed: put it back with --undo")
+    kind, place, backup = engine_at(path), str(path), backup_place(path)
+    if kind.exists(backup) and not kind.exists(place):
+        problem = "adapting this index was interrupted. Restore the index with --undo."
+        raise DataError(place, problem)
     if adapter.method == "none":
-        raise InvalidArgument("the adapter changes nothing, so there is nothing to do")
-    if kind.exists(kept):
-        raise DataError(kept, "is there already: delete or rename it, it would be lost")
+        raise InvalidArgument("the adapter changes no vector. The index needs no change.")
+    if kind.exists(backup):
+        problem = "the name of the backup is in use. Delete or rename this index."
+        raise DataError(backup, problem)
     with closing(kind.open(place)) as old:
-        check_unadapted(Path(old.manifest.model.name))  # where it was built of such a folder
-        old.lock()  # nothing may be added to it meanwhile: that would be lost
+        check_unadapted(Path(old.manifest.model.name))  # the index may be built from a folder
+        old.lock()  # documents added during the transformation would be lost
         manifest = old.manifest
         info = adapted_info(manifest.model, adapter)
         chosen = manifest.point if point is None else point_for(point, info)
@@ -65,45 +70,46 @@ def adapt_index(
             Manifest(info, manifest.stored, chosen),
             source={"unadapted": f"{manifest.model.fingerprint} {old.stats().commits}"},
             adapter=adapter,
-            keep_replaced=True,
+            keep_backup=True,
         ) as new:
             _transform(old, adapter, new, on_progress)
     return Index.open(place)
 
 
 def undo_adapting(path: Path | str) -> Index:
-    """Put an index back as it was before ``adapt_index``.
+    """Restore an index as it was before ``adapt_index``.
 
     Raises:
-        DataError: If no index was kept, this one is not adapted, documents have come, gone or
-            changed since, which would be lost, or the folder cannot be written.
+        DataError: If there is no backup, the index is not adapted, its documents have changed
+            since, or the folder cannot be written.
         IndexLocked: If another process changes the index.
     """
-    kind, place, kept = engine_at(path), str(path), kept_place(path)
-    if not kind.exists(place):  # killed between the two renames
+    kind, place, backup = engine_at(path), str(path), backup_place(path)
+    if not kind.exists(place):  # ``adapt_index`` was killed between its two renames
         kind.restore(place)
         return Index.open(place)
-    if kind.exists(kept):
+    if kind.exists(backup):
         with closing(kind.open(place)) as adapted:
             adapted.lock()
-            _check_unchanged(adapted, kind, kept)
+            _check_unchanged(adapted, kind, backup)
             kind.restore(place)
     else:
-        kind.restore(place)  # says that none was kept
+        kind.restore(place)  # raises that there is no backup
     return Index.open(place)
 
 
-def _check_unchanged(adapted: Engine, kind: type[Engine], kept: str) -> None:
-    name = Path(kept).name
+def _check_unchanged(adapted: Engine, kind: type[Engine], backup: str) -> None:
+    name = Path(backup).name
     if not adapted.manifest.model.adapter:
-        problem = f"is not adapted, so {name} is not what it was: delete or rename that"
+        problem = f"the index is not adapted, so {name} is not its backup. Delete or rename {name}."
         raise DataError(adapted.place, problem)
-    with closing(kind.open(kept)) as old:
+    with closing(kind.open(backup)) as old:
         changed = _count_changed(adapted, old)
     if changed:
         documents = count_text(changed, "document")
-        problem = f"{documents} came, went or changed since it was adapted"
-        raise DataError(adapted.place, f"{problem}: re-embed it, or rename {name} yourself")
+        problem = f"{documents} changed since the index was adapted, and would be lost."
+        remedy = f"Re-embed the index, or replace it by {name} yourself."
+        raise DataError(adapted.place, f"{problem} {remedy}")
 
 
 def _count_changed(one: Engine, other: Engine) -> int:
@@ -116,18 +122,18 @@ def _count_changed(one: Engine, other: Engine) -> int:
     return changed
 
 
-def kept_place(path: Path | str) -> str:
-    """Return where the unadapted index stays."""
-    return engine_at(path).kept_place(str(path))
+def backup_place(path: Path | str) -> str:
+    """Return the place of the backup that ``adapt_index`` keeps."""
+    return engine_at(path).backup_place(str(path))
 
 
 def _transform(old: Engine, adapter: Adapter, new: Engine, on_progress: OnProgress | None) -> None:
-    total, done, there = len(old), 0, set(new.ids())
+    total, done, existing = len(old), 0, set(new.ids())
     for ids in _blocks(old.ids()):
-        documents = {id_: each for id_, each in old.get(ids).items() if id_ not in there}
+        documents = {id_: each for id_, each in old.get(ids).items() if id_ not in existing}
         if documents:
-            found = adapter.apply(old.vectors(list(documents)), "document")
-            new.add(documents, found, code=False)
+            transformed = adapter.apply(old.vectors(list(documents)), "document")
+            new.add(documents, transformed, build_codes=False)
         done += len(ids)
         if on_progress is not None:
             on_progress(done, total)

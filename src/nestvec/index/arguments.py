@@ -1,4 +1,4 @@
-"""Read what users pass to an index: operating points and plans, filters, lists of documents."""
+"""Parse and check the arguments of an index: operating points, plans, filters and documents."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nestvec.codec.prefix import as_float32
 from nestvec.codec.quantizer import check_codable
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.where import Where
-from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.errors import InvalidArgument, ModelMismatch, refuse_string
 from nestvec.models.base import as_texts
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 
 @runtime_checkable
 class PlannedPoint(Protocol):
-    """An operating point that was chosen for a model: what an index needs of a ``Plan``."""
+    """An operating point that was chosen for a model, such as a ``Plan``."""
 
     @property
     def point(self) -> OperatingPoint:
@@ -29,42 +29,44 @@ class PlannedPoint(Protocol):
 
     @property
     def model(self) -> ModelInfo:
-        """The model whose curve it was chosen on."""
+        """The model of the curve on which the point was chosen."""
         ...
 
 
-def point_for(asked: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> OperatingPoint:
-    """Return the point that is asked for.
+def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> OperatingPoint:
+    """Return the operating point of a plan, a point or a text, checked for a model.
 
     Raises:
-        InvalidArgument: If it is wider than the model, a stage's dim cannot be coded, or its text
-            cannot be read.
-        ModelMismatch: If it is a plan for another model.
+        InvalidArgument: If the point is wider than the model, a stage's dim does not fit its
+            precision, or the text cannot be parsed.
+        ModelMismatch: If the plan is for another model.
     """
-    if isinstance(asked, PlannedPoint) and asked.model.fingerprint != model.fingerprint:
+    if isinstance(given, PlannedPoint) and given.model.fingerprint != model.fingerprint:
         raise ModelMismatch(
-            f"the plan is of {asked.model.identity}, not of {model.identity}: "
-            f"plan on the latter's curve, or name the point {asked.point} itself"
+            f"the plan is for {given.model.identity}, not for {model.identity}. "
+            f"Plan with a curve of this model, or pass the point '{given.point}'."
         )
-    if isinstance(asked, PlannedPoint):
-        point = asked.point
+    if isinstance(given, PlannedPoint):
+        point = given.point
     else:
-        point = OperatingPoint.parse(asked) if isinstance(asked, str) else asked
+        point = OperatingPoint.parse(given) if isinstance(given, str) else given
+    full_dim = model.full_dim
     widest = max(stage.dim for stage in point.stages)
-    if widest > model.full_dim:
-        raise InvalidArgument(f"{point}: dim {widest} > full_dim {model.full_dim} of {model.name}")
+    if widest > full_dim:
+        problem = f"{point}: dim {widest} is larger than full_dim {full_dim} of {model.name}."
+        raise InvalidArgument(f"{problem} Choose a dim of at most {full_dim}.")
     for stage in point.stages:
         check_codable(*stage.representation)
     return point
 
 
-def read_asked(
+def parse_search_options(
     where: str | None, point: OperatingPoint | str | None
 ) -> tuple[Condition | None, OperatingPoint | None]:
-    """Read a filter and an operating point; None stays None.
+    """Parse a filter and an operating point; None is returned as None.
 
     Raises:
-        InvalidArgument: If one of them cannot be read.
+        InvalidArgument: If one of them cannot be parsed.
     """
     condition = None if where is None else Where.parse(where)
     return condition, OperatingPoint.parse(point) if isinstance(point, str) else point
@@ -77,45 +79,45 @@ def documents_of(
     titles: Sequence[str] | None,
     metadata: Sequence[Mapping[Any, Any]] | None,
 ) -> dict[str, Document]:
-    """Join the lists to documents by id.
+    """Return documents by id from lists of their ids, texts, titles and metadata.
 
     Raises:
-        InvalidArgument: If they differ in length, an id stands twice, or a value is of a kind
-            that is not kept.
+        InvalidArgument: If the lists differ in length, an id is repeated, or a value has a type
+            that cannot be stored.
     """
     for name, values in (("ids", ids), ("texts", texts), ("titles", titles)):
-        if isinstance(values, str):
-            raise InvalidArgument(f"{name} is one string: give a list of them")
+        refuse_string(values, name)
         _check(name, values, len(ids), str)
     _check("metadata", metadata, len(ids), dict)
     counts = Counter(ids)
     if len(counts) != len(ids):
-        twice = next(id_ for id_, count in counts.items() if count > 1)
-        raise InvalidArgument(f"id {twice!r} stands twice")
+        repeated = next(id_ for id_, count in counts.items() if count > 1)
+        raise InvalidArgument(f"id {repeated!r} is repeated. Pass each id once.")
     documents = {}
     for number, id_ in enumerate(ids):
-        known = metadata[number] if metadata is not None else {}
-        for field, value in known.items():
+        values_by_field = metadata[number] if metadata is not None else {}
+        for field, value in values_by_field.items():
             if not isinstance(field, str) or not isinstance(value, str | int | float):
                 kind = type(value).__name__
-                problem = f"metadata of {id_!r}: {field!r} is a {kind}, not a string or number"
-                raise InvalidArgument(problem)
+                problem = f"metadata of {id_!r}: the value of {field!r} has type {kind}."
+                raise InvalidArgument(f"{problem} Use strings and numbers, with string fields.")
         documents[id_] = Document(
             texts[number] if texts is not None else "",
             titles[number] if titles is not None else "",
-            known,
+            values_by_field,
         )
     return documents
 
 
 def read_queries(queries: object) -> list[str] | Embeddings:
-    """Return queries as texts, or as vectors [n, full_dim]; one of them is a batch of one.
+    """Return queries as a list of texts, or as vectors [n, full_dim].
 
     Args:
-        queries: A string or a list of strings; or a vector or vectors, as arrays, tensors or lists.
+        queries: A text or a list of texts, or one or several vectors as an array, a tensor or
+            lists. A single text or vector is a batch of one.
 
     Raises:
-        InvalidArgument: If they are neither texts nor vectors, or mixed.
+        InvalidArgument: If the queries are neither texts nor vectors, or both.
     """
     if isinstance(queries, str):
         return [queries]
@@ -129,19 +131,21 @@ def read_queries(queries: object) -> list[str] | Embeddings:
 
 
 def given_vectors(embeddings: object, ids: Sequence[str]) -> Embeddings:
-    """Return vectors as float32, once there is one for each document.
+    """Check the vectors of documents, and return them as float32.
 
     Raises:
-        InvalidArgument: If there is not, or one is all zero, so that no search would find it.
+        InvalidArgument: If there is not one vector per document, or a vector is zero: its score
+            is 0 for every query.
     """
     vectors = as_float32(as_embeddings(embeddings))
     if vectors.ndim != 2 or len(vectors) != len(ids):
-        problem = f"embeddings of shape {vectors.shape} for {len(ids):,} documents"
-        raise InvalidArgument(f"{problem}: give [n, full_dim]")
+        problem = f"embeddings have shape {vectors.shape} for {len(ids):,} documents."
+        raise InvalidArgument(f"{problem} Pass an array of shape [n, full_dim].")
     empty = np.flatnonzero(~vectors.any(axis=1))
     if len(empty):
         row = int(empty[0])
-        raise InvalidArgument(f"vector {row} (id {ids[row]!r}) is all zero: leave it out")
+        problem = f"vector {row} (id {ids[row]!r}) is zero."
+        raise InvalidArgument(f"{problem} Encode the document again, or leave it out.")
     return vectors
 
 
@@ -149,8 +153,9 @@ def _check(name: str, values: Sequence[Any] | None, n: int, kind: type) -> None:
     if values is None:
         return
     if len(values) != n:
-        raise InvalidArgument(f"{len(values):,} {name} for {n:,} ids")
+        raise InvalidArgument(f"{len(values):,} {name} for {n:,} ids. Pass one item per document.")
     for number, value in enumerate(values):
         if not isinstance(value, kind):
             found = type(value).__name__
-            raise InvalidArgument(f"{name}[{number}] is a {found}, not a {kind.__name__}")
+            problem = f"{name}[{number}] has type {found}."
+            raise InvalidArgument(f"{problem} Pass a {kind.__name__}.")

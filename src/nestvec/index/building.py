@@ -1,4 +1,7 @@
-"""Build an index of a corpus, or move one to another model; what was interrupted is continued."""
+"""Build an index of a corpus, or re-embed an index with another model.
+
+The next call with equal arguments continues an interrupted build.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from nestvec.engines.registry import engine_at
 from nestvec.errors import InvalidArgument
 from nestvec.index.arguments import PlannedPoint, point_for
 from nestvec.index.index import Index
-from nestvec.index.model import findable_anywhere
+from nestvec.index.model import with_absolute_path
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adapter
 from nestvec.models.encoding import encoded_batches
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
 _BLOCK = 1_024  # documents read at a time
+_EMPTY = "the corpus is empty. An index needs at least one document."
 
 
 def build_index(
@@ -38,30 +42,34 @@ def build_index(
 ) -> Index:
     """Encode a corpus, write its index and open it.
 
-    An interrupted build of the same model and corpus goes on where it stopped.
+    An interrupted build is continued if the model and the corpus are the same.
 
     Args:
-        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
-            vectors.
-        corpus: The documents: by id, or a ``Corpus`` that is read as it is encoded.
-        point: How to search: a plan, a point or a point's text form.
-        path: The folder, or the URL of another engine; an index in its place is replaced when the
-            new one is complete.
-        stored: How full vectors are kept; None for float16, or float32 where the point needs it.
-        on_progress: Called with documents encoded and in total.
+        model: An encoder, a ``SentenceTransformer``, a model folder, a Hugging Face model id, or a
+            folder of precomputed vectors.
+        corpus: Documents by id, or a ``Corpus``, which is encoded while it is read.
+        point: The operating point: a plan, a point, or a point in text form.
+        path: The index folder, or the URL of another engine. An existing index is replaced when
+            the new one is complete.
+        stored: The precision of stored vectors; None for float16, or float32 if the point uses
+            float32.
+        on_progress: Called with the number of encoded documents and the total.
+
+    Returns:
+        The new index, open.
 
     Raises:
         InvalidArgument: If the point is wider than the model or the corpus is empty.
-        ModelMismatch: If the plan is another model's.
-        IndexLocked: If another process builds an index there.
-        DataError: If the index cannot be written; what was there is untouched.
+        ModelMismatch: If the plan is for another model.
+        IndexLocked: If another process builds an index at this path.
+        DataError: If the index cannot be written. An existing index is then unchanged.
     """
     model = as_encoder(model)
     chosen = point_for(point, model.info)
     documents = Corpus.of(corpus)
     if documents.length == 0:
-        raise InvalidArgument("the corpus is empty: an index needs at least one document")
-    manifest = Manifest(findable_anywhere(model.info), stored or stored_for(chosen), chosen)
+        raise InvalidArgument(_EMPTY)
+    manifest = Manifest(with_absolute_path(model.info), stored or stored_for(chosen), chosen)
     with engine_at(path).building(
         str(path),
         manifest,
@@ -79,33 +87,37 @@ def reembed(
     point: PlannedPoint | OperatingPoint | str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Index:
-    """Move an index to another model: encode its texts beside it, then switch.
+    """Encode the stored texts of an index with another model, and replace the index.
 
     Args:
-        path: The index folder or URL, searched as it was until the new one is complete.
-        model: What encodes from then on.
-        point: How to search then; None for the same point.
-        on_progress: Called with documents encoded and in total.
+        path: The index folder or URL. It can be searched while the new index is built.
+        model: The encoder of the new index.
+        point: The operating point of the new index; None for the same point.
+        on_progress: Called with the number of encoded documents and the total.
+
+    Returns:
+        The new index, open.
 
     Raises:
         InvalidArgument: If the point is wider than the model, or no document has a text.
         IndexLocked: If another process changes the index.
-        DataError: If the new index cannot be written; the old one is untouched.
+        DataError: If the new index cannot be written. The old index is then unchanged.
     """
     model = as_encoder(model)
     with Index.open(path) as old:
-        old.lock()  # nothing may be added to it meanwhile: that would be lost
-        asked = old.point if point is None else point
+        old.lock()  # documents added during the build would be lost
+        new_point = old.point if point is None else point
         corpus = Corpus(lambda: _documents(old), len(old))
         if corpus.length and not any(document.content for _, document in corpus):
-            raise InvalidArgument(f"{path}: holds no texts to encode: it was built of vectors")
-        # Who asked for float32 keeps it; float16 gives way where the new point needs more.
+            problem = f"{path}: the index has no texts to encode; it was built from vectors."
+            raise InvalidArgument(f"{problem} Build a new index from the new vectors.")
+        # An index that stores float32 keeps it. Otherwise the new point decides.
         stored: Stored | None = "float32" if old.stats().stored == "float32" else None
-        return build_index(model, corpus, asked, path, stored=stored, on_progress=on_progress)
+        return build_index(model, corpus, new_point, path, stored=stored, on_progress=on_progress)
 
 
 def count_unfinished(path: Path | str) -> int:
-    """Count the documents that an interrupted build, or move to a model, has kept for a place."""
+    """Return the number of documents that an interrupted build has stored for a path."""
     return engine_at(path).count_unfinished(str(path))
 
 
@@ -120,13 +132,13 @@ def _documents(index: Index) -> Iterator[tuple[str, Document]]:
 
 
 def _fill(engine: Engine, model: Encoder, corpus: Corpus, on_progress: OnProgress | None) -> None:
-    there = set(engine.ids())
-    missing = ((id_, document) for id_, document in corpus if id_ not in there)
-    length = None if corpus.length is None else corpus.length - len(there)
+    existing = set(engine.ids())
+    missing = ((id_, document) for id_, document in corpus if id_ not in existing)
+    length = None if corpus.length is None else corpus.length - len(existing)
     batches = encoded_batches(
-        model, missing, length=length, on_progress=on_progress, before=len(there)
+        model, missing, length=length, on_progress=on_progress, before=len(existing)
     )
     for batch, embeddings in batches:
-        engine.add(batch, embeddings, code=False)
+        engine.add(batch, embeddings, build_codes=False)
     if not len(engine):
-        raise InvalidArgument("the corpus is empty: an index needs at least one document")
+        raise InvalidArgument(_EMPTY)

@@ -1,4 +1,4 @@
-"""An index of texts: an engine that stores vectors, joined to the model that makes them."""
+"""An index of texts: an engine that stores vectors, joined to the model that encodes them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
 from nestvec.engines.registry import open_engine
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
-from nestvec.errors import InvalidArgument, NestvecError
+from nestvec.errors import NestvecError, refuse_string
 from nestvec.index.arguments import (
     PlannedPoint,
     documents_of,
     given_vectors,
+    parse_search_options,
     point_for,
-    read_asked,
     read_queries,
 )
 from nestvec.index.model import IndexModel
@@ -48,19 +48,24 @@ if TYPE_CHECKING:
 class Index:
     """An index folder and the model that encodes its queries and new documents.
 
-    Any number of processes may read it, one may change it: the first change takes the writer's
-    lock, ``close`` gives it back. May be used from several threads, as a context manager or with
-    ``close``.
+    Many processes may read an index, and one may change it: the first change acquires the writer's
+    lock, and ``close`` releases it. Several threads may use an ``Index``. Use it as a context
+    manager, or call ``close``.
     """
 
     def __init__(
         self, engine: Engine, model: ModelLike | None, *, cache: Path | Literal[True] | None = None
     ) -> None:
-        """Join an opened index to a model; None loads the one it was built with when needed.
+        """Join an open engine to a model.
+
+        Args:
+            engine: The engine of the index.
+            model: The encoder; None to load the index's own model when it is needed.
+            cache: The embedding cache of a model that is loaded later, as in ``load_model``.
 
         Raises:
-            ModelMismatch: If the index holds another model's vectors.
-            DataError: If its adapter is missing or another one.
+            ModelMismatch: If the index contains vectors of another model.
+            DataError: If the index's adapter is missing, or not the one that it records.
         """
         encoder = None if model is None else as_encoder(model)
         self._model = IndexModel(engine, encoder, cache=cache)
@@ -78,16 +83,16 @@ class Index:
         """Open an index folder.
 
         Args:
-            path: The folder, or the URL of another engine.
-            model: What encodes queries; None loads the model that the index names, once a text
-                is searched for.
-            verify: Check every vector, too, not only documents and codes.
-            cache: Of embeddings, as in ``load_model``, for a model that is loaded when needed.
+            path: The index folder, or the URL of another engine.
+            model: The encoder of queries; None to load the model that the index names when the
+                first text is encoded.
+            verify: Also check every vector. Documents and codes are always checked.
+            cache: The embedding cache of a model that is loaded later, as in ``load_model``.
 
         Raises:
-            DataError: If it is not an index folder of this version.
+            DataError: If the path is not an index of a supported version.
             DamagedFile: If a file is missing, truncated or changed.
-            ModelMismatch: If the index holds another model's vectors.
+            ModelMismatch: If the index contains vectors of another model.
         """
         engine = open_engine(path, verify=verify)
         try:
@@ -97,7 +102,7 @@ class Index:
             raise
 
     def __len__(self) -> int:
-        """Count the documents."""
+        """Return the number of documents."""
         return len(self._engine)
 
     def __repr__(self) -> str:
@@ -109,7 +114,7 @@ class Index:
         return f"Index({self.place!r}, {size}, model={self.info.name!r}, point='{self.point}')"
 
     def __contains__(self, id_: object) -> bool:
-        """Tell whether there is a document of that id."""
+        """Return whether the index contains a document with this id."""
         return id_ in self._engine
 
     def __enter__(self) -> Self:
@@ -126,47 +131,48 @@ class Index:
 
     @property
     def place(self) -> str:
-        """Where it is: a folder, or a URL without credentials."""
+        """The path of the index folder, or a URL without credentials."""
         return self._engine.place
 
     @property
     def info(self) -> ModelInfo:
-        """The model whose vectors it holds, as it was when they were made."""
+        """The model of the stored vectors, as recorded when they were encoded."""
         return self._engine.manifest.model
 
     @property
     def point(self) -> OperatingPoint:
-        """How it is searched."""
+        """The operating point of searches."""
         return self._engine.manifest.point
 
     @property
     def bytes(self) -> PointBytes:
-        """What it requires for each document, and reads for each query."""
+        """The bytes that the index requires per document, and reads per query."""
         return self._engine.bytes()
 
     @property
     def codecs(self) -> Mapping[CodeKey, Codec]:
-        """What its codes are made with, by (dim, precision)."""
+        """The codecs of the codes, by (dim, precision)."""
         return self._engine.manifest.codecs
 
     def codes(self, embeddings: ArrayLike, codec: Codec) -> Codes:
-        """Return the codes that the index would store of documents, [n, bytes_per_vector].
+        """Return the codes that the index would store for documents, [n, bytes_per_vector].
 
         Args:
-            embeddings: [n, full_dim], as the model returns them, or its adapter.
-            codec: One of ``codecs``, or another of the same model.
+            embeddings: [n, full_dim], as the model returns them, or its adapter if it has one.
+            codec: A codec of ``codecs``, or another codec for the same model.
         """
         return codec.encode_stored(self._engine.manifest.as_stored(as_embeddings(embeddings)))
 
     @property
     def model(self) -> Encoder:
-        """The model that encodes, loaded now if it was not yet.
+        """The model that encodes texts; it is loaded at the first use.
 
-        An adapter of the index comes after it, unless it was opened with a model that is behind it.
+        The index applies its adapter to the output of this model, unless the index was opened with
+        a model that applies the adapter itself.
 
         Raises:
-            ModelError: If the model that the index names is not there.
-            ModelMismatch: If there is another one in its place.
+            ModelError: If the model that the index names cannot be found.
+            ModelMismatch: If the model at this path is not the one of the index.
         """
         return self._model.encoder
 
@@ -184,21 +190,22 @@ class Index:
         Args:
             queries: Texts, or vectors [n_queries, full_dim] as ``model`` returns them: an array, a
                 tensor or lists. One text, or one vector [full_dim], is a batch of one.
-            k: At least 1; fewer come where the index or its last shortlist holds fewer.
-            where: Which documents may be returned: ``year >= 2020 and lang in ('de', 'fr')``.
-            point: Another operating point than the index's own; its codes are made when it is
-                first named, and kept while the index is open.
-            exact: Score every document by its whole stored vector: slow, and the truth.
+            k: At least 1. Fewer hits are returned if the index or the last shortlist is smaller.
+            where: A filter on metadata, such as ``year >= 2020 and lang in ('de', 'fr')``.
+            point: The operating point of this search; None for the index's own. The codes of
+                another point are built at its first use, and kept while the index is open.
+            exact: Score every document by its full stored vector. This is slow, and serves as a
+                reference.
 
         Raises:
-            InvalidArgument: If k is below 1, queries are neither texts nor vectors, a vector holds
-                NaN, or the filter or the point cannot be read.
-            ModelError: If the model cannot encode texts, or is not there.
-            ModelMismatch: If the vectors have another width than the model's.
+            InvalidArgument: If k is below 1, the queries are neither texts nor vectors, a vector
+                contains NaN, or the filter or the point cannot be parsed.
+            ModelError: If the model cannot encode texts, or cannot be found.
+            ModelMismatch: If the width of the vectors is not that of the model.
         """
-        condition, asked = read_asked(where, point)
+        condition, search_point = parse_search_options(where, point)
         embeddings = self._embeddings(queries)
-        found = self._engine.search(embeddings, k, where=condition, point=asked, exact=exact)
+        found = self._engine.search(embeddings, k, where=condition, point=search_point, exact=exact)
         return replace(found, get=self._engine.get)
 
     def explain(
@@ -209,35 +216,35 @@ class Index:
         where: str | None = None,
         point: OperatingPoint | str | None = None,
     ) -> Explained:
-        """Search as ``search`` does; return with the hits what each stage found, took and read."""
-        condition, asked = read_asked(where, point)
-        found = self._engine.explain(self._embeddings(queries), k, where=condition, point=asked)
+        """Search as ``search`` does, and also return the hits, time and bytes of each stage."""
+        condition, search_point = parse_search_options(where, point)
+        embeddings = self._embeddings(queries)
+        found = self._engine.explain(embeddings, k, where=condition, point=search_point)
         return replace(found, hits=replace(found.hits, get=self._engine.get))
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of those ids that are there, in the order asked.
+        """Return documents by id, in the order of ``ids``; unknown ids are left out.
 
         Raises:
-            InvalidArgument: If ids are one string.
+            InvalidArgument: If ``ids`` is a string.
         """
-        if isinstance(ids, str):
-            raise InvalidArgument("ids is one string: get takes a list of them")
+        refuse_string(ids, "ids")
         return self._engine.get(ids)
 
     def verify(self) -> None:
         """Check every document and every vector.
 
         Raises:
-            DamagedFile: If something is not what was written, naming file and row.
+            DamagedFile: If stored data differs from what was written; names the file and the row.
         """
         self._engine.verify()
 
     def stats(self) -> Stats:
-        """Return numbers of the index."""
+        """Return the counts and sizes of the index."""
         return self._engine.stats()
 
     def close(self) -> None:
-        """Close the files, and let others write."""
+        """Close the files, and release the writer's lock."""
         self._engine.close()
 
     def add(
@@ -249,20 +256,20 @@ class Index:
         titles: Sequence[str] | None = None,
         metadata: Sequence[Metadata] | None = None,
     ) -> None:
-        """Add documents; they are on disk, and found by the next search, when this returns.
+        """Add documents. When this returns, they are on disk and searches find them.
 
         Args:
-            ids: One for each, none of them in the index yet.
-            texts: What is encoded (after the title), and given back by ``get``.
-            embeddings: Vectors as ``model`` gives them, in the place of encoding, [n, full_dim].
-            titles: Put before the texts.
-            metadata: Strings and numbers by field, for filters.
+            ids: One id per document. The index must not contain any of them.
+            texts: One text per document; it is encoded after the title, and stored for ``get``.
+            embeddings: Vectors as ``model`` returns them, [n, full_dim]; None to encode the texts.
+            titles: One title per document.
+            metadata: One mapping per document, of field names to strings or numbers, for filters.
 
         Raises:
-            InvalidArgument: If counts differ, an id is there or stands twice, or a vector is zero
-                or not finite; then nothing is added.
+            InvalidArgument: If the numbers of items differ, an id exists or is repeated, or a
+                vector is zero or not finite. Nothing is then added.
             IndexLocked: If another process changes the index.
-            DataError: If the disk is full or the folder read-only; then nothing has changed.
+            DataError: If the disk is full or the folder is read-only. Nothing is then added.
         """
         added = documents_of(ids, texts, titles=titles, metadata=metadata)
         self._put(added, embeddings, replace=False)
@@ -276,45 +283,48 @@ class Index:
         titles: Sequence[str] | None = None,
         metadata: Sequence[Metadata] | None = None,
     ) -> None:
-        """Add documents, or replace those that have the same ids; otherwise as ``add``."""
+        """Add documents as ``add`` does, and replace documents that have the same ids."""
         added = documents_of(ids, texts, titles=titles, metadata=metadata)
         self._put(added, embeddings, replace=True)
 
     def add_documents(
         self, added: Corpus | Mapping[str, Document], *, on_progress: OnProgress | None = None
     ) -> None:
-        """Add documents by id, committed in batches: what was added before an error stays.
+        """Encode documents and add them in batches. After an error, earlier batches remain.
+
+        Args:
+            added: Documents by id.
+            on_progress: Called with the number of encoded documents and the total.
 
         Raises:
-            InvalidArgument: If an id is there already: nothing of its batch is added.
+            InvalidArgument: If an id exists. No document of its batch is added.
         """
         self._put_batches(added, replace=False, on_progress=on_progress)
 
     def upsert_documents(
         self, added: Corpus | Mapping[str, Document], *, on_progress: OnProgress | None = None
     ) -> None:
-        """Add or replace documents by id, committed in batches."""
+        """Encode documents, and add or replace them in batches."""
         self._put_batches(added, replace=True, on_progress=on_progress)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Delete documents, and return how many of the ids were there.
+        """Delete documents, and return the number of deleted documents.
 
-        They are gone from results at once, and from the disk after ``compact``.
+        Searches no longer find them when this returns. ``compact`` removes them from disk.
         """
-        if isinstance(ids, str):
-            raise InvalidArgument("ids is one string: delete takes a list of them")
+        refuse_string(ids, "ids")
         return self._engine.delete(ids)
 
     def use(self, point: PlannedPoint | OperatingPoint | str) -> None:
-        """Search by another point from now on: only codes are made anew."""
+        """Change the index's operating point: its codes are built, and no text is encoded."""
         self._engine.use(point_for(point, self.info))
 
     def compact(self) -> Compacted:
-        """Remove what was deleted from the disk, and fit the codecs to what is there."""
+        """Remove deleted documents from disk, and fit the codecs to the remaining ones."""
         return self._engine.compact()
 
     def lock(self) -> None:
-        """Become the one writer now, not at the first change.
+        """Acquire the writer's lock now, not at the first change.
 
         Raises:
             IndexLocked: If another process changes the index.
@@ -338,7 +348,7 @@ class Index:
         on_progress: OnProgress | None,
     ) -> None:
         documents = Corpus.of(added)
-        if documents.length != 0:  # else the model need not be there
+        if documents.length != 0:  # an empty corpus does not need the model
             for batch, embeddings in self._model.batches(documents, on_progress=on_progress):
                 self._engine.add(batch, embeddings, replace=replace)
 

@@ -1,4 +1,4 @@
-"""The model of an index: found also when both have moved, and behind an adapter if it has one."""
+"""Find, load and check the model of an index, and apply the index's adapter."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProg
 _logger = logging.getLogger(__name__)
 
 
-def findable_anywhere(model: ModelInfo) -> ModelInfo:
-    """Name a local model by its whole path, so that the index finds it from any folder."""
+def with_absolute_path(model: ModelInfo) -> ModelInfo:
+    """Replace the name of a local model by its absolute path, which any process can resolve."""
     folder = Path(model.name)
     return replace(model, name=str(folder.resolve())) if folder.exists() else model
 
 
-def load_named(
+def load_recorded_model(
     info: ModelInfo,
     place: str,
     *,
@@ -39,25 +39,28 @@ def load_named(
     trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
 ) -> Encoder:
-    """Load the model that an index names; a folder that moved with the index is found next to it.
+    """Load the model that an index names.
+
+    If the model folder does not exist, a folder of the same name next to the index is used: both
+    may have been moved together.
 
     Args:
         info: The model, as the index records it.
-        place: The place of the index.
-        dtype: What the model computes in; None for the dtype that the index records.
+        place: The path or URL of the index.
+        dtype: The data type that the model computes in; None for the one recorded in the index.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
         cache: As in ``load_model``.
 
     Raises:
-        ModelError: If the model is missing, or cannot be loaded.
-        InvalidArgument: If the device is not available.
+        ModelError: If the model cannot be found.
     """
     name = info.name
     if Path(name).is_absolute() and not Path(name).exists():
         moved = Path(place).resolve().parent / Path(name).name
         if not moved.exists():
-            raise ModelError(f"{name}, the model of {place}, is not there: name it when opening")
+            problem = f"{name}, the model of {place}, does not exist."
+            raise ModelError(f"{problem} Pass the model when you open the index.")
         name = str(moved)
     return load_model(
         name,
@@ -77,46 +80,46 @@ def load_for_index(
     trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
 ) -> Encoder:
-    """Load the model of an index from where it is now.
+    """Load the model of an index by its recorded name or by another name.
 
     Args:
-        name: A model folder or hub id; None for the model that the index names.
-        place: The place of the index.
-        dtype: What the model computes in; None for the dtype that the index records.
+        name: A model folder or a Hugging Face model id; None for the recorded name.
+        place: The path or URL of the index.
+        dtype: As in ``load_recorded_model``.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
         cache: As in ``load_model``.
 
     Raises:
         DataError: If there is no index.
-        ModelError: If there is no such model, or it cannot be loaded.
-        InvalidArgument: If the device is not available.
+        ModelError: If the model cannot be found.
     """
     info = engine_at(place).read_manifest(place).model
     options: Any = {"device": device, "trust_remote_code": trust_remote_code, "cache": cache}
     if name is None:
-        return load_named(info, place, dtype=dtype, **options)
+        return load_recorded_model(info, place, dtype=dtype, **options)
     return load_model(name, dtype=dtype or recorded_dtype(info), **options)
 
 
 def recorded_dtype(info: ModelInfo) -> DType:
-    """Return what a model computed in when an index was built: float32 where none is recorded."""
+    """Return the data type of the model when the index was built; float32 if none is recorded."""
     return next((each for each in DTYPES if each == info.dtype), "float32")
 
 
 def encoder_for(engine: Engine, model: Encoder) -> Encoder:
-    """Return what gives vectors as an index holds them: its model, behind the adapter it may have.
+    """Return an encoder whose output is in the space of the stored vectors.
 
     Args:
         engine: The index.
-        model: Its model, behind that adapter or not.
+        model: The model of the index, with or without the index's adapter.
 
     Returns:
-        Such an encoder. Another model than the index's, and a folder of vectors, come back as they
-        are: the index refuses the former, and transforms vectors that are given with the latter.
+        The model with the index's adapter, if the index has one. A model of another index is
+        returned unchanged, as the index raises ``ModelMismatch`` for it. A folder of precomputed
+        vectors is returned unchanged, as the index transforms the vectors itself.
 
     Raises:
-        DataError: If its adapter is missing.
+        DataError: If the index's adapter is missing.
     """
     plain = not (model.info.adapter or isinstance(model, PrecomputedVectors))
     adapter = engine.adapter
@@ -127,24 +130,24 @@ def encoder_for(engine: Engine, model: Encoder) -> Encoder:
 
 
 class IndexModel:
-    """Makes the vectors that an index holds: of texts, or of its model's own vectors.
+    """Converts texts, or vectors of the model, to vectors in the space of the index.
 
-    Behind an adapter, the model is one whose vectors are adapted already.
+    The adapter of the index is applied, unless the model applies an adapter itself.
     """
 
     def __init__(
         self, engine: Engine, model: Encoder | None, *, cache: Path | Literal[True] | None = None
     ) -> None:
-        """Join an index to its model; None loads the one that it was built with when needed.
+        """Join an index to its model.
 
         Args:
             engine: The index.
-            model: Its model, or None.
-            cache: As in ``load_model``, for a model that is loaded when needed.
+            model: The encoder; None to load the index's own model when it is needed.
+            cache: The embedding cache of a model that is loaded later, as in ``load_model``.
 
         Raises:
-            ModelMismatch: If the index holds another model's vectors.
-            DataError: If its adapter is missing or another one.
+            ModelMismatch: If the index contains vectors of another model.
+            DataError: If the index's adapter is missing, or not the one that it records.
         """
         self._engine, self._cache = engine, cache
         self._adapter: Adapter | None = None
@@ -154,48 +157,51 @@ class IndexModel:
 
     @property
     def encoder(self) -> Encoder:
-        """The model, loaded now if it was not yet; then what it gives is not adapted yet.
+        """The model, loaded at the first use. A model loaded here does not apply an adapter.
 
         Raises:
-            ModelError: If the model that the index names is not there.
-            ModelMismatch: If there is another one in its place.
+            ModelError: If the model that the index names cannot be found.
+            ModelMismatch: If the model at this path is not the one of the index.
         """
         if self._model is None:
             engine = self._engine
             self._model = self._checked(
-                load_named(engine.manifest.model, engine.place, cache=self._cache)
+                load_recorded_model(engine.manifest.model, engine.place, cache=self._cache)
             )
         return self._model
 
     def adapt(self, embeddings: Embeddings, kind: Kind) -> Embeddings:
-        """Turn vectors of the model, [n, full_dim]; those of another width others will refuse."""
+        """Apply the adapter to vectors of the model, [n, full_dim].
+
+        Vectors of a wrong width are returned unchanged, as the engine raises an error for them.
+        """
         full_dim = self._engine.manifest.model.full_dim
         fits = embeddings.ndim == 2 and embeddings.shape[1] == full_dim
         return self._adapter.apply(embeddings, kind) if self._adapter and fits else embeddings
 
     def queries(self, queries: list[str] | Embeddings) -> Embeddings:
-        """Return the vectors to search with, of texts or of the model's vectors."""
+        """Convert queries, as texts or as vectors of the model, to vectors for a search."""
         if isinstance(queries, list):
-            # Not embed: precomputed vectors have none for a new text.
+            # ``embed`` would look up precomputed vectors, which do not contain new texts.
             queries = uncached(self.encoder).encode(queries, kind="query")
         return self.adapt(queries, "query")
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
-        """Encode documents."""
+        """Encode documents, and apply the adapter."""
         return self.adapt(encoded(self.encoder, added), "document")
 
     def batches(
         self, added: Corpus, *, on_progress: OnProgress | None
     ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
-        """Yield documents, a batch at a time, and what is stored of them."""
+        """Yield batches of documents with their vectors, [n, full_dim]."""
         batches = encoded_batches(self.encoder, added, length=added.length, on_progress=on_progress)
-        for batch, found in batches:
-            yield batch, self.adapt(found, "document")
+        for batch, embeddings in batches:
+            yield batch, self.adapt(embeddings, "document")
 
     def _checked(self, model: Encoder) -> Encoder:
         info = model.info
         if self._adapter is not None:
-            with suppress(ModelMismatch):  # of another model: the index says whose vectors it holds
+            with suppress(ModelMismatch):  # ``_check`` raises a clearer error for another model
                 info = adapted_info(info, self._adapter)
         self._check(info)
         return model
@@ -204,12 +210,12 @@ class IndexModel:
         stored = self._engine.manifest.model
         if info.fingerprint != stored.fingerprint:
             raise ModelMismatch(
-                f"{self._engine.place} holds vectors of {stored.identity}, not of {info.identity}: "
-                "open it with the former, or re-embed it with the latter"
+                f"{self._engine.place} contains vectors of {stored.identity}, not of "
+                f"{info.identity}. Open the index with its own model, or re-embed it."
             )
         if info.dtype and stored.dtype and info.dtype != stored.dtype:
             _logger.warning(
-                "%s was encoded in %s, and this model computes in %s: scores differ slightly; "
-                "load the model with dtype %s",
+                "%s was encoded in %s, but the model is loaded in %s. Scores differ slightly. "
+                "Load the model with dtype %s.",
                 *(self._engine.place, stored.dtype, info.dtype, stored.dtype),
             )

@@ -1,7 +1,7 @@
-"""Bring an index up to date with a corpus: add what is new, replace what has changed, no more.
+"""Update an index from a corpus: add new documents, and replace changed ones.
 
-Documents that are equal are not encoded again, so what was interrupted is continued by the same
-call. The corpus is read twice, block by block: once to compare, once to encode.
+Unchanged documents are not encoded again, so the same call continues an interrupted update. The
+corpus is read twice in blocks: once to compare it, and once to encode it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PASSAGE_NUMBER = re.compile(r"#[0-9]+\Z")
 
 @dataclass(frozen=True)
 class Changes:
-    """What a corpus would change in an index.
+    """The differences between a corpus and an index.
 
     Attributes:
-        corpus: What the index was compared with.
-        new: Ids of documents that are not there.
-        changed: Ids that are there with another content.
-        same: How many documents are there as they are.
-        outdated: Ids of passages that a file of the corpus no longer has.
+        corpus: The corpus.
+        new: Ids of documents that the index does not contain.
+        changed: Ids of documents that differ from those in the index.
+        same: Number of documents that equal those in the index.
+        outdated: Ids in the index of passages that their file no longer contains.
     """
 
     corpus: Corpus
@@ -39,23 +39,23 @@ class Changes:
 
     @property
     def count(self) -> int:
-        """How many documents are to be encoded."""
+        """The number of documents to encode."""
         return len(self.new) + len(self.changed)
 
 
 def compare(index: Index, corpus: Corpus | Mapping[str, Document]) -> Changes:
-    """Find what a corpus would change in an index, without a model."""
+    """Compare an index with a corpus. No model is loaded."""
     new: list[str] = []
     changed: list[str] = []
     same, seen, files = 0, set[str](), set[object]()
     compared = Corpus.of(corpus)
     documents = iter(compared)
     while block := dict(islice(documents, _BLOCK)):
-        there = index.get(list(block))
+        existing = index.get(list(block))
         for id_, document in block.items():
-            if id_ not in there:
+            if id_ not in existing:
                 new.append(id_)
-            elif there[id_] != document:
+            elif existing[id_] != document:
                 changed.append(id_)
             else:
                 same += 1
@@ -66,31 +66,31 @@ def compare(index: Index, corpus: Corpus | Mapping[str, Document]) -> Changes:
     return Changes(compared, tuple(new), tuple(changed), same, outdated)
 
 
-def bring_in(index: Index, changes: Changes, *, on_progress: OnProgress | None = None) -> None:
-    """Make an index hold what a corpus holds.
+def apply_changes(index: Index, changes: Changes, *, on_progress: OnProgress | None = None) -> None:
+    """Add the new documents, replace the changed ones, and delete the outdated passages.
 
     Args:
-        index: What the changes were found in.
-        changes: What ``compare`` found.
-        on_progress: Called with documents encoded and in total.
+        index: The index that was compared.
+        changes: The result of ``compare``.
+        on_progress: Called with the number of encoded documents and the total.
 
     Raises:
         IndexLocked: If another process changes the index.
-        ModelError: If the model cannot encode texts, or is not there.
-        DataError: If the disk is full; then the batches before are there.
+        ModelError: If the model cannot encode texts, or cannot be found.
+        DataError: If the disk is full. The index then contains the batches before the error.
     """
-    wanted = {*changes.new, *changes.changed}
-    some = Corpus(
-        lambda: ((id_, document) for id_, document in changes.corpus if id_ in wanted),
-        len(wanted),
+    ids = {*changes.new, *changes.changed}
+    updated = Corpus(
+        lambda: ((id_, document) for id_, document in changes.corpus if id_ in ids),
+        len(ids),
     )
-    index.upsert_documents(some, on_progress=on_progress)
+    index.upsert_documents(updated, on_progress=on_progress)
     if changes.outdated:
         index.delete(changes.outdated)
 
 
 def _outdated(index: Index, seen: Collection[str], files: Collection[object]) -> Iterator[str]:
-    """Yield the passages of files of the corpus that the corpus does not have."""
+    """Yield the ids of passages of the corpus's files that are not in the corpus."""
     for id_ in index.ids():
         if id_ not in seen and _PASSAGE_NUMBER.sub("", id_) in files:
             yield id_

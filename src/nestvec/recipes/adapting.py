@@ -177,12 +177,12 @@ def _encode(
     texts = [corpus[id_].content for id_ in ids]
     begin_step(on_progress, "encode corpus", "texts")
     documents = embed(model, ids, texts, kind="document", on_progress=on_progress)
-    if judged is None or not labels.queries:
-        return documents, _HeldQueries()
-    asked = [judged.queries[id_] for id_ in labels.queries]
+    if labeled is None or not labels.queries:
+        return documents, _SampleQueries()
+    texts = [labeled.queries[id_] for id_ in labels.queries]
     begin_step(on_progress, "encode queries", "texts")
-    queries = embed(model, labels.queries, asked, kind="query", on_progress=on_progress)
-    return documents, _HeldQueries(queries, labels.rows(ids))
+    queries = embed(model, labels.queries, texts, kind="query", on_progress=on_progress)
+    return documents, _SampleQueries(queries, labels.rows(ids))
 
 
 @dataclass(frozen=True)

@@ -197,8 +197,8 @@ def measure(
         load_model(folder.model), data, Grid(baselines=("bm25",)), on_progress=on_progress
     )
     floats = Grid(precisions=("float32",), shortlisted=())
-    begin_step(on_progress, "measure the twin")
-    twin = evaluate(load_model(folder.twin, dims=dims), data, floats)
+    begin_step(on_progress, "measure the baseline")
+    baseline = evaluate(load_model(folder.twin, dims=dims), data, floats)
     curve.save(folder.curve)
     baseline.save(folder.twin_curve)
     return {MATRYOSHKA: curve, TWIN: baseline}

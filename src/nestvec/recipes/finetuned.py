@@ -23,7 +23,7 @@ from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quie
 from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
 from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig
-from nestvec.train.finetune import Finetuned, finetune
+from nestvec.train.finetuning import Finetuned, finetune
 from nestvec.types import Precision, begin_step
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _check_training_device(device: str | None) -> None:
         raise InvalidArgument(f"{problem}. {way_out}")
 
 
-def usual_dims(full_dim: int) -> tuple[int, ...]:
+def default_dims(full_dim: int) -> tuple[int, ...]:
     """Halve the full width down to 32.
 
     >>> default_dims(384), default_dims(24)
@@ -252,16 +252,16 @@ class _Run:
             return {}
         report = callbacks.on_progress
         begin_step(report, "measure the base model")
-        curves = {_BASE_NAME: measure_widths(self.base, shown, dims, precisions=_FLOATS)}
-        if self.evidence.twin:
-            begin_step(report, "train the twin")
+        curves = {_BASE_NAME: measure_widths(self.base, data, dims, precisions=_FLOATS)}
+        if self.held_out.twin:
+            begin_step(report, "train the baseline")
             unnamed = Callbacks(lambda done, total: report(done, total))
-            twin = deepcopy(self.base.library_model)
+            baseline = deepcopy(self.base.library_model)
             plain = replace(self.config, dims=(max(dims),), weights=(), best_at=None)
-            self.train(twin, plain, checkpoints, unnamed)
-            begin_step(report, "measure the twin")
-            encoder = _encoder(self.base, twin)
-            curves[_TWIN_NAME] = measure_widths(encoder, shown, dims, precisions=_FLOATS)
+            self.train(baseline, plain, checkpoints, unnamed)
+            begin_step(report, "measure the baseline")
+            encoder = _encoder(self.base, baseline)
+            curves[_BASELINE_NAME] = measure_widths(encoder, data, dims, precisions=_FLOATS)
         return curves
 
 

@@ -63,8 +63,8 @@ def train_and_save(
     initial = None if start is None else _initialize(start, config, on_progress)
     if isinstance(pairs, TrainingPairs):
         begin_step(on_progress, "tokenize")
-        pairs = tokenize(pairs, config, tokenizer=None if begun is None else begun.tokenizer)
-    table = None if begun is None else begun.table_for(pairs)
+        pairs = tokenize(pairs, config, tokenizer=None if initial is None else initial.tokenizer)
+    table = None if initial is None else initial.table_for(pairs)
     begin_step(on_progress, "train")
     model = train_static(pairs, config, start=table, on_progress=on_progress)
     settings: dict[str, Any] = {"train": asdict(config)}

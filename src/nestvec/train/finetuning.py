@@ -119,8 +119,8 @@ def finetune(
 
     if config.hard_negatives:
         begin_step(callbacks.on_progress, "mine hard negatives")
-    datasets = dict(_as_columns(_mined(model, texts, config)))
-    _tell_of_small(datasets, config.batch_size)
+    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config)))
+    _warn_of_small_datasets(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     originals = copy_weights(model) if config.blend else []
@@ -133,7 +133,7 @@ def finetune(
     )
     _prepare(checkpoints, identity)
     begin_step(callbacks.on_progress, "train")
-    with quiet(), _cut_to(model, config.max_tokens):
+    with quiet(), _limit_tokens(model, config.max_tokens):
         trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
         _raise_if_not_finite(monitor.nonfinite_step, config, checkpoints)
         scores: Mapping[int, float] = best_scores(trainer)

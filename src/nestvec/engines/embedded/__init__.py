@@ -1,6 +1,6 @@
-"""The embedded index: a folder that a person can trust with documents, searched in two stages.
+"""The embedded engine: an index in a local folder, without a server.
 
-SQLite is the commit point. A document is there when, and only when, SQLite says so; its vector
-lies in an append-only segment file; codes are a cache that can be made again from the vectors.
-Nothing is pickled.
+SQLite stores the documents and is the commit point: the index contains exactly the documents that
+SQLite has committed. Their vectors are in append-only segment files. Codes are a cache that can be
+rebuilt from the vectors. No file is pickled.
 """

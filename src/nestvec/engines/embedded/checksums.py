@@ -1,4 +1,4 @@
-"""Checksums of rows, vectors and files, and cache files that carry their own."""
+"""Checksums of rows, vectors and files, and cache files that contain their own checksum."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _Bytes = NDArray[np.uint8]
 
 
 def checksum(data: bytes | memoryview) -> int:
-    """Return a checksum that fits SQLite's signed integers of 64 bits."""
+    """Return a checksum of 64 bits as a signed integer, as SQLite stores integers."""
     value: int = xxhash.xxh3_64_intdigest(data)
     return value - 2 * _SIGN if value >= _SIGN else value
 
 
 def digest(data: bytes | memoryview) -> bytes:
-    """Return a checksum of 16 bytes, where a chance match would hide a loss."""
+    """Return a checksum of 16 bytes, for data where a collision would hide a lost commit."""
     value: bytes = xxhash.xxh3_128_digest(data)
     return value
 
@@ -39,16 +39,16 @@ def vector_checksums(vectors: NDArray[np.floating]) -> list[int]:
 
 
 def row_checksum(values: Sequence[str | int]) -> int:
-    """Return the checksum of what a row of documents holds.
+    """Return the checksum of the values of a row of documents.
 
     Raises:
-        UnicodeEncodeError: If a text is half of a surrogate pair.
+        UnicodeEncodeError: If a text contains an unpaired surrogate.
     """
     return checksum(json.dumps(values, ensure_ascii=False).encode())
 
 
 def file_digest(path: Path) -> str:
-    """Return the checksum of a whole file, in hexadecimal."""
+    """Return the checksum of a file in hexadecimal."""
     state = xxhash.xxh3_128()
     with path.open("rb") as file:
         while block := file.read(2**22):
@@ -57,16 +57,16 @@ def file_digest(path: Path) -> str:
 
 
 def write_cache(path: Path, label: str, size: int, fill: Callable[[_Bytes], None]) -> None:
-    """Write a file whole or not at all.
+    """Write a cache file atomically.
 
     Args:
-        path: Where.
-        label: What it was made of.
+        path: The path of the file.
+        label: Identifies the data that the content was computed from.
         size: Bytes of content.
-        fill: Fills the content, in any order, [size].
+        fill: A function that fills the content, [size], in any order.
 
     Raises:
-        DataError: If it cannot be written.
+        DataError: If the file cannot be written.
     """
     with replace_file(path) as temporary:
         with temporary.open("wb") as file:
@@ -82,10 +82,10 @@ def write_cache(path: Path, label: str, size: int, fill: Callable[[_Bytes], None
 
 
 def read_cache(path: Path, label: str) -> _Bytes:
-    """Map the content of a file, [size], once it is known to be whole.
+    """Check a cache file, and return its content as a memory map, [size].
 
     Raises:
-        DamagedFile: If it is missing, of something else, or not what was written.
+        DamagedFile: If the file is missing, has another label, or differs from what was written.
     """
     try:
         size = path.stat().st_size - _HEAD
@@ -99,12 +99,12 @@ def read_cache(path: Path, label: str) -> _Bytes:
     except OSError as error:
         raise DamagedFile(path, f"cannot be read ({error.strerror})") from error
     if head != _head(label, content):
-        raise DamagedFile(path, "is not what was written")
+        raise DamagedFile(path, "differs from what was written")
     return content
 
 
 def _reserve(descriptor: int, size: int) -> None:
-    """Take the room on disk now: a full disk would otherwise end the process, in mid-fill."""
+    """Allocate the disk space first: writing to a map on a full disk would end the process."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, size)
     else:

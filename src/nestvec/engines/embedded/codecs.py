@@ -1,7 +1,7 @@
-"""The codecs of an index: those in its manifest, and those that another point needs.
+"""The codecs of an index: those of its manifest, and those of other operating points.
 
-What a precision learns, it learns from the stored vectors of the documents that are coded, in
-descending order of id: the same sample, and so the same codes, as when the curve was measured.
+A codec is fitted to a sample of the stored vectors that have codes, in descending order of id.
+The curve is measured with the same sample, so the codes of the index equal the measured codes.
 """
 
 from __future__ import annotations
@@ -15,34 +15,39 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTIZERS
-from nestvec.engines.embedded.folder import with_codes
-from nestvec.engines.embedded.part import Once
+from nestvec.engines.embedded.folder import coded_keys
+from nestvec.engines.embedded.part import OnceMap
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.types import CodeKey, ModelInfo, OperatingPoint
 
 
 class Codecs:
-    """What makes the codes of any representation, fitted once."""
+    """The codecs of all representations; each is fitted once, when it is first needed."""
 
     def __init__(self, model: ModelInfo, known: Mapping[CodeKey, Codec]) -> None:
-        """Take those that are known already."""
+        """Start with codecs that are already fitted.
+
+        Args:
+            model: The model of the vectors.
+            known: The codecs of the manifest, by (dim, precision).
+        """
         self._model = model
-        self._fitted = Once(known)
+        self._fitted = OnceMap(known)
 
     @property
     def fitted(self) -> Mapping[CodeKey, Codec]:
-        """All that are known, by (dim, precision)."""
-        return self._fitted.made
+        """All fitted codecs, by (dim, precision)."""
+        return self._fitted.computed
 
     def of(self, point: OperatingPoint, snapshot: Snapshot) -> list[Codec]:
-        """Return the codec of each stage, fitted on a snapshot if it is not known yet."""
+        """Return the codec of each stage of a point; a missing codec is fitted on a snapshot."""
         return [self._of(stage.representation, snapshot) for stage in point.stages]
 
     def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
-        fitted = QUANTIZERS[precision].fitted_values > 0
-        if fitted and not snapshot.starts[-1] and key not in self.fitted:
-            # Nothing to learn from, and nothing coded: the tail is scored as it is.
+        needs_fit = QUANTIZERS[precision].fitted_values > 0
+        if needs_fit and not snapshot.starts[-1] and key not in self.fitted:
+            # There are no codes and no vectors to fit to. The tail is scored from its vectors.
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))
 
@@ -57,15 +62,15 @@ class Codecs:
 
 
 def make_codes(codecs: Codecs, snapshot: Snapshot, point: OperatingPoint) -> None:
-    """Have the codes that a point needs in files."""
+    """Write the code files that a point needs, if they do not exist."""
     for codec in codecs.of(point, snapshot):
-        if (codec.dim, codec.precision) in with_codes(point):
+        if (codec.dim, codec.precision) in coded_keys(point):
             for part in snapshot.parts:
                 part.codes(codec)
 
 
 class Drift(NamedTuple):
-    """Values that were looked at, and how many of them stand outside the fitted ranges."""
+    """The number of checked values, and of those outside the fitted ranges."""
 
     checked: int
     outside: int
@@ -74,12 +79,12 @@ class Drift(NamedTuple):
 NO_DRIFT = Drift(0, 0)
 
 
-def drift(codecs: Iterable[Codec], vectors: NDArray[np.floating]) -> Drift:
-    """Count over all codecs that have learnt ranges.
+def measure_drift(codecs: Iterable[Codec], vectors: NDArray[np.floating]) -> Drift:
+    """Count the values of vectors outside the fitted ranges of codecs.
 
     Args:
-        codecs: Any.
-        vectors: As they are stored, [n, full_dim].
+        codecs: Codecs; those without ranges are not counted.
+        vectors: Vectors as the index stores them, [n, full_dim].
     """
     checked = outside = 0
     for codec in codecs:

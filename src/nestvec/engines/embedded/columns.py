@@ -1,7 +1,7 @@
-"""The values of one metadata field for all rows of an index, held so that a filter is fast.
+"""The values of one metadata field for all rows of an index, in memory, for fast filters.
 
-Takes 12 bytes a row and each different string once. What a filter may say is in ``where``, what it
-means in ``condition``; which rows are alive, and how they are searched, is the index's business.
+A column requires 12 bytes per row, and stores each different string once. ``condition`` defines
+the meaning of a filter. Columns do not know which rows are deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nestvec.engines.filters.condition import Operator, Order, Value
 from nestvec.errors import InvalidArgument
 
 Mask = NDArray[np.bool_]
-"""Whether each row is meant, [n_rows]."""
+"""True for each row that matches, [n_rows]."""
 
 _COMPARE: dict[Order, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -27,87 +27,87 @@ _COMPARE: dict[Order, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _ROW = np.dtype([("code", np.int32), ("number", np.float64)])
-_NUMBER, _ABSENT = -1, -2  # in the place of a word's code
-_ALL_INTEGERS = 2.0**53  # a float64 equals every integer up to here
-_SPARE = 8  # a column that is full grows by an eighth
+_NUMBER, _ABSENT = -1, -2  # codes of rows that have a number, or no value
+_ALL_INTEGERS = 2.0**53  # every integer up to this one is exact as a float64
+_GROWTH = 8  # a full column grows by 1/8
 
 
 class Column:
-    """One field of rows 0..n-1: a number, a string or nothing in each.
+    """The values of one field for rows 0 to n-1: a number, a string or no value in each.
 
-    Strings never equal numbers. Integers and floats compare exactly, also where a float64 cannot
-    hold the integer; True and False are 1 and 0. NaN differs from every number, and is neither
-    below nor above one. Anything else, such as the lists and nulls that JSON can hold, is nothing.
+    Values compare as ``condition`` defines. Integers compare exactly even if a float64 cannot
+    represent them. Values of other types, such as lists and nulls of JSON, count as no value.
 
-    A column never changes. ``extend`` gives a longer one, which shares the memory of the shorter:
-    readers of that, in other threads too, go on to see their rows alone. One thread at a time may
-    extend. Extending the same column twice is right as well, but copies it the second time.
+    A column does not change. ``extend`` returns a longer column that shares the memory of the
+    shorter one, so other threads can go on reading the shorter column. Only one thread at a time
+    may call ``extend``. If a column is extended a second time, it is copied.
     """
 
     def __init__(self) -> None:
-        """Make a column without rows."""
-        self._look_at(_Store())
+        """Create a column without rows."""
+        self._view(_Store())
 
     def __len__(self) -> int:
-        """Count the rows, up to the last that was ever given."""
+        """Return the number of rows."""
         return len(self._codes)
 
     def extend(self, first_row: int, values: Iterable[object]) -> Column:
-        """Return this column with more rows behind it, in amortized constant time for each.
+        """Return a column with more rows at the end, in amortized constant time per row.
 
         Args:
-            first_row: Where the values begin; rows between here and the last one have none.
-            values: One for each row; None where it has none.
+            first_row: The row of the first value. Rows between the end of the column and this row
+                have no value.
+            values: One value per row; None for no value.
 
         Raises:
-            InvalidArgument: If there is such a row already.
+            InvalidArgument: If ``first_row`` is smaller than the number of rows.
         """
         if first_row < len(self):
-            raise InvalidArgument(f"first_row {first_row} < {len(self)} rows that are there")
+            problem = f"first_row={first_row} is smaller than the number of rows, {len(self)}."
+            raise InvalidArgument(f"{problem} Rows can only be added at the end.")
         store = self._store if self._store.rows == len(self) else self._copy()
         store.append(first_row, np.fromiter(map(store.encode, values), dtype=_ROW))
         longer = Column.__new__(Column)
-        longer._look_at(store)
+        longer._view(store)
         return longer
 
     def exists(self) -> Mask:
-        """Tell which rows have a value, [n]."""
+        """Return which rows have a value, [n]."""
         found: Mask = self._codes != _ABSENT
         return found
 
-    def compare(self, how: Operator, value: Value) -> Mask:
-        """Tell which rows have a value that stands so to another, [n].
+    def compare(self, comparison: Operator, value: Value) -> Mask:
+        """Return the rows for which the comparison of their value with ``value`` is true, [n].
 
-        Takes a pass over the rows (about 1 ms for a million) and, for strings in order, one over
-        the different strings (about 0.1 s for a million).
+        A comparison of one million rows runs in about 1 ms. Ordering strings also compares every
+        different string, which runs in about 0.1 s for one million strings.
 
         Args:
-            how: Rows without a value match none of them, not even ``!=``. A string and a number
-                differ, and neither is below or above the other.
+            comparison: The operator. Rows without a value never match, not even for ``!=``.
             value: A string, or a number that is neither NaN nor infinite.
         """
-        if how == "=":
+        if comparison == "=":
             return self._equal(value)
-        if how == "!=":
+        if comparison == "!=":
             return self.exists() & ~self._equal(value)
         if isinstance(value, str):
-            return self._order_of_strings(how, value)
-        return self._order_of_numbers(how, value)
+            return self._compare_strings(comparison, value)
+        return self._compare_numbers(comparison, value)
 
     def is_in(self, values: Collection[Value]) -> Mask:
-        """Tell which rows have a value that equals one of some, [n]."""
+        """Return which rows have a value that equals one of ``values``, [n]."""
         code_of = self._store.code_of
         codes = [code_of[value] for value in values if value in code_of]
         chosen = np.zeros(self._n_words, dtype=np.bool_)
-        # The column that grew out of this one may have words that are newer.
+        # The store may contain words of a longer column, which this column does not have.
         chosen[[code for code in codes if code < self._n_words]] = True
-        found = self._of_words(chosen)
+        found = self._rows_of_words(chosen)
         numbers = [_equal_float(value) for value in values if not isinstance(value, str)]
         if numbers:
             found |= np.isin(self._numbers, numbers) & (self._codes == _NUMBER)
         return found
 
-    def _look_at(self, store: _Store) -> None:
+    def _view(self, store: _Store) -> None:
         self._store = store
         self._codes = store.codes[: store.rows]
         self._numbers = store.numbers[: store.rows]
@@ -124,16 +124,17 @@ class Column:
             found &= self._numbers == _equal_float(value)
         return found
 
-    def _order_of_strings(self, how: Order, value: str) -> Mask:
-        compare, words = _COMPARE[how], self._store.list_words()
+    def _compare_strings(self, comparison: Order, value: str) -> Mask:
+        compare, words = _COMPARE[comparison], self._store.list_words()
         chosen = [isinstance(word, str) and compare(word, value) for word in words]
-        return self._of_words(np.fromiter(chosen, dtype=np.bool_, count=len(chosen)))
+        return self._rows_of_words(np.fromiter(chosen, dtype=np.bool_, count=len(chosen)))
 
-    def _order_of_numbers(self, how: Order, value: float) -> Mask:
-        compare, near = _COMPARE[how], float(value)
+    def _compare_numbers(self, comparison: Order, value: float) -> Mask:
+        compare, near = _COMPARE[comparison], float(value)
         found: Mask = compare(self._numbers, near)
         if abs(near) >= _ALL_INTEGERS:
-            # Rounding keeps the order but for what it brings together: that is compared exactly.
+            # Rounding to float64 preserves the order, except for numbers rounded to the same
+            # float64. These are compared exactly.
             rows = np.flatnonzero(self._numbers == near)
             codes, places = np.unique(self._codes[rows], return_inverse=True)
             words = self._store.list_words()
@@ -142,19 +143,20 @@ class Column:
             found[rows] = chosen[places]
         return found
 
-    def _of_words(self, chosen: Mask) -> Mask:
-        """Tell which rows hold a word that is chosen; chosen: [n_words or more]."""
+    def _rows_of_words(self, chosen: Mask) -> Mask:
+        """Return which rows have a chosen word. ``chosen`` is [n_words] or longer."""
         if not chosen.any():
             return np.zeros(len(self), dtype=np.bool_)
-        # Codes below zero count from the end.
+        # The negative codes _NUMBER and _ABSENT select the two values at the end.
         return np.append(chosen, [False, False]).take(self._codes, mode="wrap")
 
 
 class _Store:
-    """What the columns that grew out of each other share: arrays with room, and the words.
+    """The memory that a column shares with the columns it was extended to.
 
-    A word is a string, or an integer that no float64 equals. A row holds a word's code, ``_NUMBER``
-    or ``_ABSENT``; and the float64 nearest to its number, NaN where it has none.
+    A word is a string, or an integer that is not exact as a float64. Each row has a code and a
+    float64. The code is that of a word, ``_NUMBER`` or ``_ABSENT``. The float64 is the nearest to
+    the row's number, or NaN for rows without a number.
     """
 
     def __init__(
@@ -169,11 +171,11 @@ class _Store:
         self.rows = len(self.codes)
 
     def list_words(self) -> list[Value]:
-        """Return the words by code."""
-        return list(self.code_of)  # at once: to iterate would fail where another thread extends
+        """Return the words in the order of their codes."""
+        return list(self.code_of)  # a copy, as another thread may add words during an iteration
 
     def encode(self, value: object) -> tuple[int, float]:
-        """Return the code and the float of a value; a new word gets the next code."""
+        """Return the code and the float64 of a value; a new word is assigned the next code."""
         if isinstance(value, str):
             return self.code_of.setdefault(value, len(self.code_of)), np.nan
         if not isinstance(value, int | float):
@@ -184,12 +186,12 @@ class _Store:
         return self.code_of.setdefault(value, len(self.code_of)), near
 
     def append(self, first_row: int, rows: NDArray[np.void]) -> None:
-        """Write encoded rows behind those in use, where no reader looks."""
+        """Write encoded rows after the rows in use, which readers do not read."""
         n = first_row + len(rows)
         if n > len(self.codes):
-            room = max(n, self.rows + self.rows // _SPARE)
-            self.codes = _with_room(self.codes[: self.rows], room)
-            self.numbers = _with_room(self.numbers[: self.rows], room)
+            capacity = max(n, self.rows + self.rows // _GROWTH)
+            self.codes = _with_capacity(self.codes[: self.rows], capacity)
+            self.numbers = _with_capacity(self.numbers[: self.rows], capacity)
         self.codes[self.rows : first_row] = _ABSENT
         self.numbers[self.rows : first_row] = np.nan
         self.codes[first_row:n] = rows["code"]
@@ -197,14 +199,14 @@ class _Store:
         self.rows = n
 
 
-def _with_room(values: NDArray[Any], room: int) -> NDArray[Any]:
-    longer = np.empty(room, dtype=values.dtype)
+def _with_capacity(values: NDArray[Any], capacity: int) -> NDArray[Any]:
+    longer = np.empty(capacity, dtype=values.dtype)
     longer[: len(values)] = values
     return longer
 
 
 def _equal_float(value: Value) -> float:
-    """Return the float64 that equals a value, NaN where none does."""
+    """Return the float64 that equals a value, or NaN if there is none."""
     if isinstance(value, str):
         return np.nan
     near = _nearest_float(value)
@@ -212,7 +214,7 @@ def _equal_float(value: Value) -> float:
 
 
 def _nearest_float(value: float) -> float:
-    """Return the nearest float64, infinite for integers beyond all of them."""
+    """Return the nearest float64; infinity for integers beyond the range of floats."""
     try:
         return float(value)
     except OverflowError:

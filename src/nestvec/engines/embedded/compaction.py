@@ -1,7 +1,7 @@
-"""Compaction: write what is there into a new generation, without what was deleted.
+"""Compaction: write the remaining documents to the files of a new generation.
 
-The new files are complete and on disk before one commit switches to them. Readers that have the
-old ones mapped go on reading until they look for the next commit.
+All new files are on disk before one commit switches to them. Readers that have mapped the old
+files can read them until they open the next commit.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _logger = logging.getLogger(__name__)
 
 
 def compact(writer: Writer) -> None:
-    """Commit a generation without what was deleted.
+    """Commit a new generation without the deleted documents.
 
     Raises:
-        DataError: If the disk is full; then nothing has changed.
+        DataError: If the disk is full. The index is then unchanged.
     """
     try:
         segments = _copy_vectors(writer)
-        writer.renumber(_renumbered(writer), segments)
+        writer.commit_generation(_renumbered(writer), segments)
     finally:
-        writer.remove_leftovers()  # of whichever generation does not count
+        writer.remove_leftovers()  # of the old generation, or of the new one after an error
 
 
-def give_back(database: Database) -> int:
-    """Give room that the database does not need back to the disk; return what readers still pin.
+def shrink_database(database: Database) -> int:
+    """Free unused disk space of the database, and return the log bytes that readers still pin.
 
-    What was deleted is overwritten already, so a disk that is too full for the copy that this
-    takes leaves the file larger than it need be, and nothing else.
+    ``vacuum`` writes a copy of the database. If the disk is too full for the copy, the file only
+    remains larger than needed: deleted data is already overwritten.
     """
     try:
         database.execute("vacuum")
     except DataError as error:
-        _logger.warning("%s: not made smaller", error)
+        _logger.warning("%s: the database file could not be made smaller", error)
     log = database.path.with_name(f"{database.path.name}-wal")
     done = database.checkpoint()
     return 0 if done or not log.exists() else log.stat().st_size
@@ -68,6 +68,6 @@ def _copy_vectors(writer: Writer) -> tuple[Span, ...]:
 
 def _renumbered(writer: Writer) -> Iterator[Row]:
     for number, row in enumerate(documents.all_rows(writer.database)):
-        documents.check_row(writer.database.path, row)  # a checksum made anew would hide damage
+        documents.check_row(writer.database.path, row)  # a new checksum would hide damage
         values = (number, *row[1:-1])
         yield Row(*values, row_checksum(values))

@@ -1,8 +1,7 @@
-"""The SQLite file of an index: the connection, its settings, and errors in our words.
+"""The SQLite database of an index: connections, settings, and the translation of errors.
 
-Write-ahead logging lets readers see the last commit while the next is written;
-``synchronous=FULL`` lets a commit return when it is on disk. What the tables hold is
-``documents``' business.
+With write-ahead logging, readers see the last commit while the next one is written. With
+``synchronous=FULL``, a commit returns when it is on disk. ``documents`` defines the tables.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from nestvec.errors import DamagedFile, DataError
 from nestvec.files.atomic import replace_file
 
 _BUSY_S = 30
-_MOST_IDLE = 4  # connections that are kept open for the next read
+_MAX_IDLE = 4  # connections that remain open for the next read
 _DAMAGE = ("malformed", "not a database", "corrupt", "no such table", "no such column", "decode")
 
 _opening = threading.Lock()
@@ -31,43 +30,44 @@ _open: WeakSet[Database] = WeakSet()
 
 
 class Database:
-    """A connection to the file, which threads may share."""
+    """A connection to the database. Threads may share it."""
 
     def __init__(self, path: Path, *, write: bool, create: bool = False) -> None:
-        """Connect.
+        """Open a connection.
 
         Args:
-            path: The file.
-            write: False lets nothing be changed.
-            create: Make the file, which must not be there.
+            path: The path of the database file.
+            write: Whether the connection may change the database.
+            create: Create the file, which must not exist.
 
         Raises:
-            DamagedFile: If it is not a database, or is missing.
-            DataError: If it lies in a folder where nothing may be written, and its last changes
-                are not in the file itself yet.
+            DamagedFile: If the file is missing or is not a database.
+            DataError: If the folder is read-only and the log contains changes that are not in the
+                database file.
         """
         self.path: Path = path
         self._process = os.getpid()
         self.lock = threading.RLock()
         self._failed = "cannot be read"
         if write:
-            self._failed = "could not be written; what was committed before is untouched"
+            self._failed = "could not be written. Committed changes are unchanged."
         if not create and not path.is_file():
-            raise DamagedFile(path, "is missing: rebuild the index")
+            raise DamagedFile(path, "is missing. Rebuild the index.")
         options = "mode=rwc" if create else "mode=rw"
         if not write and not os.access(path.parent, os.W_OK):
             options = "mode=ro&immutable=1"
             _check_no_log(path)
         with _opening:
             for other in _others(path):
-                other._check_ours()  # SQLite would not take the locks that its process has
-            with self._in_our_words():
+                # A forked process does not have the locks of its parent's connections.
+                other._check_process()
+            with self._translated_errors():
                 self._connection = sqlite3.connect(
                     f"{path.resolve().as_uri()}?{options}",
                     uri=True,
                     check_same_thread=False,
                     timeout=_BUSY_S,
-                    isolation_level=None,  # transactions begin where we say
+                    isolation_level=None,  # transactions start only with "begin"
                 )
             _open.add(self)
         try:
@@ -80,42 +80,42 @@ class Database:
         if write:
             self.execute("pragma journal_mode = wal")
             self.execute("pragma synchronous = full")
-            self.execute("pragma secure_delete = on")  # what is deleted is overwritten
+            self.execute("pragma secure_delete = on")  # deleted data is overwritten
         else:
             self.execute("pragma query_only = on")
         self.execute("pragma cell_size_check = on")
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Run one statement and return its rows."""
-        with self.lock, self._in_our_words():
+        """Run a statement, and return its rows."""
+        with self.lock, self._translated_errors():
             return self._connection.execute(statement, values).fetchall()
 
     def execute_many(self, statement: str, values: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of many rows of values."""
-        with self.lock, self._in_our_words():
+        """Run a statement for each row of values."""
+        with self.lock, self._translated_errors():
             self._connection.executemany(statement, values)
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> Iterator[Any]:
-        """Yield rows as they are read, within a ``transaction`` or ``reading``."""
-        with self._in_our_words():
+        """Yield rows while they are read, within a ``transaction`` or ``reading``."""
+        with self._translated_errors():
             yield from self._connection.execute(statement, values)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Commit what the block does when it ends well, else undo it."""
-        with self._begun("begin immediate", "commit"):
+        """Commit the changes of the block, or undo them after an exception."""
+        with self._within("begin immediate", "commit"):
             yield
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Let the block see one commit, whatever others write meanwhile."""
-        with self._begun("begin", "rollback"):
+        """Read only one commit in the block, even if other connections write."""
+        with self._within("begin", "rollback"):
             yield
 
     @contextmanager
-    def _begun(self, begin: str, end: str) -> Iterator[None]:
+    def _within(self, begin: str, end: str) -> Iterator[None]:
         with self.lock:
-            self._roll_back()  # what an interrupt left open
+            self._roll_back()  # a transaction that an interrupt left open
             try:
                 self.execute(begin)
                 yield
@@ -124,7 +124,7 @@ class Database:
                 self._roll_back()
 
     def _roll_back(self) -> None:
-        with self._in_our_words():
+        with self._translated_errors():
             if self._connection.in_transaction:
                 self._connection.execute("rollback")
 
@@ -134,34 +134,35 @@ class Database:
         return int(version)
 
     def checkpoint(self) -> bool:
-        """Move the log into the file; False where a reader still needs some of it."""
+        """Move the log into the database file; False if a reader still needs part of the log."""
         [(busy, _, _)] = self.execute("pragma wal_checkpoint(truncate)")
         return not busy
 
     def close(self) -> None:
-        """Close the connection, unless another process opened it: then SQLite forbids that."""
+        """Close the connection, unless a parent process opened it: SQLite forbids that."""
         with self.lock:
-            if self.ours:
+            if self.opened_here:
                 self._connection.close()
                 _open.discard(self)
 
     @property
-    def ours(self) -> bool:
-        """Whether this process opened it, not one that was forked into this."""
+    def opened_here(self) -> bool:
+        """Whether this process opened the connection, and not its parent before a fork."""
         return os.getpid() == self._process
 
-    def _check_ours(self) -> None:
-        if not self.ours:
-            problem = "was opened before this process was forked: close it before, open it after"
-            raise DataError(self.path, problem)
+    def _check_process(self) -> None:
+        if not self.opened_here:
+            problem = "the index was opened before this process was forked."
+            raise DataError(self.path, f"{problem} Close it before the fork, and open it after.")
 
     @contextmanager
-    def _in_our_words(self) -> Iterator[None]:
-        self._check_ours()
+    def _translated_errors(self) -> Iterator[None]:
+        """Raise errors of SQLite as errors of nestvec."""
+        self._check_process()
         try:
             yield
         except sqlite3.ProgrammingError as error:
-            raise DataError(self.path.parent, "is closed: open it again") from error
+            raise DataError(self.path.parent, "the index is closed. Open it again.") from error
         except sqlite3.OperationalError as error:
             if any(word in str(error) for word in _DAMAGE):
                 raise self._damaged(error) from error
@@ -170,18 +171,21 @@ class Database:
             raise self._damaged(error) from error
 
     def _damaged(self, error: sqlite3.Error) -> DamagedFile:
-        return DamagedFile(self.path, f"cannot be read ({error}): rebuild the index")
+        return DamagedFile(self.path, f"cannot be read ({error}). Rebuild the index.")
 
 
 class ReadConnections:
-    """Connections for reads that may take long, each used by one thread at a time.
+    """A pool of connections for long reads. Each is used by one thread at a time.
 
-    A search looks at the last commit by a connection of its own. If another thread read a whole
-    table by that connection, every search would wait for the end of the read.
+    Searches check for a new commit with another connection. If a long read used that connection,
+    all searches would wait for its end.
     """
 
     def __init__(self, opened: Database) -> None:
-        """Read what ``opened`` reads, also after another file has taken its path."""
+        """Create a pool for the same database file as ``opened``.
+
+        If another file replaces this file, ``borrow`` returns ``opened``.
+        """
         self._opened = opened
         self._inode = opened.path.stat().st_ino
         self._lock = threading.Lock()
@@ -190,7 +194,7 @@ class ReadConnections:
 
     @contextmanager
     def borrow(self) -> Iterator[Database]:
-        """Lend a connection for a block.
+        """Return a connection for use in the block.
 
         Raises:
             DataError: If the index is closed, or cannot be read.
@@ -199,10 +203,10 @@ class ReadConnections:
         try:
             yield database
         finally:
-            self._give_back(database)
+            self._return(database)
 
     def in_place(self) -> bool:
-        """Return whether the path still has the file that was opened."""
+        """Return whether the file at the path is still the file that was opened."""
         try:
             return self._opened.path.stat().st_ino == self._inode
         except OSError:
@@ -221,20 +225,20 @@ class ReadConnections:
             if self._idle:
                 return self._idle.pop()
             if self._closed:
-                return self._opened  # which reports that it is closed
+                return self._opened  # it raises that the index is closed
         if not self.in_place():
             return self._opened
         database = Database(self._opened.path, write=False)
         if self.in_place():
             return database
-        database.close()  # of the file that has taken the path meanwhile
+        database.close()  # the file was replaced while it was opened
         return self._opened
 
-    def _give_back(self, database: Database) -> None:
+    def _return(self, database: Database) -> None:
         if database is self._opened:
             return
         with self._lock:
-            if not self._closed and len(self._idle) < _MOST_IDLE:
+            if not self._closed and len(self._idle) < _MAX_IDLE:
                 self._idle.append(database)
                 return
         database.close()
@@ -242,10 +246,10 @@ class ReadConnections:
 
 @contextmanager
 def not_open_here(path: Path) -> Iterator[bool]:
-    """Let no thread of this process open a database, and tell whether none has it open.
+    """Prevent connections to a database during the block, and yield whether none is open.
 
-    Only then may its file be read other than by SQLite: whoever closes a file takes all locks of
-    the process on it (POSIX), those of SQLite's connections too.
+    Without open connections, the file may be read directly. Otherwise, closing the file would
+    release all locks of this process on it (POSIX), including those of SQLite.
     """
     with _opening:
         yield not _others(path)
@@ -258,15 +262,12 @@ def _others(path: Path) -> list[Database]:
 def _check_no_log(path: Path) -> None:
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
-        raise DataError(
-            path.parent,
-            f"cannot be read where nothing may be written: {log.name} holds changes that are not "
-            "in the database yet; open it once from where it can be written",
-        )
+        problem = f"the folder is read-only, and {log.name} has changes not in the database."
+        raise DataError(path.parent, f"{problem} Open the index once with write permission.")
 
 
 def write_seal(folder: Path) -> None:
-    """Seal the database, which has nothing in its log, if no connection here has it open.
+    """Write the seal of a database without a log, if this process has no connection to it.
 
     Raises:
         DataError: If it cannot be written.
@@ -279,9 +280,9 @@ def write_seal(folder: Path) -> None:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Tell whether the database is, byte for byte, what was sealed.
+    """Return whether the database file matches its seal byte for byte.
 
-    While this process has it open, that cannot be told: False.
+    False if this process has a connection to the database, as the file cannot be read then.
     """
     log = folder / f"{DATABASE}-wal"
     if log.exists() and log.stat().st_size:

@@ -1,7 +1,6 @@
-"""The tables of an index: documents by row and by id, rows that are deleted, the state.
+"""The tables of an index: documents, deleted rows, and the state of the last commit.
 
-Each row of documents carries a checksum of its own, as SQLite does not notice a flipped bit in a
-value. Whose vectors they are, and when what is committed, is ``writer``'s business.
+Each row of documents has its own checksum, as SQLite does not detect a changed bit in a value.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ _SCHEMA = (
     "create table state (only integer primary key check (only = 0), body text not null, "
     "previous blob not null, digest blob not null)",
 )
-# SQLite reads JSON several times as fast as Python, but for three things that it may read
-# inexactly: then the whole text comes along. Lists, objects and nulls are no values to filter by.
+# SQLite parses JSON several times faster than Python. It may parse reals and NUL characters
+# inexactly; for these, the whole text is returned too. Filters do not use lists, objects and nulls.
 _FIELD = """
 select d.row, e.value,
   case when e.type = 'real' or typeof(e.value) = 'real' or instr(d.metadata, '\\u0000')
@@ -47,7 +46,7 @@ _FIELDS = "row, id, title, text, metadata, vector_sum, row_sum"
 
 
 class Row(NamedTuple):
-    """A row of documents as it is stored."""
+    """A row of the table of documents."""
 
     row: int
     id: str
@@ -59,30 +58,31 @@ class Row(NamedTuple):
 
     @classmethod
     def of(cls, row: int, id_: str, document: Document, vector_sum: int) -> Row:
-        """Make a row and its checksum.
+        """Create a row with its checksum.
 
         Raises:
-            InvalidArgument: If id, title or text are no strings or hold half of a surrogate pair,
-                which no encoding can store, or the metadata is none of JSON's values.
+            InvalidArgument: If id, title or text is not a string or contains an unpaired
+                surrogate, or the metadata cannot be written as JSON.
         """
         if not all(isinstance(text, str) for text in (id_, document.title, document.text)):
-            raise InvalidArgument(f"document {id_!r}: id, title and text have to be strings")
+            raise InvalidArgument(f"document {id_!r}: id, title and text must be strings.")
         try:
             metadata = json.dumps(dict(document.metadata), ensure_ascii=False, allow_nan=False)
             values = (row, id_, document.title, document.text, metadata, vector_sum)
             return cls(*values, row_checksum(values))
         except (UnicodeEncodeError, ValueError, TypeError) as error:
-            what = "a text that is not Unicode" if isinstance(error, UnicodeError) else "metadata"
-            raise InvalidArgument(f"document {id_!r} holds {what}: {error}") from error
+            what = "text" if isinstance(error, UnicodeError) else "metadata"
+            problem = f"document {id_!r} has {what} that cannot be stored: {error}"
+            raise InvalidArgument(problem) from error
 
     @property
-    def whole(self) -> bool:
-        """Whether the values are those that were written."""
+    def is_intact(self) -> bool:
+        """Whether the values match the checksum."""
         return row_checksum(self[:-1]) == self.row_sum
 
 
 def create_tables(database: Database) -> None:
-    """Make the tables of an empty index."""
+    """Create the tables of an empty index."""
     for statement in _SCHEMA:
         database.execute(statement)
     state = State()
@@ -91,36 +91,37 @@ def create_tables(database: Database) -> None:
 
 
 def read_state(database: Database) -> State:
-    """Return what the last commit says.
+    """Return the state of the last commit.
 
     Raises:
-        DamagedFile: If it is not what was written.
+        DamagedFile: If it differs from what was written.
     """
     try:
         [(body, previous, digest)] = database.execute("select body, previous, digest from state")
         state = State.parse(body, previous)
-        whole = state.digest == digest and state.body == body
+        intact = state.digest == digest and state.body == body
     except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(database.path, f"a state that cannot be read ({error!r})") from error
-    if not whole:
-        raise _damaged(database.path, "a state with another checksum than when written")
+        raise _damaged(database.path, f"the state cannot be read ({error!r})") from error
+    if not intact:
+        raise _damaged(database.path, "the checksum of the state does not match")
     return state
 
 
-def of_one_commit(database: Database, work: Callable[[State], _T]) -> _T:
-    """Return what ``work`` makes of the last commit, none of which changes meanwhile in SQLite.
+def read_one_commit(database: Database, read: Callable[[State], _T]) -> _T:
+    """Return the result of ``read`` for the state of the last commit.
 
-    The files do: a compaction removes those that ``work`` is about to open, and the newest segment
-    notes the next commit. Then it is done again for that commit.
+    SQLite shows only this commit to ``read``. The files may change at the same time: a compaction
+    removes files, and the newest segment records the next commit. If ``read`` fails and there is a
+    new commit, ``read`` is called again for the new commit.
 
     Raises:
-        DamagedFile: If ``work`` raises it, and no other commit has come.
+        DamagedFile: If ``read`` raises it, and there is no new commit.
     """
     while True:
         with database.reading():
             state = read_state(database)
             try:
-                return work(state)
+                return read(state)
             except DamagedFile as error:
                 damage = error
         if read_state(database) == state:
@@ -134,47 +135,47 @@ def write_state(database: Database, state: State) -> None:
 
 
 def insert_rows(database: Database, rows: Iterable[Row], *, table: str = "documents") -> None:
-    """Write rows whose ids are not there yet, within a transaction."""
+    """Insert rows with new ids, within a transaction."""
     database.execute_many(f"insert into {table} values (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
 
 
 def rows_of(database: Database, ids: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Return the row, and its checksum, of those ids that are there."""
+    """Return row and checksum by id; unknown ids are left out."""
     query = "select row, row_sum from documents where id = ?"
     found = {id_: database.execute(query, (id_,)) for id_ in ids}
     return {id_: rows[0] for id_, rows in found.items() if rows}
 
 
 def delete_rows(database: Database, rows: Sequence[int]) -> None:
-    """Take documents out and note their rows, within a transaction."""
+    """Delete documents and record their rows as deleted, within a transaction."""
     values = [(row,) for row in rows]
     database.execute_many("delete from documents where row = ?", values)
     database.execute_many("insert into deleted values (?)", values)
 
 
 def deleted_rows(database: Database) -> Rows:
-    """Return the rows whose documents are not there any more, ascending."""
+    """Return the rows of deleted documents, ascending."""
     found = database.execute("select row from deleted order by row")
     return np.fromiter((row for (row,) in found), np.int64, len(found))
 
 
 def ids_from(database: Database, first_row: int, end: int) -> list[tuple[int, str]]:
-    """Return rows and ids of a range of rows, in descending order of id."""
+    """Return (row, id) of a range of rows, in descending order of id."""
     query = "select row, id from documents where row >= ? and row < ?"
     found: list[tuple[int, str]] = database.execute(query, (first_row, end))
     return sorted(found, key=lambda each: each[1], reverse=True)
 
 
 def all_ids(database: Database) -> list[str]:
-    """Return the ids of all documents, in the order in which they came."""
+    """Return the ids of all documents, in the order in which they were added."""
     return [id_ for (id_,) in database.execute("select id from documents order by row")]
 
 
 def replace_all(database: Database, rows: Iterable[Row]) -> int:
-    """Write all documents anew, none of them deleted, within a transaction.
+    """Replace all documents and forget deleted rows, within a transaction.
 
     Returns:
-        The exclusive or of their checksums.
+        The exclusive or of the checksums of the rows.
     """
     total = 0
 
@@ -193,7 +194,7 @@ def replace_all(database: Database, rows: Iterable[Row]) -> int:
 
 
 def all_rows(database: Database) -> Iterator[Row]:
-    """Yield every row in the order of rows, within a transaction."""
+    """Yield all rows in ascending order, within a transaction."""
     for values in database.rows(f"select {_FIELDS} from documents order by row"):  # noqa: S608
         yield Row(*values)
 
@@ -201,7 +202,7 @@ def all_rows(database: Database) -> Iterator[Row]:
 def field_from(
     database: Database, field: str, first_row: int
 ) -> Iterator[tuple[int, str | int | float]]:
-    """Yield the rows from one on that have a field of metadata, and its value, in a transaction."""
+    """Yield (row, value) of a metadata field, from a first row on, within a transaction."""
     for row, value, text in database.rows(_FIELD, (field, first_row)):
         if text is None:
             yield row, value
@@ -210,16 +211,16 @@ def field_from(
 
 
 def vector_sums(database: Database, first_row: int, end: int) -> list[tuple[int, int]]:
-    """Return the rows of a range that have a document, and the checksums of their vectors."""
+    """Return (row, checksum of its vector) of the documents in a range of rows."""
     query = "select row, vector_sum from documents where row >= ? and row < ? order by row"
     return database.execute(query, (first_row, end))
 
 
 def get(database: Database, ids: Sequence[str]) -> dict[str, Document]:
-    """Return the documents of those ids that are there, in the order asked, all of one commit.
+    """Return documents of one commit, in the order of ``ids``; unknown ids are left out.
 
     Raises:
-        DamagedFile: If one is not what was written.
+        DamagedFile: If a document differs from what was written.
     """
     query = f"select {_FIELDS} from documents where id = ?"  # noqa: S608
     documents = {}
@@ -235,21 +236,21 @@ def get(database: Database, ids: Sequence[str]) -> dict[str, Document]:
 
 
 def check_rows(database: Database, state: State) -> None:
-    """Check every row against its checksum, and that none is missing.
+    """Check the checksum of every row, and that no row is missing.
 
     Raises:
-        DamagedFile: If one is not what was written, naming it.
+        DamagedFile: If a row differs from what was written, or is missing.
     """
     n, total = 0, 0
     for row in all_rows(database):
         check_row(database.path, row)
         n, total = n + 1, total ^ row.row_sum
     if (n, total) != (state.n_documents, state.documents_sum):
-        problem = f"other documents than were committed ({n:,}, not {state.n_documents:,})"
-        raise _damaged(database.path, problem)
-    gone = deleted_rows(database)
-    if deleted_sum(gone) != state.deleted_sum or n + len(gone) != state.n_rows:
-        raise _damaged(database.path, "other deleted rows than were committed")
+        found = f"{n:,} found, {state.n_documents:,} committed"
+        raise _damaged(database.path, f"the documents differ from the last commit ({found})")
+    deleted = deleted_rows(database)
+    if deleted_sum(deleted) != state.deleted_sum or n + len(deleted) != state.n_rows:
+        raise _damaged(database.path, "the deleted rows differ from the last commit")
 
 
 def deleted_sum(rows: Iterable[int]) -> int:
@@ -258,26 +259,26 @@ def deleted_sum(rows: Iterable[int]) -> int:
 
 
 def check_row(path: Path, row: Row) -> None:
-    """Check a row against its checksum.
+    """Check the checksum of a row.
 
     Raises:
-        DamagedFile: If it is not what was written.
+        DamagedFile: If the row differs from what was written.
     """
     try:
-        whole = row.whole
+        intact = row.is_intact
     except (TypeError, UnicodeEncodeError):
-        whole = False
-    if not whole:
-        raise _damaged(path, f"row {row.row} (id {row.id!r}) that is not what was written")
+        intact = False
+    if not intact:
+        raise _damaged(path, f"row {row.row} (id {row.id!r}) differs from what was written")
 
 
 def _metadata(path: Path, row: int, text: str) -> Mapping[str, str | int | float]:
     try:
         values: dict[str, str | int | float] = json.loads(text)
     except ValueError as error:
-        raise _damaged(path, f"damaged metadata in row {row}") from error
+        raise _damaged(path, f"the metadata of row {row} is damaged") from error
     return values
 
 
-def _damaged(path: Path, what: str) -> DamagedFile:
-    return DamagedFile(path, f"holds {what}: restore it from a copy, or rebuild the index")
+def _damaged(path: Path, problem: str) -> DamagedFile:
+    return DamagedFile(path, f"{problem}. Restore the index from a backup, or rebuild it.")

@@ -1,4 +1,4 @@
-"""The embedded index as an object: what ``reader`` does, and the changes of the one writer."""
+"""The embedded engine: the methods of ``reader``, and the methods that change an index."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import ClassVar, Self, get_args
 import numpy as np
 
 from nestvec.codec.prefix import as_float32
-from nestvec.engines.embedded.codecs import Codecs, drift, make_codes
-from nestvec.engines.embedded.compaction import compact, give_back
+from nestvec.engines.embedded.codecs import Codecs, make_codes, measure_drift
+from nestvec.engines.embedded.compaction import compact, shrink_database
 from nestvec.engines.embedded.folder import (
     MANIFEST,
+    coded_keys,
     codes_name,
     load_manifest,
     save_manifest,
-    with_codes,
 )
 from nestvec.engines.embedded.place import (
-    begin,
+    backup_folder,
     check_place,
     create_folder,
-    kept_folder,
-    kept_if_begun,
-    remove,
+    finish_build,
+    remove_if_empty,
+    remove_unfinished,
     restore_folder,
-    take_place,
+    start_build,
     unfinished_folder,
 )
 from nestvec.engines.embedded.reader import EmbeddedReader
@@ -48,7 +48,7 @@ from nestvec.types import PRECISIONS, Document, Embeddings, OperatingPoint
 
 
 class EmbeddedEngine(EmbeddedReader):
-    """An index folder opened for searching, and for changing by the first that begins to."""
+    """An open index folder. It becomes the writer of the index at its first change."""
 
     capabilities: ClassVar[Capabilities] = Capabilities(
         scanned=frozenset(PRECISIONS),
@@ -57,13 +57,13 @@ class EmbeddedEngine(EmbeddedReader):
     )
 
     def __init__(self, path: Path, *, verify: bool = False) -> None:
-        """Open a folder as ``EmbeddedReader`` does."""
+        """Open a folder, as ``EmbeddedReader`` does."""
         self._writer: Writer | None = None
         super().__init__(path, verify=verify)
 
     @classmethod
     def create(cls, place: str, manifest: Manifest, adapter: Adapter | None = None) -> Self:
-        """Make the folder of an empty index and open it, as ``Engine.create`` does."""
+        """Create the folder of an empty index and open it, as ``Engine.create`` does."""
         create_folder(Path(place), manifest, adapter)
         return cls(Path(place))
 
@@ -74,12 +74,12 @@ class EmbeddedEngine(EmbeddedReader):
 
     @classmethod
     def exists(cls, place: str) -> bool:
-        """Return whether a folder has the manifest of an index."""
+        """Return whether a folder contains the manifest of an index."""
         return (Path(place) / MANIFEST).is_file()
 
     @classmethod
     def read_manifest(cls, place: str) -> Manifest:
-        """Return the manifest of a folder, as ``Engine.read_manifest`` does."""
+        """Read the manifest of a folder, as ``Engine.read_manifest`` does."""
         return load_manifest(Path(place))
 
     @classmethod
@@ -91,51 +91,51 @@ class EmbeddedEngine(EmbeddedReader):
         *,
         source: Mapping[str, str],
         adapter: Adapter | None = None,
-        keep_replaced: bool = False,
+        keep_backup: bool = False,
     ) -> Iterator[Self]:
-        """Build a folder beside its place, as ``Engine.building`` does."""
+        """Build an index in an unfinished folder, as ``Engine.building`` does."""
         path = Path(place)
-        kept = kept_folder(path) if keep_replaced else None
-        check_place(path, kept=kept)
+        backup = backup_folder(path) if keep_backup else None
+        check_place(path, backup=backup)
         folder = unfinished_folder(path)
-        with kept_if_begun(folder):
-            begin(folder, manifest, source, adapter)
+        with remove_if_empty(folder):
+            start_build(folder, manifest, source, adapter)
             try:
                 engine = cls(folder)
-            except DataError:  # what an interrupt left is damaged
-                remove(folder)
-                begin(folder, manifest, source, adapter)
+            except DataError:  # the interrupted build is damaged
+                remove_unfinished(folder)
+                start_build(folder, manifest, source, adapter)
                 engine = cls(folder)
             try:
                 engine.lock()
                 yield engine
-                engine.code()
+                engine.build_codes()
             finally:
                 engine.close()
-        take_place(folder, path, kept=kept)
+        finish_build(folder, path, backup=backup)
 
     @classmethod
     def count_unfinished(cls, place: str) -> int:
-        """Return how many documents an interrupted build for this place holds."""
+        """Return the number of documents that an interrupted build has stored."""
         try:
             with closing(cls(unfinished_folder(Path(place)))) as engine:
                 return len(engine)
-        except DataError:  # none was interrupted
+        except DataError:  # there is no interrupted build
             return 0
 
     @classmethod
-    def kept_place(cls, place: str) -> str:
-        """Return where ``building`` keeps the folder that it replaces."""
-        return str(kept_folder(Path(place)))
+    def backup_place(cls, place: str) -> str:
+        """Return the path of the backup that ``building`` keeps."""
+        return str(backup_folder(Path(place)))
 
     @classmethod
     def restore(cls, place: str) -> None:
-        """Put a kept folder back, as ``Engine.restore`` does."""
+        """Replace a folder by its backup, as ``Engine.restore`` does."""
         restore_folder(Path(place))
 
     @classmethod
     def disk_bytes(cls, place: str) -> int:
-        """Return the bytes of all files in the folder."""
+        """Return the size of all files in the folder."""
         return folder_bytes(Path(place))
 
     @classmethod
@@ -151,33 +151,34 @@ class EmbeddedEngine(EmbeddedReader):
         embeddings: Embeddings,
         *,
         replace: bool = False,
-        code: bool = True,
+        build_codes: bool = True,
     ) -> None:
-        """Commit documents: they are on disk, and found by the next search, when this returns.
+        """Add documents and commit them, as ``Engine.add`` does.
 
         Args:
-            added: By id.
-            embeddings: One for each in the same order, [n, full_dim], as the model gives them.
-            replace: True replaces documents of the same id; False refuses them.
-            code: False leaves making codes to a later call, for loads of many batches.
+            added: Documents by id.
+            embeddings: Their vectors in the same order, [n, full_dim], as the model returns them.
+            replace: Replace documents that have the same id. If False, such an id is an error.
+            build_codes: False to leave codes to ``build_codes``, which is faster for many batches.
 
         Raises:
-            InvalidArgument: If an id is there already, a vector is not finite or counts differ.
+            InvalidArgument: If an id exists and ``replace`` is False, a vector is not finite, or
+                the number of vectors differs from the number of documents.
             IndexLocked: If another process changes the index.
-            DataError: If the disk is full or the folder is read-only; then nothing has changed.
+            DataError: If the disk is full or the folder is read-only. The index is unchanged.
         """
         embeddings = as_float32(embeddings)
         self._check_added(added, embeddings)
         manifest = self.manifest
         stored = manifest.as_stored(embeddings)
         with self._changing:
-            found = drift(manifest.codecs.values(), stored)
-            self.writer.add(added, stored, replace=replace, drift=found)
-            if code:
-                self.code(at_least=TAIL_ROWS)
+            drift = measure_drift(manifest.codecs.values(), stored)
+            self.writer.add(added, stored, replace=replace, drift=drift)
+            if build_codes:
+                self.build_codes(at_least=TAIL_ROWS)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Commit that documents are gone, and return how many of the ids were there.
+        """Delete documents, commit, and return the number of deleted documents.
 
         Raises:
             IndexLocked: If another process changes the index.
@@ -187,23 +188,26 @@ class EmbeddedEngine(EmbeddedReader):
             return self.writer.delete(ids)
 
     def use(self, point: OperatingPoint) -> None:
-        """Search by another point from now on; its codes are made before this returns.
+        """Build the codes of another operating point, and make it the index's own.
 
         Raises:
-            InvalidArgument: If the vectors cannot be searched by it.
+            InvalidArgument: If the index cannot be searched by the point.
             IndexLocked: If another process changes the index.
         """
         self.manifest.check_point(point)
         with self._changing:
-            writer = self.writer  # before anything is written
+            writer = self.writer  # acquire the lock before codes are written
             make_codes(self._codecs, self.snapshot(), point)
-            # Without new parts, too, so that readers look again.
+            # A commit, even with the same parts, lets other readers load the new manifest.
             writer.commit_parts(writer.state.parts, fitted=self._save(self._codecs, point))
-            writer.remove_codes_but({codes_name(*key) for key in with_codes(point)})
+            writer.remove_codes_except({codes_name(*key) for key in coded_keys(point)})
             self.snapshot()
 
-    def code(self, *, at_least: int = 1) -> None:
-        """Make codes of the tail, if it has so many rows; codecs are fitted when all is coded."""
+    def build_codes(self, *, at_least: int = 1) -> None:
+        """Build the codes of the tail, if it has at least this many rows.
+
+        If all rows are encoded into one part, the codecs are fitted again.
+        """
         with self._changing:
             parts = next_parts(self.writer.state, at_least=at_least)
             if parts is None:
@@ -211,41 +215,41 @@ class EmbeddedEngine(EmbeddedReader):
             point, codecs = self.manifest.point, self._codecs
             with self._reads.borrow() as database:
                 newest = take_snapshot(self.path, self.manifest, database, self._snapshot)
-                coded = newest.coded(self.path, database, parts)
-            if len(parts) == 1:  # everything anew: so by codecs that know all of it
+                coded = newest.with_parts(self.path, database, parts)
+            if len(parts) == 1:  # all rows are encoded again, with codecs fitted to all of them
                 codecs = Codecs(self.manifest.model, {})
             make_codes(codecs, coded, point)
-            for part in coded.parts:  # while searches still go on without it
+            for part in coded.parts:  # loaded before the commit, while searches use old parts
                 part.scan(codecs.of(point, coded)[0])
             self.writer.commit_parts(parts, fitted=self._save(codecs, point))
             with self._lock:
-                self._take(coded)
-                if len(parts) == 1:  # what other points have learnt, they learn anew, too
+                self._refresh(coded)
+                if len(parts) == 1:  # codecs of other points must be fitted again, too
                     self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
             self.writer.remove_leftovers()
 
     def compact(self) -> Compacted:
-        """Remove deleted documents from the disk, and fit the codecs anew.
+        """Remove deleted documents from disk, and fit the codecs again.
 
         Raises:
             IndexLocked: If another process changes the index.
-            DamagedFile: If something is not what was written; then nothing has changed.
-            DataError: If the disk is full; then nothing has changed.
+            DamagedFile: If stored data differs from what was written. The index is unchanged.
+            DataError: If the disk is full. The index is unchanged.
         """
         with self._changing:
             before = folder_bytes(self.path)
-            self.snapshot()  # what was committed until now, and searched until there are new codes
+            self.snapshot()  # searches use this snapshot until the new codes are built
             self._compacting = True
             try:
                 compact(self.writer)
-                self.code()
+                self.build_codes()
             finally:
                 self._compacting = False
-            pinned = give_back(self.writer.database)
+            pinned = shrink_database(self.writer.database)
             return Compacted(before, folder_bytes(self.path), pinned)
 
     def lock(self) -> None:
-        """Become the one writer now, not at the first change.
+        """Acquire the writer's lock now, not at the first change.
 
         Raises:
             IndexLocked: If another process changes the index.
@@ -253,7 +257,7 @@ class EmbeddedEngine(EmbeddedReader):
         _ = self.writer
 
     def close(self) -> None:
-        """Close the files; what was changed is in the database itself then."""
+        """Close the files, move the log into the database, and release the writer's lock."""
         with self._changing:
             super().close()
             if self._writer is not None:
@@ -262,15 +266,15 @@ class EmbeddedEngine(EmbeddedReader):
 
     @property
     def writer(self) -> Writer:
-        """The one writer, which this index becomes now if it was not yet.
+        """The writer of the index. The first use acquires the writer's lock.
 
         Raises:
             IndexLocked: If another process changes the index.
-            DataError: If nothing may be written there, or the index is closed.
+            DataError: If the folder cannot be written, or the index is closed.
         """
         with self._changing:
             if self._writer is None:
-                self._database.version()  # refuses if this is closed, or was opened before a fork
+                self._database.version()  # raises if the index is closed or the process was forked
                 if not os.access(self.path, os.W_OK):
                     raise DataError(self.path, "cannot be written: no permission")
                 self._writer = Writer(self.path, self.manifest, self._check_in_place)
@@ -278,10 +282,13 @@ class EmbeddedEngine(EmbeddedReader):
 
     def _check_in_place(self) -> None:
         if not self.in_place():
-            raise DataError(self.path, "was replaced since it was opened: open it again")
+            raise DataError(self.path, "was replaced since it was opened. Open the index again.")
 
     def _save(self, codecs: Codecs, point: OperatingPoint) -> bool:
-        """Write the manifest, which is read again with the next commit; tell if a codec is new."""
+        """Write the manifest if it has changed, and return whether a codec is new.
+
+        Readers load the manifest at the next commit.
+        """
         keys = {stage.representation for stage in point.stages}
         fitted = {key: codec for key, codec in codecs.fitted.items() if key in keys}
         known = self.manifest.codecs
@@ -293,11 +300,12 @@ class EmbeddedEngine(EmbeddedReader):
     def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
         expected = (len(added), self.manifest.model.full_dim)
         if embeddings.shape != expected:
-            problem = f"embeddings {embeddings.shape} for {expected[0]} documents of {expected[1]}"
-            raise InvalidArgument(problem)
-        spoilt = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        if len(spoilt):
-            row = int(spoilt[0])
-            more = f", and {len(spoilt) - 1:,} more" if len(spoilt) > 1 else ""
+            problem = f"embeddings have shape {embeddings.shape} for {expected[0]} documents."
+            raise InvalidArgument(f"{problem} Pass an array of shape {expected}.")
+        invalid = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
+        if len(invalid):
+            row = int(invalid[0])
+            more = f" ({len(invalid) - 1:,} more rows do, too)" if len(invalid) > 1 else ""
             id_ = list(added)[row]
-            raise InvalidArgument(f"vector {row} (id {id_!r}) holds NaN or infinity{more}")
+            problem = f"vector {row} (id {id_!r}) contains NaN or infinity{more}."
+            raise InvalidArgument(f"{problem} Encode the document again, or leave it out.")

@@ -1,6 +1,6 @@
-"""Which rows a filter on metadata selects: the tree of conditions compiled to masks over columns.
+"""Compile the conditions of a metadata filter to masks over columns.
 
-Columns are read from SQLite once, and extended since.
+A column is read from SQLite when a filter first uses its field, and extended after that.
 """
 
 from __future__ import annotations
@@ -30,21 +30,25 @@ from nestvec.engines.filters.condition import (
 
 
 class Filter:
-    """Selects rows of the documents of one index."""
+    """The columns of an index, from which masks of filters are computed."""
 
     def __init__(self, reads: ReadConnections) -> None:
-        """Read columns by connections that no search waits for."""
+        """Start without columns.
+
+        Args:
+            reads: The connections for reading columns, which searches do not use.
+        """
         self._reads = reads
-        self._lock = threading.Lock()  # held for moments
-        self._reading = threading.Lock()  # by one thread at a time; other fields are filtered on
+        self._lock = threading.Lock()  # protects the columns; never locked for long
+        self._reading = threading.Lock()  # one thread reads columns; others use known columns
         self._read_at = State()
         self._columns: dict[str, Column] = {}
 
     def mask(self, condition: Condition, snapshot: Snapshot) -> Mask | None:
-        """Return which rows of a snapshot are selected, [n_rows].
+        """Return which rows of a snapshot match a condition, [n_rows].
 
-        None where it has to be asked again for a newer one: rows are numbered anew since, or what
-        is to be read has changed.
+        None if a column has to be read and the snapshot is not the last commit any more. The
+        caller then repeats the call with a newer snapshot.
         """
         columns = self._known(condition.fields, snapshot.state)
         if columns is None:
@@ -55,7 +59,7 @@ class Filter:
         return None if columns is None else matching(condition, columns, snapshot.state.n_rows)
 
     def _known(self, fields: frozenset[str], state: State) -> dict[str, Column] | None:
-        """Return the columns of fields; None where one of them has to be read first."""
+        """Return the columns of fields; None if one of them must be read first."""
         with self._lock:
             columns = self._usable(state)
         known = {field: columns.get(field, Column()) for field in fields}
@@ -63,22 +67,22 @@ class Filter:
         return known if complete else None
 
     def _usable(self, state: State) -> dict[str, Column]:
-        """Return the columns that were read, as far as they hold for a commit."""
-        newer = state.counter < self._read_at.counter  # rows of the commit may have been gone
-        same = state.generation == self._read_at.generation  # else rows have other numbers
+        """Return the columns that are valid for a commit; none if they were read after it."""
+        newer = state.counter < self._read_at.counter  # rows of the commit may be missing
+        same = state.generation == self._read_at.generation  # otherwise row numbers differ
         return self._columns if same and not newer else {}
 
     def _read(self, fields: frozenset[str], state: State) -> bool:
-        """Read what is missing of the columns of a commit; False if it is not the last one."""
+        """Read missing columns for a commit; False if it is not the last commit any more."""
         with self._lock:
             if state.counter < self._read_at.counter:
-                return False  # rows of the commit may have been gone when columns were read
+                return False  # rows of the commit may have been deleted before columns were read
             columns = self._usable(state)
         known = {field: columns.get(field, Column()) for field in fields}
         behind = {field: each for field, each in known.items() if len(each) < state.n_rows}
         with self._reads.borrow() as database, database.reading():
             if documents.read_state(database) != state:
-                return False  # a row of the snapshot may be gone by now, and its metadata
+                return False  # a row of the commit may have been deleted, with its metadata
             extended = {
                 field: _extended(database, column, field, state.n_rows)
                 for field, column in behind.items()
@@ -89,7 +93,7 @@ class Filter:
 
 
 def _extended(database: Database, column: Column, field: str, n_rows: int) -> Column:
-    """Return a column with the rows that came since it was read."""
+    """Return a column extended by the rows that were added since it was read."""
     first = len(column)
     values = np.full(n_rows - first, None, dtype=object)
     for row, value in documents.field_from(database, field, first):
@@ -101,13 +105,13 @@ def matching(condition: Condition, columns: Mapping[str, Column], n_rows: int) -
     """Return which rows match a condition, [n_rows].
 
     Args:
-        condition: Any node of the tree.
-        columns: By field; a field that no row has may be missing.
-        n_rows: How many rows there are. A column that ends before has no value in the later ones;
-            what a column holds beyond is not looked at.
+        condition: The condition.
+        columns: Columns by field; a field that no row has may be missing.
+        n_rows: The number of rows. Rows after the end of a column have no value. Values after
+            ``n_rows`` are not used.
 
     Raises:
-        TypeError: If there is a node in the tree that is not compiled here.
+        TypeError: If the tree contains an unknown node.
     """
     match condition:
         case Not(part):
@@ -117,12 +121,12 @@ def matching(condition: Condition, columns: Mapping[str, Column], n_rows: int) -
         case Or(parts):
             return reduce(ior, (matching(part, columns, n_rows) for part in parts))
         case FieldTest(field):
-            found = _holds(condition, columns.get(field, Column()))[:n_rows]
+            found = _matching_field(condition, columns.get(field, Column()))[:n_rows]
             return np.append(found, np.zeros(n_rows - len(found), dtype=np.bool_))
-    raise TypeError(f"{type(condition).__name__} is no condition that this engine knows")
+    raise TypeError(f"{type(condition).__name__} is not a condition that this engine supports")
 
 
-def _holds(test: FieldTest, column: Column) -> Mask:
+def _matching_field(test: FieldTest, column: Column) -> Mask:
     """Return which rows of a column match, [n]."""
     match test:
         case Comparison(_, operator, value):
@@ -132,4 +136,4 @@ def _holds(test: FieldTest, column: Column) -> Mask:
             return column.exists() & ~found if negated else found
         case Exists():
             return column.exists()
-    raise TypeError(f"{type(test).__name__} is no condition that this engine knows")
+    raise TypeError(f"{type(test).__name__} is not a condition that this engine supports")

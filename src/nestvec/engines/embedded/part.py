@@ -1,8 +1,8 @@
-"""A part of an index: a span of rows in descending order of id, with their codes.
+"""A part of an index: a range of rows in descending order of id, with their codes.
 
-Stages search positions in a part, not rows: so ties, which come in ascending order of position,
-come in descending order of id. Everything here can be made again from the vectors and SQLite; what
-can be, lies in files, and what must be made anew is said.
+Stages search positions in a part, not rows. Equal scores are in ascending order of position, which
+is descending order of id. All files of a part are caches, which can be rebuilt from the vectors and
+SQLite; a warning is logged if a file is rebuilt.
 """
 
 from __future__ import annotations
@@ -28,52 +28,52 @@ from nestvec.errors import DamagedFile, DataError
 from nestvec.types import Codes, Rows
 
 Key = TypeVar("Key", bound=Hashable)
-Thing = TypeVar("Thing")
-_BLOCK = 16_384  # vectors coded at a time
+Result = TypeVar("Result")
+_BLOCK = 16_384  # vectors encoded at a time
 _Key = tuple[str, bytes]
 _logger = logging.getLogger(__name__)
 
 
-class Once(Generic[Key, Thing]):
-    """Things by key, each made by the thread that asks for it first; may be used by many."""
+class OnceMap(Generic[Key, Result]):
+    """Results by key, each computed once, by the first thread that needs it. Thread-safe."""
 
-    def __init__(self, known: Mapping[Key, Thing]) -> None:
-        """Take those that are made already."""
+    def __init__(self, known: Mapping[Key, Result]) -> None:
+        """Start with known results."""
         self._lock = threading.Lock()
-        self._things: dict[Key, Future[Thing]] = {}
-        for key, thing in known.items():
-            self._things[key] = Future()
-            self._things[key].set_result(thing)
+        self._futures: dict[Key, Future[Result]] = {}
+        for key, result in known.items():
+            self._futures[key] = Future()
+            self._futures[key].set_result(result)
 
     @property
-    def made(self) -> Mapping[Key, Thing]:
-        """All that are made by now."""
+    def computed(self) -> Mapping[Key, Result]:
+        """The results computed so far."""
         with self._lock:
-            things = dict(self._things)
-        return {key: future.result() for key, future in things.items() if future.done()}
+            futures = dict(self._futures)
+        return {key: future.result() for key, future in futures.items() if future.done()}
 
-    def get(self, key: Key, make: Callable[[], Thing]) -> Thing:
-        """Return the thing of a key, made now if it is not yet, or waited for if it is being made.
+    def get(self, key: Key, compute: Callable[[], Result]) -> Result:
+        """Return the result of a key. Compute it, or wait for the thread that computes it.
 
-        What ``make`` raises is raised to all who wait; the next one tries again.
+        An exception of ``compute`` is raised in all waiting threads. The next call computes again.
         """
         with self._lock:
-            future = self._things.get(key)
-            if mine := future is None:
-                future = self._things[key] = Future()
-        if mine:
+            future = self._futures.get(key)
+            if is_first := future is None:
+                future = self._futures[key] = Future()
+        if is_first:
             try:
-                future.set_result(make())
+                future.set_result(compute())
             except BaseException as error:
                 with self._lock:
-                    del self._things[key]
+                    del self._futures[key]
                 future.set_exception(error)
                 raise
         return future.result()
 
 
 class Part:
-    """The rows of a span that were there when it was coded, searchable in any representation."""
+    """The rows of a span that had a document when it was encoded, with codes of any codec."""
 
     def __init__(
         self,
@@ -83,14 +83,14 @@ class Part:
         empty: Rows,
         make_codes: Callable[[Codec], Codes],
     ) -> None:
-        """Take what is searched.
+        """Create a part.
 
         Args:
-            span: Its rows and those that are gone.
-            rows: Of the documents that are there, in descending order of id, [n].
-            id_table: Their ids, as ``id_table`` packs them.
+            span: The range of rows, including rows that were deleted before encoding.
+            rows: The rows of the documents, in descending order of id, [n].
+            id_table: The ids of the documents, as ``id_table`` packs them.
             empty: Positions of zero vectors, ascending.
-            make_codes: Returns the codes of a representation, [n, bytes_per_vector].
+            make_codes: A function that returns the codes of a codec, [n, bytes_per_vector].
         """
         self.span, self.rows, self.empty = span, rows, empty
         n = 8 * (len(rows) + 1)
@@ -98,31 +98,31 @@ class Part:
         self._offsets: Rows = id_table[:n].view(np.int64)
         self._texts = id_table[n:].data
         self._make_codes = make_codes
-        self._codes: Once[_Key, Codes] = Once({})
-        self._scans: Once[_Key, Scan] = Once({})
+        self._codes: OnceMap[_Key, Codes] = OnceMap({})
+        self._scans: OnceMap[_Key, Scan] = OnceMap({})
 
     def __len__(self) -> int:
-        """Count the positions."""
+        """Return the number of positions."""
         return len(self.rows)
 
     def ids(self, positions: Rows) -> list[str]:
-        """Return the ids of positions, in their order."""
+        """Return the ids at positions, in the same order."""
         text, offsets = self._texts, self._offsets
         starts, ends = offsets[positions].tolist(), offsets[positions + 1].tolist()
         return [str(text[start:end], "utf-8") for start, end in zip(starts, ends, strict=True)]
 
     def codes(self, codec: Codec) -> Codes:
-        """Return the codes of one representation, [n, bytes_per_vector]."""
+        """Return the codes of a codec, [n, bytes_per_vector]."""
         return self._codes.get(_key(codec), lambda: self._make_codes(codec))
 
     def scan(self, codec: Codec) -> Scan:
-        """Return the first stage over one representation, its codes in memory."""
+        """Return the scan of a codec's codes, which are in memory."""
         return self._scans.get(
             _key(codec), lambda: Scan(codec, self.codes(codec), empty=self.empty)
         )
 
-    def mapped_anew(self) -> Part:
-        """Return the same part with its scans, whose other codes are made or mapped again."""
+    def remapped(self) -> Part:
+        """Return a copy with the same scans, whose other codes are mapped again."""
         part = Part(self.span, self.rows, self._id_table, self.empty, self._make_codes)
         part._scans = self._scans
         return part
@@ -136,14 +136,14 @@ def open_part(
     *,
     expected: frozenset[str] = frozenset(),
 ) -> Part:
-    """Map the files of a part, and make those that are missing.
+    """Map the files of a part, and rebuild missing files.
 
     Args:
-        folder: Where its files are; they are written if the folder can be written.
-        span: Its rows.
-        vectors: Of all rows.
-        read_ids: Returns rows and ids of the span, in descending order of id.
-        expected: Files that were there before: a warning names one that is missing.
+        folder: The folder of the part. Files are written if the folder can be written.
+        span: The rows of the part.
+        vectors: The vectors of all rows of the index.
+        read_ids: A function that returns the rows and ids of the span, in descending order of id.
+        expected: The names of files that should exist; a warning is logged if one is missing.
     """
     files = _PartFiles(folder, expected)
     label = f"{span.token} order"
@@ -153,7 +153,7 @@ def open_part(
     rows_digest = digest(rows.tobytes()).hex()
 
     def make_table() -> NDArray[np.uint8]:
-        names = dict(read())  # without those that are gone since: nobody asks for their ids
+        names = dict(read())  # without deleted documents, whose ids are not needed
         return id_table([names.get(row, "") for row in rows.tolist()])
 
     table = files.get("ids", f"{label} {rows_digest}", make_table)
@@ -162,40 +162,40 @@ def open_part(
 
     def make_codes(codec: Codec) -> Codes:
         name = codes_name(codec.dim, codec.precision)
-        made_of = f"{identity} {name} {digest(codec.calibration.tobytes()).hex()}"
-        flat = files.get(name, made_of, lambda: _encode(rows, vectors, codec))
+        label = f"{identity} {name} {digest(codec.calibration.tobytes()).hex()}"
+        flat = files.get(name, label, lambda: _encode(rows, vectors, codec))
         return flat.reshape(len(rows), codec.bytes_per_vector)
 
     return Part(span, rows, table, empty.view(np.int64), make_codes)
 
 
 class _PartFiles:
-    """The files of one part, each with a checksum, made again where they are missing."""
+    """The files of a part, each with a checksum. Missing and damaged files are rebuilt."""
 
     def __init__(self, folder: Path, expected: frozenset[str]) -> None:
         self._folder, self._expected = folder, expected
 
     def get(
-        self, name: str, label: str, make: Callable[[], NDArray[np.uint8]]
+        self, name: str, label: str, compute: Callable[[], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
-        """Return the content of a file, rebuilt if it is not there."""
+        """Return the content of a file; compute and write it if the file is missing or damaged."""
         path = self._folder / name
         try:
             return read_cache(path, label)
         except DamagedFile as error:
             if name in self._expected:
-                _logger.warning("%s: made again from the vectors", error)
-        made = make()
+                _logger.warning("%s. It is rebuilt from the vectors.", error)
+        values = compute()
         try:
-            write_cache(path, label, len(made), lambda content: np.copyto(content, made))
+            write_cache(path, label, len(values), lambda content: np.copyto(content, values))
             return read_cache(path, label)
-        except DataError as error:  # the array in memory is as good, until the index is closed
-            _logger.warning("%s: used from memory, and rebuilt at the next opening", error)
-            return made
+        except DataError as error:  # the array in memory can be used until the index is closed
+            _logger.warning("%s. It is used from memory, and rebuilt at the next opening.", error)
+            return values
 
 
 def id_table(ids: Sequence[str]) -> NDArray[np.uint8]:
-    """Return where each id begins and ends, int64 [n + 1], and then their texts."""
+    """Pack ids: the offsets of their texts, int64 [n + 1], followed by the texts in UTF-8."""
     texts = [id_.encode() for id_ in ids]
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     return np.concatenate((ends.view(np.uint8), np.frombuffer(b"".join(texts), np.uint8)))
@@ -214,7 +214,7 @@ def _encode(rows: Rows, vectors: Stacked, codec: Codec) -> NDArray[np.uint8]:
 
 
 def _in_order(rows: Rows) -> list[Rows]:
-    """Return all positions in blocks whose vectors are together on disk."""
+    """Return all positions in ascending order of row, in blocks."""
     positions = np.argsort(rows, kind="stable")
     return [positions[start : start + _BLOCK] for start in range(0, len(rows), _BLOCK)]
 

@@ -1,7 +1,7 @@
-"""Where an index folder comes to be: made empty, built beside its place, replaced, kept, restored.
+"""Create, build, replace and restore index folders.
 
-A build grows in ``.NAME.unfinished`` beside its place, and gets its name when it is complete. An
-index that it replaces can be kept as ``NAME.unadapted``.
+A build writes to ``.NAME.unfinished`` next to its place, and is renamed when it is complete. The
+index that it replaces can be kept as the backup ``NAME.unadapted``.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from nestvec.files.atomic import check_replaceable, put_in_place, replace_file, 
 from nestvec.models.adapter import Adapter
 from nestvec.models.adapter_file import ADAPTER, save_adapter
 
-_SOURCE = "source.json"  # in an unfinished folder: what it is built from
+_SOURCE = "source.json"  # in an unfinished folder: the source of its documents
 
 
 def create_folder(path: Path, manifest: Manifest, adapter: Adapter | None = None) -> None:
-    """Make the folder of an empty index.
+    """Create the folder of an empty index.
 
     Args:
         path: A new or empty folder.
-        manifest: Its model, how vectors are stored, and its operating point.
-        adapter: What the vectors are transformed by, if anything.
+        manifest: The model, the precision of stored vectors, and the operating point.
+        adapter: The adapter that transforms the vectors, if there is one.
 
     Raises:
-        DataError: If the folder holds something, cannot be written, or is on a network.
+        DataError: If the folder is not empty, cannot be written, or is on a network file system.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise DataError(path, "is not empty: name a new folder")
+        raise DataError(path, "is not empty. Choose a new folder.")
     check_file_system(path)
-    made = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
+    created = [folder for folder in (path, *path.absolute().parents) if not folder.exists()]
     try:
         for folder in (path, path / VECTORS, path / CODES):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in made:
-            sync(folder.parent)  # else a power cut could take the index with the folder's name
+        for folder in created:
+            sync(folder.parent)  # otherwise a power cut could remove the new folder
     except OSError as error:
-        raise DataError(path, f"cannot be made ({error.strerror})") from error
+        raise DataError(path, f"cannot be created ({error.strerror})") from error
     database = Database(path / DATABASE, write=True, create=True)
     try:
         with database.transaction():
@@ -66,31 +66,31 @@ def create_folder(path: Path, manifest: Manifest, adapter: Adapter | None = None
 
 
 def unfinished_folder(place: Path) -> Path:
-    """Return where an index for a place is built."""
+    """Return the folder in which an index for a place is built."""
     target = place.resolve()
     return target.with_name(f".{target.name}.unfinished")
 
 
-def kept_folder(place: Path) -> Path:
-    """Return where an index that was replaced is kept."""
+def backup_folder(place: Path) -> Path:
+    """Return the folder of the backup of a replaced index."""
     target = place.resolve()
     return target.with_name(f"{target.name}.unadapted")
 
 
-def begin(
+def start_build(
     folder: Path, manifest: Manifest, source: Mapping[str, str], adapter: Adapter | None
 ) -> None:
-    """Make an unfinished folder, unless one of the same source is there to be continued.
+    """Create an unfinished folder, unless one of the same source exists and can be continued.
 
     Args:
         folder: The unfinished folder.
-        manifest: Of the index that is built.
-        source: Names what the documents come from.
-        adapter: What the vectors are transformed by, if anything.
+        manifest: The manifest of the new index.
+        source: Identifies the source of the documents.
+        adapter: The adapter that transforms the vectors, if there is one.
 
     Raises:
-        IndexLocked: If another process builds there.
-        DataError: If it cannot be written.
+        IndexLocked: If another process builds in this folder.
+        DataError: If the folder cannot be written.
     """
     described = {
         "fingerprint": manifest.model.fingerprint,
@@ -103,30 +103,30 @@ def begin(
         if json.loads((folder / _SOURCE).read_text(encoding="utf-8")) == described:
             return
     except (OSError, ValueError):
-        pass  # nothing was begun, or it is damaged
-    remove(folder)
+        pass  # there is no unfinished build, or it is damaged
+    remove_unfinished(folder)
     create_folder(folder, manifest, adapter)
     with replace_file(folder / _SOURCE) as file:
         file.write_text(json.dumps(described), encoding="utf-8")
 
 
-def remove(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
     """Delete an unfinished folder.
 
     Raises:
-        IndexLocked: If another process builds there.
+        IndexLocked: If another process builds in this folder.
     """
     if folder.exists():
-        WriterLock(folder).release()  # not under the feet of another process
+        WriterLock(folder).release()  # raises if another process has the lock
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def kept_if_begun(folder: Path) -> Iterator[None]:
-    """Keep what an error or an interrupt leaves only where there is something to continue."""
+def remove_if_empty(folder: Path) -> Iterator[None]:
+    """Delete an unfinished folder after an error or an interrupt, if it contains no vectors."""
     try:
         yield
-    except IndexLocked:  # another process builds there
+    except IndexLocked:  # another process builds in this folder
         raise
     except BaseException:
         if not any((folder / VECTORS).glob("*")):
@@ -134,30 +134,30 @@ def kept_if_begun(folder: Path) -> Iterator[None]:
         raise
 
 
-def check_place(place: Path, *, kept: Path | None) -> None:
-    """Refuse a place that no index can take, before anything is built.
+def check_place(place: Path, *, backup: Path | None) -> None:
+    """Check that an index can be built at a place, before the build starts.
 
     Raises:
-        DataError: If the place holds something that is no index, or its index could not be kept.
+        DataError: If the place contains anything but an index, or the backup folder exists.
     """
     check_replaceable(place, marker=DATABASE)
-    if kept is not None and kept.exists():
-        raise DataError(kept, "is there already: delete or rename it, it would be lost")
+    if backup is not None and backup.exists():
+        raise DataError(backup, "the name of the backup is in use. Delete or rename this folder.")
 
 
-def take_place(folder: Path, place: Path, *, kept: Path | None) -> None:
-    """Put a finished folder in its place."""
+def finish_build(folder: Path, place: Path, *, backup: Path | None) -> None:
+    """Move a finished folder to its place."""
     (folder / _SOURCE).unlink()
-    put_in_place(folder, place, marker=DATABASE, backup=kept)
+    put_in_place(folder, place, marker=DATABASE, backup=backup)
 
 
 def restore_folder(place: Path) -> None:
-    """Put a kept index back in the place of the one that replaced it.
+    """Replace an index by its backup.
 
     Raises:
-        DataError: If none was kept, or it cannot be put back.
+        DataError: If there is no backup, or it cannot be restored.
     """
-    kept = kept_folder(place)
-    if not kept.exists():
-        raise DataError(place, f"cannot be put back: there is no {kept.name} beside it")
-    put_in_place(kept, place, marker=DATABASE)
+    backup = backup_folder(place)
+    if not backup.exists():
+        raise DataError(place, f"cannot be restored: its backup {backup.name} does not exist.")
+    put_in_place(backup, place, marker=DATABASE)

@@ -1,7 +1,6 @@
-"""An index folder opened for reading: searches, documents, numbers, checks.
+"""An index folder open for reading: searches, documents, statistics and checks.
 
-Takes and gives vectors and documents; what joins it to a model is ``workflows``' business, what
-changes it is ``index``'.
+``engine`` adds the methods that change the index.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from numpy.typing import NDArray
 
 from nestvec.codec.prefix import as_float32, as_stored
 from nestvec.engines.embedded import documents
-from nestvec.engines.embedded.checking import check_at_opening, check_everything
+from nestvec.engines.embedded.checking import check_everything, check_on_open
 from nestvec.engines.embedded.codecs import Codecs, make_codes
 from nestvec.engines.embedded.database import Database, ReadConnections, is_sealed
 from nestvec.engines.embedded.filtering import Filter
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
-from nestvec.engines.embedded.searching import PointSearch, search_exactly, traced
+from nestvec.engines.embedded.searching import PointSearch, search_exactly, trace_stages
 from nestvec.engines.embedded.sizes import (
     folder_bytes,
     ram_bytes,
@@ -42,37 +41,35 @@ from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 
 class EmbeddedReader:
-    """An index folder opened for searching, by any number of threads."""
+    """An index folder that is open for reading. Several threads may use it."""
 
     def __init__(self, path: Path, *, verify: bool = False) -> None:
-        """Open a folder.
-
-        The manifest, what SQLite holds, the heads of all segments and all codes are checked.
+        """Open a folder, and check its manifest, its documents and the codes of its point.
 
         Args:
-            path: The folder.
-            verify: Check every vector, too.
+            path: The index folder.
+            verify: Also check every vector.
 
         Raises:
-            DataError: If it is not an index folder of this version, or cannot be read.
+            DataError: If the folder is not an index of a supported version, or cannot be read.
             DamagedFile: If a file is missing, truncated or changed.
         """
         self.path = path
         self._manifest = load_manifest(path)
         check_file_system(path)
-        self._lock = threading.RLock()  # held for moments: what takes long is made outside it
-        self._changing = threading.RLock()  # by one thread at a time; searches go on meanwhile
+        self._lock = threading.RLock()  # protects the fields below; never locked for long
+        self._changing = threading.RLock()  # one thread changes the index; others can search
         self._compacting = False
         self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
         self._searches: dict[OperatingPoint, PointSearch] = {}
         self._snapshot: Snapshot
-        sealed = is_sealed(path)  # while it is not open yet
+        sealed = is_sealed(path)  # before a connection is open
         self._database = Database(path / DATABASE, write=False)
         self._reads = ReadConnections(self._database)
         try:
-            check_at_opening(path, self.manifest, self._database, sealed=sealed)
+            check_on_open(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
-            self._take(None)
+            self._refresh(None)
             self._filter = Filter(self._reads)
             self._warm_up()
             if verify:
@@ -83,11 +80,11 @@ class EmbeddedReader:
             raise
 
     def __len__(self) -> int:
-        """Count the documents."""
+        """Return the number of documents."""
         return documents.read_state(self._database).n_documents
 
     def __contains__(self, id_: object) -> bool:
-        """Tell whether there is a document of that id."""
+        """Return whether the index contains a document with this id."""
         if not isinstance(id_, str):
             return False
         with self._reads.borrow() as database:
@@ -106,16 +103,16 @@ class EmbeddedReader:
 
     @property
     def manifest(self) -> Manifest:
-        """What the index records of itself."""
+        """The model, the operating point and the codecs of the index."""
         return self._manifest
 
     @property
     def adapter(self) -> Adapter | None:
-        """What the vectors were transformed by; None where the manifest names no adapter.
+        """The adapter that transformed the vectors; None if the manifest names no adapter.
 
         Raises:
-            DataError: If it is missing or cannot be read.
-            DamagedFile: If it is not the one that the manifest names.
+            DataError: If the adapter is missing or cannot be read.
+            DamagedFile: If it is not the adapter that the manifest names.
         """
         expected = self.manifest.model.adapter
         if not expected:
@@ -123,12 +120,12 @@ class EmbeddedReader:
         path = adapter_path(self.path)
         adapter = load_adapter(path)
         if adapter.digest() != expected:
-            problem = "is not the adapter that the index's vectors went through: put that back"
-            raise DamagedFile(path, problem)
+            problem = "is not the adapter that transformed the index's vectors."
+            raise DamagedFile(path, f"{problem} Restore the original file.")
         return adapter
 
     def bytes(self) -> PointBytes:
-        """Return what the index requires, averaged over its documents; nothing if it is empty."""
+        """Return the bytes that the index requires, averaged over its documents."""
         n, manifest = len(self), self.manifest
         return PointBytes(
             ram_per_vector=ram_bytes(manifest.point),
@@ -146,28 +143,28 @@ class EmbeddedReader:
         point: OperatingPoint | None = None,
         exact: bool = False,
     ) -> Hits:
-        """Return the best ``k`` documents of each query, equal scores by descending id.
+        """Return the best ``k`` documents of each query, as ``Engine.search`` does.
 
         Args:
-            embeddings: [n_queries, full_dim], as the model gives them.
-            k: At least 1; a shortlist or corpus that holds fewer gives fewer.
-            where: Which documents may be returned.
-            point: Another operating point than the index's own.
-            exact: Score every document by its whole stored vector: slow, and the truth.
+            embeddings: [n_queries, full_dim], as the model returns them.
+            k: At least 1. Fewer hits are returned if the index or the last shortlist is smaller.
+            where: Return only documents that match this condition; None for all documents.
+            point: The operating point of this search; None for the index's own.
+            exact: Score every document by its full stored vector.
 
         Raises:
-            InvalidArgument: If k is below 1, the vectors cannot be searched by the point, or a
-                query holds NaN or infinity.
-            ModelMismatch: If the vectors have another width than the stored model's.
+            InvalidArgument: If k is below 1, the index cannot be searched by the point, or a
+                query contains NaN or infinity.
+            ModelMismatch: If the width of the queries is not the ``full_dim`` of the index.
         """
         embeddings = self._checked(embeddings, k, point)
         if len(embeddings) == 0:
             return Hits([], [])
         if exact:
-            snapshot, mask = self._selected(where)
+            snapshot, mask = self._snapshot_and_mask(where)
             queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
             return snapshot.hits(search_exactly(snapshot, queries, k, mask))
-        search, mask = self._prepared(point, where)
+        search, mask = self._search_and_mask(point, where)
         return search.snapshot.hits(search.search(embeddings, k, mask))
 
     def explain(
@@ -178,29 +175,29 @@ class EmbeddedReader:
         where: Condition | None = None,
         point: OperatingPoint | None = None,
     ) -> Explained:
-        """Search as ``search`` does, and tell what each stage did."""
+        """Search as ``search`` does, and also return the result of each stage."""
         embeddings = self._checked(embeddings, k, point)
-        search, mask = self._prepared(point, where)
+        search, mask = self._search_and_mask(point, where)
         traces = [
             StageTrace(
                 stage, found.rows.shape[1], milliseconds, size, partial(search.snapshot.hits, found)
             )
             for stage, (found, milliseconds, size) in zip(
-                search.point.stages, traced(search, embeddings, k, mask), strict=True
+                search.point.stages, trace_stages(search, embeddings, k, mask), strict=True
             )
         ]
         return Explained(traces[-1].hits, tuple(traces))
 
     def get(self, ids: Sequence[str]) -> dict[str, Document]:
-        """Return the documents of those ids that are there, in the order asked."""
+        """Return documents by id, in the order of ``ids``; unknown ids are left out."""
         with self._reads.borrow() as database:
             return documents.get(database, ids)
 
     def vectors(self, ids: Sequence[str]) -> Embeddings:
-        """Return the stored vectors of those ids that are there, in the order asked.
+        """Return stored vectors, in the order of ``ids``; unknown ids are left out.
 
         Returns:
-            float32 [n, full_dim], of unit length, as rounded as they are kept.
+            float32 [n, full_dim], of unit length up to the rounding of the stored precision.
         """
         snapshot = self.snapshot()
         with self._reads.borrow() as database:
@@ -209,16 +206,16 @@ class EmbeddedReader:
         return snapshot.vectors.floats(rows, self.manifest.model.full_dim)
 
     def verify(self) -> None:
-        """Check every row and every vector; codes are checked whenever they are opened.
+        """Check every row and every vector; codes are checked when they are opened.
 
         Raises:
-            DamagedFile: If something is not what was written, naming file and row.
+            DamagedFile: If stored data differs from what was written; names the file and the row.
         """
         with self._reads.borrow() as database:
             check_everything(self.path, self.manifest, database)
 
     def stats(self) -> Stats:
-        """Return numbers of the index."""
+        """Return the counts and sizes of the index."""
         snapshot = self.snapshot()
         state, manifest = snapshot.state, self.manifest
         return Stats(
@@ -247,58 +244,61 @@ class EmbeddedReader:
             self._database.close()
 
     def snapshot(self) -> Snapshot:
-        """Return what the last commit shows; while a compaction is under way, the one before it."""
+        """Return a snapshot of the last commit; during a compaction, of the commit before it."""
         with self._lock:
             version = self._database.version()
             if version != self._version and not self._compacting:
                 if self.in_place():
-                    self._take(self._snapshot)
+                    self._refresh(self._snapshot)
                 self._version = version
             return self._snapshot
 
     def in_place(self) -> bool:
-        """Tell whether no other index stands in the place of the one that was opened.
+        """Return whether the folder still contains the index that was opened.
 
-        What was opened is searched on then as it was: its own manifest and codes have moved.
+        If the index was replaced, searches use the last snapshot of the old index.
         """
         return self._reads.in_place()
 
-    def _take(self, before: Snapshot | None) -> None:
+    def _refresh(self, before: Snapshot | None) -> None:
+        """Load the snapshot of the last commit, and the manifest if it has changed."""
         manifest = load_manifest(self.path)
         if manifest.to_json() != self.manifest.to_json():
             self._manifest = manifest
             self._codecs = Codecs(manifest.model, manifest.codecs)
         taken = take_snapshot(self.path, manifest, self._database, before)
         parts = next_parts(taken.state, at_least=TAIL_ROWS + 1)
-        # A load that was interrupted leaves a long tail: it is coded here as a writer would.
-        self._snapshot = taken.coded(self.path, self._database, parts) if parts else taken
+        # An interrupted load leaves a long tail. It is encoded here, as a writer would do.
+        self._snapshot = taken.with_parts(self.path, self._database, parts) if parts else taken
         self._searches = {}
 
-    def _selected(self, where: Condition | None) -> tuple[Snapshot, NDArray[np.bool_] | None]:
-        """Return the last commit, and which of its rows may be returned; None for all."""
+    def _snapshot_and_mask(
+        self, where: Condition | None
+    ) -> tuple[Snapshot, NDArray[np.bool_] | None]:
+        """Return the last snapshot, and the mask of a filter; None for all rows."""
         while True:
             snapshot = self.snapshot()
             mask = None if where is None else self._filter.mask(where, snapshot)
             if where is None or mask is not None:
                 return snapshot, mask
-            with self._changing:  # perhaps a compaction has numbered rows anew: wait for its end
+            with self._changing:  # wait for the end of a compaction, which may renumber rows
                 pass
 
-    def _prepared(
+    def _search_and_mask(
         self, point: OperatingPoint | None, where: Condition | None
     ) -> tuple[PointSearch, NDArray[np.bool_] | None]:
-        """Return what searches the last commit by a point, and which rows it may return."""
+        """Return the search of the last snapshot by a point, and the mask of a filter."""
         while True:
-            snapshot, mask = self._selected(where)
+            snapshot, mask = self._snapshot_and_mask(where)
             search = self._search_of(snapshot, point or self.manifest.point)
             if search is not None:
                 return search, mask
 
     def _search_of(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch | None:
-        """Return what searches a snapshot; None if it is not the last one any more."""
+        """Return the search of a snapshot; None if it is not the last snapshot any more."""
         with self._lock:
             if snapshot is not self._snapshot:
-                return None  # the codecs are those of a later one
+                return None  # the codecs belong to a later snapshot
             known, codecs = self._searches.get(point), self._codecs
         if known is None:
             known = PointSearch(snapshot, point, codecs.of(point, snapshot))
@@ -308,7 +308,7 @@ class EmbeddedReader:
         return known
 
     def _warm_up(self) -> None:
-        """Check the codes of the index's own point, and have those of the first stage in memory."""
+        """Check the codes of the index's own point, and load those of its first stage."""
         first, *_ = self._codecs.of(self.manifest.point, self._snapshot)
         for part in self._snapshot.parts:
             part.scan(first)
@@ -320,13 +320,12 @@ class EmbeddedReader:
         if point is not None:
             self.manifest.check_point(point)
         if k < 1:
-            raise InvalidArgument(f"k {k} < 1")
+            raise InvalidArgument(f"k={k} is smaller than 1. Choose a k of at least 1.")
         if embeddings.ndim != 2 or embeddings.shape[1] != stored.full_dim:
             raise ModelMismatch(
-                f"queries of shape {embeddings.shape} for an index of {stored.name}, which needs "
-                f"[n, {stored.full_dim}]: encode at full width, the index truncates; "
-                "or rebuild it with the other model"
+                f"queries have shape {embeddings.shape}, but the index of {stored.name} requires "
+                f"[n, {stored.full_dim}]. Encode at full width; the index truncates the vectors."
             )
         if not np.isfinite(embeddings).all():
-            raise InvalidArgument("a query vector holds NaN or infinity")
+            raise InvalidArgument("a query vector contains NaN or infinity. Encode it again.")
         return embeddings

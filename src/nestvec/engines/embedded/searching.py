@@ -1,7 +1,7 @@
-"""Run the stages of an operating point over all parts of a snapshot, and its tail.
+"""Run the stages of an operating point over the parts and the tail of a snapshot.
 
-Every stage hands on what is best over all parts, so an index of many parts answers as one would
-that was built at once. The tail joins at the last stage, scored from its vectors.
+Every stage returns the best candidates over all parts, so the results do not depend on the number
+of parts. The tail is scored from its vectors and merged into the result of the last stage.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _MARGIN, _WIDEN, _FLOAT_ERROR = 32, 4, 1e-5
 
 @dataclass(frozen=True, eq=False)
 class PointSearch:
-    """An operating point over one snapshot.
+    """The search of one snapshot by one operating point.
 
     Attributes:
-        snapshot: What is searched.
-        point: How.
-        codecs: One for each stage.
+        snapshot: The snapshot.
+        point: The operating point.
+        codecs: One codec per stage.
     """
 
     snapshot: Snapshot
@@ -44,12 +44,12 @@ class PointSearch:
     def search(
         self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
     ) -> Ranked:
-        """Return scores and positions of the best ``k``, best first, ties by descending id.
+        """Return the scores and positions of the best ``k``, equal scores by descending id.
 
         Args:
-            embeddings: [n_queries, full_dim], as the model gives them.
+            embeddings: [n_queries, full_dim], as the model returns them.
             k: At least 1.
-            mask: Rows that may be returned, [n_rows]; None for all.
+            mask: True for rows that may be returned, [n_rows]; None for all rows.
         """
         *_, found = self.stages(embeddings, k, mask)
         return found
@@ -57,8 +57,8 @@ class PointSearch:
     def stages(
         self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
     ) -> Iterator[Ranked]:
-        """Yield what each stage hands on as it is found; the last is what ``search`` returns."""
-        allowed = self.snapshot.allowed if mask is None else self.snapshot.selected(mask)
+        """Yield the candidates of each stage when it has run; the last equals ``search``."""
+        allowed = self.snapshot.allowed if mask is None else self.snapshot.allowed_by(mask)
         widths = [k if stage.keep is None else stage.keep for stage in self.point.stages]
         found = self._first(embeddings, widths[0], allowed)
         for stage, width in enumerate(widths[1:], 1):
@@ -74,7 +74,7 @@ class PointSearch:
         for start, part, some in zip(self._starts, self.snapshot.parts, allowed, strict=False):
             scores, positions = part.scan(self.codecs[0]).search(embeddings, width, allowed=some)
             found.append(Ranked(scores, positions + start))
-        return self._merge(found, width) if found else _nothing(len(embeddings))
+        return self._merge(found, width) if found else _no_results(len(embeddings))
 
     def _rescore(self, stage: int, embeddings: Embeddings, candidates: Rows, width: int) -> Ranked:
         codec = self.codecs[stage]
@@ -86,7 +86,7 @@ class PointSearch:
         tail, codec = self.snapshot.tail, self.codecs[-1]
         chosen = np.arange(len(tail.rows)) if mask is None else np.flatnonzero(mask[tail.rows])
         if not len(chosen):
-            return _nothing(len(embeddings))
+            return _no_results(len(embeddings))
         candidates = np.broadcast_to(chosen, (len(embeddings), len(chosen)))
         queries, decoded = codec.prepare(embeddings), self._tail_decoded
         scores = score(queries, candidates, decoded.__getitem__, empty=tail.empty)
@@ -99,7 +99,7 @@ class PointSearch:
         return self._ordered(Ranked(scores, positions), width)
 
     def _ordered(self, found: Ranked, width: int) -> Ranked:
-        """Return the best ``width``, ties by descending id."""
+        """Return the best ``width``, equal scores by descending id."""
         ranked = order(found.scores, found.rows)
         if len(self.snapshot.parts) + bool(self.snapshot.tail.ids) > 1:
             _order_ties_by_id(ranked, self.snapshot.ids)
@@ -116,7 +116,7 @@ class PointSearch:
 
     @cached_property
     def _vectors(self) -> list[Callable[[Rows], Embeddings]]:
-        """Of each stage, what returns the vectors that positions in parts stand for."""
+        """For each stage, a function that returns the vectors at positions in parts."""
         return [_vectors_of(self.snapshot, codec) for codec in self.codecs]
 
     @cached_property
@@ -128,13 +128,13 @@ class PointSearch:
 def search_exactly(
     snapshot: Snapshot, queries: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
 ) -> Ranked:
-    """Return the best ``k`` by stored vectors at full width, whatever is coded: the ground truth.
+    """Return the best ``k`` by the full stored vectors, as a reference for other searches.
 
     Args:
-        snapshot: What is searched.
+        snapshot: The snapshot to search.
         queries: [n_queries, full_dim], normalized.
         k: At least 1.
-        mask: Rows that may be returned, [n_rows]; None for all.
+        mask: True for rows that may be returned, [n_rows]; None for all rows.
     """
     live = snapshot.live if mask is None else snapshot.live & mask
     positions = np.arange(int(snapshot.starts[-1]) + len(snapshot.tail.ids))
@@ -147,7 +147,7 @@ def search_exactly(
 
     width = k + _MARGIN
     while True:
-        found = _nothing(len(queries))
+        found = _no_results(len(queries))
         for start in range(0, len(positions), _BLOCK):
             vectors = vectors_of(np.arange(start, min(start + _BLOCK, len(positions))))
             scores = np.ascontiguousarray(queries @ vectors.T)
@@ -156,7 +156,7 @@ def search_exactly(
         ranked = Ranked(scores, positions[found.rows])
         ranked = order(*ranked)
         _order_ties_by_id(ranked, snapshot.ids)
-        # Beyond the width nothing scores better than its last, up to rounding.
+        # Candidates beyond ``width`` score at most as high as the last one, up to rounding.
         if (
             width >= len(positions)
             or (ranked.scores[:, k - 1] > found.scores[:, -1] + _FLOAT_ERROR).all()
@@ -178,7 +178,7 @@ def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings
 
 
 def _order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> None:
-    """Put equal scores in descending order of id, in place; ties are rare, and few."""
+    """Sort equal scores by descending id, in place. The loop is fast as ties are rare."""
     tied = (ranked.scores[:, 1:] == ranked.scores[:, :-1]).any(axis=1)
     for line in np.flatnonzero(tied):
         ids, scores = ids_of(ranked.rows[line]), ranked.scores[line].tolist()
@@ -187,15 +187,15 @@ def _order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> No
         ranked.rows[line] = ranked.rows[line][sequence]
 
 
-def _nothing(n_queries: int) -> Ranked:
+def _no_results(n_queries: int) -> Ranked:
     shape = (n_queries, 0)
     return Ranked(np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.int64))
 
 
-def traced(
+def trace_stages(
     search: PointSearch, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None
 ) -> Iterator[tuple[Ranked, float, int]]:
-    """Run a search and yield what each stage found, its milliseconds and its bytes."""
+    """Run a search, and yield the candidates, the milliseconds and the bytes of each stage."""
     candidates, start = 0, time.perf_counter()
     for number, found in enumerate(search.stages(embeddings, k, mask)):
         milliseconds = (time.perf_counter() - start) * 1000
@@ -208,8 +208,8 @@ def _bytes(search: PointSearch, number: int, candidates: int, n_queries: int) ->
     each, stored = codec.bytes_per_vector, snapshot.vectors.arrays[0]
     if number and codec.precision in FROM_VECTORS:
         each = codec.dim * stored.itemsize
-    looked_at = candidates if number else int(snapshot.starts[-1]) * n_queries
+    scored = candidates if number else int(snapshot.starts[-1]) * n_queries
     in_tail = 0
     if number == len(search.codecs) - 1:
         in_tail = len(snapshot.tail.ids) * n_queries * stored.shape[1] * stored.itemsize
-    return looked_at * each + in_tail
+    return scored * each + in_tail

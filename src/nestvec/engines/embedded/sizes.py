@@ -1,4 +1,4 @@
-"""Bytes of an index folder: those that are there, and those that a point would have."""
+"""The bytes of an index folder, measured from its files or computed for an operating point."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.codec.quantizer import code_bytes
-from nestvec.engines.embedded.folder import CODES, DATABASE, FROM_VECTORS, VECTORS, with_codes
+from nestvec.engines.embedded.folder import CODES, DATABASE, FROM_VECTORS, VECTORS, coded_keys
 from nestvec.engines.manifest import Stored
 from nestvec.engines.results import PointBytes
 from nestvec.types import OperatingPoint
 
-_ORDER_BYTES = 16  # of each document beside its codes: its row, and where its id begins
+_ORDER_BYTES = 16  # per document in a part: its row, and the offset of its id
 
 
 def folder_bytes(folder: Path) -> int:
-    """Add up the sizes of all files in a folder."""
+    """Return the size of all files in a folder."""
     return _sum(folder.rglob("*"))
 
 
 def vector_bytes(folder: Path) -> int:
-    """Add up the files of vectors, of codes, and of what finds a document by its position."""
+    """Return the size of the files of vectors and of parts (codes, rows and ids)."""
     return folder_bytes(folder / VECTORS) + folder_bytes(folder / CODES)
 
 
 def text_bytes(folder: Path) -> int:
-    """Add up the files of documents: the database and its log."""
+    """Return the size of the database of documents and its log."""
     return _sum([folder / DATABASE, folder / f"{DATABASE}-wal"])
 
 
 def ram_bytes(point: OperatingPoint) -> int:
-    """Return the bytes of a vector's codes that are resident: those of the first stage."""
+    """Return the bytes per vector that a search needs in memory: the first stage's codes."""
     return code_bytes(*point.stages[0].representation)
 
 
 def read_bytes(point: OperatingPoint, stored: Stored) -> int:
-    """Return the bytes that one query reads for rescoring, at most: shortlists times widths."""
+    """Return the largest number of bytes that one query reads to rescore its shortlists."""
     total = 0
     for before, stage in zip(point.stages, point.stages[1:], strict=False):
         from_vectors = stage.precision in FROM_VECTORS
@@ -49,16 +49,16 @@ def read_bytes(point: OperatingPoint, stored: Stored) -> int:
 def planned_bytes(
     point: OperatingPoint, stored: Stored, full_dim: int, *, id_bytes: float, text_bytes: float
 ) -> PointBytes:
-    """Return what a folder of many documents has for each of them.
+    """Return the bytes per document of an index folder with many documents.
 
     Args:
         point: The operating point.
-        stored: How full vectors are stored.
-        full_dim: Their width.
+        stored: The precision of stored vectors.
+        full_dim: The width of stored vectors.
         id_bytes: Mean length of an id in UTF-8.
-        text_bytes: Of a document in the database, on average.
+        text_bytes: Mean bytes of a document in the database.
     """
-    codes = sum(code_bytes(*key) for key in with_codes(point))
+    codes = sum(code_bytes(*key) for key in coded_keys(point))
     return PointBytes(
         ram_per_vector=ram_bytes(point),
         disk_per_vector=full_dim * np.dtype(stored).itemsize + codes + _ORDER_BYTES + id_bytes,
@@ -72,6 +72,6 @@ def _sum(paths: Iterable[Path]) -> int:
     for path in paths:
         try:
             sizes += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # the log may go at any time
+        except FileNotFoundError:  # SQLite may remove the log at any time
             continue
     return sizes

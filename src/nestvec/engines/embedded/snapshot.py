@@ -1,8 +1,9 @@
-"""What one commit shows: its vectors, its parts, and the tail of rows that are not coded yet.
+"""A snapshot: the searchable data of one commit.
 
-A snapshot does not change; the next commit gives the next one, which shares what is still the same.
-What was mapped stays readable while a snapshot is used, even after a compaction has removed the
-files.
+The rows of a commit are divided into parts, whose codes are stored in files, and the tail, which
+has no codes yet. A snapshot does not change; the next commit has a new snapshot, which shares
+unchanged parts. Mapped files remain readable while a snapshot is in use, even after a compaction
+has removed them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.database import Database
-from nestvec.engines.embedded.folder import codes_name, part_folder, segment_file, with_codes
+from nestvec.engines.embedded.folder import coded_keys, codes_name, part_folder, segment_file
 from nestvec.engines.embedded.part import Part, open_part
 from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
@@ -32,42 +33,42 @@ _ORDER = ("rows", "ids", "empty")
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """Rows that no part holds yet, in descending order of id.
+    """The rows that have no codes yet, in descending order of id.
 
     Attributes:
-        rows: [n].
-        ids: [n].
-        of_all: The vectors of all rows.
+        rows: Row numbers, [n].
+        ids: Ids, [n].
+        all_vectors: The vectors of all rows of the index.
     """
 
     rows: Rows
     ids: list[str]
-    of_all: Stacked
+    all_vectors: Stacked
 
     @cached_property
     def vectors(self) -> NDArray[np.floating]:
-        """As they are stored, [n, full_dim]."""
-        return self.of_all.take(self.rows)
+        """The stored vectors of the tail, [n, full_dim]."""
+        return self.all_vectors.take(self.rows)
 
     @cached_property
     def empty(self) -> Rows:
-        """Positions of zero vectors."""
+        """Positions of zero vectors in the tail."""
         return np.flatnonzero(~self.vectors.any(axis=1)).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """One commit, ready to be searched.
+    """The searchable data of one commit.
 
-    Positions count through the parts, and then through the tail.
+    A position is an index into the concatenation of all parts and the tail.
 
     Attributes:
         state: The commit.
-        vectors: Of all rows, to be read in order.
-        scattered: The same, to be read here and there.
-        parts: What is coded.
-        deleted: Rows whose documents are gone, ascending.
-        tail: What is not coded yet.
+        vectors: The vectors of all rows, for reading in order.
+        scattered: The same vectors, for reading single rows.
+        parts: The rows that have codes.
+        deleted: Rows of deleted documents, ascending.
+        tail: The rows that have no codes yet.
     """
 
     state: State
@@ -79,44 +80,44 @@ class Snapshot:
 
     @cached_property
     def starts(self) -> Rows:
-        """The first position of each part, and of the tail."""
+        """The first position of each part and of the tail."""
         return np.cumsum([0, *map(len, self.parts)], dtype=np.int64)
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:
-        """Which rows have a document, [n_rows]."""
+        """True for rows whose document is not deleted, [n_rows]."""
         live = np.ones(self.state.n_rows, dtype=bool)
         live[self.deleted] = False
         return live
 
     @cached_property
     def allowed(self) -> tuple[Allowed | None, ...]:
-        """Of each part, the positions that have a document; None where all have."""
+        """For each part, the positions of documents that are not deleted; None if no one is."""
         return tuple(
-            None if self._untouched(part) else Allowed(self.live[part.rows]) for part in self.parts
+            None if self._all_live(part) else Allowed(self.live[part.rows]) for part in self.parts
         )
 
-    def selected(self, mask: NDArray[np.bool_]) -> tuple[Allowed | None, ...]:
-        """Return, of each part, the positions that have a document and are selected.
+    def allowed_by(self, mask: NDArray[np.bool_]) -> tuple[Allowed | None, ...]:
+        """Return, for each part, the positions of documents in a mask that are not deleted.
 
         Args:
-            mask: By row, [n_rows].
+            mask: True for each allowed row, [n_rows].
         """
         both = mask & self.live if len(self.deleted) else mask
         return tuple(Allowed(both[part.rows]) for part in self.parts)
 
     def rows(self, positions: Rows) -> Rows:
-        """Return the rows that stand at positions."""
+        """Return the rows at positions."""
         return Stacked.of([*(part.rows for part in self.parts), self.tail.rows]).take(positions)
 
     def ids(self, positions: Rows) -> list[str]:
-        """Return the ids that stand at positions."""
+        """Return the ids at positions."""
         if len(self.parts) == 1 and not len(self.tail.ids):
             return self.parts[0].ids(positions)
-        of = np.searchsorted(self.starts, positions, side="right") - 1
+        numbers = np.searchsorted(self.starts, positions, side="right") - 1
         found = np.empty(len(positions), dtype=object)
-        for number in np.unique(of):
-            lines = np.flatnonzero(of == number)
+        for number in np.unique(numbers):
+            lines = np.flatnonzero(numbers == number)
             own = positions[lines] - self.starts[number]
             if number < len(self.parts):
                 found[lines] = self.parts[number].ids(own)
@@ -126,25 +127,27 @@ class Snapshot:
         return ids
 
     def hits(self, found: Ranked) -> Hits:
-        """Return what stands at the positions that a search found."""
+        """Convert the positions that a search returned to ids."""
         n_queries, width = found.rows.shape
         ids = self.ids(found.rows.ravel())
         starts = range(0, n_queries * width, width) if width else [0] * n_queries
         return Hits([ids[start : start + width] for start in starts], found.scores.tolist())
 
-    def coded(self, folder: Path, database: Database, spans: Sequence[Span]) -> Snapshot:
-        """Return the same commit with its tail in parts, which nobody else knows of yet.
+    def with_parts(self, folder: Path, database: Database, spans: Sequence[Span]) -> Snapshot:
+        """Return a snapshot of the same commit with other parts and without a tail.
+
+        The new parts are not committed yet.
 
         Args:
-            folder: The index.
-            database: Its documents.
-            spans: Rows of each part; some are among the parts that there are.
+            folder: The index folder.
+            database: The database of documents.
+            spans: The rows of each part. Parts that exist are reused.
         """
         parts = _parts(folder, database, self.vectors, (self.state.generation, spans), self.parts)
-        nothing = Tail(np.empty(0, np.int64), [], self.vectors)
-        return replace(self, parts=parts, tail=nothing)
+        no_tail = Tail(np.empty(0, np.int64), [], self.vectors)
+        return replace(self, parts=parts, tail=no_tail)
 
-    def _untouched(self, part: Part) -> bool:
+    def _all_live(self, part: Part) -> bool:
         first, end = np.searchsorted(self.deleted, (part.span.first_row, part.span.end))
         return len(part) == part.span.n_rows and bool(first == end)
 
@@ -152,16 +155,16 @@ class Snapshot:
 def take_snapshot(
     folder: Path, manifest: Manifest, database: Database, before: Snapshot | None = None
 ) -> Snapshot:
-    """Return what the last commit shows.
+    """Return a snapshot of the last commit.
 
     Args:
-        folder: The index.
-        manifest: What it says of itself.
-        database: Its documents.
-        before: An older snapshot, to share with.
+        folder: The index folder.
+        manifest: The manifest of the index.
+        database: The database of documents.
+        before: An older snapshot, whose unchanged parts are shared.
 
     Raises:
-        DamagedFile: If a file that it needs is missing or another one.
+        DamagedFile: If a file of the snapshot is missing, or differs from what was written.
     """
 
     def taken(state: State) -> Snapshot:
@@ -169,11 +172,11 @@ def take_snapshot(
             return before
         return _assemble(folder, manifest, database, before, state)
 
-    return documents.of_one_commit(database, taken)
+    return documents.read_one_commit(database, taken)
 
 
 def segment_of(folder: Path, manifest: Manifest, generation: int, number: int, at: int) -> Segment:
-    """Return a segment file, whose first row is ``at``."""
+    """Return the segment file with a number, whose first row is ``at``."""
     file = segment_file(folder, generation, number)
     return Segment(file, manifest.stored, manifest.model.full_dim, generation, at)
 
@@ -181,15 +184,15 @@ def segment_of(folder: Path, manifest: Manifest, generation: int, number: int, a
 def map_vectors(
     folder: Path, manifest: Manifest, state: State, *, scattered: bool = False
 ) -> Stacked:
-    """Map the vectors of all rows of a commit, to be read in order or here and there."""
+    """Map the vectors of all rows of a commit, for reading in order or, if scattered, any rows."""
     mapped = [
         segment_of(folder, manifest, state.generation, number, span.first_row).map(
             span.n_rows, scattered=scattered
         )
         for number, span in enumerate(state.segments)
     ]
-    nothing = np.empty((0, manifest.model.full_dim), dtype=manifest.stored)
-    return Stacked.of(mapped or [nothing])
+    empty = np.empty((0, manifest.model.full_dim), dtype=manifest.stored)
+    return Stacked.of(mapped or [empty])
 
 
 def _assemble(
@@ -205,9 +208,9 @@ def _assemble(
     scattered = ScatteredRows(map_vectors(folder, manifest, state, scattered=True))
     same = before is not None and before.state.generation == state.generation
     known = before.parts if before is not None and same else ()
-    coded = {key for key in with_codes(manifest.point) if key in manifest.codecs}
+    coded = {key for key in coded_keys(manifest.point) if key in manifest.codecs}
     files = frozenset(codes_name(*key) for key in coded) | frozenset(_ORDER)
-    # What is missing at opening is worth a word; of a part that is new nothing can be missing.
+    # Missing code files are reported when the index is opened. A new part has no code files yet.
     expected = frozenset() if before else files
     parts = _parts(
         folder, database, vectors, (state.generation, state.parts), known, expected=expected
@@ -226,13 +229,13 @@ def _parts(
     *,
     expected: frozenset[str] = frozenset(),
 ) -> tuple[Part, ...]:
-    """Return the part of each span: one that is known already, or one that is opened now."""
+    """Return the part of each span: a known part, or a part that is opened now."""
     by_span = {part.span: part for part in known}
-    generation, asked = spans
+    generation, requested = spans
 
     def opened(span: Span) -> Part:
         place = part_folder(folder, generation, span.first_row, span.n_rows)
         read_ids = partial(documents.ids_from, database, span.first_row, span.end)
         return open_part(place, span, vectors, read_ids, expected=expected)
 
-    return tuple(by_span.get(span) or opened(span) for span in asked)
+    return tuple(by_span.get(span) or opened(span) for span in requested)

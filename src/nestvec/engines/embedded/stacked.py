@@ -1,4 +1,4 @@
-"""Arrays that stand one below another without being copied together: segments, parts of codes."""
+"""Address several arrays as one array without copying them: segments of vectors, parts of codes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from nestvec.types import Embeddings, Rows
 
 @dataclass(frozen=True)
 class Stacked:
-    """Arrays of equal width, addressed by one row number; each may be memory-mapped.
+    """Arrays of equal width, addressed by one row number. Each may be memory-mapped.
 
     Attributes:
-        starts: The row of the first line of each, ascending from 0.
-        arrays: Each [n, width] or [n].
+        starts: The row number of the first line of each array, ascending from 0.
+        arrays: The arrays, each [n, width] or [n].
     """
 
     starts: Rows
@@ -33,24 +33,24 @@ class Stacked:
         return cls(np.cumsum(lengths, dtype=np.int64), tuple(arrays))
 
     def __len__(self) -> int:
-        """Count the rows."""
+        """Return the number of rows."""
         return sum(map(len, self.arrays))
 
     def take(self, rows: Rows, width: int | None = None) -> NDArray[Any]:
-        """Return rows, cut to their first ``width`` values; no others are read."""
-        cut = np.s_[...] if width is None else np.s_[..., :width]
+        """Return rows, truncated to their first ``width`` values; no other values are read."""
+        prefix = np.s_[...] if width is None else np.s_[..., :width]
         if len(self.arrays) == 1:
-            return self.arrays[0][rows][cut] if width is None else self.arrays[0][rows, :width]
+            return self.arrays[0][rows][prefix] if width is None else self.arrays[0][rows, :width]
         shape = (len(rows), *self.arrays[0].shape[1:])
-        taken = np.empty(shape, dtype=self.arrays[0].dtype)[cut]
-        of = self.which(rows)
-        for number in np.unique(of):
-            lines = np.flatnonzero(of == number)
-            taken[lines] = self.arrays[number][rows[lines] - self.starts[number]][cut]
+        taken = np.empty(shape, dtype=self.arrays[0].dtype)[prefix]
+        numbers = self.array_numbers(rows)
+        for number in np.unique(numbers):
+            lines = np.flatnonzero(numbers == number)
+            taken[lines] = self.arrays[number][rows[lines] - self.starts[number]][prefix]
         return taken
 
-    def which(self, rows: Rows) -> Rows:
-        """Return the number of the array that each row stands in."""
+    def array_numbers(self, rows: Rows) -> Rows:
+        """Return the number of the array that contains each row."""
         found: Rows = np.searchsorted(self.starts, rows, side="right") - 1
         return found
 
@@ -59,22 +59,25 @@ class Stacked:
         return self.take(rows, dim).astype(np.float32)
 
     def blocks(self, size: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield all rows in blocks of at most ``size``, each with its first row."""
+        """Yield all rows in blocks of at most ``size``, each with its first row number."""
         for start, array in zip(self.starts.tolist(), self.arrays, strict=True):
             for first in range(0, len(array), size):
                 yield start + first, array[first : first + size]
 
 
 class ScatteredRows:
-    """Mapped arrays that stand one below another, read a few rows at a time."""
+    """Memory-mapped arrays, addressed as one, from which a few rows are read at a time.
+
+    If the last read came from disk, all rows of the next read are requested from the disk at once.
+    """
 
     def __init__(self, mapped: Stacked) -> None:
-        """Take arrays of ``map_array``."""
+        """Read from arrays that ``map_array`` returned."""
         self._mapped = mapped
-        self._from_disk = False  # of the last time, in whichever thread: a guess at the next
+        self._from_disk = False  # of the last read in any thread, as a guess for the next read
 
     def take(self, rows: Rows, width: int) -> NDArray[np.floating]:
-        """Return rows, cut to their first ``width`` values, [n, width]."""
+        """Return rows, truncated to their first ``width`` values, [n, width]."""
         before = _blocks_read()
         if self._from_disk:
             self._prefetch(rows)
@@ -83,14 +86,14 @@ class ScatteredRows:
         return taken
 
     def _prefetch(self, rows: Rows) -> None:
-        of = self._mapped.which(rows)
-        for number in np.unique(of):
-            own = rows[of == number] - self._mapped.starts[number]
+        numbers = self._mapped.array_numbers(rows)
+        for number in np.unique(numbers):
+            own = rows[numbers == number] - self._mapped.starts[number]
             prefetch(self._mapped.arrays[number], own)
 
 
 def _blocks_read() -> int:
-    """Count what this thread has read from disks so far; 0 where nobody counts it."""
+    """Return the number of disk blocks that this thread has read; 0 except on Linux."""
     if sys.platform != "linux":
         return 0
     import resource

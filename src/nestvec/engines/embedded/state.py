@@ -1,6 +1,7 @@
-"""What one commit of an index says: its counter, what is there, and a running hash over all before.
+"""The state of an index after one commit, with a running hash over all commits.
 
-Plain values; SQLite holds them (``database``), the newest segment their witness (``segments``).
+SQLite stores the state (``documents``). The newest segment records its counter and its running
+hash (``segments``), so that a commit that SQLite lost is detected.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from nestvec.engines.embedded.checksums import digest
 
 @dataclass(frozen=True)
 class Span:
-    """Rows that stand together: of a segment, or of a part of the codes.
+    """A range of rows, of a segment or of a part.
 
     Attributes:
-        first_row: The first one.
-        n_rows: How many.
-        token: What tells the files of a part from those of another that has the same rows.
+        first_row: The first row.
+        n_rows: The number of rows.
+        token: Distinguishes the files of parts that have the same rows.
     """
 
     first_row: int
@@ -28,25 +29,25 @@ class Span:
 
     @property
     def end(self) -> int:
-        """The row after the last one."""
+        """The row after the last row."""
         return self.first_row + self.n_rows
 
 
 @dataclass(frozen=True)
 class State:
-    """One commit.
+    """The state of an index after one commit.
 
     Attributes:
-        counter: Counts commits.
-        generation: Counts compactions, each of which numbers rows anew.
-        n_documents: Documents that are there.
-        documents_sum: Exclusive or of the checksums of their rows: one that is lost is missed.
-        deleted_sum: The same of the rows that are not there any more.
-        segments: The rows of each segment file, by its number.
-        parts: The rows of each part of the codes, from row 0 without gaps.
-        checked: Values added since the codecs were fitted, where those have learnt ranges.
-        outside: How many of them stand outside these.
-        previous: Running hash of the commit before.
+        counter: The number of commits.
+        generation: The number of compactions. Each compaction renumbers the rows.
+        n_documents: The number of documents.
+        documents_sum: Exclusive or of the checksums of all rows; it detects a lost row.
+        deleted_sum: Exclusive or of the checksums of all deleted rows.
+        segments: The rows of each segment file, in the order of their numbers.
+        parts: The rows of each part, from row 0 without gaps.
+        checked: Values added since the codecs were fitted, for codecs with fitted ranges.
+        outside: The number of these values outside the fitted ranges.
+        previous: Running hash of the previous commit.
     """
 
     counter: int = 0
@@ -62,33 +63,33 @@ class State:
 
     @property
     def n_rows(self) -> int:
-        """Rows that hold a vector, of documents that are there or were."""
+        """The number of stored vectors, including those of deleted documents."""
         return self.segments[-1].end if self.segments else 0
 
     @property
     def n_coded(self) -> int:
-        """Rows that parts of the codes stand for: all before the tail."""
+        """The number of rows in parts, which are all rows before the tail."""
         return self.parts[-1].end if self.parts else 0
 
     @property
     def body(self) -> str:
-        """All values but the running hash, as JSON."""
+        """All values except the running hash, as JSON."""
         values = asdict(self)
         del values["previous"]
         return json.dumps(values, sort_keys=True)
 
     @property
     def digest(self) -> bytes:
-        """The running hash: of these values and the hash of the commit before."""
+        """The running hash: a hash of these values and of the previous running hash."""
         return digest(self.previous + self.body.encode())
 
     def next(self, **changes: Any) -> State:
-        """Return the commit after this one."""
+        """Return the state of the next commit, with changed values."""
         return replace(self, counter=self.counter + 1, previous=self.digest, **changes)
 
     @classmethod
     def parse(cls, body: str, previous: bytes) -> State:
-        """Read back what ``body`` wrote."""
+        """Read a state that ``body`` wrote."""
         values = json.loads(body)
         for name in ("segments", "parts"):
             values[name] = tuple(Span(**span) for span in values[name])
@@ -96,7 +97,11 @@ class State:
 
 
 def next_parts(state: State, *, at_least: int) -> tuple[Span, ...] | None:
-    """Return the parts after the tail is coded; None while that is shorter than ``at_least``."""
+    """Return the parts after encoding the tail; None if the tail is shorter than ``at_least``.
+
+    The tail is merged with the last part while that part is shorter than twice the merged rows, so
+    the number of parts grows only with the logarithm of the number of rows.
+    """
     end, first = state.n_rows, state.n_coded
     if end - first < max(1, at_least):
         return None

@@ -1,8 +1,8 @@
-"""The embedded engine's own search over vectors and codes, without documents: what a curve times.
+"""The embedded engine's search over vectors and codes, without an index, for measurements.
 
-A trial searches a snapshot like that of an index with all its documents in one part. Scans are in
-memory; full vectors and the codes of later stages are in files, mapped as in an index folder.
-Fetching documents is timed on a sample of them, in a real database.
+A trial searches a snapshot like that of an index whose documents are all in one part. Codes of the
+first stage are in memory. Full vectors and codes of later stages are in memory-mapped files, as in
+an index folder. The time to fetch documents is measured on a sample, in a real database.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingP
 SAMPLED_DOCUMENTS = 2_000
 _LOOKUPS = 50
 _BLOCK = 16_384  # vectors written at a time
-_READ_BYTES = 1 << 24  # at a time, to have a file in memory
+_READ_BYTES = 1 << 24  # read at a time, to load a file into the page cache
 
 
 class EmbeddedTrial:
-    """Searches of any operating point over one corpus."""
+    """The searches of any operating point over one corpus."""
 
     def __init__(
         self, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
     ) -> None:
-        """Take the corpus, as ``Engine.trial`` describes it; files are made when needed."""
+        """Prepare a trial, as ``Engine.trial`` does. Files are written when they are needed."""
         self._corpus = corpus
         self._id_table = id_table(ids)
         self._id_bytes = float(np.mean([len(id_.encode()) for id_ in ids])) if ids else 0.0
@@ -58,33 +58,36 @@ class EmbeddedTrial:
         ]
         self._folder = TemporaryDirectory(prefix="nestvec-trial-")
         self._database: Database | None = None
-        self._text_bytes = 0.0  # of a document in it
+        self._text_bytes = 0.0  # mean bytes of a document in the database
         self._part: tuple[CodeKey, Part] | None = None
-        self._forgotten: set[Path] = set()  # files that a cold search dropped from memory
+        self._dropped: set[Path] = set()  # files that a cold search dropped from the page cache
 
     def searcher(self, point: OperatingPoint) -> Search:
-        """Return the search of a point, everything that it reads in memory."""
+        """Return the search of a point, with all its files in the page cache."""
         search = self._search(point, self._part_for(point))
-        for file in self._forgotten & {*self._files_read(point)}:
-            _read(file)
-            self._forgotten.remove(file)
+        for file in self._dropped & {*self._files_read(point)}:
+            _load(file)
+            self._dropped.remove(file)
         return search
 
     def cold_searcher(self, point: OperatingPoint) -> Search | None:
-        """Return the search of a point, its later stages read from disk; None where nothing is."""
+        """Return the search of a point, with the files of its later stages not in the page cache.
+
+        None for one stage, which reads no files, and on systems other than Linux.
+        """
         if len(point.stages) == 1 or not hasattr(os, "posix_fadvise") or sys.platform != "linux":
             return None
         scanned = self._part_for(point)
-        self._part = None  # nothing may map the files that are dropped from memory
-        part = scanned.mapped_anew()
+        self._part = None  # mapped files cannot be dropped from the page cache
+        part = scanned.remapped()
         for file in self._files_read(point):
-            _forget(file)
-            self._forgotten.add(file)
+            _drop(file)
+            self._dropped.add(file)
         self._part = point.stages[0].representation, part
         return self._search(point, part)
 
     def bytes(self, point: OperatingPoint) -> PointBytes:
-        """Return what an index folder of this point has for each document."""
+        """Return the bytes per document of an index folder with this point."""
         self._sampled()
         return planned_bytes(
             point,
@@ -100,7 +103,7 @@ class EmbeddedTrial:
         return sum(self._corpus[key].build_s for key in keys)
 
     def lookup_ms(self, k: int) -> float:
-        """Return the median milliseconds of looking for a new commit and fetching k documents."""
+        """Return the median milliseconds to check for a new commit and fetch ``k`` documents."""
         if not self._sample:
             return 0.0
         database, rng, times = self._sampled(), np.random.default_rng(0), list[float]()
@@ -114,7 +117,7 @@ class EmbeddedTrial:
         return float(np.median(times))
 
     def close(self) -> None:
-        """Delete the files."""
+        """Delete the temporary files."""
         self._part = None
         if self._database is not None:
             self._database.close()
@@ -134,7 +137,7 @@ class EmbeddedTrial:
         return hits
 
     def _part_for(self, point: OperatingPoint) -> Part:
-        """Return a part that holds the scan of a point's first stage, and of no other."""
+        """Return the part whose codes of the point's first stage are in memory."""
         first = point.stages[0].representation
         if self._part is None or self._part[0] != first:
             n = len(self._corpus)
@@ -182,10 +185,10 @@ class EmbeddedTrial:
                 scattered = map_array(opened, stored, shape, scattered=True)
         vectors = Stacked.of([in_order])
         state = replace(State(), n_documents=shape[0], segments=(part.span,), parts=(part.span,))
-        nothing = np.empty(0, dtype=np.int64)
-        tail = Tail(nothing, [], vectors)
+        no_rows = np.empty(0, dtype=np.int64)
+        tail = Tail(no_rows, [], vectors)
         rows = ScatteredRows(Stacked.of([scattered]))
-        return Snapshot(state, vectors, rows, (part,), nothing, tail)
+        return Snapshot(state, vectors, rows, (part,), no_rows, tail)
 
     def _files_read(self, point: OperatingPoint) -> list[Path]:
         files = {
@@ -195,7 +198,7 @@ class EmbeddedTrial:
         return [file for file in files if file.exists()]
 
     def _sampled(self) -> Database:
-        """Return the database of the sampled documents, made when it is first needed."""
+        """Return the database of the sampled documents; it is created at the first use."""
         if self._database is None:
             folder = Path(self._folder.name) / "sample"
             folder.mkdir()
@@ -209,7 +212,7 @@ class EmbeddedTrial:
                 tables.insert_rows(database, rows)
             database.checkpoint()
             values = sum(len(str(value).encode()) for row in rows for value in row)
-            # A database grows by pages: few documents may fit into those that it has when empty.
+            # A few documents may fit into the pages of an empty database, and add no bytes.
             self._text_bytes = max(text_bytes(folder) - empty, values) / max(1, len(rows))
         return self._database
 
@@ -223,14 +226,15 @@ def _spread(ids: Sequence[str], n: int) -> Iterable[str]:
     return islice(ids, 0, None, step)
 
 
-def _read(path: Path) -> None:
+def _load(path: Path) -> None:
+    """Load a file into the page cache."""
     with path.open("rb") as file:
         while file.read(_READ_BYTES):
             pass
 
 
-def _forget(path: Path) -> None:
-    # Pages that are still mapped, or not yet written, would stay: nothing may map the file now.
+def _drop(path: Path) -> None:
+    """Drop a file from the page cache. Pages that are mapped or not yet written would remain."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,8 +1,8 @@
-"""Everything that changes an index, one commit at a time.
+"""The writer: all changes of an index, one commit at a time.
 
-The order that a power cut cannot break: vectors are on disk before SQLite commits their rows, and
-the newest segment notes a commit after SQLite has it on disk. So SQLite never names a vector that
-is not there, and a commit that SQLite lost is missed.
+Vectors are on disk before SQLite commits their rows, so every committed row has its vector after a
+power failure. The newest segment records a commit after SQLite has it on disk. A commit that
+SQLite lost is therefore detected.
 """
 
 from __future__ import annotations
@@ -38,30 +38,31 @@ from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
-TAIL_ROWS = 4_096  # more than so many rows without codes are coded as a part
+TAIL_ROWS = 4_096  # a tail of at least this many rows is encoded
 
 
 class Writer:
     """The one writer of an index folder."""
 
     def __init__(self, folder: Path, manifest: Manifest, check: Callable[[], None]) -> None:
-        """Take the lock and see what is there.
+        """Acquire the writer's lock, and remove files of interrupted writes.
 
         Args:
-            folder: The index.
-            manifest: What was read of it before.
-            check: Refuses a folder that is another since: none takes its place while it is locked.
+            folder: The index folder.
+            manifest: The manifest, read before.
+            check: Raises an error if the folder was replaced since the manifest was read. While
+                the lock is held, the folder cannot be replaced.
 
         Raises:
-            IndexLocked: If another writer holds it.
-            DamagedFile: If the state is not what was written.
+            IndexLocked: If another writer holds the lock.
+            DamagedFile: If the state differs from what was written.
         """
         self.folder, self.manifest = folder, manifest
         self._lock = WriterLock(folder)
         try:
             check()
             self.database = Database(folder / DATABASE, write=True)
-            self._noted = b""
+            self._recorded = b""
             self.remove_leftovers()
         except BaseException:
             self._lock.release()
@@ -69,9 +70,9 @@ class Writer:
 
     @property
     def state(self) -> State:
-        """What SQLite says: the last commit, or, within a change, what that has written so far.
+        """The state in SQLite: of the last commit, or of the open transaction.
 
-        It is not kept: an interrupt at the wrong moment would leave it other than what SQLite has.
+        It is read from SQLite each time. After an interrupt, a copy in memory could differ.
         """
         return documents.read_state(self.database)
 
@@ -83,17 +84,18 @@ class Writer:
         replace: bool,
         drift: Drift = NO_DRIFT,
     ) -> None:
-        """Commit documents and their vectors.
+        """Add documents and their vectors, and commit.
 
         Args:
-            added: By id.
-            vectors: As they are stored, [n, full_dim], in the same order.
-            replace: True replaces documents of the same id; False refuses them.
-            drift: How many of their values the codecs were not fitted for.
+            added: Documents by id.
+            vectors: Vectors as the index stores them, [n, full_dim], in the same order.
+            replace: Replace documents that have the same id. If False, such an id is an error.
+            drift: The drift of the vectors, which is added to that of the index.
 
         Raises:
-            InvalidArgument: If an id is there already, or a text is not Unicode.
-            DataError: If the disk is full; then nothing has changed.
+            InvalidArgument: If an id exists and ``replace`` is False, or a text is not valid
+                Unicode.
+            DataError: If the disk is full. The index is then unchanged.
         """
         if not added:
             return
@@ -105,11 +107,11 @@ class Writer:
             )
         ]
         with self._committing():
-            there = documents.rows_of(self.database, list(added))
-            if there and not replace:
-                raise InvalidArgument(_already(list(there)))
+            existing = documents.rows_of(self.database, list(added))
+            if existing and not replace:
+                raise InvalidArgument(_exists_message(list(existing)))
             segments = self.append(before.segments, vectors)
-            changes = self._take_out(there)
+            changes = self._delete_rows(existing)
             documents.insert_rows(self.database, rows)
             changes |= {
                 "n_documents": changes["n_documents"] + len(rows),
@@ -123,29 +125,29 @@ class Writer:
             self._write(**changes)
 
     def delete(self, ids: Sequence[str]) -> int:
-        """Commit that documents are gone, and return how many there were."""
+        """Delete documents, commit, and return the number of deleted documents."""
         with self._committing():
-            there = documents.rows_of(self.database, ids)
-            if there:
-                self._write(**self._take_out(there))
-        return len(there)
+            existing = documents.rows_of(self.database, ids)
+            if existing:
+                self._write(**self._delete_rows(existing))
+        return len(existing)
 
     def commit_parts(self, parts: tuple[Span, ...], *, fitted: bool) -> None:
-        """Commit which spans of rows are coded.
+        """Commit the spans of rows that have codes.
 
         Args:
             parts: The spans.
-            fitted: Whether codecs were fitted for it: drift counts from then on.
+            fitted: Whether codecs were fitted again, which resets the drift.
         """
         with self._committing():
             self._write(parts=parts, **{"checked": 0, "outside": 0} if fitted else {})
 
-    def renumber(self, rows: Iterator[Row], segments: tuple[Span, ...]) -> None:
-        """Commit a new generation, whose vectors are on disk.
+    def commit_generation(self, rows: Iterator[Row], segments: tuple[Span, ...]) -> None:
+        """Commit a new generation, whose vectors are already on disk.
 
         Args:
-            rows: Every document that is there, numbered anew from 0.
-            segments: What each new segment file holds.
+            rows: All documents, with new row numbers from 0.
+            segments: The rows of each new segment file.
         """
         with self._committing():
             total = documents.replace_all(self.database, rows)
@@ -162,31 +164,31 @@ class Writer:
     def append(
         self, segments: Sequence[Span], vectors: NDArray[np.floating], *, generations: int = 0
     ) -> tuple[Span, ...]:
-        """Write vectors behind those that are there, and return what segments hold then.
+        """Write vectors to segment files, and return the new rows of each segment.
 
         Args:
-            segments: What they hold before.
-            vectors: As they are stored, [n, full_dim].
-            generations: 1 writes the files of the next generation.
+            segments: The rows of each segment before.
+            vectors: Vectors as the index stores them, [n, full_dim].
+            generations: 0 to write to the current generation, 1 to the next one.
         """
         spans, state = list(segments), self.state
         generation = state.generation + generations
         while len(vectors):
-            if not spans or spans[-1].n_rows >= self._segment(generation, spans).room:
+            if not spans or spans[-1].n_rows >= self._segment(generation, spans).capacity:
                 spans.append(Span(spans[-1].end if spans else 0, 0))
                 file = self._segment(generation, spans)
                 file.create(state.counter, state.digest)
             last, file = spans[-1], self._segment(generation, spans)
-            fits = vectors[: file.room - last.n_rows]
+            fits = vectors[: file.capacity - last.n_rows]
             file.append(last.n_rows, fits)
             spans[-1] = Span(last.first_row, last.n_rows + len(fits))
             vectors = vectors[len(fits) :]
         return tuple(spans)
 
     def remove_leftovers(self) -> None:
-        """Remove files that no commit names: of older generations, or of a write that never was.
+        """Remove files that are not in the last commit: old generations, and interrupted writes.
 
-        Who has them mapped can go on reading them.
+        Processes that have mapped such a file can still read it.
         """
         with self.database.reading():
             state = self.state
@@ -203,15 +205,15 @@ class Writer:
             elif path not in kept:
                 path.unlink(missing_ok=True)
 
-    def remove_codes_but(self, names: Collection[str]) -> None:
-        """Remove codes of operating points that are not used any more."""
+    def remove_codes_except(self, names: Collection[str]) -> None:
+        """Remove all code files except those with one of the names."""
         for path in (self.folder / CODES).glob("*/*.codes"):
             if path.name not in names:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Move the log into the database, seal it, and let others write."""
-        if not self.database.ours:  # a fork: the log and the lock are the other process's
+        """Move the log into the database, write its seal, and release the writer's lock."""
+        if not self.database.opened_here:  # after a fork, the log and the lock belong to the parent
             return
         try:
             try:
@@ -219,36 +221,36 @@ class Writer:
             finally:
                 self.database.close()
             if done:
-                with suppress(DataError):  # without a seal, each row is checked at the next opening
+                with suppress(DataError):  # without a seal, the next opening checks each row
                     write_seal(self.folder)
         finally:
             self._lock.release()
 
     @contextmanager
     def _committing(self) -> Iterator[None]:
-        """Commit what the block writes; then let the newest segment bear witness."""
-        self._bear_witness()  # to the commit before, if a kill or an interrupt left that out
+        """Commit the changes of the block, and record the commit in the newest segment."""
+        self._record_commit()  # of the previous commit, if an interrupt prevented it
         with self.database.transaction():
             yield
-        with suppress(DataError):  # it is committed, and the next change notes it before its own
-            self._bear_witness()
+        with suppress(DataError):  # the change is committed; the next change records it first
+            self._record_commit()
 
-    def _bear_witness(self) -> None:
-        """Let the newest segment note the last commit: it may be one behind, and no more."""
+    def _record_commit(self) -> None:
+        """Record the last commit in the newest segment, which may be at most one commit behind."""
         state = self.state
-        if state.digest != self._noted and state.segments:
+        if state.digest != self._recorded and state.segments:
             newest = self._segment(state.generation, state.segments)
-            newest.bear_witness(state.counter, state.digest)
-            self._noted = state.digest
+            newest.record_commit(state.counter, state.digest)
+            self._recorded = state.digest
 
     def _write(self, **changes: Any) -> None:
         documents.write_state(self.database, self.state.next(**changes))
 
-    def _take_out(self, there: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-        """Take documents out, and return what of the state is other then."""
-        state, rows = self.state, [row for row, _ in there.values()]
+    def _delete_rows(self, existing: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+        """Delete rows, passed as (row, checksum) by id, and return the changes of the state."""
+        state, rows = self.state, [row for row, _ in existing.values()]
         documents.delete_rows(self.database, rows)
-        sums = (row_sum for _, row_sum in there.values())
+        sums = (row_sum for _, row_sum in existing.values())
         return {
             "n_documents": state.n_documents - len(rows),
             "documents_sum": reduce(xor, sums, state.documents_sum),
@@ -256,12 +258,12 @@ class Writer:
         }
 
     def _segment(self, generation: int, spans: Sequence[Span]) -> Segment:
-        """Return the newest segment file."""
+        """Return the newest segment file of a generation."""
         at = spans[-1].first_row
         return segment_of(self.folder, self.manifest, generation, len(spans) - 1, at)
 
 
-def _already(ids: Sequence[str]) -> str:
+def _exists_message(ids: Sequence[str]) -> str:
     more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
     verb = "are" if len(ids) > 1 else "is"
-    return f"id {ids[0]!r}{more} {verb} in the index already: upsert to replace"
+    return f"id {ids[0]!r}{more} {verb} already in the index. Use upsert to replace documents."

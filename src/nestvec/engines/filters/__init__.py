@@ -1,1 +1,1 @@
-"""Filters on metadata: a tree of conditions, the text that users write, columns to match."""
+"""Metadata filters: a tree of conditions, and the parser of the text form."""

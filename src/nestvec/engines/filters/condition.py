@@ -1,18 +1,22 @@
-"""A metadata filter as a tree of conditions, which knows nothing of any engine.
+"""A metadata filter as a tree of conditions, independent of any engine.
 
-Each engine compiles the tree to what it searches by: to masks over columns, SQL, or a filter
-expression. A compiler must refuse a node that it does not know, never ignore it. What each
-condition means, in every engine:
+Each engine compiles the tree to its own form, such as masks over columns, SQL or a filter
+expression. A compiler raises ``InvalidArgument`` if its engine cannot express a condition exactly,
+and ``TypeError`` if it does not know a node. It must not ignore or approximate a condition.
 
-- Types are strict: ``year = '2020'`` does not match the number 2020. Strings and numbers differ
-  (``!=`` holds), and neither is below or above the other. Integers and floats compare as the
-  numbers that they are, exactly; true and false are 1 and 0. Strings compare by code point.
-- A row without the field matches no comparison and no list, so not ``!=`` and ``not in`` either.
-- ``not`` turns any condition round: ``not year = 2020`` does match rows without a year.
-- NaN, where a row holds it, differs from every number, and is neither below nor above one.
+The conditions have the same meaning in every engine:
 
-The text is canonical, and ``where`` reads an equal tree from it, unless that is too long or nested
-too deep for it: conditions made in Python may hold lists of a million values.
+- Types are strict: ``year = '2020'`` does not match the number 2020. A string and a number are
+  never equal, so ``!=`` is true, and ``<``, ``<=``, ``>`` and ``>=`` are false.
+- Integers and floats are compared by exact value. ``true`` equals 1 and ``false`` equals 0.
+- Strings are compared by code point.
+- A row without the field matches no comparison and no list, not even ``!=`` and ``not in``.
+- ``not`` negates any condition: ``not year = 2020`` matches rows without a year.
+- NaN in a row is not equal to any number, and is neither smaller nor larger.
+
+``str(condition)`` is canonical: ``Where.parse`` reads an equal tree from it. The parser limits the
+length and the depth of the text. Conditions built in Python have no such limits, so that a list
+can contain a million values.
 """
 
 from __future__ import annotations
@@ -32,113 +36,116 @@ KEYWORDS = frozenset({"and", "or", "not", "in", "exists", "true", "false"})
 
 
 class Condition(ABC):
-    """Any node of the tree."""
+    """A node of the tree."""
 
     @property
     @abstractmethod
     def fields(self) -> frozenset[str]:
-        """The fields whose columns are needed."""
+        """The fields that the condition uses."""
 
     @abstractmethod
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
 
 
 @dataclass(frozen=True)
 class FieldTest(Condition):
-    """What looks at one field."""
+    """A condition on one field."""
 
     field: str
 
     @property
     def fields(self) -> frozenset[str]:
-        """The field."""
+        """The field of the condition."""
         return frozenset({self.field})
 
 
 @dataclass(frozen=True)
 class Comparison(FieldTest):
-    """``year >= 2020``: the row has the field, and its value stands so to this one."""
+    """``year >= 2020``: the row has the field, and the comparison with its value is true."""
 
     operator: Operator
     value: Value
 
     def __post_init__(self) -> None:
-        """Check each value against its limit."""
+        """Check the operator and the value."""
         if self.operator not in OPERATORS:
-            raise InvalidArgument(f"operator {self.operator!r} is not one of {' '.join(OPERATORS)}")
+            known = " ".join(OPERATORS)
+            raise InvalidArgument(f"operator {self.operator!r} is unknown. Use one of {known}.")
         _check(self.value)
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         return f"{_field_text(self.field)} {self.operator} {_value_text(self.value)}"
 
 
 @dataclass(frozen=True)
 class In(FieldTest):
-    """``lang in ('de', 'en')``: the row has the field, and its value equals one of these.
+    """``lang in ('de', 'en')``: the row has the field, and its value is in the list.
 
-    Negated, ``lang not in ('de', 'en')``: the row has the field, and its value equals none.
+    If ``negated``, ``lang not in ('de', 'en')``: the row has the field, and its value is not in
+    the list.
     """
 
     values: tuple[Value, ...]
     negated: bool = False
 
     def __post_init__(self) -> None:
-        """Check each value against its limit."""
+        """Check the values."""
         if not self.values:
-            raise InvalidArgument(f"no values for {_field_text(self.field)} in (...): give one")
+            problem = f"the list of values for {_field_text(self.field)} is empty."
+            raise InvalidArgument(f"{problem} Pass at least one value.")
         for value in self.values:
             _check(value)
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         values = ", ".join(map(_value_text, self.values))
         return f"{_field_text(self.field)} {'not in' if self.negated else 'in'} ({values})"
 
 
 @dataclass(frozen=True)
 class Exists(FieldTest):
-    """``year exists``: the row has the field, whatever its value."""
+    """``year exists``: the row has the field, with any value."""
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         return f"{_field_text(self.field)} exists"
 
 
 @dataclass(frozen=True)
 class Not(Condition):
-    """``not year = 2020``: the row does not match, be it that it has no year."""
+    """``not year = 2020``: the row does not match the part; it may lack the field."""
 
     part: Condition
 
     @property
     def fields(self) -> frozenset[str]:
-        """Those of its part."""
+        """The fields of the part."""
         return self.part.fields
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         return f"not {_grouped(self.part, And, Or)}"
 
 
 @dataclass(frozen=True)
 class And(Condition):
-    """``lang = 'de' and year exists``: the row matches each part."""
+    """``lang = 'de' and year exists``: the row matches every part."""
 
     parts: tuple[Condition, ...]
 
     def __post_init__(self) -> None:
-        """Check that there is something to join."""
+        """Check the number of parts."""
         _check_parts("and", self.parts)
 
     @property
     def fields(self) -> frozenset[str]:
-        """Those of its parts."""
+        """The fields of all parts."""
         return frozenset().union(*(part.fields for part in self.parts))
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         return " and ".join(_grouped(part, And, Or) for part in self.parts)
 
 
@@ -149,41 +156,42 @@ class Or(Condition):
     parts: tuple[Condition, ...]
 
     def __post_init__(self) -> None:
-        """Check that there is something to join."""
+        """Check the number of parts."""
         _check_parts("or", self.parts)
 
     @property
     def fields(self) -> frozenset[str]:
-        """Those of its parts."""
+        """The fields of all parts."""
         return frozenset().union(*(part.fields for part in self.parts))
 
     def __str__(self) -> str:
-        """Write the text form."""
+        """Return the text form."""
         return " or ".join(_grouped(part, Or) for part in self.parts)
 
 
 def is_finite(number: float) -> bool:
-    """Tell whether it is a number within the range of floats."""
+    """Return whether a number is finite as a float; also for integers of any size."""
     return abs(number) <= sys.float_info.max
 
 
 def is_field_part(character: str) -> bool:
-    """Tell whether a field's name may go on with this where it has no quotes."""
+    """Return whether a field name without quotes may contain a character after its first."""
     return character in "-." or f"_{character}".isidentifier()
 
 
 def _check(value: object) -> None:
     if not isinstance(value, str | int | float):
-        problem = f"value of type {type(value).__name__}: give a str, an int or a float"
-        raise InvalidArgument(problem)
+        problem = f"a value has type {type(value).__name__}."
+        raise InvalidArgument(f"{problem} Pass a str, an int or a float.")
     if not isinstance(value, str) and not is_finite(value):
         shown = value if isinstance(value, float) else "an integer"
-        raise InvalidArgument(f"{shown} is not a number within ±{sys.float_info.max:.3e}")
+        problem = f"{shown} is outside the range of floats."
+        raise InvalidArgument(f"{problem} Use a value within ±{sys.float_info.max:.3e}.")
 
 
 def _check_parts(word: str, parts: tuple[Condition, ...]) -> None:
     if len(parts) < 2:
-        raise InvalidArgument(f"{len(parts)} < 2 conditions to join by '{word}'")
+        raise InvalidArgument(f"'{word}' joins {len(parts)} conditions. Pass at least 2.")
 
 
 def _field_text(name: str) -> str:

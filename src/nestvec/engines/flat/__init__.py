@@ -1,1 +1,1 @@
-"""Exhaustive search of codes in memory: scan, score, rescore."""
+"""Exhaustive search over codes in memory."""

@@ -1,9 +1,9 @@
-"""Codes of 1, 2 and 4 bits laid out for FAISS's SIMD fast-scan, and read back from there.
+"""Search codes of 1, 2 and 4 bits per dimension with the SIMD fast-scan of FAISS.
 
-Four bits of such a code are one code of a product quantizer: with fitted centroids, or
-with all combinations of the values of a fixed codebook. So the same bytes can be searched 5 to 30
-times faster than by the scalar quantizer's own scan (``benchmarks/scan.py``). What comes back is
-rounded: ``scan`` makes it exact.
+Every 4 bits of a code are treated as one code of a product quantizer. The centroids are fitted, or
+they are all combinations of the values of a fixed codebook. FAISS then searches the same bytes 5
+to 30 times faster than with a scalar quantizer (``benchmarks/scan.py``). Its scores are rounded;
+``scan`` computes exact scores for the candidates.
 """
 
 from __future__ import annotations
@@ -21,29 +21,31 @@ from nestvec.errors import UnsupportedLibrary
 from nestvec.types import Codes, Embeddings, Rows
 
 _BITS = 4  # of one product code
-_CHECKED_BYTES = 1, 3, 8  # sizes of codes that the layout is checked with
-_QUERIES = 256  # whose tables are looked at together
-# FAISS packs rows in blocks (pq4_fast_scan.cpp), as it also writes them to files: for each byte of
-# a code, and each 32 rows of the block, 16 bytes of low halves, then 16 of high ones. Row i of the
-# first 16 is the low half of byte _LANE[i], row i + 16 the high half.
+_CHECKED_BYTES = 1, 3, 8  # sizes of codes with which ``check_layout`` tests
+_QUERIES = 256  # queries whose lookup tables are computed together, to bound memory
+# FAISS packs rows in blocks (pq4_fast_scan.cpp), and this layout is also its file format. For each
+# byte of a code and each 32 rows of the block, 16 bytes of low halves are followed by 16 bytes of
+# high halves. Row i of the first 16 rows is the low half of byte _LANE[i], and row i + 16 is the
+# high half of the same byte.
 _SPAN = 32
-# Blocks of 64 rows, not 32 as FAISS has them, let memory give one query's scan twice the bytes a
-# second. From a processor's cache, and to many queries at once, FAISS's own are a little faster.
+# With blocks of 64 rows, not the 32 of FAISS, the scan of one query reads twice the bytes per
+# second from memory. FAISS's own blocks are slightly faster for codes in the processor's cache and
+# for many queries at once.
 _BLOCK, _BLOCK_CACHED, _CACHED_BYTES = 64, 32, 2**24
 _LANE = np.array([0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15])
 
 
-def fits(codec: Codec) -> bool:
-    """Tell whether codes can be laid out so: whole bytes of at most 4 bits each dimension."""
+def is_supported(codec: Codec) -> bool:
+    """Return whether fast-scan supports a codec: at most 4 bits per dim, and whole bytes."""
     bits = QUANTIZERS[codec.precision].bits
     return bits <= _BITS and codec.dim * bits % 8 == 0
 
 
 def fast_scan_index(codec: Codec, codes: Codes) -> Any:
-    """Return a FAISS index of codes, by inner product.
+    """Return a FAISS index of codes that scores by inner product.
 
     Args:
-        codec: One that ``fits``.
+        codec: A codec for which ``is_supported`` is True.
         codes: [n, bytes_per_vector].
 
     Raises:
@@ -58,7 +60,7 @@ def fast_scan_index(codec: Codec, codes: Codes) -> Any:
 
 
 def product_index(codec: Codec) -> Any:
-    """Make an empty product quantizer whose codes are, bit for bit, those of a codec."""
+    """Return an empty product-quantizer index whose code format equals that of a codec."""
     import faiss
 
     values = centroids(codec)
@@ -69,11 +71,11 @@ def product_index(codec: Codec) -> Any:
 
 
 def centroids(codec: Codec) -> NDArray[np.float32]:
-    """List what each four bits of a code stand for, [n_codes, 16, dims_each]."""
-    twice = np.arange(2**_BITS, dtype=np.uint8) * 17  # in both halves of a byte
-    decoded = codec.decode(np.repeat(twice[:, None], codec.bytes_per_vector, axis=1))
+    """Return the decoded value of every 4-bit product code, [n_codes, 16, dims_each]."""
+    repeated = np.arange(2**_BITS, dtype=np.uint8) * 17  # each value in both halves of a byte
+    decoded = codec.decode(np.repeat(repeated[:, None], codec.bytes_per_vector, axis=1))
     by_code = decoded.reshape(2**_BITS, 2 * codec.bytes_per_vector, -1).swapaxes(0, 1)
-    return np.asfortranarray(by_code)  # as ``_spans`` reads them
+    return np.asfortranarray(by_code)  # the order in which ``_spans`` reads them
 
 
 def packed_codes(index: Any) -> NDArray[np.uint8]:
@@ -85,15 +87,15 @@ def packed_codes(index: Any) -> NDArray[np.uint8]:
 
 
 def unpack(packed: NDArray[np.uint8], rows: Rows) -> Codes:
-    """Return the codes of rows as they were laid out, [n, bytes_per_vector].
+    """Return the codes of rows in their original format, [n, bytes_per_vector].
 
-    FAISS's own ``reconstruct_batch`` does it some ten times slower, one row at a time.
+    FAISS's own ``reconstruct_batch`` reads row by row and is about ten times slower.
     """
     block, row = np.divmod(rows, packed.shape[2] * _SPAN)
     span, row = np.divmod(row, _SPAN)
     half, lane = np.divmod(row, _SPAN // 2)
-    # The two halves of a code's byte, each in the byte of its own: 0x0L0H once the other row's are
-    # shifted or masked away, then 0xHL in the lower byte.
+    # Each pair of bytes contains the two halves of one byte of the code, together with the halves
+    # of another row. Shifting and masking leave 0x0L0H; the last step moves 0xHL to the low byte.
     pairs = packed[block, :, span, :, _LANE[lane]].view("<u2")[:, :, 0]
     pairs >>= (_BITS * half).astype(np.uint16)[:, None]
     pairs &= 0x0F0F
@@ -129,18 +131,19 @@ def check_layout() -> None:
 
 
 def rounding_deviation(queries: Embeddings, centroids: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the standard deviation of rounded minus exact scores, for each query.
+    """Return the standard deviation of rounded minus exact scores of each query, [n_queries].
 
-    A score adds up one table entry for each product code, each rounded to a multiple of ``step``:
-    n_codes errors, uniform within half a step. A step is as small as lets the widest table fit
-    8 bits and their sum 16 (FAISS's quantize_lut.cpp).
+    A score is the sum of one table entry per product code. FAISS rounds each entry to a multiple
+    of a step, so a score has n_codes errors, uniform within half a step. The step is the smallest
+    one for which the widest table fits 8 bits and the sum of all tables fits 16 bits (FAISS's
+    quantize_lut.cpp).
 
     Args:
-        queries: [n_queries, dim], prepared.
-        centroids: What each product code can stand for, [n_codes, 16, dims_each].
+        queries: [n_queries, dim], prepared by the codec.
+        centroids: The decoded values of the product codes, [n_codes, 16, dims_each].
     """
-    parts = range(0, len(queries), _QUERIES)
-    spans = [_spans(queries[start : start + _QUERIES], centroids) for start in parts]
+    starts = range(0, len(queries), _QUERIES)
+    spans = [_spans(queries[start : start + _QUERIES], centroids) for start in starts]
     widest, total = (np.concatenate(each) for each in zip(*spans, strict=True))
     step = np.maximum(widest / 255, total / 65535)
     deviation: NDArray[np.float32] = step * np.float32(np.sqrt(len(centroids) / 12))
@@ -150,8 +153,8 @@ def rounding_deviation(queries: Embeddings, centroids: NDArray[np.float32]) -> N
 def _spans(
     queries: Embeddings, centroids: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the largest and the summed span of each query's tables."""
-    # Code by code, all tables at a time: these have few entries of few dims, but are many.
+    """Return the largest and the summed value range of each query's lookup tables."""
+    # Looping over the few dims of a product code is fast: each step computes all tables at once.
     by_dim = zip(queries.reshape(len(queries), len(centroids), -1).T, centroids.T, strict=True)
     tables = sum(query.T[:, None] * codes for query, codes in by_dim)
     spans = tables.max(axis=1) - tables.min(axis=1)

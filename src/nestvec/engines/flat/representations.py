@@ -1,7 +1,7 @@
-"""The corpus at each dim and precision, encoded when first asked for, and read by blocks.
+"""Encode a corpus at each dim and precision when the codes are first used.
 
-Nothing here holds the corpus as floats beyond a block: it may be memory-mapped. Codes lie in
-memory as long as they are few, and in a temporary file from there on.
+The corpus may be memory-mapped: it is read and encoded in blocks, never as a whole. Codes are
+stored in memory up to a limit, then in temporary files.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from nestvec.codec.prefix import as_stored
 from nestvec.engines.flat.scoring import empty_rows
 from nestvec.types import CodeKey, Codes, Embeddings, Rows
 
-MEMORY_BYTES = 2**30  # of all codes of a corpus together; the rest lies in a file
-BLOCK_BYTES = 64 * 2**20  # of the embeddings that are encoded at a time
-_PAIRS = 16_384  # of documents compared at a time
+MEMORY_BYTES = 2**30  # for all codes of a corpus in memory; further codes are stored in files
+BLOCK_BYTES = 64 * 2**20  # of float32 embeddings encoded at a time
+_PAIRS = 16_384  # pairs of documents compared at a time
 
 
 @dataclass(frozen=True)
 class Representation:
-    """The codes of a corpus and what they were made with.
+    """The codes of a corpus with their codec.
 
     Attributes:
-        codec: Fitted on the whole corpus.
+        codec: The codec, fitted on the whole corpus.
         codes: [n, bytes_per_vector]; may be memory-mapped.
-        build_s: Seconds to fit, and to encode the whole corpus.
+        build_s: Seconds to fit the codec and to encode the whole corpus.
     """
 
     codec: Codec
@@ -43,19 +43,25 @@ class Representation:
 
 
 class Representations:
-    """Every representation of one corpus, each made once.
+    """All representations of one corpus; each is computed once, when it is first used.
 
-    A context manager: leaving it deletes the temporary file, and codes cannot be read any more.
+    As a context manager, it deletes the temporary files on exit. The codes cannot be read after
+    that.
     """
 
     def __init__(self, corpus: Embeddings, *, layer_norm: bool) -> None:
-        """Take the embeddings, [n, full_dim], as the model gives them; may be memory-mapped."""
+        """Store a reference to the embeddings; nothing is encoded yet.
+
+        Args:
+            corpus: [n, full_dim], as the model returns them; may be memory-mapped.
+            layer_norm: Whether the model requires layer normalization before truncation.
+        """
         self.layer_norm = layer_norm
         self.empty = empty_rows(corpus)
         self._corpus = corpus
-        self._rows: Rows | None = None  # all
+        self._rows: Rows | None = None  # None: all rows
         self._codes = _CodeStore()
-        self._made: dict[CodeKey, Representation] = {}
+        self._cached: dict[CodeKey, Representation] = {}
 
     def __enter__(self) -> Representations:
         """Return itself."""
@@ -67,16 +73,16 @@ class Representations:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Delete the temporary file."""
+        """Delete the temporary files."""
         self.close()
 
     def close(self) -> None:
-        """Delete the temporary file; of a part, too, as they share it."""
-        self._made.clear()
+        """Delete the temporary files, which are shared with all subsets (``part``)."""
+        self._cached.clear()
         self._codes.close()
 
     def __len__(self) -> int:
-        """Count the documents."""
+        """Return the number of documents."""
         return len(self._corpus) if self._rows is None else len(self._rows)
 
     @property
@@ -86,60 +92,72 @@ class Representations:
         return width
 
     def part(self, rows: Rows) -> Representations:
-        """Return some documents, with the codecs that were fitted on all of them.
+        """Return a subset of the documents, with codecs fitted on the whole corpus.
 
         Args:
-            rows: Which of these documents, ascending; theirs is the order in the part.
+            rows: The rows of the subset, ascending.
         """
-        part = copy(self)  # shares all that was made, and what will be
+        part = copy(self)  # shares the cached representations
         part._rows = rows if self._rows is None else self._rows[rows]
         part.empty = np.flatnonzero(np.isin(rows, self.empty)).astype(np.int64)
         return part
 
     def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
-        made = self._of_all(key)
+        whole = self._whole(key)
         if self._rows is None:
-            return made
-        return Representation(made.codec, made.codes[self._rows], made.build_s)
+            return whole
+        return Representation(whole.codec, whole.codes[self._rows], whole.build_s)
 
-    def embeddings(self, lines: slice) -> Embeddings:
-        """Return the vectors of a block of documents as the model gives them, [n, full_dim]."""
-        return self._corpus[self._selected(lines)]
+    def embeddings(self, block: slice) -> Embeddings:
+        """Return the embeddings of a block of documents, [n, full_dim]."""
+        return self._corpus[self._selected(block)]
 
-    def decoded(self, key: CodeKey, lines: slice = slice(None)) -> Embeddings:
-        """Return what the codes of a block stand for, [n, dim]; zero vectors are zero."""
-        made = self._of_all(key)
-        vectors = made.codec.decode(made.codes[self._selected(lines)])
-        start, stop, _ = lines.indices(len(self))
+    def decoded(self, key: CodeKey, block: slice = slice(None)) -> Embeddings:
+        """Return the decoded codes of a block of documents, [n, dim].
+
+        Documents with a zero vector are decoded as zero vectors, whatever their codes.
+        """
+        whole = self._whole(key)
+        vectors = whole.codec.decode(whole.codes[self._selected(block)])
+        start, stop, _ = block.indices(len(self))
         first, last = np.searchsorted(self.empty, (start, stop))
         vectors[self.empty[first:last] - start] = 0
         return vectors
 
-    def same(self, key: CodeKey, rows: Rows, others: Rows) -> NDArray[np.bool_]:
-        """Tell which documents have the codes of others, [n] each; float32 ones: the vectors."""
-        held = self._corpus if key[1] == "float32" else self._of_all(key).codes
+    def equal_codes(self, key: CodeKey, rows: Rows, others: Rows) -> NDArray[np.bool_]:
+        """Return whether pairs of documents have equal codes, [n].
+
+        For float32, their embeddings are compared.
+
+        Args:
+            key: (dim, precision).
+            rows: The first document of each pair, [n].
+            others: The second document of each pair, [n].
+        """
+        values = self._corpus if key[1] == "float32" else self._whole(key).codes
         if self._rows is not None:
             rows, others = self._rows[rows], self._rows[others]
         equal = np.empty(len(rows), dtype=bool)
         for start in range(0, len(rows), _PAIRS):
             pairs = slice(start, start + _PAIRS)
-            equal[pairs] = (held[rows[pairs]] == held[others[pairs]]).all(axis=1)
+            equal[pairs] = (values[rows[pairs]] == values[others[pairs]]).all(axis=1)
         return equal
 
-    def _selected(self, lines: slice) -> slice | Rows:
-        return lines if self._rows is None else self._rows[lines]
+    def _selected(self, block: slice) -> slice | Rows:
+        return block if self._rows is None else self._rows[block]
 
-    def _of_all(self, key: CodeKey) -> Representation:
-        if key not in self._made:
+    def _whole(self, key: CodeKey) -> Representation:
+        """Return the representation of the whole corpus, not only of the subset."""
+        if key not in self._cached:
             start = time.perf_counter()
             codec = self._fit(key)
             blocks = (
                 codec.encode_stored(self._stored(block, key)) for block in _blocks(self._corpus)
             )
-            codes = self._codes.keep(blocks, (len(self._corpus), codec.bytes_per_vector))
-            self._made[key] = Representation(codec, codes, time.perf_counter() - start)
-        return self._made[key]
+            codes = self._codes.store(blocks, (len(self._corpus), codec.bytes_per_vector))
+            self._cached[key] = Representation(codec, codes, time.perf_counter() - start)
+        return self._cached[key]
 
     def _fit(self, key: CodeKey) -> Codec:
         rows = sample_rows(len(self._corpus), key[1])
@@ -147,28 +165,28 @@ class Representations:
         return Codec.fit_stored(sample, *key, layer_norm=self.layer_norm)
 
     def _stored(self, embeddings: Embeddings, key: CodeKey) -> NDArray[np.floating]:
-        """Return vectors as an index stores them, so that their codes are the index's codes.
+        """Return vectors as an index stores them, so that their codes equal those of an index.
 
-        An index stores float32 only where a stage needs it, so all other codes are made of
-        vectors that were rounded to float16.
+        An index stores float32 vectors only if a stage uses float32. All other codes are computed
+        from vectors rounded to float16.
         """
         unit = as_stored(embeddings, layer_norm=self.layer_norm)
         return unit if key[1] == "float32" else unit.astype(np.float16)
 
 
 class _CodeStore:
-    """Holds arrays of codes in memory up to a limit, and beyond it in files."""
+    """Stores arrays of codes in memory up to ``MEMORY_BYTES``, and further arrays in files."""
 
     def __init__(self) -> None:
         self._in_memory = 0
         self._folder: TemporaryDirectory[str] | None = None
         self._files = 0
 
-    def keep(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
-        """Return the blocks as one array."""
+    def store(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
+        """Store blocks, and return them as one array of a shape."""
         size = shape[0] * shape[1]
         if self._in_memory + size > MEMORY_BYTES:
-            return self._keep_in_file(blocks, shape)
+            return self._store_in_file(blocks, shape)
         self._in_memory += size
         codes = np.empty(shape, dtype=np.uint8)
         start = 0
@@ -177,7 +195,7 @@ class _CodeStore:
             start += len(block)
         return codes
 
-    def _keep_in_file(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
+    def _store_in_file(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
         if self._folder is None:
             self._folder = TemporaryDirectory(prefix="nestvec-codes-")
         path = Path(self._folder.name) / str(self._files)

@@ -1,11 +1,11 @@
-"""Stage 1: find the best codes of a whole corpus that is resident in memory, exactly.
+"""Stage 1: search the codes of a whole corpus in memory, with exact results.
 
-FAISS proposes candidates, more than asked, which are scored again from their codes. Where it adds
-up in rounded tables (``fast_scan``), or where scores tie, even more are fetched until no row that
-is left out can belong to the best. Where only some rows are allowed, candidates that are not are
-dropped, as fast-scan cannot leave rows out; few allowed rows are all scored, without asking FAISS.
-What does not change with the corpus's size, a graph or clusters over these codes, would stand here
-too; this is the flat form.
+FAISS returns more candidates than requested. Their scores are computed again, exactly, from their
+codes. FAISS's own scores may be rounded (``fast_scan``) or tied. More candidates are then fetched,
+until no other row can be among the best.
+
+Fast-scan cannot skip rows, so a filter removes candidates after the scan. If few rows are allowed,
+all of them are scored without FAISS. The scan is exhaustive; there is no graph and no clustering.
 """
 
 from __future__ import annotations
@@ -21,33 +21,35 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec
 from nestvec.codec.quantizer import PRODUCT, QUANTIZERS
 from nestvec.engines.flat import fast_scan
-from nestvec.engines.flat.scoring import among, best_of, score
+from nestvec.engines.flat.scoring import best_of, is_in, score
 from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
-# How many candidates FAISS is asked for at first: mostly enough. The more is rounded, the more.
+# The first request fetches this many times k candidates, which is usually enough. Precisions with
+# coarser rounding need more.
 OVERFETCH: Mapping[Precision, float] = {"int4": 2.0, "pq4": 4.0}
 OVERFETCH_OTHERS, OVERFETCH_AT_LEAST = 1.25, 32
-WIDEN = 4  # and how many times more wherever that was not enough
-_IN_VAIN = 8  # but not for more than this part of all rows: these may all be worse than others
-_CANDIDATES = 2**20  # of all queries that are looked at together: some 50 MB
-_FLOAT_ERROR = 1e-5  # FAISS adds up in another order than we do
-_ROUNDING_DEVIATIONS = 6  # one row in 10^9 is off by more
+WIDEN = 4  # factor for the next request, if the candidates were not enough
+# After the first request, at most 1/8 of the rows are fetched; if more are needed, all are scored.
+_MAX_SHARE = 8
+_CANDIDATES = 2**20  # candidates of all queries processed together: about 50 MB
+_FLOAT_ERROR = 1e-5  # FAISS adds products in another order than ``score``
+_ROUNDING_DEVIATIONS = 6  # one row in 10^9 deviates more
 
 
 @dataclass(frozen=True, eq=False)
 class Allowed:
-    """Some rows of a corpus, the same for all queries of a search.
+    """The rows that a search may return, the same for all its queries.
 
     Attributes:
-        mask: [n], True where a row may be returned; not to be changed afterwards.
+        mask: [n], True for rows that may be returned. It must not be changed afterwards.
     """
 
     mask: NDArray[np.bool_]
 
     @cached_property
     def count(self) -> int:
-        """How many rows are allowed."""
+        """The number of allowed rows."""
         return int(np.count_nonzero(self.mask))
 
     @cached_property
@@ -57,33 +59,33 @@ class Allowed:
 
     @cached_property
     def faiss_parameters(self) -> Any:
-        """What makes a FAISS index search these rows only, if it can."""
+        """FAISS search parameters that restrict a search to the allowed rows."""
         import faiss
 
         bits = np.packbits(self.mask, bitorder="little")
-        selector: Any = faiss.IDSelectorBitmap  # takes other arguments than its stub says
+        selector: Any = faiss.IDSelectorBitmap  # its type stub lists other arguments
         parameters: Any = faiss.SearchParameters
         return parameters(sel=selector(bits))
 
 
 class Scan:
-    """The codes of a corpus at one representation, searched exhaustively."""
+    """An exhaustive search over the codes of a corpus at one dim and precision."""
 
     def __init__(self, codec: Codec, codes: Codes, *, empty: Rows) -> None:
-        """Take the codes into memory.
+        """Load the codes into a FAISS index in memory.
 
         Args:
-            codec: What the codes were made with.
+            codec: The codec of the codes.
             codes: [n, bytes_per_vector].
-            empty: Rows of zero vectors, ascending; they score 0 whatever their codes say.
+            empty: Rows of zero vectors, ascending. Their score is 0, whatever their codes.
         """
         self._codec = codec
         self._empty = empty
         self._overfetch = OVERFETCH.get(codec.precision, OVERFETCH_OTHERS)
         codes = np.ascontiguousarray(codes)
-        self._rounded = fast_scan.fits(codec)
+        self._rounded = fast_scan.is_supported(codec)
         product = QUANTIZERS[codec.precision].faiss_name == PRODUCT
-        self._selects = not self._rounded and not product  # of FAISS's scans, those that can
+        self._can_select = not self._rounded and not product  # FAISS can skip rows in the scan
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)
             self._codes = fast_scan.packed_codes(self._index)
@@ -94,18 +96,19 @@ class Scan:
             self._codes = _plain_codes(self._index)
 
     def __len__(self) -> int:
-        """Count the rows."""
+        """Return the number of rows."""
         return int(self._index.ntotal)
 
     def search(
         self, embeddings: Embeddings, k: int, *, allowed: Allowed | None = None
     ) -> tuple[Embeddings, Rows]:
-        """Return the best ``k`` rows of each query, best first, ties by ascending row.
+        """Return the best ``k`` rows of each query, best first, equal scores by ascending row.
 
         Args:
-            embeddings: [n_queries, full_dim], as the model gives them.
-            k: How many; cut to the number of rows, or of those that are allowed.
-            allowed: Which rows to search, of all; the answer is that of a scan of these alone.
+            embeddings: [n_queries, full_dim], as the model returns them.
+            k: Number of results; fewer are returned if fewer rows are searched.
+            allowed: The rows to search; None for all. The result equals that of a scan over only
+                these rows.
 
         Returns:
             Scores and rows, both [n_queries, min(k, rows searched)].
@@ -115,70 +118,71 @@ class Scan:
         queries = np.ascontiguousarray(self._codec.prepare(embeddings))
         scores = np.zeros((len(queries), k), dtype=np.float32)
         rows = np.zeros((len(queries), k), dtype=np.int64)
-        some = queries.any(axis=1) & (k > 0)
-        if not some.all():  # a zero query scores 0 with every row
-            rows[~some] = self._every(allowed)[:k]
-        left = np.flatnonzero(some)
+        nonzero = queries.any(axis=1) & (k > 0)
+        if not nonzero.all():  # a zero query scores 0 with every row
+            rows[~nonzero] = self._searched_rows(allowed)[:k]
+        remaining = np.flatnonzero(nonzero)
         width, limit = self._first_width(k, searched)
-        while len(left) and width < limit:
-            sure = np.empty(len(left), dtype=np.bool_)
-            for part in _parts(len(left), width):
-                lines = left[part]
-                scores[lines], rows[lines], sure[part] = self._try(
+        while len(remaining) and width < limit:
+            complete = np.empty(len(remaining), dtype=np.bool_)
+            for part in _parts(len(remaining), width):
+                lines = remaining[part]
+                scores[lines], rows[lines], complete[part] = self._search_candidates(
                     queries[lines], k, width, allowed=allowed
                 )
-            left = left[~sure]
-            width, limit = width * WIDEN, searched // _IN_VAIN
-        if len(left):
-            scores[left], rows[left] = self._search_every(queries[left], k, allowed)
+            remaining = remaining[~complete]
+            width, limit = width * WIDEN, searched // _MAX_SHARE
+        if len(remaining):
+            scores[remaining], rows[remaining] = self._score_all(queries[remaining], k, allowed)
         return scores, rows
 
     def _first_width(self, k: int, searched: int) -> tuple[int, int]:
-        """Return how many candidates to ask for, and for how many to score every row instead."""
+        """Return the first number of candidates, and the limit above which all rows are scored."""
         width = max(int(k * self._overfetch), k + OVERFETCH_AT_LEAST)
-        if self._selects:
+        if self._can_select:
             return width, searched
-        # As many of them are allowed as of all rows, if these are no worse than others; dropping
-        # one costs less than half of what scoring one does.
+        # The share of allowed rows among candidates is expected to equal their share of all rows.
+        # Dropping a candidate costs less than half as much as scoring a row.
         return width * len(self) // max(1, searched), min(2 * searched, len(self))
 
-    def _every(self, allowed: Allowed | None) -> Rows:
+    def _searched_rows(self, allowed: Allowed | None) -> Rows:
         return np.arange(len(self)) if allowed is None else allowed.rows
 
-    def _try(
+    def _search_candidates(
         self, queries: Embeddings, k: int, width: int, *, allowed: Allowed | None
     ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
         """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
-        params = allowed.faiss_parameters if allowed is not None and self._selects else None
+        params = allowed.faiss_parameters if allowed is not None and self._can_select else None
         proposed, found = self._index.search(queries, width, params=params)
         tolerance = self._tolerance(queries)
-        # Fast-scan leaves out what it rounds to the lowest score, however much room there is.
+        # Fast-scan omits rows that it rounds to the lowest score, even if fewer than ``width`` rows
+        # are found. A query without ``width`` candidates is therefore not complete.
         full, limit = found[:, -1] >= 0, proposed[:, -1] + tolerance
         empty = self._empty if allowed is None else self._empty[allowed.mask[self._empty]]
-        proposed, found = _leave(proposed, found, self._may_stay(found, allowed))
-        # What is proposed further below the k-th best proposal cannot be among the best.
+        proposed, found = _move_first(proposed, found, self._is_candidate(found, allowed))
+        # A candidate that is more than twice the tolerance below the k-th cannot be among the best.
         near = proposed >= (proposed[:, k - 1] - 2 * tolerance)[:, None]
         found = found[:, : max(k, int(near.sum(axis=1).max()))]
         if len(empty):
-            # They stand as candidates of their own, the first k of them: all score 0.
+            # Zero vectors are added as candidates. The first k are enough, as all of them score 0.
             first = np.broadcast_to(empty[:k], (len(found), min(k, len(empty))))
             found = np.concatenate((found, first), axis=1)
         scores, rows = order(self._score(queries, found), found)
         return scores[:, :k], rows[:, :k], full & (scores[:, k - 1] > limit)
 
-    def _may_stay(self, found: Rows, allowed: Allowed | None) -> NDArray[np.bool_]:
-        """Tell which proposals are rows that score what their codes say, and are allowed."""
-        stays: NDArray[np.bool_] = found >= 0
+    def _is_candidate(self, found: Rows, allowed: Allowed | None) -> NDArray[np.bool_]:
+        """Return which rows found by FAISS exist, are not zero vectors and are allowed."""
+        valid: NDArray[np.bool_] = found >= 0
         if len(self._empty):
-            stays &= ~among(self._empty, found)
-        if allowed is not None and not self._selects:
-            stays &= allowed.mask[found]
-        return stays
+            valid &= ~is_in(self._empty, found)
+        if allowed is not None and not self._can_select:
+            valid &= allowed.mask[found]
+        return valid
 
-    def _search_every(self, queries: Embeddings, k: int, allowed: Allowed | None) -> Ranked:
-        every = self._every(allowed)
-        found = best_of(queries, every, k, self._vectors_of, empty=self._empty)
-        return Ranked(found.scores, every[found.rows])
+    def _score_all(self, queries: Embeddings, k: int, allowed: Allowed | None) -> Ranked:
+        searched = self._searched_rows(allowed)
+        found = best_of(queries, searched, k, self._vectors_of, empty=self._empty)
+        return Ranked(found.scores, searched[found.rows])
 
     def _score(self, queries: Embeddings, rows: Rows) -> Embeddings:
         return score(queries, rows, self._vectors_of, empty=self._empty)
@@ -188,7 +192,7 @@ class Scan:
         return self._codec.decode(codes)
 
     def _tolerance(self, queries: Embeddings) -> NDArray[np.float32] | float:
-        """Bound by how much FAISS's score of a row may fall short of the exact one."""
+        """Return a bound on the difference between FAISS's score of a row and the exact score."""
         if not self._rounded:
             return _FLOAT_ERROR
         deviation = fast_scan.rounding_deviation(queries, self._centroids)
@@ -196,18 +200,20 @@ class Scan:
 
 
 def _parts(n_queries: int, width: int) -> Iterator[slice]:
-    """Cut queries into parts that have a bounded number of candidates together."""
+    """Split queries into parts with at most ``_CANDIDATES`` candidates each."""
     step = max(1, _CANDIDATES // width)
     return (slice(start, start + step) for start in range(0, n_queries, step))
 
 
-def _leave(scores: Embeddings, rows: Rows, stays: NDArray[np.bool_]) -> tuple[Embeddings, Rows]:
-    """Leave some of each line and put what stands for nothing, minus infinity and -1, behind."""
-    if stays.all():
+def _move_first(
+    scores: Embeddings, rows: Rows, valid: NDArray[np.bool_]
+) -> tuple[Embeddings, Rows]:
+    """Move valid candidates to the front of each line; the rest becomes row -1, score -inf."""
+    if valid.all():
         return scores, rows
-    sequence = np.argsort(~stays, axis=1, kind="stable")
-    lines = np.arange(len(stays))[:, None]
-    scores, rows = np.where(stays, scores, -np.inf), np.where(stays, rows, -1)
+    sequence = np.argsort(~valid, axis=1, kind="stable")
+    lines = np.arange(len(valid))[:, None]
+    scores, rows = np.where(valid, scores, -np.inf), np.where(valid, rows, -1)
     return scores[lines, sequence], rows[lines, sequence]
 
 

@@ -1,6 +1,6 @@
-"""Score candidates exactly, from the vectors that their codes stand for.
+"""Score candidates exactly, by inner product with their decoded codes.
 
-FAISS proposes rows; what is returned, and in which order, is decided by these scores alone.
+FAISS finds candidates. Only the scores of this module decide which are returned, in which order.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from nestvec.metrics.ranking import Ranked, best
 from nestvec.types import Embeddings, Rows
 
-_BLOCK = 4_096  # candidates decoded at a time: of several queries, and not all of a large corpus
-_QUERIES = 256  # scored together against a block of the same candidates
+_BLOCK = 4_096  # candidates decoded at a time, to bound memory
+_QUERIES = 256  # queries scored together against a block of the same candidates
 
 
 def empty_rows(embeddings: Embeddings) -> Rows:
-    """Return the rows of zero vectors, as an encoder gives them for empty texts."""
+    """Return the rows of zero vectors; an encoder returns zero vectors for empty texts."""
     return np.flatnonzero(~embeddings.any(axis=1)).astype(np.int64)
 
 
@@ -30,34 +30,34 @@ def score(
     Args:
         queries: [n_queries, dim], in the space of the vectors.
         rows: [n_queries, width]; -1 where there is no candidate.
-        vectors_of: Returns the vectors of rows, [n] -> [n, dim].
-        empty: Rows of zero vectors, which score 0 whatever their codes say.
+        vectors_of: A function that returns the vectors of rows, [n] -> [n, dim].
+        empty: Rows of zero vectors, ascending. Their score is 0, whatever their codes.
 
     Returns:
         [n_queries, width]; minus infinity where there is no candidate.
     """
     scores = np.empty(rows.shape, dtype=np.float32)
-    # Queries are decoded for together: a call for each waits for FAISS's threads each time.
+    # Candidates of several queries are decoded in one call: each call waits for FAISS's threads.
     n_lines = max(1, _BLOCK // max(1, rows.shape[1]))
     for first in range(0, len(rows), n_lines):
         for start in range(0, rows.shape[1], _BLOCK):
             block = np.s_[first : first + n_lines, start : start + _BLOCK]
             own = np.maximum(rows[block], 0)
             vectors = vectors_of(own.ravel()).reshape(*own.shape, -1)
-            # Not a matrix product: that may round equal vectors unequally, and part their ties.
+            # A matrix product may round equal vectors differently and so break their ties.
             np.einsum("qwd,qd->qw", vectors, queries[first : first + n_lines], out=scores[block])
     if len(empty):
-        scores[among(empty, rows)] = 0
+        scores[is_in(empty, rows)] = 0
     scores[rows < 0] = -np.inf
     return scores
 
 
-def among(ascending: Rows, rows: Rows) -> NDArray[np.bool_]:
-    """Tell which rows stand in a list, fast where that is long.
+def is_in(ascending: Rows, rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows are in a sorted list, by binary search.
 
     Args:
-        ascending: The list, not empty.
-        rows: Of any shape, which is that of the answer.
+        ascending: The list, ascending and not empty.
+        rows: An array of any shape; the result has the same shape.
     """
     at = np.minimum(np.searchsorted(ascending, rows), len(ascending) - 1)
     found: NDArray[np.bool_] = ascending[at] == rows
@@ -72,16 +72,19 @@ def best_of(
     *,
     empty: Rows,
 ) -> Ranked:
-    """Return the best ``k`` of the same candidates for every query, as positions among these.
+    """Return the best ``k`` candidates of each query, if all queries have the same candidates.
 
-    Each candidate is decoded once for many queries, and no more is held than a block of them.
+    Candidates are decoded in blocks, each once for many queries.
 
     Args:
         queries: [n_queries, dim], in the space of the vectors.
-        rows: Candidates, [width]; equal scores stand in their order.
+        rows: Candidates, [width]. Candidates with equal scores are returned in this order.
         k: At most width.
         vectors_of: As in ``score``.
         empty: As in ``score``.
+
+    Returns:
+        Scores and positions in ``rows``, both [n_queries, k].
     """
     parts = [
         _best_of(queries[start : start + _QUERIES], rows, k, vectors_of, empty=empty)
@@ -104,7 +107,7 @@ def _best_of(
         scores = np.empty((len(queries), len(block)), dtype=np.float32)
         np.einsum("id,qd->qi", vectors_of(block), queries, out=scores)
         if len(empty):
-            scores[:, among(empty, block)] = 0
+            scores[:, is_in(empty, block)] = 0
         found = best(scores, k, first_row=start, so_far=found)
     assert found is not None, "no queries or no candidates"
     return found
