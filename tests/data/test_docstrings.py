@@ -200,7 +200,7 @@ def test_the_standard_library_gives_a_set_that_can_be_saved_and_searched(tmp_pat
     assert str(place["file"]).endswith("/textwrap.py")
     lines = Path(textwrap.__file__).read_text().splitlines()
     assert lines[int(place["line"]) - 1] == "class TextWrapper:"
-    save_dataset(tmp_path / "x", harvested.corpus, harvested.queries, harvested.qrels_by_split)
+    save_dataset(harvested.corpus, harvested.queries, harvested.qrels_by_split, tmp_path / "x")
     loaded = load_dataset(tmp_path / "x", strict=True)
     assert loaded.corpus == harvested.corpus
     assert loaded.qrels == harvested.qrels_by_split["test"]

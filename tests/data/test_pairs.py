@@ -23,7 +23,7 @@ def beir(path):
     corpus = {"a": Document("text a", "A"), "b": Document("text b"), "c": Document("text c")}
     queries = {"q1": "one", "q2": "two"}
     train = {"q1": {"a": 1, "b": 2, "c": 0}, "q2": {"c": 1}}
-    save_dataset(path, corpus, queries, {"train": train, "test": {"q2": {"c": 1}}})
+    save_dataset(corpus, queries, {"train": train, "test": {"q2": {"c": 1}}}, path)
     return path
 
 

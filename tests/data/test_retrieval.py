@@ -189,7 +189,7 @@ def test_what_is_saved_loads_the_same_whatever_is_in_it(tmp_path):
     }
     queries = {"q\n1": "what?", "q2": "unused"}
     qrels = {"q\n1": {'tab\t"quote"': 2, "plain": 0}}
-    save_dataset(tmp_path / "out", corpus, queries, {"test": qrels, "train": {"q2": {"plain": 1}}})
+    save_dataset(corpus, queries, {"test": qrels, "train": {"q2": {"plain": 1}}}, tmp_path / "out")
     data = load_dataset(tmp_path / "out")
     assert (data.corpus, data.queries, data.qrels) == (corpus, {"q\n1": "what?"}, qrels)
     assert load_dataset(tmp_path / "out", split="train").queries == {"q2": "unused"}
@@ -198,7 +198,7 @@ def test_what_is_saved_loads_the_same_whatever_is_in_it(tmp_path):
 def test_saving_replaces_an_older_set_and_nothing_else(tmp_path):
     corpus, queries = {"d": Document("x")}, {"q": "y"}
     for split in ("dev", "test"):
-        save_dataset(tmp_path / "out", corpus, queries, {split: {"q": {"d": 1}}})
+        save_dataset(corpus, queries, {split: {"q": {"d": 1}}}, tmp_path / "out")
     assert [file.name for file in (tmp_path / "out" / "qrels").iterdir()] == ["test.tsv"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
@@ -211,7 +211,7 @@ def test_saving_replaces_an_older_set_and_nothing_else(tmp_path):
 @pytest.mark.parametrize("split", ["", "../x", "a/b"])
 def test_a_split_cannot_lead_out_of_the_folder(tmp_path, split):
     with pytest.raises(InvalidArgument, match="plain file name"):
-        save_dataset(tmp_path / "out", {}, {}, {split: {}})
+        save_dataset({}, {}, {split: {}}, tmp_path / "out")
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real data sets are not on this machine")

@@ -56,7 +56,7 @@ def hostile(rich, confirmed, tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     plan = replace(confirmed, reasons=(HOSTILE,))
-    write_report(path, {HOSTILE: main, "twin": rich["plain twin"]}, plan)
+    write_report({HOSTILE: main, "twin": rich["plain twin"]}, path, plan)
     return Page(path)
 
 
@@ -64,7 +64,7 @@ def hostile(rich, confirmed, tmp_path_factory):
 def page(curves, tmp_path):
     def write(plan=None, curves=curves, **settings):
         path = tmp_path / "report.html"
-        write_report(path, curves, plan, **settings)
+        write_report(curves, path, plan, **settings)
         return Page(path)
 
     return write

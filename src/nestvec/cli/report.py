@@ -63,8 +63,8 @@ def report(
     shown = metric or (chosen.goal.metric if chosen else subject.main_metric)
     if chart:
         save_chart(quality_chart(loaded, chosen, metric=shown), chart)
-    write_report(out, loaded, chosen, metric=shown)
+    write_report(loaded, out, chosen, metric=shown)
     if card:
-        write_card(card, subject, shown)
+        write_card(subject, card, shown)
     for path in written:
         print_line(f"See  {shown_path(path)}")

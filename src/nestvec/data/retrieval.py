@@ -140,10 +140,10 @@ def load_query_log(
 
 
 def save_dataset(
-    path: Path | str,
     corpus: Mapping[str, Document],
     queries: Mapping[str, str],
     qrels_by_split: Mapping[str, Qrels],
+    path: Path | str,
 ) -> None:
     """Write a BEIR folder; an existing BEIR folder is replaced when the new one is complete.
 

@@ -166,7 +166,7 @@ def make_texts(
     """Harvest docstrings and write them as a BEIR folder."""
     begin_step(on_progress, "read source files", "files")
     texts = harvest_docstrings(quick=quick, seed=seed, on_progress=on_progress)
-    save_dataset(folder.data, texts.corpus, texts.queries, texts.qrels_by_split)
+    save_dataset(texts.corpus, texts.queries, texts.qrels_by_split, folder.data)
     return texts
 
 
@@ -249,7 +249,7 @@ def _answer(index: Index, question: str) -> Answer:
 def write_chart_and_report(folder: DemoFolder, curves: Mapping[str, Curve], chosen: Plan) -> None:
     """Write the chart and the report page."""
     save_chart(quality_chart(curves, chosen), folder.chart)
-    write_report(folder.report, curves, chosen)
+    write_report(curves, folder.report, chosen)
 
 
 def _where(document: Document) -> str:

@@ -199,7 +199,7 @@ def finetune_and_save(
             # Retention is not defined for a full-width score of 0; the model is written anyway.
             curves = {_NAME: curve} | curves if curve.full.metrics[curve.main_metric] > 0 else {}
         if curves:
-            write_curves(folder, curves)
+            write_curves(curves, folder)
     for folder in (checkpoints, of_baseline):
         shutil.rmtree(folder, ignore_errors=True)
     return Outcome(done, curves)

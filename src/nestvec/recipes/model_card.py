@@ -39,12 +39,12 @@ def measure_widths(
     return evaluate_similarity(model, data, grid)
 
 
-def write_curves(folder: Path, curves: Mapping[str, Curve]) -> None:
+def write_curves(curves: Mapping[str, Curve], folder: Path) -> None:
     """Write ``curve.json``, ``curve.svg`` and a section of ``README.md`` to a model folder.
 
     Args:
-        folder: The model folder.
         curves: Curves by the name to show; the first is the model's own.
+        folder: The model folder.
 
     Raises:
         InvalidArgument: If the model scores 0 at full width.

@@ -14,12 +14,12 @@ from nestvec.version import __version__
 from nestvec.wording import metric_name, score_text
 
 
-def write_card(path: Path | str, curve: Curve, metric: str | None = None) -> None:
+def write_card(curve: Curve, path: Path | str, metric: str | None = None) -> None:
     """Write a Markdown table of retention, with a paragraph on how it was measured.
 
     Args:
-        path: The file to write; an existing file is replaced.
         curve: The measured curve.
+        path: The file to write; an existing file is replaced.
         metric: The metric to show; None for the first measured metric.
 
     Raises:

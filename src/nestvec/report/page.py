@@ -42,8 +42,8 @@ _NO_BREAK = "\u00a0"
 
 
 def write_report(
-    path: Path | str,
     curves: Mapping[str, Curve],
+    path: Path | str,
     plan: Plan | None = None,
     *,
     metric: str | None = None,
@@ -51,8 +51,8 @@ def write_report(
     """Write the report page.
 
     Args:
-        path: The HTML file to write; an existing file is replaced.
         curves: Curves by display name, the main curve first.
+        path: The HTML file to write; an existing file is replaced.
         plan: A plan for the first curve, or None to recommend nothing.
         metric: The metric to show; None for the metric of the plan, or without a plan for the
             first measured metric.
