@@ -112,7 +112,7 @@ CASES = {
     "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep 0 < 1"),
     "unknown precision": (nothing, f"{EVALUATE} --precisions int9", "'int9' is not one of"),
     "unknown metric": (nothing, f"{EVALUATE} --metrics ndgc@10", "ndgc@10"),
-    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev': name one of test"),
+    "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev'. Choose one of test"),
     "unknown point": (
         nothing,
         "index build model data --point 64 --out new",

@@ -170,7 +170,7 @@ def test_evaluate_in_a_pipe_prints_each_step(place):
     assert not set(b"\x1b\r") & set(done.stderr)
     lines = done.stderr.decode().splitlines()
     assert "encode corpus: 60 of 60 texts, finishing" in lines
-    assert "encode corpus: 60 texts in 0 s" in lines
+    assert any(line.startswith("encode corpus: 60 texts in ") for line in lines)
     pattern = re.compile(
         r"(encode (corpus|queries)|measure): ([\d,]+ of [\d,]+ (texts|steps)(, [\d,.]+/s)?"
         r"(, .* left|, finishing)?|[\d,]+ (texts|steps) in \d+ s|running for \d+ s)"
