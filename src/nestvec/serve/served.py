@@ -191,17 +191,17 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         adapter: Adapter of the model; an adapted index already contains its adapter.
         name: Name of the model in the API; None for the last part of the folder name.
         tiers: Named operating points.
-        curve: A measured curve, where no demo folder has one.
-        plan: A plan, likewise.
-        dtype: What a transformer computes in; None takes what an index was encoded in, and
-            without an index bfloat16 where the processor has it, at cosines of .9999 and more to
-            float32.
+        curve: Curve file; None for the curve of the demo folder, if there is one.
+        plan: Plan file; None for the plan of the demo folder, if there is one.
+        dtype: Data type in which a transformer computes. None is the data type that the index
+            was encoded in. Without an index, None is bfloat16 on processors that support it, with
+            cosines of .9999 or more to float32.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
 
     Raises:
-        InvalidArgument: If they do not make one index and one model, a tier cannot be searched, or
-            the device is not available.
+        InvalidArgument: If the paths are not at most one index and one model, a tier has too
+            many dims, or the device is not available.
         DataError: If a file cannot be used.
         ModelError: If the model cannot be loaded.
         ModelMismatch: If the index, the curve or the plan is for another model.
@@ -252,10 +252,10 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
 
 
 def _load(found: _ServedFiles, **options: Any) -> Encoder:
-    """Load the model that was named, or else the one that the index names."""
+    """Load the given model, or the model that the index names."""
     if found.index is None:
         if found.model is None:
-            raise InvalidArgument("there is nothing to serve: name an index or a model")
+            raise InvalidArgument("nothing to serve. Pass an index or a model.")
         return load_model(found.model, **options)
     if found.model is not None:
         return load_for_index(str(found.model), str(found.index), **options)
