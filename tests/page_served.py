@@ -1,4 +1,4 @@
-"""What the page's tests look at: an index with a curve and a plan, and a document that attacks."""
+"""Data of the page tests: an index with a curve and a plan, and a document with markup."""
 
 from __future__ import annotations
 

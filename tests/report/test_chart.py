@@ -100,7 +100,7 @@ def test_saving_twice_gives_the_same_bytes(curves, confirmed, tmp_path, suffix):
         assert b"<text" in first and b"system-ui" in first and b"<dc:date>" not in first
 
 
-def test_other_file_types_are_refused_and_nothing_is_written(curves, tmp_path):
+def test_other_file_types_are_rejected_and_nothing_is_written(curves, tmp_path):
     with pytest.raises(InvalidArgument, match=r"\.svg or \.png"):
         save_chart(quality_chart(curves), tmp_path / "chart.pdf")
     assert list(tmp_path.iterdir()) == []

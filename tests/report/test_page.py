@@ -232,7 +232,9 @@ def test_chosen_point_and_full_precision_are_in_the_table_once(page, confirmed):
     assert table.count("</span> full precision</th>") == 1
 
 
-def test_plan_of_another_model_is_refused_and_the_old_page_stays(page, curves, confirmed, tmp_path):
+def test_plan_of_another_model_is_rejected_and_the_old_page_remains(
+    page, curves, confirmed, tmp_path
+):
     (tmp_path / "report.html").write_text("old")
     other = replace(confirmed, model=replace(confirmed.model, fingerprint="0" * 64))
     with pytest.raises(ModelMismatch, match=r"0{12}.*f{12}"):
@@ -250,7 +252,7 @@ def test_missing_extra_is_named(page, monkeypatch, tmp_path, missing):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_curve_is_refused(page):
+def test_no_curve_is_rejected(page):
     with pytest.raises(InvalidArgument, match="no curve"):
         page(curves={})
 

@@ -35,7 +35,7 @@ def test_baselines_by_dim_are_rows_of_the_tables(rich):
     )
 
 
-def test_baseline_stands_below_the_table_with_both_scores(curves):
+def test_baseline_is_below_the_table_with_both_scores(curves):
     assert retention_table(curves)[-1] == (
         f"BM25 scores .500, the model {curves['Matryoshka'].full.metrics['ndcg@10']:.3f}".replace(
             " 0.", " ."
@@ -71,16 +71,16 @@ def test_markdown_table_is_dims_by_precisions(curves):
     assert cells(rows[-1])[1:] == ["90.0", "88.0", "82.0", "72.0", "58.0"]
 
 
-def test_metric_that_was_not_measured_is_refused_with_those_that_were(curves):
+def test_metric_that_was_not_measured_is_rejected(curves):
     with pytest.raises(InvalidArgument, match=r"'mrr@10' was not measured .*ndcg@10"):
         retention_table(curves, "mrr@10")
 
 
-def test_no_curve_is_refused():
+def test_no_curve_is_rejected():
     with pytest.raises(InvalidArgument, match="no curve"):
         retention_table({})
 
 
-def test_model_that_finds_nothing_is_refused(make_curve):
+def test_model_that_scores_zero_is_rejected(make_curve):
     with pytest.raises(InvalidArgument, match="scores 0"):
         retention_table({"nothing": make_curve(level=0)})

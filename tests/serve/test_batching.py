@@ -64,7 +64,7 @@ def test_a_request_without_inputs_is_answered_at_once():
     assert encode.batches == []
 
 
-def test_what_waits_is_sorted_by_length_and_cut_by_padded_length():
+def test_waiting_inputs_are_sorted_by_length_and_batched_by_padded_length():
     model, texts = HeldEncoder(), ["a" * n for n in (4, 1, 3, 2, 50)]
 
     async def asked():
@@ -142,7 +142,7 @@ def test_a_full_queue_says_when_to_come_back_and_loses_nothing():
     assert len(encoded) == 8
 
 
-def test_one_request_larger_than_the_queue_is_taken_when_nothing_waits():
+def test_a_request_larger_than_the_queue_is_accepted_when_nothing_waits():
     async def asked():
         async with client_of(Served(NAME, NestedHashEncoder()), queued_items=2) as client:
             return await client.post("/v1/embeddings", json=body(["a", "b", "c", "d"]))
@@ -150,7 +150,7 @@ def test_one_request_larger_than_the_queue_is_taken_when_nothing_waits():
     assert asyncio.run(asked()).status_code == 200
 
 
-def test_a_queue_that_closes_finishes_what_it_took_and_takes_no_more():
+def test_a_closing_queue_finishes_accepted_requests_and_accepts_no_more():
     model = HeldEncoder()
 
     def encode(batch):
@@ -172,7 +172,7 @@ def test_a_queue_that_closes_finishes_what_it_took_and_takes_no_more():
     assert len(asyncio.run(asked())) == 3
 
 
-def test_what_nobody_waits_for_any_more_is_not_encoded():
+def test_inputs_of_cancelled_requests_are_not_encoded():
     model = HeldEncoder()
 
     def encode(batch):
@@ -248,7 +248,7 @@ def test_many_requests_on_several_threads_each_get_their_own(threads):
             assert answer[:, 0].tolist() == [float(text) for text in texts]
 
 
-def test_what_waits_is_shared_among_the_threads():
+def test_waiting_inputs_are_shared_among_the_threads():
     model = HeldEncoder()
 
     def encode(batch):
@@ -282,7 +282,7 @@ def test_the_least_used_vectors_go_first():
     assert cache.bytes <= 3 * 420
 
 
-def test_kinds_are_kept_apart_and_what_is_too_large_is_not_kept():
+def test_the_cache_separates_kinds_and_skips_large_entries():
     cache = VectorCache(1000)
     cache.put("query", "a", known(tokens=1))
     assert cache.get("document", "a") is None

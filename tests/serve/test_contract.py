@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the server does: schemathesis asks for all that it allows."""
+"""The server conforms to its OpenAPI document, tested with requests of schemathesis."""
 
 import pytest
 import schemathesis

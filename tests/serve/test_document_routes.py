@@ -33,7 +33,7 @@ def test_a_document_is_found_once_it_is_added_and_gone_once_it_is_deleted(writab
     assert writable.get("/v1/documents/new").status_code == 404
 
 
-def test_a_document_is_replaced_only_when_asked(writable):
+def test_a_document_is_replaced_only_on_request(writable):
     again = {"documents": [{"id": "d1", "text": "another"}]}
     answer = writable.post("/v1/documents", again)
     assert answer.status_code == 400
@@ -61,7 +61,7 @@ def test_one_document_is_deleted_by_its_path(writable):
         {"id": "a", "text": "a", "size": 3},
     ],
 )
-def test_what_is_no_document_is_refused(writable, document):
+def test_invalid_documents_are_rejected(writable, document):
     answer = writable.post("/v1/documents", {"documents": [document]})
     assert answer.status_code == 400, answer.text
     assert error_of(answer)["param"].startswith("documents.0")

@@ -1,4 +1,4 @@
-"""/v1/embeddings: what OpenAI defines, and what is refused, by what a client is told."""
+"""/v1/embeddings: the OpenAI API and its error responses."""
 
 import base64
 import json
@@ -129,7 +129,7 @@ def test_a_text_is_encoded_once():
         ("a", {"user": 7}, "user", "string"),
     ],
 )
-def test_what_cannot_be_is_refused_and_named(embeddings, input_, others, param, words):
+def test_invalid_requests_are_rejected(embeddings, input_, others, param, words):
     answer = embeddings(input_, **others)
     assert answer.status_code == 400, answer.text
     error = error_of(answer)
@@ -159,7 +159,7 @@ def test_a_model_that_was_not_trained_for_prefixes_has_one_width():
     assert "Choose one of 64, or" in error_of(answer)["message"]
 
 
-def test_too_many_tokens_are_refused(static):
+def test_too_many_tokens_are_rejected(static):
     client = Client(create_app(Served(NAME, static), Settings(limits=Limits(tokens=5))))
     answer = client.post("/v1/embeddings", {"model": NAME, "input": ["a b c", "d e f"]})
     assert answer.status_code == 400
@@ -188,7 +188,7 @@ def test_codes_are_those_that_the_index_stores(tmp_path):
     served.close()
 
 
-def test_codes_without_calibration_are_refused_with_what_there_is(client):
+def test_codes_without_calibration_are_rejected(client):
     body = {"model": NAME, "input": "a", "encoding_format": "int8", "dimensions": 32}
     answer = client.post("/v1/embeddings", body)
     assert answer.status_code == 400
@@ -221,7 +221,7 @@ def test_models_are_listed_with_widths_and_tiers(client):
     assert client.get("/v1/models/other").status_code == 404
 
 
-def test_a_body_that_is_not_json_is_refused(client):
+def test_a_body_that_is_not_json_is_rejected(client):
     for body in (b"{", b"[1]", b"null", b"\xff\xfe", b'{"input": NaN}', b'"\\ud800"'):
         answer = client.raw("/v1/embeddings", body)
         assert answer.status_code == 400, body

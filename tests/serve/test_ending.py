@@ -12,7 +12,7 @@ from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 
 
-def test_requests_that_were_taken_are_answered_after_the_end_began():
+def test_accepted_requests_are_answered_during_shutdown():
     model = HeldEncoder()
     app = create_app(Served(NAME, model))
     listening = socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The page's files as they are sent: complete, self-contained, and under a strict policy."""
+"""The static files of the page: complete, self-contained, with a strict security policy."""
 
 import json
 import re
@@ -28,7 +28,7 @@ DANGERS = (
 
 
 class Tags(HTMLParser):
-    """Takes down every tag with its attributes, and what stands inside scripts and styles."""
+    """Collects all tags with their attributes, and the text inside scripts and styles."""
 
     def __init__(self, text):
         super().__init__()
@@ -51,7 +51,7 @@ def text_of(name):
 
 
 def references(name):
-    """List what a file asks for, by name."""
+    """List the files that a file references, by name."""
     if name == INDEX:
         values = [value for _, attrs in Tags(text_of(name)).tags for value in attrs.values()]
         return {value.removeprefix("page/") for value in values if str(value).startswith("page/")}
@@ -63,7 +63,7 @@ def model_client():
     return Client(create_app(Served("tiny", NestedHashEncoder())))
 
 
-def test_the_page_is_sent_under_a_policy_that_allows_nothing_inline_and_nobody_else(client):
+def test_the_page_has_a_strict_content_security_policy(client):
     answer = client.get("/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -78,7 +78,7 @@ def test_the_page_is_sent_under_a_policy_that_allows_nothing_inline_and_nobody_e
 
 
 @pytest.mark.parametrize("name", sorted({*FILES} - {INDEX}))
-def test_every_file_is_sent_once_and_then_only_asked_about(client, name):
+def test_every_file_is_sent_once_and_then_revalidated(client, name):
     answer = client.get(f"/page/{name}")
     assert (answer.status_code, answer.content) == (200, FILES[name].content)
     assert answer.headers["content-type"] == FILES[name].media_type
@@ -123,7 +123,7 @@ def test_every_field_of_the_page_has_a_label():
             )
 
 
-def test_all_files_are_asked_for_and_all_that_are_asked_for_are_there():
+def test_all_files_are_referenced_and_all_references_exist():
     asked, found = {INDEX}, [INDEX]
     while found:
         new = references(found.pop()) - asked
@@ -167,7 +167,7 @@ def test_the_page_knows_every_precision_and_its_bits():
     }
 
 
-def test_the_page_needs_no_key_and_holds_no_document(served):
+def test_the_page_needs_no_key(served):
     client = Client(create_app(served, Settings(keys=(KEY,))))
     assert client.get("/").status_code == 200
     assert client.get("/page/main.js").status_code == 200
@@ -175,13 +175,13 @@ def test_the_page_needs_no_key_and_holds_no_document(served):
     assert client.get("/v1/models", {"authorization": f"Bearer {KEY}"}).status_code == 200
 
 
-def test_a_server_without_an_index_says_so(model_client):
+def test_models_route_has_no_index_without_one(model_client):
     (entry,) = model_client.get("/v1/models").json()["data"]
     assert entry["index"] is None
     assert entry["point"] is None
 
 
-def test_the_page_hears_what_the_index_can_do(client):
+def test_models_route_describes_the_index_for_the_page(client):
     index = client.get("/v1/models").json()["data"][0]["index"]
     assert index["documents"] == 10
     assert index["dims"] == [64, 32, 16]
@@ -194,7 +194,7 @@ def test_the_page_hears_what_the_index_can_do(client):
         assert client.post("/v1/search", {"query": "read", "point": f"16:{name}"}).is_success
 
 
-def test_full_precision_is_left_out_where_it_is_known_already(client):
+def test_full_precision_is_omitted_on_request(client):
     asked = {"query": "read csv", "k": 3, "point": "16:binary@8>64:int8"}
     whole = client.post("/v1/search", {**asked, "explain": True}).json()
     stages = client.post("/v1/search", {**asked, "explain": "stages"}).json()

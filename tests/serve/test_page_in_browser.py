@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does with it, by mouse, by keys and on a phone."""
+"""The page in a real browser: mouse, keyboard and small screens."""
 
 import contextlib
 import io
@@ -54,7 +54,7 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Open pages; at the end, none has met an error or asked another host."""
+    """Open pages; at the end, no page may have had an error or contacted another host."""
     problems, contexts = [], []
 
     def opened(address, hash_="", *, width=1400, height=900, **options):
@@ -126,7 +126,7 @@ def test_typing_a_query_shows_its_results_and_the_address_brings_them_back(page,
     expect(page.get_by_label("Search query")).to_have_value("w1 w2 w3 own7")
 
 
-def test_a_question_that_was_given_up_never_comes_back(page, served):
+def test_the_answer_of_an_aborted_query_is_not_shown(page, served):
     page.route(
         "**/v1/search",
         lambda route: route.continue_() if "w5" in route.request.post_data else None,
@@ -194,7 +194,7 @@ def test_the_text_of_the_point_moves_the_sliders(page, served):
         ("nonsense", "'nonsense' is neither a tier"),
     ],
 )
-def test_a_wrong_point_is_told_in_one_line_and_nothing_is_lost(page, served, text, told):
+def test_an_invalid_point_shows_an_error_and_changes_nothing(page, served, text, told):
     before = found(page)
     page.locator("#point").fill(text)
     expect(page.locator("#error")).to_contain_text(told)
@@ -205,7 +205,7 @@ def test_a_wrong_point_is_told_in_one_line_and_nothing_is_lost(page, served, tex
     expect(page.locator("#error")).to_be_hidden()
 
 
-def test_a_wrong_filter_is_told_and_a_right_one_filters(page, served):
+def test_an_invalid_filter_shows_an_error_and_a_valid_one_filters(page, served):
     page.get_by_label("Filter").fill("year >=")
     expect(page.locator("#error")).to_be_visible()
     expect(page.locator("#results .hit")).to_have_count(10)
@@ -300,7 +300,7 @@ def test_the_suggested_shortlist_gives_the_same_results(page):
     assert found(page) == before
 
 
-def test_a_known_answer_is_marked_where_it_stands_or_was_missed(page, served):
+def test_a_relevant_document_is_marked_or_reported_as_missed(page, served):
     for example in served.examples:
         page.locator("#examples").get_by_role("button", name=example.text).click()
         ids = wait_for(page, served, example.text, POINT)
@@ -338,7 +338,7 @@ def test_a_point_of_the_curve_can_be_chosen_by_keys(page, served):
     expect(page.locator("#point")).to_have_value(point)
 
 
-def test_a_point_that_was_not_measured_stands_on_the_curve_all_the_same(page):
+def test_a_point_that_was_not_measured_is_marked_on_the_curve(page):
     page.locator("#point").fill("16:binary@33>64:int8")
     expect(page.locator(".here text")).to_have_text("not measured")
 
@@ -392,7 +392,7 @@ def posted(url, body):
         return json.load(answer)
 
 
-def test_the_snippets_do_what_is_on_screen(page, served):
+def test_the_snippets_return_the_results_on_the_page(page, served):
     page.get_by_label("Search query").fill(NASTY)
     ids = wait_for(page, served, NASTY, POINT)
     answered = json.loads(snippet(page, "JSON response"))
@@ -443,7 +443,7 @@ def test_a_document_that_attacks_is_text(page, served):
     assert page.locator("#matrices img").count() == 0
 
 
-def test_the_policy_stops_what_would_slip_through(open_page, address):
+def test_the_content_security_policy_blocks_inline_scripts(open_page, address):
     page = open_page(address)
     page.evaluate("window.ran = false")
     blocked = page.evaluate(
@@ -582,7 +582,7 @@ def test_a_full_queue_is_waited_for(page, served):
     expect(page.locator("#error")).to_be_hidden()
 
 
-def test_a_server_that_is_gone_is_told_and_nothing_is_lost(page, served):
+def test_an_unreachable_server_shows_an_error_and_changes_nothing(page, served):
     before = found(page)
     page.route("**/v1/search", lambda route: route.abort())
     page.locator("#point").fill("16:int4")
@@ -594,7 +594,7 @@ def test_a_server_that_is_gone_is_told_and_nothing_is_lost(page, served):
     expect(page.locator("#error")).to_be_hidden()
 
 
-def test_without_an_index_the_page_compares_and_embeds_and_says_what_is_absent(open_page):
+def test_without_an_index_the_page_compares_and_embeds(open_page):
     with running(create_app(Served("alone", NestedHashEncoder()))) as address:
         page = open_page(address)
         expect(page.locator("#matrices table")).to_have_count(3)

@@ -79,7 +79,7 @@ def test_openai_s_tiers_and_models(client):
     assert len(answer.data[0].embedding) == 16
 
 
-def test_openai_tells_what_was_wrong(client, base_url):
+def test_openai_reports_the_error(client, base_url):
     with pytest.raises(openai.BadRequestError) as refusal:
         client.embeddings.create(model=NAME, input="read", dimensions=20)
     assert refusal.value.param == "dimensions"

@@ -30,7 +30,7 @@ def locked(served):
 @pytest.mark.parametrize(
     "given", [None, "Bearer nothing", f"Basic {KEY}", KEY, "Bearer ", "Bearer"]
 )
-def test_without_a_key_nobody_is_let_in(locked, given):
+def test_requests_without_a_valid_key_are_rejected(locked, given):
     headers = {} if given is None else {"authorization": given}
     for path in ("/v1/models", "/v1/documents/d1", "/metrics", "/openapi.json", "/none"):
         answer = locked.get(path, headers)
@@ -40,7 +40,7 @@ def test_without_a_key_nobody_is_let_in(locked, given):
 
 
 @pytest.mark.parametrize("key", [KEY, OTHER])
-def test_each_key_lets_in(locked, key):
+def test_each_key_is_accepted(locked, key):
     assert locked.get("/v1/models", {"authorization": f"Bearer {key}"}).status_code == 200
     assert locked.get("/v1/models", {"authorization": f"bearer  {key}"}).status_code == 200
 
@@ -67,7 +67,7 @@ def test_keys_come_from_a_file_or_the_environment(tmp_path):
         ("schlüssel-von-vielen-zeichen\n", InvalidArgument, "key 1"),
     ],
 )
-def test_a_file_without_good_keys_is_refused(tmp_path, content, error, words):
+def test_a_file_without_valid_keys_is_rejected(tmp_path, content, error, words):
     file = tmp_path / "keys"
     if content is not None:
         file.write_text(content, encoding="utf-8")
@@ -76,7 +76,7 @@ def test_a_file_without_good_keys_is_refused(tmp_path, content, error, words):
     assert "short" not in str(refusal.value)
 
 
-def test_others_are_let_in_only_with_a_key_or_insecurely():
+def test_a_public_host_requires_a_key_or_insecure():
     with pytest.raises(InvalidArgument, match="--api-key-file, set NESTVEC_API_KEYS, or pass"):
         check_binding("0.0.0.0", keys=(), insecure=False)
     check_binding("0.0.0.0", keys=(KEY,), insecure=False)
@@ -93,7 +93,7 @@ def test_loopback_is_known(host, expected):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.nip.io", ""])
-def test_another_name_is_refused_so_that_no_page_reaches_this_machine(client, host):
+def test_an_unknown_host_name_is_rejected(client, host):
     answer = client.get("/v1/models", {"host": host})
     assert answer.status_code == 421
     assert "--allow-host" in error_of(answer)["message"]
@@ -102,11 +102,11 @@ def test_another_name_is_refused_so_that_no_page_reaches_this_machine(client, ho
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8000", "127.0.0.1:1", "[::1]:80", "LOCALHOST"]
 )
-def test_its_own_names_are_let_in(client, host):
+def test_loopback_host_names_are_accepted(client, host):
     assert client.get("/v1/models", {"host": host}).status_code == 200
 
 
-def test_other_sites_may_ask_only_when_told(served):
+def test_other_origins_must_be_allowed(served):
     asked = {"origin": "https://a.example"}
     assert (
         "access-control-allow-origin"
@@ -118,7 +118,7 @@ def test_other_sites_may_ask_only_when_told(served):
     assert "access-control-allow-origin" not in other.headers
 
 
-def test_a_large_body_is_refused_whether_it_says_so_or_not(served):
+def test_a_large_body_is_rejected_with_or_without_its_declared_size(served):
     client = Client(create_app(served, Settings(limits=Limits(body_bytes=1000))))
     body = json.dumps({"model": NAME, "input": "a" * 2000}).encode()
     json_type = {"content-type": "application/json"}
@@ -133,7 +133,7 @@ def test_a_large_body_is_refused_whether_it_says_so_or_not(served):
         assert error_of(answer)["code"] == "body_too_large"
 
 
-def test_what_takes_too_long_is_given_up():
+def test_slow_requests_time_out():
     model = HeldEncoder()
     app = create_app(Served(NAME, model), Settings(limits=Limits(timeout_s=0.05)))
     answer = Client(app).post("/v1/embeddings", ASKED)
@@ -142,7 +142,7 @@ def test_what_takes_too_long_is_given_up():
     assert answer.headers["retry-after"] == "5"
 
 
-def test_one_request_too_many_is_told_to_come_back(served):
+def test_one_request_too_many_must_retry_later(served):
     app = create_app(served, Settings(limits=Limits(requests=2)))
 
     async def crowd():
@@ -159,7 +159,7 @@ def test_one_request_too_many_is_told_to_come_back(served):
 
 
 class Failing(NestedHashEncoder):
-    """Fails on a text, and gives NaN for another."""
+    """Fails on one text, and returns NaN for another."""
 
     def encode(self, texts, *, kind, on_progress=None):
         if any("bad" in text for text in texts):
@@ -205,7 +205,7 @@ def log():
     logger.handlers, logger.level, logger.propagate = before
 
 
-def test_a_log_says_what_was_asked_for_and_never_with_which_texts(tmp_path, log):
+def test_the_log_has_requests_without_texts(tmp_path, log):
     served = demo_like(Failing(), tmp_path / "index")
     client = Client(create_app(served, Settings(writable=True)))
     answer = client.post("/v1/embeddings", ASKED)
@@ -256,7 +256,7 @@ def test_errors_of_routing_come_in_the_envelope_too(client):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_only_json_is_read_so_that_no_page_of_another_site_can_send_it_unasked(client, kind):
+def test_only_the_json_content_type_is_accepted(client, kind):
     headers = {} if kind is None else {"content-type": kind}
     answer = client.ask("POST", "/v1/search", headers, content=b'{"query": "a"}')
     assert answer.status_code == 400

@@ -31,7 +31,7 @@ def test_hits_are_those_of_the_index(client, served):
     assert (answer["object"], answer["model"], answer["point"]) == ("search", NAME, POINT)
 
 
-def test_each_stage_says_what_it_kept_and_looked_at(client):
+def test_each_stage_reports_its_candidates_and_bytes(client):
     answer = search(client, k=3).json()
     stages = [(each["stage"], each["kept"], each["bytes"]) for each in answer["stages"]]
     assert stages == [("16:binary", 8, 20), ("64:int8", 3, 512)]
@@ -39,7 +39,7 @@ def test_each_stage_says_what_it_kept_and_looked_at(client):
     assert "explain" not in answer
 
 
-def test_a_search_is_explained_when_asked(client, served):
+def test_a_search_is_explained_on_request(client, served):
     explained = search(client, k=3, explain=True).json()["explain"]
     shortlist, last = explained["stages"]
     assert shortlist["ids"] == served.index.search([QUERY], 8, point="16:binary").ids[0]
@@ -57,7 +57,7 @@ def test_a_search_is_explained_when_asked(client, served):
         ({"model": f"{NAME}:fast", "point": "best"}, "32:int8@9>64:float16"),
     ],
 )
-def test_a_point_is_chosen_by_tier_or_written_out(client, served, asked, point):
+def test_a_point_is_chosen_by_tier_or_by_its_text_form(client, served, asked, point):
     answer = search(client, **asked).json()
     assert answer["point"] == point
     expected = served.index.search([QUERY], 10, point=point).ids[0]
@@ -100,7 +100,7 @@ def test_a_filter_is_kept_to(client):
         ({"limit": 3}, "limit", "unknown field"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(client, asked, param, words):
+def test_invalid_searches_are_rejected(client, asked, param, words):
     answer = search(client, **asked)
     assert answer.status_code == 400, answer.text
     error = error_of(answer)
@@ -108,7 +108,7 @@ def test_what_cannot_be_searched_is_refused(client, asked, param, words):
     assert error["param"] == param
 
 
-def test_only_tiers_are_open_where_that_is_said(served):
+def test_only_tiers_are_accepted_if_other_points_are_not_allowed(served):
     client = Client(create_app(served, Settings(allow_any_point=False)))
     assert search(client, point="fast").status_code == 200
     assert search(client, point=POINT).status_code == 200
@@ -149,12 +149,12 @@ def test_texts_are_compared_at_each_prefix(client):
 
 
 @pytest.mark.parametrize("asked", [{"texts": ["a"]}, {"texts": ["a"] * 33}, {"dims": [65]}])
-def test_what_cannot_be_compared_is_refused(client, asked):
+def test_invalid_comparisons_are_rejected(client, asked):
     answer = client.post("/v1/compare", {"texts": ["a", "b"], **asked})
     assert answer.status_code == 400
 
 
-def test_what_was_not_measured_is_not_there(client):
+def test_curve_and_plan_are_absent_without_files(client):
     for path in ("curve", "plan"):
         answer = client.get(f"/v1/{path}")
         assert (answer.status_code, error_of(answer)["code"]) == (404, f"no_{path}")
@@ -162,7 +162,7 @@ def test_what_was_not_measured_is_not_there(client):
     assert query == {"id": "q1", "text": QUERY, "relevant": ["d1"]}
 
 
-def test_what_the_demo_wrote_is_served(demo_folder, tmp_path):
+def test_the_folder_of_the_demo_is_served(demo_folder, tmp_path):
     import shutil
 
     from nestvec.serve.served import load_served
@@ -183,7 +183,7 @@ def test_what_the_demo_wrote_is_served(demo_folder, tmp_path):
     served.close()
 
 
-def test_limits_hold_for_searches(served):
+def test_limits_apply_to_searches(served):
     client = Client(create_app(served, Settings(limits=Limits(k=2))))
     assert search(client, k=2).status_code == 200
     assert search(client, k=3).status_code == 400

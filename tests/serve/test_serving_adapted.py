@@ -84,7 +84,7 @@ def test_embeddings_are_the_model_s_behind_the_adapter(client, made, kind, dim):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_tokens_are_counted_and_taken_as_before(client, made):
+def test_tokens_are_counted_and_accepted_with_an_adapter(client, made):
     plain = Client(create_app(Served(NAME, made.model)))
     found, usage = embeddings(client, TEXTS)
     assert usage == embeddings(plain, TEXTS)[1]
@@ -180,7 +180,7 @@ def test_an_index_of_one_is_not_served_with_the_other(made):
         load_served([made.folder, made.index])
 
 
-def test_what_was_measured_of_the_other_is_not_shown(made, demo_folder, tmp_path):
+def test_a_curve_and_plan_of_another_model_are_not_served(made, demo_folder, tmp_path):
     folder = shutil.copytree(demo_folder, tmp_path / "demo")
     info = load_model(folder / "model").info
     adapt_index(folder / "index", turning(info)).close()
@@ -194,7 +194,7 @@ def test_what_was_measured_of_the_other_is_not_shown(made, demo_folder, tmp_path
             load_served([folder], **measured)
 
 
-def test_an_adapted_index_of_vectors_takes_them_as_their_model_gives_them(tmp_path):
+def test_an_adapted_index_of_vectors_accepts_vectors_of_the_base_model(tmp_path):
     model, folder = NestedHashEncoder(), tmp_path / "vectors"
     folder.mkdir()
     texts = [document.content for document in CORPUS.values()]
@@ -222,6 +222,6 @@ def test_a_transformer_behind_an_adapter_shares_the_processors(monkeypatch):
         assert Served(NAME, adapted).share_processors() == threads
 
 
-def test_nothing_to_serve_is_refused():
+def test_nothing_to_serve_is_rejected():
     with pytest.raises(InvalidArgument, match="Pass an index or a model"):
         load_served([])

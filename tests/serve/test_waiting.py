@@ -1,4 +1,4 @@
-"""How much may wait for the encoder, and when who finds it full is told to come back."""
+"""The queue of the encoder: its limit and the delay after which to retry."""
 
 from contextlib import ExitStack
 
@@ -24,7 +24,7 @@ def test_an_eighth_is_kept_for_small_requests():
     assert waiting.n == 0
 
 
-def test_what_fails_no_longer_waits():
+def test_failed_requests_do_not_count_as_waiting():
     waiting = Waiting(10)
     with pytest.raises(ZeroDivisionError), waiting.admitted(5):
         _ = 1 / 0

@@ -48,7 +48,7 @@ def test_opening_the_page_begins_it_and_nothing_else_does(served, monkeypatch):
     ],
     ids=["too much", "off", "tiers only"],
 )
-def test_nothing_is_made_where_it_would_be_too_much_or_could_not_be_asked_for(served, settings):
+def test_no_codes_are_built_if_they_are_too_large_or_not_allowed(served, settings):
     before = codes(served)
     warming = Warming(served, settings)
     warming.start()

@@ -45,7 +45,7 @@ export function inWords(stages, fullDim) {
     return `${dim === fullDim ? "all" : "the first"} ${dim} dims at ${bits}`;
   };
   const [first, ...later] = stages;
-  const keeps = ({ keep }) => (keep === null ? "" : `, shortlists the best ${keep}`);
-  const again = later.map((stage) => ` Then rescores them with ${part(stage)}${keeps(stage)}.`);
-  return `Scans ${part(first)}${keeps(first)}.${again.join("")}`;
+  const shortlist = ({ keep }) => (keep === null ? "" : `, shortlists the best ${keep}`);
+  const again = later.map((stage) => ` Then rescores them with ${part(stage)}${shortlist(stage)}.`);
+  return `Scans ${part(first)}${shortlist(first)}.${again.join("")}`;
 }
