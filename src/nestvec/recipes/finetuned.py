@@ -88,7 +88,7 @@ def load_dev_set(path: Path, *, split: str = "dev") -> DevSet:
         return load_dataset(path, split=split)
     scored = load_similarity(path)
     if not isinstance(scored, ScoredPairs):
-        raise DataError(path, "is not a dev or test set. Pass a BEIR folder or scored pairs")
+        raise DataError(path, "is not a dev or test set. Pass a BEIR folder or scored pairs.")
     return scored
 
 
@@ -100,7 +100,7 @@ def load_probes(path: Path) -> Triplets:
     """
     probes = load_similarity(path)
     if not isinstance(probes, Triplets):
-        raise DataError(path, "is not a file of probes. Use columns anchor, positive, negative")
+        raise DataError(path, "is not a file of probes. Use columns anchor, positive, negative.")
     return probes
 
 
