@@ -71,7 +71,7 @@ def test_none_leaves_vectors_and_the_model_as_they_are(make_adapter):
 
 
 def test_vectors_of_another_width_are_refused(make_adapter):
-    with pytest.raises(InvalidArgument, match=r"shape \[2, 8\], adapter for 16 dims"):
+    with pytest.raises(InvalidArgument, match=r"shape \[2, 8\]\. The adapter requires \[n, 16\]"):
         make_adapter(MATRIX).apply(np.ones((2, 8), np.float32), "query")
 
 
@@ -107,9 +107,9 @@ def test_dims_that_were_asked_for_stay(make_adapter):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"full_dim": 32}, "has 32 dims, the adapter is for 16"),
+        ({"full_dim": 32}, "has 32 dims, but the adapter has 16"),
         ({"fingerprint": "0" * 64}, "is not the model that the adapter was fitted on"),
-        ({"layer_norm": True}, "the model, but not the adapter, layer-normalizes"),
+        ({"layer_norm": True}, "the model, but not the adapter uses layer"),
         ({"adapter": "a"}, "is adapted already"),
     ],
 )
@@ -125,7 +125,7 @@ def test_of_vectors_of_no_known_model_only_the_width_is_checked(make_adapter):
 
 def test_only_one_matrix_is_given_as_one(make_adapter):
     np.testing.assert_array_equal(make_adapter(MATRIX).matrix(), MATRIX)
-    for adapter, why in ((make_adapter(MATRIX, OTHER), "a head of its own"),
+    for adapter, why in ((make_adapter(MATRIX, OTHER), "a separate head"),
                          (make_adapter(mlp(), method="mlp"), "not linear")):  # fmt: skip
         with pytest.raises(InvalidArgument, match=why):
             adapter.matrix()

@@ -138,15 +138,19 @@ def spoilt(vectors):
 @pytest.mark.parametrize(
     ("stem", "change", "message"),
     [
-        ("queries", lambda all_: all_[:, :8], "vectors: mixes widths (corpus 16, queries 8): one"),
-        ("corpus", spoilt, "the vector of id 'd7' (row 7) has NaN or infinite numbers: encode it"),
-        ("queries", spoilt, "the vector of id 'q7' (row 7) has NaN or infinite numbers: encode it"),
+        (
+            "queries",
+            lambda all_: all_[:, :8],
+            "different dims (corpus 16, queries 8)",
+        ),
+        ("corpus", spoilt, "the vector of id 'd7' (row 7) has NaN or infinite values. Encode it"),
+        ("queries", spoilt, "the vector of id 'q7' (row 7) has NaN or infinite values. Encode it"),
         (
             "corpus",
             lambda all_: all_[np.arange(N) % 100],
             "200 of 300 vectors are duplicates",
         ),
-        ("corpus", lambda all_: all_ * 0, "is all zeros, so it has no direction: encode it again"),
+        ("corpus", lambda all_: all_ * 0, "is all zeros, so it has no direction. Encode it again"),
     ],
     ids=["mixed widths", "NaN", "NaN in a query", "duplicates", "zeros"],
 )

@@ -240,7 +240,7 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
     with build_index(vectors, corpus, POINT, path) as index:
         hits = index.search(vectors.take(["1", "0"], kind="query"), k=1)
         assert hits.ids == [["greek"], ["net"]]
-        with pytest.raises(ModelError, match="holds vectors, no model"):
+        with pytest.raises(ModelError, match="contains vectors and no model"):
             index.search(["read csv file"])
 
 

@@ -28,7 +28,7 @@ def test_large_results_lie_in_a_file_that_leaves_nothing_behind(tmp_path, monkey
     assert os.name == "nt" or list(folder.iterdir()) == []
 
 
-def test_a_disk_without_room_is_told_before_the_work(tmp_path, monkeypatch):
+def test_a_full_disk_raises_before_any_text_is_encoded(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -127,7 +127,7 @@ def test_widths_that_are_asked_for_do_not_encode_again(model, tmp_path, loads):
     info, _, _ = run(model, tmp_path / "cache", dims=[16])
     assert info.dims == (64, 16)
     assert len(loads) == 1
-    with pytest.raises(InvalidArgument, match="dim 65 > full_dim 64"):
+    with pytest.raises(InvalidArgument, match="dim=65 is larger than full_dim=64"):
         run(model, tmp_path / "cache", dims=[65])
 
 
@@ -142,17 +142,17 @@ def test_what_is_known_of_the_model_is_found_out_again_if_it_cannot_be_read(
     assert len(loads) == 2
 
 
-def test_what_is_wrongly_known_of_the_model_is_refused_and_serves_nothing(model, tmp_path):
+def test_wrong_stored_numbers_of_a_model_raise(model, tmp_path):
     run(model, tmp_path / "cache")
     (file,) = (tmp_path / "cache").glob("*.model.json")
     file.write_text('{"full_dim": 32, "max_tokens": 16}')
-    with pytest.raises(DamagedFile, match=r"model\.json: .* delete this file and start again"):
+    with pytest.raises(DamagedFile, match=r"model\.json: .* Delete this file and run again"):
         run(model, tmp_path / "cache")
 
 
-def test_a_cache_that_cannot_be_written_is_told_before_the_work(model, tmp_path):
+def test_a_cache_that_cannot_be_written_raises_early(model, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="set NESTVEC_CACHE") as raised:
+    with pytest.raises(DataError, match="Set NESTVEC_CACHE") as raised:
         load_model(model, device="cpu", cache=tmp_path / "file")
     assert "\n" not in str(raised.value)
 

@@ -64,7 +64,7 @@ def test_what_is_no_text_gets_one_clear_line(encoder, texts, message):
         encoder.encode(texts, kind="document")
 
 
-def test_an_unknown_kind_is_refused_not_encoded_as_a_document(encoder):
+def test_an_unknown_kind_raises(encoder):
     with pytest.raises(InvalidArgument, match=r"kind='passage' is unknown\. Choose 'query' or"):
         encoder.encode(TEXTS, kind="passage")
 

@@ -66,6 +66,6 @@ def test_the_prompts_that_nestvec_applies_count(folder):
     assert fingerprint_folder(folder, other) != fingerprint_folder(folder, PROMPTS)
 
 
-def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="holds no file of a model"):
+def test_an_empty_folder_raises(tmp_path):
+    with pytest.raises(ModelError, match="contains no model files"):
         fingerprint_folder(tmp_path, PROMPTS)

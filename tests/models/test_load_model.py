@@ -56,12 +56,12 @@ def test_widths_and_prompts_that_are_asked_for_come_first(static_folder):
 
 
 @pytest.mark.parametrize("fixture", ["static_folder", "vectors_folder"])
-def test_a_width_above_the_model_s_is_refused_with_both_numbers(request, fixture):
-    with pytest.raises(InvalidArgument, match="dim 16 > full_dim 8"):
+def test_a_dim_above_full_dim_raises(request, fixture):
+    with pytest.raises(InvalidArgument, match="dim=16 is larger than full_dim=8"):
         load_model(request.getfixturevalue(fixture), dims=[16])
 
 
-def test_prompts_for_vectors_that_exist_are_refused(vectors_folder):
+def test_prompts_for_precomputed_vectors_raise(vectors_folder):
     with pytest.raises(InvalidArgument, match="prompts come too late"):
         load_model(vectors_folder, prompts={"query": "q: "})
 
@@ -72,7 +72,7 @@ def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(name):
         load_model(name)
 
 
-def test_a_file_and_a_folder_without_a_model_are_told(tmp_path):
+def test_a_file_and_a_folder_without_a_model_raise(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ModelError, match="is a file"):
         load_model(tmp_path / "notes.txt")
@@ -122,18 +122,18 @@ def test_embed_encodes_texts_or_takes_vectors_by_id(static_folder, vectors_folde
 def test_embed_refuses_what_an_encoder_should_not_give(static_folder):
     info = load_model(static_folder).info
     ids, texts = ["d1", "d2"], ["a", "b"]
-    spoilt = np.ones((2, 8))
-    spoilt[1, 3] = np.nan
+    damaged = np.ones((2, 8))
+    damaged[1, 3] = np.nan
     with pytest.raises(ModelError, match=r"NaN or infinite numbers for 1 of 2 .* 'd2'"):
-        embed(Broken(info, spoilt), ids, texts, kind="query")
+        embed(Broken(info, damaged), ids, texts, kind="query")
     with pytest.raises(ModelError, match=r"shape \[2, 4\], not \[2, 8\]"):
         embed(Broken(info, np.ones((2, 4))), ids, texts, kind="query")
     with pytest.raises(InvalidArgument, match="1 ids for 2 texts"):
-        embed(Broken(info, spoilt), ids[:1], texts, kind="query")
+        embed(Broken(info, damaged), ids[:1], texts, kind="query")
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
-def test_a_device_that_is_not_available_is_refused(bert_folder, tmp_path, device):
+def test_a_device_that_is_not_available_raises(bert_folder, tmp_path, device):
     for cache in (None, tmp_path):
         with pytest.raises(
             InvalidArgument, match=f"device='{device}' is not available. Avail.*cpu"

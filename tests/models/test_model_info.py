@@ -41,8 +41,8 @@ def test_what_is_asked_for_comes_first_and_is_trained_only_where_the_model_is():
     assert not choose_dims(768, requested=(768,)).trained
 
 
-@pytest.mark.parametrize(("dim", "message"), [(900, "dim 900 > full_dim 768"), (0, "dim 0 < 1")])
-def test_a_width_that_the_model_has_not_is_refused_with_both_numbers(dim, message):
+@pytest.mark.parametrize(("dim", "message"), [(900, "dim=900 is larger"), (0, "dim=0 is below 1")])
+def test_a_dim_outside_the_limits_raises(dim, message):
     with pytest.raises(InvalidArgument, match=message):
         choose_dims(768, requested=(dim,))
     with pytest.raises(ModelError, match=message):
@@ -84,13 +84,13 @@ def test_a_prompt_that_is_asked_for_wins_and_changes_the_fingerprint(folder):
     assert prompted.fingerprint != plain.fingerprint
 
 
-def test_a_prompt_for_an_unknown_kind_is_refused():
+def test_a_prompt_for_an_unknown_kind_raises():
     with pytest.raises(InvalidArgument, match="'passage'"):
         ModelOptions("mine", prompts={"passage": "p: "})
 
 
 @pytest.mark.parametrize("dims", [[64, "32"], 64, [True]])
-def test_dims_of_the_configuration_that_are_no_numbers_are_refused(folder, dims):
+def test_dims_of_the_configuration_that_are_not_numbers_raise(folder, dims):
     write(folder, "config.json", {"matryoshka_dimensions": dims})
     with pytest.raises(ModelError, match="not a list of whole numbers"):
         describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)

@@ -51,12 +51,12 @@ def test_a_kind_without_a_file_is_named(tmp_path):
     save_vectors(IDS, VECTORS, tmp_path, kind="document")
     vectors = PrecomputedVectors.load(tmp_path)
     assert vectors.ids("query") == []
-    with pytest.raises(DataError, match="holds no queries vectors"):
+    with pytest.raises(DataError, match="contains no queries vectors"):
         vectors.take(["q1"], kind="query")
 
 
 def test_there_is_no_model_to_encode_with(folder):
-    with pytest.raises(ModelError, match="holds vectors, no model"):
+    with pytest.raises(ModelError, match="contains vectors and no model"):
         PrecomputedVectors.load(folder).encode(["a text"], kind="query")
 
 
@@ -111,22 +111,22 @@ def test_other_floats_are_read_as_float32(tmp_path, dtype):
 )
 def test_a_row_without_a_direction_is_named(tmp_path, monkeypatch, value, message):
     monkeypatch.setattr(precomputed, "_CHUNK", 2)  # the bad row lies in the second chunk
-    spoilt = VECTORS.copy()
-    spoilt[2] = value
-    save_vectors(IDS, spoilt, tmp_path, kind="document")
+    damaged = VECTORS.copy()
+    damaged[2] = value
+    save_vectors(IDS, damaged, tmp_path, kind="document")
     assert "id 'd3' (row 2)" in fails(tmp_path, message)
 
 
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.ones((4, 64), dtype=np.int8), r"holds int8 \[4, 64\]"),
-        (np.ones(4, dtype=np.float32), r"holds float32 \[4\]"),
+        (np.ones((4, 64), dtype=np.int8), r"contains int8 \[4, 64\]"),
+        (np.ones(4, dtype=np.float32), r"contains float32 \[4\]"),
         (np.array([["a"]], dtype=object), "damaged or not a .npy file"),
         (np.ones((3, 64), dtype=np.float32), "has 3 rows, but there are 4 ids"),
     ],
 )
-def test_an_array_that_is_no_table_of_vectors_is_refused(folder, array, message):
+def test_an_array_of_another_shape_or_type_raises(folder, array, message):
     np.save(folder / "corpus.npy", array)
     assert "corpus.npy" in fails(folder, message)
 
@@ -150,24 +150,24 @@ def test_a_truncated_file_is_one_line(folder, length):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("d1\nd2\nd1\nd4\n", "id 'd1' stands twice"),
-        ("d1\nd2\n\nd4\n", r"corpus\.ids\.txt:3: an empty line"),
+        ("d1\nd2\nd1\nd4\n", "id 'd1' appears twice"),
+        ("d1\nd2\n\nd4\n", r"corpus\.ids\.txt:3: has an empty line"),
         ("d1\nd2\nd3\n", "has 4 rows, but there are 3 ids"),
     ],
 )
-def test_ids_that_do_not_fit_are_refused(folder, text, message):
+def test_ids_that_do_not_match_the_rows_raise(folder, text, message):
     (folder / "corpus.ids.txt").write_text(text)
     fails(folder, message)
 
 
-def test_ids_in_no_known_encoding_or_missing_are_refused(folder):
+def test_ids_in_no_known_encoding_or_missing_raise(folder):
     (folder / "corpus.ids.txt").write_bytes(b"\xff\xfe\n")
     fails(folder, "cannot be read as UTF-8")
     (folder / "corpus.ids.txt").unlink()
     fails(folder, "is missing")
 
 
-def test_widths_that_differ_are_refused_with_both(folder):
+def test_different_dims_of_corpus_and_queries_raise(folder):
     save_vectors(["q1"], VECTORS[:1, :32], folder, kind="query")
     fails(folder, r"corpus 64, queries 32")
 
@@ -175,13 +175,13 @@ def test_widths_that_differ_are_refused_with_both(folder):
 @pytest.mark.parametrize(
     ("ids", "vectors", "message"),
     [
-        (["a", "b"], [[1.0, 2.0], [1.0]], r"id 'b' \(row 1\) has 1 numbers, the first has 2"),
+        (["a", "b"], [[1.0, 2.0], [1.0]], r"id 'b' \(row 1\) has 1 numbers, but the first has 2"),
         (["a", "b"], [[1.0], None], r"id 'b' \(row 1\) has no vector"),
         (["a", None], [[1.0], [1.0]], "row 1 has no id"),
         (["a", "b"], [[1.0], [None]], "NaN"),
         (["a", "b"], [[1], [2]], "not lists of float"),
         (["a", "b"], ["x", "y"], "not lists of float"),
-        (["a", "a"], [[1.0], [2.0]], "id 'a' stands twice"),
+        (["a", "a"], [[1.0], [2.0]], "id 'a' appears twice"),
     ],
 )
 def test_bad_parquet_rows_are_named(tmp_path, ids, vectors, message):
@@ -203,11 +203,11 @@ def test_two_files_for_one_kind_are_ambiguous(folder):
     fails(folder, r"both corpus\.npy and corpus\.parquet")
 
 
-def test_a_folder_without_vectors_is_told_apart(folder, tmp_path_factory):
+def test_a_folder_without_vectors_is_recognized(folder, tmp_path_factory):
     assert holds_vectors(folder)
     empty = tmp_path_factory.mktemp("empty")
     assert not holds_vectors(empty)
-    fails(empty, r"holds neither corpus\.npy nor corpus\.parquet")
+    fails(empty, r"contains neither corpus\.npy nor corpus\.parquet")
 
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "a"], ["a", ""], ["a", "b\nc"]])

@@ -161,7 +161,7 @@ def test_a_damaged_file_is_one_clear_line(static_folder, name, message):
     assert "\n" not in str(raised.value)
 
 
-def test_a_table_with_too_few_rows_is_refused(static_folder, table):
+def test_a_table_with_too_few_rows_raises(static_folder, table):
     save_file({"embedding.weight": table[:5]}, static_folder / "model.safetensors")
     with pytest.raises(ModelError, match="token id 10, but the table has 5 rows"):
         load(static_folder)

@@ -77,9 +77,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("again", [False, True])
-def test_a_damaged_shard_is_told_and_deleted_and_never_served(
-    store, tmp_path, caplog, damage, again
-):
+def test_a_damaged_shard_is_reported_and_deleted(store, tmp_path, caplog, damage, again):
     (file,) = tmp_path.iterdir()
     file.write_bytes(damage(file.read_bytes()))
     store = VectorStore(tmp_path, DIM) if again else store

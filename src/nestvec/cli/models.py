@@ -28,7 +28,7 @@ def load_encoder(
         InvalidArgument: If the dtype is unknown or the device is not available.
         NestvecError: As ``load_model`` and ``behind``.
     """
-    from nestvec.models.adapted import behind
+    from nestvec.models.adapted import with_adapter
     from nestvec.models.load import load_model
 
     loaded = load_model(
@@ -39,7 +39,7 @@ def load_encoder(
         trust_remote_code=trust_remote_code,
         cache=shared_cache(cache),
     )
-    return behind(loaded, adapter)
+    return with_adapter(loaded, adapter)
 
 
 def load_index_model(

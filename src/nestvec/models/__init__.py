@@ -1,1 +1,1 @@
-"""Encoders: Sentence Transformers, static tables, precomputed vectors, known models."""
+"""Load models and encode texts."""

@@ -1,7 +1,7 @@
-"""A model behind an adapter: it encodes as the model does, and turns what comes out.
+"""An encoder that applies an adapter to the embeddings of a model.
 
-For adapters that no plain model folder can hold, and for trying one out. A model that is to be
-kept, or used by other tools, is better written as a folder (``adapted_files``).
+Use it to try an adapter, and for adapters that a plain model folder cannot represent. For use by
+other tools, save the adapted model as a folder (``recipes.adapted_files``).
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 
 
 class AdaptedEncoder(BaseEncoder):
-    """An encoder whose vectors have gone through an adapter."""
+    """An encoder that transforms the vectors of a model with an adapter."""
 
     def __init__(self, base: ModelLike, adapter: Adapter) -> None:
-        """Put an adapter behind a model.
+        """Combine a model with an adapter.
 
         Raises:
-            ModelMismatch: If the adapter is for another model, or there is none but a folder of
-                vectors, which is turned as a whole.
+            ModelMismatch: If the adapter was fitted for another model, or ``base`` is a folder of
+                vectors.
         """
         base = as_encoder(base)
         if isinstance(base, PrecomputedVectors):
-            problem = "holds vectors: turn them all with `nestvec apply`"
-            raise ModelMismatch(f"{base.info.name} {problem}, and name that folder")
+            advice = "Transform them with `nestvec apply` and pass the new folder."
+            raise ModelMismatch(f"{base.info.name} contains vectors, not a model. {advice}")
         self._info = adapted_info(base.info, adapter)
         self.base = base
         self.adapter = adapter
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the adapted model."""
+        """Information about the adapted model."""
         return self._info
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Encode texts and turn them, float32 [n, full_dim], not normalized."""
+        """Encode and transform texts, float32 [n, full_dim], not normalized."""
         found = self.base.encode(texts, kind=kind, on_progress=on_progress)
         return self.adapter.apply(np.asarray(found, dtype=np.float32), kind)
 
     def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
-        """Return what its model remembers; one product with a matrix adds nothing to speak of."""
+        """Return the stored time of the base model; the adapter adds a negligible time."""
         base = self.base
         return base.encode_ms(texts, kind=kind) if isinstance(base, TimedEncoder) else None
 
@@ -66,22 +66,22 @@ class AdaptedEncoder(BaseEncoder):
 
 
 def unadapted(model: Encoder) -> Encoder:
-    """Return what encodes, without the adapter that it may be behind."""
+    """Return the encoder without its adapter, if it has one."""
     return model.base if isinstance(model, AdaptedEncoder) else model
 
 
 def uncached(model: Encoder) -> Encoder:
-    """Return what computes, without an embedding cache: texts that come once need none."""
+    """Return the encoder without its embedding cache, if it has one."""
     if isinstance(model, AdaptedEncoder):
         return AdaptedEncoder(uncached(model.base), model.adapter)
     return model.uncached if isinstance(model, CachedEncoder) else model
 
 
-def behind(model: Encoder, adapter: Path | None) -> Encoder:
-    """Put the adapter of a file behind a model; None leaves the model as it is.
+def with_adapter(model: Encoder, adapter: Path | None) -> Encoder:
+    """Combine a model with the adapter in a file; with None return the model unchanged.
 
     Raises:
-        DataError: If there is no adapter in the file.
-        ModelMismatch: If it is for another model.
+        DataError: If the file does not contain an adapter.
+        ModelMismatch: If the adapter was fitted for another model.
     """
     return model if adapter is None else AdaptedEncoder(model, load_adapter(adapter))

@@ -1,7 +1,7 @@
-"""An adapter: what turns frozen vectors so that their first dimensions hold what search needs.
+"""Adapters transform embeddings of a fixed model so that truncated vectors lose less quality.
 
-Applied to vectors as the model gives them, before a prefix is cut; cutting and quantizing are the
-codec's work. Fitting is in ``fitting``, the file in ``adapter_file``.
+An adapter is applied to raw model output, before truncation and quantization. ``adapt.fitting``
+fits adapters, and ``adapter_file`` saves them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from nestvec.types import Embeddings, Kind, ModelInfo
 
 Method = Literal["none", "svd", "whiten", "linear", "mlp"]
 METHODS: tuple[Method, ...] = get_args(Method)
-BLOCK = 16_384  # vectors turned at a time, so that a mapped file need not fit in memory
+_FIT_ANOTHER = "Fit an adapter on the vectors of this model."
+BLOCK = 16_384  # vectors transformed at a time, so that a mapped file can be larger than memory
 
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """x -> x W, and for an ``mlp`` + relu(x A + b) B.
+    """A transformation x -> x W, or for an ``mlp`` x -> x W + relu(x A + b) B.
 
     Attributes:
         matrix: W, [full_dim, full_dim].
-        inner: A, [full_dim, hidden]; None where the head is linear, as the two below.
-        bias: b, [hidden].
-        outer: B, [hidden, full_dim].
+        inner: A, [full_dim, hidden]; None if the head is linear.
+        bias: b, [hidden]; None if the head is linear.
+        outer: B, [hidden, full_dim]; None if the head is linear.
     """
 
     matrix: Embeddings
@@ -41,26 +42,26 @@ class Head:
     outer: Embeddings | None = None
 
     def __call__(self, unit: Embeddings) -> Embeddings:
-        """Turn unit vectors, [n, full_dim] -> [n, full_dim]; zero vectors stay zero."""
-        turned: Embeddings = unit @ self.matrix
+        """Transform unit vectors, [n, full_dim] -> [n, full_dim]; zero vectors stay zero."""
+        transformed: Embeddings = unit @ self.matrix
         if self.inner is not None and self.bias is not None and self.outer is not None:
             hidden = np.maximum(unit @ self.inner + self.bias, 0)
-            turned += hidden @ self.outer
-            turned[~unit.any(axis=1)] = 0
-        return turned
+            transformed += hidden @ self.outer
+            transformed[~unit.any(axis=1)] = 0
+        return transformed
 
     @property
     def linear(self) -> bool:
-        """Whether it is one matrix."""
+        """Whether the head is a single matrix."""
         return self.inner is None
 
     def then(self, matrix: Embeddings) -> Head:
-        """Return this head with a matrix after it, [full_dim, full_dim]."""
+        """Return this head followed by a matrix [full_dim, full_dim]."""
         outer = None if self.outer is None else self.outer @ matrix
         return replace(self, matrix=self.matrix @ matrix, outer=outer)
 
     def arrays(self) -> dict[str, Embeddings]:
-        """Return its arrays by name."""
+        """Return the arrays of the head by name."""
         named = {"matrix": self.matrix, "inner": self.inner, "bias": self.bias, "outer": self.outer}
         return {name: array for name, array in named.items() if array is not None}
 
@@ -70,16 +71,15 @@ class Adapter:
     """A fitted adapter.
 
     Attributes:
-        method: How it was fitted; "none" leaves vectors as they are.
-        dims: The widths that it was fitted for, widest first.
-        base: Fingerprint of the model whose vectors it is for; "" for vectors of no known model,
-            of which only the width is known.
-        base_name: What that model is called in messages.
-        layer_norm: Whether that model's vectors are layer-normalized first.
-        documents: What documents go through.
-        queries: What queries go through: the same, or a head of their own.
-        seed: Of all that was drawn.
-        fitted: What was measured and how it was fitted, plain values for people.
+        method: The fitting method; "none" does not change vectors.
+        dims: Dims that the adapter was fitted for, largest first.
+        base: Fingerprint of the base model; "" if the vectors come from an unknown model.
+        base_name: Name of the base model, for messages.
+        layer_norm: Whether vectors are layer-normalized first.
+        documents: Head that transforms documents.
+        queries: Head that transforms queries; may be the same object as ``documents``.
+        seed: Random seed of the fit.
+        fitted: Settings and measurements of the fit, as JSON values.
     """
 
     method: Method
@@ -94,45 +94,47 @@ class Adapter:
 
     @property
     def full_dim(self) -> int:
-        """Width of the vectors, before and after."""
+        """Number of dimensions of the vectors, before and after."""
         return len(self.documents.matrix)
 
     @property
     def two_heads(self) -> bool:
-        """Whether queries go through a head of their own."""
+        """Whether queries have a separate head."""
         return self.queries is not self.documents
 
     def apply(self, embeddings: ArrayLike, kind: Kind) -> Embeddings:
-        """Turn vectors of the base model.
+        """Transform vectors of the base model.
 
         Args:
             embeddings: [n, full_dim], as the model returns them (an array, a tensor or lists):
                 neither normalized nor truncated.
-            kind: Queries may go through another head than documents.
+            kind: "query" or "document"; queries may have a separate head.
 
         Returns:
-            float32 [n, full_dim], not normalized: cosines are of what the codec makes of them.
+            float32 [n, full_dim], not normalized.
 
         Raises:
-            InvalidArgument: If the vectors have another width.
+            InvalidArgument: If the vectors have another number of dimensions.
         """
         vectors = as_embeddings(embeddings)
-        turned = np.empty(vectors.shape, dtype=np.float32)
+        transformed = np.empty(vectors.shape, dtype=np.float32)
         start = 0
         for block in self.blocks(vectors, kind):
-            turned[start : start + len(block)] = block
+            transformed[start : start + len(block)] = block
             start += len(block)
-        return turned
+        return transformed
 
     def blocks(self, embeddings: Embeddings, kind: Kind) -> Iterator[Embeddings]:
-        """Yield what ``apply`` returns, block by block; the vectors may be memory-mapped.
+        """Yield the result of ``apply`` in blocks; the vectors may be memory-mapped.
 
         Raises:
-            InvalidArgument: If the vectors have another width.
+            InvalidArgument: If the vectors have another number of dimensions.
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != self.full_dim:
             shape = list(embeddings.shape)
-            raise InvalidArgument(f"vectors of shape {shape}, adapter for {self.full_dim} dims")
+            raise InvalidArgument(
+                f"vectors have shape {shape}. The adapter requires [n, {self.full_dim}]."
+            )
         head = self.queries if kind == "query" else self.documents
         for start in range(0, len(embeddings), BLOCK):
             block = np.asarray(embeddings[start : start + BLOCK], dtype=np.float32)
@@ -142,7 +144,7 @@ class Adapter:
                 yield head(prefix(block, self.full_dim, layer_norm=self.layer_norm))
 
     def digest(self) -> str:
-        """Return a sha256 of all that decides what it makes of a vector."""
+        """Return a sha256 of everything that affects transformed vectors."""
         total = hashlib.sha256(f"{self.method} {self.layer_norm} {self.two_heads}".encode())
         for name, array in self.tensors().items():
             little_endian = np.ascontiguousarray(array, dtype="<f4")
@@ -151,7 +153,7 @@ class Adapter:
         return total.hexdigest()
 
     def tensors(self) -> dict[str, Embeddings]:
-        """Return the arrays of both heads by name; those of queries where they have their own."""
+        """Return the arrays of both heads, or of the shared head, by name."""
         heads = {"documents": self.documents}
         if self.two_heads:
             heads["queries"] = self.queries
@@ -162,56 +164,57 @@ class Adapter:
         }
 
     def matrix(self) -> Embeddings:
-        """Return the one matrix that it is, [full_dim, full_dim]: row vectors @ matrix.
+        """Return the adapter as one matrix [full_dim, full_dim]: row vectors @ matrix.
 
         Raises:
-            InvalidArgument: If it is not one matrix.
+            InvalidArgument: If the adapter is not linear or has two heads.
         """
         if not self.documents.linear or self.two_heads:
-            why = "has a head of its own for queries" if self.two_heads else "is not linear"
-            out = "fit with linear, or put it behind the model (--adapter)"
-            raise InvalidArgument(f"the adapter {why}, so it is not one matrix: {out}")
+            reason = "has a separate head for queries" if self.two_heads else "is not linear"
+            advice = "Fit with method 'linear', or use it with the model (--adapter)."
+            raise InvalidArgument(f"The adapter {reason}, so it is not one matrix. {advice}")
         return self.documents.matrix
 
     def check_base(self, info: ModelInfo) -> None:
-        """Refuse a model that it was not fitted for.
+        """Check that the adapter was fitted for a model.
 
         Raises:
-            ModelMismatch: If its vectors are others than those that it was fitted on.
+            ModelMismatch: If the adapter was fitted for another model or number of dimensions, or
+                the model is adapted already.
         """
         if info.full_dim != self.full_dim:
-            widths = f"{info.full_dim} dims, the adapter is for {self.full_dim}"
-            raise ModelMismatch(f"{info.name} has {widths}: fit one on its vectors")
+            dims = f"has {info.full_dim} dims, but the adapter has {self.full_dim}"
+            raise ModelMismatch(f"{info.name} {dims}. {_FIT_ANOTHER}")
         if info.adapter:
-            raise ModelMismatch(f"{info.name} is adapted already: name what it was made of")
+            raise ModelMismatch(f"{info.name} is adapted already. Pass the model it was made from.")
         if info.layer_norm != self.layer_norm:
-            which = "the model, but not the adapter," if info.layer_norm else "the adapter alone"
-            raise ModelMismatch(f"{info.name}: {which} layer-normalizes: fit one on that model")
+            which = "the model, but not the adapter" if info.layer_norm else "only the adapter"
+            raise ModelMismatch(f"{info.name}: {which} uses layer normalization. {_FIT_ANOTHER}")
         if self.base and info.fingerprint != self.base:
             raise ModelMismatch(
-                f"{info.name} is not the model that the adapter was fitted on ({self.base_name}): "
-                "fit one on its vectors"
+                f"{info.name} is not the model that the adapter was fitted on ({self.base_name}). "
+                f"{_FIT_ANOTHER}"
             )
 
 
 def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
-    """Describe a model behind an adapter: another model, whose vectors mix with no others.
+    """Return the info of a model with an adapter; its fingerprint differs from the model's.
 
     Raises:
-        ModelMismatch: If the adapter is not for this model.
+        ModelMismatch: If the adapter was fitted for another model.
     """
     adapter.check_base(info)
     if adapter.method == "none":
         return info
     digest = adapter.digest()
     dims = tuple(sorted({*adapter.dims, info.full_dim}, reverse=True))
-    asked = info.dims_source == "asked for"
+    requested = info.dims_source == "asked for"
     return replace(
         info,
         fingerprint=hashlib.sha256(f"{info.fingerprint} {digest}".encode()).hexdigest(),
-        dims=info.dims if asked else dims,
-        dims_source=info.dims_source if asked else "adapter",
-        dims_trained=set(info.dims) <= set(dims) if asked else True,
-        layer_norm=False,  # done before it
+        dims=info.dims if requested else dims,
+        dims_source=info.dims_source if requested else "adapter",
+        dims_trained=set(info.dims) <= set(dims) if requested else True,
+        layer_norm=False,  # the adapter includes layer normalization
         adapter=digest,
     )

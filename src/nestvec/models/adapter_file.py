@@ -1,7 +1,7 @@
-"""The file of an adapter: a small safetensors file, its manifest in the header. Nothing is pickled.
+"""Save and load adapters: safetensors files with a JSON manifest in the header.
 
-Reading one loads neither PyTorch nor a model. Files come from strangers: whatever an adapter's
-methods rely on is checked here, once.
+Loading an adapter imports neither PyTorch nor a model. Files may come from untrusted sources, so
+loading validates everything that the methods of ``Adapter`` assume.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from nestvec.types import Embeddings
 from nestvec.version import __version__
 
 FORMAT, VERSION = "nestvec-adapter", 1
-_FORMATS = FORMAT, "nestvec-adaptor"  # the second is how earlier versions spelled it
+_FORMATS = FORMAT, "nestvec-adaptor"  # the second is from earlier versions
 ADAPTER = "adapter.safetensors"
-"""Its name in an index or a folder of adapted vectors, which later vectors need, too."""
+"""File name in an index or a folder of adapted vectors, for adapting vectors added later."""
 _EARLIER_ADAPTER = "adaptor.safetensors"
 CONFIG, CONFIG_KEY = "config.json", "nestvec"
-"""Where an adapted folder records that it is adapted."""
-_KEY = "nestvec"  # of the header's metadata
-_UNKNOWN = TypeError, AttributeError  # of safetensors, where NumPy has no such numbers: BF16, F8
+"""File and key that mark a folder as adapted."""
+_KEY = "nestvec"  # key in the metadata of the safetensors header
+# safetensors raises these for types that NumPy does not have, such as BF16 and F8.
+_UNSUPPORTED = TypeError, AttributeError
 _TYPES = {
     "method": str,
     "dims": list,
@@ -44,10 +45,10 @@ _TYPES = {
 
 
 def save_adapter(adapter: Adapter, path: Path | str) -> None:
-    """Write an adapter, in the place of the one before.
+    """Write an adapter to a file; an existing file is replaced.
 
     Raises:
-        DataError: If it cannot be written; what was there before is untouched.
+        DataError: If the file cannot be written. An existing file is unchanged.
         MissingExtra: If ``safetensors`` is not installed.
     """
     to_bytes = require("safetensors.numpy", extra="models").save
@@ -76,31 +77,31 @@ def save_adapter(adapter: Adapter, path: Path | str) -> None:
 
 
 def load_adapter(path: Path | str) -> Adapter:
-    """Read what ``save_adapter`` wrote.
+    """Load a file that ``save_adapter`` wrote.
 
     Raises:
-        DataError: If it cannot be read, or is of another version.
-        DamagedFile: If it is not what was written.
+        DataError: If the file cannot be read or has another version.
+        DamagedFile: If the content is invalid or the checksum is wrong.
         MissingExtra: If ``safetensors`` is not installed.
     """
     path = Path(path)
     manifest, tensors = _read(path)
     if not isinstance(manifest, dict) or manifest.get("format") not in _FORMATS:
-        raise DataError(path, f"is no adapter: its format is not {FORMAT}")
+        raise DataError(path, f"is not an adapter: its format is not {FORMAT}.")
     if manifest.get("version") != VERSION:
         found = manifest.get("version")
-        raise DataError(path, f"adapter format {found!r:.40} != {VERSION}: fit it again")
+        raise DataError(path, f"has format version {found!r:.40}, not {VERSION}. Fit it again.")
     try:
         adapter = _assemble(manifest, tensors)
     except ValueError as error:
-        raise DamagedFile(path, f"{error}: fit it again") from error
+        raise DamagedFile(path, f"{error}. Fit it again.") from error
     if adapter.digest() != manifest["digest"]:
-        raise DamagedFile(path, "has another checksum than when written: fit it again")
+        raise DamagedFile(path, "is damaged: its checksum is wrong. Fit it again.")
     return adapter
 
 
 def adapter_path(folder: Path) -> Path:
-    """Return where the adapter of a folder is, under the name that this or earlier versions use."""
+    """Return the path of a folder's adapter, which earlier versions spelled differently."""
     earlier = folder / _EARLIER_ADAPTER
     return earlier if earlier.exists() else folder / ADAPTER
 
@@ -111,7 +112,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Embeddings]]:
         with library.safe_open(path, framework="numpy") as file:
             manifest = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             return manifest, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, ValueError, RecursionError, library.SafetensorError, *_UNKNOWN) as error:
+    except (OSError, ValueError, RecursionError, library.SafetensorError, *_UNSUPPORTED) as error:
         first_line = str(error).partition("\n")[0]
         raise DataError(path, f"cannot be read as an adapter ({first_line})") from error
 
@@ -134,15 +135,15 @@ def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) ->
 
 def _check_manifest(manifest: Mapping[str, Any]) -> None:
     for name, kind in _TYPES.items():
-        if type(manifest.get(name)) is not kind:  # True is an int as well
-            raise ValueError(f"its {name} is missing or no {kind.__name__}")
+        if type(manifest.get(name)) is not kind:  # isinstance would accept True as an int
+            raise ValueError(f"its {name} is missing or not of type {kind.__name__}")
     if manifest["method"] not in METHODS:
         raise ValueError(
             f"its method {manifest['method']!r:.40} is not one of {', '.join(METHODS)}"
         )
     dims, full_dim = manifest["dims"], manifest["full_dim"]
     if not dims or any(type(dim) is not int or not 1 <= dim <= full_dim for dim in dims):
-        raise ValueError(f"its dims are not whole numbers within 1 and {full_dim}")
+        raise ValueError(f"its dims are not whole numbers from 1 to {full_dim}")
 
 
 def _heads(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> dict[str, Head]:
@@ -151,9 +152,9 @@ def _heads(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> di
     for full_name, array in tensors.items():
         kind, _, name = full_name.partition(".")
         if kind not in arrays:
-            raise ValueError(f"it holds {full_name!r:.40}, which no adapter has")
+            raise ValueError(f"it contains the unknown array {full_name!r:.40}")
         if array.dtype != np.float32 or not np.isfinite(array).all():
-            raise ValueError(f"its {full_name!r:.40} holds others than finite float32 numbers")
+            raise ValueError(f"its {full_name!r:.40} has values that are not finite float32")
         arrays[kind][name] = array
     for kind, named in arrays.items():
         _check_shapes(kind, named, manifest["full_dim"])
@@ -161,22 +162,22 @@ def _heads(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> di
 
 
 def _check_shapes(kind: str, arrays: Mapping[str, Embeddings], full_dim: int) -> None:
-    """Refuse what does not fit together, lacks a part or has one too many."""
+    """Check that a head has all its arrays, no others, and that their shapes match."""
     shapes: dict[str, tuple[int, ...]] = {"matrix": (full_dim, full_dim)}
     if len(arrays) > 1:
         hidden = arrays["bias"].size if "bias" in arrays else 0
         shapes |= {"inner": (full_dim, hidden), "bias": (hidden,), "outer": (hidden, full_dim)}
     if {name: array.shape for name, array in arrays.items()} != shapes:
-        raise ValueError(f"its arrays for {kind} are not those of an adapter for {full_dim} dims")
+        raise ValueError(f"its arrays for {kind} do not match an adapter of {full_dim} dims")
 
 
 def check_unadapted(folder: Path) -> None:
-    """Refuse a folder that already holds adapted vectors or an adapted model.
+    """Check that a folder does not contain adapted vectors or an adapted model.
 
     Raises:
         ModelMismatch: If the folder is adapted.
         ModelError: If its ``config.json`` is not a JSON object.
     """
-    ours = read_config(folder / CONFIG).get(CONFIG_KEY)
-    if isinstance(ours, dict) and ("adapter" in ours or "adaptor" in ours):
-        raise ModelMismatch(f"{folder} is adapted already: name what it was made of")
+    config = read_config(folder / CONFIG).get(CONFIG_KEY)
+    if isinstance(config, dict) and ("adapter" in config or "adaptor" in config):
+        raise ModelMismatch(f"{folder} is adapted already. Pass the original folder.")

@@ -1,14 +1,16 @@
-"""Encode each text once: embeddings kept on disk, and never those of another model.
+"""Cache embeddings on disk, so that each text is encoded once for each model.
 
-They lie in ``$NESTVEC_CACHE``, or in ``nestvec/embeddings`` in the place of this system for
-caches; deleting that folder, or any part of it, is always safe. One folder for each model as it
-computes (fingerprint, widths, longest text, dtype, versions of the libraries), and in it a key for
-each text (prompt, kind and text). The kind counts even where prompts are equal, as models with two
-towers or task adapters encode queries and documents differently. The device does not count: its
-rounding is below what any two runs differ by. Nor does code that a model's folder names in
-another repository, which only ``trust_remote_code`` runs.
+The cache is in ``$NESTVEC_CACHE``, or in ``nestvec/embeddings`` in the system's folder for caches.
+Deleting all or part of it is always safe.
 
-Static models and vectors that exist already need no cache: they are faster than a disk.
+Each model configuration has its own folder. The configuration consists of the fingerprint,
+full_dim, max_tokens, dtype and library versions. The key of a text is a hash of prompt, kind and
+text. The kind is included because models with two towers or task adapters encode queries and
+documents differently, even with equal prompts. Two things are not included: the device, whose
+effect is smaller than the difference between two runs, and remote code in another repository,
+which runs only with ``trust_remote_code``.
+
+Static models and precomputed vectors are not cached: they are faster than a disk.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from nestvec.models.encoding import TIMED, encode_each
 from nestvec.models.vector_store import VectorStore, read_numbers, write_numbers
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
-CHUNK = 1024  # texts encoded between two writes: what a process that is killed may lose
+CHUNK = 1024  # texts between two writes; a killed process loses at most this many
 
 _NS_PER_MS = 1_000_000
 
@@ -40,29 +42,29 @@ Settings = Mapping[str, str]
 
 
 class ConfiguredEncoder(Encoder, Protocol):
-    """An encoder that says what else decides its vectors."""
+    """An encoder with the settings that affect its vectors."""
 
     @property
     def settings(self) -> Settings:
-        """What decides its vectors beside its ``info``: dtype, versions of libraries."""
+        """Settings that affect vectors and are not in ``info``: dtype, library versions."""
         ...
 
 
 class CachedEncoder(BaseEncoder):
-    """An encoder that asks another only for texts that it has not seen.
+    """An encoder that caches the embeddings of another encoder.
 
     Attributes:
-        uncached: The model beneath, which computes whatever it is asked for.
+        uncached: The other encoder.
     """
 
     def __init__(
         self, model: ConfiguredEncoder, folder: Path, *, device: str | None = None
     ) -> None:
-        """Put a cache before a model.
+        """Create a cache for a model.
 
         Args:
-            model: What computes.
-            folder: Of all models' caches, such as ``default_cache_folder()``.
+            model: The encoder.
+            folder: Folder of the caches of all models, such as ``default_cache_folder()``.
             device: The device that the model runs on, if the caller chose one. Each device has
                 its own encoding time.
         """
@@ -73,7 +75,7 @@ class CachedEncoder(BaseEncoder):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model."""
+        """Information about the model."""
         return self.uncached.info
 
     def _encode(
@@ -82,10 +84,10 @@ class CachedEncoder(BaseEncoder):
         """Encode the texts that are not in the cache, each once; read the others.
 
         Returns:
-            float32 [n, full_dim]; above 1 GiB it lies in a file without a name, in the cache.
+            float32 [n, full_dim]; above 1 GiB, mapped from a temporary file in the cache folder.
 
         Raises:
-            ModelError: If the model gives another shape.
+            ModelError: If the model returns another shape.
             DataError: If the cache cannot be written.
         """
         keys = self._keys(texts, kind)
@@ -101,7 +103,7 @@ class CachedEncoder(BaseEncoder):
             chunk = unseen[start : start + CHUNK]
             within = None if on_progress is None else _shifted(on_progress, done, len(texts))
             vectors = self._compute([texts[missing[key][0]] for key in chunk], kind, within)
-            if np.isfinite(vectors).all():  # others are for the caller to refuse
+            if np.isfinite(vectors).all():  # callers report vectors that are not finite
                 self._store.add(chunk, vectors)
             for key, vector in zip(chunk, vectors, strict=True):
                 embeddings[missing[key]] = vector
@@ -113,31 +115,31 @@ class CachedEncoder(BaseEncoder):
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length.
 
-        The count of the same texts is kept too, so that it needs no tokenizer again.
+        The count of the same texts is cached, so that no tokenizer is loaded for it.
         """
         if self.info.max_tokens is None or not texts:
             return 0
         digest = hashlib.sha256(b"".join(self._keys(texts, kind))).hexdigest()
         file = self._folder / f"{digest}.cut.json"
-        kept = read_numbers(file, ("cut", "texts"))
-        known = None if kept is None or kept["texts"] != len(texts) else kept["cut"]
+        stored = read_numbers(file, ("cut", "texts"))
+        known = None if stored is None or stored["texts"] != len(texts) else stored["cut"]
         if known is not None and 0 <= known <= len(texts):
             return known
-        cut = self.uncached.count_truncated(texts, kind=kind)
-        write_numbers(file, {"cut": cut, "texts": len(texts)})
-        return cut
+        truncated = self.uncached.count_truncated(texts, kind=kind)
+        write_numbers(file, {"cut": truncated, "texts": len(texts)})
+        return truncated
 
     def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float:
-        """Return the milliseconds that the model beneath takes for one text.
+        """Return the milliseconds for encoding one text without the cache.
 
-        Measured once on a computer, with the first texts that it is asked about, and kept.
+        The time is measured once for each machine and kind, and stored.
         """
         measured_on = f"{platform.node()} {kind}{f' {self._device}' if self._device else ''}"
-        place = hashlib.sha256(measured_on.encode()).hexdigest()
-        file = self._folder / f"{place}.time.json"
-        kept = (read_numbers(file, ("nanoseconds",)) or {}).get("nanoseconds")
-        if kept is not None and kept > 0:
-            return kept / _NS_PER_MS
+        name = hashlib.sha256(measured_on.encode()).hexdigest()
+        file = self._folder / f"{name}.time.json"
+        stored = (read_numbers(file, ("nanoseconds",)) or {}).get("nanoseconds")
+        if stored is not None and stored > 0:
+            return stored / _NS_PER_MS
         _, milliseconds = encode_each(
             min(TIMED, len(texts)), lambda rows: self.uncached.encode(texts[rows], kind=kind)
         )
@@ -146,7 +148,7 @@ class CachedEncoder(BaseEncoder):
 
     def _keys(self, texts: Sequence[str], kind: Kind) -> list[bytes]:
         prompt = self.info.query_prompt if kind == "query" else self.info.document_prompt
-        # With the prompt's length before it, no other prompt and text write the same bytes.
+        # The length of the prompt makes the hashed bytes unambiguous.
         before = hashlib.sha256(f"{kind} {len(prompt)} {prompt}".encode())
         keys = []
         for text in texts:
@@ -161,7 +163,7 @@ class CachedEncoder(BaseEncoder):
         expected = (len(texts), self.info.full_dim)
         if vectors.shape != expected:
             shape = f"{list(vectors.shape)}, not {list(expected)}"
-            raise ModelError(f"{self.info.name}: gave embeddings of shape {shape}")
+            raise ModelError(f"{self.info.name}: returned embeddings of shape {shape}.")
         return vectors
 
 
@@ -176,13 +178,13 @@ def _shifted(on_progress: OnProgress, before: int, total: int) -> OnProgress:
 
 
 def model_key(info: ModelInfo, settings: Settings) -> str:
-    """Return the name of a model's folder in the cache: a sha256 of all that decides vectors."""
+    """Return the folder name of a model configuration: a sha256 of all that affects vectors."""
     parts = [info.fingerprint, info.full_dim, info.max_tokens, dict(settings)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def default_cache_folder() -> Path:
-    """Return the folder of the environment, else this system's place for caches."""
+    """Return ``$NESTVEC_CACHE``, or the default folder in the system's folder for caches."""
     named = os.environ.get("NESTVEC_CACHE")
     if named:
         return Path(named).expanduser()

@@ -1,8 +1,7 @@
-"""One sha256 for what decides a model's vectors: weights, tokenizer, modules, prompts.
+"""The fingerprint of a model: a sha256 of weights, tokenizer, modules and prompts.
 
-The same model gives the same fingerprint wherever its folder lies and whatever its README,
-pictures, ONNX copies and training records say. Library versions and the dtype of the
-computation are left out; so are configuration keys that no vector depends on.
+The fingerprint does not depend on the path of the folder, on its README, pictures, ONNX copies and
+training records, on library versions or dtype, or on configuration keys that do not affect vectors.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _NAMES = {
     "merges.txt",
 }
 _OTHER_FORMATS = {"onnx", "openvino"}  # copies of the weights that nestvec does not load
-# Making a folder servable by vLLM, or saving it again, must not turn its vectors strange.
+# Preparing a folder for vLLM or saving it again changes these keys but not the vectors.
 _KEYS_WITHOUT_EFFECT = {
     "matryoshka_dimensions",
     "is_matryoshka",
@@ -45,10 +44,10 @@ def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> str:
 
     Args:
         folder: A model folder, or a snapshot of one from the hub.
-        prompts: The prompts that nestvec puts before texts, by kind.
+        prompts: The prompts that nestvec prepends to texts, by kind.
 
     Raises:
-        ModelError: If the folder cannot be read or holds no model.
+        ModelError: If the folder cannot be read or contains no model.
     """
     files = sorted(
         (file.relative_to(folder).as_posix(), file)
@@ -56,7 +55,7 @@ def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> str:
         if _belongs(file, folder)
     )
     if not files:
-        raise ModelError(f"{folder}: holds no file of a model")
+        raise ModelError(f"{folder}: contains no model files.")
     total = hashlib.sha256()
     for name, file in files:
         total.update(f"{name}\0{_digest(file)}\0".encode())

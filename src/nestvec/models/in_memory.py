@@ -19,7 +19,7 @@ from nestvec.models.sentence_transformer import (
     max_tokens_of,
     quiet,
 )
-from nestvec.models.transformer import TransformerEncoder, shows_tokens
+from nestvec.models.transformer import TransformerEncoder, exposes_tokens
 from nestvec.types import Kind, ModelInfo
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
     """
     dtype: Any = str(model.dtype).removeprefix("torch.")
     encoder = SentenceTransformerEncoder(_info(model), model, dtype=dtype)
-    return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
+    return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder
 
 
 def _info(model: SentenceTransformer) -> ModelInfo:

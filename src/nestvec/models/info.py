@@ -1,7 +1,7 @@
-"""Put together what must be known of a model: its widths, prompts and fingerprint.
+"""Determine the dims, prompts and fingerprint of a model without loading it.
 
-What a person asks for comes first, then the model's own configuration, then the table of known
-models, then a guess that is marked as one. Nothing here loads a model.
+Options of the user take precedence over the model's configuration, then the table of known models,
+then a guess.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What a person says of a model, over what the model says of itself.
+    """What the user sets for a model; the options override its configuration.
 
     Attributes:
-        name: What the model is called in messages, and looked up by.
-        dims: Widths to measure.
-        prompts: Put before the texts of a kind.
+        name: Name for messages and for the table of known models.
+        dims: Dims to measure.
+        prompts: Prefixes of texts, by kind.
     """
 
     name: str
@@ -39,15 +39,15 @@ class ModelOptions:
     prompts: Mapping[Kind, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that the prompts are for kinds that exist."""
+        """Check the kinds of the prompts."""
         for kind in self.prompts:
             if kind not in get_args(Kind):
                 known = ", ".join(get_args(Kind))
-                raise InvalidArgument(f"a prompt for {kind!r}: the kinds are {known}")
+                raise InvalidArgument(f"Unknown prompt kind {kind!r}. Choose one of {known}.")
 
 
 class Dims(NamedTuple):
-    """Widths to measure, widest first, and where they come from."""
+    """Dims to measure, largest first, and their source."""
 
     dims: tuple[int, ...]
     source: str
@@ -57,10 +57,10 @@ class Dims(NamedTuple):
 def describe(
     folder: Path, options: ModelOptions, *, full_dim: int, max_tokens: int | None
 ) -> ModelInfo:
-    """Describe the model of a folder.
+    """Return information about the model in a folder.
 
     Raises:
-        InvalidArgument: If a width that is asked for is not within 1 and ``full_dim``.
+        InvalidArgument: If a requested dim is not from 1 to ``full_dim``.
         ModelError: If the folder's configuration cannot be used.
     """
     known = known_model(options.name, full_dim)
@@ -83,7 +83,7 @@ def describe(
 
 
 def known_model(name: str, full_dim: int) -> KnownModel | None:
-    """Find a known model of this name and width: another width is another model."""
+    """Look up a known model by name; return None if its full_dim differs."""
     known = find_known(name)
     return known if known is not None and known.full_dim == full_dim else None
 
@@ -95,17 +95,17 @@ def choose_dims(
     configured: tuple[int, ...] | None = None,
     known: KnownModel | None = None,
 ) -> Dims:
-    """Choose the widths to measure; ``full_dim`` is always one of them.
+    """Choose the dims to measure; ``full_dim`` is always included.
 
     Args:
-        full_dim: Width of the model's embeddings.
-        requested: The widths that the user sets.
-        configured: What the model's ``config.json`` says.
+        full_dim: Number of dimensions of the model's embeddings.
+        requested: Dims that the user sets.
+        configured: Dims in the model's ``config.json``.
         known: The model's row in the table of known models.
 
     Raises:
-        InvalidArgument: If a width that is asked for is not within 1 and ``full_dim``.
-        ModelError: If a width of the model's configuration is not.
+        InvalidArgument: If a requested dim is not from 1 to ``full_dim``.
+        ModelError: If a configured dim is not from 1 to ``full_dim``.
     """
     trained, source = _trained_dims(full_dim, configured, known)
     if requested is not None:
@@ -136,11 +136,12 @@ def _widest_first(dims: tuple[int, ...], full_dim: int) -> tuple[int, ...]:
 
 
 def _check(dims: tuple[int, ...], full_dim: int, error: type[InvalidArgument | ModelError]) -> None:
+    limits = f"Choose dims from 1 to {full_dim}."
     for dim in dims:
         if dim > full_dim:
-            raise error(f"dim {dim} > full_dim {full_dim}")
+            raise error(f"dim={dim} is larger than full_dim={full_dim}. {limits}")
         if dim < 1:
-            raise error(f"dim {dim} < 1")
+            raise error(f"dim={dim} is below 1. {limits}")
 
 
 def _choose_prompts(
@@ -158,10 +159,10 @@ def _choose_prompts(
 
 
 def configured_dims(folder: Path) -> tuple[int, ...] | None:
-    """Return the widths that a folder's ``config.json`` says it is made for.
+    """Return the Matryoshka dims in a folder's ``config.json``, or None.
 
     Raises:
-        ModelError: If they are not whole numbers, or the file is not JSON.
+        ModelError: If the dims are not whole numbers, or the file is not JSON.
     """
     file = folder / "config.json"
     dims = read_config(file).get("matryoshka_dimensions")
@@ -173,10 +174,10 @@ def configured_dims(folder: Path) -> tuple[int, ...] | None:
 
 
 def read_config(file: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing file is an empty one.
+    """Read a JSON object; for a missing file return an empty dict.
 
     Raises:
-        ModelError: If the file is there and is not a JSON object.
+        ModelError: If the file exists and is not a JSON object.
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
-"""Models whose trained widths, prompts and layer-norm are published, each with its source.
+"""A table of models with published Matryoshka dims, prompts and layer normalization.
 
-A table and a look-up by name. What is guessed of a model that is not listed is in ``info``.
+``info`` has the defaults for models that are not in the table.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What a model's makers publish of it.
+    """Published information about a model.
 
     Attributes:
-        names: Hub ids or API names, the canonical one first.
-        full_dim: Width of its embeddings.
-        trained_dims: Widths it was trained for or is published with, widest first; empty where
-            it was not trained for shorter prefixes.
-        query_prompt: Put before each query.
-        document_prompt: Put before each document.
-        layer_norm: True where its card normalizes the layer before it truncates.
-        source: Where this is published.
+        names: Hub ids or API names, the canonical name first.
+        full_dim: Number of dimensions of its embeddings.
+        trained_dims: Dims that it was trained or published for, largest first; empty if it was
+            not trained for truncation.
+        query_prompt: Prefix of each query.
+        document_prompt: Prefix of each document.
+        layer_norm: Whether its card applies layer normalization before truncation.
+        source: URL of the publication.
     """
 
     names: tuple[str, ...]
@@ -48,7 +48,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
     KnownModel(
         names=("mixedbread-ai/mxbai-embed-large-v1",),
         full_dim=1024,
-        trained_dims=(1024, 512),  # its card says Matryoshka, and names no other width
+        trained_dims=(1024, 512),  # the card mentions Matryoshka and no other dims
         query_prompt="Represent this sentence for searching relevant passages: ",
         source="https://huggingface.co/mixedbread-ai/mxbai-embed-large-v1",
     ),
@@ -91,7 +91,7 @@ KNOWN_MODELS: tuple[KnownModel, ...] = (
 
 
 def find_known(name: str) -> KnownModel | None:
-    """Look a model up by the last part of its path or hub id, whatever its case.
+    """Look up a model by the last part of its path or hub id, ignoring case.
 
     >>> find_known("models/BGE_small-en-v1.5").full_dim
     384

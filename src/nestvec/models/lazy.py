@@ -1,8 +1,8 @@
-"""A model that is loaded only when it must compute.
+"""Load a model only when a text must be encoded.
 
-Where every text is in the embedding cache, PyTorch is never imported. What must be known of the
-model without it, its width and its longest text, is kept in the cache from the first time it was
-loaded, under all of the model's files and the versions of the libraries.
+If all texts are in the embedding cache, PyTorch is not imported. The model's full_dim and
+max_tokens are stored in the cache when the model is first loaded. Their key is a hash of the
+model's files and the library versions.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _NUMBERS = ("full_dim", "max_tokens")
 
 
 class LazyEncoder(BaseEncoder):
-    """Stands for a model, and loads it when it is first asked for more than its ``info``."""
+    """An encoder that loads its model on first use; ``info`` does not load it."""
 
     def __init__(
         self, info: ModelInfo, settings: Settings, load: Callable[[], Encoder], known_from: Path
     ) -> None:
-        """Wait.
+        """Store how to load the model.
 
         Args:
-            info: What ``load`` will say of the model.
-            settings: What else decides its vectors.
-            load: Loads it.
-            known_from: The file that ``info`` rests on, to be named if it was wrong.
+            info: The expected info of the model.
+            settings: The settings that affect its vectors.
+            load: Loads the model.
+            known_from: The cache file that ``info`` is based on, for an error message.
         """
         self._info = info
         self._settings = settings
@@ -46,26 +46,26 @@ class LazyEncoder(BaseEncoder):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model."""
+        """Information about the model."""
         return self._info
 
     @property
     def settings(self) -> Settings:
-        """What else decides its vectors."""
+        """Settings that affect vectors and are not in ``info``."""
         return self._settings
 
     @cached_property
     def _model(self) -> Encoder:
         model = self._load()
         if model.info != self._info:
-            problem = f"says other things of {self._info.name} than the model itself"
-            raise DamagedFile(self._known_from, f"{problem}: delete this file and start again")
+            problem = f"contradicts the model {self._info.name}"
+            raise DamagedFile(self._known_from, f"{problem}. Delete this file and run again.")
         return model
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Encode texts as the model gives them, float32 [n, full_dim]."""
+        """Encode texts, float32 [n, full_dim], neither normalized nor truncated."""
         return self._model.encode(texts, kind=kind, on_progress=on_progress)
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
@@ -73,7 +73,7 @@ class LazyEncoder(BaseEncoder):
         return self._model.count_truncated(texts, kind=kind)
 
 
-def cached(
+def load_cached(
     folder: Path,
     options: ModelOptions,
     settings: Settings,
@@ -82,18 +82,18 @@ def cached(
     cache: Path,
     device: str | None = None,
 ) -> CachedEncoder:
-    """Put a cache before the model of a folder, which is loaded now only if it is new.
+    """Return a cached encoder for a model folder; the model is loaded now only if it is new.
 
     Args:
-        folder: The model's folder.
+        folder: The model folder.
         options: What the user sets for the model.
-        settings: What the model will say when it is loaded.
+        settings: The settings of the model that affect its vectors.
         load: Loads the model.
-        cache: The folder of all models' caches.
+        cache: Folder of the caches of all models.
         device: The device that the model runs on, if the caller chose one.
 
     Raises:
-        InvalidArgument: If a width that is asked for is above the model's.
+        InvalidArgument: If a requested dim is larger than full_dim.
         ModelError: If the model cannot be described or loaded.
         DataError: If the cache cannot be written.
     """

@@ -20,11 +20,11 @@ from nestvec.models.device import check_device, warn_if_unused
 from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
-from nestvec.models.lazy import cached
+from nestvec.models.lazy import load_cached
 from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
-from nestvec.models.transformer import TransformerEncoder, fast_dtype, shows_tokens
+from nestvec.models.transformer import TransformerEncoder, exposes_tokens, fast_dtype
 from nestvec.types import Encoder, Kind
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _load_transformer(
     encoder = SentenceTransformerEncoder.load(
         folder, options, device=device, dtype=dtype, trust_remote_code=trust_remote_code
     )
-    return TransformerEncoder(encoder) if shows_tokens(encoder) else encoder
+    return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder
 
 
 def local_folder(name: str) -> Path:

@@ -1,8 +1,9 @@
-"""Vectors that exist already, looked up by id: ``.npy`` with a list of ids, or Parquet.
+"""Folders of precomputed vectors, looked up by id: ``.npy`` files with ids, or Parquet.
 
-A folder holds ``corpus.npy`` + ``corpus.ids.txt`` (one id a line) and perhaps ``queries.npy`` +
-``queries.ids.txt``; or ``corpus.parquet`` and ``queries.parquet`` with a column ``id`` or ``_id``
-and a column ``vector`` or ``embedding``. There is no model here, so nothing can be encoded.
+A folder contains ``corpus.npy`` and ``corpus.ids.txt`` (one id per line), and optionally
+``queries.npy`` and ``queries.ids.txt``. Alternatively it contains ``corpus.parquet`` and
+``queries.parquet`` with a column ``id`` or ``_id`` and a column ``vector`` or ``embedding``.
+Without a model, texts cannot be encoded.
 """
 
 from __future__ import annotations
@@ -28,47 +29,47 @@ if TYPE_CHECKING:
 _STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
 _ID_COLUMNS = ("id", "_id")
 _VECTOR_COLUMNS = ("vector", "embedding")
-_MEND = "encode it again, or leave it out"
-_CHUNK = 16_384  # rows checked at a time, so that a mapped file need not fit in memory
+_REMEDY = "Encode it again, or remove it."
+_CHUNK = 16_384  # rows checked at a time, so that a mapped file can be larger than memory
 
 
 def check_ids(ids: Iterable[str]) -> None:
-    """Refuse ids that could not be read back.
+    """Check that each id can be written on one line.
 
     Raises:
-        InvalidArgument: If one cannot stand on a line of its own.
+        InvalidArgument: If an id is empty or contains a line break.
     """
     for name in ids:
         if not name or "\n" in name or "\r" in name:
-            raise InvalidArgument(f"id {name!r} is empty or has a line break: give it another")
+            raise InvalidArgument(f"id {name!r} is empty or has a line break. Choose another id.")
 
 
 def write_ids(path: Path, ids: Iterable[str]) -> None:
-    """Write ids that ``check_ids`` let through."""
+    """Write ids, one per line; call ``check_ids`` first."""
     path.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8", newline="\n")
 
 
 def read_ids(path: Path) -> list[str]:
-    """Read what ``write_ids``, or a person, wrote.
+    """Read ids, one per line.
 
     Raises:
-        DataError: If there is no such file, it is not UTF-8, or a line is empty.
+        DataError: If the file is missing or not UTF-8, or a line is empty.
     """
     try:
         with path.open(encoding="utf-8") as file:
             ids = [line.rstrip("\n") for line in file]
     except FileNotFoundError as error:
-        raise DataError(path, "is missing: it names the rows of the .npy, one id a line") from error
+        raise DataError(path, "is missing. It lists the ids of the rows, one per line.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, f"cannot be read as UTF-8 ({error})") from error
     if "" in ids:
-        raise DataError(path, "an empty line where an id belongs", line=ids.index("") + 1)
+        raise DataError(path, "has an empty line instead of an id", line=ids.index("") + 1)
     return ids
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """One checked set: row i of ``values`` belongs to the id with number i."""
+    """Checked vectors of one kind; ``rows`` maps each id to its row in ``values``."""
 
     path: Path
     rows: Mapping[str, int]
@@ -80,10 +81,10 @@ class _Vectors:
 
 
 class PrecomputedVectors(BaseEncoder):
-    """Stands where a model would, for texts whose vectors are known."""
+    """Precomputed vectors, accepted in place of a model."""
 
     def __init__(self, info: ModelInfo, vectors: Mapping[Kind, _Vectors]) -> None:
-        """Hold sets that were checked; ``load`` is the way in."""
+        """Store checked vectors; use ``load`` to open a folder."""
         self._info = info
         self._vectors = vectors
 
@@ -94,29 +95,31 @@ class PrecomputedVectors(BaseEncoder):
         """Open a folder of vectors and check every row.
 
         Args:
-            folder: As the module describes; ``.npy`` files are mapped, not read.
-            known: The known model that made the vectors. Without it, the folder's name tells.
-            dims: Widths to measure.
+            folder: The folder; ``.npy`` files are memory-mapped.
+            known: Name of the known model of the vectors; by default the name of the folder.
+            dims: Dims to measure.
 
         Raises:
-            DataError: If a file is damaged, a row is NaN, infinite or zero, or ids and rows do
-                not fit together.
-            InvalidArgument: If a width that is asked for is above the vectors'.
-            ModelError: If a ``config.json`` beside them names other widths, or is not JSON.
-            MissingExtra: If a Parquet file is there and ``pyarrow`` is not.
+            DataError: If a file is damaged, a row is NaN, infinite or zero, or the numbers of ids
+                and rows differ.
+            InvalidArgument: If a requested dim is larger than full_dim.
+            ModelError: If ``config.json`` in the folder is not JSON or has impossible dims.
+            MissingExtra: If a Parquet file needs ``pyarrow`` and it is not installed.
         """
         vectors = {
             kind: _open(folder, stem) for kind, stem in _STEMS.items() if _files(folder, stem)
         }
         if not vectors:
-            raise DataError(folder, "holds neither corpus.npy nor corpus.parquet")
+            raise DataError(folder, "contains neither corpus.npy nor corpus.parquet")
         widths = {kind: found.values.shape[1] for kind, found in vectors.items()}
         full_dim, *others = set(widths.values())
         if others:
             both = f"corpus {widths['document']}, queries {widths['query']}"
-            raise DataError(folder, f"mixes widths ({both}): one model must have made both")
-        # Queries may be added later without making another model of it, so they do not count
-        # where there is a corpus.
+            raise DataError(
+                folder, f"has vectors of different dims ({both}). Use one model for both."
+            )
+        # Adding queries later must not change the fingerprint, so only the corpus counts if there
+        # is one.
         fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
         model = known_model(folder.name if known is None else known, full_dim)
         configured = configured_dims(folder)
@@ -134,30 +137,30 @@ class PrecomputedVectors(BaseEncoder):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model that made the vectors."""
+        """Information about the model of the vectors."""
         return self._info
 
     def ids(self, kind: Kind) -> list[str]:
-        """Return the ids of a kind in the order of the file; none where there is no file."""
+        """Return the ids of a kind in file order; an empty list without a file."""
         return list(self._vectors[kind].rows) if kind in self._vectors else []
 
     def check(self, ids: Sequence[str], *, kind: Kind) -> None:
-        """Refuse ids that have no vector.
+        """Check that each id has a vector.
 
         Raises:
-            DataError: If an id has none.
+            DataError: If an id has no vector.
         """
         if kind not in self._vectors:
-            raise DataError(self._info.name, f"holds no {_STEMS[kind]} vectors")
+            raise DataError(self._info.name, f"contains no {_STEMS[kind]} vectors")
         found = self._vectors[kind]
         missing = [name for name in ids if name not in found.rows]
         if missing:
             count = f"{len(missing)} of {len(ids)} ids have no vector"
-            problem = f"{count}, the first is {missing[0]!r}: add them, or leave these ids out"
+            problem = f"{count}, the first is {missing[0]!r}. Add the vectors, or remove these ids."
             raise DataError(found.path, problem)
 
     def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
-        """Return the vectors of ids in the order asked, float32 [n, full_dim].
+        """Return the vectors of ids, in the given order, float32 [n, full_dim].
 
         Raises:
             DataError: If an id has no vector.
@@ -170,23 +173,23 @@ class PrecomputedVectors(BaseEncoder):
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Refuse: there is no model.
+        """Raise an error: there is no model.
 
         Raises:
             ModelError: Always.
         """
         raise ModelError(
-            f"{self._info.name}: holds vectors, no model, so it cannot encode texts: "
-            "name the model that made them"
+            f"{self._info.name}: contains vectors and no model, so it cannot encode texts. "
+            "Use the model of the vectors."
         )
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
-        """Return 0: what was cut before is not known here."""
+        """Return 0: it is unknown which texts were truncated."""
         return 0
 
 
 def holds_vectors(folder: Path) -> bool:
-    """Tell whether a folder is one of precomputed vectors."""
+    """Return whether a folder contains precomputed vectors."""
     return any(_files(folder, stem) for stem in _STEMS.values())
 
 
@@ -202,7 +205,8 @@ def save_vectors(
         kind: "document" or "query".
 
     Raises:
-        InvalidArgument: If ids and rows do not fit together, or an id cannot stand on a line.
+        InvalidArgument: If the numbers of ids and rows differ, or an id is empty, has a line break
+            or appears twice.
         DataError: If the folder cannot be written.
     """
     refuse_string(ids, "ids")
@@ -212,7 +216,7 @@ def save_vectors(
         raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {shape}")
     check_ids(ids)
     if len(set(ids)) != len(ids):
-        raise InvalidArgument("an id stands twice")
+        raise InvalidArgument("An id appears twice. Ids must be unique.")
     stem = _STEMS[kind]
     vectors_file, ids_file = folder / f"{stem}.npy", folder / f"{stem}.ids.txt"
     with replace_files(vectors_file, ids_file) as (vectors, names):
@@ -228,7 +232,9 @@ def _files(folder: Path, stem: str) -> list[Path]:
 def _open(folder: Path, stem: str) -> _Vectors:
     path, *others = _files(folder, stem)
     if others:
-        raise DataError(folder, f"holds both {path.name} and {others[0].name}: keep one")
+        raise DataError(
+            folder, f"contains both {path.name} and {others[0].name}. Remove one of them."
+        )
     if path.suffix == ".parquet":
         ids, values = _read_parquet(path)
     else:
@@ -236,7 +242,7 @@ def _open(folder: Path, stem: str) -> _Vectors:
     if len(ids) != len(values):
         raise DataError(path, f"has {len(values)} rows, but there are {len(ids)} ids")
     if not len(values) or not values.shape[1]:
-        raise DataError(path, f"is empty: its shape is {list(values.shape)}")
+        raise DataError(path, f"is empty: its shape is {list(values.shape)}.")
     vectors = _Vectors(path, {name: row for row, name in enumerate(ids)}, values)
     _check_rows(vectors, ids)
     return vectors
@@ -245,17 +251,17 @@ def _open(folder: Path, stem: str) -> _Vectors:
 def _check_rows(vectors: _Vectors, ids: Sequence[str]) -> None:
     if len(vectors.rows) != len(ids):
         first = next(name for row, name in enumerate(ids) if vectors.rows[name] != row)
-        raise DataError(vectors.path, f"id {first!r} stands twice")
+        raise DataError(vectors.path, f"id {first!r} appears twice. Ids must be unique.")
     start = 0
     for chunk in vectors.chunks():
         for problem, bad in (
-            ("has NaN or infinite numbers", ~np.isfinite(chunk).all(axis=1)),
+            ("has NaN or infinite values", ~np.isfinite(chunk).all(axis=1)),
             ("is all zeros, so it has no direction", ~chunk.any(axis=1)),
         ):
             if bad.any():
                 row = start + int(bad.argmax())
                 which = f"the vector of id {ids[row]!r} (row {row})"
-                raise DataError(vectors.path, f"{which} {problem}: {_MEND}")
+                raise DataError(vectors.path, f"{which} {problem}. {_REMEDY}")
         start += len(chunk)
 
 
@@ -272,10 +278,10 @@ def _read_npy(path: Path) -> NDArray[np.floating[Any]]:
     except (OSError, ValueError, EOFError) as error:
         raise DataError(path, f"is damaged or not a .npy file of numbers ({error})") from error
     if not isinstance(values, np.ndarray):
-        raise DataError(path, "is an archive of arrays (.npz): save one array with numpy.save")
+        raise DataError(path, "is an archive of arrays (.npz). Save one array with numpy.save.")
     if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
         shape = f"{values.dtype} {list(values.shape)}"
-        raise DataError(path, f"holds {shape}, not floating-point numbers [n, dim]")
+        raise DataError(path, f"contains {shape}, not floating-point numbers [n, dim]")
     return values
 
 
@@ -301,8 +307,8 @@ def _one_of(wanted: Sequence[str], names: Sequence[str], path: Path) -> str:
     for name in wanted:
         if name in names:
             return name
-    there = ", ".join(names)
-    raise DataError(path, f"has no column {' or '.join(wanted)} (its columns: {there})")
+    present = ", ".join(names)
+    raise DataError(path, f"has no column {' or '.join(wanted)} (its columns: {present})")
 
 
 def _matrix(column: pa.Array, ids: Sequence[str], path: Path) -> NDArray[np.floating[Any]]:
@@ -315,7 +321,7 @@ def _matrix(column: pa.Array, ids: Sequence[str], path: Path) -> NDArray[np.floa
     if not any(check(column.type) for check in lists) or not types.is_floating(
         column.type.value_type
     ):
-        raise DataError(path, f"its vectors are {column.type}, not lists of float")
+        raise DataError(path, f"has vectors of type {column.type}, not lists of float")
     if column.null_count:
         row = column.is_null().index(True).as_py()
         raise DataError(path, f"id {ids[row]!r} (row {row}) has no vector")
@@ -323,7 +329,7 @@ def _matrix(column: pa.Array, ids: Sequence[str], path: Path) -> NDArray[np.floa
     other = np.flatnonzero(widths != widths[:1])
     if len(other):
         row = int(other[0])
-        problem = f"has {widths[row]} numbers, the first has {widths[0]}: {_MEND}"
+        problem = f"has {widths[row]} numbers, but the first has {widths[0]}. {_REMEDY}"
         raise DataError(path, f"the vector of id {ids[row]!r} (row {row}) {problem}")
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return np.asarray(flat).reshape(len(column), -1 if len(column) else 0)

@@ -1,7 +1,7 @@
-"""Transformers whose tokens are shown, so that cutting texts into them and encoding come apart.
+"""Transformer models that tokenize and encode in two separate steps.
 
-For plain models only: a tokenizer of the ``tokenizers`` library, a transformer, and what pools and
-projects. Models that route, weigh or read something else than text are encoded by their library.
+This works only for plain models: a tokenizer of the ``tokenizers`` library, a transformer, pooling
+and projection. Other models, such as routers and multimodal models, are encoded by their library.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ class TransformerEncoder(SentenceTransformerEncoder):
     """A Sentence Transformers model that is also a ``TokenEncoder``."""
 
     def __init__(self, encoder: SentenceTransformerEncoder) -> None:
-        """Show the tokens of a model that ``shows_tokens``."""
+        """Wrap a model for which ``exposes_tokens`` is true."""
         super().__init__(encoder.info, encoder.library_model, dtype=encoder.dtype)
         first: Any = self._model[0]
         self._padding = int(first.tokenizer.pad_token_id or 0)
-        # A copy: the library sets padding and truncation anew at each of its own calls.
+        # Copy the tokenizer: the library resets its padding and truncation at each call.
         self._tokenizer: Any = deepcopy(first.tokenizer.backend_tokenizer)
         self._tokenizer.no_padding()
         if self.info.max_tokens is None:
@@ -38,18 +38,18 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     @property
     def vocabulary(self) -> int:
-        """How many rows its table of tokens has."""
+        """Number of rows of the token embedding table."""
         rows: int = self._model[0].model.get_input_embeddings().num_embeddings
         return rows
 
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
-        """Return the ids of each text, with its prompt and the model's own marks, cut."""
+        """Return token ids of each text, with prompt and special tokens, truncated."""
         prompt = self._prompt(kind)
         encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
-        """Encode as one batch, padded to its longest: whoever has many sorts and cuts them."""
+        """Encode one batch, padded to its longest text; callers sort and split larger inputs."""
         import torch
 
         width = max(map(len, ids))
@@ -68,25 +68,26 @@ class TransformerEncoder(SentenceTransformerEncoder):
         return embeddings
 
 
-def shows_tokens(encoder: SentenceTransformerEncoder) -> bool:
-    """Tell whether a model is plain enough for its tokens to be all that it reads."""
+def exposes_tokens(encoder: SentenceTransformerEncoder) -> bool:
+    """Return whether a model is plain, so that its tokens are its only input."""
     library_model: Any = encoder.library_model
     first, *others = library_model
     plain = type(first).__name__ == "Transformer" and hasattr(
         getattr(first, "tokenizer", None), "backend_tokenizer"
     )
     names = {type(module).__name__ for module in others}
-    # Pooling that leaves the prompt out must know how long that is.
+    # Pooling that excludes the prompt would need the length of the prompt.
     whole = all(getattr(module, "include_prompt", True) for module in others)
     return plain and names <= _AFTER and whole
 
 
 def share_processors() -> int:
-    """Let several threads of this process encode at the same time.
+    """Divide the processors among several threads that encode at the same time.
+
+    For short texts this is faster than one thread that uses all processors.
 
     Returns:
-        How many threads. Each has its share of the processors: with short texts, they do more side
-        by side than all together on one batch after another.
+        The number of threads.
     """
     import torch
 
@@ -97,7 +98,7 @@ def share_processors() -> int:
 
 
 def fast_dtype() -> DType:
-    """Return bfloat16 where this processor computes in it, else float32."""
+    """Return bfloat16 if this processor supports it, else float32."""
     import torch
 
     read: Any = getattr(torch.cpu, "get_capabilities", dict)  # not in older versions

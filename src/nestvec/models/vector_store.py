@@ -1,13 +1,13 @@
-"""Files of the embedding cache: vectors under keys of 32 bytes, and small numbers.
+"""Files of the embedding cache: vectors with keys of 32 bytes, and small numbers.
 
-Vectors are stored in a folder of shards, each written once and whole, so that a process which is
-killed loses only what it had not handed over, and several processes may write at once. A shard of n
-vectors is a file of the sha256 of all that follows, n keys, and n vectors of little-endian float32;
-its length gives n. The first read of a process checks the sum; a shard that fails is deleted,
-and its keys are unknown again.
+Vectors are stored in shard files. Each shard is written once, so a killed process loses only
+vectors that it has not yet passed to ``add``, and several processes can write at once. A shard of n
+vectors contains a sha256 of the rest, n keys, and n vectors of little-endian float32. The length
+of the file determines n. Each process verifies the sha256 when it first reads a shard. Damaged
+shards are deleted.
 
-Whole numbers that are slow to compute are stored in JSON files. A file that is missing or invalid
-counts as absent. The cache decides what keys and numbers mean.
+Whole numbers that are slow to compute are stored in JSON files. An invalid file is treated as
+missing. ``cache`` defines the keys and numbers.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def replace_cache_file(file: Path) -> Iterator[Path]:
     """Replace a file as ``atomic.replace_file`` does.
 
     Raises:
-        DataError: If it cannot be written; the message says how to do without.
+        DataError: If the file cannot be written; the message names the alternatives.
     """
     try:
         with replace_file(file) as temporary:
             yield temporary
     except DataError as error:
-        way_out = "set NESTVEC_CACHE to a folder that can be, or use no cache"
-        problem = f"the embedding cache cannot be written ({error.__cause__}): {way_out}"
+        advice = "Set NESTVEC_CACHE to a writable folder, or disable the cache."
+        problem = f"the embedding cache cannot be written ({error.__cause__}). {advice}"
         raise DataError(file.parent, problem) from error
 
 
 def read_numbers(file: Path, names: Sequence[str]) -> Numbers | None:
-    """Return the numbers of a file, or None where it does not hold just these names."""
+    """Return the numbers of a file, or None if it does not contain exactly these names."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -63,7 +63,7 @@ def read_numbers(file: Path, names: Sequence[str]) -> Numbers | None:
 
 
 def write_numbers(file: Path, numbers: Mapping[str, int | None]) -> None:
-    """Write the numbers.
+    """Write numbers to a file.
 
     Raises:
         DataError: If the file cannot be written.
@@ -76,22 +76,22 @@ class VectorStore:
     """The shards of one folder."""
 
     def __init__(self, folder: Path, dim: int) -> None:
-        """Take a folder, which need not exist yet; its shards are found when first asked for."""
+        """Use a folder, which need not exist; shards are listed on first use."""
         self._folder = folder
         self._dim = dim
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._seen: set[Path] = set()
-        self._checked: dict[Path, Embeddings] = {}  # vectors of shards whose sum was right, mapped
+        self._checked: dict[Path, Embeddings] = {}  # mapped vectors of verified shards
 
     def fill(self, keys: Sequence[bytes], out: Embeddings) -> list[int]:
-        """Copy the vectors of known keys to their rows.
+        """Copy the vectors of known keys into an array.
 
         Args:
             keys: [n].
-            out: [n, dim]; rows whose keys are unknown are left alone.
+            out: [n, dim]; rows of unknown keys are not changed.
 
         Returns:
-            The rows that were not filled, ascending.
+            The rows of unknown keys, ascending.
         """
         if any(key not in self._places for key in keys):
             self._scan()
@@ -114,11 +114,11 @@ class VectorStore:
         """Write a shard.
 
         Args:
-            keys: [n], of 32 bytes each.
+            keys: [n], 32 bytes each.
             vectors: float32 [n, dim].
 
         Raises:
-            DataError: If it cannot be written.
+            DataError: If the file cannot be written.
         """
         content = b"".join(keys) + np.ascontiguousarray(vectors, dtype=_FLOAT).tobytes()
         file = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
@@ -145,13 +145,13 @@ class VectorStore:
             self._places[key] = file, row
 
     def _read(self, file: Path) -> Embeddings | None:
-        """Return the vectors of a shard; its sum is checked when it is first read."""
+        """Return the vectors of a shard; verify its checksum on the first read."""
         if file not in self._checked:
             try:
                 content = file.read_bytes()
                 n = self._count(len(content))
                 if hashlib.sha256(content[_SUM_BYTES:]).digest() != content[:_SUM_BYTES]:
-                    raise ValueError("its sum is another")
+                    raise ValueError("its checksum is wrong")
                 start, shape = _SUM_BYTES + n * KEY_BYTES, (n, self._dim)
                 mapped = np.memmap(file, dtype=_FLOAT, mode="r", offset=start, shape=shape)
             except (OSError, ValueError) as error:
@@ -163,16 +163,16 @@ class VectorStore:
     def _count(self, n_bytes: int) -> int:
         n, rest = divmod(n_bytes - _SUM_BYTES, KEY_BYTES + self._dim * _FLOAT.itemsize)
         if n < 1 or rest:
-            raise ValueError("its length is another")
+            raise ValueError("its length is wrong")
         return n
 
     def _drop(self, file: Path, error: OSError | ValueError) -> None:
         self._seen.add(file)
         self._places = {key: place for key, place in self._places.items() if place[0] != file}
-        if isinstance(error, FileNotFoundError):  # somebody deleted it, which is always safe
+        if isinstance(error, FileNotFoundError):  # deleting shards is always safe
             return
-        _logger.warning("%s: cannot be used (%s), so its texts are encoded again", file, error)
-        if isinstance(error, ValueError):  # damaged; another person's, which we may not read, stays
+        _logger.warning("%s: cannot be used (%s); its texts are encoded again", file, error)
+        if isinstance(error, ValueError):  # damaged; unreadable files of other users stay
             with suppress(OSError):
                 file.unlink()
 

@@ -15,7 +15,7 @@ from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_for_index, load_recorded_model
-from nestvec.models.adapted import behind, unadapted
+from nestvec.models.adapted import unadapted, with_adapter
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
@@ -210,7 +210,7 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     found = _find(paths)
     demo = found.demo
     loaded = _load(found, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
-    encoder = behind(loaded, adapter)
+    encoder = with_adapter(loaded, adapter)
     index = None
     if found.index is not None:
         encoder, index = _open(found.index, encoder)
