@@ -1,4 +1,4 @@
-"""The text form of operating points, and what a bad one is told."""
+"""The text form of operating points, and errors of invalid texts."""
 
 import json
 
@@ -38,9 +38,9 @@ def test_blanks_around_stages_are_allowed():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("", "'' is not an operating point (write 256:int4 or 64:binary@200>512:int8)"),
+        ("", "'' is not an operating point. Examples: 256:int4, 64:binary@200>512:int8."),
         ("256", "'256' is not an operating point"),
         ("256:int4@", "'256:int4@' is not an operating point"),
         ("256:INT4", "'256:INT4' is not an operating point"),
@@ -51,25 +51,25 @@ def test_blanks_around_stages_are_allowed():
         ("64:binary@200>", "is not an operating point"),
         ("64:binary@200>>512:int8", "is not an operating point"),
         ("256:int3", "precision 'int3' is not one of float32, float16, int8, int4, int2, binary"),
-        ("0:int4", "dim 0 < 1 in stage 0:int4"),
-        ("64:binary@0>512:int8", "keep 0 < 1 in stage 64:binary@0"),
-        ("64:binary>512:int8", "stage 64:binary needs @keep, as another follows it"),
-        ("512:int8@10", "the last stage hands on k, so it takes no @keep"),
+        ("0:int4", "dim=0 is below 1 in stage 0:int4"),
+        ("64:binary@0>512:int8", "keep=0 is below 1 in stage 64:binary@0"),
+        ("64:binary>512:int8", "stage 64:binary is not the last. Add @keep to it."),
+        ("512:int8@10", "the last stage returns k documents. Remove its @keep."),
         (
             "64:binary@10>256:int8@20>512:int8",
-            "a later stage cannot keep more than an earlier one",
+            "keep increases. A stage cannot keep more than the one before.",
         ),
     ],
 )
-def test_a_bad_form_is_told_in_one_line(text, told):
+def test_an_invalid_text_raises_one_line(text, message):
     with pytest.raises(InvalidArgument) as caught:
         OperatingPoint.parse(text)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @given(st.text())
-def test_any_text_is_a_point_or_an_error_of_ours(text):
+def test_any_text_is_a_point_or_raises_a_nestvec_error(text):
     try:
         point = OperatingPoint.parse(text)
     except NestvecError:
@@ -82,7 +82,7 @@ def test_a_point_needs_a_stage():
         OperatingPoint(())
 
 
-def test_the_text_of_a_document_is_title_and_text_as_beir_joins_them():
+def test_the_content_of_a_document_is_title_and_text_as_in_beir():
     assert Document("text", title="title").content == "title text"
     assert Document("text").content == "text"
     assert Document("", title="title").content == "title"

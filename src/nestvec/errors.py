@@ -1,14 +1,14 @@
-"""Every error that nestvec raises on purpose. The command line prints their text, nothing more.
+"""All errors that nestvec raises on purpose. The command line prints only their message.
 
 NestvecError
-├── InvalidArgument      a value outside its limit (also a ValueError)
-├── DataError            a file that cannot be used as it is; names the file and the line
-│   ├── DamagedFile      a file of ours whose content is not what was written
+├── InvalidArgument      an invalid value (also a ValueError)
+├── DataError            an unusable file; the message names the file and the line
+│   ├── DamagedFile      a nestvec file whose content has changed since it was written
 │   └── IndexLocked      an index that another process is changing
-├── ModelError           a model that cannot be loaded or cannot do what is asked
-├── ModelMismatch        vectors of one model against an index or a curve of another
+├── ModelError           a model that cannot be loaded or does not support an operation
+├── ModelMismatch        vectors of one model used with an index or curve of another
 ├── MissingExtra         an optional dependency that is not installed (also an ImportError)
-└── UnsupportedLibrary   an installed library that does not work as nestvec needs it
+└── UnsupportedLibrary   an installed library in a version or build that does not work
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from types import ModuleType
 
 
 class NestvecError(Exception):
-    """Base of all errors below: one line for a person, no traceback needed."""
+    """Base class of all nestvec errors; the message is one line."""
 
 
 class InvalidArgument(NestvecError, ValueError):
-    """A value outside its limit; the message holds both."""
+    """An invalid value; the message has the value and the limit."""
 
 
 class DataError(NestvecError):
-    """A file that cannot be used as it is."""
+    """An unusable file or folder."""
 
     def __init__(self, path: Path | str, problem: str, *, line: int | None = None) -> None:
         """Prefix the problem with ``path:line``.
 
         Args:
-            path: The file or folder at fault.
-            problem: What is wrong, with the value, the limit and the way out.
-            line: Line number, counted from 1, where one line is at fault.
+            path: The file or folder.
+            problem: What is wrong, with value and limit, and what to do.
+            line: Line number, from 1, if one line is wrong.
         """
         where = f"{path}:{line}" if line is not None else f"{path}"
         super().__init__(f"{where}: {problem}")
 
 
 class ModelError(NestvecError):
-    """A model that cannot be loaded or cannot do what is asked."""
+    """A model that cannot be loaded or does not support an operation."""
 
 
 class ModelMismatch(NestvecError):
-    """Vectors of one model or width used with an index or a curve of another."""
+    """Vectors of one model used with an index or a curve of another model."""
 
 
 class DamagedFile(DataError):
-    """A file of ours whose content is not what was written."""
+    """A nestvec file whose content has changed since it was written."""
 
 
 class IndexLocked(DataError):
@@ -62,11 +62,11 @@ class MissingExtra(NestvecError, ImportError):
 
 
 class UnsupportedLibrary(NestvecError):
-    """An installed library that does not work as nestvec needs it, by its version or its build."""
+    """An installed library in a version or build that does not work with nestvec."""
 
 
 def refuse_string(values: object, name: str) -> None:
-    """Refuse one string where a list is needed: it would be read letter by letter.
+    """Check that ``values`` is not a string, which would be read as a list of characters.
 
     Raises:
         InvalidArgument: If ``values`` is a string.
@@ -76,19 +76,19 @@ def refuse_string(values: object, name: str) -> None:
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """Import an optional dependency, or say how to install it.
+    """Import an optional dependency.
 
     Args:
         module: Dotted module name, for example ``"sentence_transformers"``.
-        extra: The extra of nestvec that brings it, for example ``"models"``.
+        extra: The extra of nestvec that installs it, for example ``"models"``.
 
     Raises:
-        MissingExtra: If the module is not installed.
+        MissingExtra: If the module is not installed; the message has the install command.
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
-        message = f"this needs {module}: pip install 'nestvec[{extra}]'"
+        message = f"{module} is not installed. Run: pip install 'nestvec[{extra}]'"
         raise MissingExtra(message) from error

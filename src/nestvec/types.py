@@ -1,6 +1,6 @@
-"""The words that every layer shares: operating points, documents, hits, models, array aliases.
+"""Types shared by all layers: operating points, documents, hits, models, array aliases.
 
-Nothing here computes on vectors; what cuts or quantizes them lives in ``codec``.
+``codec`` truncates and quantizes vectors.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Embeddings = NDArray[np.float32]
 Codes = NDArray[np.uint8]
 """Quantized vectors, [n, bytes]."""
 Rows = NDArray[np.int64]
-"""Positions in a corpus."""
+"""Row numbers of documents in a corpus."""
 Scores = NDArray[np.float64]
-"""Metric values, one for each query."""
+"""Metric values, [n_queries]."""
 
 Metadata = Mapping[str, str | int | float]
-"""What else is known of a document or a query, by field."""
+"""Fields of a document or a query, by name."""
 
 Kind = Literal["query", "document"]
 Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary", "pq4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CodeKey = tuple[int, Precision]
-"""What names a kind of codes: (dim, precision)."""
+"""Identifies a representation: (dim, precision)."""
 
 Evidence = Literal["labels", "made queries", "agreement"]
 """What a curve's metrics are measured against: relevance labels; queries generated from the corpus,
 each with its source text; or agreement with full precision."""
 
 OnProgress = Callable[[int, int], None]
-"""Called with (done, total) as long work goes on."""
+"""Progress callback, called with (done, total)."""
 
 
 @runtime_checkable
@@ -66,9 +66,10 @@ _STAGE = re.compile(r"(?P<dim>[0-9]{1,9}):(?P<precision>[a-z0-9]+)(?:@(?P<keep>[
 
 @dataclass(frozen=True)
 class Stage:
-    """One pass of a search: score ``dim`` dimensions at ``precision``, hand on the best ``keep``.
+    """One stage of a search: score ``dim`` dimensions at ``precision``.
 
-    ``keep`` is None for the last stage, which hands on whatever ``k`` the search asks for.
+    The best ``keep`` documents are passed to the next stage. In the last stage ``keep`` is None:
+    it returns the ``k`` documents that the search requests.
     """
 
     dim: int
@@ -78,12 +79,12 @@ class Stage:
     def __post_init__(self) -> None:
         """Check each value against its limit."""
         if self.dim < 1:
-            raise InvalidArgument(f"dim {self.dim} < 1 in stage {self}")
+            raise InvalidArgument(f"dim={self.dim} is below 1 in stage {self}.")
         if self.precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
-            raise InvalidArgument(f"precision {self.precision!r} is not one of {known}")
+            raise InvalidArgument(f"precision {self.precision!r} is not one of {known}.")
         if self.keep is not None and self.keep < 1:
-            raise InvalidArgument(f"keep {self.keep} < 1 in stage {self}")
+            raise InvalidArgument(f"keep={self.keep} is below 1 in stage {self}.")
 
     def __str__(self) -> str:
         """Write the stage as ``dim:precision[@keep]``."""
@@ -92,7 +93,7 @@ class Stage:
 
     @property
     def representation(self) -> CodeKey:
-        """What is stored for this stage, however many it hands on."""
+        """The representation that this stage scores: (dim, precision)."""
         return self.dim, self.precision
 
 
@@ -107,22 +108,24 @@ class OperatingPoint:
     stages: tuple[Stage, ...]
 
     def __post_init__(self) -> None:
-        """Check that each stage but the last hands on some, and no more than the one before."""
+        """Check that each stage except the last has a ``keep``, and that these do not increase."""
         if not self.stages:
-            raise InvalidArgument("an operating point needs at least one stage")
+            raise InvalidArgument("An operating point needs at least one stage.")
         *shortlists, last = self.stages
         if last.keep is not None:
-            raise InvalidArgument(f"{self}: the last stage hands on k, so it takes no @keep")
+            raise InvalidArgument(f"{self}: the last stage returns k documents. Remove its @keep.")
         for stage in shortlists:
             if stage.keep is None:
-                raise InvalidArgument(f"{self}: stage {stage} needs @keep, as another follows it")
+                raise InvalidArgument(f"{self}: stage {stage} is not the last. Add @keep to it.")
         keeps = [stage.keep for stage in shortlists if stage.keep is not None]
         if any(later > earlier for earlier, later in pairwise(keeps)):
-            raise InvalidArgument(f"{self}: a later stage cannot keep more than an earlier one")
+            raise InvalidArgument(
+                f"{self}: keep increases. A stage cannot keep more than the one before."
+            )
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read the text form.
+        """Parse the text form.
 
         >>> OperatingPoint.parse("64:binary@200>512:int8").stages[0]
         Stage(dim=64, precision='binary', keep=200)
@@ -134,8 +137,8 @@ class OperatingPoint:
         for part in text.strip().split(">"):
             match = _STAGE.fullmatch(part.strip())
             if match is None:
-                example = "256:int4 or 64:binary@200>512:int8"
-                raise InvalidArgument(f"{text!r} is not an operating point (write {example})")
+                examples = "256:int4, 64:binary@200>512:int8"
+                raise InvalidArgument(f"{text!r} is not an operating point. Examples: {examples}.")
             keep = match["keep"]
             precision: Any = match["precision"]  # Stage checks it
             stages.append(Stage(int(match["dim"]), precision, int(keep) if keep else None))
@@ -143,7 +146,7 @@ class OperatingPoint:
 
     @classmethod
     def single(cls, dim: int, precision: Precision) -> OperatingPoint:
-        """Make a point of one stage."""
+        """Create a point with one stage."""
         return cls((Stage(dim, precision),))
 
     def __str__(self) -> str:
@@ -153,7 +156,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Document:
-    """A text of the corpus with what is known about it."""
+    """A text of the corpus, with title and metadata."""
 
     text: str
     title: str = ""
@@ -161,7 +164,7 @@ class Document:
 
     @property
     def content(self) -> str:
-        """What is encoded: title and text, as BEIR joins them."""
+        """The text to encode: title and text, joined as in BEIR."""
         return f"{self.title} {self.text}".strip()
 
 
@@ -171,9 +174,9 @@ class Hit(NamedTuple):
     Attributes:
         id: The document's id.
         score: Higher is better.
-        text: The document's text, "" where the index has none.
-        title: The document's title, "" where it has none.
-        metadata: The document's fields.
+        text: The document's text; "" if the index has none.
+        title: The document's title; "" if it has none.
+        metadata: The document's fields, by name.
     """
 
     id: str
@@ -187,15 +190,15 @@ class Hit(NamedTuple):
 class Hits:
     """The results of a search over a batch of queries, best first.
 
-    ``hits[0]`` are the hits of the first query, with their texts, titles and metadata; iterating
-    yields the hits of each query. Equal scores are in descending order of id. A
-    query has fewer than k hits only where the index, or its last shortlist, has fewer documents.
+    ``hits[0]`` are the hits of the first query, with texts, titles and metadata. Iteration yields
+    the hits of each query. Equal scores are sorted by descending id. A query has fewer than k hits
+    only if the index or the last shortlist has fewer than k documents.
 
     Attributes:
-        ids: The ids of each query's hits, [n_queries][at most k].
-        scores: Their scores, in the same order.
-        get: Reads documents by id from the index that was searched, when a query's hits are first
-            looked at; None where there are no documents to read.
+        ids: Document ids, [n_queries][at most k].
+        scores: Scores in the same order.
+        get: Reads documents by id from the searched index when hits are accessed; None if there
+            are no documents to read.
     """
 
     ids: list[list[str]]
@@ -216,7 +219,7 @@ class Hits:
         """
         ids = self.ids[query]
         documents = {} if self.get is None else self.get(ids)
-        nothing = Document("")  # of an id that was deleted after the search
+        nothing = Document("")  # for documents deleted after the search
         found = [documents.get(id_, nothing) for id_ in ids]
         return [
             Hit(id_, score, each.text, each.title, each.metadata)
@@ -230,22 +233,22 @@ class Hits:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What must be known of a model to use its vectors rightly.
+    """Information about a model that is needed to use its vectors correctly.
 
     Attributes:
-        name: The path or hub id it was loaded from.
-        fingerprint: sha256 over weights, tokenizer, pooling, normalization and prompts.
-        full_dim: Width of its embeddings.
-        dims: Widths to measure, widest first; the trained ones where they are known.
-        dims_source: Where ``dims`` come from, in words ("config.json", "known model", "guess").
-        dims_trained: False where ``dims`` are guesses.
-        layer_norm: True where its card asks for layer normalization before truncation.
-        query_prompt: Put before each query.
-        document_prompt: Put before each document.
-        max_tokens: Longer texts are cut; None where there is no limit.
-        dtype: What the model computes in, such as "float32"; "" where that is not known, or
-            vectors exist already. It changes vectors slightly, and not the fingerprint.
-        adapter: sha256 of what its vectors went through; "" where they are as it gives them.
+        name: Path or hub id of the model.
+        fingerprint: sha256 of weights, tokenizer, pooling, normalization and prompts.
+        full_dim: Number of dimensions of its embeddings.
+        dims: Dims to measure, largest first; the Matryoshka dims if they are known.
+        dims_source: Source of ``dims`` ("config.json", "known model", "guess").
+        dims_trained: Whether the model was trained for ``dims``.
+        layer_norm: Whether the model card requires layer normalization before truncation.
+        query_prompt: Prefix of each query.
+        document_prompt: Prefix of each document.
+        max_tokens: Longer texts are truncated; None without a limit.
+        dtype: Data type of the computation, such as "float32"; "" if unknown or for precomputed
+            vectors. It affects vectors slightly and is not part of the fingerprint.
+        adapter: sha256 of the adapter; "" without an adapter.
     """
 
     name: str
@@ -263,8 +266,8 @@ class ModelInfo:
 
     @property
     def identity(self) -> str:
-        """Its name, and what tells it from others of that name, for messages."""
-        adapted = " behind an adapter" if self.adapter else ""
+        """Name and short fingerprint, for messages."""
+        adapted = " with an adapter" if self.adapter else ""
         return f"{self.name}{adapted} ({self.fingerprint[:12]})"
 
     def to_json(self) -> dict[str, Any]:
@@ -273,7 +276,7 @@ class ModelInfo:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelInfo:
-        """Read back what ``to_json`` wrote, also under the names of earlier versions."""
+        """Create an info from the values of ``to_json``, also of earlier versions."""
         named = {_RENAMED.get(name, name): value for name, value in values.items()}
         return cls(**{**named, "dims": tuple(values["dims"])})
 
@@ -283,20 +286,17 @@ _RENAMED = {"adaptor": "adapter"}
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Turns texts into embeddings."""
+    """Encodes texts as embeddings."""
 
     @property
     def info(self) -> ModelInfo:
-        """What must be known of the model."""
+        """Information about the model."""
         ...
 
     def encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
     ) -> Embeddings:
-        """Encode texts at full width, float32 [n, full_dim], as the model gives them.
-
-        Not normalized, not truncated: that is the codec's work.
-        """
+        """Encode texts, float32 [n, full_dim], neither normalized nor truncated."""
         ...
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
@@ -306,26 +306,26 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class TimedEncoder(Encoder, Protocol):
-    """An encoder that may remember what one text takes, so that it need not be encoded again."""
+    """An encoder that can report a stored time for encoding one text."""
 
     def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
-        """Return the milliseconds of encoding one text alone; None where nothing remembers it."""
+        """Return the milliseconds for encoding one text; None if no time is stored."""
         ...
 
 
 @runtime_checkable
 class TokenEncoder(Encoder, Protocol):
-    """An encoder that shows its tokens, so that they can be counted, and given instead of texts."""
+    """An encoder that tokenizes and encodes in two separate steps."""
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens there are: ids are below it."""
+        """Size of the vocabulary; token ids are smaller."""
         ...
 
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
-        """Return the ids of what ``encode`` reads of each text: with its prompt, and cut."""
+        """Return the token ids that ``encode`` uses: with prompt, truncated."""
         ...
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
-        """Encode what ``tokenize`` returns as ``encode`` would its texts, [n, full_dim]."""
+        """Encode the result of ``tokenize``, with the same result as ``encode``, [n, full_dim]."""
         ...

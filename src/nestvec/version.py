@@ -1,3 +1,3 @@
-"""The version of nestvec, alone so that packaging reads it without importing anything."""
+"""The version of nestvec, in its own module so that packaging can read it without imports."""
 
 __version__ = "0.1.0"

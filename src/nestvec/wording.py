@@ -1,4 +1,4 @@
-"""How numbers and metrics are written for people, the same everywhere."""
+"""Format numbers and metric names for output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
 
 
 def metric_name(metric: str) -> str:
-    """Write a metric as the field does.
+    """Format the name of a metric.
 
     >>> metric_name("ndcg@10"), metric_name("recall@100")
     ('nDCG@10', 'recall@100')
@@ -18,7 +18,7 @@ def metric_name(metric: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share with one decimal.
+    """Format a share as a percentage with one decimal.
 
     >>> percent(0.98449)
     '98.4 %'
@@ -27,7 +27,7 @@ def percent(share: float) -> str:
 
 
 def percent_at_least(share: float) -> str:
-    """Write a lower bound with one decimal, rounded down so that it stays one.
+    """Format a lower bound as a percentage with one decimal, rounded down.
 
     >>> percent_at_least(0.98449), percent_at_least(0.97999)
     ('98.4 %', '97.9 %')
@@ -36,7 +36,7 @@ def percent_at_least(share: float) -> str:
 
 
 def score_text(score: float) -> str:
-    """Write a mean metric with three decimals, without the leading zero.
+    """Format a mean metric with three decimals, without the leading zero.
 
     >>> score_text(0.5471), score_text(1)
     ('.547', '1.000')
@@ -45,7 +45,7 @@ def score_text(score: float) -> str:
 
 
 def bytes_text(count: float) -> str:
-    """Write a number of bytes, with a decimal where it counts.
+    """Format a number of bytes, with one decimal below 100.
 
     >>> bytes_text(2048), bytes_text(12.5), bytes_text(1097.9)
     ('2,048 B', '12.5 B', '1,098 B')
@@ -55,7 +55,7 @@ def bytes_text(count: float) -> str:
 
 
 def size_text(count: int) -> str:
-    """Write the size of a file or of what lies in memory.
+    """Format a size in B, kB, MB or GB.
 
     >>> size_text(980), size_text(24_043_520), size_text(1_500_000_000)
     ('980 B', '24.0 MB', '1.5 GB')
@@ -67,7 +67,7 @@ def size_text(count: int) -> str:
 
 
 def count_text(count: int, noun: str) -> str:
-    """Write how many of something there are.
+    """Format a count with a noun, in the plural unless the count is 1.
 
     >>> count_text(1, "document"), count_text(46_961, "document")
     ('1 document', '46,961 documents')
@@ -76,7 +76,7 @@ def count_text(count: int, noun: str) -> str:
 
 
 def milliseconds_text(milliseconds: float) -> str:
-    """Write a time with two significant digits or more.
+    """Format a time with at least two significant digits.
 
     >>> milliseconds_text(0.1772), milliseconds_text(12.34), milliseconds_text(1234.5)
     ('0.18 ms', '12.3 ms', '1,234 ms')

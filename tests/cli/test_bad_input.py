@@ -109,7 +109,7 @@ CASES = {
         "999 > full_dim 32",
     ),
     "dims not numbers": (nothing, f"{EVALUATE} --dims 16,x", "--dims '16,x'"),
-    "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep 0 < 1"),
+    "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep=0 is below 1"),
     "unknown precision": (nothing, f"{EVALUATE} --precisions int9", "'int9' is not one of"),
     "unknown metric": (nothing, f"{EVALUATE} --metrics ndgc@10", "ndgc@10"),
     "unknown split": (nothing, f"{EVALUATE} --split dev", "no split 'dev'. Choose one of test"),

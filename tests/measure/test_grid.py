@@ -81,7 +81,7 @@ def test_extra_points_are_last_and_distinct():
     [
         (Grid(dims=(1024,)), "dim 1024 is larger than full_dim=512"),
         (Grid(dims=(0,)), "dim 0 < 1"),
-        (Grid(keeps=(0,)), "keep 0 < 1"),
+        (Grid(keeps=(0,)), "keep=0 is below 1"),
         (Grid(extra=("1024:int8",)), "dim 1024 is larger than full_dim=512"),
         (
             Grid(extra=(OperatingPoint.parse("64:int8@10>600:int8"),)),

@@ -195,7 +195,7 @@ def test_what_was_encoded_before_an_interruption_stays(tmp_path, monkeypatch):
 def test_nan_is_never_kept_and_the_text_is_named(tmp_path):
     model = Fake()
     model.encode = lambda texts, **_: np.full((len(texts), DIM), np.nan)
-    with pytest.raises(ModelError, match="NaN or infinite numbers for 2 of 2 texts"):
+    with pytest.raises(ModelError, match="NaN or infinite values for 2 of 2 texts"):
         embed(CachedEncoder(model, tmp_path), ["1", "2"], ["a", "b"], kind="document")
     assert encode(["a", "b"], tmp_path) == ["a", "b"]
 

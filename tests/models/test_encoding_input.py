@@ -117,9 +117,9 @@ def test_a_path_is_loaded_and_an_encoder_is_itself(bert_folder):
 
 
 @pytest.mark.parametrize("model", [{"a": 1}, np.zeros((2, 2)), object()])
-def test_what_is_no_model_gets_one_clear_line(model):
+def test_other_objects_raise_one_line(model):
     kind = type(model).__name__
-    with pytest.raises(InvalidArgument, match=f"model has the type {kind}. Pass a path, what"):
+    with pytest.raises(InvalidArgument, match=f"model has the type {kind}. Pass a path, a result"):
         as_encoder(model)
 
 

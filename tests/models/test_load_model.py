@@ -62,7 +62,7 @@ def test_a_dim_above_full_dim_raises(request, fixture):
 
 
 def test_prompts_for_precomputed_vectors_raise(vectors_folder):
-    with pytest.raises(InvalidArgument, match="prompts come too late"):
+    with pytest.raises(InvalidArgument, match="prompts have no effect"):
         load_model(vectors_folder, prompts={"query": "q: "})
 
 
@@ -76,7 +76,7 @@ def test_a_file_and_a_folder_without_a_model_raise(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ModelError, match="is a file"):
         load_model(tmp_path / "notes.txt")
-    with pytest.raises(ModelError, match="holds no model"):
+    with pytest.raises(ModelError, match="contains no model"):
         load_model(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_embed_refuses_what_an_encoder_should_not_give(static_folder):
     ids, texts = ["d1", "d2"], ["a", "b"]
     damaged = np.ones((2, 8))
     damaged[1, 3] = np.nan
-    with pytest.raises(ModelError, match=r"NaN or infinite numbers for 1 of 2 .* 'd2'"):
+    with pytest.raises(ModelError, match=r"NaN or infinite values for 1 of 2 .* 'd2'"):
         embed(Broken(info, damaged), ids, texts, kind="query")
     with pytest.raises(ModelError, match=r"shape \[2, 4\], not \[2, 8\]"):
         embed(Broken(info, np.ones((2, 4))), ids, texts, kind="query")

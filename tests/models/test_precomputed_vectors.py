@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.models import precomputed
-from nestvec.models.precomputed import PrecomputedVectors, holds_vectors, save_vectors
+from nestvec.models.precomputed import PrecomputedVectors, has_vectors, save_vectors
 from nestvec.types import Encoder
 
 IDS = ["d1", "d2", "d3", "d4"]
@@ -204,9 +204,9 @@ def test_two_files_for_one_kind_are_ambiguous(folder):
 
 
 def test_a_folder_without_vectors_is_recognized(folder, tmp_path_factory):
-    assert holds_vectors(folder)
+    assert has_vectors(folder)
     empty = tmp_path_factory.mktemp("empty")
-    assert not holds_vectors(empty)
+    assert not has_vectors(empty)
     fails(empty, r"contains neither corpus\.npy nor corpus\.parquet")
 
 

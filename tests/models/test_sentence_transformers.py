@@ -142,7 +142,7 @@ def test_code_of_the_model_s_own_does_not_run_unasked(folder, tmp_path):
     config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine", "AutoModel": "mine.M"}}
     (copy / "config.json").write_text(json.dumps(config))
     (copy / "mine.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ModelError, match="pass trust_remote_code=True if you trust"):
+    with pytest.raises(ModelError, match="pass trust_remote_code=True"):
         SentenceTransformerEncoder.load(copy, ModelOptions("code"), device="cpu")
 
 

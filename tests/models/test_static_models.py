@@ -170,14 +170,12 @@ def test_a_table_with_too_few_rows_raises(static_folder, table):
 @pytest.mark.parametrize(
     ("dims", "spoil", "message"),
     [
-        ((16,), lambda table: table, "dim 16 is not within 1 and full_dim 8"),
-        ((8,), lambda table: table.astype(np.float64), "not float64"),
+        ((16,), lambda table: table, "dim=16 is not from 1 to full_dim=8"),
+        ((8,), lambda table: table.astype(np.float64), "table is float64"),
         ((8,), lambda table: np.where(table > 1, np.nan, table), "NaN"),
     ],
 )
-def test_a_table_that_no_one_can_use_is_not_written(
-    tmp_path, tokenizer, table, dims, spoil, message
-):
+def test_an_invalid_table_is_not_saved(tmp_path, tokenizer, table, dims, spoil, message):
     with pytest.raises(InvalidArgument, match=message):
         save_static_model(
             tmp_path / "m",

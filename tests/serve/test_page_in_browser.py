@@ -189,7 +189,7 @@ def test_the_text_of_the_point_moves_the_sliders(page, served):
     ("text", "told"),
     [
         ("16:int5", "precision 'int5' is not one of"),
-        ("16:int4@5", "the last stage hands on k"),
+        ("16:int4@5", "the last stage returns k"),
         ("17:int4", "dim=17 is not one of 64, 32, 16"),
         ("nonsense", "'nonsense' is neither a tier"),
     ],

@@ -1,4 +1,4 @@
-"""Vectors as users have them (arrays, tensors, lists) become float32 arrays here."""
+"""Convert vectors of users (arrays, tensors, lists) to float32 arrays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def as_embeddings(vectors: object, *, name: str = "embeddings") -> Embeddings:
 
     Args:
         vectors: A NumPy array, a PyTorch tensor on any device, or lists of numbers. A
-            floating-point array, also a memory-mapped one, is returned as it is.
-        name: What messages call them.
+            floating-point array is returned unchanged, also if it is memory-mapped.
+        name: Name of the argument, for messages.
 
     Raises:
         InvalidArgument: If the values are not numbers, or the vectors differ in length.
@@ -24,10 +24,10 @@ def as_embeddings(vectors: object, *, name: str = "embeddings") -> Embeddings:
     if isinstance(vectors, np.ndarray) and vectors.ndim and vectors.dtype.kind == "f":
         return vectors
     if isinstance(vectors, list | tuple):
-        vectors = [_of_tensor(vector) for vector in vectors]
+        vectors = [_from_tensor(vector) for vector in vectors]
     kind = type(vectors).__name__
     try:
-        array = np.array(_of_tensor(vectors), dtype=np.float32)
+        array = np.array(_from_tensor(vectors), dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise _unreadable(name, f"{kind}: {error}") from error
     if array.ndim == 0:
@@ -42,8 +42,8 @@ def _unreadable(name: str, why: str) -> InvalidArgument:
     )
 
 
-def _of_tensor(vectors: Any) -> Any:
-    """Bring a PyTorch tensor to NumPy, which knows no gradients, devices or bfloat16."""
+def _from_tensor(vectors: Any) -> Any:
+    """Convert a PyTorch tensor on any device; NumPy does not support bfloat16."""
     if not all(hasattr(vectors, name) for name in ("detach", "cpu", "float", "numpy")):
         return vectors
     return vectors.detach().cpu().float().numpy()

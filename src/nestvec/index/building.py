@@ -20,7 +20,7 @@ from nestvec.index.index import Index
 from nestvec.index.model import with_absolute_path
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adapter
-from nestvec.models.encoding import encoded_batches
+from nestvec.models.encoding import embed_batches
 from nestvec.models.load import as_encoder
 from nestvec.types import Document, Encoder, OnProgress, OperatingPoint
 
@@ -135,7 +135,7 @@ def _fill(engine: Engine, model: Encoder, corpus: Corpus, on_progress: OnProgres
     existing = set(engine.ids())
     missing = ((id_, document) for id_, document in corpus if id_ not in existing)
     length = None if corpus.length is None else corpus.length - len(existing)
-    batches = encoded_batches(
+    batches = embed_batches(
         model, missing, length=length, on_progress=on_progress, before=len(existing)
     )
     for batch, embeddings in batches:

@@ -15,7 +15,7 @@ from nestvec.engines.registry import engine_at
 from nestvec.errors import ModelError, ModelMismatch
 from nestvec.models.adapted import AdaptedEncoder, uncached
 from nestvec.models.adapter import Adapter, adapted_info
-from nestvec.models.encoding import encoded, encoded_batches
+from nestvec.models.encoding import embed_batches, embed_documents
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DTYPES, DType
@@ -188,13 +188,13 @@ class IndexModel:
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
         """Encode documents, and apply the adapter."""
-        return self.adapt(encoded(self.encoder, added), "document")
+        return self.adapt(embed_documents(self.encoder, added), "document")
 
     def batches(
         self, added: Corpus, *, on_progress: OnProgress | None
     ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
         """Yield batches of documents with their vectors, [n, full_dim]."""
-        batches = encoded_batches(self.encoder, added, length=added.length, on_progress=on_progress)
+        batches = embed_batches(self.encoder, added, length=added.length, on_progress=on_progress)
         for batch, embeddings in batches:
             yield batch, self.adapt(embeddings, "document")
 

@@ -1,4 +1,4 @@
-"""What every encoder of nestvec shares: checked input, and the methods of Sentence Transformers."""
+"""The base class of nestvec's encoders: input checks and Sentence Transformers' method names."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 
 class BaseEncoder(ABC):
-    """An ``Encoder`` that checks its input once, here; a subclass encodes lists of strings."""
+    """An ``Encoder`` that checks its input; subclasses encode lists of strings."""
 
     @property
     @abstractmethod
     def info(self) -> ModelInfo:
-        """What is known of the model."""
+        """Information about the model."""
 
     @abstractmethod
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Encode texts that were checked, float32 [n, full_dim]."""
+        """Encode checked texts, float32 [n, full_dim]."""
 
     def encode(
         self, texts: str | Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
@@ -60,7 +60,7 @@ class BaseEncoder(ABC):
         return self.encode(texts, kind="document", on_progress=on_progress)
 
     def __repr__(self) -> str:
-        """Show the model and what decides its vectors."""
+        """Show the model and the settings that affect its vectors."""
         info = self.info
         parts = [repr(info.name), f"full_dim={info.full_dim}"]
         if info.max_tokens is not None:
@@ -71,14 +71,14 @@ class BaseEncoder(ABC):
 
 
 def as_texts(texts: object, *, name: str = "texts") -> list[str]:
-    """Return strings as a list; one string is a list of one.
+    """Return strings as a list; one string becomes a list of one.
 
     Args:
         texts: A string, or a list, tuple, array or series of strings.
-        name: What messages call them.
+        name: Name of the argument, for messages.
 
     Raises:
-        InvalidArgument: If one of them is not a string.
+        InvalidArgument: If a text is not a string.
     """
     if isinstance(texts, str):
         return [texts]

@@ -1,4 +1,4 @@
-"""Encode texts by any encoder: checked, timed, or in batches that can each be kept."""
+"""Encode texts with any encoder: checked, timed, or in batches."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, Kind, OnProgress, TimedEncoder
 
-TIMED = 32  # texts
-_BATCH = 1_024  # documents: the most that an interrupt loses
-_CHECKED = 16_384  # rows at a time, so that what is mapped need not fit in memory
+TIMED = 32  # texts that are encoded one by one to measure the time
+_BATCH = 1_024  # documents; an interrupt loses at most one batch
+_CHECKED = 16_384  # rows checked at a time, so that a mapped array can be larger than memory
 
 
 def embed(
@@ -25,25 +25,25 @@ def embed(
     kind: Kind,
     on_progress: OnProgress | None = None,
 ) -> Embeddings:
-    """Return the embeddings of texts: looked up by id where they exist, else encoded.
+    """Return the embeddings of texts: looked up by id if precomputed, else encoded.
 
     Args:
-        model: What ``load_model`` gives, or any other encoder.
+        model: A result of ``load_model``, or any other encoder.
         ids: [n].
         texts: [n], in the same order.
-        kind: Queries and documents may have different prompts.
-        on_progress: Called as the work goes on.
+        kind: "query" or "document"; each may have its own prompt.
+        on_progress: Called with the numbers of encoded and of all texts.
 
     Returns:
-        float32 [n, full_dim], as the model gives them.
+        float32 [n, full_dim], neither normalized nor truncated.
 
     Raises:
-        InvalidArgument: If there are not as many ids as texts.
-        DataError: If the vectors of a folder lack an id.
-        ModelError: If the model gives another shape, or NaN or infinite numbers.
+        InvalidArgument: If the numbers of ids and texts differ.
+        DataError: If a precomputed vector is missing.
+        ModelError: If the model returns another shape, or NaN or infinite values.
     """
     if len(ids) != len(texts):
-        raise InvalidArgument(f"{len(ids)} ids for {len(texts)} texts")
+        raise InvalidArgument(f"{len(ids)} ids for {len(texts)} texts. Pass one id for each text.")
     if isinstance(model, PrecomputedVectors):
         return model.take(ids, kind=kind)
     embeddings = np.asarray(
@@ -52,19 +52,19 @@ def embed(
     expected = (len(texts), model.info.full_dim)
     if embeddings.shape != expected:
         shape = f"{list(embeddings.shape)}, not {list(expected)}"
-        raise ModelError(f"{model.info.name}: gave embeddings of shape {shape}")
+        raise ModelError(f"{model.info.name}: returned embeddings of shape {shape}.")
     bad = [
         start + row
         for start in range(0, len(embeddings), _CHECKED)
-        for row in _spoilt(embeddings[start : start + _CHECKED])
+        for row in _not_finite(embeddings[start : start + _CHECKED])
     ]
     if bad:
         first = f"{len(bad)} of {len(ids)} texts, the first is {ids[bad[0]]!r}"
-        raise ModelError(f"{model.info.name}: gave NaN or infinite numbers for {first}")
+        raise ModelError(f"{model.info.name}: returned NaN or infinite values for {first}.")
     return embeddings
 
 
-def _spoilt(embeddings: Embeddings) -> list[int]:
+def _not_finite(embeddings: Embeddings) -> list[int]:
     rows: list[int] = np.flatnonzero(~np.isfinite(embeddings).all(axis=1)).tolist()
     return rows
 
@@ -72,29 +72,29 @@ def _spoilt(embeddings: Embeddings) -> list[int]:
 def encode_each(
     n_texts: int, encode: Callable[[slice], Embeddings]
 ) -> tuple[Sequence[Embeddings], float]:
-    """Encode texts one by one; return what comes of each, and the median milliseconds.
+    """Encode texts one by one; return the embeddings and the median milliseconds.
 
     Args:
-        n_texts: How many, at least one.
-        encode: Encodes the texts at some positions.
+        n_texts: Number of texts, at least one.
+        encode: Encodes the texts in a slice.
     """
-    encoded, times = [], []
+    embeddings, times = [], []
     for number in range(n_texts):
         start = time.perf_counter()
-        encoded.append(encode(slice(number, number + 1)))
+        embeddings.append(encode(slice(number, number + 1)))
         times.append((time.perf_counter() - start) * 1000)
-    return encoded, float(np.median(times))
+    return embeddings, float(np.median(times))
 
 
-def encoded(
+def embed_documents(
     model: Encoder, documents: Mapping[str, Document], *, on_progress: OnProgress | None = None
 ) -> Embeddings:
-    """Return the embeddings of documents by id, [n, full_dim]."""
+    """Return the embeddings of documents, [n, full_dim]."""
     texts = [document.content for document in documents.values()]
     return embed(model, list(documents), texts, kind="document", on_progress=on_progress)
 
 
-def encoded_batches(
+def embed_batches(
     model: Encoder,
     documents: Iterable[tuple[str, Document]],
     *,
@@ -102,15 +102,15 @@ def encoded_batches(
     on_progress: OnProgress | None = None,
     before: int = 0,
 ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
-    """Yield documents by id, a batch at a time, and their embeddings [n, full_dim].
+    """Yield batches of documents by id, with their embeddings [n, full_dim].
 
     Args:
-        model: What encodes, or has the vectors.
-        documents: Ids and documents; read as they are needed.
-        length: How many there are, if that is known.
-        on_progress: Called with documents encoded and in total, also within a batch; while the
-            total is not known, with the number seen so far.
-        before: How many were encoded earlier; they count as done.
+        model: An encoder or precomputed vectors.
+        documents: Ids and documents, read batch by batch.
+        length: Number of documents, if known.
+        on_progress: Called with the numbers of encoded and of all documents, also within a batch.
+            If the total is unknown, it is the number of documents read so far.
+        before: Number of documents that were encoded earlier; they count as encoded.
     """
     rest, first = iter(documents), before
     while batch := dict(islice(rest, _BATCH)):
@@ -120,8 +120,8 @@ def encoded_batches(
             if on_progress is not None:
                 on_progress(first + done, total)
 
-        yield batch, encoded(model, batch, on_progress=within)
-        within(len(batch), total)  # also where there was nothing to encode, and once it is kept
+        yield batch, embed_documents(model, batch, on_progress=within)
+        within(len(batch), total)  # also after the caller has stored the batch
         first += len(batch)
 
 
@@ -133,21 +133,21 @@ def embed_timed(
     kind: Kind,
     on_progress: OnProgress | None = None,
 ) -> tuple[Embeddings, float | None]:
-    """Return what ``embed`` does, and the milliseconds of encoding one text alone.
+    """Return the result of ``embed``, and the milliseconds for encoding one text.
 
-    The time is that of the first texts, which are then not encoded again; where there is a cache,
-    it remembers the model's own. None where vectors exist already.
+    The time is measured on the first texts, which are not encoded again. A cached encoder reports
+    its stored time instead. For precomputed vectors the time is None.
 
     Args:
-        model: What encodes.
+        model: The encoder.
         ids: [n].
         texts: [n], at least one.
-        kind: Queries and documents may have different prompts.
-        on_progress: Called as the work goes on.
+        kind: "query" or "document"; each may have its own prompt.
+        on_progress: Called with the numbers of encoded and of all texts.
 
     Raises:
-        DataError: As ``embed``.
-        ModelError: As ``embed``.
+        DataError: As in ``embed``.
+        ModelError: As in ``embed``.
     """
 
     def encode(rows: slice, on_progress: OnProgress | None = None) -> Embeddings:
@@ -155,9 +155,9 @@ def embed_timed(
 
     if isinstance(model, PrecomputedVectors):
         return encode(slice(None)), None
-    remembered = model.encode_ms(texts, kind=kind) if isinstance(model, TimedEncoder) else None
-    if remembered is not None:
-        return encode(slice(None), on_progress), remembered
+    stored_ms = model.encode_ms(texts, kind=kind) if isinstance(model, TimedEncoder) else None
+    if stored_ms is not None:
+        return encode(slice(None), on_progress), stored_ms
     parts, milliseconds = encode_each(min(TIMED, len(texts)), encode)
     if len(texts) > len(parts):
         parts = [*parts, encode(slice(len(parts), None), on_progress)]

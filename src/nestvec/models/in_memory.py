@@ -1,8 +1,8 @@
-"""A Sentence Transformers model that the caller has in memory, as an encoder of nestvec.
+"""Use a ``SentenceTransformer`` in memory as an encoder.
 
-A model in memory has no files to compute a fingerprint of, so it is saved to a temporary folder
-first. Where its weights are those of the folder that it was loaded from, it is that model: an index
-built with the one can be searched with the other.
+The fingerprint of a model is computed from its files, so the model is saved to a temporary folder
+first. If its weights equal those of the folder that it was loaded from, it has the name and
+fingerprint of that folder. An index built with one can then be searched with the other.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _KINDS: tuple[Kind, ...] = ("query", "document")
 
 
 def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
-    """Wrap a loaded model; its device, prompts and dtype stay as they are.
+    """Wrap a loaded model; its device, prompts and dtype do not change.
 
     Raises:
-        ModelError: If the model cannot be described, or saved to compute its fingerprint.
+        ModelError: If its dims are unknown, or it cannot be saved to compute the fingerprint.
     """
     dtype: Any = str(model.dtype).removeprefix("torch.")
     encoder = SentenceTransformerEncoder(_info(model), model, dtype=dtype)
@@ -48,8 +48,8 @@ def _info(model: SentenceTransformer) -> ModelInfo:
         try:
             with quiet():
                 model.save(str(saved), create_model_card=False)
-        except Exception as error:  # two libraries and a model's own code may fail here
-            problem = f"cannot be saved, which its fingerprint needs ({error})"
+        except Exception as error:  # two libraries and remote code can raise any error
+            problem = f"cannot be saved to compute its fingerprint ({error})"
             raise ModelError(f"{shown}: {problem}") from error
         folder = saved
         if source is not None and _same_weights(saved, source):
@@ -63,14 +63,14 @@ def _info(model: SentenceTransformer) -> ModelInfo:
 
 
 def _source(model: SentenceTransformer) -> Path | None:
-    """Return the folder that a model was loaded from, if the model still knows one."""
+    """Return the folder that a model was loaded from, or None if it is unknown or missing."""
     config = getattr(getattr(model[0], "model", None), "config", None)
     name = getattr(config, "_name_or_path", "")
     return Path(name) if name and Path(name).is_dir() else None
 
 
 def _same_weights(saved: Path, source: Path) -> bool:
-    """Report whether the source has the saved tensors, if these were rounded on loading."""
+    """Return whether the tensors are equal in the dtype of the saved model."""
     import torch
     from safetensors import safe_open
 
@@ -78,15 +78,15 @@ def _same_weights(saved: Path, source: Path) -> bool:
     if not files or files.keys() != others.keys():
         return False
     for key, file in files.items():
-        with safe_open(file, framework="pt") as ours, safe_open(others[key], "pt") as theirs:
-            tensor = ours.get_tensor(key[1])
-            if not torch.equal(tensor, theirs.get_tensor(key[1]).to(tensor.dtype)):
+        with safe_open(file, framework="pt") as left, safe_open(others[key], "pt") as right:
+            tensor = left.get_tensor(key[1])
+            if not torch.equal(tensor, right.get_tensor(key[1]).to(tensor.dtype)):
                 return False
     return True
 
 
 def _files_of_tensors(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return the file of each tensor by (folder of its module, name)."""
+    """Return the file of each tensor, by (folder of its module, name of the tensor)."""
     from safetensors import safe_open
 
     files = {}

@@ -1,7 +1,7 @@
-"""Load a model by path or hub id, whatever its kind.
+"""Load a model by path or hub id.
 
-Chooses by what the folder holds: vectors, a static table, or anything else that Sentence
-Transformers loads. Hub models become a local folder first, so that all are described alike.
+The content of the folder determines the encoder: precomputed vectors, a static model, or another
+Sentence Transformers model. Hub models are downloaded to a local folder first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
 from nestvec.models.lazy import load_cached
-from nestvec.models.precomputed import PrecomputedVectors, holds_vectors
+from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, exposes_tokens, fast_dtype
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     """What is accepted as a model: an encoder, a model in memory, a folder or a hub id."""
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_DEFAULT_OWNER = "sentence-transformers"  # of an unknown name without one
-# No pickled weights, no copies of them in other formats.
+_DEFAULT_OWNER = "sentence-transformers"  # for unknown names without an owner
+# Neither pickled weights nor copies in other formats.
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
 ENCODER_MEMBERS = ("info", "encode", "count_truncated")
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
@@ -57,30 +57,32 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
 
     Args:
         name_or_path: The folder, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
-        dims: Dims to measure instead of those that the model declares. Its full width is added.
-        prompts: Texts put before all texts of a kind ("query", "document"), instead of the
-            prompts that the model declares.
-        device: A PyTorch device: "cpu", "cuda", "cuda:1", "mps". None leaves the choice to
-            Sentence Transformers. Static models and stored vectors use no device.
-        dtype: What the model computes in. None selects bfloat16 if the processor supports it.
-            Static models and stored vectors are always float32.
-        trust_remote_code: Allow the model folder's own Python code to run.
-        cache: Store embeddings in this folder, or, if True, in the folder that all commands share
-            (``$NESTVEC_CACHE``), and encode only texts that are not stored yet. Static models
-            and stored vectors need no cache: they are faster than a disk.
+        dims: Dims to measure; overrides the model's configuration. full_dim is always added.
+        prompts: Prefixes of texts by kind ("query", "document"); override the model's
+            configuration.
+        device: A PyTorch device: "cpu", "cuda", "cuda:1", "mps". None lets Sentence Transformers
+            choose. Static models and precomputed vectors use no device.
+        dtype: Data type of the computation. None selects bfloat16 if the processor supports it.
+            Static models and precomputed vectors are always float32.
+        trust_remote_code: Whether to run Python code from the model folder.
+        cache: Folder of the embedding cache; True selects the folder that the commands use
+            (``$NESTVEC_CACHE``). Cached texts are not encoded again. Static models and
+            precomputed vectors are not cached: they are faster than a disk.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
-        DataError: If the vectors of a folder cannot be used, or the cache cannot be written.
-        InvalidArgument: If a dim is not from 1 to the model's full width, a prompt is of an
-            unknown kind, or the device is not available.
-        MissingExtra: If a library that this kind of model needs is not installed.
+        DataError: If a folder of vectors cannot be used, or the cache cannot be written.
+        InvalidArgument: If a dim is not from 1 to full_dim, a prompt has an unknown kind, or the
+            device is not available.
+        MissingExtra: If a required library is not installed.
     """
     options = _options(name_or_path, dims, prompts)
     folder = local_folder(options.name)
-    if holds_vectors(folder):
+    if has_vectors(folder):
         if prompts:
-            raise InvalidArgument(f"{folder}: holds vectors, so prompts come too late")
+            raise InvalidArgument(
+                f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
+            )
         warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
         return PrecomputedVectors.load(folder, dims=options.dims)
     if is_static(folder):
@@ -93,7 +95,7 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     if cache is None:
         return load()
     place = default_cache_folder() if cache is True else cache
-    return cached(folder, options, settings(dtype), load, cache=place, device=device)
+    return load_cached(folder, options, settings(dtype), load, cache=place, device=device)
 
 
 def _options(
@@ -108,13 +110,13 @@ def _options(
 def _check_model_folder(folder: Path) -> None:
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(
-            f"{folder}: holds no model (modules.json or config.json) "
-            "and no vectors (corpus.npy or corpus.parquet)"
+            f"{folder}: contains no model (modules.json or config.json) "
+            "and no vectors (corpus.npy or corpus.parquet)."
         )
 
 
 def as_encoder(model: ModelLike) -> Encoder:
-    """Return an encoder for whatever is accepted as a model.
+    """Return an encoder for anything that is accepted as a model.
 
     Args:
         model: An encoder, a ``SentenceTransformer`` in memory, a folder or a hub id.
@@ -131,13 +133,13 @@ def as_encoder(model: ModelLike) -> Encoder:
         return encoder_in_memory(model)
     kind = type(model).__name__
     raise InvalidArgument(
-        f"model has the type {kind}. Pass a path, what load_model returns, a SentenceTransformer, "
+        f"model has the type {kind}. Pass a path, a result of load_model, a SentenceTransformer, "
         f"or an object with {', '.join(ENCODER_MEMBERS)}."
     )
 
 
 def is_library_model(model: object) -> TypeGuard[SentenceTransformer]:
-    """Report whether an object is a ``SentenceTransformer``, without importing that library."""
+    """Return whether an object is a ``SentenceTransformer``, without importing the library."""
     library = sys.modules.get("sentence_transformers")
     return library is not None and isinstance(model, library.SentenceTransformer)
 
@@ -152,18 +154,18 @@ def _load_transformer(
 
 
 def local_folder(name: str) -> Path:
-    """Return the folder of a model: the one named, or a copy of the hub's.
+    """Return the folder of a model; hub models are downloaded.
 
     Raises:
-        ModelError: If there is no such folder, and the hub has no such model.
+        ModelError: If there is neither such a folder nor such a hub model.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         return path
     if path.is_file():
-        raise ModelError(f"{path}: is a file; name the model's folder")
+        raise ModelError(f"{path}: is a file. Pass the model's folder.")
     if not _HUB_ID.fullmatch(name):
-        raise ModelError(f"{name}: there is no such folder")
+        raise ModelError(f"{name}: there is no such folder.")
     return _download(_hub_id(name), name)
 
 
@@ -181,10 +183,10 @@ def _download(hub_id: str, name: str) -> Path:
             folder = hub.snapshot_download(
                 hub_id, allow_patterns=_DOWNLOADED, ignore_patterns=_NOT_DOWNLOADED
             )
-    except (OSError, ValueError) as error:  # the hub's own errors are all of these
+    except (OSError, ValueError) as error:  # all errors of the hub library are of these types
         raise ModelError(
-            f"{name}: is no folder here, and the Hugging Face hub cannot be reached or has no "
-            "such model: check the name, or copy the model's folder here and name that"
+            f"{name}: is not a folder, and the Hugging Face hub cannot be reached or has no such "
+            "model. Check the name, or copy the model's folder here and pass its path."
         ) from error
     return Path(folder)
 

@@ -188,7 +188,7 @@ class PrecomputedVectors(BaseEncoder):
         return 0
 
 
-def holds_vectors(folder: Path) -> bool:
+def has_vectors(folder: Path) -> bool:
     """Return whether a folder contains precomputed vectors."""
     return any(_files(folder, stem) for stem in _STEMS.values())
 

@@ -1,7 +1,7 @@
-"""Any other Sentence Transformers model, run by that library on PyTorch.
+"""Encode with a Sentence Transformers model on PyTorch.
 
-Loads from a folder only (``load`` brings hub models into one), a transformer's weights from
-safetensors only, and encodes at full width: cutting and normalizing are the codec's work.
+Models are loaded from a local folder, and their weights from safetensors files only. ``load``
+downloads hub models. Embeddings are neither normalized nor truncated.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 DType = Literal["float32", "bfloat16"]
 DTYPES: tuple[DType, ...] = get_args(DType)
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
-_BATCH = 32  # texts in one call of the model; the library's default
-CHUNK = 1024  # texts between two reports of progress; the library sorts each chunk by length
+_BATCH = 32  # texts in one call of the model; the default of the library
+CHUNK = 1024  # texts between two progress reports; the library sorts each chunk by length
 
 
 class SentenceTransformerEncoder(BaseEncoder):
@@ -37,7 +37,7 @@ class SentenceTransformerEncoder(BaseEncoder):
     def __init__(
         self, info: ModelInfo, model: SentenceTransformer, *, dtype: DType = "float32"
     ) -> None:
-        """Wrap a model that is loaded already; ``dtype`` is what it computes in."""
+        """Wrap a loaded model; ``dtype`` is the data type of its computation."""
         self._info = replace(info, dtype=dtype)
         self._dtype: DType = dtype
         self._model: Any = model
@@ -55,16 +55,16 @@ class SentenceTransformerEncoder(BaseEncoder):
         """Load a model folder.
 
         Args:
-            folder: A folder that the library loads.
+            folder: The model folder.
             options: What the user sets for the model.
-            device: A PyTorch device; None leaves the choice to the library.
-            dtype: What the model computes in. On CPUs with AMX or AVX512-BF16, bfloat16 is
-                about 3 times as fast. What it returns is float32 either way.
-            trust_remote_code: True lets the folder's own Python code run.
+            device: A PyTorch device; None lets the library choose.
+            dtype: Data type of the computation. On CPUs with AMX or AVX512-BF16, bfloat16 is
+                about 3 times as fast. Embeddings are always float32.
+            trust_remote_code: Whether to run Python code from the folder.
 
         Raises:
             ModelError: If the library cannot load the folder.
-            InvalidArgument: If a width that is asked for is above the model's.
+            InvalidArgument: If a requested dim is larger than full_dim.
             MissingExtra: If ``sentence_transformers`` is not installed.
         """
         library = require("sentence_transformers", extra="models")
@@ -76,8 +76,8 @@ class SentenceTransformerEncoder(BaseEncoder):
                     trust_remote_code=trust_remote_code,
                     model_kwargs={"dtype": dtype, "use_safetensors": True},
                 )
-        except Exception as error:  # three libraries and a model's own code may fail here
-            raise ModelError(f"{options.name}: {_why(error)}") from error
+        except Exception as error:  # three libraries and remote code can raise any error
+            raise ModelError(f"{options.name}: {_load_failure(error)}") from error
         info = describe(
             folder,
             options,
@@ -88,30 +88,30 @@ class SentenceTransformerEncoder(BaseEncoder):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model."""
+        """Information about the model."""
         return self._info
 
     @property
     def library_model(self) -> SentenceTransformer:
-        """The library's own model."""
+        """The wrapped ``SentenceTransformer``."""
         model: SentenceTransformer = self._model
         return model
 
     @property
     def dtype(self) -> DType:
-        """What it computes in."""
+        """Data type of the computation."""
         return self._dtype
 
     @property
     def settings(self) -> dict[str, str]:
-        """What decides the vectors beside ``info``."""
+        """Settings that affect vectors and are not in ``info``."""
         return settings(self._dtype)
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Encode texts as the model gives them, float32 [n, full_dim]."""
-        # Not plain `encode`: models with two towers route by these.
+        """Encode texts, float32 [n, full_dim], neither normalized nor truncated."""
+        # Models with two towers need encode_query and encode_document instead of encode.
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
@@ -132,7 +132,7 @@ class SentenceTransformerEncoder(BaseEncoder):
     def _after_each_batch(
         self, on_progress: OnProgress | None, before: int, n_chunk: int, total: int
     ) -> Iterator[None]:
-        """Report progress within a chunk, which is minutes of work for a slow model."""
+        """Report progress after each batch: a chunk can take a slow model minutes."""
         if on_progress is None or n_chunk <= _BATCH:
             yield
             return
@@ -150,14 +150,14 @@ class SentenceTransformerEncoder(BaseEncoder):
             hook.remove()
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
-        """Count the texts that have more tokens, with their prompt, than the model reads."""
+        """Count the texts that, with their prompt, have more than max_tokens tokens."""
         limit = self._info.max_tokens
         if limit is None:
             return 0
         prompt, tokenizer = self._prompt(kind), self._model.tokenizer
         count = 0
-        with quiet():  # the library would warn of each text that is too long
-            for start in range(0, len(texts), CHUNK):  # tokens of a whole corpus fill the memory
+        with quiet():  # the library warns about long texts
+            for start in range(0, len(texts), CHUNK):  # limits memory
                 chunk = [prompt + text for text in texts[start : start + CHUNK]]
                 count += sum(len(ids) > limit for ids in tokenizer(chunk)["input_ids"])
         return count
@@ -167,7 +167,7 @@ class SentenceTransformerEncoder(BaseEncoder):
 
 
 def settings(dtype: DType) -> dict[str, str]:
-    """Return what decides a model's vectors beside its files: dtype, versions of libraries."""
+    """Return the settings that affect vectors besides the model: dtype, library versions."""
     return {"dtype": dtype, **{name: _version(name) for name in _LIBRARIES}}
 
 
@@ -179,19 +179,19 @@ def _version(distribution: str) -> str:
 
 
 def full_dim_of(model: Any, name: str) -> int:
-    """Return the width of a library model's embeddings.
+    """Return the number of dimensions of a ``SentenceTransformer``'s embeddings.
 
     Raises:
-        ModelError: If the model has none.
+        ModelError: If the model does not report it.
     """
     full_dim = model.get_embedding_dimension()
     if full_dim is None:
-        raise ModelError(f"{name}: does not say how wide its embeddings are")
+        raise ModelError(f"{name}: does not report the number of dimensions of its embeddings.")
     return int(full_dim)
 
 
 def max_tokens_of(model: Any) -> int | None:
-    """Return how many tokens of a text a library model reads; None where there is no limit."""
+    """Return the maximum tokens of a ``SentenceTransformer``; None without a limit."""
     limit = model.max_seq_length
     return int(limit) if limit is not None and math.isfinite(limit) else None
 
@@ -200,16 +200,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or repr(error)
 
 
-def _why(error: Exception) -> str:
+def _load_failure(error: Exception) -> str:
     first_line = _first_line(error)
     if "trust_remote_code" in str(error):
-        return "runs code of its own: pass trust_remote_code=True if you trust its source"
+        return "requires its own code. If you trust its source, pass trust_remote_code=True."
     return f"cannot be loaded by Sentence Transformers ({first_line})"
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tell in one way that a model cannot be written; each library has an error of its own.
+    """Convert the errors of all libraries when writing a model to ``DataError``.
 
     Raises:
         DataError: If the block fails to write.
@@ -224,7 +224,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let the libraries draw no bars of their own while ours has the word, and warn of nothing."""
+    """Disable progress bars and warnings of the libraries."""
     from transformers.utils import logging
 
     had_bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()

@@ -1,8 +1,8 @@
-"""Static models: a table with one row a token, the mean of a text's rows is its embedding.
+"""Static models: the embedding of a text is the mean of the table rows of its tokens.
 
-Reads and writes plain Sentence Transformers folders with a StaticEmbedding module (and perhaps
-Normalize), and gives the same embeddings, without loading PyTorch or Sentence Transformers.
-Training such a table is in ``train``.
+Loads and saves plain Sentence Transformers folders with a StaticEmbedding module and optionally a
+Normalize module. The embeddings equal those of Sentence Transformers, but neither PyTorch nor
+Sentence Transformers is imported. ``train`` trains static models.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
     from tokenizers import Tokenizer
 
-CHUNK = 1024  # texts; bounds the memory that their tokens take
+CHUNK = 1024  # texts at a time; limits the memory for their tokens
 _WEIGHTS = "embedding.weight"
 MARKER = "modules.json"
-# The name that every release of Sentence Transformers with static models (3.2 and later) loads.
+# All releases of Sentence Transformers with static models (3.2 and later) load this name.
 _MODULE = "sentence_transformers.models.StaticEmbedding"
 
 
@@ -39,20 +39,22 @@ class StaticEncoder(BaseEncoder):
     def __init__(
         self, info: ModelInfo, tokenizer: Tokenizer, table: Embeddings, *, normalize: bool = False
     ) -> None:
-        """Bind a table to its tokenizer.
+        """Create an encoder from a tokenizer and a table.
 
         Args:
-            info: What is known of the model.
-            tokenizer: Its ids are rows of the table; its padding is turned off.
+            info: Information about the model.
+            tokenizer: Token ids are rows of the table; padding is disabled.
             table: [vocabulary, full_dim].
-            normalize: True where the model itself ends in unit length.
+            normalize: Whether the model normalizes its embeddings.
 
         Raises:
-            ModelError: If the tokenizer has ids that the table has no row for.
+            ModelError: If the tokenizer has ids without a row in the table.
         """
         last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
         if last >= len(table):
-            raise ModelError(f"{info.name}: token id {last}, but the table has {len(table)} rows")
+            raise ModelError(
+                f"{info.name}: has token id {last}, but the table has {len(table)} rows."
+            )
         tokenizer.no_padding()
         self._info = info
         self._tokenizer = tokenizer
@@ -64,8 +66,8 @@ class StaticEncoder(BaseEncoder):
         """Load a folder that ``is_static`` accepts.
 
         Raises:
-            ModelError: If its files cannot be read or do not belong together.
-            InvalidArgument: If a width that is asked for is above the model's.
+            ModelError: If the files cannot be read or do not match.
+            InvalidArgument: If a requested dim is larger than full_dim.
             MissingExtra: If ``tokenizers`` or ``safetensors`` is not installed.
         """
         modules = _modules(folder)
@@ -77,23 +79,23 @@ class StaticEncoder(BaseEncoder):
 
     @property
     def info(self) -> ModelInfo:
-        """What is known of the model."""
+        """Information about the model."""
         return self._info
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Its ids are rows of the table."""
+        """The tokenizer; token ids are rows of the table."""
         return self._tokenizer
 
     @property
     def table(self) -> Embeddings:
-        """A vector for each token, [vocabulary, full_dim]; there may be rows without a token."""
+        """Token vectors, [vocabulary, full_dim]; some rows may have no token."""
         return self._table
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
-        """Return the mean of each text's token rows, [n, full_dim]; zeros where it has none."""
+        """Return the mean of each text's token rows, [n, full_dim]; zeros without tokens."""
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
@@ -105,7 +107,7 @@ class StaticEncoder(BaseEncoder):
         return embeddings
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
-        """Count the texts that the tokenizer cuts; most static models have no limit."""
+        """Count the texts that the tokenizer truncates; most static models have no limit."""
         if self._info.max_tokens is None:
             return 0
         count = 0
@@ -118,24 +120,24 @@ class StaticEncoder(BaseEncoder):
 
     @property
     def vocabulary(self) -> int:
-        """How many rows the table has."""
+        """Number of rows of the table."""
         return len(self._table)
 
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
-        """Return the rows of each text."""
+        """Return the token ids of each text."""
         encodings = self._tokenizer.encode_batch_fast(
             self._prompted(texts, kind), add_special_tokens=False
         )
         return [encoding.ids for encoding in encodings]
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
-        """Return the mean of rows, [n, full_dim]."""
+        """Return the mean of the rows of each text, [n, full_dim]."""
         counts = token_counts(ids, len(self._table))
         means: Embeddings = counts @ self._table
         means /= np.maximum(np.diff(counts.indptr), 1)[:, None]
         if self._normalize:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
-            means /= np.maximum(norms, 1e-12)  # as torch.nn.functional.normalize does
+            means /= np.maximum(norms, 1e-12)  # as in torch.nn.functional.normalize
         return means
 
     def _prompted(self, texts: Sequence[str], kind: Kind) -> list[str]:
@@ -144,10 +146,10 @@ class StaticEncoder(BaseEncoder):
 
 
 def token_counts(token_ids: Sequence[Sequence[int]], vocabulary: int) -> csr_array:
-    """Return a sparse float32 matrix of ones, [n_texts, vocabulary]; its rows hold the tokens.
+    """Return a sparse float32 matrix of ones, [n_texts, vocabulary], one entry for each token.
 
-    A token that stands twice in a text is two entries of its row: a product adds them up, and
-    the length of a row is the length of its text.
+    A repeated token has several entries in its row. A matrix product adds them up, and the number
+    of entries of a row is the length of the text.
     """
     from scipy.sparse import csr_array
 
@@ -158,7 +160,7 @@ def token_counts(token_ids: Sequence[Sequence[int]], vocabulary: int) -> csr_arr
 
 
 def is_static(folder: Path) -> bool:
-    """Tell whether a folder holds a static model that can be read without PyTorch."""
+    """Return whether a folder contains a static model that can be loaded without PyTorch."""
     if not (folder / MARKER).is_file():
         return False
     modules = _modules(folder)
@@ -176,19 +178,19 @@ def save_static_model(
     matryoshka_dims: Sequence[int],
     extra: Mapping[str, Any],
 ) -> None:
-    """Write a plain Sentence Transformers folder that any other tool loads.
+    """Save a static model as a plain Sentence Transformers folder.
 
     Args:
-        path: The folder to make; a model folder in its place is replaced.
-        tokenizer_json: The tokenizer, or its text form.
-        table: [vocabulary, full_dim].
-        matryoshka_dims: The widths it was trained for; they stand in ``config.json``, where
+        path: The folder to create; an existing model folder is replaced.
+        tokenizer_json: The tokenizer, or its JSON text.
+        table: float32 [vocabulary, full_dim].
+        matryoshka_dims: Dims that the model was trained for; written to ``config.json``, where
             vLLM reads them.
         extra: More entries of ``config.json``.
 
     Raises:
-        InvalidArgument: If the table is not float32 [vocabulary, full_dim] of finite numbers,
-            or a width is above ``full_dim``.
+        InvalidArgument: If the table is not float32 [vocabulary, full_dim] with finite values, or
+            a dim is larger than ``full_dim``.
         DataError: If the folder cannot be written.
     """
     _check_table(table, matryoshka_dims)
@@ -208,20 +210,20 @@ def save_static_model(
         for name, values in configs.items():
             (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        # Not its save_file, which makes a file that nobody but its owner may read.
+        # Do not use save_file: only the owner could read its file.
         weights = to_bytes({_WEIGHTS: np.ascontiguousarray(table)})
         (folder / "model.safetensors").write_bytes(weights)
 
 
 def replace_table(folder: Path, table: Embeddings) -> None:
-    """Put another table in the place of a folder's own: for copies that nobody uses yet.
+    """Replace the table of a model folder in place; do not use it on a folder in use.
 
     Args:
         folder: A folder that ``is_static`` accepts.
         table: float32, [vocabulary, full_dim].
 
     Raises:
-        InvalidArgument: If the table is not float32, or holds NaN or infinite numbers.
+        InvalidArgument: If the table is not float32, or has NaN or infinite values.
     """
     _check_table(table, ())
     to_bytes = require("safetensors.numpy", extra="models").save
@@ -232,12 +234,13 @@ def replace_table(folder: Path, table: Embeddings) -> None:
 def _check_table(table: Embeddings, matryoshka_dims: Sequence[int]) -> None:
     if table.ndim != 2 or table.dtype != np.float32:
         shape = f"{table.dtype} {list(table.shape)}"
-        raise InvalidArgument(f"a token table is float32 [vocabulary, full_dim], not {shape}")
+        raise InvalidArgument(f"table is {shape}. Pass float32 [vocabulary, full_dim].")
     if not np.isfinite(table).all():
-        raise InvalidArgument("the token table holds NaN or infinite numbers")
+        raise InvalidArgument("table has NaN or infinite values. All must be finite.")
+    full_dim = table.shape[1]
     for dim in matryoshka_dims:
-        if not 1 <= dim <= table.shape[1]:
-            raise InvalidArgument(f"dim {dim} is not within 1 and full_dim {table.shape[1]}")
+        if not 1 <= dim <= full_dim:
+            raise InvalidArgument(f"dim={dim} is not from 1 to full_dim={full_dim}.")
 
 
 def _modules(folder: Path) -> list[dict[str, str]]:
@@ -250,8 +253,8 @@ def _modules(folder: Path) -> list[dict[str, str]]:
 
 
 def _has_plain_table(file: Path) -> bool:
-    # model2vec's own folders name their tensors otherwise and may weigh or map tokens, and NumPy
-    # has no bfloat16: those are left to Sentence Transformers.
+    # Folders of model2vec have other tensor names and may weight or map tokens, and NumPy has no
+    # bfloat16. Sentence Transformers loads these models.
     if not file.is_file():
         return False
     safetensors = require("safetensors", extra="models")
@@ -260,7 +263,7 @@ def _has_plain_table(file: Path) -> bool:
             names = list(tensors.keys())
             return names == [_WEIGHTS] and tensors.get_slice(_WEIGHTS).get_dtype() in ("F32", "F16")
     except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{file}: cannot be read ({error}): copy or save it again") from error
+        raise ModelError(f"{file}: cannot be read ({error}). Copy or save it again.") from error
 
 
 def _read_table(place: Path) -> Embeddings:
