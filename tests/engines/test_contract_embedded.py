@@ -26,7 +26,7 @@ class EmbeddedSetup:
         engine.build_codes()
 
     def scores(self, queries, corpus, stage):
-        # What a codec learns, it learns from vectors in descending order of id.
+        # A codec is fitted to vectors in descending order of id.
         ids = [f"d{row}" for row in range(len(corpus))]
         rows = sorted(range(len(corpus)), key=ids.__getitem__, reverse=True)
         codec = Codec.fit_stored(as_stored(corpus[rows]), stage.dim, stage.precision)

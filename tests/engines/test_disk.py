@@ -126,7 +126,7 @@ def test_an_interrupt_right_after_a_statement_leaves_no_transaction_open(
     found = contents_of(index)
     assert found.keys() - before.keys() - {"second"} == {"first", "third"}
     index.verify()
-    assert kept  # its traceback keeps the frames, and what they hold open
+    assert kept  # its traceback keeps the frames and their open files
 
 
 def fill_the_disk(folder, contents):
@@ -161,7 +161,7 @@ def test_a_full_disk_changes_nothing(tmp_path, begun):
 
 def be_nobody(other):
     """Switch to a user without root permissions."""
-    checked_contents(other)  # imports what is imported late: Python's own folder may be root's
+    checked_contents(other)  # import all modules while Python's folder can be read
     if os.geteuid() == 0:
         os.setgid(65534)
         os.setuid(65534)
@@ -181,7 +181,7 @@ def read_only(folder, contents, other):
 
 def read_only_with_log(folder, other):
     be_nobody(other)
-    message = "documents.sqlite-wal holds changes that are not in the database yet"
+    message = "documents.sqlite-wal has changes not in the database"
     with pytest.raises(DataError, match=message):
         EmbeddedEngine(folder)
 

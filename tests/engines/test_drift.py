@@ -70,7 +70,7 @@ def test_drift_counts_values_added_since_the_codecs_were_fitted(opened):
     index.close()
     again = EmbeddedEngine(index.path)
     assert again.stats().outside == 0.5
-    again.compact()  # which fits them anew
+    again.compact()  # the codecs are fitted again
     assert again.stats().outside is None
     add(again, "c", FAR)
     assert again.stats().outside == 0

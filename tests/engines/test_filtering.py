@@ -109,12 +109,12 @@ def test_an_older_snapshot_is_not_filtered_by_newer_values(writer, reader):
     put(writer, a=2020, b=2010)
     old = reader.snapshot()
     writer.delete(["a"])
-    assert reader._filter.mask(NO_YEAR, old) is None  # nobody knows any more that a has a year
+    assert reader._filter.mask(NO_YEAR, old) is None  # the year of a is deleted
     new = reader.snapshot()
     assert reader._filter.mask(NO_YEAR, new).tolist() == [True, True]  # a is masked as deleted
     assert reader._filter.mask(NO_YEAR, old) is None
     put(writer, c=2030)
-    assert reader._filter.mask(YEAR, new).tolist() == [False, False]  # what was read is enough
+    assert reader._filter.mask(YEAR, new).tolist() == [False, False]  # the column was read before
     writer.compact()
     assert reader._filter.mask(Where.parse("other exists"), new) is None
     assert found(reader, YEAR) == "c"

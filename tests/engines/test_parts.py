@@ -39,10 +39,10 @@ def state(*lengths, tail=0):
     ("lengths", "tail", "expected"),
     [
         ([], 5, [5]),
-        ([10], 5, [10, 5]),  # twice as long: stays
+        ([10], 5, [10, 5]),  # twice as long: not merged
         ([9], 5, [14]),
         ([100, 20], 15, [100, 35]),
-        ([100, 40], 30, [170]),  # joined with the next, and that with the one before
+        ([100, 40], 30, [170]),  # merged with the last part, then with the first
         ([100, 40, 8], 4, [100, 40, 8, 4]),
     ],
 )
@@ -118,7 +118,7 @@ def test_many_additions_return_the_same_hits_as_one_build(
 @pytest.mark.usefixtures("short_tails")
 @pytest.mark.parametrize("text", FITTED)
 def test_a_codec_is_fitted_again_as_the_index_grows(tmp_path, model, corpus, embeddings, text):
-    # One that was fitted on the first documents alone would stand for all that come after.
+    # A codec fitted to only the first documents would be a bad fit for all later ones.
     index = grown(tmp_path / "i", model, corpus, embeddings, text)
     coded = 250 - index.stats().uncoded
     ids, rows = list(corpus), range(250)
@@ -130,7 +130,7 @@ def test_a_codec_is_fitted_again_as_the_index_grows(tmp_path, model, corpus, emb
             fresh = Codec.fit_stored(as_stored(embeddings[order]).astype(np.float16), *key)
             if np.array_equal(fresh.calibration, codec.calibration):
                 fitted.append(n)
-        assert fitted[-1] > coded / 3  # since then no part was joined with all before it
+        assert fitted[-1] > coded / 3  # the last fit used over 1/3 of the rows that have codes
     index.close()
 
 
@@ -149,7 +149,7 @@ def test_an_index_with_several_parts_is_the_same_when_reopened(
     again = EmbeddedEngine(tmp_path / "i")
     assert again.search(queries, 20) == hits
     again.close()
-    assert caplog.messages == []  # nothing had to be made again
+    assert caplog.messages == []  # nothing was rebuilt
 
 
 @pytest.mark.usefixtures("short_tails")

@@ -55,7 +55,7 @@ def test_another_package_adds_an_engine_by_an_entry_point(installed, tmp_path):
     installed(ours="engine_elsewhere:OurEngine", embedded="engine_elsewhere:OurEngine")
     assert engine_name("ours://host/table") == "ours"
     assert engine_at("ours://host/table").__name__ == "OurEngine"
-    assert engine_class("embedded") is EmbeddedEngine  # nobody replaces it
+    assert engine_class("embedded") is EmbeddedEngine  # it cannot be replaced
     with pytest.raises(DataError, match="ours://host/table: is not there"):
         Index.open("ours://host/table")
 

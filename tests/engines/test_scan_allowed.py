@@ -119,7 +119,7 @@ def test_candidates_that_are_not_allowed_are_requested_at_most_twice(monkeypatch
         lambda q, k, w, **n: (widths.append(w), original(q, k, w, **n))[1],
     )
     scan.search(query, 10, allowed=Allowed(mask))
-    assert widths == [84, 336]  # which costs little beside scoring 4,000 rows
+    assert widths == [84, 336]  # less work than scoring 4,000 rows
     widths.clear()
     scan.search(query, 10, allowed=Allowed(mask_of(8000, 0.01)))
     assert widths == []
@@ -206,7 +206,7 @@ def test_results_of_many_queries_equal_those_of_each_query(precision, monkeypatc
             together = scan.search(queries, k, allowed=allowed)
             for line, query in enumerate(queries):
                 one = scan.search(query[None], k, allowed=allowed)
-                # Queries are rotated together: that may round in another way.
+                # Queries are rotated in one batch, which may round differently.
                 np.testing.assert_allclose(together[0][line], one[0][0], atol=1e-6)
                 np.testing.assert_array_equal(together[1][line], one[1][0])
     empty = scan.search(np.empty((0, DIM), np.float32), 3, allowed=allowed)

@@ -15,6 +15,6 @@ def test_rows_are_prefetched_after_a_read_from_disk(monkeypatch):
     )
     rows = ScatteredRows(Stacked.of(arrays))
     expected = np.concatenate(arrays)
-    for chosen in ([1], [5, 0, 3], [2]):  # cold, asked for and in memory by now, in memory
+    for chosen in ([1], [5, 0, 3], [2]):  # read from disk, prefetched, in memory
         np.testing.assert_array_equal(rows.take(np.array(chosen), 2), expected[chosen, :2])
     assert asked == [(0.0, [0, 3]), (12.0, [1])]

@@ -8,7 +8,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 
 def test_equal_vectors_have_bitwise_equal_scores_in_any_row():
-    # A matrix product does not give that: its last rows take another path.
+    # In a matrix product, the last rows are computed in another way.
     rng = np.random.default_rng(0)
     for dim in (7, 32, 100, 300):
         vector = rng.standard_normal(dim).astype(np.float32)

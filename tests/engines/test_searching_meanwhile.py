@@ -15,7 +15,7 @@ from nestvec.types import OperatingPoint
 from together import EVERY, IDS, batch
 
 QUERY = np.ones((1, 32), np.float32)
-WAIT = 30  # seconds, for what comes at once: a test that hangs says so
+WAIT = 30  # seconds; a test that hangs fails after this time
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_search_does_not_wait_for_a_compaction(index, coding):
         changed = pool.submit(index.compact)
         assert began.wait(WAIT)
         assert found(index) == sorted(IDS[3:])
-        filtered = pool.submit(found, index, where=EVERY)  # its rows are numbered anew: it waits
+        filtered = pool.submit(found, index, where=EVERY)  # it waits, as the rows are renumbered
         assert not changed.done()
         go_on.set()
         assert filtered.result(WAIT) == sorted(IDS[3:])

@@ -64,7 +64,7 @@ class Changes(RuleBasedStateMachine):
     @rule(made=DOCUMENTS, code=st.booleans())
     def upsert(self, made, code):
         self._add(made, replace=True)
-        if code:  # often, so that equal vectors stand in several parts and in the tail
+        if code:  # often, so that equal vectors are in several parts and in the tail
             self.build_codes()
 
     @rule(made=DOCUMENTS)
@@ -129,7 +129,7 @@ class Changes(RuleBasedStateMachine):
             assert len(ids) == min(k, len(chosen))
             assert len(set(ids)) == len(ids)
             np.testing.assert_allclose(scores, [expected[id_] for id_ in ids], atol=2e-6)
-            # What is as good as equal in float64 may stand in either order, what is equal not.
+            # Scores that are nearly equal in float64 may be in any order; equal vectors may not.
             ranked = sorted(sorted(expected, reverse=True), key=lambda id_: -expected[id_])
             np.testing.assert_allclose(scores, [expected[id_] for id_ in ranked[:k]], atol=2e-6)
             twins = list(zip(ids, ids[1:], scores, scores[1:], strict=False))

@@ -62,7 +62,7 @@ def test_queries_are_transformed_by_their_own_matrix(path, model):
     adapt_index(path, make(two_heads=True)).close()
     with Index.open(path, model) as index:
         scores = index.search(WORDS, 10).scores
-    assert max(row[-1] for row in scores) < 0  # turned away from what they would find
+    assert max(row[-1] for row in scores) < 0  # queries are transformed to their opposite
 
 
 def test_documents_added_later_are_transformed(path, model):
@@ -86,7 +86,7 @@ def test_an_index_opened_before_adapting_searches_the_old_vectors_and_changes_no
         before = opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")
         adapt_index(path, make(), point="16:int8").close()
         assert (opened.search(WORDS, 3), opened.search(WORDS, 3, point="16:int8")) == before
-        with Index.open(backup_place(path), model) as old:  # whose codes it makes only now
+        with Index.open(backup_place(path), model) as old:  # its codes are built only now
             expected = old.search(WORDS, 3, point="32:int8")
         assert opened.search(WORDS, 3, point="32:int8") == expected
         assert (opened.info.adapter, str(opened.point)) == ("", POINT)
@@ -103,7 +103,7 @@ def test_undoing_restores_the_index(path, model):
     with Index.open(path, model) as index:
         assert index.search(WORDS, 3) == before
         assert index.info.adapter == ""
-    with pytest.raises(DataError, match=r"there is no index\.unadapted beside it"):
+    with pytest.raises(DataError, match=r"its backup index\.unadapted does not exist"):
         undo_adapting(path)
 
 
@@ -152,7 +152,7 @@ def test_an_index_that_was_replaced_refuses_new_documents(path, model, monkeypat
             index.add(["new"], ["unheard of"])
     with Index.open(path, model) as index:
         assert "new" not in index
-        index.add(["new"], ["unheard of"])  # nobody holds it
+        index.add(["new"], ["unheard of"])  # the lock is free
 
 
 def test_undoing_is_refused_after_reembedding_with_another_model(path, model):
@@ -208,7 +208,7 @@ def test_an_index_without_its_adapter_is_refused(path, model):
     with pytest.raises(DataError, match="cannot be read as an adapter"):
         Index.open(path, model)
     save_adapter(make(two_heads=True), file)
-    with pytest.raises(DamagedFile, match="is not the adapter that the index's vectors"):
+    with pytest.raises(DamagedFile, match="is not the adapter that transformed"):
         Index.open(path, model)
 
 
@@ -236,7 +236,7 @@ def test_vectors_of_an_adapted_encoder_are_not_transformed_again(tmp_path, model
         assert index.search(model.encode(WORDS, kind="query"), 3) == expected
         index.add(["x"], ["x"], embeddings=model.encode(["unheard"], kind="document"))
         scores = index.search(["unheard"], 11).scores
-    assert scores[0][-1] == pytest.approx(-1, abs=1e-3)  # the opposite head
+    assert scores[0][-1] == pytest.approx(-1, abs=1e-3)  # the matrix of queries is the opposite
 
 
 def test_an_index_built_from_adapted_vectors_is_not_adapted_again(tmp_path, model):

@@ -199,7 +199,7 @@ def test_a_search_accepts_a_filter_a_point_and_exact(index):
         ({"point": "16"}, "is not an operating point"),
         ({"point": "65:int8"}, "dim 65 is larger than full_dim 64"),
         ({"point": "64:float32"}, "the index stores float16"),
-        ({"point": "7:pq4"}, "pq4 codes dims in pairs, and dim 7 is odd"),
+        ({"point": "7:pq4"}, "pq4 encodes dims in pairs, and dim=7 is odd"),
     ],
 )
 def test_an_invalid_search_is_refused(index, options, message):

@@ -85,7 +85,7 @@ def test_an_interrupted_build_is_continued(path):
     interrupt(path)
     assert not path.exists()
     assert encoded(path) == 2
-    assert encoded(path) == 10  # nothing is left of it afterwards
+    assert encoded(path) == 10  # the unfinished folder is gone
 
 
 def test_a_continued_build_reports_progress_over_all_documents(path):
@@ -231,7 +231,7 @@ def test_interrupted_reembedding_leaves_the_old_index_and_is_continued(path):
         reembed(path, Interrupted(2, info=OTHER))
     with Index.open(path, NestedHashEncoder(), verify=True) as index:
         assert index.search(["title3 own3 words"], 1).ids == [["d3"]]
-        index.lock()  # nobody holds it any more
+        index.lock()  # the lock is free
     model = NestedHashEncoder(OTHER)
     reembed(path, model).close()
     assert len(model.times_encoded("document")) == 2
@@ -258,7 +258,7 @@ def test_an_index_that_is_being_changed_is_not_reembedded(path, monkeypatch):
 def test_a_narrower_model_needs_another_point(path):
     encoded(path)
     narrow = NestedHashEncoder(fake_info(fingerprint="1" * 64, full_dim=32, dims=(32, 16)))
-    with pytest.raises(InvalidArgument, match="dim 64 > full_dim 32"):
+    with pytest.raises(InvalidArgument, match="dim 64 is larger than full_dim 32"):
         reembed(path, narrow)
     with reembed(path, narrow, point="16:int8") as index:
         assert index.info.full_dim == 32

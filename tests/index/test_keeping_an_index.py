@@ -38,9 +38,9 @@ def test_use_on_an_empty_index(index):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ("65:int8", "dim 65 > full_dim 64"),
+        ("65:int8", "dim 65 is larger than full_dim 64"),
         ("16:int8@5>64:float32", "stores float16 vectors, not float32. Use float16"),
-        ("7:pq4", "pq4 codes dims in pairs, and dim 7 is odd"),
+        ("7:pq4", "pq4 encodes dims in pairs, and dim=7 is odd"),
     ],
 )
 def test_an_invalid_point_is_refused_and_the_old_one_remains(index, point, message):
@@ -108,6 +108,6 @@ def test_a_closed_index_raises_an_error(index, model, use):
     index.close()
     with pytest.raises(DataError, match="the index is closed"):
         use(index)
-    with Index.open(index.place, model) as again:  # and it holds no lock
+    with Index.open(index.place, model) as again:  # the lock is free
         again.add(["a"], ["text"])
         assert len(again) == 11

@@ -35,7 +35,7 @@ def test_only_new_and_changed_documents_are_encoded(index, model):
     corpus = {
         "d0": Document("text 0", metadata={"n": 0}),
         "d1": Document("another text", metadata={"n": 1}),
-        "d2": Document("text 2", metadata={"n": 2.5}),  # what is known of it has changed
+        "d2": Document("text 2", metadata={"n": 2.5}),  # its metadata has changed
         "new": Document("text", "title"),
     }
     before = found(index)
@@ -43,7 +43,7 @@ def test_only_new_and_changed_documents_are_encoded(index, model):
     assert changes.new == ("new",)
     assert changes.changed == ("d1", "d2")
     assert (changes.same, changes.outdated) == (1, ())
-    assert model.calls == []  # found without a model
+    assert model.calls == []  # compared without a model
     apply_changes(index, changes)
     assert set(model.times_encoded("document")) == {"title text", "another text", "text 2"}
     assert found(index) == before | corpus
@@ -90,7 +90,7 @@ def test_passages_that_a_file_no_longer_has_are_deleted(index, tmp_path):
     apply_changes(index, compare(index, load_corpus(notes, passage_words=3)))
     assert {"a.md#1", "a.md#2", "a.md#3", "b.md", "d0"} <= {*index.ids()}
     (notes / "a.md").write_text("one two three.")
-    (notes / "b.md").unlink()  # a corpus may be a part: what it does not name stays
+    (notes / "b.md").unlink()  # documents of other files remain
     changes = compare(index, load_corpus(notes, passage_words=3))
     assert changes.outdated == ("a.md#1", "a.md#2", "a.md#3")
     apply_changes(index, changes)

@@ -81,7 +81,7 @@ def test_texts_find_their_documents(model, path):
         assert index.bytes.ram_per_vector == 2
         hits = index.search(["csv read csv file", "open socket", "ζήτα"], k=1)
         assert hits.ids == [["csv"], ["net"], ["greek"]]
-        # Codes stand nearly for the vectors, so the score of equal texts is nearly 1.
+        # Codes approximate the vectors, so the score of equal texts is nearly 1.
         assert hits.scores[2][0] == pytest.approx(1, abs=0.02)
         assert index.get(["net"]) == {"net": CORPUS["net"]}
 
@@ -151,14 +151,14 @@ def test_another_model_is_refused_when_passed_and_when_loaded(tmp_path, model, p
     build_index(model, CORPUS, POINT, path).close()
     with pytest.raises(ModelMismatch, match="Open the index with its own model"):
         Index.open(path, make_model(tmp_path / "other", seed=1))
-    make_model(tmp_path / "work" / "model", seed=1)  # trained anew in its place
+    make_model(tmp_path / "work" / "model", seed=1)  # another model at the same path
     with Index.open(path) as index, pytest.raises(ModelMismatch, match="re-embed it"):
         index.search(["read"])
 
 
 def test_a_plan_for_another_model_is_refused(tmp_path, model, path):
     plan = make_plan(make_model(tmp_path / "other", seed=1), POINT)
-    with pytest.raises(ModelMismatch, match=rf"plan on the latter's curve, or name .*{POINT}"):
+    with pytest.raises(ModelMismatch, match=rf"Plan with a curve .*{POINT}"):
         build_index(model, CORPUS, plan, path)
     assert not path.exists()
 
@@ -179,8 +179,8 @@ class Untouchable:
 @pytest.mark.parametrize(
     ("point", "corpus", "message"),
     [
-        ("64:int8", CORPUS, "64:int8: dim 64 > full_dim 32 of"),
-        ("16:int8@3>33:int8", CORPUS, "dim 33 > full_dim 32"),
+        ("64:int8", CORPUS, "64:int8: dim 64 is larger than full_dim 32 of"),
+        ("16:int8@3>33:int8", CORPUS, "dim 33 is larger than full_dim 32"),
         ("16", CORPUS, "is not an operating point"),
         (POINT, {}, "the corpus is empty"),
     ],
@@ -231,7 +231,7 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
     ids = [id_ for id_ in CORPUS if id_ != "empty"]
     texts = [CORPUS[id_].content for id_ in ids]
     save_vectors(ids[::-1], model.encode(texts[::-1], kind="document"), folder, kind="document")
-    # "0" is no query of ours: a text must not be taken for the first of them.
+    # "0" is not a query: a text must not be mistaken for a row number.
     save_vectors(
         ["0", "1"], model.encode(["open socket", "ζήτα"], kind="query"), folder, kind="query"
     )
