@@ -285,8 +285,8 @@ def test_a_folder_without_permission_is_known_before_the_work(nestvec, place):
     ("typed", "message"),
     [
         ("train --pairs data --out new", "no model to fine-tune is given. Name a model,"),
-        ("train model --static --dims 64 --pairs data --out new", "dims 64 > 32, the width of"),
-        ("train --static --batch-size 1 --pairs data --out new", "batch_size 1 < 2: a pair needs"),
+        ("train model --static --dims 64 --pairs data --out new", "dim 64 is larger than 32"),
+        ("train --static --batch-size 1 --pairs data --out new", "batch_size=1 is less than 2"),
         ("train --static --dev data --pairs data --out new", "--dev is for fine-tuning, not"),
         ("train --static --config no.toml --pairs data --out new", "no.toml: cannot be read"),
         ("train nowhere/at/all --static --pairs data --out new", "there is no such folder"),

@@ -91,7 +91,7 @@ def test_a_device_without_effect_is_reported(nestvec):
 @pytest.mark.parametrize("device", ["mps", "cuda:1"])
 def test_fine_tuning_runs_on_the_cpu_or_a_gpu(nestvec, bert, device):
     ended = nestvec("train", "bert", "--pairs", "data", "--out", "new", "--device", device)
-    refused(ended, f"device='{device}' is not possible for fine-tuning. Choose cpu or cuda")
+    refused(ended, f"device='{device}' is not supported for fine-tuning. Choose cpu or cuda")
 
 
 def test_the_device_of_the_command_is_that_of_training(nestvec, bert, monkeypatch):

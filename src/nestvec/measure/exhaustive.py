@@ -86,11 +86,11 @@ def _equalize_scores(found: Ranked, key: CodeKey, corpus: Representations) -> Ra
     """
     gaps = found.scores[:, :-1] - found.scores[:, 1:]
     near = gaps <= _ROUNDING
-    near &= (near & (gaps > 0)).any(axis=1, keepdims=True)  # where all are equal, all is well
-    lines, places = np.nonzero(near)
-    same = corpus.equal_codes(key, found.rows[lines, places], found.rows[lines, places + 1])
-    for line, place in zip(lines[same].tolist(), places[same].tolist(), strict=True):
-        found.scores[line, place + 1] = found.scores[line, place]
+    near &= (near & (gaps > 0)).any(axis=1, keepdims=True)  # skip queries with equal scores only
+    numbers, places = np.nonzero(near)
+    same = corpus.equal_codes(key, found.rows[numbers, places], found.rows[numbers, places + 1])
+    for query, place in zip(numbers[same].tolist(), places[same].tolist(), strict=True):
+        found.scores[query, place + 1] = found.scores[query, place]
     return order(*found) if same.any() else found
 
 

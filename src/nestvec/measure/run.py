@@ -42,14 +42,11 @@ def evaluate(
     """Measure quality and cost of every point of a grid; each text is encoded once.
 
     Args:
-        model: An encoder, a ``SentenceTransformer``, a folder or a hub id; also precomputed
-            vectors.
-        data: Corpus, queries and what is known to answer them.
-        grid: Which operating points, by which metrics, beside what.
-        engine: Whose searches are timed and whose bytes are counted. Only points that it can run
-            are measured, in addition to the reference.
-        on_progress: Called with documents encoded and in total, likewise with queries, then with
-            steps of measuring.
+        model: An encoder, a ``SentenceTransformer``, a folder, a hub id, or precomputed vectors.
+        data: Corpus, queries and relevance labels, if any.
+        grid: Operating points, metrics and baselines.
+        engine: Engine to time. Points that it cannot run are skipped, except the reference.
+        on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
         InvalidArgument: If a dim, engine or field does not exist, or a metric needs missing labels.
@@ -64,12 +61,7 @@ def evaluate(
     texts = Texts.of(data, group_by=grid.group_by)
     slices = slices_of(data, grid.slice_by)
     baselines = baselines_for(grid.baselines, data.evidence)
-    begin_step(on_progress, "encode corpus", "texts")
-    documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
-    begin_step(on_progress, "encode queries", "texts")
-    queries, encode_ms = embed_timed(
-        model, texts.query_ids, texts.queries, kind="query", on_progress=on_progress
-    )
+    documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
     n_steps = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
     step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
@@ -127,6 +119,19 @@ def _points(
         problem = f"Engine {engine} cannot run any point of this grid."
         raise InvalidArgument(f"{problem} Choose other precisions or another engine.")
     return points
+
+
+def _encode(
+    model: Encoder, texts: Texts, on_progress: OnProgress
+) -> tuple[Embeddings, Embeddings, float | None]:
+    """Return the vectors of documents and of queries, and the encoding time of a query."""
+    begin_step(on_progress, "encode corpus", "texts")
+    documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
+    begin_step(on_progress, "encode queries", "texts")
+    queries, encode_ms = embed_timed(
+        model, texts.query_ids, texts.queries, kind="query", on_progress=on_progress
+    )
+    return documents, queries, encode_ms
 
 
 def _baselines(

@@ -177,9 +177,9 @@ def train_models(
     config = replace(_QUICK if quick else StaticConfig(), seed=seed)
     begin_step(on_progress, "tokenize")
     tokens = tokenize(load_pairs([folder.data]), config)
-    twin = replace(config, dims=(max(config.dims),))
+    baseline = replace(config, dims=(max(config.dims),))
     begin_step(on_progress, "train")
-    for number, (each, path) in enumerate(((config, folder.model), (twin, folder.twin))):
+    for number, (each, path) in enumerate(((config, folder.model), (baseline, folder.twin))):
 
         def report(done: int, total: int, number: int = number) -> None:
             on_progress(number * total + done, 2 * total)
@@ -214,7 +214,7 @@ def choose(folder: DemoFolder, curve: Curve, *, seed: int) -> Plan:
 def build(
     folder: DemoFolder, chosen: Plan, corpus: Mapping[str, Document], *, on_progress: OnProgress
 ) -> Index:
-    """Build the index of the plan, and check every byte of it."""
+    """Build the index of the plan, and verify all its checksums."""
     model = load_model(folder.model)
     begin_step(on_progress, "encode corpus", "documents")
     build_index(model, corpus, chosen, folder.index, on_progress=on_progress).close()

@@ -38,17 +38,17 @@ _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Ma
 def load_base(
     name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
 ) -> SentenceTransformerEncoder:
-    """Load the model to be trained, its weights in float32.
+    """Load the model to fine-tune, with float32 weights.
 
     Args:
         name_or_path: A model folder or hub id.
-        device: "cpu" or "cuda"; None for a GPU if PyTorch finds one.
+        device: "cpu" or "cuda". None uses a GPU if PyTorch finds one.
         trust_remote_code: As in ``load_model``.
 
     Raises:
-        InvalidArgument: If it is a static model or a folder of vectors, or training cannot use the
-            device.
-        ModelError: If there is no such model, or it cannot be loaded.
+        InvalidArgument: If the model is a static model or a folder of vectors, or the device is not
+            "cpu" or "cuda".
+        ModelError: If the model does not exist or cannot be loaded.
     """
     _check_training_device(device)
     model = load_model(name_or_path, device=device, trust_remote_code=trust_remote_code)
@@ -59,15 +59,15 @@ def load_base(
 
 
 def _check_training_device(device: str | None) -> None:
-    # The library's trainer chooses the GPU itself, and trains here on CPUs and CUDA GPUs only.
+    # The library's trainer chooses the GPU itself. Only CPUs and CUDA GPUs are supported.
     if device not in (None, "cpu", "cuda"):
-        problem = f"device={device!r} is not possible for fine-tuning"
-        way_out = "Choose cpu or cuda; CUDA_VISIBLE_DEVICES selects one of several GPUs."
-        raise InvalidArgument(f"{problem}. {way_out}")
+        problem = f"device={device!r} is not supported for fine-tuning."
+        solution = "Choose cpu or cuda; CUDA_VISIBLE_DEVICES selects one of several GPUs."
+        raise InvalidArgument(f"{problem} {solution}")
 
 
 def default_dims(full_dim: int) -> tuple[int, ...]:
-    """Halve the full width down to 32.
+    """Return the full width and its halves, down to 32.
 
     >>> default_dims(384), default_dims(24)
     ((384, 192, 96, 48), (24,))
@@ -255,6 +255,7 @@ class _Run:
         curves = {_BASE_NAME: measure_widths(self.base, data, dims, precisions=_FLOATS)}
         if self.held_out.twin:
             begin_step(report, "train the baseline")
+            # A plain function, so that training does not begin steps of its own.
             unnamed = Callbacks(lambda done, total: report(done, total))
             baseline = deepcopy(self.base.library_model)
             plain = replace(self.config, dims=(max(dims),), weights=(), best_at=None)

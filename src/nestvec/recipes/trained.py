@@ -88,7 +88,7 @@ def train_and_save(
 def _initialize(start: Encoder, config: StaticConfig, on_progress: OnProgress) -> Start:
     widest, full_dim = max(config.dims), start.info.full_dim
     if widest > full_dim:
-        problem = f"dims {widest} > {full_dim}"
-        raise InvalidArgument(f"{problem}, the width of {start.info.name} to start from")
+        problem = f"dim {widest} is larger than {full_dim}, the width of {start.info.name}."
+        raise InvalidArgument(f"{problem} Choose dims from 1 to {full_dim}.")
     begin_step(on_progress, "encode tokens", "tokens")
     return start_from(start, on_progress=on_progress)
