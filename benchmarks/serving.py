@@ -79,9 +79,9 @@ def _static(demo: Path, folder: Path) -> Path:
     model = load_model(demo / "model")
     assert isinstance(model, StaticEncoder)
     save_static_model(
+        np.ascontiguousarray(model.table[:, :256]),
+        model.tokenizer,
         folder,
-        tokenizer_json=model.tokenizer,
-        table=np.ascontiguousarray(model.table[:, :256]),
         matryoshka_dims=(256, 128, 64),
         extra={},
     )

@@ -187,11 +187,7 @@ def _train(
 
 def _as_encoder(trained: StaticModel, folder: Path) -> Encoder:
     save_static_model(
-        folder,
-        tokenizer_json=trained.tokenizer,
-        table=trained.table,
-        matryoshka_dims=tuple(trained.losses),
-        extra={},
+        trained.table, trained.tokenizer, folder, matryoshka_dims=tuple(trained.losses), extra={}
     )
     return load_model(folder)
 

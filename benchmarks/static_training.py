@@ -186,9 +186,7 @@ def _evaluate(
     """Return the score of each query at each dim, [n_dims, n_queries]."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        save_static_model(
-            folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=DIMS, extra={}
-        )
+        save_static_model(table, tokenizer, folder, matryoshka_dims=DIMS, extra={})
         model = load_model(folder)
     document_ids, query_ids = sorted(data.corpus, reverse=True), list(data.queries)[:max_queries]
     queries = model.encode([data.queries[i] for i in query_ids], kind="query")

@@ -51,9 +51,9 @@ def wordllama(folder: Path) -> Encoder:
     (table,) = load_file(package / "weights" / "l2_supercat_256.safetensors").values()
     tokenizer = package / "tokenizers" / "l2_supercat_tokenizer_config.json"
     save_static_model(
+        table.astype(np.float32),
+        tokenizer.read_text(encoding="utf-8"),
         folder,
-        tokenizer_json=tokenizer.read_text(encoding="utf-8"),
-        table=table.astype(np.float32),
         matryoshka_dims=(256, 128, 64),
         extra={},
     )

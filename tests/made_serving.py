@@ -54,9 +54,7 @@ def static_model(folder: Path) -> StaticEncoder:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     table = np.random.default_rng(0).standard_normal((len(vocabulary), 32)).astype(np.float32)
-    save_static_model(
-        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(32, 16, 8), extra={}
-    )
+    save_static_model(table, tokenizer, folder, matryoshka_dims=(32, 16, 8), extra={})
     return load_model(folder)
 
 

@@ -36,9 +36,7 @@ def make_model(folder, seed=0):
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     table = np.random.default_rng(seed).standard_normal((len(WORDS), 32)).astype(np.float32)
-    save_static_model(
-        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(32, 16), extra={}
-    )
+    save_static_model(table, tokenizer, folder, matryoshka_dims=(32, 16), extra={})
     return load_model(folder)
 
 

@@ -25,9 +25,7 @@ def table():
 @pytest.fixture
 def static_folder(tmp_path, tokenizer, table):
     folder = tmp_path / "static-model"
-    save_static_model(
-        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(8, 4), extra={}
-    )
+    save_static_model(table, tokenizer, folder, matryoshka_dims=(8, 4), extra={})
     return folder
 
 

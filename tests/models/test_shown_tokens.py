@@ -25,9 +25,7 @@ def static(tmp_path):
     tokenizer = Tokenizer(models.WordLevel({w: n for n, w in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     table = np.random.default_rng(0).standard_normal((len(WORDS), 8)).astype(np.float32)
-    save_static_model(
-        tmp_path / "static", tokenizer_json=tokenizer, table=table, matryoshka_dims=(8,), extra={}
-    )
+    save_static_model(table, tokenizer, tmp_path / "static", matryoshka_dims=(8,), extra={})
     return load_model(tmp_path / "static")
 
 

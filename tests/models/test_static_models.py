@@ -177,26 +177,14 @@ def test_a_table_with_too_few_rows_raises(static_folder, table):
 )
 def test_an_invalid_table_is_not_saved(tmp_path, tokenizer, table, dims, spoil, message):
     with pytest.raises(InvalidArgument, match=message):
-        save_static_model(
-            tmp_path / "m",
-            tokenizer_json=tokenizer,
-            table=spoil(table),
-            matryoshka_dims=dims,
-            extra={},
-        )
+        save_static_model(spoil(table), tokenizer, tmp_path / "m", matryoshka_dims=dims, extra={})
     assert not (tmp_path / "m").exists()
 
 
 def test_a_folder_that_is_no_model_is_not_replaced(tmp_path, tokenizer, table):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(DataError, match=r"has no modules\.json"):
-        save_static_model(
-            tmp_path,
-            tokenizer_json=tokenizer.to_str(),
-            table=table,
-            matryoshka_dims=(8,),
-            extra={},
-        )
+        save_static_model(table, tokenizer.to_str(), tmp_path, matryoshka_dims=(8,), extra={})
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 

@@ -49,9 +49,7 @@ def static(tmp_path):
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     folder = tmp_path / "static"
     table = RNG.standard_normal((len(WORDS), 8)).astype(np.float32)
-    save_static_model(
-        folder, tokenizer_json=tokenizer, table=table, matryoshka_dims=(8,), extra={"own": 1}
-    )
+    save_static_model(table, tokenizer, folder, matryoshka_dims=(8,), extra={"own": 1})
     return folder
 
 

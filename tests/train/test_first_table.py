@@ -63,9 +63,7 @@ def test_the_table_of_a_static_model_is_not_changed(tmp_path):
     tokenizer = train_tokenizer(["read a csv file"] * 3, vocab_size=60)
     vocab = tokenizer.get_vocab_size()
     table = np.random.default_rng(0).standard_normal((vocab + 3, 8)).astype(np.float32)
-    save_static_model(
-        tmp_path / "m", tokenizer_json=tokenizer, table=table, matryoshka_dims=(8,), extra={}
-    )
+    save_static_model(table, tokenizer, tmp_path / "m", matryoshka_dims=(8,), extra={})
     start = start_from(load_model(tmp_path / "m"))
     np.testing.assert_array_equal(start.table, table[:vocab])  # rows without a token are left
     pairs = tokenize(PAIRS, CONFIG, tokenizer=start.tokenizer)
@@ -76,13 +74,7 @@ def test_a_static_model_that_sentence_transformers_loads_gives_its_table(tmp_pat
     tokenizer = train_tokenizer(["read a csv file"] * 3, vocab_size=60)
     table = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 8))
     folder = tmp_path / "m"
-    save_static_model(
-        folder,
-        tokenizer_json=tokenizer,
-        table=table.astype(np.float32),
-        matryoshka_dims=(8,),
-        extra={},
-    )
+    save_static_model(table.astype(np.float32), tokenizer, folder, matryoshka_dims=(8,), extra={})
     weights = {"embedding.weight": torch.tensor(table, dtype=torch.bfloat16)}
     save_file(weights, folder / "model.safetensors")
     model = load_model(folder)

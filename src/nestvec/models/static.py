@@ -171,19 +171,19 @@ def is_static(folder: Path) -> bool:
 
 
 def save_static_model(
+    table: Embeddings,
+    tokenizer: str | Tokenizer,
     path: Path,
     *,
-    tokenizer_json: str | Tokenizer,
-    table: Embeddings,
     matryoshka_dims: Sequence[int],
     extra: Mapping[str, Any],
 ) -> None:
     """Save a static model as a plain Sentence Transformers folder.
 
     Args:
-        path: The folder to create; an existing model folder is replaced.
-        tokenizer_json: The tokenizer, or its JSON text.
         table: float32 [vocabulary, full_dim].
+        tokenizer: The tokenizer, or its JSON text.
+        path: The folder to create; an existing model folder is replaced.
         matryoshka_dims: Dims that the model was trained for; written to ``config.json``, where
             vLLM reads them.
         extra: More entries of ``config.json``.
@@ -195,7 +195,7 @@ def save_static_model(
     """
     _check_table(table, matryoshka_dims)
     to_bytes = require("safetensors.numpy", extra="models").save
-    tokenizer = tokenizer_json if isinstance(tokenizer_json, str) else tokenizer_json.to_str()
+    tokenizer_json = tokenizer if isinstance(tokenizer, str) else tokenizer.to_str()
     configs: dict[str, Any] = {
         "config.json": {**extra, "matryoshka_dimensions": sorted(matryoshka_dims, reverse=True)},
         "config_sentence_transformers.json": {
@@ -209,7 +209,7 @@ def save_static_model(
     with replace_folder(path, marker=MARKER) as folder:
         for name, values in configs.items():
             (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
         # Do not use save_file: only the owner could read its file.
         weights = to_bytes({_WEIGHTS: np.ascontiguousarray(table)})
         (folder / "model.safetensors").write_bytes(weights)

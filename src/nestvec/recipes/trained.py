@@ -76,11 +76,7 @@ def train_and_save(
             "origin": initial.origin,
         }
     save_static_model(
-        path,
-        tokenizer_json=model.tokenizer,
-        table=model.table,
-        matryoshka_dims=config.dims,
-        extra={"nestvec": settings},
+        model.table, model.tokenizer, path, matryoshka_dims=config.dims, extra={"nestvec": settings}
     )
     return model.losses
 
