@@ -10,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from nestvec.cli.console import printable, width
+from nestvec.cli.console import print_wrapped, printable, width
 from nestvec.cli.main import run
 from nestvec.engines.embedded import place as index_place
 from nestvec.errors import DataError
@@ -277,3 +277,12 @@ def test_lines_are_as_wide_as_the_terminal_and_at_most_80(monkeypatch):
 
 def test_what_a_terminal_would_act_on_is_shown_as_space():
     assert printable("a\x1b[1mb\x9bc\x7fd\u202ee\u2028f\udcffg ü日") == "a [1mb c d e f g ü日"
+
+
+def test_a_number_and_its_unit_stay_on_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    print_wrapped("240 documents and more words, 480.2 kB on disk, 98.5 % of all, 12 s")
+    assert capsys.readouterr().out.splitlines() == [
+        "240 documents and more words, 480.2 kB",
+        "  on disk, 98.5 % of all, 12 s",
+    ]

@@ -113,9 +113,8 @@ def adapt(
 ) -> None:
     """Fit an adapter that makes truncated vectors better.
 
-    Vectors keep their width, but their first dimensions then retain more of the quality. The
-    method is chosen on held-out vectors. If no method is significantly better than truncating
-    the vectors as they are, the adapter changes nothing.
+    Vectors keep their width. The method is chosen on held-out vectors. If no method is
+    significantly better than plain truncation, the adapter changes nothing.
 
     Example: nestvec adapt vectors --dims 192,96 --out adapter.safetensors
     """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -26,6 +27,7 @@ from nestvec.errors import DataError, require
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _WIDEST, _NARROWEST = 80, 40
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(s|ms|B|kB|MB|GB|%)(\W|$))")
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -41,7 +43,8 @@ def print_line(line: str) -> None:
 
 
 def print_wrapped(text: str) -> None:
-    """Print a text on standard output, broken into lines between words."""
+    """Print a text on standard output, broken into lines between words, not before a unit."""
+    text = _BEFORE_UNIT.sub("\u00a0", text)  # printed as a space
     for line in wrap(
         text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     ):

@@ -178,7 +178,7 @@ def evaluate(
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
 
-    Each text is encoded once, and every operating point is computed from its vector.
+    Each text is encoded once.
 
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
@@ -206,8 +206,7 @@ def evaluate(
         cache=cache,
         trust_remote_code=trust_remote_code,
     )
-    curve = _measure(encoder, data, grid, engine)
-    curve.save(out)
+    (curve := _measure(encoder, data, grid, engine)).save(out)
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
     else:

@@ -217,8 +217,6 @@ def train(
     given = {name: value for name, value in settings.items() if value is not None}
     loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
     (_train_static if static else _finetune)(model, pairs, out, given, loading)
-    if static:
-        loading["device"] = None  # a static model uses none, which was reported before training
     if known is not None and not _probe(out, known, loading):
         raise typer.Exit(1)
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
