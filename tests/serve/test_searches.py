@@ -95,7 +95,7 @@ def test_a_filter_is_kept_to(client):
             "point",
             "keep=20000 is larger than the limit of 10000",
         ),
-        ({"point": "64:float32"}, None, "the index keeps float16"),
+        ({"point": "64:float32"}, None, "the index stores float16"),
         ({"explain": "yes please"}, "explain", "'stages'"),
         ({"limit": 3}, "limit", "unknown field"),
     ],
