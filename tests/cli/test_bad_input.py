@@ -102,7 +102,7 @@ CASES = {
         "evaluate vectors data --out new.json",
         "has 2 rows, but there are 1 ids",
     ),
-    "dim above full": (nothing, f"{EVALUATE} --dims 16,999", "dim 999 > full_dim 32"),
+    "dim above full": (nothing, f"{EVALUATE} --dims 16,999", "dim=999 is larger than full_dim=32"),
     "point above full": (
         nothing,
         "index build model data --point 999:int4 --out new",

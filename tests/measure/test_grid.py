@@ -80,7 +80,7 @@ def test_extra_points_are_last_and_distinct():
     ("grid", "message"),
     [
         (Grid(dims=(1024,)), "dim 1024 is larger than full_dim=512"),
-        (Grid(dims=(0,)), "dim 0 < 1"),
+        (Grid(dims=(0,)), "dim=0 is below 1"),
         (Grid(keeps=(0,)), "keep=0 is below 1"),
         (Grid(extra=("1024:int8",)), "dim 1024 is larger than full_dim=512"),
         (

@@ -157,7 +157,7 @@ def test_a_matrix_file_with_another_suffix_is_rejected(tmp_path):
 
 def test_two_heads_cannot_become_a_layer_of_a_model(static, tmp_path):
     base = load_model(static).info.fingerprint
-    with pytest.raises(InvalidArgument, match="a head of its own for queries"):
+    with pytest.raises(InvalidArgument, match="a separate head for queries"):
         apply_adapter(adapter(MATRIX, OTHER, base=base), static, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -205,5 +205,5 @@ def test_an_adapted_encoder_returns_transformed_vectors(vectors):
         expected = fitted.apply(model.encode(["one two"], kind=kind), kind)
         np.testing.assert_allclose(adapted.encode(["one two"], kind=kind), expected, rtol=1e-6)
     assert adapted.info.adapter == fitted.digest()
-    with pytest.raises(ModelMismatch, match="turn them all"):
+    with pytest.raises(ModelMismatch, match="Transform them"):
         AdaptedEncoder(load_model(vectors), adapter())
