@@ -203,7 +203,7 @@ def test_saving_replaces_an_older_set_and_nothing_else(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     assert "has no corpus.jsonl" in refusal(
-        save_dataset, tmp_path / "mine", corpus, queries, {"test": {"q": {"d": 1}}}
+        save_dataset, corpus, queries, {"test": {"q": {"d": 1}}}, tmp_path / "mine"
     )
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
