@@ -204,7 +204,7 @@ def test_vectors_that_do_not_fit_are_refused_by_row(folder, model, corpus, embed
     spoilt[7, 3], spoilt[9, 0] = np.nan, np.inf
     cases = [
         (embeddings[:-1], r"embeddings have shape \(249, 32\) for 250 documents"),
-        (embeddings[:, :16], r"embeddings \(250, 16\) for 250 documents of 32"),
+        (embeddings[:, :16], r"embeddings have shape \(250, 16\) for 250 documents"),
         (spoilt, r"vector 7 \(id 'doc-7'\) contains NaN or infinity \(1 more"),
     ]
     for vectors, message in cases:
