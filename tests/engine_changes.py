@@ -205,5 +205,5 @@ class Changes:
 
     def test_a_point_wider_than_the_vectors_is_refused(self, setup, open_index):
         needs(setup, "any_point")
-        with pytest.raises(InvalidArgument, match="dim 64 is larger than full_dim 32"):
+        with pytest.raises(InvalidArgument, match="dim=64 is larger than full_dim=32"):
             open_index(ids=["d1"]).search(QUERIES, 3, point=OperatingPoint.parse("64:float16"))

@@ -54,7 +54,7 @@ def test_an_adapted_model_goes_the_whole_way(nestvec, place, judged):
     typed = ["index", "build", "model", "judged", "--plan", "new-plan.json", "--out", "own"]
     refused = nestvec(*typed)
     assert refused.code == 2
-    assert "the plan is of model behind an adapter" in refused.err
+    assert "the plan is for model with an adapter" in refused.err
     assert refused.err.count("\n") == 1
     well(*typed, "--adapter", "a.st")
     point = json.loads((place / "new-plan.json").read_text())["point"]

@@ -106,7 +106,7 @@ CASES = {
     "point above full": (
         nothing,
         "index build model data --point 999:int4 --out new",
-        "dim 999 is larger than full_dim 32",
+        "dim=999 is larger than full_dim=32",
     ),
     "dims not numbers": (nothing, f"{EVALUATE} --dims 16,x", "--dims '16,x'"),
     "keeps of zero": (nothing, f"{EVALUATE} --keeps 0", "keep=0 is below 1"),
@@ -180,7 +180,11 @@ CASES = {
     ),
     "k of zero": (nothing, "search index x -k 0", "-k 0 is less than 1"),
     "k below zero": (nothing, "search index x -k -1", "-k -1 is less than 1"),
-    "retention above 1": (nothing, "plan curve.json --min-retention 98", "98.0 is outside (0, 1]"),
+    "retention above 1": (
+        nothing,
+        "plan curve.json --min-retention 98",
+        "min_retention=98.0 is out of range",
+    ),
     "impossible limit": (nothing, "plan curve.json --max-p95-ms 0", "no point is within"),
     "metric not measured": (nothing, "plan curve.json --metric mrr@10", "was not measured"),
     "page of no metric": (nothing, "report curve.json --metric mrr@10", "was not measured"),

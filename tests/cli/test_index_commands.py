@@ -145,7 +145,7 @@ def test_another_point_is_used_from_then_on(nestvec):
     said = well(nestvec("index", "use", "index", "8:binary@30>32:float16"))
     assert said.startswith("60 documents at 8:binary@30>32:float16: ")
     assert "point      8:binary@30>32:float16" in nestvec("index", "stats", "index").out
-    refused(nestvec("index", "use", "index", "64:int8"), "dim 64 is larger than full_dim 32")
+    refused(nestvec("index", "use", "index", "64:int8"), "dim=64 is larger than full_dim=32")
     refused(nestvec("index", "use", "index", "sixty"), "is not an operating point")
 
 

@@ -219,7 +219,7 @@ def test_vectors_that_do_not_fit_are_refused_by_row(folder, model, corpus, embed
 def test_a_wider_point_and_one_that_needs_float32_are_refused(folder, queries):
     index = EmbeddedEngine(folder)
     for text, message in (
-        ("64:int8", "dim 64 is larger than full_dim 32"),
+        ("64:int8", "dim=64 is larger than full_dim=32"),
         ("16:float32", "stores float16 vectors"),
     ):
         point = OperatingPoint.parse(text)

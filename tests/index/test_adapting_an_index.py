@@ -220,7 +220,7 @@ def test_an_index_built_with_an_adapted_encoder_stores_the_adapter(tmp_path, mod
         assert first(index, "json") == "d3"
         assert index.info.adapter == make().digest()
     other = AdaptedEncoder(model, make(two_heads=True))
-    with pytest.raises(ModelMismatch, match=r"of fake/nested behind an adapter .*, not of fake/"):
+    with pytest.raises(ModelMismatch, match=r"of fake/nested with an adapter .*, not of fake/"):
         Index.open(tmp_path / "index", other)
 
 

@@ -145,7 +145,7 @@ def test_a_document_with_values_of_wrong_types_is_refused(index, added):
 def test_an_encoder_that_returns_nan_is_refused_and_nothing_is_added(tmp_path):
     model = NestedHashEncoder(spoiled={"bad": np.nan})
     with build_index(model, CORPUS, "16:int8", tmp_path / "index") as index:
-        with pytest.raises(ModelError, match=r"infinite numbers for 1 of 2 texts, .* 'b'"):
+        with pytest.raises(ModelError, match=r"infinite values for 1 of 2 texts, .* 'b'"):
             index.add(["a", "b"], ["good", "bad"])
         assert len(index) == 10
 
@@ -197,7 +197,7 @@ def test_a_search_accepts_a_filter_a_point_and_exact(index):
         ({"where": "n >"}, "filter"),
         ({"where": ""}, "filter"),
         ({"point": "16"}, "is not an operating point"),
-        ({"point": "65:int8"}, "dim 65 is larger than full_dim 64"),
+        ({"point": "65:int8"}, "dim=65 is larger than full_dim=64"),
         ({"point": "64:float32"}, "the index stores float16"),
         ({"point": "7:pq4"}, "pq4 encodes dims in pairs, and dim=7 is odd"),
     ],

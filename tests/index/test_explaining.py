@@ -62,7 +62,7 @@ def test_no_queries_return_no_hits(index):
     ("asked", "message"),
     [
         ({"k": 0}, "k=0 is smaller than 1"),
-        ({"point": "900:int8"}, "dim 900 is larger than full_dim 64"),
+        ({"point": "900:int8"}, "dim=900 is larger than full_dim=64"),
         ({"where": "n <"}, "filter"),
     ],
 )

@@ -258,7 +258,7 @@ def test_an_index_that_is_being_changed_is_not_reembedded(path, monkeypatch):
 def test_a_narrower_model_needs_another_point(path):
     encoded(path)
     narrow = NestedHashEncoder(fake_info(fingerprint="1" * 64, full_dim=32, dims=(32, 16)))
-    with pytest.raises(InvalidArgument, match="dim 64 is larger than full_dim 32"):
+    with pytest.raises(InvalidArgument, match="dim=64 is larger than full_dim=32"):
         reembed(path, narrow)
     with reembed(path, narrow, point="16:int8") as index:
         assert index.info.full_dim == 32

@@ -38,7 +38,7 @@ def test_use_on_an_empty_index(index):
 @pytest.mark.parametrize(
     ("point", "message"),
     [
-        ("65:int8", "dim 65 is larger than full_dim 64"),
+        ("65:int8", "dim=65 is larger than full_dim=64"),
         ("16:int8@5>64:float32", "stores float16 vectors, not float32. Use float16"),
         ("7:pq4", "pq4 encodes dims in pairs, and dim=7 is odd"),
     ],

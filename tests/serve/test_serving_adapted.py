@@ -169,14 +169,16 @@ def test_a_model_beside_its_adapted_index_need_not_name_the_adapter(made):
 
 def test_an_index_of_one_is_not_served_with_the_other(made):
     for paths in ([made.folder, made.index], [made.index]):
-        with pytest.raises(ModelMismatch, match=r"contains vectors of \S+ \(.*\), not .* behind"):
+        with pytest.raises(
+            ModelMismatch, match=r"contains vectors of \S+ \(.*\), not .* with an adapter"
+        ):
             load_served(paths, adapter=made.file)
     adapt_index(made.index, made.adapter).close()
     save_adapter(turning(made.model.info, seed=2), made.file)
-    with pytest.raises(ModelMismatch, match=r"behind an adapter .*, not of .* behind an adapter"):
+    with pytest.raises(ModelMismatch, match=r"with an adapter .*, not of .* with an adapter"):
         load_served([made.index], adapter=made.file)
     replace_table(made.folder, made.model.table * 2)  # another model in its place
-    with pytest.raises(ModelMismatch, match=r"behind an adapter .*, not of \S+ \("):
+    with pytest.raises(ModelMismatch, match=r"with an adapter .*, not of \S+ \("):
         load_served([made.folder, made.index])
 
 
@@ -189,7 +191,7 @@ def test_a_curve_and_plan_of_another_model_are_not_served(made, demo_folder, tmp
     served.close()
     for measured in ({"curve": folder / "curve.json"}, {"plan": folder / "plan.json"}):
         with pytest.raises(
-            ModelMismatch, match=r"is for .*, but the served model is .* behind an adapter"
+            ModelMismatch, match=r"is for .*, but the served model is .* with an adapter"
         ):
             load_served([folder], **measured)
 

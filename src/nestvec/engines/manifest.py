@@ -68,7 +68,7 @@ class Manifest:
         full_dim, name = self.model.full_dim, self.model.name
         for stage in point.stages:
             if stage.dim > full_dim:
-                problem = f"{point}: dim {stage.dim} is larger than full_dim {full_dim} of {name}."
+                problem = f"{point}: dim={stage.dim} is larger than full_dim={full_dim} of {name}."
                 raise InvalidArgument(f"{problem} Choose a dim of at most {full_dim}.")
             check_codable(*stage.representation)
             if stage.precision == "float32" and self.stored != "float32":

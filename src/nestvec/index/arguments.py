@@ -53,7 +53,7 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
     full_dim = model.full_dim
     widest = max(stage.dim for stage in point.stages)
     if widest > full_dim:
-        problem = f"{point}: dim {widest} is larger than full_dim {full_dim} of {model.name}."
+        problem = f"{point}: dim={widest} is larger than full_dim={full_dim} of {model.name}."
         raise InvalidArgument(f"{problem} Choose a dim of at most {full_dim}.")
     for stage in point.stages:
         check_codable(*stage.representation)
