@@ -215,13 +215,13 @@ def test_an_interrupted_fit_leaves_nothing(
             ["adapt", "vectors", "judged", "--qrels", "judged"],
             "CORPUS, --pairs and --qrels exclude",
         ),
-        (["adapt", "model"], "needs texts to encode"),
-        (["adapt", "model", "data"], "60 nonzero vectors"),
+        (["adapt", "model"], "needs texts to encode. Pass a corpus"),
+        (["adapt", "model", "data"], "60 nonzero vectors: an adapter for 32 dims needs"),
         (["adapt", "vectors", "--qrels", "data"], "have no vector, the first is"),
         (["apply", "vectors/corpus.npy", "vectors"], "cannot be read as an adapter"),
         (["index", "adapt", "index"], "no adapter is given. Name an"),
         (["index", "adapt", "x", "--undo", "--point", "8:int8"], "Leave --point 8:int8 out."),
-        (["index", "adapt", "index", "--undo"], "there is no index.unadapted beside it"),
+        (["index", "adapt", "index", "--undo"], "its backup index.unadapted does not exist"),
     ],
 )
 def test_bad_input_is_one_line(nestvec, place, vectors, arguments, message):

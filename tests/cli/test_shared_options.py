@@ -132,7 +132,7 @@ def test_an_index_is_embedded_again_behind_an_adapter(nestvec, place):
 def test_the_engine_is_named(nestvec):
     refused(
         nestvec("evaluate", "model", "data", "--engine", "nowhere"),
-        "engine 'nowhere' is not one of embedded",
+        "engine 'nowhere' is not installed. Choose one of: embedded",
     )
     grid = ("--precisions", "float32", "--out", "new.json")
     ended = nestvec("evaluate", "model", "data", "--engine", "embedded", *grid)

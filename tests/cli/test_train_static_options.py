@@ -24,7 +24,9 @@ def test_a_model_is_what_training_starts_from(nestvec, place):
     typed = "train model --static --pairs data --epochs 1 --out new"
     ended = nestvec(*typed.split())
     assert ended.code == 0
-    assert ended.err.strip() == "nestvec: batch_size 512 > 60 pairs, all in one batch"
+    assert ended.err.strip() == (
+        "nestvec: batch_size=512 is larger than the 60 pairs, which form one batch"
+    )
     found = settings(place, "new")
     assert found["start"]["origin"] == "table"
     assert found["start"]["model"] == "model"

@@ -226,8 +226,8 @@ def adapt(
     if adapter is not None:
         place = shown_path(index)
         print_wrapped(
-            f"as it was: {shown_path(Path(backup_place(index)))} "
-            f"(back: nestvec index adapt {place} --undo)"
+            f"previous index: {shown_path(Path(backup_place(index)))} "
+            f"(restore it with: nestvec index adapt {place} --undo)"
         )
         print_next(f'nestvec search {place} "your question"')
 

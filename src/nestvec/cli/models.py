@@ -22,11 +22,11 @@ def load_encoder(
     adapter: Path | None = None,
     dims: Sequence[int] | None = None,
 ) -> Encoder:
-    """Load a model, behind an adapter if one is given.
+    """Load a model, with an adapter if one is given.
 
     Raises:
         InvalidArgument: If the dtype is unknown or the device is not available.
-        NestvecError: As ``load_model`` and ``behind``.
+        NestvecError: As ``load_model`` and ``with_adapter``.
     """
     from nestvec.models.adapted import with_adapter
     from nestvec.models.load import load_model

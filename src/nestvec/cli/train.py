@@ -236,6 +236,7 @@ def _train_static(
     start = None if model is None else _load_start(model, loading)
     if model is None and loading["device"] not in (None, "cpu"):
         warn(f"--device {loading['device']} has no effect: static models are trained on the CPU")
+    loading["device"] = None  # the trained model uses none, which is reported only once
     defaults = {} if start is None else default_settings(start)
     if file is None:
         config = StaticConfig(**{**defaults, **given})
