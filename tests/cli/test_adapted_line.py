@@ -62,7 +62,7 @@ def test_an_adapted_model_goes_the_whole_way(nestvec, place, judged):
     assert "model with an adapter, 32 dims" in stats
     assert point in stats
     well("report", "new.json", "--plan", "new-plan.json", "--out", "new.html")
-    assert "behind the model, checksum" in (place / "new.html").read_text()
+    assert "applied to the vectors of the model, checksum" in (place / "new.html").read_text()
 
     text = json.loads((judged / "queries.jsonl").read_text().splitlines()[7])["text"]
     found = nestvec("search", "own", text, "-k", "4", "--json").out.splitlines()
