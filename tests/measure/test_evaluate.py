@@ -202,7 +202,7 @@ def test_truncated_texts_are_counted(data):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_model_errors(data, kind, place, value):
     text = data.corpus["d7"].content if kind == "document" else data.queries["q7"]
-    with pytest.raises(ModelError, match=f"NaN or infinite numbers for .*{place}"):
+    with pytest.raises(ModelError, match=f"NaN or infinite values for .*{place}"):
         evaluate(NestedHashEncoder(spoiled={text: value}), data, ONE)
 
 
@@ -248,7 +248,7 @@ def test_an_engine_that_can_run_no_point_is_rejected_before_encoding(engine_of, 
     ("options", "message"),
     [
         ({"engine": "nowhere"}, "engine 'nowhere' is not installed"),
-        ({"grid": Grid(dims=(65,))}, "dim 65 > full_dim 64"),
+        ({"grid": Grid(dims=(65,))}, "dim 65 is larger than full_dim=64"),
     ],
 )
 def test_invalid_arguments_are_rejected_before_encoding(data, options, message):
