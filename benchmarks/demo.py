@@ -18,7 +18,7 @@ from nestvec.report.tables import retention_table
 from record import record
 
 README = Path(__file__).parent.parent / "README.md"
-CURVES = {"Matryoshka": "curve.json", "plain twin": "twin.json"}
+CURVES = {"Matryoshka": "curve.json", "no Matryoshka": "twin.json"}
 
 
 def main() -> None:

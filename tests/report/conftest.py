@@ -132,7 +132,7 @@ def make_curve():
 @pytest.fixture(scope="session")
 def curves():
     main = build_curve().with_baseline("bm25", {"ndcg@10": 0.5})
-    return {"Matryoshka": main, "plain twin": build_curve(loss=1.6, level=0.597)}
+    return {"Matryoshka": main, "no Matryoshka": build_curve(loss=1.6, level=0.597)}
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ def note(figure):
 def test_quality_chart_names_every_line_full_precision_the_plan_and_the_target(curves, confirmed):
     shown = texts(quality_chart(curves, confirmed))
     assert {
-        "float32", "float16", "int8", "int4", "int2", "binary", "plain twin float32",
+        "float32", "float16", "int8", "int4", "int2", "binary", "no Matryoshka float32",
         "shortlist", "full precision", "512:float32", "2,048 B", str(confirmed.point),
         "target 98 %",
     } <= {*shown}  # fmt: skip
@@ -84,7 +84,7 @@ def test_labels_move_apart_by_the_gap_and_keep_their_order():
 def test_names_with_dollar_signs_and_tags_are_shown_as_they_are(curves, tmp_path):
     name = "$x^{2$ <b>&"
     save_chart(
-        quality_chart({"a": curves["Matryoshka"], name: curves["plain twin"]}), tmp_path / "c.svg"
+        quality_chart({"a": curves["Matryoshka"], name: curves["no Matryoshka"]}), tmp_path / "c.svg"
     )
     shown = ["".join(each.itertext()) for each in ET.parse(tmp_path / "c.svg").iter()]
     assert f"{name} float32" in shown

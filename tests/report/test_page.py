@@ -56,7 +56,7 @@ def hostile(rich, confirmed, tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("page") / "report.html"
     plan = replace(confirmed, reasons=(HOSTILE,))
-    write_report({HOSTILE: main, "twin": rich["plain twin"]}, path, plan)
+    write_report({HOSTILE: main, "twin": rich["no Matryoshka"]}, path, plan)
     return Page(path)
 
 

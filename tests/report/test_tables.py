@@ -15,7 +15,7 @@ def test_text_table_shows_each_curve_then_the_requested_precisions_of_the_first(
     lines = retention_table(curves, "ndcg@10", precisions=("int4", "float32"))
     assert " ".join(lines[0].split()) == "% of nDCG@10 retained 512 256 128 64 32 dims"
     names = [" ".join(line.split()[:-5]) for line in lines[1:4]]
-    assert names == ["Matryoshka float32", "plain twin float32", "Matryoshka int4"]
+    assert names == ["Matryoshka float32", "no Matryoshka float32", "Matryoshka int4"]
     # 2 % for each squared halving of the dims, from the fixture
     assert lines[1].split()[-5:] == ["100.0", "98.0", "92.0", "82.0", "68.0"]
 
@@ -53,7 +53,7 @@ def test_no_line_is_wider_than_a_terminal_and_no_dim_is_lost(curves, n_dims, mak
 
 
 def test_dims_that_a_curve_lacks_are_shown_as_absent(curves):
-    twin = curves["plain twin"]
+    twin = curves["no Matryoshka"]
     cut = replace(twin, points=tuple(row for row in twin.points if row.point.stages[0].dim > 32))
     lines = retention_table({"Matryoshka": curves["Matryoshka"], "twin": cut})
     assert lines[2].split()[-1] == "–"

@@ -71,7 +71,7 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         load_torch()
         config = steps.train_models(folder, quick=quick, seed=seed, on_progress=on_progress)
         dims = f"{config.dims[0]}..{config.dims[-1]} dims"
-        summary.append(f"static Matryoshka model, {dims}, and a plain twin")
+        summary.append(f"static Matryoshka model, {dims}, and one without Matryoshka")
     with _step("3/6 measure") as (summary, on_progress):
         curves = steps.measure(folder, dims=config.dims, on_progress=on_progress)
         curve = curves[steps.MATRYOSHKA]

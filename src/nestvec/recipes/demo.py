@@ -38,7 +38,7 @@ QUESTIONS = (
     "compress data before sending it",
     "find all files that match a pattern",
 )
-MATRYOSHKA, TWIN = "Matryoshka", "plain twin"
+MATRYOSHKA, TWIN = "Matryoshka", "no Matryoshka"
 _QUICK = StaticConfig(batch_size=256, epochs=30)  # more epochs: few pairs give few steps each
 _SHOWN = 2  # documents for each question
 _MARKER = "data/corpus.jsonl"
