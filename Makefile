@@ -1,5 +1,5 @@
-# Each target does its own set-up in .venv; a second call installs nothing.
-# `make test PYTHON=python3.12` takes another Python for a new .venv.
+# Each target installs what it needs into .venv; a second call installs nothing.
+# `make test PYTHON=python3.12` creates a new .venv with another Python.
 
 PYTHON ?= python3
 VENV := .venv
@@ -27,7 +27,7 @@ demo: $(VENV)/.installed-all  ## Run the whole loop on the documentation of this
 test: check browser  ## Run every check: lint, format, types, tests
 	$(BIN)/python -m pytest
 
-# The tests of the page need Chromium and are skipped without it: not to have it stops nothing.
+# The tests of the page need Chromium. Without Chromium they are skipped, and the target succeeds.
 browser:
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && echo "Installing Chromium for the tests of the page" && \
@@ -43,7 +43,7 @@ format: $(VENV)/.installed-dev  ## Write the code in its one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# `dev` contains `all`: what is installed for the tests serves the demo too.
+# The extra `dev` contains `all`: an environment for the tests can also run the demo.
 $(VENV)/.installed-all: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --editable '.[all]'
@@ -54,8 +54,8 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --editable '.[dev]'
 	touch $(VENV)/.installed-all $@
 
-# PyTorch stays where it is pinned: another version brings gigabytes of GPU libraries. `editables`
-# is what hatchling asks for in an editable install.
+# PyTorch keeps its pinned version: another one installs gigabytes of GPU libraries. hatchling needs
+# `editables` for an editable install.
 constraints:  ## Write constraints.txt again, with the newest versions
 	unset PIP_CONSTRAINT PIP_BUILD_CONSTRAINT; \
 	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \

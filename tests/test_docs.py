@@ -1,9 +1,9 @@
-"""What README.md and docs/ show is run, page by page, in the order in which it is read.
+"""Run the code blocks of README.md and docs/, page by page, in their order.
 
-The Python blocks of a page share one namespace, and all its blocks share one empty working
-folder. Where a block names `nestvec-demo`, that folder holds a copy of the quick demo's output.
-A comment `<!-- not run: why -->` just before a block leaves it out. What the commands print is
-not compared with the page: times and scores differ between machines.
+The Python blocks of a page share one namespace, and all its blocks share one empty working folder.
+If a block names `nestvec-demo`, the folder has a copy of the output of the quick demo. A comment
+`<!-- not run: why -->` before a block excludes the block. The output of commands is not compared
+with the page: times and scores differ between machines.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The house rules that a linter does not know: layers, circles, file sizes and names.
+"""Check rules that the linter does not know: layers, circular imports, file sizes and names.
 
-Everything is read by ast, imports inside functions and under TYPE_CHECKING included. Modules
-named in a string (importlib) are not seen.
+The tests parse every module, including imports inside functions and under TYPE_CHECKING. They do
+not see modules that are named in a string (importlib).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Know what each dimension and bit of your embeddings is worth, and search with just those.
+"""Measure how many dimensions and bits your embeddings need, and search with only these.
 
-The public names are imported when they are first used (PEP 562), so that ``import nestvec`` costs
-next to nothing. No public name equals a subpackage, so that neither hides the other.
+Each public name is imported when it is first used (PEP 562), so that ``import nestvec`` is fast. No
+public name equals the name of a subpackage: one would hide the other.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_an_adapted_model_is_another_model(make_adapter):
 
 
 def test_dims_that_were_asked_for_stay(make_adapter):
-    info = fake_info(full_dim=WIDTH, dims=(WIDTH, 8), dims_source="asked for")
+    info = fake_info(full_dim=WIDTH, dims=(WIDTH, 8), dims_source="requested")
     found = adapted_info(info, make_adapter(MATRIX))
     assert (found.dims, found.dims_trained) == ((16, 8), True)
 

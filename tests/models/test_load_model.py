@@ -51,7 +51,7 @@ def test_the_kind_of_encoder_follows_from_what_the_folder_holds(
 
 def test_widths_and_prompts_that_are_asked_for_come_first(static_folder):
     info = load_model(static_folder, dims=[2, 4], prompts={"query": "find: "}).info
-    assert (info.dims, info.dims_source) == ((8, 4, 2), "asked for")
+    assert (info.dims, info.dims_source) == ((8, 4, 2), "requested")
     assert info.query_prompt == "find: "
 
 

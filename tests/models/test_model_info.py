@@ -36,7 +36,7 @@ def test_the_configuration_of_the_model_comes_before_the_table():
 
 def test_what_is_asked_for_comes_first_and_is_trained_only_where_the_model_is():
     chosen = choose_dims(768, requested=(128, 64), configured=(768, 128, 64))
-    assert chosen == ((768, 128, 64), "asked for", True)
+    assert chosen == ((768, 128, 64), "requested", True)
     assert not choose_dims(768, requested=(100,), configured=(768, 128, 64)).trained
     assert not choose_dims(768, requested=(768,)).trained
 

@@ -84,7 +84,8 @@ def test_labels_move_apart_by_the_gap_and_keep_their_order():
 def test_names_with_dollar_signs_and_tags_are_shown_as_they_are(curves, tmp_path):
     name = "$x^{2$ <b>&"
     save_chart(
-        quality_chart({"a": curves["Matryoshka"], name: curves["no Matryoshka"]}), tmp_path / "c.svg"
+        quality_chart({"a": curves["Matryoshka"], name: curves["no Matryoshka"]}),
+        tmp_path / "c.svg",
     )
     shown = ["".join(each.itertext()) for each in ET.parse(tmp_path / "c.svg").iter()]
     assert f"{name} float32" in shown

@@ -31,6 +31,7 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
+from nestvec.models.info import REQUESTED
 
 if TYPE_CHECKING:
     from nestvec.curve.curve import Curve
@@ -292,7 +293,7 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
 def _dims_text(source: str) -> str:
     if source.startswith("guess"):
         return "dims: halvings of the full width, for which the model was not trained"
-    return "dims as given by --dims" if source == "asked for" else f"dims from {source}"
+    return "dims as given by --dims" if source == REQUESTED else f"dims from {source}"
 
 
 def _next(curve: Curve, out: Path) -> str:

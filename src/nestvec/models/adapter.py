@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.models.info import REQUESTED
 from nestvec.types import Embeddings, Kind, ModelInfo
 
 Method = Literal["none", "svd", "whiten", "linear", "mlp"]
@@ -208,7 +209,7 @@ def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
         return info
     digest = adapter.digest()
     dims = tuple(sorted({*adapter.dims, info.full_dim}, reverse=True))
-    requested = info.dims_source == "asked for"
+    requested = info.dims_source == REQUESTED
     return replace(
         info,
         fingerprint=hashlib.sha256(f"{info.fingerprint} {digest}".encode()).hexdigest(),

@@ -18,6 +18,7 @@ from nestvec.models.known import KnownModel, find_known
 from nestvec.types import Kind, ModelInfo
 
 SMALLEST_GUESS = 32
+REQUESTED = "requested"  # the source of dims that the caller passed
 _PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
     "query": ("query",),
     "document": ("document", "passage", "corpus"),
@@ -111,7 +112,7 @@ def choose_dims(
     if requested is not None:
         _check(requested, full_dim, InvalidArgument)
         chosen = _widest_first(requested, full_dim)
-        return Dims(chosen, "asked for", bool(trained) and set(chosen) <= set(trained))
+        return Dims(chosen, REQUESTED, bool(trained) and set(chosen) <= set(trained))
     if trained:
         return Dims(trained, source, True)
     halvings = [full_dim]
