@@ -71,7 +71,7 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         load_torch()
         config = steps.train_models(folder, quick=quick, seed=seed, on_progress=on_progress)
         dims = f"{config.dims[0]}..{config.dims[-1]} dims"
-        summary.append(f"static Matryoshka model, {dims}, and one without Matryoshka")
+        summary.append(f"two static models, {dims}, one without Matryoshka")
     with _step("3/6 measure") as (summary, on_progress):
         curves = steps.measure(folder, dims=config.dims, on_progress=on_progress)
         curve = curves[steps.MATRYOSHKA]
@@ -86,7 +86,7 @@ def _run(folder: DemoFolder, *, quick: bool, seed: int) -> None:
         index = steps.build(folder, chosen, texts.corpus, on_progress=on_progress)
         stats = index.stats()
         summary.append(f"{sizes(stats.resident_bytes, stats.disk_bytes)}, verified")
-    with _step("6/6 ask") as (summary, _), index:
+    with _step("6/6 search") as (summary, _), index:
         answers = steps.ask(index)
         steps.write_chart_and_report(folder, curves, chosen)
         steps.build_page_codes(index, curve)
