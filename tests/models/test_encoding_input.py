@@ -106,10 +106,11 @@ def test_a_sentence_transformer_with_other_weights_is_another_model(library_mode
     assert as_encoder(library_model).info == wrapped.info
 
 
-def test_a_sentence_transformer_keeps_the_prompts_it_was_given(library_model, bert_folder):
-    library_model.prompts["query"] = "search "
+@pytest.mark.parametrize("prompt", ["search ", ""])
+def test_a_sentence_transformer_keeps_the_prompts_it_was_given(library_model, bert_folder, prompt):
+    library_model.prompts["query"] = prompt
     wrapped = as_encoder(library_model)
-    assert wrapped.info == load_model(bert_folder, prompts={"query": "search "}).info
+    assert wrapped.info == load_model(bert_folder, prompts={"query": prompt}).info
 
 
 def test_a_path_is_loaded_and_an_encoder_is_itself(bert_folder):

@@ -25,8 +25,6 @@ from nestvec.types import Kind, ModelInfo
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_KINDS: tuple[Kind, ...] = ("query", "document")
-
 
 def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
     """Wrap a loaded model; its device, prompts and dtype do not change.
@@ -41,25 +39,25 @@ def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
 
 def _info(model: SentenceTransformer) -> ModelInfo:
     source = _source(model)
-    shown = f"{type(model).__name__} in memory"
-    prompts: dict[Kind, str] = {k: model.prompts[k] for k in _KINDS if model.prompts.get(k)}
-    with tempfile.TemporaryDirectory(prefix="nestvec-") as name:
-        saved = Path(name)
+    name = f"{type(model).__name__} in memory"
+    full_dim, max_tokens = full_dim_of(model, name), max_tokens_of(model)
+    with tempfile.TemporaryDirectory(prefix="nestvec-") as folder:
+        saved = Path(folder)
         try:
             with quiet():
                 model.save(str(saved), create_model_card=False)
         except Exception as error:  # two libraries and remote code can raise any error
             problem = f"cannot be saved to compute its fingerprint ({error})"
-            raise ModelError(f"{shown}: {problem}") from error
-        folder = saved
-        if source is not None and _same_weights(saved, source):
-            folder, shown = source, str(source)
-        return describe(
-            folder,
-            ModelOptions(name=shown, prompts=prompts),
-            full_dim=full_dim_of(model, shown),
-            max_tokens=max_tokens_of(model),
-        )
+            raise ModelError(f"{name}: {problem}") from error
+        unchanged = source is not None and _same_weights(saved, source)
+        options = ModelOptions(str(source) if unchanged else name)
+        info = describe(saved, options, full_dim=full_dim, max_tokens=max_tokens)
+    if source is None or not unchanged:
+        return info
+    # The prompts may have been changed in memory: they are those of the saved folder.
+    prompts: dict[Kind, str] = {"query": info.query_prompt, "document": info.document_prompt}
+    options = ModelOptions(str(source), prompts=prompts)
+    return describe(source, options, full_dim=full_dim, max_tokens=max_tokens)
 
 
 def _source(model: SentenceTransformer) -> Path | None:
