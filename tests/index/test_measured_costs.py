@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -37,14 +38,15 @@ def measured(tmp_path_factory):
     data = RetrievalSet("made", "test", corpus, queries, qrels, counts={})
     model = NestedHashEncoder()
     grid = Grid(dims=(64,), precisions=(), shortlisted=(), extra=POINTS)
-    curve = evaluate(model, data, grid)
+    measure = partial(evaluate, model, data, grid)
+    curve = measure()
     folder = tmp_path_factory.mktemp("measured")
     vectors = model.encode(list(queries.values()), kind="query")
     with build_index(model, corpus, POINTS[0], folder / "0") as first:
         indexes = {POINTS[0]: first}
         for number, point in enumerate(POINTS[1:], 1):
             indexes[point] = build_index(model, corpus, point, folder / str(number))
-        yield curve, indexes, vectors
+        yield curve, indexes, vectors, measure
         for point in POINTS[1:]:
             indexes[point].close()
 
@@ -64,7 +66,7 @@ def median_ms(index, vectors, k=10):
 
 @pytest.mark.parametrize("point", POINTS)
 def test_bytes_of_the_curve_are_those_of_the_folder(measured, point):
-    curve, indexes, _ = measured
+    curve, indexes, *_ = measured
     cost, index = curve[point].cost, indexes[point]
     stats = index.stats()
     n = stats.documents
@@ -77,18 +79,19 @@ def test_bytes_of_the_curve_are_those_of_the_folder(measured, point):
 
 @pytest.mark.parametrize("point", POINTS)
 def test_milliseconds_of_the_curve_are_those_of_the_index(measured, point):
-    curve, indexes, vectors = measured
+    curve, indexes, vectors, measure = measured
     ratios = []
-    for _ in range(5):  # other programs may have a core for a while
+    for _ in range(5):  # the speed of a shared processor changes: both are measured again
         ratios.append(median_ms(indexes[point], vectors) / curve[point].cost.p50_ms)
         if 1 / TIMES < ratios[-1] < TIMES:
             return
+        curve = measure()
     pytest.fail(f"{point}: the index needs {ratios} times what the curve says")
 
 
 @pytest.mark.parametrize("point", POINTS[1:])
 def test_the_index_finds_the_hits_that_were_measured(measured, point):
-    curve, indexes, vectors = measured
+    curve, indexes, vectors, _ = measured
     row = curve.row_number(OperatingPoint.parse(point))
     found = indexes[point].search(vectors, 10).ids
     top = curve.scores.doc_ids[curve.scores.top[row][:, :10]]
