@@ -59,11 +59,7 @@ def make_queries(
         InvalidArgument: If ``n`` is below 1 or ``source`` is unknown.
         DataError: If no document yields a query.
     """
-    if n < 1:
-        raise InvalidArgument(f"n={n} is below 1. Choose a value of at least 1.")
-    if source not in get_args(QuerySource):
-        known = ", ".join(get_args(QuerySource))
-        raise InvalidArgument(f"Unknown source {source!r}. Choose one of {known}.")
+    _check_arguments(n, source)
     candidates = dict(_split_all(corpus, source))
     occurrences = Counter(_key(candidate.query) for candidate in candidates.values())
     long_enough = {
@@ -92,6 +88,14 @@ def make_queries(
         counts=counts,
         evidence="made queries",
     )
+
+
+def _check_arguments(n: int, source: str) -> None:
+    if n < 1:
+        raise InvalidArgument(f"n={n} is below 1. Choose a value of at least 1.")
+    if source not in get_args(QuerySource):
+        known = ", ".join(get_args(QuerySource))
+        raise InvalidArgument(f"Unknown source {source!r}. Choose one of {known}.")
 
 
 def _split_all(

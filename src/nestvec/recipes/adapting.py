@@ -66,12 +66,7 @@ def fit_adapter(
         MissingExtra: If a method needs training and PyTorch is not installed.
         ModelMismatch: If the model has an adapter already.
     """
-    config = config or AdaptConfig()
-    config = replace(
-        config,
-        dims=config.dims if dims is None else tuple(dims),
-        method=config.method if method is None else method,
-    )
+    config = _configure(config, dims, method)
     if config.method is None or config.method in TRAINED:
         require("torch", extra="train")  # before anything is encoded
     if isinstance(model, str | Path) or is_library_model(model):
@@ -81,7 +76,9 @@ def fit_adapter(
             raise InvalidArgument(
                 "data refers to ids, but an array of vectors has no ids. Load a folder of vectors."
             )
-        sample = _sample(_subsample_rows(_array(model), config), _SampleQueries(), layer_norm=False)
+        sample = _sample(
+            _subsample_rows(as_embeddings(model), config), _SampleQueries(), layer_norm=False
+        )
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
     if info.adapter:
@@ -99,11 +96,16 @@ def fit_adapter(
     return fit(sample, base, config, on_progress=on_progress)
 
 
-def _array(vectors: ArrayLike) -> Embeddings:
-    """Convert to a float array; a float array, also a memory-mapped one, is returned unchanged."""
-    if isinstance(vectors, np.ndarray) and vectors.ndim and vectors.dtype.kind == "f":
-        return vectors
-    return as_embeddings(vectors)
+def _configure(
+    config: AdaptConfig | None, dims: Sequence[int] | None, method: Method | None
+) -> AdaptConfig:
+    """Return the settings with the dims and the method that override them."""
+    config = config or AdaptConfig()
+    return replace(
+        config,
+        dims=config.dims if dims is None else tuple(dims),
+        method=config.method if method is None else method,
+    )
 
 
 def _check_config(config: AdaptConfig, full_dim: int) -> None:

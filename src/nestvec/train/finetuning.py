@@ -107,8 +107,7 @@ def finetune(
         MissingExtra: If a library that the trainer needs is not installed.
         NestvecError: If the loss becomes NaN or infinite.
     """
-    for name in ("datasets", "accelerate"):
-        require(name, extra="train")
+    _require_trainer()
     from nestvec.train.trainer import (
         TrainingMonitor,
         append_head,
@@ -117,9 +116,7 @@ def finetune(
         make_trainer,
     )
 
-    if config.hard_negatives:
-        begin_step(callbacks.on_progress, "mine hard negatives")
-    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config)))
+    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config, callbacks)))
     _warn_of_small_datasets(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
@@ -170,12 +167,21 @@ def _all_texts(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
             yield from (*each.first, *each.second)
 
 
+def _require_trainer() -> None:
+    for name in ("datasets", "accelerate"):
+        require(name, extra="train")
+
+
 def _with_hard_negatives(
-    model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
+    model: SentenceTransformer,
+    texts: Mapping[str, TrainingTexts],
+    config: FinetuneConfig,
+    callbacks: Callbacks,
 ) -> Mapping[str, TrainingTexts]:
     count = config.hard_negatives
     if not count:
         return texts
+    begin_step(callbacks.on_progress, "mine hard negatives")
     with quiet(), _limit_tokens(model, config.max_tokens):
         return {
             name: mine_negatives(model, each, count=count)

@@ -95,11 +95,8 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
             straight_through,
             orthogonality,
         )
-        if mini_batch_size is not None and mini_batch_size < 1:
-            problem = f"mini_batch_size={mini_batch_size} is less than 1."
-            raise InvalidArgument(f"{problem} Choose 1 or more, or None.")
         self.uses_gradient_cache = mini_batch_size is not None
-        self.mini_batch_size = mini_batch_size or 0
+        self.mini_batch_size = _checked_size(mini_batch_size)
         self.gather_across_devices = gather_across_devices
         self.mask_duplicates = mask_duplicates
         self._relations = NO_RELATIONS
@@ -256,3 +253,11 @@ def _tokens(features: Features) -> tuple[Tensor, Tensor, int]:
     lengths = ends.diff()
     owners = torch.repeat_interleave(torch.arange(len(lengths), device=ids.device), lengths)
     return ids, owners, len(lengths)
+
+
+def _checked_size(size: int | None) -> int:
+    """Return the mini-batch size, 0 for the whole batch at once."""
+    if size is not None and size < 1:
+        problem = f"mini_batch_size={size} is less than 1."
+        raise InvalidArgument(f"{problem} Choose 1 or more, or None.")
+    return size or 0
