@@ -53,7 +53,8 @@ def test_the_plan_names_its_point_once(finished):
 
 
 def test_only_json_on_standard_output_when_it_is_asked_for(nestvec):
-    rows = json.loads(nestvec("evaluate", "model", "data", "--precisions", "float32", "--json").out)
+    ended = nestvec("evaluate", "model", "data", "--precisions", "float32", "--json")
+    rows = json.loads(ended.out)["points"]
     assert rows[0]["point"] == "32:float32"
     assert json.loads(nestvec("plan", "curve.json", "--json").out)["point"]
     hits = [json.loads(line) for line in nestvec("search", "index", "x", "--json").out.splitlines()]
@@ -116,4 +117,6 @@ def test_untidy_labels_are_one_line_on_standard_error(nestvec, place):
         "nestvec: data/qrels/test.tsv: ignored relevance labels of 1 unknown"
     )
     assert ended.err.count("\n") == 1
-    assert json.loads(ended.out)
+    printed = json.loads(ended.out)
+    assert ["nestvec: " + warning for warning in printed["warnings"]] == ended.err.splitlines()
+    assert printed["counts"]["unknown_documents"] == 1

@@ -6,13 +6,14 @@ therefore passes through ``printable``. JSON output does not: JSON escapes contr
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import wrap
@@ -82,12 +83,39 @@ def log(line: str) -> None:
     _errors.print(printable(line), markup=False)
 
 
-class Warnings(logging.Handler):
-    """Prints warnings of the library."""
+class _Warnings(logging.Handler):
+    """Prints each warning of the library once, and collects the warnings for JSON output."""
+
+    def __init__(self) -> None:
+        """Start without warnings."""
+        super().__init__()
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a record as one line."""
-        warn(record.getMessage())
+        """Print a record as one line, unless an equal line was printed before."""
+        message = record.getMessage()
+        if message not in self.messages:
+            self.messages.append(message)
+            warn(message)
+
+
+_warnings = _Warnings()
+
+
+def show_warnings() -> None:
+    """Print the warnings of the library on standard error from now on."""
+    _warnings.messages.clear()
+    logging.getLogger("nestvec").handlers = [_warnings]
+
+
+def warnings_shown() -> Mapping[str, list[str]]:
+    """Return the warnings printed so far, for JSON output: ``{"warnings": [...]}``."""
+    return {"warnings": list(_warnings.messages)}
+
+
+def print_json(values: Mapping[str, object]) -> None:
+    """Print one JSON object on standard output, with the warnings printed so far."""
+    typer.echo(json.dumps({**values, **warnings_shown()}, indent=1))
 
 
 def width() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import wrap
@@ -12,6 +11,7 @@ import typer
 
 from nestvec.cli.console import (
     check_output,
+    print_json,
     print_line,
     print_next,
     print_wrapped,
@@ -148,7 +148,10 @@ _Strict = Annotated[
     typer.Option("--strict", help="Fail on labels of unknown ids instead of ignoring them."),
 ]
 _AsJson = Annotated[
-    bool, typer.Option("--json", help="Print all operating points as JSON instead of a table.")
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object of all operating points instead of a table."
+    ),
 ]
 
 
@@ -209,7 +212,8 @@ def evaluate(
     )
     (curve := _measure(encoder, data, grid, engine)).save(out)
     if as_json:
-        typer.echo(json.dumps([row.to_json() for row in curve.points], indent=1))
+        rows = [row.to_json() for row in curve.points]
+        print_json({"points": rows, "counts": dict(curve.counts)})
     else:
         _print_result(curve, grid, out)
 

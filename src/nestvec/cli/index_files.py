@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import print_line, print_wrapped
+from nestvec.cli.console import print_json, print_line, print_wrapped
 from nestvec.cli.options import IndexArgument
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text, percent, size_text
@@ -102,7 +101,7 @@ def stats(index: IndexArgument, as_json: _AsJson = False) -> None:
     with Index.open(index) as opened:
         found = opened.stats()
     if as_json:
-        typer.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
         return
     for name, value in _rows(found):
         print_line(f"{name:<10} {value}")

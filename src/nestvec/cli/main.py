@@ -7,7 +7,6 @@ other exception is a bug and keeps its traceback.
 from __future__ import annotations
 
 import io
-import logging
 import os
 import sys
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from nestvec.cli import adapt, demo, evaluate, index, plan, report, search, serve, train
-from nestvec.cli.console import INTERRUPTED, Warnings, fail
+from nestvec.cli.console import INTERRUPTED, fail, show_warnings
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
 
@@ -66,7 +65,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal may lack characters
-    logging.getLogger("nestvec").handlers = [Warnings()]
+    show_warnings()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="nestvec", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

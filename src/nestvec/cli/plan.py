@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nestvec.cli.console import check_output, print_line, print_next, shown_path, width
+from nestvec.cli.console import (
+    check_output,
+    print_json,
+    print_line,
+    print_next,
+    shown_path,
+    width,
+)
 from nestvec.cli.options import CurveArgument, SeedOption
 
 if TYPE_CHECKING:
@@ -155,7 +162,7 @@ def _print_json(out: Path, extras: Sequence[_Extra]) -> None:
     values = json.loads(out.read_text(encoding="utf-8"))
     for _, more in extras:
         values |= more
-    typer.echo(json.dumps(values, indent=1))
+    print_json(values)
 
 
 def _print_result(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli.console import print_line, width
+from nestvec.cli.console import print_line, warnings_shown, width
 from nestvec.cli.hits import hit_lines
 from nestvec.cli.models import load_index_model
 from nestvec.cli.options import (
@@ -85,6 +85,8 @@ def search(
         if as_json:
             for each in found:
                 typer.echo(json.dumps(_row(*each)))
+            if warnings_shown()["warnings"]:
+                typer.echo(json.dumps(warnings_shown()))
             return
         # The first search also loads the model. A second search is timed, because programs that
         # keep the index open wait only that long.
