@@ -55,7 +55,7 @@ def test_the_block_size_has_no_effect(monkeypatch):
 
 
 def test_real_texts_are_ranked_as_by_bm25s(data_folder):
-    data = load_dataset(data_folder / "retrieval" / "xquad-en")
+    data = load_dataset(data_folder / "retrieval" / "cosqa")
     documents = [document.content for document in data.corpus.values()]
     queries = list(data.queries.values())[:300]
 

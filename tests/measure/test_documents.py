@@ -9,7 +9,7 @@ from fakes import NestedHashEncoder, made_set, retrieval_set
 from nestvec.engines.flat.representations import Representations
 from nestvec.errors import InvalidArgument
 from nestvec.measure import documents
-from nestvec.measure.documents import collapse, rank_documents, rows_needed
+from nestvec.measure.documents import DocumentRows, collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.measure.texts import Texts
@@ -20,10 +20,11 @@ from nestvec.types import Document, OperatingPoint
 def test_each_document_has_the_rank_of_its_best_row():
     rows = np.array([[3, 2, 0, 4, 1], [1, 0, 4, -1, -1]])
     scores = np.array([[5, 4, 3, 2, 1], [9, 8, 7, 0, 0]], dtype=np.float32)
-    found = collapse(Ranked(scores, rows), np.array([7, 7, 8, 8, 9]), depth=3)
+    of_row = DocumentRows(np.array([7, 7, 8, 8, 9]), np.array([-1, -1]))
+    found = collapse(Ranked(scores, rows), of_row, depth=3)
     assert found.rows.tolist() == [[8, 7, 9], [7, 9, -1]]
     assert found.scores.tolist() == [[5, 3, 2], [9, 7, -np.inf]]
-    assert collapse(Ranked(scores, rows), np.array([7, 7, 8, 8, 9]), depth=1).rows.tolist() == [
+    assert collapse(Ranked(scores, rows), of_row, depth=1).rows.tolist() == [
         [8],
         [7],
     ]
@@ -43,7 +44,11 @@ def test_ranking_by_blocks_of_queries_is_the_best_of_each_documents_rows(monkeyp
     monkeypatch.setattr(documents, "_RANKED_BYTES", 12 * 200 * 7)  # a few queries at a time
     point = OperatingPoint.single(16, "float32")
     found = rank_documents(
-        [point], queries, Representations(vectors, layer_norm=False), doc_of_row, depth=12
+        [point],
+        queries,
+        Representations(vectors, layer_norm=False),
+        DocumentRows(doc_of_row, np.full(30, -1)),
+        depth=12,
     )[point]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = queries @ unit.T / np.linalg.norm(queries, axis=1, keepdims=True)

@@ -48,6 +48,13 @@ _EVIDENCE = {
 
 
 _COUNTS = {
+    "queries_without_labels": "queries without relevance labels in this split, not measured",
+    "duplicate_documents": "documents with the same text as an earlier document: equal texts "
+    "compete for the same ranks, so scores are lower than without the duplicates",
+    "self_matches": "queries that are documents of the corpus, each of which ignores its own "
+    "document (--keep-self ranks it)",
+    "self_matches_kept": "queries that are documents of the corpus and find themselves",
+    "bm25_queries_without_match": "queries without a word of the corpus, which score 0 with BM25",
     "zero_documents": "documents with a zero vector",
     "zero_queries": "queries with a zero vector",
     "cut_documents": "documents truncated to the model's maximum length",
@@ -147,6 +154,14 @@ _Strict = Annotated[
     bool,
     typer.Option("--strict", help="Fail on labels of unknown ids instead of ignoring them."),
 ]
+_KeepSelf = Annotated[
+    bool,
+    typer.Option(
+        "--keep-self",
+        help="Rank a query's own document if a query is itself a document of the corpus, with the "
+        "same id and text. By default, each query ignores its own document.",
+    ),
+]
 _AsJson = Annotated[
     bool,
     typer.Option(
@@ -173,6 +188,7 @@ def evaluate(
     baselines: _Baselines = None,
     engine: _Engine = "embedded",
     strict: _Strict = False,
+    keep_self: _KeepSelf = False,
     adapter: AdapterOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
@@ -199,6 +215,7 @@ def evaluate(
         group_by=group_by,
         slice_by=parse_words(slices),
         baselines=parse_words(baselines),
+        keep_self=keep_self,
     )
     data = _load(dataset, split=split, queries=queries, source=make_queries, strict=strict)
     encoder = load_encoder(

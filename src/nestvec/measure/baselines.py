@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,10 +17,11 @@ from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
 from nestvec.curve.point import BaselinePoint
 from nestvec.engines.flat.representations import Representations
 from nestvec.errors import require
-from nestvec.measure.documents import collapse, rank_documents, rows_needed
+from nestvec.measure.documents import collapse, rank_documents
 from nestvec.measure.grid import Baseline
 from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
+from nestvec.measure.words import split_words, stop_words_of
 from nestvec.metrics.ranking import Ranked, best
 from nestvec.types import Embeddings, Evidence, OperatingPoint, Rows
 
@@ -29,7 +30,10 @@ _logger = logging.getLogger(__name__)
 
 
 def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -> Rows:
-    """Rank documents by Lucene's BM25 (k1 1.5, b 0.75, English stop words).
+    """Rank documents by Lucene's BM25 (k1 1.5, b 0.75).
+
+    Stop words are removed if the documents are English. Scripts without spaces between words are
+    matched by pairs of characters, see ``words``.
 
     Args:
         queries: Texts of queries.
@@ -44,16 +48,15 @@ def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -
         MissingExtra: If bm25s is not installed.
     """
     bm25s = require("bm25s", extra="report")
-
-    def tokenize(texts: Sequence[str]) -> Any:
-        return bm25s.tokenize(list(texts), stopwords="en", return_ids=False, show_progress=False)
-
-    document_words = tokenize(documents)
+    all_words = split_words(documents)
+    stop_words = stop_words_of(all_words)
+    document_words = [[word for word in words if word not in stop_words] for words in all_words]
     if not any(document_words):  # bm25s would divide by the mean length, which is 0
         return np.full((len(queries), min(depth, len(documents))), -1, dtype=np.int64)
     retriever = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
     retriever.index(document_words, show_progress=False)
-    words = [retriever.get_tokens_ids(tokens) for tokens in tokenize(queries)]
+    # The vocabulary contains no stop words.
+    words = [retriever.get_tokens_ids(each) for each in split_words(queries)]
     ranked = []
     for start in range(0, len(words), _BLOCK):
         scores = [retriever.get_scores_from_ids(ids) for ids in words[start : start + _BLOCK]]
@@ -94,20 +97,26 @@ class BaselineTask:
     depth: int
 
 
-def measure_baseline(
-    name: Baseline, dims: Sequence[int], on: BaselineTask
-) -> tuple[BaselinePoint, ...]:
+class MeasuredBaseline(NamedTuple):
+    """The points of a baseline, and counts of input that the baseline cannot use.
+
+    Attributes:
+        points: One point for each number of dims; one point for BM25.
+        counts: ``bm25_queries_without_match``: queries without a word of the corpus.
+    """
+
+    points: tuple[BaselinePoint, ...]
+    counts: dict[str, int]
+
+
+def measure_baseline(name: Baseline, dims: Sequence[int], on: BaselineTask) -> MeasuredBaseline:
     """Measure one baseline at all dims; the projected corpus is held in memory.
 
     Raises:
         MissingExtra: If the baseline is BM25 and bm25s is not installed.
     """
     if name == "bm25":
-        width = rows_needed(on.texts.doc_of_row, on.depth)
-        rows = rank_bm25(on.texts.queries, on.texts.rows, depth=width)
-        unscored = Ranked(np.zeros(rows.shape, dtype=np.float32), rows)
-        docs = collapse(unscored, on.texts.doc_of_row, on.depth).rows
-        return (BaselinePoint(None, on.scorer.means(docs)),)
+        return _measure_bm25(on)
     projection = _fit(name, on)
     queries, documents = (
         projection.apply(side, layer_norm=on.layer_norm) for side in (on.queries, on.documents)
@@ -115,11 +124,22 @@ def measure_baseline(
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
     # The projection already applied the model's layer normalization.
     with Representations(documents, layer_norm=False) as corpus:
-        ranked = rank_documents(points, queries, corpus, on.texts.doc_of_row, depth=on.depth)
-    return tuple(
+        ranked = rank_documents(points, queries, corpus, on.texts.documents, depth=on.depth)
+    measured = tuple(
         BaselinePoint(dim, on.scorer.means(ranked[point].rows))
         for dim, point in zip(dims, points, strict=True)
     )
+    return MeasuredBaseline(measured, {})
+
+
+def _measure_bm25(on: BaselineTask) -> MeasuredBaseline:
+    documents = on.texts.documents
+    rows = rank_bm25(on.texts.queries, on.texts.rows, depth=documents.needed(on.depth))
+    unscored = Ranked(np.zeros(rows.shape, dtype=np.float32), rows)
+    ranked = collapse(unscored, documents, on.depth).rows
+    unmatched = int((rows[:, 0] < 0).sum())
+    point = BaselinePoint(None, on.scorer.means(ranked))
+    return MeasuredBaseline((point,), {"bm25_queries_without_match": unmatched})
 
 
 def _fit(name: Baseline, on: BaselineTask) -> Projection:

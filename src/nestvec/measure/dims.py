@@ -39,7 +39,7 @@ def score_dims(
     queries = embed(model, texts.query_ids, texts.queries, kind="query")
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
-        ranked = rank_documents(points, queries, corpus, texts.doc_of_row, depth=10)
+        ranked = rank_documents(points, queries, corpus, texts.documents, depth=10)
     scorer = RankingScorer((METRIC,), texts.labels(), ranked[points[0]].rows)
     return {
         dim: scorer.means(ranked[point].rows)[METRIC]

@@ -7,6 +7,7 @@ the requested number of documents.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,11 +19,39 @@ from nestvec.types import Embeddings, OperatingPoint, Rows
 _RANKED_BYTES = 512 * 2**20  # size of the rankings of chunks that are held at a time
 
 
+class DocumentRows(NamedTuple):
+    """Which rows of the corpus form a document, and which row each query ignores.
+
+    Attributes:
+        doc_of_row: Number of the document of each row, [n_rows].
+        own_row: Row that contains the query itself and is left out of its ranking, [n_queries]; -1
+            if there is none.
+    """
+
+    doc_of_row: Rows
+    own_row: Rows
+
+    def needed(self, depth: int) -> int:
+        """Return the number of rows to rank so that ``depth`` documents remain."""
+        extra = int((self.own_row >= 0).any())
+        return min(rows_needed(self.doc_of_row, depth) + extra, len(self.doc_of_row))
+
+    def part(self, queries: Rows, rows: Rows) -> DocumentRows:
+        """Return the values of some queries, for a corpus that contains only the given rows."""
+        place = np.full(len(self.doc_of_row) + 1, -1, dtype=np.int64)  # the last is for no row
+        place[rows] = np.arange(len(rows))
+        return DocumentRows(self.doc_of_row[rows], place[self.own_row[queries]])
+
+    def block(self, queries: slice) -> DocumentRows:
+        """Return the values of a block of queries."""
+        return DocumentRows(self.doc_of_row, self.own_row[queries])
+
+
 def rank_documents(
     points: Sequence[OperatingPoint],
     queries: Embeddings,
     corpus: Representations,
-    doc_of_row: Rows,
+    documents: DocumentRows,
     *,
     depth: int,
     on_step: Callable[[], None] = lambda: None,
@@ -33,7 +62,7 @@ def rank_documents(
         points: As in ``exhaustive.rank``.
         queries: As in ``exhaustive.rank``.
         corpus: As in ``exhaustive.rank``.
-        doc_of_row: Number of the document of each row of the corpus, [n_rows].
+        documents: The documents that the rows form, and the row that each query ignores.
         depth: Number of documents to return.
         on_step: As in ``exhaustive.rank``.
 
@@ -42,18 +71,17 @@ def rank_documents(
         chunks are in ascending row. If a shortlist contains fewer documents, the last ones are -1
         with a score of -inf.
     """
-    width = rows_needed(doc_of_row, depth)
-    if width == min(depth, len(doc_of_row)):
-        ranked = rank(points, queries, corpus, depth=depth, on_step=on_step)
-        if np.array_equal(doc_of_row, np.arange(len(doc_of_row))):
-            return ranked
-        return {p: Ranked(each.scores, doc_of_row[each.rows]) for p, each in ranked.items()}
+    doc_of_row, width = documents.doc_of_row, documents.needed(depth)
+    if np.array_equal(doc_of_row, np.arange(len(doc_of_row))):
+        ranked = rank(points, queries, corpus, depth=width, on_step=on_step)
+        return {p: _leave_out(each, documents.own_row).top(depth) for p, each in ranked.items()}
     parts = []
     size = max(1, _RANKED_BYTES // (12 * width * len(points)))
     for start in range(0, len(queries), size):
-        step = on_step if start == 0 else _no_step
-        found = rank(points, queries[start : start + size], corpus, depth=width, on_step=step)
-        parts.append({point: collapse(each, doc_of_row, depth) for point, each in found.items()})
+        step, block = on_step if start == 0 else _no_step, slice(start, start + size)
+        found = rank(points, queries[block], corpus, depth=width, on_step=step)
+        inside = documents.block(block)
+        parts.append({point: collapse(each, inside, depth) for point, each in found.items()})
     return {
         point: Ranked(*map(np.concatenate, zip(*(part[point] for part in parts), strict=True)))
         for point in points
@@ -66,18 +94,19 @@ def rows_needed(doc_of_row: Rows, depth: int) -> int:
     return min(int(sizes[: depth - 1].sum()) + 1, len(doc_of_row))
 
 
-def collapse(ranked: Ranked, doc_of_row: Rows, depth: int) -> Ranked:
+def collapse(ranked: Ranked, documents: DocumentRows, depth: int) -> Ranked:
     """Convert ranked rows to ranked documents, each with the score of its best row.
 
     Args:
         ranked: Ranked rows, [n_queries, n]; -1 is empty.
-        doc_of_row: Document of each row.
+        documents: As in ``rank_documents``.
         depth: Number of documents to return.
 
     Returns:
         Scores and documents, [n_queries, depth]; missing ones are -1 with a score of -inf.
     """
-    docs = np.where(ranked.rows >= 0, doc_of_row[ranked.rows], -1)
+    ranked = _leave_out(ranked, documents.own_row)
+    docs = np.where(ranked.rows >= 0, documents.doc_of_row[ranked.rows], -1)
     order = np.argsort(docs, axis=1, kind="stable")  # the best row of each document is first
     ordered = np.take_along_axis(docs, order, 1)
     is_first = np.ones(docs.shape, dtype=np.bool_)
@@ -93,6 +122,17 @@ def collapse(ranked: Ranked, doc_of_row: Rows, depth: int) -> Ranked:
     found = np.full((len(docs), depth), -1, dtype=np.int64)
     found[query, new_place] = docs[query, place]
     return Ranked(scores, found)
+
+
+def _leave_out(ranked: Ranked, own_row: Rows) -> Ranked:
+    """Move the row that a query ignores to the end of its line, as an empty position."""
+    own = (ranked.rows == own_row[:, None]) & (own_row >= 0)[:, None]
+    if not own.any():
+        return ranked
+    order = np.argsort(own, axis=1, kind="stable")
+    scores, rows = np.where(own, -np.inf, ranked.scores), np.where(own, -1, ranked.rows)
+    taken = (np.take_along_axis(each, order, 1) for each in (scores, rows))
+    return Ranked(*taken)
 
 
 def _no_step() -> None:

@@ -49,6 +49,8 @@ class Grid:
             to. Then whole documents are ranked, each at the rank of its best chunk.
         slice_by: Fields of the queries, for separate results by value.
         baselines: Other methods to compare with the model.
+        keep_self: Rank a query's own document if a query is itself a document of the corpus: the id
+            and the text are equal. By default, each query ignores its own document.
     """
 
     dims: tuple[int, ...] | None = None
@@ -62,6 +64,7 @@ class Grid:
     group_by: str | None = None
     slice_by: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
+    keep_self: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings that do not depend on the model and the data."""

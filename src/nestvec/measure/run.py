@@ -7,13 +7,18 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from nestvec.curve.curve import Curve
-from nestvec.curve.point import BaselinePoint, Cost, CurvePoint, Interval
+from nestvec.curve.point import Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.registry import LOCAL, capabilities, engine_class
 from nestvec.errors import DataError, InvalidArgument
-from nestvec.measure.baselines import BaselineTask, baselines_for, measure_baseline
+from nestvec.measure.baselines import (
+    BaselineTask,
+    MeasuredBaseline,
+    baselines_for,
+    measure_baseline,
+)
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import rank_documents
 from nestvec.measure.exhaustive import Steps, count_steps
@@ -58,7 +63,7 @@ def evaluate(
     _check(data)
     metrics = grid.metrics_for(data.evidence)
     points = _points(model, data, grid, engine)
-    texts = Texts.of(data, group_by=grid.group_by)
+    texts = Texts.of(data, group_by=grid.group_by, keep_self=grid.keep_self)
     slices = slices_of(data, grid.slice_by)
     baselines = baselines_for(grid.baselines, data.evidence)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
@@ -66,8 +71,7 @@ def evaluate(
     n_steps = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
     step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
-        of_row = texts.doc_of_row
-        ranked = rank_documents(points, queries, corpus, of_row, depth=depth, on_step=step)
+        ranked = rank_documents(points, queries, corpus, texts.documents, depth=depth, on_step=step)
         with closing(engine_class(engine).trial(corpus, texts.row_ids, data.corpus)) as trial:
             cost = costs(points, queries, trial, k=grid.depth, on_step=step)
         scorer = RankingScorer(metrics, texts.labels(), ranked[points[0]].rows)
@@ -76,11 +80,14 @@ def evaluate(
         whole = {metric: values[rows] for metric, values in scores_by_point.items()}
         chosen = [points[row] for row in rows]
         trend = size_trend(chosen, queries, corpus, texts, whole=whole, on_part=step)
-        counts = data.counts | _count_anomalies(model, texts, queries, corpus)
+        counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
     labels = scorer.labels
     scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, labels)
-    measured = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)
+    task = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)
+    measured = _measure_baselines(baselines, grid.widths(model.info.dims), task, step)
+    for each in measured.values():
+        counts |= each.counts
     return Curve(
         model=model.info,
         dataset=_describe(data, grid, engine),
@@ -88,7 +95,7 @@ def evaluate(
         points=_rows(points, scores, cost, dict(zip(rows, trend, strict=True)), full_recall),
         scores=scores,
         encode_ms=encode_ms,
-        baselines=_baselines(baselines, grid.widths(model.info.dims), measured, step),
+        baselines={name: each.points for name, each in measured.items()},
         counts=counts,
     )
 
@@ -134,9 +141,9 @@ def _encode(
     return documents, queries, encode_ms
 
 
-def _baselines(
+def _measure_baselines(
     names: Sequence[Baseline], dims: Sequence[int], on: BaselineTask, step: Steps
-) -> dict[str, tuple[BaselinePoint, ...]]:
+) -> dict[str, MeasuredBaseline]:
     measured = {}
     for name in names:
         measured[str(name)] = measure_baseline(name, dims, on)
@@ -186,7 +193,19 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | in
     }
 
 
-def _count_anomalies(
+def _count_texts(data: RetrievalSet, texts: Texts, grid: Grid) -> dict[str, int]:
+    """Count texts that change what the scores mean; ``data.counts`` has the ignored input."""
+    filled = [text for text in texts.rows if text.strip()]
+    kept = "_kept" if grid.keep_self else ""
+    return {
+        **data.counts,
+        "empty_documents": len(texts.rows) - len(filled),
+        "duplicate_documents": len(filled) - len(set(filled)),
+        f"self_matches{kept}": texts.n_self_matches,
+    }
+
+
+def _count_vectors(
     model: Encoder, texts: Texts, queries: Embeddings, corpus: Representations
 ) -> dict[str, int]:
     """Count zero vectors and truncated texts."""

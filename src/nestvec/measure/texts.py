@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import InvalidArgument
+from nestvec.measure.documents import DocumentRows
 from nestvec.metrics.relevance import RelevanceLabels
 from nestvec.types import Document, Metadata, Rows
 
@@ -28,7 +29,8 @@ class Texts:
         row_ids: Ids of the rows, in descending order, which is the order of ties.
         rows: Texts of the rows, [n_rows].
         doc_ids: Ids of the ranked documents, in descending order: the rows, or the groups.
-        doc_of_row: Position in ``doc_ids`` of each row.
+        documents: Position in ``doc_ids`` of each row, and the row that each query ignores.
+        n_self_matches: Number of queries that are documents of the corpus.
         query_ids: Ids of the queries, in the order of the data set.
         queries: Texts of the queries.
         qrels: Relevance labels of ``doc_ids``, by query.
@@ -37,17 +39,24 @@ class Texts:
     row_ids: list[str]
     rows: list[str]
     doc_ids: list[str]
-    doc_of_row: Rows
+    documents: DocumentRows
+    n_self_matches: int
     query_ids: list[str]
     queries: list[str]
     qrels: dict[str, dict[str, float]]
 
     @classmethod
-    def of(cls, data: RetrievalSet, *, group_by: str | None = None) -> Texts:
+    def of(
+        cls, data: RetrievalSet, *, group_by: str | None = None, keep_self: bool = False
+    ) -> Texts:
         """Sort the documents, and group them by a metadata field.
 
         A document without the field is its own group. Relevance labels may refer to documents or
         groups; a group has the highest grade of its labels.
+
+        In some data sets, queries are documents of the corpus: the id and the text are equal. A
+        query ignores its own document, unless the labels grade this document as relevant, or
+        ``keep_self`` is set.
 
         Raises:
             InvalidArgument: If no document has the field.
@@ -56,11 +65,17 @@ class Texts:
         parents = _parents(data.corpus, group_by)
         doc_ids = sorted(set(parents.values()), reverse=True)
         position = {id_: number for number, id_ in enumerate(doc_ids)}
+        doc_of_row = np.array([position[parents[id_]] for id_ in row_ids], dtype=np.int64)
+        own_row = _own_rows(data, row_ids)
+        n_self_matches = int((own_row >= 0).sum())
+        if keep_self:
+            own_row.fill(-1)
         return cls(
             row_ids=row_ids,
             rows=[data.corpus[id_].content for id_ in row_ids],
             doc_ids=doc_ids,
-            doc_of_row=np.array([position[parents[id_]] for id_ in row_ids], dtype=np.int64),
+            documents=DocumentRows(doc_of_row, own_row),
+            n_self_matches=n_self_matches,
             query_ids=list(data.queries),
             queries=list(data.queries.values()),
             qrels={id_: _highest(data.qrels.get(id_, {}), parents) for id_ in data.queries},
@@ -77,7 +92,7 @@ class Texts:
             queries: Positions of queries.
             docs: True for the documents of the subset, [n_docs].
         """
-        rows = np.flatnonzero(docs[self.doc_of_row])
+        rows = np.flatnonzero(docs[self.documents.doc_of_row])
         inside = {
             id_ for id_, inside_part in zip(self.doc_ids, docs.tolist(), strict=True) if inside_part
         }
@@ -87,12 +102,12 @@ class Texts:
             for query_id in query_ids
         }
         labels = RelevanceLabels.from_qrels(qrels, query_ids, self.doc_ids)
-        return TextSubset(rows, self.doc_of_row[rows], labels)
+        return TextSubset(rows, self.documents.part(queries, rows), labels)
 
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
         """Return the title of each document, or the beginning of its text."""
         # The last row of a document has the lowest id and most often contains the beginning.
-        shown_row = dict(zip(self.doc_of_row.tolist(), self.row_ids, strict=True))
+        shown_row = dict(zip(self.documents.doc_of_row.tolist(), self.row_ids, strict=True))
         documents = (data.corpus[shown_row[doc]] for doc in docs)
         return np.array([preview(each.title or each.text) for each in documents], dtype=np.str_)
 
@@ -102,12 +117,12 @@ class TextSubset(NamedTuple):
 
     Attributes:
         rows: Rows of the subset, ascending.
-        doc_of_row: Document of each row.
+        documents: Document of each of these rows, and the row that each query ignores.
         labels: Relevance labels of the documents for the queries.
     """
 
     rows: Rows
-    doc_of_row: Rows
+    documents: DocumentRows
     labels: RelevanceLabels
 
 
@@ -126,6 +141,24 @@ def slices_of(data: RetrievalSet, fields: Sequence[str]) -> dict[str, NDArray[np
     for field in fields:
         _check_field("query", field, known)
     return {field: np.array([str(each.get(field, "")) for each in known]) for field in fields}
+
+
+def _own_rows(data: RetrievalSet, row_ids: Sequence[str]) -> Rows:
+    """Return the row of each query that is itself a document, [n_queries]; -1 for the others."""
+    row_of = {id_: row for row, id_ in enumerate(row_ids) if id_ in data.queries}
+    return np.array(
+        [
+            row_of[id_] if id_ in row_of and _is_own(data, id_, query) else -1
+            for id_, query in data.queries.items()
+        ],
+        dtype=np.int64,
+    )
+
+
+def _is_own(data: RetrievalSet, id_: str, query: str) -> bool:
+    document = data.corpus[id_]
+    texts = (document.text.strip(), document.content.strip())
+    return query.strip() in texts and data.qrels.get(id_, {}).get(id_, 0) <= 0
 
 
 def _parents(corpus: Mapping[str, Document], field: str | None) -> dict[str, str]:

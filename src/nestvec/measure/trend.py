@@ -161,7 +161,7 @@ def _score_part(
     """Return the scores of a part's queries in this part, [n_points, n_queries], by metric."""
     metrics = tuple(metrics)
     depth = max(parse_metric(metric).k for metric in metrics)
-    ranked = rank_documents(points, queries, corpus.part(part.rows), part.doc_of_row, depth=depth)
+    ranked = rank_documents(points, queries, corpus.part(part.rows), part.documents, depth=depth)
     return RankingScorer(metrics, part.labels, ranked[points[0]].rows).scores_by_point(ranked)
 
 
