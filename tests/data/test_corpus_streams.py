@@ -62,7 +62,7 @@ def test_another_text_order_or_field_is_another_digest():
 
 def test_errors_are_raised_when_the_corpus_is_opened(jsonl):
     with jsonl.open("a") as file:
-        file.write(json.dumps(ROWS[0]) + "\n")
+        file.write(json.dumps({**ROWS[0], "text": "other"}) + "\n")
     with pytest.raises(DataError, match=r"corpus\.jsonl:4: id 'a' appears twice"):
         open_corpus(jsonl)
     with pytest.raises(InvalidArgument, match=r"corpus is a list\. Pass a dict of Documents"):

@@ -79,7 +79,7 @@ def test_every_query_is_as_likely_to_be_sampled(tmp_path):
             [{"_id": "a", "text": "x"}, {"_id": "a", "text": "y"}],
             "log.jsonl:2: id 'a' appears twice",
         ),
-        ([{"_id": 7, "text": "x"}], "log.jsonl:1: '_id' must be a string, not 7"),
+        ([{"_id": 7.5, "text": "x"}], "log.jsonl:1: '_id' must be a string, not 7.5"),
     ],
 )
 def test_malformed_logs_are_reported_with_file_and_line(tmp_path, rows, expected):

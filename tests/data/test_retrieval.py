@@ -4,6 +4,7 @@ import gzip
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,10 @@ def test_only_queries_of_the_split_with_a_relevant_document_are_kept(tmp_path):
         "unknown_documents": 0,
         "unknown_queries": 0,
         "queries_without_relevant": 1,
+        "queries_without_labels": 1,
+        "empty_queries": 0,
     }
+    assert data.labels == "qrels/test.tsv (other splits: train)"
 
 
 def test_metadata_takes_strings_and_numbers_from_both_places(tmp_path):
@@ -69,7 +73,7 @@ def test_gzipped_files_load_like_plain_ones(tmp_path):
     for file in [*(tmp_path / "x").glob("*.jsonl"), *(tmp_path / "x").glob("qrels/*.tsv")]:
         file.with_name(file.name + ".gz").write_bytes(gzip.compress(file.read_bytes()))
         file.unlink()
-    assert load_dataset(tmp_path / "x") == plain
+    assert load_dataset(tmp_path / "x") == replace(plain, labels="qrels/test.tsv.gz")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +101,12 @@ def test_unknown_ids_are_counted_and_warned_of_once(tmp_path, caplog):
         "unknown_documents": 1,
         "unknown_queries": 1,
         "queries_without_relevant": 1,
+        "queries_without_labels": 1,
+        "empty_queries": 0,
     }
     [record] = caplog.records
-    assert "1 unknown documents and 1 unknown queries" in record.getMessage()
+    expected = "1 unknown documents and 1 unknown queries, such as document 'gone' and query 'nob"
+    assert expected in record.getMessage()
 
 
 @pytest.mark.parametrize(
@@ -113,18 +120,26 @@ def test_strict_refuses_unknown_ids_with_file_and_line(tmp_path, line, named):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"corpus": [*CORPUS, CORPUS[0]]}, "corpus.jsonl:4: id 'd1' appears twice"),
-        ({"corpus": [{"_id": 1, "text": ""}]}, "corpus.jsonl:1: '_id' must be a string, not 1"),
+        (
+            {"corpus": [*CORPUS, {"_id": "d1", "text": "other"}]},
+            "corpus.jsonl:4: id 'd1' appears twice, with different documents",
+        ),
+        ({"corpus": [{"_id": 1.5, "text": ""}]}, "corpus.jsonl:1: '_id' must be a string, not 1.5"),
+        ({"corpus": [{"_id": True, "text": ""}]}, "corpus.jsonl:1: '_id' must be a string, not tr"),
+        ({"corpus": [{"_id": None, "text": ""}]}, "corpus.jsonl:1: '_id' must be a string, not nu"),
         ({"corpus": [{"_id": "", "text": ""}]}, "corpus.jsonl:1: '_id' is empty"),
         ({"corpus": [{"text": ""}]}, "corpus.jsonl:1: missing column '_id' (has: text)"),
-        (
-            {"corpus": [{"_id": "a", "text": None}]},
-            "corpus.jsonl:1: 'text' must be a string, not n",
-        ),
+        ({"corpus": [{"_id": "a", "text": 5}]}, "corpus.jsonl:1: 'text' must be a string, not 5"),
         ({"corpus": [{"_id": "a"}]}, "corpus.jsonl:1: missing column 'text' (has: _id)"),
         ({"corpus": []}, "corpus.jsonl: contains no rows"),
-        ({"queries": [*QUERIES, QUERIES[2]]}, "queries.jsonl:4: id 'q3' appears twice"),
+        (
+            {"queries": [*QUERIES, {"_id": "q3", "text": "other"}]},
+            "queries.jsonl:4: id 'q3' appears twice, with different queries",
+        ),
         ({"queries": [{"_id": "a", "text": 5}]}, "queries.jsonl:1: 'text' must be a string, not 5"),
+        ({"test": ["q1 d1 0.5"]}, "test.tsv:2: score '0.5' is not an integer"),
+        ({"test": ["q1 d1 nan"]}, "test.tsv:2: score 'nan' is not an integer"),
+        ({"test": ["q1 d1 inf"]}, "test.tsv:2: score 'inf' is not an integer"),
         ({"test": ["q1 d1 one"]}, "test.tsv:2: score 'one' is not an integer"),
         ({"test": ["q1 d1 1", "q1 d1 2"]}, "test.tsv:3: query 'q1' and document 'd1' have another"),
         ({"test": ["q1 d1 1", "q1 d1"]}, "test.tsv:3: has 2 fields"),
@@ -134,12 +149,6 @@ def test_strict_refuses_unknown_ids_with_file_and_line(tmp_path, line, named):
 )
 def test_malformed_sets_are_reported_with_file_and_line(tmp_path, change, expected):
     assert expected in refusal(load_dataset, beir(tmp_path / "x", **change))
-
-
-def test_qrels_without_a_header_raise(tmp_path):
-    folder = beir(tmp_path / "x")
-    (folder / "qrels" / "test.tsv").write_text("q1\td1\t1\nq2\td2\t1\n")
-    assert "missing column 'query-id' (has: q1, d1, 1)" in refusal(load_dataset, folder)
 
 
 def test_folders_that_are_no_retrieval_set_raise(tmp_path):

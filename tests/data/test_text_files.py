@@ -113,7 +113,10 @@ def test_rows_go_before_texts(tmp_path):
 def test_a_folder_without_rows_or_texts_raises(tmp_path, files):
     with pytest.raises(DataError) as caught:
         load_corpus(write(tmp_path, **files))
-    assert "has neither corpus.jsonl (or .gz) nor text files (.txt, .md" in str(caught.value)
+    assert (
+        "has neither corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv) nor text files (.txt"
+        in str(caught.value)
+    )
     assert "\n" not in str(caught.value)
 
 

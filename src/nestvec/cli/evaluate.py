@@ -301,6 +301,8 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     )
     if _EVIDENCE[curve.evidence]:
         yield _EVIDENCE[curve.evidence]
+    if curve.dataset.get("labels"):
+        yield f"labels: {curve.dataset['labels']}"
     yield _dims_text(curve.model.dims_source)
     found = [
         f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"

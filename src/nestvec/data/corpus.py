@@ -8,20 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from nestvec.data.dataset_files import find_corpus
 from nestvec.data.passages import PASSAGE_WORDS
 from nestvec.data.records import (
     Row,
+    id_column_of,
+    id_of,
+    is_missing,
     metadata_of,
-    new_id_of,
+    optional_text_of,
     read_records,
     suffix_of,
     text_of,
 )
+from nestvec.data.tally import Tally
 from nestvec.data.text_files import SUFFIXES, read_text_files
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
@@ -59,9 +64,10 @@ class Corpus:
         return self.known_digest or _digest_and_count(self)[0]
 
     @classmethod
-    def checked(cls, read: Callable[[], Iterator[tuple[str, Document]]]) -> Corpus:
-        """Create a corpus and read it once, so that errors in documents are raised now."""
-        digest, length = _digest_and_count(read())
+    def checked(cls, read: Callable[[], Iterator[tuple[str, Document]]], tally: Tally) -> Corpus:
+        """Create a corpus and read it once: errors are raised and duplicates are reported now."""
+        digest, length = _digest_and_count(_count_duplicates(read(), tally))
+        tally.log()
         return cls(read, length, digest)
 
     @classmethod
@@ -84,10 +90,13 @@ def _digest_and_count(documents: Iterable[tuple[str, Document]]) -> tuple[str, i
     """Return the sha256 of ids, titles, texts and metadata, and the number of documents."""
     digest, count = hashlib.sha256(), 0
     for id_, document in documents:
-        values = [id_, document.title, document.text, dict(document.metadata)]
-        digest.update(json.dumps(values, default=repr).encode())
+        digest.update(json.dumps(_values(id_, document), default=repr).encode())
         count += 1
     return digest.hexdigest(), count
+
+
+def _values(id_: str, document: Document) -> list[object]:
+    return [id_, document.title, document.text, dict(document.metadata)]
 
 
 def open_corpus(
@@ -109,10 +118,10 @@ def open_corpus(
     """
     path = Path(path)
     if is_text_folder(path):
-        corpus = load_corpus(path, passage_words=passage_words, overlap_words=overlap_words)
-        return Corpus.of(corpus)
-    file = find_file(path, "corpus.jsonl") if path.is_dir() else path
-    return Corpus.checked(lambda: _read_documents(file))
+        texts = load_corpus(path, passage_words=passage_words, overlap_words=overlap_words)
+        return Corpus.checked(lambda: iter(texts.items()), Tally(path))
+    files, tally = _files_of(path), Tally(path)
+    return Corpus.checked(lambda: _read_documents(files, tally), tally)
 
 
 def load_corpus(
@@ -136,58 +145,74 @@ def load_corpus(
     """
     path = Path(path)
     if not is_text_folder(path):
-        return load_documents(find_file(path, "corpus.jsonl") if path.is_dir() else path)
+        return load_documents(_files_of(path))
     corpus = read_text_files(path, passage_words=passage_words, overlap_words=overlap_words)
     if not corpus:
         kinds = ", ".join(SUFFIXES)
-        raise DataError(path, f"has neither corpus.jsonl (or .gz) nor text files ({kinds})")
+        problem = "has neither corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv) nor text files"
+        raise DataError(path, f"{problem} ({kinds})")
     return corpus
 
 
 def is_text_folder(path: Path) -> bool:
     """Return whether ``path`` is a folder that is read as text files."""
-    return path.is_dir() and not _files(path, "corpus.jsonl")
+    return path.is_dir() and not find_corpus(path)
 
 
-def load_documents(path: Path) -> dict[str, Document]:
-    """Load documents by id from one file.
-
-    Raises:
-        DataError: If the file is malformed, or an id appears twice.
-    """
-    return dict(_read_documents(path))
-
-
-def _read_documents(path: Path) -> Iterator[tuple[str, Document]]:
-    """Yield ids and documents of one file; only the ids are stored, to detect duplicates."""
-    seen: set[str] = set()
-    for line, row in _read_typed(path):
-        id_column = "_id" if "_id" in row or "id" not in row else "id"
-        document_id = new_id_of(path, row, id_column, seen, line=line)
-        seen.add(document_id)
-        text = text_of(path, row, "text", line=line)
-        # Exported data frames have null for a missing title.
-        title = text_of(path, row, "title", line=line) if row.get("title") is not None else ""
-        metadata = metadata_of(row, (id_column, "title", "text"))
-        yield document_id, Document(text, title, metadata)
-
-
-def find_file(folder: Path, name: str) -> Path:
-    """Return the path of a file in a BEIR folder, plain or ``.gz``.
+def load_documents(files: Sequence[Path]) -> dict[str, Document]:
+    """Load documents by id from the files of a corpus.
 
     Raises:
-        DataError: If there is no such file.
+        DataError: If a file is malformed, or two documents have the same id.
     """
-    if not folder.is_dir():
-        raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
-    found = _files(folder, name)
-    if not found:
-        raise DataError(folder, f"has no {name} (or {name}.gz), so it is not a BEIR folder")
-    return found[0]
+    return dict(_read_documents(files, Tally(files[0])))
 
 
-def _files(folder: Path, name: str) -> list[Path]:
-    return [file for file in (folder / name, folder / f"{name}.gz") if file.exists()]
+def _files_of(path: Path) -> Sequence[Path]:
+    return find_corpus(path) if path.is_dir() else (path,)
+
+
+def _read_documents(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, Document]]:
+    """Yield ids and documents; a repeated document is skipped.
+
+    Only the ids and a hash of each document are stored.
+    """
+    seen: dict[str, int] = {}
+    for path in files:
+        for line, row in _read_typed(path):
+            id_, document = _document_of(path, row, line=line, tally=tally)
+            content = hash(json.dumps(_values(id_, document), default=repr))
+            if id_ not in seen:
+                seen[id_] = content
+                yield id_, document
+            elif seen[id_] == content:
+                tally.add("skipped {n} repeated documents", id_)
+            else:
+                problem = f"id {id_!r} appears twice, with different documents"
+                raise DataError(path, f"{problem}. Ids must be unique.", line=line)
+    tally.log()
+
+
+def _document_of(path: Path, row: Row, *, line: int, tally: Tally) -> tuple[str, Document]:
+    id_column = id_column_of(row)
+    id_ = id_of(path, row, id_column, line=line, tally=tally)
+    text = optional_text_of(path, row, "text", line=line, tally=tally)
+    no_title = is_missing(row.get("title"))
+    title = "" if no_title else text_of(path, row, "title", line=line)
+    return id_, Document(text, title, metadata_of(row, (id_column, "title", "text")))
+
+
+def _count_duplicates(
+    documents: Iterable[tuple[str, Document]], tally: Tally
+) -> Iterator[tuple[str, Document]]:
+    """Yield the documents, and count those with the text of an earlier document."""
+    seen: set[int] = set()  # hashes, because the texts may not fit in memory
+    for id_, document in documents:
+        key = hash(document.content)
+        if key in seen and document.content.strip():
+            tally.add("{n} documents have the same text as an earlier document", id_)
+        seen.add(key)
+        yield id_, document
 
 
 def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from nestvec.data.records import (
     Row,
+    id_column_of,
+    id_of,
+    is_missing,
     metadata_of,
-    new_id_of,
     read_lines,
     read_records,
     suffix_of,
     text_of,
 )
+from nestvec.data.tally import Tally
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Metadata
 
@@ -47,19 +50,22 @@ class QueryLog:
 
 
 class _LoggedQuery(NamedTuple):
+    file: int
     line: int
     text: str
     row: Row
 
 
-def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: int = 0) -> QueryLog:
+def read_query_log(
+    path: Path | str | Sequence[Path], *, limit: int | None = MAX_QUERIES, seed: int = 0
+) -> QueryLog:
     """Read queries from JSONL, CSV, TSV or Parquet, or from ``.txt`` with one query per line.
 
-    Rows have the column ``text`` or ``query`` and optionally ``_id``. Strings and numbers in other
-    columns become fields. Without ``_id``, the id is ``line-<line number>``.
+    Rows have the column ``text`` or ``query`` and optionally ``_id`` or ``id``. Strings and numbers
+    in other columns become fields. Without an id, the id is ``line-<line number>``.
 
     Args:
-        path: The file.
+        path: The file, or the files of a log in several parts.
         limit: Most distinct queries to return; None for all.
         seed: Seed of the sample if there are more than ``limit``.
 
@@ -68,13 +74,14 @@ def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: i
         DataError: If the file is missing or malformed, a sampled id appears twice, or there is no
             query.
     """
-    path = Path(path)
+    paths = [Path(path)] if isinstance(path, str | Path) else list(path)
+    tally = Tally(paths[0])
     if limit is not None and limit < 1:
         raise InvalidArgument(f"limit={limit} is below 1. Choose a value of at least 1.")
     seen: set[int] = set()
     kept: list[tuple[int, _LoggedQuery]] = []  # a heap: the largest hash is popped first
     empty = repeated = 0
-    for logged in _read(path):
+    for logged in _read(paths):
         draw = _draw(logged.text, seed)
         if not logged.text:
             empty += 1
@@ -86,8 +93,9 @@ def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: i
             if limit is not None and len(kept) > limit:
                 heapq.heappop(kept)
     if not kept:
-        raise DataError(path, "contains no query")
-    queries, fields = _by_id(path, sorted(logged for _, logged in kept))
+        raise DataError(paths[0], "contains no query")
+    queries, fields = _by_id(paths, sorted(each for _, each in kept), tally)
+    tally.log()
     counts = {
         "empty_queries": empty,
         "duplicate_queries": repeated,
@@ -96,20 +104,32 @@ def read_query_log(path: Path | str, *, limit: int | None = MAX_QUERIES, seed: i
     return QueryLog(queries, fields, counts)
 
 
-def _read(path: Path) -> Iterator[_LoggedQuery]:
-    if suffix_of(path) == ".txt":
-        for line, text in read_lines(path):
-            yield _LoggedQuery(line, text.strip(), {})
-        return
-    for line, row in read_records(path):
-        column = next((name for name in _COLUMNS if name in row), None)
-        if column is None:
-            present = ", ".join(map(str, row))
-            problem = f"has no column 'text' or 'query' (has: {present})"
-            raise DataError(path, problem, line=line)
-        text = "" if row[column] is None else text_of(path, row, column, line=line)
-        others = {key: value for key, value in row.items() if key != column}
-        yield _LoggedQuery(line, text.strip(), others)
+def query_column_of(path: Path, row: Row, *, line: int) -> str:
+    """Return the column of a row that contains the query.
+
+    Raises:
+        DataError: If there is none.
+    """
+    column = next((name for name in _COLUMNS if name in row), None)
+    if column is None:
+        present = ", ".join(map(str, row))
+        problem = f"has no column 'text' or 'query' (has: {present})"
+        raise DataError(path, problem, line=line)
+    return column
+
+
+def _read(paths: Sequence[Path]) -> Iterator[_LoggedQuery]:
+    for number, path in enumerate(paths):
+        if suffix_of(path) == ".txt":
+            for line, text in read_lines(path):
+                yield _LoggedQuery(number, line, text.strip(), {})
+            continue
+        for line, row in read_records(path):
+            column = query_column_of(path, row, line=line)
+            no_text = is_missing(row[column])  # counted as an empty query
+            text = "" if no_text else text_of(path, row, column, line=line)
+            others = {key: value for key, value in row.items() if key != column}
+            yield _LoggedQuery(number, line, text.strip(), others)
 
 
 def _draw(text: str, seed: int) -> int:
@@ -119,12 +139,18 @@ def _draw(text: str, seed: int) -> int:
     return int.from_bytes(digest)
 
 
-def _by_id(path: Path, kept: list[_LoggedQuery]) -> tuple[dict[str, str], dict[str, Metadata]]:
+def _by_id(
+    paths: Sequence[Path], kept: list[_LoggedQuery], tally: Tally
+) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
-    for line, text, row in kept:
-        named = row if "_id" in row else {"_id": f"line-{line}"}
-        query_id = new_id_of(path, named, "_id", queries, line=line)
+    for file, line, text, row in kept:
+        path, column = paths[file], id_column_of(row)
+        query_id = f"line-{line}" if file == 0 else f"file-{file + 1}-line-{line}"
+        if not is_missing(row.get(column)):
+            query_id = id_of(path, row, column, line=line, tally=tally)
+        if query_id in queries:
+            raise DataError(path, f"id {query_id!r} appears twice. Ids must be unique.", line=line)
         queries[query_id] = text
-        fields[query_id] = metadata_of(row, ("_id",))
+        fields[query_id] = metadata_of(row, (column,))
     return queries, fields

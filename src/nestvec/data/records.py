@@ -9,10 +9,11 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nestvec.data.tally import Tally
 from nestvec.errors import DataError, require
 from nestvec.types import Metadata
 
@@ -64,7 +65,7 @@ def suffix_of(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def check_columns(path: Path, row: Row, columns: Sequence[str], *, line: int) -> None:
+def check_columns(path: Path, row: Row, columns: Iterable[str], *, line: int) -> None:
     """Check that a row has each of the columns.
 
     Raises:
@@ -102,19 +103,45 @@ def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:
     return value
 
 
-def new_id_of(path: Path, row: Row, column: str, known: Container[str], *, line: int) -> str:
-    """Return the id in a column, which must not be in ``known``.
+def id_column_of(row: Row) -> str:
+    """Return the column of a row that contains its id: ``_id``, or ``id`` if there is no _id."""
+    return "_id" if "_id" in row or "id" not in row else "id"
+
+
+def id_of(path: Path, row: Row, column: str, *, line: int, tally: Tally) -> str:
+    """Return the id in a column; an id that is a whole number, such as 7 or 7.0, becomes "7".
 
     Raises:
-        DataError: If the column is missing, or the id is empty, not a string, or known.
+        DataError: If the column is missing, or the id is empty or neither a string nor a whole
+            number.
     """
-    new = filled_text_of(path, row, column, line=line)
-    if new in known:
-        raise DataError(path, f"id {new!r} appears twice. Ids must be unique.", line=line)
-    return new
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
+        return filled_text_of(path, row, column, line=line)
+    tally.add("read {n} ids that are numbers as text", value)
+    return str(int(value))
 
 
-def metadata_of(row: Row, own_columns: Sequence[str]) -> Metadata:
+def optional_text_of(path: Path, row: Row, column: str, *, line: int, tally: Tally) -> str:
+    """Return the value of a column, with null and NaN as an empty text.
+
+    Exported data frames have null or NaN for a missing value.
+
+    Raises:
+        DataError: If the column is missing or the value is neither a string nor null.
+    """
+    if column not in row or not is_missing(value := row[column]):
+        return text_of(path, row, column, line=line)
+    tally.add(f"read {{n}} missing values of {column!r} as empty text", value)
+    return ""
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value is null or NaN."""
+    return value is None or value != value
+
+
+def metadata_of(row: Row, own_columns: Iterable[str]) -> Metadata:
     """Return the strings and numbers in other columns of a row, and in its column ``metadata``."""
     nested = row.get("metadata")
     values: Row = nested if isinstance(nested, dict) else {}

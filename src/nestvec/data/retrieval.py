@@ -1,30 +1,33 @@
 """Load and save retrieval sets: a corpus, queries and relevance labels (qrels).
 
-The layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``, ``queries.jsonl``
-and ``qrels/<split>.tsv``, each also as ``.gz``. Labels of unknown documents or queries are
-ignored and counted, unless ``strict`` is set. Without relevance labels, load a query log or
-generate queries with ``made_queries``.
+The usual layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``,
+``queries.jsonl`` and ``qrels/<split>.tsv``. ``dataset_files`` lists the other layouts. Labels of
+unknown documents or queries are ignored and counted, unless ``strict`` is set. Without relevance
+labels, load a query log or generate queries with ``made_queries``.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
-from nestvec.data.corpus import find_file, load_corpus, load_documents
-from nestvec.data.query_log import MAX_QUERIES, read_query_log
+from nestvec.data.corpus import load_corpus, load_documents
+from nestvec.data.dataset_files import DatasetFiles
+from nestvec.data.labels import read_qrels
+from nestvec.data.query_log import MAX_QUERIES, query_column_of, read_query_log
 from nestvec.data.records import (
     Row,
-    check_columns,
+    id_column_of,
+    id_of,
     metadata_of,
-    new_id_of,
+    optional_text_of,
     read_records,
-    text_of,
 )
+from nestvec.data.tally import Tally
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.atomic import replace_folder
 from nestvec.types import Document, Evidence, Metadata
@@ -32,8 +35,6 @@ from nestvec.types import Document, Evidence, Metadata
 Qrels = Mapping[str, Mapping[str, int]]
 
 _HEADER = ("query-id", "corpus-id", "score")
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ class RetrievalSet:
         queries: Queries by id; with relevance labels, only queries with a relevant document.
         qrels: Grades by query id and document id; empty if the evidence is agreement.
         counts: Number of ignored items: ``unknown_documents`` and ``unknown_queries`` (distinct
-            ids in the qrels that do not exist) and ``queries_without_relevant``. Query logs and
-            generated queries have other counts.
+            ids in the qrels that do not exist), ``queries_without_relevant`` and
+            ``queries_without_labels``; and ``empty_queries``, which are not ignored. Query logs
+            and generated queries have other counts.
         evidence: What metrics on this set are measured against.
         query_fields: Values of the other columns of each query, by query id.
+        labels: The file of the relevance labels, and the splits that were not loaded; "" without
+            labels.
     """
 
     name: str
@@ -62,17 +66,19 @@ class RetrievalSet:
     counts: dict[str, int]
     evidence: Evidence = "labels"
     query_fields: Mapping[str, Metadata] = field(default_factory=dict)
+    labels: str = ""
 
 
 def load_dataset(
     path: Path | str, *, split: str | None = None, strict: bool = False
 ) -> RetrievalSet:
-    """Load one split of a BEIR folder; a folder without ``qrels`` is loaded as a query log.
+    """Load one split of a retrieval set; a folder without labels is loaded as a query log.
 
     Args:
-        path: The folder. Without ``qrels``, the evidence is agreement.
+        path: The folder, in a layout of BEIR, MTEB or TREC (see ``dataset_files``). Without
+            relevance labels, the evidence is agreement.
         split: A file name in ``qrels``, such as "test". By default ``test``; if there is none, the
-            only split, or ``dev``.
+            only split, ``dev`` or ``validation``.
         strict: Raise an error for labels of unknown documents or queries, instead of ignoring and
             counting them.
 
@@ -80,35 +86,56 @@ def load_dataset(
         DataError: If a file is missing or malformed, the split does not exist, or none of its
             queries has a relevant document.
     """
-    path = Path(path)
-    if split is None and not any((path / "qrels").glob("*.tsv*")):
-        return load_query_log(path, _find_unlabeled_queries(path))
-    corpus = load_documents(find_file(path, "corpus.jsonl"))
-    texts, fields = _load_queries(find_file(path, "queries.jsonl"))
-    split, qrels_path = _choose_split(path, split)
-    grades, unknown = _read_qrels(qrels_path, corpus, texts, strict=strict)
+    files = DatasetFiles.find(Path(path))
+    if split is None and not files.qrels:
+        return _load_unlabeled(files)
+    split = files.choose_split(split)
+    sources = files.corpus_of(split), files.queries_of(split), files.qrels[split]
+    if not sources[1]:
+        raise DataError(path, "has relevance labels but no queries.jsonl (or .parquet, .csv, .tsv)")
+    corpus, (texts, fields) = load_documents(sources[0]), _load_queries(sources[1])
+    grades, counts = read_qrels(sources[2], queries=texts, documents=corpus, strict=strict)
+    files.warn_unread(chain(*sources))
     qrels = {
         query_id: labels
         for query_id, labels in grades.items()
         if max(labels.values(), default=0) > 0
     }
     if not qrels:
-        raise DataError(qrels_path, "no query has a relevant document (score > 0) in the corpus")
-    counts = {
-        "unknown_documents": len(unknown["document"]),
-        "unknown_queries": len(unknown["query"]),
+        problem = "no query has a relevant document (score > 0) in the corpus"
+        raise DataError(sources[2][0], problem)
+    counts |= {
         "queries_without_relevant": len(grades) - len(qrels),
+        "queries_without_labels": len(texts) - len(grades),
+        "empty_queries": sum(not texts[query_id].strip() for query_id in qrels),
     }
-    _warn_of_unknown(qrels_path, counts)
-    queries = {query_id: texts[query_id] for query_id in qrels}
-    known = {query_id: fields[query_id] for query_id in qrels}
-    name = path.resolve().name
-    return RetrievalSet(name, split, corpus, queries, qrels, counts, query_fields=known)
+    return RetrievalSet(
+        name=files.folder.resolve().name,
+        split=split,
+        corpus=corpus,
+        queries={query_id: texts[query_id] for query_id in qrels},
+        qrels=qrels,
+        counts=counts,
+        query_fields={query_id: fields[query_id] for query_id in qrels},
+        labels=files.describe_labels(split),
+    )
+
+
+def _load_unlabeled(files: DatasetFiles) -> RetrievalSet:
+    queries = files.queries_of(None)
+    if not queries:
+        log = "Pass a query log (load_query_log, --queries)"
+        generated = "generate queries from the corpus (make_queries, --make-queries title)"
+        problem = "has neither qrels nor queries.jsonl (or .parquet, .csv, .tsv)"
+        raise DataError(files.folder, f"{problem}. {log}, or {generated}.")
+    data = load_query_log(files.folder, queries)
+    files.warn_unread((*files.corpus_of("test"), *queries))
+    return data
 
 
 def load_query_log(
     corpus_path: Path | str,
-    queries_path: Path | str,
+    queries_path: Path | str | Sequence[Path],
     *,
     limit: int | None = MAX_QUERIES,
     seed: int = 0,
@@ -163,85 +190,30 @@ def save_dataset(
             _write_qrels(folder / "qrels" / f"{split}.tsv", qrels)
 
 
-def _read_qrels(
-    path: Path, corpus: Mapping[str, Document], queries: Mapping[str, str], *, strict: bool
-) -> tuple[dict[str, dict[str, int]], dict[str, set[str]]]:
-    grades: dict[str, dict[str, int]] = {}
-    unknown: dict[str, set[str]] = {"query": set(), "document": set()}
-    for line, row in read_records(path):
-        check_columns(path, row, _HEADER, line=line)
-        query_id, document_id = row["query-id"], row["corpus-id"]
-        grade = _grade(path, row["score"], line=line)
-        for kind, wanted, known in (
-            ("query", query_id, queries),
-            ("document", document_id, corpus),
-        ):
-            if wanted not in known:
-                unknown[kind].add(wanted)
-                if strict:
-                    problem = f"names the unknown {kind} {wanted!r}. Correct or delete the line."
-                    raise DataError(path, problem, line=line)
-        if query_id in queries:
-            labels = grades.setdefault(query_id, {})
-            if document_id in corpus and labels.setdefault(document_id, grade) != grade:
-                pair = f"query {query_id!r} and document {document_id!r}"
-                problem = f"{pair} have another score in an earlier line. Delete one of them."
-                raise DataError(path, problem, line=line)
-    return grades, unknown
-
-
-def _grade(path: Path, score: str, *, line: int) -> int:
-    try:
-        return int(score)
-    except ValueError as error:
-        raise DataError(path, f"score {score!r} is not an integer", line=line) from error
-
-
-def _warn_of_unknown(path: Path, counts: Mapping[str, int]) -> None:
-    if counts["unknown_documents"] or counts["unknown_queries"]:
-        _logger.warning(
-            "%s: ignored relevance labels of %d unknown documents and %d unknown queries",
-            path,
-            counts["unknown_documents"],
-            counts["unknown_queries"],
-        )
-
-
-def _find_unlabeled_queries(folder: Path) -> Path:
-    find_file(folder, "corpus.jsonl")  # a missing corpus is the first error to report
-    for candidate in (folder / "queries.jsonl", folder / "queries.jsonl.gz"):
-        if candidate.exists():
-            return candidate
-    log = "Pass a query log (load_query_log, --queries)"
-    generated = "generate queries from the corpus (make_queries, --make-queries title)"
-    raise DataError(folder, f"has neither qrels nor queries.jsonl. {log}, or {generated}.")
-
-
-def _choose_split(folder: Path, split: str | None) -> tuple[str, Path]:
-    found = {
-        file.name.removesuffix(".gz").removesuffix(".tsv"): file
-        for file in sorted((folder / "qrels").glob("*.tsv*"), reverse=True)  # plain before .gz
-        if file.name.endswith((".tsv", ".tsv.gz"))
-    }
-    if not found:
-        raise DataError(folder, "has no qrels/<split>.tsv (or .tsv.gz)")
-    only = list(found) if len(found) == 1 else []
-    wanted = ["test", *only, "dev"] if split is None else [split]
-    for name in wanted:
-        if name in found:
-            return name, found[name]
-    known = ", ".join(sorted(found))
-    raise DataError(folder, f"has no split {wanted[0]!r}. Choose one of {known}.")
-
-
-def _load_queries(path: Path) -> tuple[dict[str, str], dict[str, Metadata]]:
+def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
-    for line, row in read_records(path):
-        query_id = new_id_of(path, row, "_id", queries, line=line)
-        queries[query_id] = text_of(path, row, "text", line=line)
-        fields[query_id] = metadata_of(row, ("_id", "text"))
+    tally = Tally(files[0])
+    for path, line, row in _rows_of(files):
+        id_column, column = id_column_of(row), query_column_of(path, row, line=line)
+        query_id = id_of(path, row, id_column, line=line, tally=tally)
+        text = optional_text_of(path, row, column, line=line, tally=tally)
+        if query_id not in queries:
+            queries[query_id] = text
+            fields[query_id] = metadata_of(row, (id_column, column))
+        elif queries[query_id] == text:
+            tally.add("skipped {n} repeated queries", query_id)
+        else:
+            problem = f"id {query_id!r} appears twice, with different queries. Ids must be unique."
+            raise DataError(path, problem, line=line)
+    tally.log()
     return queries, fields
+
+
+def _rows_of(files: Sequence[Path]) -> Iterator[tuple[Path, int, Row]]:
+    for path in files:
+        for line, row in read_records(path):
+            yield path, line, row
 
 
 def _document_row(document_id: str, document: Document) -> Row:

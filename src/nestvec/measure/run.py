@@ -190,6 +190,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | in
         "evidence": data.evidence,
         "group_by": grid.group_by,
         "engine": engine,
+        "labels": data.labels or None,
     }
 
 

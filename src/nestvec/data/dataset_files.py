@@ -1,0 +1,186 @@
+"""Find the files of a retrieval set in a folder, in the layouts of BEIR, MTEB and TREC.
+
+A file is found by its name. Parts such as ``corpus-00000-of-00002.parquet`` form one table:
+
+    corpus     corpus.*, corpus/corpus-*, corpus/<split>-*, data/corpus-*
+    queries    queries.* or query.*, queries/queries-*, queries/<split>-*, data/queries-*
+    labels     qrels/<split>.*, qrels/<split>-*, qrels.*, qrels-<split>.*, data/<split>-*
+
+Files are not opened, except to check that ``data/<split>`` contains labels.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nestvec.data.labels import LABEL_FORMATS, PLAIN_SUFFIXES, has_labels
+from nestvec.data.records import suffix_of
+from nestvec.errors import DataError
+
+Parts = tuple[Path, ...]
+"""The files that form one table, in order; usually one file."""
+Tables = Mapping[str, Parts]
+"""Tables by name: the file name without part number and suffix, in lower case."""
+
+_SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")  # in order of preference
+_PART = re.compile(r"-\d{5}-of-\d{5}$")
+_CORPUS, _QUERIES = ("corpus",), ("queries", "query")
+_SPLITS = ("test", "dev", "validation", "default")  # in order of preference
+_KNOWN_SPLITS = (*_SPLITS, "train", "val")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of a retrieval set.
+
+    Attributes:
+        folder: The folder.
+        corpus: Tables of documents.
+        queries: Tables of queries; empty if there are none.
+        qrels: Tables of relevance labels, by split; empty if there are none.
+    """
+
+    folder: Path
+    corpus: Tables
+    queries: Tables
+    qrels: Tables
+
+    @classmethod
+    def find(cls, folder: Path) -> DatasetFiles:
+        """Find the files in a folder.
+
+        Raises:
+            DataError: If there is no corpus, or relevance labels have an unknown format.
+        """
+        if not folder.is_dir():
+            raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
+        corpus = _find(folder, _CORPUS)
+        if not corpus:
+            problem = "has no corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)"
+            raise DataError(folder, f"{problem}, so it is not a BEIR folder")
+        return cls(folder, corpus, _find(folder, _QUERIES), _find_qrels(folder))
+
+    def choose_split(self, split: str | None) -> str:
+        """Return the split to load: ``split``, else the preferred one.
+
+        Raises:
+            DataError: If there is no such split.
+        """
+        if not self.qrels:
+            raise DataError(self.folder, "has no qrels/<split>.tsv (or .jsonl, .csv, .parquet)")
+        only = list(self.qrels) if len(self.qrels) == 1 else []
+        preferred = [_SPLITS[0], *only, *_SPLITS[1:]] if split is None else [split]
+        for name in preferred:
+            if name in self.qrels:
+                return name
+        known = ", ".join(sorted(self.qrels))
+        raise DataError(self.folder, f"has no split {preferred[0]!r}. Choose one of {known}.")
+
+    def corpus_of(self, split: str | None) -> Parts:
+        """Return the documents of a split: most sets have one corpus for all splits."""
+        return self._pick(self.corpus, (*_CORPUS, split))
+
+    def queries_of(self, split: str | None) -> Parts:
+        """Return the queries of a split; empty if there are none."""
+        return self._pick(self.queries, (*_QUERIES, split)) if self.queries else ()
+
+    def describe_labels(self, split: str) -> str:
+        """Return the file of the labels of a split, and the names of the other splits."""
+        file = self.qrels[split][0].relative_to(self.folder).as_posix()
+        others = ", ".join(sorted(set(self.qrels) - {split}))
+        return f"{file} (other splits: {others})" if others else file
+
+    def warn_unread(self, used: Iterable[Path]) -> None:
+        """Log a warning if the folder contains other tables; labels of other splits are known."""
+        known = {*used, *(path for parts in self.qrels.values() for path in parts)}
+        unread = [path for path in _data_files(self.folder) if path not in known]
+        if unread:
+            example = unread[0].relative_to(self.folder)
+            _logger.warning(
+                "%s: %d data files are not read, such as %s", self.folder, len(unread), example
+            )
+
+    def _pick(self, tables: Tables, names: Sequence[str | None]) -> Parts:
+        for name in names:
+            if name is not None and name in tables:
+                return tables[name]
+        if len(tables) == 1:
+            return next(iter(tables.values()))
+        first = next(iter(tables.values()))[0]
+        found = ", ".join(tables)
+        raise DataError(first.parent, f"contains several tables: {found}. Keep one of them.")
+
+
+def find_corpus(folder: Path) -> Parts:
+    """Return the files of the corpus in a folder; empty if there is none.
+
+    Raises:
+        DataError: If there are several corpora.
+    """
+    corpus = _find(folder, _CORPUS)
+    return DatasetFiles(folder, corpus, {}, {}).corpus_of("test") if corpus else ()
+
+
+def _find(folder: Path, names: Sequence[str]) -> Tables:
+    """Find the tables with one of the names, or all tables in a subfolder with this name."""
+    for place in (folder, *(folder / name for name in names), folder / "data"):
+        tables = _tables(place)
+        known = names if place.name not in names or place == folder else (*names, *_KNOWN_SPLITS)
+        found = {name: parts for name, parts in tables.items() if name in known}
+        if found:
+            return found
+    return {}
+
+
+def _find_qrels(folder: Path) -> Tables:
+    entries = sorted(each for each in folder.iterdir() if each.name.lower().startswith("qrels"))
+    found: dict[str, Parts] = {}
+    for entry in entries:
+        if entry.is_dir():
+            found = {**_tables(entry, plain=True), **found}
+    for name, parts in _tables(folder, plain=True).items():
+        if name.startswith("qrels"):
+            found.setdefault(name.removeprefix("qrels").strip("._-") or "qrels", parts)
+    filled = [each for each in entries if each.is_file() or any(_visible(each))]
+    if filled and not found:
+        name = filled[0].name
+        raise DataError(filled[0], f"{name} contains no file of labels. Write {LABEL_FORMATS}.")
+    if entries:
+        return found
+    loose = [*_tables(folder / "data").items(), *_tables(folder).items()]
+    return {name: parts for name, parts in loose if name in _KNOWN_SPLITS and has_labels(parts[0])}
+
+
+def _tables(folder: Path, *, plain: bool = False) -> Tables:
+    """Return the tables in a folder; of several formats, the first in order of preference."""
+    suffixes = (*_SUFFIXES, *PLAIN_SUFFIXES) if plain else _SUFFIXES
+    found: dict[str, dict[tuple[int, bool], list[Path]]] = {}
+    for path in _visible(folder):
+        suffix = suffix_of(path)
+        packed = path.name.lower().endswith(".gz")
+        if suffix not in suffixes or not path.is_file() or (packed and suffix == ".parquet"):
+            continue
+        stem = path.name.lower().removesuffix(".gz").removesuffix(suffix)
+        kinds = found.setdefault(_PART.sub("", stem), {})
+        kinds.setdefault((suffixes.index(suffix), packed), []).append(path)
+    return {name: tuple(kinds[min(kinds)]) for name, kinds in found.items()}
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+
+
+def _data_files(folder: Path) -> Iterator[Path]:
+    names = (*_CORPUS, *_QUERIES, "data")
+    for path in _visible(folder):
+        inside = path.name in names or path.name.startswith("qrels")
+        for file in _visible(path) if path.is_dir() and inside else (path,):
+            if suffix_of(file) in _SUFFIXES and file.is_file():
+                yield file

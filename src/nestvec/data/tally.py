@@ -1,0 +1,36 @@
+"""Count irregular values that a reader accepts, and log one warning for each kind of value."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+
+class Tally:
+    """Counts of irregular values in a file, with one example of each kind.
+
+    A tally logs its warnings once, even if the file is read several times.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Start without counts."""
+        self._path, self._logged = path, False
+        self._found: dict[str, tuple[int, object]] = {}
+
+    def add(self, kind: str, example: object) -> None:
+        """Count a value. ``kind`` is the text of the warning, with "{n}" for the count."""
+        count, first = self._found.get(kind, (0, example))
+        self._found[kind] = count + 1, first
+
+    def log(self) -> None:
+        """Log a warning for each kind, unless this tally has logged its warnings before."""
+        found, self._found = self._found, {}
+        if self._logged:
+            return
+        self._logged = True
+        for kind, (count, example) in found.items():
+            _logger.warning(
+                "%s: %s, such as %s", self._path, kind.format(n=f"{count:,}"), repr(example)[:80]
+            )
