@@ -186,7 +186,7 @@ def _read_documents(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, 
                 seen[id_] = content
                 yield id_, document
             elif seen[id_] == content:
-                tally.add("skipped {n} repeated documents", id_)
+                tally.add("repeated documents, skipped", id_)
             else:
                 problem = f"id {id_!r} appears twice, with different documents"
                 raise DataError(path, f"{problem}. Ids must be unique.", line=line)
@@ -210,7 +210,7 @@ def _count_duplicates(
     for id_, document in documents:
         key = hash(document.content)
         if key in seen and document.content.strip():
-            tally.add("{n} documents have the same text as an earlier document", id_)
+            tally.add("documents with the same text as an earlier document", id_)
         seen.add(key)
         yield id_, document
 

@@ -82,11 +82,11 @@ class DatasetFiles:
         known = ", ".join(sorted(self.qrels))
         raise DataError(self.folder, f"has no split {preferred[0]!r}. Choose one of {known}.")
 
-    def corpus_of(self, split: str | None) -> Parts:
+    def corpus_of(self, split: str = _SPLITS[0]) -> Parts:
         """Return the documents of a split: most sets have one corpus for all splits."""
         return self._pick(self.corpus, (*_CORPUS, split))
 
-    def queries_of(self, split: str | None) -> Parts:
+    def queries_of(self, split: str = _SPLITS[0]) -> Parts:
         """Return the queries of a split; empty if there are none."""
         return self._pick(self.queries, (*_QUERIES, split)) if self.queries else ()
 
@@ -103,12 +103,15 @@ class DatasetFiles:
         if unread:
             example = unread[0].relative_to(self.folder)
             _logger.warning(
-                "%s: %d data files are not read, such as %s", self.folder, len(unread), example
+                "%s: data files that are not read: %d, such as %s",
+                self.folder,
+                len(unread),
+                example,
             )
 
-    def _pick(self, tables: Tables, names: Sequence[str | None]) -> Parts:
+    def _pick(self, tables: Tables, names: Sequence[str]) -> Parts:
         for name in names:
-            if name is not None and name in tables:
+            if name in tables:
                 return tables[name]
         if len(tables) == 1:
             return next(iter(tables.values()))
@@ -124,7 +127,7 @@ def find_corpus(folder: Path) -> Parts:
         DataError: If there are several corpora.
     """
     corpus = _find(folder, _CORPUS)
-    return DatasetFiles(folder, corpus, {}, {}).corpus_of("test") if corpus else ()
+    return DatasetFiles(folder, corpus, {}, {}).corpus_of() if corpus else ()
 
 
 def _find(folder: Path, names: Sequence[str]) -> Tables:
@@ -149,9 +152,8 @@ def _find_qrels(folder: Path) -> Tables:
             found.setdefault(name.removeprefix("qrels").strip("._-") or "qrels", parts)
     filled = [each for each in entries if each.is_file() or any(_visible(each))]
     if filled and not found:
-        name = filled[0].name
-        raise DataError(filled[0], f"{name} contains no file of labels. Write {LABEL_FORMATS}.")
-    if entries:
+        raise DataError(filled[0], f"has no readable relevance labels. Use {LABEL_FORMATS}.")
+    if filled:
         return found
     loose = [*_tables(folder / "data").items(), *_tables(folder).items()]
     return {name: parts for name, parts in loose if name in _KNOWN_SPLITS and has_labels(parts[0])}
@@ -180,7 +182,9 @@ def _visible(folder: Path) -> Iterator[Path]:
 def _data_files(folder: Path) -> Iterator[Path]:
     names = (*_CORPUS, *_QUERIES, "data")
     for path in _visible(folder):
-        inside = path.name in names or path.name.startswith("qrels")
-        for file in _visible(path) if path.is_dir() and inside else (path,):
-            if suffix_of(file) in _SUFFIXES and file.is_file():
+        of_labels = path.name.lower().startswith("qrels")
+        inside = path.is_dir() and (path.name in names or of_labels)
+        for file in _visible(path) if inside else (path,):
+            is_data = suffix_of(file) in _SUFFIXES or (of_labels and suffix_of(file) != ".md")
+            if is_data and file.is_file():
                 yield file

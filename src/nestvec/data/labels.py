@@ -6,9 +6,9 @@ without a header have the three fields ``query document grade``.
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,7 +106,7 @@ def _add(path: Path, of_query: dict[str, int], label: _Label, tally: Tally) -> N
     if of_query[label.document_id] != label.grade:
         problem = f"{pair} have another score in an earlier line. Delete one of them."
         raise DataError(path, problem, line=label.line)
-    tally.add("skipped {n} repeated labels", pair)
+    tally.add("repeated labels, skipped", pair)
 
 
 def _warn_of_unknown(path: Path, unknown: Mapping[str, Mapping[str, None]]) -> None:
@@ -129,8 +129,9 @@ def _read_labels(path: Path, tally: Tally) -> Iterator[_Label]:
         if not columns:
             columns = _columns_of(row)
             check_columns(path, row, columns.values(), line=line)
-            for unused in set(row) - set(columns.values()) - {"iteration"}:
-                tally.add("{n} columns are not used", unused)
+            for unused in row:
+                if unused not in (*columns.values(), "iteration"):
+                    tally.add("columns that are not used", unused)
         query_id, document_id = (
             id_of(path, row, columns[name], line=line, tally=tally)
             for name in ("query-id", "corpus-id")
@@ -155,7 +156,9 @@ def _read_rows(path: Path) -> Iterator[tuple[int, Row]]:
         return read_records(path)
     first = next((text for _, text in read_lines(path) if text.strip()), "")
     header = _fields(first, suffix)
-    named = not first.strip() or _has_names(header)
+    named = _has_names(header)
+    if not header:
+        raise DataError(path, "contains no rows")
     if named and suffix in _DELIMITERS:
         return read_records(path)
     return _read_lines(path, header if named else None)
@@ -181,7 +184,7 @@ def _fields(text: str, suffix: str) -> list[str]:
     delimiter = _DELIMITERS.get(suffix)
     if delimiter is None or delimiter not in text:
         return text.split()
-    return next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter))
+    return [field.strip('"') for field in text.rstrip("\r\n").split(delimiter)]
 
 
 def _columns_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -203,14 +206,13 @@ def _normalized(column: str) -> str:
 
 
 def _grade(path: Path, score: object, *, line: int, tally: Tally) -> int:
-    try:
-        value = float(score) if isinstance(score, str | int | float) else float("nan")
-        grade = int(value)
-    except (ValueError, OverflowError):
-        value, grade = 0.5, 0
-    if value != grade or isinstance(score, bool):
-        problem = f"score {score!r} is not an integer. Grades are integers, such as 0, 1 and 2."
-        raise DataError(path, problem, line=line)
-    if not isinstance(score, int) and str(score) != str(grade):
-        tally.add("read {n} grades as integers", score)
-    return grade
+    value = float("nan")
+    if isinstance(score, str | int | float) and not isinstance(score, bool):
+        with suppress(ValueError, OverflowError):
+            value = float(score)
+    if not value.is_integer():
+        problem = f"score {repr(score)[:40]} is not an integer"
+        raise DataError(path, f"{problem}. Grades are integers, such as 0, 1 and 2.", line=line)
+    if not isinstance(score, int) and str(score) != str(int(value)):
+        tally.add("grades that are decimal numbers, read as integers", score)
+    return int(value)

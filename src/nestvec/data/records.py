@@ -118,7 +118,7 @@ def id_of(path: Path, row: Row, column: str, *, line: int, tally: Tally) -> str:
     value = row.get(column)
     if isinstance(value, bool) or not isinstance(value, int | float) or value % 1 != 0:
         return filled_text_of(path, row, column, line=line)
-    tally.add("read {n} ids that are numbers as text", value)
+    tally.add("ids that are numbers, read as text", value)
     return str(int(value))
 
 
@@ -132,7 +132,7 @@ def optional_text_of(path: Path, row: Row, column: str, *, line: int, tally: Tal
     """
     if column not in row or not is_missing(value := row[column]):
         return text_of(path, row, column, line=line)
-    tally.add(f"read {{n}} missing values of {column!r} as empty text", value)
+    tally.add(f"missing values of {column!r}, read as empty text", value)
     return ""
 
 

@@ -122,14 +122,14 @@ def load_dataset(
 
 
 def _load_unlabeled(files: DatasetFiles) -> RetrievalSet:
-    queries = files.queries_of(None)
+    queries = files.queries_of()
     if not queries:
         log = "Pass a query log (load_query_log, --queries)"
         generated = "generate queries from the corpus (make_queries, --make-queries title)"
         problem = "has neither qrels nor queries.jsonl (or .parquet, .csv, .tsv)"
         raise DataError(files.folder, f"{problem}. {log}, or {generated}.")
     data = load_query_log(files.folder, queries)
-    files.warn_unread((*files.corpus_of("test"), *queries))
+    files.warn_unread((*files.corpus_of(), *queries))
     return data
 
 
@@ -202,7 +202,7 @@ def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Meta
             queries[query_id] = text
             fields[query_id] = metadata_of(row, (id_column, column))
         elif queries[query_id] == text:
-            tally.add("skipped {n} repeated queries", query_id)
+            tally.add("repeated queries, skipped", query_id)
         else:
             problem = f"id {query_id!r} appears twice, with different queries. Ids must be unique."
             raise DataError(path, problem, line=line)

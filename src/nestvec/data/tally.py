@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+_MAX_SHOWN = 80  # characters of an example
 _logger = logging.getLogger(__name__)
 
 
@@ -20,7 +21,7 @@ class Tally:
         self._found: dict[str, tuple[int, object]] = {}
 
     def add(self, kind: str, example: object) -> None:
-        """Count a value. ``kind`` is the text of the warning, with "{n}" for the count."""
+        """Count a value of a kind, such as "repeated labels, skipped"."""
         count, first = self._found.get(kind, (0, example))
         self._found[kind] = count + 1, first
 
@@ -31,6 +32,5 @@ class Tally:
             return
         self._logged = True
         for kind, (count, example) in found.items():
-            _logger.warning(
-                "%s: %s, such as %s", self._path, kind.format(n=f"{count:,}"), repr(example)[:80]
-            )
+            shown = repr(example)[:_MAX_SHOWN]
+            _logger.warning("%s: %s: %d, such as %s", self._path, kind, count, shown)
