@@ -47,7 +47,7 @@ def test_a_long_file_is_several_documents_with_one_title(tmp_path):
     assert [each.text.split()[0] for each in repeating.values()] == ["#", "two", "five"]
 
 
-def test_other_kinds_hidden_files_and_links_are_passed_over(tmp_path):
+def test_other_kinds_hidden_files_and_links_are_passed_over(tmp_path, caplog):
     outside = write(tmp_path / "outside", **{"far.md": "far"})
     folder = write(
         tmp_path / "in",
@@ -65,7 +65,19 @@ def test_other_kinds_hidden_files_and_links_are_passed_over(tmp_path):
     (folder / "again.md").symlink_to("a.md")
     if hasattr(os, "mkfifo"):
         os.mkfifo(folder / "pipe.md")  # whoever reads it waits for ever
-    assert list(load_corpus(folder)) == ["a.md"]
+    with caplog.at_level(logging.WARNING):
+        assert list(load_corpus(folder)) == ["a.md"]
+    kinds = dict(message.split(": ")[-2:] for message in caplog.messages)
+    assert kinds["links and pipes, skipped"].endswith(", such as 'again.md'")
+    assert kinds["files without text, skipped"] == "1, such as 'f.md'"
+
+
+def test_files_of_other_types_are_named_once(tmp_path, caplog):
+    files = {"a.md": "good", "b.html": "<p>", "sub__c.pdf": "x", ".hidden.pdf": "x"}
+    with caplog.at_level(logging.WARNING):
+        load_corpus(write(tmp_path, **files))
+    [message] = caplog.messages
+    assert message.endswith("files of other types, skipped: 2, such as 'b.html'")
 
 
 def test_files_without_text_are_listed_once_and_skipped(tmp_path, caplog):

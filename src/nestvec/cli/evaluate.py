@@ -253,6 +253,10 @@ def _load(
 
     if queries is not None and source is not None:
         raise InvalidArgument("--queries and --make-queries exclude each other. Give one of them.")
+    unlabeled = queries is not None or source is not None or dataset.is_file()
+    if unlabeled and (strict or split is not None):
+        option = "--strict" if strict else "--split"
+        raise InvalidArgument(f"{option} needs a folder with relevance labels. Leave it out.")
     if queries is not None:
         return load_query_log(dataset, queries)
     if source is not None:

@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from nestvec.data.passages import PASSAGE_WORDS, find_headings, split_passages
+from nestvec.data.tally import Tally
 from nestvec.types import Document, Metadata
 
 SUFFIXES = (".txt", ".md", ".markdown", ".rst")
@@ -25,8 +26,8 @@ def read_text_files(
 ) -> dict[str, Document]:
     """Read all text files of a folder and its subfolders, split into passages.
 
-    Hidden files, hidden folders and links are ignored. Files that are not UTF-8, contain NUL or
-    cannot be read are skipped with a warning.
+    Hidden files and hidden folders are ignored. Links, files of other types, and files that are
+    empty, are not UTF-8, contain NUL or cannot be read are skipped with a warning.
 
     Args:
         folder: The folder to search.
@@ -43,14 +44,16 @@ def read_text_files(
         InvalidArgument: If ``passage_words`` or ``overlap_words`` is outside its limits.
     """
     corpus: dict[str, Document] = {}
-    unread = []
-    for path in _find_text_files(folder):
+    unread, tally = [], Tally(folder)
+    for path in _find_text_files(folder, tally):
         file = path.relative_to(folder).as_posix()
         text = _read(path)
         if text is None:
             unread.append(file)
             continue
         passages = split_passages(text, words=passage_words, overlap_words=overlap_words)
+        if not passages:
+            tally.add("files without text, skipped", file)
         title = next((heading.title for heading in find_headings(text)), path.name)
         for number, passage in enumerate(passages, start=1):
             metadata: Metadata = {
@@ -62,21 +65,28 @@ def read_text_files(
             id_ = f"{file}#{number}" if len(passages) > 1 else file
             corpus[id_] = Document(passage.text, title, metadata)
     _warn_unread(folder, unread)
+    tally.log()
     return corpus
 
 
-def _find_text_files(folder: Path) -> list[Path]:
+def _find_text_files(folder: Path, tally: Tally) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder, onerror=_warn_folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = (Path(parent, name) for name in names if _is_text_name(name))
-        found += [path for path in paths if _is_regular(path)]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(parent, name)
+            if not _is_text_name(name):
+                tally.add("files of other types, skipped", path.relative_to(folder).as_posix())
+            elif _is_regular(path):
+                found.append(path)
+            else:
+                tally.add("links and pipes, skipped", path.relative_to(folder).as_posix())
     return sorted(found, key=Path.as_posix)
 
 
 def _is_text_name(name: str) -> bool:
     lower = name.lower()
-    return not name.startswith(".") and (lower.endswith(SUFFIXES) or lower == _WITHOUT_SUFFIX)
+    return lower.endswith(SUFFIXES) or lower == _WITHOUT_SUFFIX
 
 
 def _is_regular(path: Path) -> bool:

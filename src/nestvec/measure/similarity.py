@@ -8,6 +8,7 @@ the model with this prompt.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
 NEIGHBORS = 10
+_SEARCH_ONLY = ("keeps", "metrics", "depth", "group_by", "slice_by", "baselines", "keep_self")
+_logger = logging.getLogger(__name__)
 
 
 def evaluate_similarity(
@@ -80,6 +83,7 @@ def evaluate_similarity(
     model = as_encoder(model)
     task = _Task.of(data)
     points = _points(model, grid, len(task.texts))
+    _warn_of_unused(grid)
     begin_step(on_progress, "encode texts", "texts")
     vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)
     begin_step(on_progress, "measure")
@@ -136,6 +140,12 @@ class _Task:
 
     def rows(self, texts: Sequence[str]) -> Rows:
         return np.array([self.row_of[text] for text in texts], dtype=np.int64)
+
+
+def _warn_of_unused(grid: Grid) -> None:
+    unused = [name for name in _SEARCH_ONLY if getattr(grid, name) != getattr(DEFAULT_GRID, name)]
+    if unused:
+        _logger.warning("settings that a similarity task does not use: %s", ", ".join(unused))
 
 
 def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
