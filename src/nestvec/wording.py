@@ -3,8 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
+_COUNTS = {
+    "unknown_documents": "relevance labels with an unknown document id, ignored",
+    "unknown_queries": "relevance labels with an unknown query id, ignored",
+    "queries_without_relevant": "queries without a relevant document, ignored",
+    "queries_without_labels": "queries without relevance labels in this split, ignored",
+    "empty_documents": "documents without text",
+    "empty_queries": "queries without text",
+    "duplicate_documents": "documents with the same text as an earlier document: equal texts "
+    "compete for the same ranks, so scores are lower than without the duplicates",
+    "self_matches": "queries that are documents of the corpus, each of which ignores its own "
+    "document (--keep-self ranks it)",
+    "self_matches_kept": "queries that are documents of the corpus and find themselves",
+    "bm25_queries_without_match": "queries without a word of the corpus, which score 0 with BM25",
+    "zero_documents": "documents encoded as zero vectors, which score 0",
+    "zero_queries": "queries encoded as zero vectors, which score 0",
+    "cut_documents": "documents truncated at the maximum length of the model",
+    "cut_queries": "queries truncated at the maximum length of the model",
+}
+
+
+def count_texts(counts: Mapping[str, int]) -> list[str]:
+    """Describe the counts of a measurement that are not 0.
+
+    >>> count_texts({"zero_queries": 0, "empty_documents": 1200})
+    ['1,200 documents without text']
+    """
+    return [
+        f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
+        for name, count in counts.items()
+        if count
+    ]
 
 
 def metric_name(metric: str) -> str:

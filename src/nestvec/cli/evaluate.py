@@ -45,21 +45,6 @@ _EVIDENCE = {
     "made queries": "evidence: queries generated from the corpus, not written by users",
     "agreement": "evidence: agreement with full precision, not relevance",
 }
-
-
-_COUNTS = {
-    "queries_without_labels": "queries without relevance labels in this split, not measured",
-    "duplicate_documents": "documents with the same text as an earlier document: equal texts "
-    "compete for the same ranks, so scores are lower than without the duplicates",
-    "self_matches": "queries that are documents of the corpus, each of which ignores its own "
-    "document (--keep-self ranks it)",
-    "self_matches_kept": "queries that are documents of the corpus and find themselves",
-    "bm25_queries_without_match": "queries without a word of the corpus, which score 0 with BM25",
-    "zero_documents": "documents with a zero vector",
-    "zero_queries": "queries with a zero vector",
-    "cut_documents": "documents truncated to the model's maximum length",
-    "cut_queries": "queries truncated to the model's maximum length",
-}
 _Dataset = Annotated[
     Path,
     typer.Argument(
@@ -299,6 +284,7 @@ def _grid(
 
 def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     from nestvec.report.tables import retention_table
+    from nestvec.wording import count_texts
 
     yield from retention_table(
         {curve.model.name: curve}, curve.main_metric, precisions=grid.precisions
@@ -308,13 +294,8 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     if curve.dataset.get("labels"):
         yield f"labels: {curve.dataset['labels']}"
     yield _dims_text(curve.model.dims_source)
-    found = [
-        f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
-        for name, count in curve.counts.items()
-        if count
-    ]
-    if found:
-        yield from wrap(f"note: {', '.join(found)}", width(), subsequent_indent="  ")
+    if found := count_texts(curve.counts):
+        yield from wrap(f"note: {'; '.join(found)}", width(), subsequent_indent="  ")
 
 
 def _dims_text(source: str) -> str:

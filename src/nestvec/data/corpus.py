@@ -90,13 +90,10 @@ def _digest_and_count(documents: Iterable[tuple[str, Document]]) -> tuple[str, i
     """Return the sha256 of ids, titles, texts and metadata, and the number of documents."""
     digest, count = hashlib.sha256(), 0
     for id_, document in documents:
-        digest.update(json.dumps(_values(id_, document), default=repr).encode())
+        values = [id_, document.title, document.text, dict(document.metadata)]
+        digest.update(json.dumps(values, default=repr).encode())
         count += 1
     return digest.hexdigest(), count
-
-
-def _values(id_: str, document: Document) -> list[object]:
-    return [id_, document.title, document.text, dict(document.metadata)]
 
 
 def open_corpus(
@@ -181,7 +178,7 @@ def _read_documents(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, 
     for path in files:
         for line, row in _read_typed(path):
             id_, document = _document_of(path, row, line=line, tally=tally)
-            content = hash(json.dumps(_values(id_, document), default=repr))
+            content = hash((document.title, document.text, repr(dict(document.metadata))))
             if id_ not in seen:
                 seen[id_] = content
                 yield id_, document

@@ -9,24 +9,7 @@ from nestvec.curve.curve import Curve
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
 from nestvec.report.comparison import CurveComparison
-from nestvec.wording import metric_name
-
-_COUNTS = {
-    "unknown_documents": "relevance labels with an unknown document id, ignored",
-    "unknown_queries": "relevance labels with an unknown query id, ignored",
-    "queries_without_relevant": "queries without a relevant document, ignored",
-    "queries_without_labels": "queries without relevance labels in this split, ignored",
-    "empty_documents": "documents without text",
-    "empty_queries": "queries without text",
-    "duplicate_documents": "documents with the same text as another document",
-    "self_matches": "queries that are documents of the corpus, which ignore their own document",
-    "self_matches_kept": "queries that are documents of the corpus and find themselves",
-    "bm25_queries_without_match": "queries without a word of the corpus, which score 0 with BM25",
-    "zero_documents": "documents encoded as zero vectors, which score 0",
-    "zero_queries": "queries encoded as zero vectors, which score 0",
-    "cut_documents": "documents truncated at the maximum length of the model",
-    "cut_queries": "queries truncated at the maximum length of the model",
-}
+from nestvec.wording import count_texts, metric_name
 
 
 def facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple[str, str]]:
@@ -34,12 +17,7 @@ def facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple[str,
     curve = comparison.curve
     yield from _model_facts(curve)
     yield "Dataset", _dataset_text(curve.dataset)
-    issues = [
-        f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
-        for name, count in curve.counts.items()
-        if count
-    ]
-    if issues:
+    if issues := count_texts(curve.counts):
         yield "Data issues", "; ".join(issues)
     if plan is not None:
         yield (
