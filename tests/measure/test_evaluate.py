@@ -312,6 +312,7 @@ def test_data_set_and_machine_are_described(curve):
         "evidence": "labels",
         "group_by": None,
         "engine": "embedded",
+        "labels": None,
     }
     assert curve.machine["cores"] >= 1
     assert {"nestvec", "numpy", "faiss-cpu"} <= set(curve.machine["versions"])

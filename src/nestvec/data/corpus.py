@@ -117,7 +117,8 @@ def open_corpus(
     if is_text_folder(path):
         texts = load_corpus(path, passage_words=passage_words, overlap_words=overlap_words)
         return Corpus.checked(lambda: iter(texts.items()), Tally(path))
-    files, tally = _files_of(path), Tally(path)
+    files = _files_of(path)
+    tally = Tally(*files)
     return Corpus.checked(lambda: _read_documents(files, tally), tally)
 
 
@@ -162,7 +163,7 @@ def load_documents(files: Sequence[Path]) -> dict[str, Document]:
     Raises:
         DataError: If a file is malformed, or two documents have the same id.
     """
-    return dict(_read_documents(files, Tally(files[0])))
+    return dict(_read_documents(files, Tally(*files)))
 
 
 def _files_of(path: Path) -> Sequence[Path]:

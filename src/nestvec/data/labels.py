@@ -73,8 +73,8 @@ def read_qrels(
     """
     grades: dict[str, dict[str, int]] = {}
     unknown: dict[str, dict[str, None]] = {"document": {}, "query": {}}  # in order
+    tally = Tally(*files)
     for path in files:
-        tally = Tally(path)
         for label in _read_labels(path, tally):
             for kind, id_, known in (
                 ("query", label.query_id, queries),
@@ -90,7 +90,7 @@ def read_qrels(
                 of_query = grades.setdefault(label.query_id, {})
                 if label.document_id in documents:
                     _add(path, of_query, label, tally)
-        tally.log()
+    tally.log()
     _warn_of_unknown(files[0], unknown)
     return grades, {
         "unknown_documents": len(unknown["document"]),

@@ -75,7 +75,7 @@ def read_query_log(
             query.
     """
     paths = [Path(path)] if isinstance(path, str | Path) else list(path)
-    tally = Tally(paths[0])
+    tally = Tally(*paths)
     if limit is not None and limit < 1:
         raise InvalidArgument(f"limit={limit} is below 1. Choose a value of at least 1.")
     seen: set[int] = set()

@@ -193,7 +193,7 @@ def save_dataset(
 def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
-    tally = Tally(files[0])
+    tally = Tally(*files)
     for path, line, row in _rows_of(files):
         id_column, column = id_column_of(row), query_column_of(path, row, line=line)
         query_id = id_of(path, row, id_column, line=line, tally=tally)

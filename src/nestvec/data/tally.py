@@ -10,14 +10,14 @@ _logger = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts of irregular values in a file, with one example of each kind.
+    """Counts of irregular values in a table, with one example of each kind.
 
     A tally logs its warnings once, even if the file is read several times.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Start without counts."""
-        self._path, self._logged = path, False
+    def __init__(self, *files: Path) -> None:
+        """Start without counts. Warnings name the file, or the folder of several files."""
+        self._path, self._logged = files[0] if len(files) == 1 else files[0].parent, False
         self._found: dict[str, tuple[int, object]] = {}
 
     def add(self, kind: str, example: object) -> None:
