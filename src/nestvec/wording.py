@@ -11,6 +11,8 @@ _COUNTS = {
     "unknown_queries": "relevance labels with an unknown query id, ignored",
     "queries_without_relevant": "queries without a relevant document, ignored",
     "queries_without_labels": "queries without relevance labels in this split, ignored",
+    "documents_without_group": "documents without the field of --group-by, each a group of its own",
+    "queries_not_sampled": "queries beyond the limit, not measured",
     "empty_documents": "documents without text",
     "empty_queries": "queries without text",
     "duplicate_documents": "documents with the same text as an earlier document: equal texts "

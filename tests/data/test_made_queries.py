@@ -41,7 +41,9 @@ def test_documents_that_give_no_query_stay_as_they_are_and_are_counted():
         "documents_without_query": 1,
         "documents_too_short": 2,
         "ambiguous_queries": 1,  # even though its twin is too short to be asked for
+        "queries_not_sampled": 0,
     }
+    assert make_queries(CORPUS, n=1).counts["queries_not_sampled"] == 1
 
 
 def test_a_first_sentence_is_held_out_and_the_title_stays():

@@ -93,13 +93,14 @@ def test_labels_may_refer_to_a_chunk_or_to_its_document(named):
 
 
 def test_a_document_without_the_field_is_its_own_group():
-    data = chunked(made_set(120, 30))
-    texts = Texts.of(
-        replace(data, corpus={**data.corpus, "lone": Document("alone")}), group_by="parent"
-    )
+    chunks = chunked(made_set(120, 30))
+    data = replace(chunks, corpus={**chunks.corpus, "lone": Document("alone")})
+    texts = Texts.of(data, group_by="parent")
     assert len(texts.doc_ids) == 121
     assert "lone" in texts.doc_ids
     assert texts.doc_ids == sorted(texts.doc_ids, reverse=True)
+    grid = Grid(dims=(64,), precisions=("float32",), shortlisted=(), group_by="parent")
+    assert evaluate(NestedHashEncoder(), data, grid).counts["documents_without_group"] == 1
 
 
 def test_an_unknown_field_is_rejected_with_the_known_fields():

@@ -220,12 +220,14 @@ def engine_of(monkeypatch):
     return register
 
 
-def test_an_engine_limits_the_grid_but_not_the_reference(engine_of, data):
+def test_an_engine_limits_the_grid_but_not_the_reference(engine_of, data, caplog):
     halves = frozenset({"float16"})
     engine_of(Capabilities(frozenset({"int8"}), frozenset({"int8"}), halves, max_stages=1))
     curve = evaluate(NestedHashEncoder(), data, SMALL, engine="small")
     assert [str(row.point) for row in curve.points] == ["64:float32", "32:int8", "16:int8"]
     assert curve.dataset["engine"] == "small"
+    expected = "engine small cannot run 9 of the operating points, such as 32:float32"
+    assert expected in caplog.text
 
     engine_of(Capabilities(frozenset({"binary"}), halves, halves, max_stages=2))
     curve = evaluate(NestedHashEncoder(), data, SMALL, engine="two-stage")

@@ -60,12 +60,14 @@ def test_dims_of_the_grid_override_those_of_the_model():
     ]
 
 
-def test_product_codes_are_measured_on_request_and_at_even_dims():
+def test_product_codes_are_measured_on_request_and_at_even_dims(caplog):
     assert not any("pq4" in text for text in texts(DEFAULT_GRID))
     grid = Grid(
         dims=(64, 33), precisions=("pq4",), shortlisted=("pq4",), rescored=("int8",), keeps=(30,)
     )
+    assert "odd" not in caplog.text
     assert texts(grid) == ["512:float32", "64:pq4", "64:pq4@30>512:int8"]
+    assert "pq4 is not measured at odd numbers of dims: 33" in caplog.text
 
 
 def test_extra_points_are_last_and_distinct():

@@ -53,7 +53,8 @@ def make_queries(
     Returns:
         The set, with the evidence "made queries" and the counts ``documents_without_query`` (the
         title or sentence does not have 5 to 300 characters), ``documents_too_short`` (the rest
-        has less than 40 characters) and ``ambiguous_queries`` (several documents have the query).
+        has less than 40 characters), ``ambiguous_queries`` (several documents have the query) and
+        ``queries_not_sampled`` (queries beyond ``n``).
 
     Raises:
         InvalidArgument: If ``n`` is below 1 or ``source`` is unknown.
@@ -70,6 +71,7 @@ def make_queries(
         "documents_without_query": len(corpus) - len(candidates),
         "documents_too_short": len(candidates) - len(long_enough),
         "ambiguous_queries": len(long_enough) - len(unambiguous),
+        "queries_not_sampled": max(len(unambiguous) - n, 0),
     }
     if not unambiguous:
         found = ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items())

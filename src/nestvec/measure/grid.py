@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -15,6 +16,8 @@ from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
 Baseline = Literal["bm25", "svd", "pca", "random"]
 BASELINES: tuple[Baseline, ...] = get_args(Baseline)
 MRL_FUNNEL = "mrl-funnel"
+
+_logger = logging.getLogger(__name__)
 
 _KEEPS = (10, 25, 50, 100, 200, 400, 1000)
 _KEEP_SHARE = 0.01  # maximum length of a default shortlist relative to the corpus
@@ -132,6 +135,7 @@ class Grid:
                 ``depth``.
         """
         dims = self.widths(model_dims)
+        self._warn_of_odd_dims(dims)
         singles = [OperatingPoint.single(full_dim, "float32")]
         singles += [
             OperatingPoint.single(dim, precision)
@@ -151,6 +155,13 @@ class Grid:
         for point in points:
             self._check(point, full_dim)
         return points
+
+    def _warn_of_odd_dims(self, dims: Sequence[int]) -> None:
+        precisions = {*self.precisions, *self.shortlisted}
+        odd = [dim for dim in dims if not all(can_code(dim, each) for each in precisions)]
+        if odd:
+            shown = ", ".join(map(str, odd))
+            _logger.warning("pq4 is not measured at odd numbers of dims: %s", shown)
 
     def _check(self, point: OperatingPoint, full_dim: int) -> None:
         widest = max(stage.dim for stage in point.stages)

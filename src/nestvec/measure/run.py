@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, begin
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
+
+_logger = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -125,6 +128,13 @@ def _points(
     if len(points) == 1 and not can_run(full):
         problem = f"Engine {engine} cannot run any point of this grid."
         raise InvalidArgument(f"{problem} Choose other precisions or another engine.")
+    if skipped := [point for point in others if not can_run(point)]:
+        _logger.warning(
+            "engine %s cannot run %d of the operating points, such as %s. They are not measured.",
+            engine,
+            len(skipped),
+            skipped[0],
+        )
     return points
 
 
@@ -198,8 +208,10 @@ def _count_texts(data: RetrievalSet, texts: Texts, grid: Grid) -> dict[str, int]
     """Count texts that change what the scores mean; ``data.counts`` has the ignored input."""
     filled = [text for text in texts.rows if text.strip()]
     kept = "_kept" if grid.keep_self else ""
+    grouped = (grid.group_by in each.metadata for each in data.corpus.values() if grid.group_by)
     return {
         **data.counts,
+        "documents_without_group": sum(not each for each in grouped),
         "empty_documents": len(texts.rows) - len(filled),
         "duplicate_documents": len(filled) - len(set(filled)),
         f"self_matches{kept}": texts.n_self_matches,
