@@ -10,6 +10,7 @@ import pytest
 
 HOSTILE = "\x1b]0;mine\x07"
 ROW = json.dumps({"_id": "d0", "text": "one"}) + "\n"
+OTHER_ROW = '{"_id": "d0", "text": "other"}\n'
 
 
 def snapshot(folder):
@@ -76,9 +77,9 @@ CASES = {
         EVALUATE,
         "missing column",
     ),
-    "duplicated id": (corpus(ROW + ROW), BUILD, "corpus.jsonl:2: id 'd0' appears twice"),
+    "duplicated id": (corpus(ROW + OTHER_ROW), BUILD, "corpus.jsonl:2: id 'd0' appears twice"),
     "hostile id": (
-        corpus(2 * (json.dumps({"_id": HOSTILE, "text": "x"}) + "\n")),
+        corpus("".join(json.dumps({"_id": HOSTILE, "text": text}) + "\n" for text in "xy")),
         BUILD,
         "appears twice",
     ),
