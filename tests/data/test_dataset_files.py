@@ -167,6 +167,12 @@ def test_labels_that_cannot_be_read_are_an_error(tmp_path, name, text, expected)
     assert expected in refusal(load_dataset, tmp_path)
 
 
+def test_the_names_of_splits_keep_their_case(tmp_path):
+    files = {"corpus.jsonl": CORPUS, "queries.jsonl": QUERIES, "qrels/Dev-B.TSV.GZ": ""}
+    (write(tmp_path, files) / "qrels/Dev-B.TSV.GZ").write_bytes(content("x.tsv.gz", LABELS))
+    assert load_dataset(tmp_path, split="Dev-B").qrels == QRELS
+
+
 def test_unread_data_files_are_named_once(tmp_path, caplog):
     files = {
         "corpus.jsonl": CORPUS,

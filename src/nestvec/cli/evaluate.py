@@ -213,11 +213,12 @@ def evaluate(
         trust_remote_code=trust_remote_code,
     )
     (curve := _measure(encoder, data, grid, engine)).save(out)
-    if as_json:
-        rows = [row.to_json() for row in curve.points]
-        print_json({"points": rows, "counts": dict(curve.counts)})
-    else:
-        _print_result(curve, grid, out)
+    _print_json(curve) if as_json else _print_result(curve, grid, out)
+
+
+def _print_json(curve: Curve) -> None:
+    rows = [row.to_json() for row in curve.points]
+    print_json({"points": rows, "counts": dict(curve.counts)})
 
 
 def _print_result(curve: Curve, grid: Grid, out: Path) -> None:

@@ -24,7 +24,7 @@ from nestvec.errors import DataError
 Parts = tuple[Path, ...]
 """The files that form one table, in order; usually one file."""
 Tables = Mapping[str, Parts]
-"""Tables by name: the file name without part number and suffix, in lower case."""
+"""Tables by name: the file name without part number and suffix."""
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")  # in order of preference
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
@@ -148,8 +148,8 @@ def _find_qrels(folder: Path) -> Tables:
         if entry.is_dir():
             found = {**_tables(entry, plain=True), **found}
     for name, parts in _tables(folder, plain=True).items():
-        if name.startswith("qrels"):
-            found.setdefault(name.removeprefix("qrels").strip("._-") or "qrels", parts)
+        if name.lower().startswith("qrels"):
+            found.setdefault(name[len("qrels") :].strip("._-") or "qrels", parts)
     filled = [each for each in entries if each.is_file() or any(_visible(each))]
     if filled and not found:
         raise DataError(filled[0], f"has no readable relevance labels. Use {LABEL_FORMATS}.")
@@ -168,7 +168,7 @@ def _tables(folder: Path, *, plain: bool = False) -> Tables:
         packed = path.name.lower().endswith(".gz")
         if suffix not in suffixes or not path.is_file() or (packed and suffix == ".parquet"):
             continue
-        stem = path.name.lower().removesuffix(".gz").removesuffix(suffix)
+        stem = path.name[: -len(suffix) - len(".gz") * packed]
         kinds = found.setdefault(_PART.sub("", stem), {})
         kinds.setdefault((suffixes.index(suffix), packed), []).append(path)
     return {name: tuple(kinds[min(kinds)]) for name, kinds in found.items()}

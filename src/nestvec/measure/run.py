@@ -88,9 +88,7 @@ def evaluate(
     scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, labels)
     task = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)
-    measured = _measure_baselines(baselines, grid.widths(model.info.dims), task, step)
-    for each in measured.values():
-        counts |= each.counts
+    others = _measure_baselines(baselines, grid.widths(model.info.dims), task, step)
     return Curve(
         model=model.info,
         dataset=_describe(data, grid, engine),
@@ -98,8 +96,8 @@ def evaluate(
         points=_rows(points, scores, cost, dict(zip(rows, trend, strict=True)), full_recall),
         scores=scores,
         encode_ms=encode_ms,
-        baselines={name: each.points for name, each in measured.items()},
-        counts=counts,
+        baselines={name: each.points for name, each in others.items()},
+        counts=counts | {k: n for each in others.values() for k, n in each.counts.items()},
     )
 
 

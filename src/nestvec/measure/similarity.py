@@ -83,7 +83,6 @@ def evaluate_similarity(
     model = as_encoder(model)
     task = _Task.of(data)
     points = _points(model, grid, len(task.texts))
-    _warn_of_unused(grid)
     begin_step(on_progress, "encode texts", "texts")
     vectors, encode_ms = _embed(model, data.name, task.texts, on_progress)
     begin_step(on_progress, "measure")
@@ -149,6 +148,7 @@ def _warn_of_unused(grid: Grid) -> None:
 
 
 def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
+    _warn_of_unused(grid)
     points = grid.points(
         full_dim=model.info.full_dim, model_dims=model.info.dims, n_documents=n_texts
     )
