@@ -322,6 +322,11 @@ class TokenEncoder(Encoder, Protocol):
         """Size of the vocabulary; token ids are smaller."""
         ...
 
+    @property
+    def special_tokens(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The token ids that ``tokenize`` adds before and after each text with its prompt."""
+        ...
+
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return the token ids that ``encode`` uses: with prompt, truncated."""
         ...

@@ -42,7 +42,8 @@ def test_it_answers_until_it_is_told_to_end_and_ends_well(place, number):
     ):
         with httpx.Client(base_url=at) as client:
             models = client.get("/v1/models").json()["data"]
-            assert [model["id"] for model in models] == ["index", "index:fast"]
+            names = ["index", "index:query", "index:document", "index:fast"]
+            assert [model["id"] for model in models] == names
             found = client.post("/v1/search", json={"query": "about", "model": "index:fast"})
             assert len(found.json()["hits"]) == 10
             assert client.get("/v1/curve").json()["model"]["name"] == "index"
@@ -80,6 +81,9 @@ def test_a_port_that_is_taken_is_one_line(nestvec):
         ("model --curve nowhere.json", "nowhere.json"),
         ("model --adapter nowhere", "nowhere: cannot be read as an adapter"),
         ("model --writable", "--writable requires an index."),
+        ("index --tier query=8:int8", "tier query=8:int8: the name selects how texts are encoded"),
+        ("model --decode-token-ids cl1", "--decode-token-ids cl1 is unknown. Choose one of"),
+        ("model --accept-token-ids --decode-token-ids cl100k_base", "exclude each other"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(nestvec, arguments, words):
@@ -88,6 +92,13 @@ def test_what_cannot_be_served_is_one_line(nestvec, arguments, words):
     assert words in ended.err
     assert ended.err.count("\n") == 1
     assert ended.out == ""
+
+
+def test_token_ids_are_accepted_with_the_option_alone(place):
+    body = {"model": "model", "input": [[1, 2], [3]]}
+    for options, status in (((), 400), (("--accept-token-ids",), 200)):
+        with serving(place, "model", *options) as (_, at):
+            assert httpx.post(f"{at}/v1/embeddings", json=body).status_code == status
 
 
 def test_a_model_and_its_index_are_served_together_and_others_are_refused(place, nestvec):

@@ -1,5 +1,7 @@
 """Models whose tokens are shown encode them as they encode the texts."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
@@ -79,3 +81,26 @@ def test_without_a_dtype_the_fast_one_is_taken_and_is_near(bert_folder, transfor
     vectors = [model.encode(TEXTS, kind="document") for model in (fast, transformer)]
     left, right = (prefix(each, 64) for each in vectors)
     assert np.einsum("nd,nd->n", left, right).min() > 0.999
+
+
+def test_special_tokens_are_those_that_the_tokenizer_adds(transformer, static):
+    (ids,) = transformer.tokenize(["read csv"], kind="document")
+    before, after = transformer.special_tokens
+    assert (before, after) == ([ids[0]], [ids[-1]]) == ([2], [3])  # [CLS] and [SEP]
+    assert static.special_tokens == ((), ())
+
+
+def test_special_tokens_at_one_end_only_are_reported_at_that_end(transformer, monkeypatch):
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = deepcopy(transformer._tokenizer)
+    monkeypatch.setattr(transformer, "_tokenizer", tokenizer)
+    for template, expected in (
+        ("$A [SEP]", ([], [3])),
+        ("[CLS] $A", ([2], [])),
+        ("[CLS] [MASK] $A [SEP]", ([2, 4], [3])),
+    ):
+        tokenizer.post_processor = TemplateProcessing(
+            single=template, special_tokens=[("[CLS]", 2), ("[SEP]", 3), ("[MASK]", 4)]
+        )
+        assert transformer.special_tokens == expected

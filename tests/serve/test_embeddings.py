@@ -72,13 +72,6 @@ def test_many_vectors_are_written_as_few_are(embeddings):
         np.testing.assert_allclose(vectors_of(embeddings(texts[n]))[0], together[n], atol=1e-6)
 
 
-def test_tokens_give_what_their_text_gives(embeddings, static):
-    ids = static.tokenize(TEXTS, kind="document")
-    expected = vectors_of(embeddings(TEXTS))
-    np.testing.assert_allclose(vectors_of(embeddings(ids)), expected, atol=1e-7)
-    np.testing.assert_allclose(vectors_of(embeddings(ids[0]))[0], expected[0], atol=1e-7)
-
-
 def test_a_query_has_its_own_prompt():
     model = NestedHashEncoder()
     client = Client(create_app(Served(NAME, model)))
@@ -107,7 +100,7 @@ def test_a_text_is_encoded_once():
         (["a", ""], {}, "input.1", "at least 1"),
         ([[]], {}, "input.0", "at least 1"),
         (["a"] * 2049, {}, "input", "2,049 items, more than the limit of 2,048"),
-        ([[0, 1], [99]], {}, "input.1", "token 99 is not from 0 to 8"),
+        ([[0, 1], [2]], {}, "input.0", "--accept-token-ids"),
         ([-1], {}, "input", "greater than or equal to 0"),
         ([0.5], {}, "input", "int"),
         (["a", 1], {}, "input", ""),
@@ -213,11 +206,12 @@ def test_a_tier_is_as_wide_as_its_widest_stage(client):
 
 def test_models_are_listed_with_widths_and_tiers(client):
     entries = client.get("/v1/models").json()["data"]
-    assert [entry["id"] for entry in entries] == [NAME, f"{NAME}:fast", f"{NAME}:best"]
+    suffixes = ("query", "document", "fast", "best")
+    assert [entry["id"] for entry in entries] == [NAME, *(f"{NAME}:{each}" for each in suffixes)]
     first = entries[0]
     assert (first["dims"], first["full_dim"], first["max_tokens"]) == ([64, 32, 16], 64, None)
     assert (first["point"], first["tiers"]["fast"]) == (POINT, "16:int8")
-    assert client.get(f"/v1/models/{NAME}:best").json() == entries[2]
+    assert client.get(f"/v1/models/{NAME}:best").json() == entries[-1]
     assert client.get("/v1/models/other").status_code == 404
 
 

@@ -176,7 +176,7 @@ def test_the_page_needs_no_key(served):
 
 
 def test_models_route_has_no_index_without_one(model_client):
-    (entry,) = model_client.get("/v1/models").json()["data"]
+    entry = model_client.get("/v1/models").json()["data"][0]
     assert entry["index"] is None
     assert entry["point"] is None
 

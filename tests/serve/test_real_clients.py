@@ -1,7 +1,14 @@
-"""Clients as people install them, unchanged, against a server behind a port."""
+"""Clients as people install them, unchanged, against a server behind a port.
+
+The folder `recorded` has what other versions of LiteLLM send: each file was recorded by a run of
+that version, for the options of `litellm.embedding` that it names.
+"""
 
 import base64
+import json
+from pathlib import Path
 
+import httpx
 import numpy as np
 import openai
 import pytest
@@ -17,6 +24,7 @@ from serving_client import running
 from ten_documents import CORPUS
 
 KEY = "a-key-of-24-characters-1"
+RECORDED = Path(__file__).parent / "recorded"
 TEXTS = ["read csv", "open socket", "write json table"]
 
 
@@ -30,7 +38,8 @@ def base_url(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("served") / "index"
     index = build_index(model, CORPUS, "16:binary@8>32:int8", path)
     tiers = {"fast": OperatingPoint.parse("16:int8")}
-    app = create_app(Served(NAME, model, index, tiers=tiers), Settings(keys=(KEY,)))
+    settings = Settings(keys=(KEY,), accept_token_ids=True)
+    app = create_app(Served(NAME, model, index, tiers=tiers), settings)
     with running(app) as address:
         yield f"{address}/v1"
 
@@ -73,7 +82,8 @@ def test_openai_embeds_tokens(client, model):
 
 
 def test_openai_s_tiers_and_models(client):
-    assert [model.id for model in client.models.list()] == [NAME, f"{NAME}:fast"]
+    names = [NAME, f"{NAME}:query", f"{NAME}:document", f"{NAME}:fast"]
+    assert [model.id for model in client.models.list()] == names
     assert client.models.retrieve(f"{NAME}:fast").object == "model"
     answer = client.embeddings.create(model=f"{NAME}:fast", input="read")
     assert len(answer.data[0].embedding) == 16
@@ -117,3 +127,97 @@ def test_llama_index_embeds(base_url, model):
     np.testing.assert_allclose(
         embedding.get_query_embedding(TEXTS[0]), expected(model, 16)[0], atol=1e-7
     )
+
+
+@pytest.fixture
+def litellm(monkeypatch):
+    """Import the client without its table of prices from the network."""
+    monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")  # set at import, and restored here
+    import litellm
+
+    monkeypatch.setattr(litellm, "suppress_debug_info", True)
+    return litellm
+
+
+def embed_with(litellm, base_url, **options):
+    answer = litellm.embedding(
+        input=TEXTS, api_base=base_url, api_key=KEY, max_retries=0, **options
+    )
+    return np.array([each["embedding"] for each in answer.data], dtype=np.float32)
+
+
+@pytest.mark.parametrize("options", [{}, {"user": "somebody"}, {"encoding_format": "float"}])
+@pytest.mark.parametrize("provider", ["openai", "hosted_vllm"])
+def test_litellm_embeds(litellm, base_url, model, provider, options):
+    got = embed_with(litellm, base_url, model=f"{provider}/{NAME}", **options)
+    np.testing.assert_allclose(got, expected(model, 32), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": f"hosted_vllm/{NAME}"},
+        {"model": f"openai/{NAME}", "allowed_openai_params": ["dimensions"]},
+    ],
+)
+def test_litellm_embeds_in_fewer_dimensions(litellm, base_url, model, options):
+    got = embed_with(litellm, base_url, dimensions=16, **options)
+    np.testing.assert_allclose(got, expected(model, 16), atol=1e-7)
+
+
+def test_litellm_sends_no_dimensions_to_other_models_of_openai(litellm, base_url):
+    """Why docs/serve.md tells how to send `dimensions`."""
+    with pytest.raises(litellm.UnsupportedParamsError, match="text-embedding-3"):
+        embed_with(litellm, base_url, model=f"openai/{NAME}", dimensions=16)
+
+
+def test_litellm_selects_a_tier_and_the_kind_of_text(litellm, base_url, model):
+    got = embed_with(litellm, base_url, model=f"openai/{NAME}:fast:query")
+    np.testing.assert_allclose(got, expected(model, 16), atol=1e-7)
+
+
+REQUESTS = [
+    pytest.param(request, id=f"{file.stem} {request['options']}")
+    for file in sorted(RECORDED.glob("litellm-*.json"))
+    for request in json.loads(file.read_text("utf-8"))["requests"]
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_litellm_of_another_version_embeds(base_url, model, request_):
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    answer = httpx.post(
+        base_url.removesuffix("/v1") + request_["path"], content=request_["body"], headers=headers
+    )
+    assert answer.status_code == 200, answer.text
+    lines = [line["embedding"] for line in answer.json()["data"]]
+    if request_["options"].get("encoding_format") == "base64":
+        lines = [np.frombuffer(base64.b64decode(line), "<f4") for line in lines]
+    dim = request_["options"].get("dimensions", 32)
+    np.testing.assert_allclose(np.array(lines), expected(model, dim), atol=1e-7)
+
+
+def test_the_older_litellm_sends_null():
+    """The recording has the case that it is kept for."""
+    requests = json.loads((RECORDED / "litellm-1.81.0.json").read_text("utf-8"))["requests"]
+    bodies = [json.loads(each["body"]) for each in requests]
+    assert any(body.get("encoding_format", "") is None for body in bodies)
+
+
+def test_the_client_of_ragflow_embeds(client, model):
+    """RAGFlow's OpenAIEmbed sends `drop_params` with each request."""
+    answer = client.embeddings.create(
+        model=NAME, input=TEXTS, encoding_format="float", extra_body={"drop_params": True}
+    )
+    got = np.array([each.embedding for each in answer.data], dtype=np.float32)
+    np.testing.assert_allclose(got, expected(model, 32), atol=1e-7)
+
+
+def test_vectors_are_in_the_order_of_the_texts(client, model):
+    """Neither client sorts the vectors by their index."""
+    texts = [f"read {'csv ' * (n % 9)}" for n in range(200)]
+    answer = client.embeddings.create(model=NAME, input=texts)
+    assert [each.index for each in answer.data] == list(range(200))
+    got = np.array([each.embedding for each in answer.data], dtype=np.float32)
+    np.testing.assert_allclose(got, expected(model, 32, texts), atol=1e-6)

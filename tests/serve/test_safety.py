@@ -5,18 +5,19 @@ import io
 import json
 import logging
 
+import httpx
 import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder
-from made_serving import NAME, HeldEncoder, demo_like
+from made_serving import NAME, HeldEncoder, demo_like, static_model
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.serve import logs
 from nestvec.serve.app import create_app
 from nestvec.serve.keys import read_keys
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings, check_binding, is_loopback
-from serving_client import Client, error_of
+from serving_client import Client, error_of, running
 
 KEY, OTHER = "a-key-of-24-characters-1", "a-key-of-24-characters-2"
 ASKED = {"model": NAME, "input": "secret words"}
@@ -146,8 +147,6 @@ def test_one_request_too_many_must_retry_later(served):
     app = create_app(served, Settings(limits=Limits(requests=2)))
 
     async def crowd():
-        import httpx
-
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             asked = [client.post("/v1/search", json={"query": f"q{n}"}) for n in range(20)]
@@ -156,6 +155,16 @@ def test_one_request_too_many_must_retry_later(served):
     answers = asyncio.run(crowd())
     assert {answer.status_code for answer in answers} == {200, 429}
     assert all(int(a.headers["retry-after"]) >= 1 for a in answers if a.status_code == 429)
+
+
+@pytest.fixture
+def log():
+    stream = io.StringIO()
+    logger = logging.getLogger("nestvec")
+    before = logger.handlers, logger.level, logger.propagate
+    logs.log_to(stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    logger.handlers, logger.level, logger.propagate = before
 
 
 class Failing(NestedHashEncoder):
@@ -181,6 +190,75 @@ def test_an_encoder_that_fails_tells_nothing_and_goes_on(word):
     assert client.post("/v1/embeddings", ASKED).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: secret"),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried secret"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_out_of_memory_is_one_error_and_one_log_line(served, monkeypatch, log, error):
+    client = Client(create_app(served, Settings(writable=True)))
+
+    def exhausted(*_args, **_others):
+        raise error
+
+    monkeypatch.setattr(type(served.model), "encode", exhausted)
+    document = {"id": "x", "text": "secret"}
+    for path, body in (
+        ("/v1/embeddings", ASKED),
+        ("/v1/search", {"query": "secret"}),
+        ("/v1/compare", {"texts": ["secret", "words"]}),
+        ("/v1/documents", {"documents": [document]}),
+    ):
+        answer = client.post(path, body)
+        assert (answer.status_code, error_of(answer)["code"]) == (503, "out_of_memory"), path
+        assert "Send fewer or shorter texts" in error_of(answer)["message"]
+        assert answer.headers["retry-after"] == "5"
+        assert "secret" not in answer.text
+    failures = [line for line in log() if line["event"] == "failed"]
+    assert len(failures) == 4
+    assert failures[0]["error"] == type(error).__name__
+    assert "secret" not in json.dumps(failures)
+    monkeypatch.undo()
+    assert client.post("/v1/embeddings", ASKED).status_code == 200
+
+
+def test_a_failing_model_has_its_own_code_and_its_error_is_logged(log):
+    client = Client(create_app(Served(NAME, Failing())))
+    answer = client.post("/v1/embeddings", {"model": NAME, "input": "bad secret"})
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "encoding_failed")
+    assert error_of(answer)["message"].startswith("the model could not encode the input.")
+    (failure,) = (line for line in log() if line["event"] == "failed")
+    assert failure["error"] == "RuntimeError"
+    assert failure["at"].rpartition(":")[0] == __file__
+
+
+def test_a_tokenizer_that_fails_is_a_failing_model(tmp_path, monkeypatch, log):
+    model = static_model(tmp_path / "model")
+    client = Client(create_app(Served(NAME, model)))
+
+    def broken(*_args, **_others):
+        raise ValueError("secret")
+
+    monkeypatch.setattr(type(model), "tokenize", broken)
+    answer = client.post("/v1/embeddings", ASKED)
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "encoding_failed")
+    (failure,) = (line for line in log() if line["event"] == "failed")
+    assert failure["error"] == "ValueError"
+
+
+def test_a_failure_leaves_no_traceback_of_the_server(capfd):
+    with running(create_app(Served(NAME, Failing()))) as address:
+        answer = httpx.post(f"{address}/v1/embeddings", json={"model": NAME, "input": "bad secret"})
+    assert answer.status_code == 500
+    written = "".join(capfd.readouterr())
+    assert "Traceback" not in written
+    assert "secret" not in written
+
+
 def test_an_index_that_fails_tells_nothing(served, monkeypatch):
     client = Client(create_app(served))
 
@@ -193,16 +271,6 @@ def test_an_index_that_fails_tells_nothing(served, monkeypatch):
     assert "secret" not in answer.text
     monkeypatch.undo()
     assert client.post("/v1/search", {"query": "a"}).status_code == 200
-
-
-@pytest.fixture
-def log():
-    stream = io.StringIO()
-    logger = logging.getLogger("nestvec")
-    before = logger.handlers, logger.level, logger.propagate
-    logs.log_to(stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    logger.handlers, logger.level, logger.propagate = before
 
 
 def test_the_log_has_requests_without_texts(tmp_path, log):

@@ -64,7 +64,7 @@ def client(made):
     """Call a server of the adapted index alone, which may be changed."""
     adapt_index(made.index, made.adapter).close()
     served = load_served([made.index], name=NAME)
-    yield Client(create_app(served, Settings(writable=True)))
+    yield Client(create_app(served, Settings(writable=True, accept_token_ids=True)))
     served.close()
 
 
@@ -93,12 +93,15 @@ def test_tokens_are_counted_and_accepted_with_an_adapter(client, made):
     by_tokens, counted = embeddings(client, ids)
     np.testing.assert_allclose(by_tokens, found, atol=1e-6)
     assert counted == usage
+    by_tokens, _ = embeddings(client, ids, input_type="query")
+    expected = embeddings(client, TEXTS, input_type="query")[0]
+    np.testing.assert_allclose(by_tokens, expected, atol=1e-6)
     wrong = client.post("/v1/embeddings", {"model": NAME, "input": [999]})
     assert "token 999 is not from 0 to 8" in error_of(wrong)["message"]
 
 
 def test_dims_are_those_of_the_adapter(client):
-    (entry,) = client.get("/v1/models").json()["data"]
+    entry = client.get("/v1/models").json()["data"][0]
     assert (entry["dims"], entry["full_dim"]) == (DIMS, 32)
     assert set(DIMS) <= set(entry["index"]["dims"])
     refused = client.post("/v1/embeddings", {"model": NAME, "input": "a", "dimensions": 16})
@@ -182,12 +185,13 @@ def test_an_index_of_one_is_not_served_with_the_other(made):
         load_served([made.folder, made.index])
 
 
-def test_a_curve_and_plan_of_another_model_are_not_served(made, demo_folder, tmp_path):
+def test_a_curve_and_plan_of_another_model_are_not_served(made, demo_folder, tmp_path, caplog):
     folder = shutil.copytree(demo_folder, tmp_path / "demo")
     info = load_model(folder / "model").info
     adapt_index(folder / "index", turning(info)).close()
     served = load_served([folder])
     assert (served.curve, served.plan) == (None, None)
+    assert "was measured without the adapter" in caplog.text
     served.close()
     for measured in ({"curve": folder / "curve.json"}, {"plan": folder / "plan.json"}):
         with pytest.raises(

@@ -84,6 +84,23 @@ _AllowAnyPoint = Annotated[
         "computer can reach always allows them.",
     ),
 ]
+_AcceptTokenIds = Annotated[
+    bool,
+    typer.Option(
+        "--accept-token-ids",
+        help="Accept all token ids in the range of the model's vocabulary. Without this option, "
+        "token ids must begin and end with the model's special tokens.",
+    ),
+]
+_DecodeTokenIds = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENCODING",
+        help="Decode token ids of requests to text with an encoding of OpenAI, such as "
+        "cl100k_base, which LangChain uses by default. Requires tiktoken.",
+        show_default="token ids are not decoded",
+    ),
+]
 _AllowOrigin = Annotated[
     list[str] | None,
     typer.Option(
@@ -116,6 +133,8 @@ def serve(
     writable: _Writable = False,
     allow_any_dimension: _AllowAnyDimension = False,
     allow_any_point: _AllowAnyPoint = False,
+    accept_token_ids: _AcceptTokenIds = False,
+    decode_token_ids: _DecodeTokenIds = None,
     allow_origin: _AllowOrigin = None,
     allow_host: _AllowHost = None,
 ) -> None:
@@ -127,22 +146,21 @@ def serve(
     """
     require("fastapi", extra="serve")
     require("uvicorn", extra="serve")
-    from nestvec.serve.keys import read_keys
     from nestvec.serve.running import listen
     from nestvec.serve.served import load_served
-    from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding, is_loopback
+    from nestvec.serve.settings import Settings, is_loopback
     from nestvec.serve.tiers import read_tiers
 
-    keys = read_keys(api_key_file, os.environ)
-    check_binding(host, keys=keys, insecure=insecure)
-    local = is_loopback(host)
+    keys, hosts = _access(host, api_key_file, allow_host, insecure=insecure)
     settings = Settings(
         keys=keys,
         writable=writable,
         allow_any_dimension=allow_any_dimension,
-        allow_any_point=allow_any_point or local,
+        allow_any_point=allow_any_point or is_loopback(host),
+        accept_token_ids=accept_token_ids,
+        decode_token_ids=decode_token_ids,
         allow_origins=tuple(allow_origin or ()),
-        allow_hosts=(*LOOPBACK_NAMES, *(allow_host or ())) if local or allow_host else (),
+        allow_hosts=hosts,
     )
     tiers = read_tiers(tier or [])
     with listen(host, port) as listening:
@@ -158,6 +176,19 @@ def serve(
             trust_remote_code=trust_remote_code,
         )
         _serve_until_stopped(served, settings, listening)
+
+
+def _access(
+    host: str, api_key_file: Path | None, allow_host: list[str] | None, *, insecure: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the API keys and the accepted host names; no names accept all."""
+    from nestvec.serve.keys import read_keys
+    from nestvec.serve.settings import LOOPBACK_NAMES, check_binding, is_loopback
+
+    keys = read_keys(api_key_file, os.environ)
+    check_binding(host, keys=keys, insecure=insecure)
+    restricted = is_loopback(host) or allow_host
+    return keys, (*LOOPBACK_NAMES, *(allow_host or ())) if restricted else ()
 
 
 def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:

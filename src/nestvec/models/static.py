@@ -123,6 +123,11 @@ class StaticEncoder(BaseEncoder):
         """Number of rows of the table."""
         return len(self._table)
 
+    @property
+    def special_tokens(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Nothing: a text of a static model has no special tokens."""
+        return (), ()
+
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return the token ids of each text."""
         encodings = self._tokenizer.encode_batch_fast(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import takewhile
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -41,6 +43,16 @@ class TransformerEncoder(SentenceTransformerEncoder):
         """Number of rows of the token embedding table."""
         rows: int = self._model[0].model.get_input_embeddings().num_embeddings
         return rows
+
+    @property
+    def special_tokens(self) -> tuple[list[int], list[int]]:
+        """The token ids that ``tokenize`` adds before and after each text with its prompt."""
+        encoding = self._tokenizer.encode("a")
+        marked = list(zip(encoding.ids, encoding.special_tokens_mask, strict=True))
+        before = [id_ for id_, _ in takewhile(itemgetter(1), marked)]
+        rest = reversed(marked[len(before) :])
+        after = [id_ for id_, _ in takewhile(itemgetter(1), rest)]
+        return before, after[::-1]
 
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return token ids of each text, with prompt and special tokens, truncated."""

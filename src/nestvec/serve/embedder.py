@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from nestvec.models.adapted import unadapted
 from nestvec.models.static import StaticEncoder
 from nestvec.serve.batching import SMALL, Batcher, BatchSize, OnBatch, Waiting
-from nestvec.serve.errors import bad_request
+from nestvec.serve.errors import ApiError, EncodingFailed, bad_request
 from nestvec.serve.inputs import Input, input_encoder
-from nestvec.serve.settings import Limits
+from nestvec.serve.settings import Settings
+from nestvec.serve.token_ids import IdDecoder, OwnIds
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
 _OVERHEAD = 400  # bytes of a cache entry in addition to its text and vector, measured
@@ -86,28 +88,33 @@ class Embedded(NamedTuple):
 
 
 class Embedder:
-    """Encodes the inputs of requests with a model: cache, tokenizer threads and batching."""
+    """Encodes the inputs of requests with a model: cache, tokenizer threads and batching.
+
+    The argument ``field`` of its methods is the name of the field of a text, for error messages,
+    with ``{}`` for the position of the text in a list: ``input.{}``.
+    """
 
     def __init__(
-        self,
-        model: Encoder,
-        limits: Limits,
-        *,
-        threads: int = 1,
-        on_batch: OnBatch | None = None,
+        self, model: Encoder, settings: Settings, *, on_batch: OnBatch | None = None
     ) -> None:
         """Start the threads.
 
         Args:
             model: The encoder.
-            limits: Limits of the queue, the cache and the request.
-            threads: Number of batches that are encoded at the same time.
+            settings: Settings of the server.
             on_batch: Function called after each batch, or None.
+
+        Raises:
+            InvalidArgument: If the settings of token ids do not fit the model.
+            MissingExtra: If token ids should be decoded and tiktoken is not installed.
         """
-        self._base = unadapted(model)
-        static = isinstance(self._base, StaticEncoder)
+        base, limits, decoded = unadapted(model), settings.limits, settings.decode_token_ids
+        self._own_ids = OwnIds(base, accept_all=settings.accept_token_ids)
+        self._decoder = None if decoded is None else IdDecoder(decoded)
+        static = isinstance(base, StaticEncoder)
         self._limits = limits
         self._encoder = input_encoder(model)
+        self._without_text = _without_text(base)
         # A static model is not cached: a lookup takes as long as encoding.
         self._caches = limits.cache_bytes > 0 and not static
         self.cache = VectorCache(limits.cache_bytes)
@@ -118,44 +125,55 @@ class Embedder:
             self._encoder.encode,
             full_dim=model.info.full_dim,
             size=_STATIC_BATCH if static else None,
-            threads=threads,
+            threads=settings.encoders,
             on_batch=on_batch,
         )
 
-    async def texts(self, texts: Sequence[str], kind: Kind) -> Embedded:
+    async def texts(self, texts: Sequence[str], kind: Kind, field: str) -> Embedded:
         """Return the vectors of texts.
 
         Raises:
-            ApiError: 400 if the texts have too many tokens, 429 if too many texts wait.
+            ApiError: 400 if a text has no content for the model or the texts have too many tokens,
+                429 if too many texts wait.
+            EncodingFailed: If the model raises an error.
         """
+        places = [field.format(number) for number in range(len(texts))]
+        for text, place in zip(texts, places, strict=True):
+            if not text.strip():
+                raise _blank(place)
         if not self._caches:
-            with self.waiting.admitted(len(texts)):
-                return await self._encoded(await self._prepared(texts, kind))
+            inputs, vectors = await self._new(texts, kind, places)
+            return Embedded(vectors, _n_tokens(inputs))
         known = {text: self.cache.get(kind, text) for text in dict.fromkeys(texts)}
         missing = [text for text, found in known.items() if found is None]
         if missing:
-            with self.waiting.admitted(len(missing)):
-                inputs = await self._prepared(missing, kind)
-                encoded = await self._encoded(inputs)
-            for each, vector in zip(inputs, encoded.vectors, strict=True):
+            first = dict(zip(reversed(texts), reversed(places), strict=True))
+            inputs, vectors = await self._new(missing, kind, [first[text] for text in missing])
+            for each, vector in zip(inputs, vectors, strict=True):
                 known[each.text] = new = CachedVector(vector, len(each.ids))
                 self.cache.put(kind, each.text, new)
         all_known = [found for text in texts if (found := known[text]) is not None]
         vectors = np.stack([each.vector for each in all_known])
         return Embedded(vectors, sum(each.tokens for each in all_known))
 
-    async def tokens(self, ids: Sequence[Sequence[int]]) -> Embedded:
-        """Return the vectors of texts that are given as token ids of the model.
+    async def tokens(self, ids: Sequence[Sequence[int]], kind: Kind, field: str) -> Embedded:
+        """Return the vectors of texts that are given as token ids.
+
+        Token ids of the model contain the prompt, if it has one. The kind selects the prompt of
+        decoded texts and the head of an adapter.
 
         Raises:
-            ApiError: 400 if the model does not accept tokens, a token id does not exist, or a text
-                has too many tokens.
+            ApiError: 400 as in ``texts``, and if the token ids are not those of the model, or
+                cannot be decoded.
+            EncodingFailed: If the model raises an error.
         """
-        if not isinstance(self._base, TokenEncoder):
-            raise bad_request("this model does not accept tokens. Send strings.", "input")
-        self._check_tokens(ids, self._base.vocabulary)
-        with self.waiting.admitted(len(ids)):
-            return await self._encoded([Input("document", "", each, len(each)) for each in ids])
+        if self._decoder is not None:
+            return await self.texts(self._decoder.texts(ids, field), kind, field)
+        self._own_ids.check(ids, field)
+        places = [field.format(number) for number in range(len(ids))]
+        inputs = [Input(kind, "", each, len(each)) for each in ids]
+        with self.waiting.admitted(len(inputs)):
+            return Embedded(await self._vectors(inputs, places), _n_tokens(inputs))
 
     def close(self) -> None:
         """Encode all accepted inputs and stop the threads."""
@@ -163,29 +181,52 @@ class Embedder:
             tokenizer.shutdown()
         self._batcher.close()
 
-    async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        tokenizer = self._tokenizers[len(texts) > SMALL]
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(tokenizer, self._encoder.prepare, texts, kind)
+    async def _new(
+        self, texts: Sequence[str], kind: Kind, places: Sequence[str]
+    ) -> tuple[list[Input], Embeddings]:
+        """Return the inputs and the vectors of texts that are not in the cache."""
+        with self.waiting.admitted(len(texts)):
+            tokenizer = self._tokenizers[len(texts) > SMALL]
+            loop = asyncio.get_running_loop()
+            with _failures_of_the_model():
+                inputs = await loop.run_in_executor(tokenizer, self._encoder.prepare, texts, kind)
+            return inputs, await self._vectors(inputs, places)
 
-    async def _encoded(self, inputs: Sequence[Input]) -> Embedded:
-        tokens = sum(len(each.ids) for each in inputs)
+    async def _vectors(self, inputs: Sequence[Input], places: Sequence[str]) -> Embeddings:
+        for each, place in zip(inputs, places, strict=True):
+            if [*each.ids] == self._without_text.get(each.kind):
+                raise _blank(place)
+        tokens = _n_tokens(inputs)
         if tokens > self._limits.tokens:
             problem = f"input has {tokens:,} tokens, more than the limit of {self._limits.tokens:,}"
             raise bad_request(f"{problem}. Send fewer texts per request.", "input")
-        return Embedded(await self._batcher.encode(inputs), tokens)
+        with _failures_of_the_model():
+            vectors = await self._batcher.encode(inputs)
+        zero = np.flatnonzero(~vectors.any(axis=1))
+        if len(zero):
+            raise _blank(places[int(zero[0])])
+        return vectors
 
-    def _check_tokens(self, ids: Sequence[Sequence[int]], vocabulary: int) -> None:
-        longest = self._base.info.max_tokens
-        for number, each in enumerate(ids):
-            if not 0 <= min(each) <= max(each) < vocabulary:
-                wrong = next(id_ for id_ in each if not 0 <= id_ < vocabulary)
-                raise bad_request(
-                    f"input.{number}: token {wrong} is not from 0 to {vocabulary - 1}. Use the "
-                    "tokenizer of this model, or send strings (in LangChain: "
-                    "check_embedding_ctx_length=False).",
-                    f"input.{number}",
-                )
-            if longest is not None and len(each) > longest:
-                problem = f"input.{number} has {len(each)} tokens, more than max_tokens={longest}"
-                raise bad_request(f"{problem}. Truncate it, or send a string.", f"input.{number}")
+
+def _n_tokens(inputs: Sequence[Input]) -> int:
+    return sum(len(each.ids) for each in inputs)
+
+
+def _without_text(model: Encoder) -> Mapping[Kind, list[int]]:
+    """Return the tokens of an empty text: special tokens and the prompt."""
+    if not isinstance(model, TokenEncoder):
+        return {}
+    return {kind: model.tokenize([""], kind=kind)[0] for kind in get_args(Kind)}
+
+
+def _blank(place: str) -> ApiError:
+    problem = f"{place}: the text is blank, or the model has no token for it"
+    return bad_request(f"{problem}. Send another text, or omit it.", place)
+
+
+@contextmanager
+def _failures_of_the_model() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a model of unknown origin can raise any error
+        raise EncodingFailed from error

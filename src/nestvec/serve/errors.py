@@ -1,12 +1,12 @@
 """Errors as responses in the format of the OpenAI API: ``{"error": {...}}``.
 
 Errors of the client have a full message. Internal errors have only a status, because their message
-may contain texts or paths.
+may contain texts or paths. Their ``code`` says whether the model failed or memory was exhausted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -28,6 +28,7 @@ _OF_ROUTING = {
     405: "this path does not support this method. See /openapi.json for its methods.",
 }
 _LONGEST = 100  # characters of client input that are repeated in a message
+_RETRY_S = 5
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
 
@@ -82,9 +83,34 @@ def busy(retry_after: int) -> ApiError:
     return ApiError(429, message, code="queue_full", retry_after=retry_after)
 
 
-def internal_error() -> ApiError:
-    """Return the error of a request that failed inside the server."""
+class EncodingFailed(Exception):
+    """The model raised an error, which is the cause of this exception."""
+
+
+def failure(error: Exception) -> ApiError:
+    """Return the response for an exception in the server."""
+    if any(_is_out_of_memory(each) for each in causes(error)):
+        problem = "the server has too little memory for this request"
+        advice = f"Send fewer or shorter texts, or retry in {_RETRY_S} s"
+        return ApiError(503, f"{problem}. {advice}.", code="out_of_memory", retry_after=_RETRY_S)
+    if isinstance(error, EncodingFailed):
+        problem = "the model could not encode the input. See the log of the server."
+        return ApiError(500, problem, code="encoding_failed")
     return ApiError(500, "internal server error. See the log of the server.")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, its cause, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # PyTorch raises a RuntimeError if an allocation fails, on a GPU one of a subclass.
+    words = ("out of memory", "can't allocate memory")
+    from_torch = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    return from_torch or isinstance(error, MemoryError)
 
 
 def response(error: HTTPException) -> Response:

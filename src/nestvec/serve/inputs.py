@@ -96,11 +96,15 @@ class AdaptedInputEncoder:
         return self._base.prepare(texts, kind)
 
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
-        """Return the adapted vectors of inputs, [n, full_dim]; queries have their own head."""
+        """Return the adapted vectors of inputs, [n, full_dim]; queries have their own head.
+
+        A zero vector, which stands for a text without known tokens, remains zero.
+        """
         vectors = self._base.encode(inputs)
         adapted = np.empty_like(vectors)
         for kind, lines in _by_kind(inputs):
             adapted[lines] = self._adapter.apply(vectors[lines], kind)
+        adapted[~vectors.any(axis=1)] = 0
         return adapted
 
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nestvec.serve.errors import internal_error, send_error
+from nestvec.serve.errors import EncodingFailed, causes, failure, send_error
 from nestvec.serve.metrics import Metrics
 
 _logger = logging.getLogger("nestvec.serve")
@@ -57,7 +57,7 @@ class LogRequests:
             _logger.error("failed", extra={"fields": {"id": number, **_kind_of(error)}})
             if status:  # the response has started, so the connection is closed
                 raise
-            await send_error(internal_error(), scope, receive, numbered)
+            await send_error(failure(error), scope, receive, numbered)
         finally:
             seconds = time.perf_counter() - start
             route = _route(scope)
@@ -74,6 +74,8 @@ def _route(scope: Scope) -> str:
 
 
 def _kind_of(error: BaseException) -> dict[str, str]:
+    if isinstance(error, EncodingFailed):
+        *_, error = causes(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return {"error": type(error).__name__, "at": place}

@@ -6,11 +6,12 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from nestvec.codec.prefix import prefix_scores
 from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
+from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
 from nestvec.types import Embeddings
 
@@ -18,10 +19,8 @@ Text = Annotated[str, Field(min_length=1)]
 Dim = Annotated[int, Field(ge=1, strict=True)]
 
 
-class CompareRequest(BaseModel):
+class CompareRequest(RequestBody):
     """Texts to compare with each other."""
-
-    model_config = ConfigDict(extra="forbid")
 
     texts: Annotated[list[Text], Field(min_length=2, max_length=32)]
     dims: Annotated[list[Dim], Field(min_length=1, max_length=32)] | None = None
@@ -49,7 +48,7 @@ def compare_router(serving: Serving) -> APIRouter:
         if max(dims) > full_dim:
             problem = f"dims={max(dims)} is larger than full_dim={full_dim} of {served.name}"
             raise bad_request(problem, "dims")
-        embedded = await serving.embedder.texts(request.texts, "document")
+        embedded = await serving.embedder.texts(request.texts, "document", "texts.{}")
         matrices = partial(_matrices, serving, embedded.vectors, sorted({*dims}, reverse=True))
         return json_response(await serving.searches.run(matrices))
 

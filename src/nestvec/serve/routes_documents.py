@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from nestvec.serve.errors import ApiError, bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
+from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
 from nestvec.types import Document
 
@@ -17,30 +19,24 @@ Id = Annotated[str, Field(min_length=1, max_length=512)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
 
 
-class NewDocument(BaseModel):
+class NewDocument(RequestBody):
     """A document to add."""
-
-    model_config = ConfigDict(extra="forbid")
 
     id: Id
     text: str
     title: str = ""
-    metadata: Annotated[dict[str, str | Whole | FiniteFloat], Field(max_length=100)] = {}
+    metadata: dict[str, str | Whole | FiniteFloat] = Field(default_factory=dict, max_length=100)
 
 
-class DocumentsRequest(BaseModel):
+class DocumentsRequest(RequestBody):
     """Documents to add; `replace` replaces stored documents with the same ids."""
-
-    model_config = ConfigDict(extra="forbid")
 
     documents: Annotated[list[NewDocument], Field(min_length=1)]
     replace: bool = False
 
 
-class DeleteRequest(BaseModel):
+class DeleteRequest(RequestBody):
     """Documents to delete."""
-
-    model_config = ConfigDict(extra="forbid")
 
     ids: Annotated[list[Id], Field(min_length=1)]
 
@@ -82,6 +78,7 @@ def documents_router(serving: Serving) -> APIRouter:
     async def add_documents(request: DocumentsRequest) -> Response:
         """Encode and add documents. They are on disk and searchable after the response."""
         _check(serving, len(request.documents))
+        _check_texts(request.documents)
         _ = serving.embedder
         return json_response(await serving.changes.run(partial(_add, serving, request)))
 
@@ -113,6 +110,14 @@ def _check(serving: Serving, n: int) -> None:
         raise bad_request(
             f"{n:,} documents exceed the limit of {limit:,}. Send fewer per request.", "documents"
         )
+
+
+def _check_texts(documents: Sequence[NewDocument]) -> None:
+    for number, each in enumerate(documents):
+        if not f"{each.title}{each.text}".strip():
+            place = f"documents.{number}"
+            problem = f"{place}: title and text are blank, so that no search finds the document"
+            raise bad_request(f"{problem}. Send a text, or omit the document.", place)
 
 
 def _unknown(id_: str) -> ApiError:

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
-from nestvec.serve.errors import ApiError, documented
+from nestvec.serve.errors import documented
 from nestvec.serve.json_body import json_response
 from nestvec.serve.serving import Serving
-from nestvec.serve.tiers import split_name
+from nestvec.serve.tiers import requested
 from nestvec.types import PRECISIONS
 
 
@@ -73,15 +73,13 @@ def models_router(serving: Serving) -> APIRouter:
 
     @router.get("/v1/models", response_model=ModelList)
     async def list_models() -> Response:
-        """List the model without a tier and with each tier."""
+        """List the model without suffix, with each kind of text, and with each tier."""
         entries = [_entry(serving, name, created) for name in served.model_names]
         return json_response({"object": "list", "data": entries})
 
     @router.get("/v1/models/{name:path}", response_model=ModelEntry)
     async def get_model(name: str) -> Response:
         """Describe a model or a tier."""
-        if name not in served.model_names:
-            raise ApiError(404, f"model {name!r} does not exist", code="model_not_found")
         return json_response(_entry(serving, name, created))
 
     return router
@@ -89,7 +87,7 @@ def models_router(serving: Serving) -> APIRouter:
 
 def _entry(serving: Serving, name: str, created: int) -> dict[str, Any]:
     served, index = serving.served, index_entry(serving)
-    _, tier = split_name(name, served.name)
+    tier = requested(served, name).tier
     point = served.point if tier is None else served.tiers[tier]
     return {
         "id": name,

@@ -9,25 +9,24 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from nestvec.engines.results import Explained
 from nestvec.index.index import Index
 from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
+from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import requested_point
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 
-class SearchRequest(BaseModel):
+class SearchRequest(RequestBody):
     """A query, as text or as vector, and the options of the search.
 
     `explain` adds the ranking after each stage and the ranking by full precision. The value
     `"stages"` omits the ranking by full precision, which scores every document.
     """
-
-    model_config = ConfigDict(extra="forbid")
 
     query: Annotated[str, Field(min_length=1)] | None = None
     embedding: Annotated[list[FiniteFloat], Field(min_length=1)] | None = None
@@ -137,8 +136,13 @@ def _check(serving: Serving, request: SearchRequest) -> None:
 
 async def _vector(serving: Serving, request: SearchRequest) -> Embeddings:
     if request.query is None:
-        return np.array([request.embedding], dtype=np.float32)
-    embedded = await serving.embedder.texts([request.query], "query")
+        with np.errstate(over="ignore"):  # infinite values are refused
+            vector = np.array([request.embedding], dtype=np.float32)
+        if not vector.any() or not np.isfinite(vector).all():
+            problem = "embedding is zero, or has values that float32 cannot represent"
+            raise bad_request(f"{problem}. Send a vector of /v1/embeddings.", "embedding")
+        return vector
+    embedded = await serving.embedder.texts([request.query], "query", "query")
     serving.metrics.on_tokens(embedded.tokens)
     return embedded.vectors
 

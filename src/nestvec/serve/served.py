@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -22,9 +23,10 @@ from nestvec.models.sentence_transformer import DType
 from nestvec.models.transformer import TransformerEncoder, share_processors
 from nestvec.planning.choose import Plan
 from nestvec.recipes.demo import DemoFolder
-from nestvec.types import Encoder, ModelInfo, OperatingPoint
+from nestvec.types import Encoder, Kind, ModelInfo, OperatingPoint
 
 _SHOWN = 24
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,16 @@ class Served:
         """Check that the parts fit together.
 
         Raises:
-            InvalidArgument: If there is neither model nor index, or a tier has too many dims.
+            InvalidArgument: If there is neither model nor index, or a tier has too many dims or
+                a reserved name.
             ModelMismatch: If the curve or the plan is for another model or another adapter.
         """
         if self.model is None and self.index is None:
             raise InvalidArgument("nothing to serve. Pass a model that encodes texts, or an index.")
         for name, point in self.tiers.items():
+            if name in get_args(Kind):
+                problem = f"tier {name}={point}: the name selects how texts are encoded"
+                raise InvalidArgument(f"{problem}. Choose another name.")
             widest = max(stage.dim for stage in point.stages)
             if widest > self.info.full_dim:
                 problem = f"dim={widest} is larger than full_dim={self.info.full_dim}"
@@ -113,8 +119,9 @@ class Served:
 
     @property
     def model_names(self) -> list[str]:
-        """All model names in the API: without a tier and with each tier."""
-        return [self.name, *(f"{self.name}:{tier}" for tier in self.tiers)]
+        """The listed model names: without suffix, with each kind of text, and with each tier."""
+        kinds = () if self.model is None else get_args(Kind)
+        return [self.name, *(f"{self.name}:{suffix}" for suffix in (*kinds, *self.tiers))]
 
     @property
     def trained_dims(self) -> tuple[int, ...]:
@@ -215,8 +222,7 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     if found.index is not None:
         encoder, index = _open(found.index, encoder)
     info = encoder.info if index is None else index.info
-    if demo is not None and not info.adapter:  # both were measured without an adapter
-        curve, plan = curve or _if_there(demo.curve), plan or _if_there(demo.plan)
+    curve, plan = _measured(demo, info, curve, plan)
     try:
         return Served(
             name=name or _short_name(paths, encoder),
@@ -276,6 +282,22 @@ def _open(place: Path, model: Encoder) -> tuple[Encoder, Index]:
     except NestvecError:
         engine.close()
         raise
+
+
+def _measured(
+    demo: DemoFolder | None, info: ModelInfo, curve: Path | None, plan: Path | None
+) -> tuple[Path | None, Path | None]:
+    """Return the files of the curve and the plan, by default those of the demo."""
+    if demo is None:
+        return curve, plan
+    if info.adapter:
+        _logger.warning(
+            "%s was measured without the adapter. A curve or a plan is shown only if --curve or "
+            "--plan names a file of the adapted model.",
+            demo.out,
+        )
+        return curve, plan
+    return curve or _if_there(demo.curve), plan or _if_there(demo.plan)
 
 
 def _if_there(path: Path) -> Path | None:

@@ -47,7 +47,9 @@ class Serving:
         """Start the threads; lock the index if the server is writable.
 
         Raises:
-            InvalidArgument: If the server is writable and there is no index.
+            InvalidArgument: If the server is writable and there is no index, or the settings of
+                token ids do not fit the model.
+            MissingExtra: If token ids should be decoded and tiktoken is not installed.
             IndexLocked: If another process has locked the index.
         """
         if settings.writable:
@@ -58,8 +60,10 @@ class Serving:
         limits = settings.limits
         encoder = None
         if served.model is not None:
-            threads, on_batch = settings.encoders, metrics.on_batch
-            encoder = Embedder(served.model, limits, threads=threads, on_batch=on_batch)
+            encoder = Embedder(served.model, settings, on_batch=metrics.on_batch)
+        elif settings.accept_token_ids or settings.decode_token_ids is not None:
+            option = "--accept-token-ids" if settings.accept_token_ids else "--decode-token-ids"
+            raise InvalidArgument(f"{option} requires a model that encodes texts. Pass one.")
         serving = cls(
             served,
             settings,

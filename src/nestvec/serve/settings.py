@@ -59,6 +59,9 @@ class Settings:
         writable: Whether documents may be added and deleted.
         allow_any_dimension: Whether requests may use dims that the model was not trained for.
         allow_any_point: Whether a search may use an operating point that is not a tier.
+        accept_token_ids: Whether token ids are accepted even if they may be of another tokenizer.
+        decode_token_ids: Encoding of OpenAI whose token ids are decoded to texts, such as
+            "cl100k_base"; None decodes nothing.
         allow_origins: Origins of other sites that may call the API ("*" for all).
         allow_hosts: Accepted host names; empty accepts all.
         encoders: Number of threads that encode at the same time.
@@ -69,15 +72,22 @@ class Settings:
     writable: bool = False
     allow_any_dimension: bool = False
     allow_any_point: bool = True
+    accept_token_ids: bool = False
+    decode_token_ids: str | None = None
     allow_origins: tuple[str, ...] = ()
     allow_hosts: tuple[str, ...] = LOOPBACK_NAMES
     encoders: int = 1
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        """Reject a single string: each of its characters would become a valid key."""
+        """Reject a single string, each of whose characters would become a valid key."""
         for name in ("keys", "allow_origins", "allow_hosts"):
             refuse_string(getattr(self, name), name)
+        if self.accept_token_ids and self.decode_token_ids is not None:
+            raise InvalidArgument(
+                "--accept-token-ids and --decode-token-ids exclude each other: token ids are those "
+                "of the served model, or those of another encoding. Pass one of the options."
+            )
 
 
 def is_loopback(host: str) -> bool:

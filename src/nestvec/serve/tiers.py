@@ -1,19 +1,22 @@
-"""Tiers: named operating points of a server, and how a request selects one.
+"""Model names: how a request selects a tier, which is a named operating point, and the prompt.
 
 A request selects a tier with a suffix of the model, ``my-model:fast``, or in ``point``. The field
 ``point`` also accepts an operating point such as ``64:int4``.
+
+The suffix ``:query`` or ``:document`` selects how texts are encoded, for clients that cannot send
+``input_type``. This suffix is the last: ``my-model:fast:query``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from nestvec.errors import InvalidArgument
 from nestvec.serve.errors import ApiError, bad_request
 from nestvec.serve.serving import Serving
-from nestvec.types import OperatingPoint
+from nestvec.types import Kind, OperatingPoint
 
 if TYPE_CHECKING:
     from nestvec.serve.served import Served
@@ -41,28 +44,44 @@ def read_tiers(texts: Sequence[str]) -> dict[str, OperatingPoint]:
     return tiers
 
 
-def split_name(model: str, known: str) -> tuple[str, str | None]:
-    """Split the name of a model from the tier in its suffix; the tier is None without suffix."""
+class Selection(NamedTuple):
+    """What the suffixes of a model name select; None without the suffix."""
+
+    tier: str | None = None
+    kind: Kind | None = None
+
+
+def parse_name(model: str, known: str) -> Selection | None:
+    """Parse a model name with its suffixes; return None for another model.
+
+    >>> parse_name("docs:fast:query", "docs")
+    Selection(tier='fast', kind='query')
+    """
     if model == known:
-        return model, None
-    name, sign, tier = model.rpartition(":")
-    return (name, tier) if sign and name == known else (model, None)
+        return Selection()
+    if not model.startswith(f"{known}:"):
+        return None
+    tier, colon, last = model.removeprefix(f"{known}:").rpartition(":")
+    kind = next((kind for kind in get_args(Kind) if kind == last), None)
+    if kind is None:  # the last part is a tier, the only suffix
+        return Selection(last) if last and not colon else None
+    return None if colon and not tier else Selection(tier or None, kind)
 
 
-def requested_tier(served: Served, model: str | None) -> str | None:
-    """Return the tier in the ``model`` of a request, or None for the model without a tier.
+def requested(served: Served, model: str | None) -> Selection:
+    """Return what the ``model`` of a request selects; None selects nothing.
 
     Raises:
         ApiError: 404 if the model or the tier does not exist.
     """
     if model is None:
-        return None
-    name, tier = split_name(model, served.name)
-    if name != served.name or (tier is not None and tier not in served.tiers):
+        return Selection()
+    found = parse_name(model, served.name)
+    if found is None or (found.tier is not None and found.tier not in served.tiers):
         known = ", ".join(served.model_names)
         problem = f"model {model!r} does not exist. Choose one of {known}."
         raise ApiError(404, problem, param="model", code="model_not_found")
-    return tier
+    return found
 
 
 def parse_point(tiers: Mapping[str, OperatingPoint], text: str) -> OperatingPoint:
@@ -89,7 +108,10 @@ def requested_point(serving: Serving, model: str | None, text: str | None) -> Op
         ApiError: 400 if the point is invalid or not allowed, 404 if the model does not exist.
     """
     served, index = serving.served, serving.index
-    tier = requested_tier(served, model)
+    tier, kind = requested(served, model)
+    if kind == "document":
+        problem = f"model {model!r}: a search encodes its text as a query"
+        raise bad_request(f"{problem}. Omit the suffix ':document'.", "model")
     if text is None:
         return index.point if tier is None else served.tiers[tier]
     try:
