@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models
 
 from fakes import FAKE_INFO, NestedHashEncoder
 from made_serving import NAME, static_model
+from nestvec.index.building import build_index
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adapter, Head
 from nestvec.models.load import load_model
@@ -16,6 +17,7 @@ from nestvec.models.static import save_static_model
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
+from nestvec.types import Document
 from serving_client import Client, error_of
 
 BLANK = [" ", "\t\n", "\u00a0\u3000"]
@@ -78,6 +80,18 @@ def test_a_text_without_a_known_token_is_refused(letters):
     known = client.post("/v1/embeddings", {"model": NAME, "input": ["read 123", "read"]}).json()
     first, second = (line["embedding"] for line in known["data"])
     assert first == second
+
+
+def test_a_document_without_a_known_token_is_not_added(letters, tmp_path):
+    index = build_index(letters, {"d": Document("read")}, "8:int8", tmp_path / "index")
+    served = Served(NAME, letters, index)
+    client = Client(create_app(served, Settings(writable=True)))
+    documents = [{"id": "x", "text": "read"}, {"id": "y", "text": "123"}]
+    answer = client.post("/v1/documents", {"documents": documents})
+    assert "the model has no token for it" in refused(answer, "documents.1")
+    documents[1]["title"] = "dear"
+    assert client.post("/v1/documents", {"documents": documents}).status_code == 200
+    served.close()
 
 
 def test_a_transformer_has_no_vector_for_a_text_without_tokens(bert_folder):

@@ -137,10 +137,7 @@ class Embedder:
                 429 if too many texts wait.
             EncodingFailed: If the model raises an error.
         """
-        places = [field.format(number) for number in range(len(texts))]
-        for text, place in zip(texts, places, strict=True):
-            if not text.strip():
-                raise _blank(place)
+        places = _places_of_texts(texts, field)
         if not self._caches:
             inputs, vectors = await self._new(texts, kind, places)
             return Embedded(vectors, _n_tokens(inputs))
@@ -155,6 +152,16 @@ class Embedder:
         all_known = [found for text in texts if (found := known[text]) is not None]
         vectors = np.stack([each.vector for each in all_known])
         return Embedded(vectors, sum(each.tokens for each in all_known))
+
+    async def check(self, texts: Sequence[str], kind: Kind, field: str) -> None:
+        """Check texts that are encoded later.
+
+        Raises:
+            ApiError: 400 if a text has no content for the model.
+            EncodingFailed: If the tokenizer raises an error.
+        """
+        places = _places_of_texts(texts, field)
+        self._check_content(await self._prepared(texts, kind), places)
 
     async def tokens(self, ids: Sequence[Sequence[int]], kind: Kind, field: str) -> Embedded:
         """Return the vectors of texts that are given as token ids.
@@ -186,16 +193,22 @@ class Embedder:
     ) -> tuple[list[Input], Embeddings]:
         """Return the inputs and the vectors of texts that are not in the cache."""
         with self.waiting.admitted(len(texts)):
-            tokenizer = self._tokenizers[len(texts) > SMALL]
-            loop = asyncio.get_running_loop()
-            with _failures_of_the_model():
-                inputs = await loop.run_in_executor(tokenizer, self._encoder.prepare, texts, kind)
+            inputs = await self._prepared(texts, kind)
             return inputs, await self._vectors(inputs, places)
 
-    async def _vectors(self, inputs: Sequence[Input], places: Sequence[str]) -> Embeddings:
+    async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        tokenizer = self._tokenizers[len(texts) > SMALL]
+        loop = asyncio.get_running_loop()
+        with _failures_of_the_model():
+            return await loop.run_in_executor(tokenizer, self._encoder.prepare, texts, kind)
+
+    def _check_content(self, inputs: Sequence[Input], places: Sequence[str]) -> None:
         for each, place in zip(inputs, places, strict=True):
             if [*each.ids] == self._without_text.get(each.kind):
                 raise _blank(place)
+
+    async def _vectors(self, inputs: Sequence[Input], places: Sequence[str]) -> Embeddings:
+        self._check_content(inputs, places)
         tokens = _n_tokens(inputs)
         if tokens > self._limits.tokens:
             problem = f"input has {tokens:,} tokens, more than the limit of {self._limits.tokens:,}"
@@ -206,6 +219,19 @@ class Embedder:
         if len(zero):
             raise _blank(places[int(zero[0])])
         return vectors
+
+
+def _places_of_texts(texts: Sequence[str], field: str) -> list[str]:
+    """Return the field of each text.
+
+    Raises:
+        ApiError: 400 if a text is blank.
+    """
+    places = [field.format(number) for number in range(len(texts))]
+    for text, place in zip(texts, places, strict=True):
+        if not text.strip():
+            raise _blank(place)
+    return places
 
 
 def _n_tokens(inputs: Sequence[Input]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -78,8 +77,8 @@ def documents_router(serving: Serving) -> APIRouter:
     async def add_documents(request: DocumentsRequest) -> Response:
         """Encode and add documents. They are on disk and searchable after the response."""
         _check(serving, len(request.documents))
-        _check_texts(request.documents)
-        _ = serving.embedder
+        contents = [Document(each.text, each.title).content for each in request.documents]
+        await serving.embedder.check(contents, "document", "documents.{}")
         return json_response(await serving.changes.run(partial(_add, serving, request)))
 
     @router.delete("/v1/documents", response_model=Changed)
@@ -110,14 +109,6 @@ def _check(serving: Serving, n: int) -> None:
         raise bad_request(
             f"{n:,} documents exceed the limit of {limit:,}. Send fewer per request.", "documents"
         )
-
-
-def _check_texts(documents: Sequence[NewDocument]) -> None:
-    for number, each in enumerate(documents):
-        if not f"{each.title}{each.text}".strip():
-            place = f"documents.{number}"
-            problem = f"{place}: title and text are blank, so that no search finds the document"
-            raise bad_request(f"{problem}. Send a text, or omit the document.", place)
 
 
 def _unknown(id_: str) -> ApiError:
