@@ -13,7 +13,7 @@ from nestvec.errors import InvalidArgument, MissingExtra
 from nestvec.models.load import load_model
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
-from nestvec.serve.settings import Settings
+from nestvec.serve.settings import Limits, Settings
 from serving_client import Client, error_of, running
 
 TEXTS = [
@@ -129,6 +129,14 @@ def test_ids_that_cannot_be_decoded_are_refused(decoding, ids, words):
     assert answer.status_code == 400, answer.text
     assert words in error_of(answer)["message"]
     assert error_of(answer)["param"] == "input.1"
+
+
+def test_the_limit_of_tokens_applies_before_ids_are_decoded(minilm):
+    limits = Limits(tokens=5)
+    settings = Settings(decode_token_ids="cl100k_base", limits=limits)
+    client = Client(create_app(Served(NAME, minilm), settings))
+    answer = post(client, [[100300] * 3] * 2)  # ids that no token has
+    assert "input has 6 tokens, more than the limit of 5" in error_of(answer)["message"]
 
 
 def test_a_static_model_accepts_token_ids_only_with_the_switch(tmp_path):

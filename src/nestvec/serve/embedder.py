@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from nestvec.serve.settings import Settings
 from nestvec.serve.token_ids import IdDecoder, OwnIds
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
+_T = TypeVar("_T")
 _OVERHEAD = 400  # bytes of a cache entry in addition to its text and vector, measured
 _STATIC_BATCH = BatchSize(items=1024, length=2**20)  # large, because there is no padding
 
@@ -174,8 +175,10 @@ class Embedder:
                 cannot be decoded.
             EncodingFailed: If the model raises an error.
         """
+        self._check_number(sum(map(len, ids)))  # before the memory for decoded texts is used
         if self._decoder is not None:
-            return await self.texts(self._decoder.texts(ids, field), kind, field)
+            texts = await self._in_thread(len(ids), self._decoder.texts, ids, field)
+            return await self.texts(texts, kind, field)
         self._own_ids.check(ids, field)
         places = [field.format(number) for number in range(len(ids))]
         inputs = [Input(kind, "", each, len(each)) for each in ids]
@@ -197,10 +200,19 @@ class Embedder:
             return inputs, await self._vectors(inputs, places)
 
     async def _prepared(self, texts: Sequence[str], kind: Kind) -> list[Input]:
-        tokenizer = self._tokenizers[len(texts) > SMALL]
-        loop = asyncio.get_running_loop()
         with _failures_of_the_model():
-            return await loop.run_in_executor(tokenizer, self._encoder.prepare, texts, kind)
+            return await self._in_thread(len(texts), self._encoder.prepare, texts, kind)
+
+    async def _in_thread(self, n: int, work: Callable[..., _T], *arguments: object) -> _T:
+        """Run the work for ``n`` texts in the thread of small or of large requests."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._tokenizers[n > SMALL], work, *arguments)
+
+    def _check_number(self, tokens: int) -> None:
+        limit = self._limits.tokens
+        if tokens > limit:
+            problem = f"input has {tokens:,} tokens, more than the limit of {limit:,}"
+            raise bad_request(f"{problem}. Send fewer texts per request.", "input")
 
     def _check_content(self, inputs: Sequence[Input], places: Sequence[str]) -> None:
         for each, place in zip(inputs, places, strict=True):
@@ -209,10 +221,7 @@ class Embedder:
 
     async def _vectors(self, inputs: Sequence[Input], places: Sequence[str]) -> Embeddings:
         self._check_content(inputs, places)
-        tokens = _n_tokens(inputs)
-        if tokens > self._limits.tokens:
-            problem = f"input has {tokens:,} tokens, more than the limit of {self._limits.tokens:,}"
-            raise bad_request(f"{problem}. Send fewer texts per request.", "input")
+        self._check_number(_n_tokens(inputs))
         with _failures_of_the_model():
             vectors = await self._batcher.encode(inputs)
         zero = np.flatnonzero(~vectors.any(axis=1))
