@@ -249,6 +249,12 @@ class ModelInfo:
         dtype: Data type of the computation, such as "float32"; "" if unknown or for precomputed
             vectors. It affects vectors slightly and is not part of the fingerprint.
         adapter: sha256 of the adapter; "" without an adapter.
+        pooling: How one vector is made of the vectors of all tokens ("mean", "cls", "lasttoken");
+            "" if unknown or for precomputed vectors.
+        weights: sha256 of the same files as ``fingerprint`` without the prompts; "" if unknown or
+            for precomputed vectors.
+        prompts_source: Source of the prompts ("config_sentence_transformers.json", "known model",
+            "requested"); "" without prompts or if unknown.
     """
 
     name: str
@@ -263,6 +269,9 @@ class ModelInfo:
     max_tokens: int | None = None
     adapter: str = ""
     dtype: str = ""
+    pooling: str = ""
+    weights: str = ""
+    prompts_source: str = ""
 
     @property
     def identity(self) -> str:

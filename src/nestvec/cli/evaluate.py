@@ -31,7 +31,7 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
-from nestvec.models.info import REQUESTED
+from nestvec.models.prompts import REQUESTED
 
 if TYPE_CHECKING:
     from nestvec.curve.curve import Curve

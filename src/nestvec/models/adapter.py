@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument, ModelMismatch
-from nestvec.models.info import REQUESTED
+from nestvec.models.prompts import REQUESTED
 from nestvec.types import Embeddings, Kind, ModelInfo
 
 Method = Literal["none", "svd", "whiten", "linear", "mlp"]

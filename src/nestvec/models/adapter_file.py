@@ -16,7 +16,7 @@ import numpy as np
 from nestvec.errors import DamagedFile, DataError, ModelMismatch, require
 from nestvec.files.atomic import replace_file
 from nestvec.models.adapter import METHODS, Adapter, Head
-from nestvec.models.info import read_config
+from nestvec.models.folder_config import read_config
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 

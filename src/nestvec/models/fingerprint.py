@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from nestvec.errors import ModelError
 from nestvec.types import Kind
@@ -39,8 +40,15 @@ _KEYS_WITHOUT_EFFECT = {
 }
 
 
-def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> str:
-    """Compute the fingerprint of a model folder.
+class Fingerprints(NamedTuple):
+    """Hashes of a model: of its files and prompts together, and of its files alone."""
+
+    model: str
+    files: str
+
+
+def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> Fingerprints:
+    """Compute the fingerprints of a model folder.
 
     Args:
         folder: A model folder, or a snapshot of one from the hub.
@@ -59,8 +67,9 @@ def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> str:
     total = hashlib.sha256()
     for name, file in files:
         total.update(f"{name}\0{_digest(file)}\0".encode())
+    files_alone = total.hexdigest()
     total.update(json.dumps(dict(prompts), sort_keys=True).encode())
-    return total.hexdigest()
+    return Fingerprints(total.hexdigest(), files_alone)
 
 
 def _belongs(file: Path, folder: Path) -> bool:

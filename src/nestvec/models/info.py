@@ -1,28 +1,24 @@
 """Determine the dims, prompts and fingerprint of a model without loading it.
 
-Options of the user take precedence over the model's configuration, then the table of known models,
-then a guess.
+For dims, options of the user take precedence over the model's configuration, then the table of
+known models, then a guess. ``prompts`` has the rule for prompts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.fingerprint import fingerprint_folder
+from nestvec.models.folder_config import configured_dims, pooling_of
 from nestvec.models.known import KnownModel, find_known
+from nestvec.models.prompts import REQUESTED, choose_prompts
 from nestvec.types import Kind, ModelInfo
 
 SMALLEST_GUESS = 32
-REQUESTED = "requested"  # the source of dims that the caller passed
-_PROMPT_NAMES: Mapping[Kind, tuple[str, ...]] = {
-    "query": ("query",),
-    "document": ("document", "passage", "corpus"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,18 +64,23 @@ def describe(
     widths = choose_dims(
         full_dim, requested=options.dims, configured=configured_dims(folder), known=known
     )
-    prompts = _choose_prompts(folder, options, known)
+    prompts = choose_prompts(folder, options.prompts, known)
+    both: dict[Kind, str] = {"query": prompts.query, "document": prompts.document}
+    fingerprints = fingerprint_folder(folder, both)
     return ModelInfo(
         name=options.name,
-        fingerprint=fingerprint_folder(folder, prompts),
+        fingerprint=fingerprints.model,
         full_dim=full_dim,
         dims=widths.dims,
         dims_source=widths.source,
         dims_trained=widths.trained,
         layer_norm=known is not None and known.layer_norm,
-        query_prompt=prompts["query"],
-        document_prompt=prompts["document"],
+        query_prompt=prompts.query,
+        document_prompt=prompts.document,
         max_tokens=max_tokens,
+        pooling=pooling_of(folder),
+        weights=fingerprints.files,
+        prompts_source=prompts.source,
     )
 
 
@@ -143,49 +144,3 @@ def _check(dims: tuple[int, ...], full_dim: int, error: type[InvalidArgument | M
             raise error(f"dim={dim} is larger than full_dim={full_dim}. {limits}")
         if dim < 1:
             raise error(f"dim={dim} is below 1. {limits}")
-
-
-def _choose_prompts(
-    folder: Path, options: ModelOptions, known: KnownModel | None
-) -> dict[Kind, str]:
-    own = read_config(folder / "config_sentence_transformers.json")
-    named = own.get("prompts") or {}
-    default = named.get(own.get("default_prompt_name"), "")
-    prompts: dict[Kind, str] = {}
-    for kind, names in _PROMPT_NAMES.items():
-        prompts[kind] = next((named[name] for name in names if name in named), default)
-    if known is not None:
-        prompts = {"query": known.query_prompt, "document": known.document_prompt}
-    return {**prompts, **options.prompts}
-
-
-def configured_dims(folder: Path) -> tuple[int, ...] | None:
-    """Return the Matryoshka dims in a folder's ``config.json``, or None.
-
-    Raises:
-        ModelError: If the dims are not whole numbers, or the file is not JSON.
-    """
-    file = folder / "config.json"
-    dims = read_config(file).get("matryoshka_dimensions")
-    if dims is None:
-        return None
-    if not isinstance(dims, list) or any(type(dim) is not int for dim in dims):
-        raise ModelError(f"{file}: matryoshka_dimensions is not a list of whole numbers: {dims!r}")
-    return tuple(dims)
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Read a JSON object; for a missing file return an empty dict.
-
-    Raises:
-        ModelError: If the file exists and is not a JSON object.
-    """
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file}: is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ModelError(f"{file}: is not a JSON object")
-    return values

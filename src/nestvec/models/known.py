@@ -35,7 +35,24 @@ class KnownModel:
 _BGE_PROMPT = "Represent this sentence for searching relevant passages: "
 _OPENAI = "https://openai.com/index/new-embedding-models-and-api-updates/"
 
+_E5_DIMS = {
+    **{"e5-small": 384, "e5-base": 768, "e5-large": 1024},
+    **{"e5-small-v2": 384, "e5-base-v2": 768, "e5-large-v2": 1024},
+    **{"multilingual-e5-small": 384, "multilingual-e5-base": 768, "multilingual-e5-large": 1024},
+}
+_E5_MODELS = tuple(
+    KnownModel(
+        names=(f"intfloat/{name}",),
+        full_dim=full_dim,
+        query_prompt="query: ",
+        document_prompt="passage: ",
+        source=f"https://huggingface.co/intfloat/{name}",
+    )
+    for name, full_dim in _E5_DIMS.items()
+)
+
 KNOWN_MODELS: tuple[KnownModel, ...] = (
+    *_E5_MODELS,
     KnownModel(
         names=("nomic-ai/nomic-embed-text-v1.5",),
         full_dim=768,

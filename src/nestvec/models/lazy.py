@@ -97,7 +97,9 @@ def load_cached(
         ModelError: If the model cannot be described or loaded.
         DataError: If the cache cannot be written.
     """
-    parts = json.dumps([fingerprint_folder(folder, {}), dict(settings)], sort_keys=True)
+    # Earlier versions stored truncate_dim as full_dim; another key makes their files unused.
+    files = fingerprint_folder(folder, {}).files
+    parts = json.dumps([files, dict(settings), "full width"], sort_keys=True)
     file = cache / f"{hashlib.sha256(parts.encode()).hexdigest()}.model.json"
     numbers = read_numbers(file, _NUMBERS)
     if numbers is None or numbers["full_dim"] is None:

@@ -21,7 +21,8 @@ from nestvec.codec.arrays import as_embeddings
 from nestvec.errors import DataError, InvalidArgument, ModelError, refuse_string, require
 from nestvec.files.atomic import replace_files
 from nestvec.models.base import BaseEncoder
-from nestvec.models.info import choose_dims, configured_dims, known_model
+from nestvec.models.folder_config import configured_dims
+from nestvec.models.info import choose_dims, known_model
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from nestvec.models.adapter_file import (
     check_unadapted,
     save_adapter,
 )
-from nestvec.models.info import read_config
+from nestvec.models.folder_config import read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing

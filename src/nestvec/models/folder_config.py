@@ -1,0 +1,98 @@
+"""Read what the configuration files of a model folder state: dims, pooling, prompts, truncation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nestvec.errors import ModelError
+
+MODULES = "modules.json"
+_LIBRARY_CONFIG = "config_sentence_transformers.json"
+_MEAN = "mean"  # Sentence Transformers pools a transformer without modules.json in this way
+# Names of the pooling modes in configurations of Sentence Transformers before version 5.
+_EARLIER_MODES = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": _MEAN,
+    "pooling_mode_max_tokens": "max",
+    "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens": "weightedmean",
+    "pooling_mode_lasttoken": "lasttoken",
+}
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read a JSON object; for a missing file return an empty dict.
+
+    Raises:
+        ModelError: If the file exists and is not a JSON object.
+    """
+    values = _read(file)
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ModelError(f"{file}: is not a JSON object")
+    return values
+
+
+def library_config(folder: Path) -> dict[str, Any]:
+    """Return the configuration that Sentence Transformers saved for the whole model.
+
+    Raises:
+        ModelError: If the file is not a JSON object.
+    """
+    return read_config(folder / _LIBRARY_CONFIG)
+
+
+def configured_dims(folder: Path) -> tuple[int, ...] | None:
+    """Return the Matryoshka dims in a folder's ``config.json``, or None.
+
+    Raises:
+        ModelError: If the dims are not whole numbers, or the file is not JSON.
+    """
+    file = folder / "config.json"
+    dims = read_config(file).get("matryoshka_dimensions")
+    if dims is None:
+        return None
+    if not isinstance(dims, list) or any(type(dim) is not int for dim in dims):
+        raise ModelError(f"{file}: matryoshka_dimensions is not a list of whole numbers: {dims!r}")
+    return tuple(dims)
+
+
+def pooling_of(folder: Path) -> str:
+    """Return how a model makes one vector of the vectors of all tokens, such as "mean" or "cls".
+
+    Several modes are joined by "+". The result is "" if the folder does not state it, as for
+    models with their own code.
+
+    Raises:
+        ModelError: If a configuration file cannot be read.
+    """
+    modules = _read(folder / MODULES)
+    if modules is None:
+        return _MEAN if (folder / "config.json").is_file() else ""
+    for module in modules if isinstance(modules, list) else ():
+        kind = str(module.get("type", "")).rpartition(".")[2] if isinstance(module, dict) else ""
+        if kind == "StaticEmbedding":
+            return _MEAN
+        if kind == "Pooling":
+            return _modes(read_config(folder / str(module.get("path", "")) / "config.json"))
+    return ""
+
+
+def _modes(config: dict[str, Any]) -> str:
+    named = config.get("pooling_mode")
+    if named is None:
+        named = [mode for key, mode in _EARLIER_MODES.items() if config.get(key)]
+    modes = named if isinstance(named, list) else [named]
+    return "+".join(map(str, modes)) or _MEAN
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: is not JSON ({error})") from error
