@@ -2,7 +2,8 @@
 
 The fingerprint of a model is computed from its files, so the model is saved to a temporary folder
 first. If its weights equal those of the folder that it was loaded from, it has the name and
-fingerprint of that folder. An index built with one can then be searched with the other.
+fingerprint of that folder. An index built with one can then be searched with the other. A model
+with a ``truncate_dim`` is used at its full width, as a folder is.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.errors import ModelError
-from nestvec.models.info import ModelOptions, describe
+from nestvec.models.info import ModelOptions, describe, known_model
+from nestvec.models.notices import warn_of_truncation
+from nestvec.models.prompts import choose_prompts, states_prompts
 from nestvec.models.sentence_transformer import (
     SentenceTransformerEncoder,
     full_dim_of,
@@ -33,7 +36,9 @@ def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
         ModelError: If its dims are unknown, or it cannot be saved to compute the fingerprint.
     """
     dtype: Any = str(model.dtype).removeprefix("torch.")
-    encoder = SentenceTransformerEncoder(_info(model), model, dtype=dtype)
+    info = _info(model)
+    warn_of_truncation(info, model.truncate_dim)
+    encoder = SentenceTransformerEncoder(info, model, dtype=dtype)
     return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder
 
 
@@ -54,10 +59,22 @@ def _info(model: SentenceTransformer) -> ModelInfo:
         info = describe(saved, options, full_dim=full_dim, max_tokens=max_tokens)
     if source is None or not unchanged:
         return info
-    # The prompts may have been changed in memory: they are those of the saved folder.
-    prompts: dict[Kind, str] = {"query": info.query_prompt, "document": info.document_prompt}
-    options = ModelOptions(str(source), prompts=prompts)
+    options = ModelOptions(str(source), prompts=_changed_prompts(info, source))
     return describe(source, options, full_dim=full_dim, max_tokens=max_tokens)
+
+
+def _changed_prompts(saved: ModelInfo, source: Path) -> dict[Kind, str]:
+    """Return the prompts of a model in memory that differ from those of its folder.
+
+    The library gives a model without prompts two empty ones. They count only if the folder names
+    prompts, too.
+    """
+    before = choose_prompts(source, {}, known_model(str(source), saved.full_dim))
+    if not (saved.query_prompt or saved.document_prompt or states_prompts(source)):
+        return {}
+    now: dict[Kind, str] = {"query": saved.query_prompt, "document": saved.document_prompt}
+    same = {"query": before.query, "document": before.document}
+    return {kind: prompt for kind, prompt in now.items() if prompt != same[kind]}
 
 
 def _source(model: SentenceTransformer) -> Path | None:

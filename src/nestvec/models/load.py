@@ -21,6 +21,7 @@ from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
 from nestvec.models.lazy import load_cached
+from nestvec.models.notices import warn_of_folder
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
 from nestvec.models.static import StaticEncoder, is_static
@@ -59,7 +60,7 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         name_or_path: The folder, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
         dims: Dims to measure; overrides the model's configuration. full_dim is always added.
         prompts: Prefixes of texts by kind ("query", "document"); override the model's
-            configuration.
+            configuration. ``nestvec.models.prompts`` describes where prompts come from otherwise.
         device: A PyTorch device: "cpu", "cuda", "cuda:1", "mps". None lets Sentence Transformers
             choose. Static models and precomputed vectors use no device.
         dtype: Data type of the computation. None selects bfloat16 if the processor supports it.
@@ -87,15 +88,21 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         return PrecomputedVectors.load(folder, dims=options.dims)
     if is_static(folder):
         warn_if_unused(options.name, _ON_CPU, device=device, dtype=dtype)
-        return StaticEncoder.load(folder, options)
-    _check_model_folder(folder)
-    check_device(device)
-    dtype = dtype or fast_dtype()
-    load = partial(_load_transformer, folder, options, device, dtype, trust_remote_code)
-    if cache is None:
-        return load()
-    place = default_cache_folder() if cache is True else cache
-    return load_cached(folder, options, settings(dtype), load, cache=place, device=device)
+        encoder: Encoder = StaticEncoder.load(folder, options)
+    else:
+        _check_model_folder(folder)
+        check_device(device)
+        chosen = dtype or fast_dtype()
+        load = partial(_load_transformer, folder, options, device, chosen, trust_remote_code)
+        if cache is None:
+            encoder = load()
+        else:
+            place = default_cache_folder() if cache is True else cache
+            encoder = load_cached(
+                folder, options, settings(chosen), load, cache=place, device=device
+            )
+    warn_of_folder(folder, encoder.info, options.prompts)
+    return encoder
 
 
 def _options(

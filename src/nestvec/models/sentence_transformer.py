@@ -1,7 +1,11 @@
 """Encode with a Sentence Transformers model on PyTorch.
 
 Models are loaded from a local folder, and their weights from safetensors files only. ``load``
-downloads hub models. Embeddings are neither normalized nor truncated.
+downloads hub models. Embeddings are neither normalized nor truncated: a ``truncate_dim`` that the
+library saved in the folder, or that a model in memory has, is not applied.
+
+Texts are padded on the right. Padding on the left would shift the positions of a text's tokens, so
+that the vector of a model with learned positions would depend on the other texts of its batch.
 """
 
 from __future__ import annotations
@@ -13,11 +17,13 @@ from dataclasses import replace
 from importlib import metadata
 from itertools import count as counter
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nestvec.errors import DataError, ModelError, require
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
+from nestvec.models.failures import encoding_errors, first_line
 from nestvec.models.info import ModelOptions, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 DType = Literal["float32", "bfloat16"]
 DTYPES: tuple[DType, ...] = get_args(DType)
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
+_PADDING = Lock()  # a tokenizer is shared by all encoders of a model in memory
 _BATCH = 32  # texts in one call of the model; the default of the library
 CHUNK = 1024  # texts between two progress reports; the library sorts each chunk by length
 
@@ -116,17 +123,35 @@ class SentenceTransformerEncoder(BaseEncoder):
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
-            with self._after_each_batch(on_progress, start, len(chunk), len(texts)):
+            with (
+                encoding_errors(self._info.name),
+                self._padded_right(),
+                self._after_each_batch(on_progress, start, len(chunk), len(texts)),
+            ):
                 embeddings[start : start + len(chunk)] = encode(
                     chunk,
                     prompt=self._prompt(kind),
                     batch_size=_BATCH,
                     show_progress_bar=False,
                     normalize_embeddings=False,
+                    truncate_dim=self._info.full_dim,
                 )
             if on_progress is not None:
                 on_progress(start + len(chunk), len(texts))
         return embeddings
+
+    @contextmanager
+    def _padded_right(self) -> Iterator[None]:
+        tokenizer: Any = getattr(self._model, "tokenizer", None)
+        if getattr(tokenizer, "padding_side", "right") == "right":
+            yield
+            return
+        with _PADDING:
+            side, tokenizer.padding_side = tokenizer.padding_side, "right"
+            try:
+                yield
+            finally:
+                tokenizer.padding_side = side
 
     @contextmanager
     def _after_each_batch(
@@ -156,7 +181,7 @@ class SentenceTransformerEncoder(BaseEncoder):
             return 0
         prompt, tokenizer = self._prompt(kind), self._model.tokenizer
         count = 0
-        with quiet():  # the library warns about long texts
+        with quiet(), encoding_errors(self._info.name):  # the library warns about long texts
             for start in range(0, len(texts), CHUNK):  # limits memory
                 chunk = [prompt + text for text in texts[start : start + CHUNK]]
                 count += sum(len(ids) > limit for ids in tokenizer(chunk)["input_ids"])
@@ -179,12 +204,13 @@ def _version(distribution: str) -> str:
 
 
 def full_dim_of(model: Any, name: str) -> int:
-    """Return the number of dimensions of a ``SentenceTransformer``'s embeddings.
+    """Return the number of dimensions of a ``SentenceTransformer``'s embeddings, not truncated.
 
     Raises:
         ModelError: If the model does not report it.
     """
-    full_dim = model.get_embedding_dimension()
+    with model.truncate_embeddings(None):
+        full_dim = model.get_embedding_dimension()
     if full_dim is None:
         raise ModelError(f"{name}: does not report the number of dimensions of its embeddings.")
     return int(full_dim)
@@ -196,15 +222,10 @@ def max_tokens_of(model: Any) -> int | None:
     return int(limit) if limit is not None and math.isfinite(limit) else None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or repr(error)
-
-
 def _load_failure(error: Exception) -> str:
-    first_line = _first_line(error)
     if "trust_remote_code" in str(error):
         return "requires its own code. If you trust its source, pass trust_remote_code=True."
-    return f"cannot be loaded by Sentence Transformers ({first_line})"
+    return f"cannot be loaded by Sentence Transformers ({first_line(error)})"
 
 
 @contextmanager
@@ -219,7 +240,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise DataError(path, f"cannot be written ({_first_line(error)})") from error
+        raise DataError(path, f"cannot be written ({first_line(error)})") from error
 
 
 @contextmanager

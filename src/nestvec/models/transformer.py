@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder
+from nestvec.models.failures import encoding_errors
+from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, quiet
 from nestvec.types import Embeddings, Kind
 
 _MOST_THREADS = 4
+_BY_TASK = ("query_length", "document_length", "query_expansion")
 _AFTER = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout"}
 
 
@@ -30,6 +32,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
         super().__init__(encoder.info, encoder.library_model, dtype=encoder.dtype)
         first: Any = self._model[0]
         self._padding = int(first.tokenizer.pad_token_id or 0)
+        self._has_types = "token_type_ids" in first.tokenizer.model_input_names
         # Copy the tokenizer: the library resets its padding and truncation at each call.
         self._tokenizer: Any = deepcopy(first.tokenizer.backend_tokenizer)
         self._tokenizer.no_padding()
@@ -57,7 +60,8 @@ class TransformerEncoder(SentenceTransformerEncoder):
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return token ids of each text, with prompt and special tokens, truncated."""
         prompt = self._prompt(kind)
-        encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])
+        with encoding_errors(self.info.name):
+            encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
@@ -74,7 +78,9 @@ class TransformerEncoder(SentenceTransformerEncoder):
             "input_ids": torch.from_numpy(padded).to(self._model.device),
             "attention_mask": torch.from_numpy(mask).to(self._model.device),
         }
-        with torch.inference_mode():
+        if self._has_types:  # a model that is called without them may not assume zeros
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        with torch.inference_mode(), encoding_errors(self.info.name):
             vectors = self._model(features)["sentence_embedding"]
         embeddings: Embeddings = vectors.float().cpu().numpy()
         return embeddings
@@ -90,7 +96,15 @@ def exposes_tokens(encoder: SentenceTransformerEncoder) -> bool:
     names = {type(module).__name__ for module in others}
     # Pooling that excludes the prompt would need the length of the prompt.
     whole = all(getattr(module, "include_prompt", True) for module in others)
-    return plain and names <= _AFTER and whole
+    # Such a model has another maximum length for queries, or appends tokens to them.
+    by_task = any(getattr(first, name, None) is not None for name in _BY_TASK)
+    return plain and names <= _AFTER and whole and not by_task and not _has_other_types(first)
+
+
+def _has_other_types(first: Any) -> bool:
+    """Return whether the tokenizer gives a token of one text another type than 0, as XLNet does."""
+    with quiet():
+        return any(first.tokenizer("a").get("token_type_ids", ()))
 
 
 def share_processors() -> int:
