@@ -85,18 +85,31 @@ def test_texts_find_their_documents(model, path):
 
 
 def test_texts_and_their_embeddings_find_the_same_documents(model, path):
-    texts = ["read json", "write table", ""]
+    texts = ["read json", "write table", "json"]
     with build_index(model, CORPUS, POINT, path) as index:
         assert index.search(model.encode(texts, kind="query"), k=3) == index.search(texts, k=3)
         assert index.search(tuple(texts), k=3) == index.search(texts, k=3)
         assert index.search([], k=3) == Hits([], [])
 
 
-def test_an_unknown_text_scores_0_with_every_document(model, path):
+@pytest.mark.parametrize("text", ["", " \n\t"])
+def test_an_empty_query_raises_and_names_its_position(model, path, text):
     with build_index(model, CORPUS, "32:float32", path) as index:
-        hits = index.search([""], k=5)
-        assert hits.ids == [sorted(CORPUS, reverse=True)]
-        assert hits.scores == [[0.0] * 5]
+        for queries in (["json", text], np.array(["json", text])):
+            with pytest.raises(InvalidArgument, match=r"queries\[1\] is empty"):
+                index.search(queries)
+        with pytest.raises(InvalidArgument, match=r"queries\[0\] is empty"):
+            index.explain(text)
+
+
+def test_a_query_whose_words_the_model_does_not_know_raises(model, path):
+    model.table[0] = 0  # the row of unknown words
+    message = r"queries\[1\] \('zzz'\) has a zero vector"
+    with (
+        build_index(model, CORPUS, "32:float32", path) as index,
+        pytest.raises(InvalidArgument, match=message),
+    ):
+        index.search(["json", "zzz"])
 
 
 @pytest.mark.parametrize("as_what", ["text", "point", "plan"])
@@ -238,7 +251,7 @@ def test_precomputed_vectors_are_indexed_by_id_and_searched_by_vector(tmp_path, 
     with build_index(vectors, corpus, POINT, path) as index:
         hits = index.search(vectors.take(["1", "0"], kind="query"), k=1)
         assert hits.ids == [["greek"], ["net"]]
-        with pytest.raises(ModelError, match="contains vectors and no model"):
+        with pytest.raises(ModelError, match=r"nestvec index model .* MODEL"):
             index.search(["read csv file"])
 
 

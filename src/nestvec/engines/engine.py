@@ -21,7 +21,7 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Stored
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.models.adapter import Adapter
-from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Precision
+from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Precision
 
 Search = Callable[[Embeddings, int], Hits]
 """A function of embeddings [n_queries, full_dim] and k that returns the best k of each query."""
@@ -327,6 +327,15 @@ class Engine(Protocol):
 
     def use(self, point: OperatingPoint) -> None:
         """Build the codes of another operating point, and make it the index's own."""
+        ...
+
+    def record_encoder(self, model: ModelInfo) -> None:
+        """Record the model that encodes texts. No vector changes.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+            DataError: If the index cannot be written.
+        """
         ...
 
     def compact(self) -> Compacted:

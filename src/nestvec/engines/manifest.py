@@ -38,12 +38,15 @@ class Manifest:
         stored: The precision of the stored vectors, which are normalized and have full width.
         point: The operating point of searches.
         codecs: The codecs of the codes, by (dim, precision).
+        encoder: The model that encodes texts, if it was recorded later: ``model`` then describes
+            only the vectors, as for an index of precomputed vectors.
     """
 
     model: ModelInfo
     stored: Stored
     point: OperatingPoint
     codecs: Mapping[CodeKey, Codec] = field(default_factory=dict)
+    encoder: ModelInfo | None = None
 
     def __post_init__(self) -> None:
         """Check the precision of stored vectors and the operating point.
@@ -57,6 +60,11 @@ class Manifest:
             problem = f"stored={self.stored!r} is not supported."
             raise InvalidArgument(f"{problem} Choose one of: {known}.")
         self.check_point(self.point)
+
+    @property
+    def encoding_model(self) -> ModelInfo:
+        """The model that encodes texts, without the index's adapter if it was recorded later."""
+        return self.encoder or self.model
 
     def check_point(self, point: OperatingPoint) -> None:
         """Check that the stored vectors can be searched by an operating point.
@@ -91,7 +99,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file, including their checksum."""
-        values = {
+        values: dict[str, Any] = {
             "format": FORMAT,
             "version": FORMAT_VERSION,
             "written_by": f"nestvec {__version__}",
@@ -101,6 +109,8 @@ class Manifest:
             "point": str(self.point),
             "codecs": [codec.to_json() for codec in self.codecs.values()],
         }
+        if self.encoder is not None:
+            values["encoder"] = self.encoder.to_json()
         return values | {_CHECKSUM: _checksum(values)}
 
     @classmethod
@@ -122,11 +132,13 @@ class Manifest:
                 problem = "its checksum does not match its content. Rebuild the index."
                 raise DamagedFile(where, problem)
             codecs = [Codec.from_json(codec) for codec in values["codecs"]]
+            encoder = values.get("encoder")
             return cls(
                 ModelInfo.from_json(values["model"]),
                 values["stored"],
                 OperatingPoint.parse(values["point"]),
                 {(codec.dim, codec.precision): codec for codec in codecs},
+                None if encoder is None else ModelInfo.from_json(encoder),
             )
         except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
             raise DamagedFile(where, f"cannot be read ({error!r}). Rebuild the index.") from error

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from nestvec.engines.manifest import Stored
-from nestvec.types import Hits, Stage
+from nestvec.types import Hits, ModelInfo, Stage
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,7 @@ class Stats:
         documents: Number of documents.
         deleted: Number of deleted rows, which a compaction would remove.
         model: Name of the model of the vectors.
+        encoder: Everything that is recorded about the model that encodes texts.
         full_dim: Width of the vectors.
         adapter: SHA-256 of the adapter that transformed the vectors; "" without an adapter.
         stored: Precision of the stored vectors.
@@ -109,6 +110,7 @@ class Stats:
     documents: int
     deleted: int
     model: str
+    encoder: ModelInfo
     full_dim: int
     adapter: str
     stored: Stored

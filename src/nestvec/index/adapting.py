@@ -67,7 +67,7 @@ def adapt_index(
         chosen = manifest.point if point is None else point_for(point, info)
         with kind.building(
             place,
-            Manifest(info, manifest.stored, chosen),
+            Manifest(info, manifest.stored, chosen, encoder=manifest.encoder),
             source={"unadapted": f"{manifest.model.fingerprint} {old.stats().commits}"},
             adapter=adapter,
             keep_backup=True,

@@ -117,17 +117,25 @@ def read_queries(queries: object) -> list[str] | Embeddings:
             lists. A single text or vector is a batch of one.
 
     Raises:
-        InvalidArgument: If the queries are neither texts nor vectors, or both.
+        InvalidArgument: If the queries are neither texts nor vectors, or both, or a text is empty.
     """
     if isinstance(queries, str):
-        return [queries]
+        return _not_empty([queries])
     first = next(iter(queries), None) if isinstance(queries, Sequence) else None
     if isinstance(first, str) or (first is None and isinstance(queries, Sequence)):
-        return as_texts(queries, name="queries")
+        return _not_empty(as_texts(queries, name="queries"))
     if isinstance(queries, np.ndarray) and queries.dtype.kind in "UO":
-        return as_texts(queries, name="queries")
+        return _not_empty(as_texts(queries, name="queries"))
     embeddings = as_embeddings(queries, name="queries")
     return embeddings[None] if embeddings.ndim == 1 else embeddings
+
+
+def _not_empty(texts: list[str]) -> list[str]:
+    for number, text in enumerate(texts):
+        if not text.strip():
+            problem = f"queries[{number}] is empty ({text!r:.20})."
+            raise InvalidArgument(f"{problem} Pass a text with at least one word.")
+    return texts
 
 
 def given_vectors(embeddings: object, ids: Sequence[str]) -> Embeddings:

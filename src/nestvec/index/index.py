@@ -23,6 +23,7 @@ from nestvec.index.arguments import (
     read_queries,
 )
 from nestvec.index.model import IndexModel
+from nestvec.index.recording import record_model
 from nestvec.models.load import as_encoder
 from nestvec.types import (
     CodeKey,
@@ -318,6 +319,30 @@ class Index:
     def use(self, point: PlannedPoint | OperatingPoint | str) -> None:
         """Change the index's operating point: its codes are built, and no text is encoded."""
         self._engine.use(point_for(point, self.info))
+
+    def record_model(self, model: ModelLike) -> float:
+        """Record the model that made the vectors, so that the index can encode texts.
+
+        An index that was built from vectors needs this once. Up to 16 documents are encoded and
+        compared with their vectors.
+
+        Args:
+            model: An encoder, a ``SentenceTransformer``, a model folder or a hub id, without the
+                adapter of the index.
+
+        Returns:
+            The lowest cosine between a document's stored vector and the model's vector.
+
+        Raises:
+            InvalidArgument: If the model is a folder of vectors or has an adapter, or no document
+                of the index has a text.
+            ModelMismatch: If the model has another width, or its vectors are not the stored ones.
+            IndexLocked: If another process changes the index.
+        """
+        encoder = as_encoder(model)
+        lowest = record_model(self._engine, encoder)
+        self._model = IndexModel(self._engine, encoder)
+        return lowest
 
     def compact(self) -> Compacted:
         """Remove deleted documents from disk, and fit the codecs to the remaining ones."""

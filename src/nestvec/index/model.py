@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,16 +11,15 @@ from typing import Any, Literal
 from nestvec.data.corpus import Corpus
 from nestvec.engines.engine import Engine
 from nestvec.engines.registry import engine_at
-from nestvec.errors import ModelError, ModelMismatch
+from nestvec.errors import InvalidArgument, ModelError, ModelMismatch
+from nestvec.index.matching import check_model
 from nestvec.models.adapted import AdaptedEncoder, uncached
 from nestvec.models.adapter import Adapter, adapted_info
 from nestvec.models.encoding import embed_batches, embed_documents
 from nestvec.models.load import load_model
-from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DTYPES, DType
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
-
-_logger = logging.getLogger(__name__)
 
 
 def with_absolute_path(model: ModelInfo) -> ModelInfo:
@@ -41,8 +39,9 @@ def load_recorded_model(
 ) -> Encoder:
     """Load the model that an index names.
 
-    If the model folder does not exist, a folder of the same name next to the index is used: both
-    may have been moved together.
+    The model gets the recorded prompts, whatever its folder states now. If the model folder does
+    not exist, a folder of the same name next to the index is used: both may have been moved
+    together.
 
     Args:
         info: The model, as the index records it.
@@ -62,8 +61,10 @@ def load_recorded_model(
             problem = f"{name}, the model of {place}, does not exist."
             raise ModelError(f"{problem} Pass the model when you open the index.")
         name = str(moved)
+    stores_vectors = has_vectors(Path(name).expanduser())
     return load_model(
         name,
+        prompts=None if stores_vectors else _prompts(info),
         dtype=dtype or recorded_dtype(info),
         device=device,
         trust_remote_code=trust_remote_code,
@@ -71,10 +72,11 @@ def load_recorded_model(
     )
 
 
-def load_for_index(
+def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
     name: str | None,
     place: str,
     *,
+    prompts: Mapping[Kind, str] | None = None,
     dtype: DType | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
@@ -85,6 +87,7 @@ def load_for_index(
     Args:
         name: A model folder or a Hugging Face model id; None for the recorded name.
         place: The path or URL of the index.
+        prompts: Prompts by kind that replace the recorded ones.
         dtype: As in ``load_recorded_model``.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
@@ -94,11 +97,23 @@ def load_for_index(
         DataError: If there is no index.
         ModelError: If the model cannot be found.
     """
-    info = engine_at(place).read_manifest(place).model
+    info = engine_at(place).read_manifest(place).encoding_model
+    replaced = {**_prompts(info), **(prompts or {})}
+    info = replace(info, query_prompt=replaced["query"], document_prompt=replaced["document"])
     options: Any = {"device": device, "trust_remote_code": trust_remote_code, "cache": cache}
     if name is None:
         return load_recorded_model(info, place, dtype=dtype, **options)
-    return load_model(name, dtype=dtype or recorded_dtype(info), **options)
+    stores_vectors = has_vectors(Path(name).expanduser())
+    return load_model(
+        name,
+        prompts=None if stores_vectors else replaced,
+        dtype=dtype or recorded_dtype(info),
+        **options,
+    )
+
+
+def _prompts(info: ModelInfo) -> dict[Kind, str]:
+    return {"query": info.query_prompt, "document": info.document_prompt}
 
 
 def recorded_dtype(info: ModelInfo) -> DType:
@@ -122,11 +137,22 @@ def encoder_for(engine: Engine, model: Encoder) -> Encoder:
         DataError: If the index's adapter is missing.
     """
     plain = not (model.info.adapter or isinstance(model, PrecomputedVectors))
-    adapter = engine.adapter
+    adapter = adapter_of(engine)
     if adapter is not None and plain:
         with suppress(ModelMismatch):
             return AdaptedEncoder(model, adapter)
     return model
+
+
+def adapter_of(engine: Engine) -> Adapter | None:
+    """Return the adapter of an index, for the model that the index records.
+
+    An adapter that was fitted on precomputed vectors names these as its base. A model that was
+    recorded later made the same vectors, so it is not compared with the base.
+    """
+    adapter = engine.adapter
+    recorded_later = engine.manifest.encoder is not None
+    return replace(adapter, base="") if adapter is not None and recorded_later else adapter
 
 
 class IndexModel:
@@ -152,7 +178,7 @@ class IndexModel:
         self._engine, self._cache = engine, cache
         self._adapter: Adapter | None = None
         if model is None or not model.info.adapter:
-            self._adapter = engine.adapter
+            self._adapter = adapter_of(engine)
         self._model = None if model is None else self._checked(model)
 
     @property
@@ -166,7 +192,7 @@ class IndexModel:
         if self._model is None:
             engine = self._engine
             self._model = self._checked(
-                load_recorded_model(engine.manifest.model, engine.place, cache=self._cache)
+                load_recorded_model(engine.manifest.encoding_model, engine.place, cache=self._cache)
             )
         return self._model
 
@@ -182,9 +208,23 @@ class IndexModel:
     def queries(self, queries: list[str] | Embeddings) -> Embeddings:
         """Convert queries, as texts or as vectors of the model, to vectors for a search."""
         if isinstance(queries, list):
-            # ``embed`` would look up precomputed vectors, which do not contain new texts.
-            queries = uncached(self.encoder).encode(queries, kind="query")
+            queries = self._encode_queries(queries)
         return self.adapt(queries, "query")
+
+    def _encode_queries(self, texts: list[str]) -> Embeddings:
+        encoder, place = self.encoder, self._engine.place
+        if isinstance(encoder, PrecomputedVectors):
+            problem = f"{place} contains the vectors of {encoder.info.name} and records no model"
+            remedy = f"Name the model that made the vectors once: nestvec index model {place} MODEL"
+            raise ModelError(f"{problem}, so texts cannot be encoded. {remedy}")
+        # ``embed`` would look up precomputed vectors, which do not contain new texts.
+        embeddings = uncached(encoder).encode(texts, kind="query")
+        for number, (text, vector) in enumerate(zip(texts, embeddings, strict=True)):
+            if not vector.any():
+                problem = f"queries[{number}] ({text!r:.60}) has a zero vector, which finds nothing"
+                reason = f"{encoder.info.name} knows none of its words. Use other words."
+                raise InvalidArgument(f"{problem}: {reason}")
+        return embeddings
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
         """Encode documents, and apply the adapter."""
@@ -199,23 +239,19 @@ class IndexModel:
             yield batch, self.adapt(embeddings, "document")
 
     def _checked(self, model: Encoder) -> Encoder:
-        info = model.info
-        if self._adapter is not None:
-            with suppress(ModelMismatch):  # ``_check`` raises a clearer error for another model
-                info = adapted_info(info, self._adapter)
-        self._check(info)
+        manifest = self._engine.manifest
+        stored, info = manifest.model, _adapted(model.info, self._adapter)
+        if manifest.encoder is not None and info.fingerprint != stored.fingerprint:
+            stored = _adapted(manifest.encoder, adapter_of(self._engine))
+        check_model(stored, info, self._engine.place)
         return model
 
-    def _check(self, info: ModelInfo) -> None:
-        stored = self._engine.manifest.model
-        if info.fingerprint != stored.fingerprint:
-            raise ModelMismatch(
-                f"{self._engine.place} contains vectors of {stored.identity}, not of "
-                f"{info.identity}. Open the index with its own model, or re-embed it."
-            )
-        if info.dtype and stored.dtype and info.dtype != stored.dtype:
-            _logger.warning(
-                "%s was encoded in %s, but the model is loaded in %s. Scores differ slightly. "
-                "Load the model with dtype %s.",
-                *(self._engine.place, stored.dtype, info.dtype, stored.dtype),
-            )
+
+def _adapted(info: ModelInfo, adapter: Adapter | None) -> ModelInfo:
+    """Return the info of a model with an adapter, also if the adapter is for another model."""
+    if adapter is None:
+        return info
+    try:
+        return adapted_info(info, adapter)
+    except ModelMismatch:  # ``check_model`` names the differences
+        return replace(info, adapter=adapter.digest())

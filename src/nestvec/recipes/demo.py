@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 
+import numpy as np
+
 from nestvec.curve.curve import Curve
 from nestvec.data.docstrings import DocstringCorpus, harvest_docstrings
 from nestvec.data.retrieval import load_dataset, save_dataset
@@ -223,9 +225,10 @@ def build(
 
 def build_page_codes(index: Index, curve: Curve) -> None:
     """Build all codes that the page's sliders can select, so that no slider move waits."""
+    query = np.ones((1, index.info.full_dim), dtype=np.float32)
     for dim, precision in {point.point.stages[0].representation for point in curve.points}:
         if precision != "float32":
-            index.search([""], 1, point=OperatingPoint.single(dim, precision))
+            index.search(query, 1, point=OperatingPoint.single(dim, precision))
 
 
 def ask(index: Index, questions: Sequence[str] = QUESTIONS) -> list[Answer]:

@@ -15,7 +15,7 @@ from nestvec.data.retrieval import load_dataset
 from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
-from nestvec.index.model import encoder_for, load_for_index, load_recorded_model
+from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import unadapted, with_adapter
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
@@ -266,8 +266,7 @@ def _load(found: _ServedFiles, **options: Any) -> Encoder:
     if found.model is not None:
         return load_for_index(str(found.model), str(found.index), **options)
     try:
-        place = str(found.index)
-        return load_recorded_model(engine_at(place).read_manifest(place).model, place, **options)
+        return load_for_index(None, str(found.index), **options)
     except ModelError as error:
         problem = f"{str(error).rstrip('.')}. Or pass the model folder with the index."
         raise DataError(found.index, problem) from error

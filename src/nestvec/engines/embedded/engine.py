@@ -44,7 +44,7 @@ from nestvec.engines.manifest import Manifest, Stored
 from nestvec.engines.results import Compacted
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.adapter import Adapter
-from nestvec.types import PRECISIONS, Document, Embeddings, OperatingPoint
+from nestvec.types import PRECISIONS, Document, Embeddings, ModelInfo, OperatingPoint
 
 
 class EmbeddedEngine(EmbeddedReader):
@@ -201,6 +201,15 @@ class EmbeddedEngine(EmbeddedReader):
             # A commit, even with the same parts, lets other readers load the new manifest.
             writer.commit_parts(writer.state.parts, fitted=self._save(self._codecs, point))
             writer.remove_codes_except({codes_name(*key) for key in coded_keys(point)})
+            self.snapshot()
+
+    def record_encoder(self, model: ModelInfo) -> None:
+        """Record the model that encodes texts, as ``Engine.record_encoder`` does."""
+        with self._changing:
+            writer = self.writer  # acquire the lock before the manifest is written
+            save_manifest(replace(self.manifest, encoder=model), self.path)
+            # A commit, even with the same parts, lets other readers load the new manifest.
+            writer.commit_parts(writer.state.parts, fitted=False)
             self.snapshot()
 
     def build_codes(self, *, at_least: int = 1) -> None:

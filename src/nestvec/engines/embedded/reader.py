@@ -222,6 +222,7 @@ class EmbeddedReader:
             documents=state.n_documents,
             deleted=len(snapshot.deleted),
             model=manifest.model.name,
+            encoder=manifest.encoding_model,
             full_dim=manifest.model.full_dim,
             adapter=manifest.model.adapter,
             stored=manifest.stored,
