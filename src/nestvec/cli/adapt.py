@@ -12,10 +12,13 @@ from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     CacheOption,
     DeviceOption,
+    DocumentPromptOption,
     DtypeOption,
+    QueryPromptOption,
     SeedOption,
     TrustRemoteCodeOption,
     parse_ints,
+    parse_prompts,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -106,6 +109,8 @@ def adapt(
     sample: _Sample = 100_000,
     steps: _Steps = 200,
     seed: SeedOption = 0,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
@@ -133,8 +138,14 @@ def adapt(
     )
     check_output(out)
     texts = _texts(corpus, pairs, qrels, split)
+    prompts = parse_prompts(query_prompt, document_prompt)
     model = load_encoder(
-        source, dtype=dtype, device=device, cache=cache, trust_remote_code=trust_remote_code
+        source,
+        prompts=prompts,
+        dtype=dtype,
+        device=device,
+        cache=cache,
+        trust_remote_code=trust_remote_code,
     )
     with progress("adapt") as on_progress:
         adapter = fit_adapter(model, texts, config=config, on_progress=on_progress)
@@ -148,6 +159,8 @@ def apply(
     adapter: _AdapterFile,
     source: _Target = None,
     out: _Applied = Path("adapted"),
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
 ) -> None:
     """Write an adapted copy of a folder of vectors or of a model.
@@ -176,7 +189,12 @@ def apply(
     check_output(out, folder=True)
     with progress("transform vectors", unit="vectors") as on_progress:
         count = apply_adapter(
-            loaded, source, out, trust_remote_code=trust_remote_code, on_progress=on_progress
+            loaded,
+            source,
+            out,
+            prompts=parse_prompts(query_prompt, document_prompt),
+            trust_remote_code=trust_remote_code,
+            on_progress=on_progress,
         )
     adapted = count_text(count, "vector") if count else "model"
     print_wrapped(f"{adapted} transformed by {loaded.method}, written to {shown_path(out)}")

@@ -23,10 +23,13 @@ from nestvec.cli.options import (
     AdapterOption,
     CacheOption,
     DeviceOption,
+    DocumentPromptOption,
     DtypeOption,
     ModelArgument,
+    QueryPromptOption,
     TrustRemoteCodeOption,
     parse_ints,
+    parse_prompts,
     parse_words,
 )
 from nestvec.cli.progress import progress
@@ -175,6 +178,8 @@ def evaluate(
     strict: _Strict = False,
     keep_self: _KeepSelf = False,
     adapter: AdapterOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
@@ -207,6 +212,7 @@ def evaluate(
         model,
         dims=parse_ints(dims, option="--dims"),
         adapter=adapter,
+        prompts=parse_prompts(query_prompt, document_prompt),
         dtype=dtype,
         device=device,
         cache=cache,
@@ -284,6 +290,7 @@ def _grid(
 
 
 def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
+    from nestvec.models.prompts import prompts_text
     from nestvec.report.tables import retention_table
     from nestvec.wording import count_texts
 
@@ -295,6 +302,7 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     if curve.dataset.get("labels"):
         yield f"labels: {curve.dataset['labels']}"
     yield _dims_text(curve.model.dims_source)
+    yield from wrap(prompts_text(curve.model), width(), subsequent_indent="  ")
     if found := count_texts(curve.counts):
         yield from wrap(f"note: {'; '.join(found)}", width(), subsequent_indent="  ")
 

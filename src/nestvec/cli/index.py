@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from nestvec.cli import index_documents, index_files
+from nestvec.cli import index_documents, index_files, index_model
 from nestvec.cli.console import (
     check_output,
     print_next,
@@ -26,13 +26,16 @@ from nestvec.cli.options import (
     CacheOption,
     CorpusArgument,
     DeviceOption,
+    DocumentPromptOption,
     DtypeOption,
     IndexArgument,
     ModelArgument,
     PassageWordsOption,
     PlanOption,
     PointOption,
+    QueryPromptOption,
     TrustRemoteCodeOption,
+    parse_prompts,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -84,6 +87,8 @@ def build(
     stored: _Stored = None,
     passage_words: PassageWordsOption = None,
     adapter: AdapterOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
@@ -96,6 +101,8 @@ def build(
     Example: nestvec index build model corpus.jsonl --plan plan.json --out index
     """
     from nestvec.index.building import build_index, count_unfinished
+    from nestvec.models.precomputed import PrecomputedVectors
+    from nestvec.models.prompts import prompts_text
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
 
@@ -111,6 +118,7 @@ def build(
     encoder = load_encoder(
         model,
         adapter=adapter,
+        prompts=parse_prompts(query_prompt, document_prompt),
         dtype=dtype,
         device=device,
         cache=cache,
@@ -125,6 +133,10 @@ def build(
         )
     with index:
         close_and_report(index, seconds=time.perf_counter() - start)
+    if isinstance(encoder, PrecomputedVectors):
+        print_next(f"nestvec index model {shown_path(out)} MODEL")
+        return
+    print_wrapped(prompts_text(encoder.info))
     print_next(f'nestvec search {shown_path(out)} "your question"')
 
 
@@ -150,6 +162,8 @@ def reembed(
     model: _NewModel,
     point: PointOption = None,
     adapter: AdapterOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
@@ -164,6 +178,7 @@ def reembed(
     from nestvec.index.building import count_unfinished
     from nestvec.index.building import reembed as reembed_index
     from nestvec.index.index import Index
+    from nestvec.models.prompts import prompts_text
     from nestvec.types import OperatingPoint
 
     chosen = None if point is None else OperatingPoint.parse(point)
@@ -171,6 +186,7 @@ def reembed(
     encoder = load_encoder(
         model,
         adapter=adapter,
+        prompts=parse_prompts(query_prompt, document_prompt),
         dtype=dtype,
         device=device,
         cache=cache,
@@ -185,6 +201,7 @@ def reembed(
         changed = reembed_index(index, encoder, point=chosen, on_progress=on_progress)
     with changed:
         close_and_report(changed, seconds=time.perf_counter() - start)
+    print_wrapped(prompts_text(encoder.info))
 
 
 def adapt(
@@ -247,6 +264,7 @@ app.command("delete")(index_documents.delete)
 app.command("use")(use)
 app.command("reembed")(reembed)
 app.command("adapt")(adapt)
+app.command("model")(index_model.model)
 app.command("compact")(index_files.compact)
 app.command("verify")(index_files.verify)
 app.command("stats")(index_files.stats)

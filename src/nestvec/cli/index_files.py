@@ -112,8 +112,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     if found.deleted:
         yield "deleted", f"{found.deleted:,}, on disk until the index is compacted"
     yield "point", found.point
-    adapted = " with an adapter" if found.adapter else ""
-    yield "model", f"{found.model}{adapted}, {found.full_dim} dims"
+    yield from _model_rows(found)
     yield "vectors", found.stored
     uncoded = f", {count_text(found.uncoded, 'document')} without codes" if found.uncoded else ""
     yield "codes", count_text(found.parts, "part") + uncoded
@@ -126,3 +125,24 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)
     yield "disk", f"{size_text(found.disk_bytes)}: vectors and codes {vectors}, texts {texts}"
     yield "changes", f"{found.commits:,}, {count_text(found.generation, 'compaction')}"
+
+
+def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:
+    """Yield everything that decides the vectors of a text."""
+    from nestvec.models.prompts import prompts_text
+
+    encoder = found.encoder
+    adapted = " with an adapter" if found.adapter else ""
+    yield "model", f"{encoder.name}{adapted}, {found.full_dim} dims"
+    if encoder.name != found.model:
+        yield "source", found.model
+    name, _, prompts = prompts_text(encoder).partition(": ")
+    yield name, prompts
+    yield "pooling", encoder.pooling or "unknown"
+    if encoder.layer_norm:
+        yield "layer norm", "before truncation"
+    yield "dtype", encoder.dtype or ("float32" if encoder.weights else "unknown")
+    if found.adapter:
+        yield "adapter", found.adapter[:12]
+    limit = encoder.max_tokens
+    yield "max tokens", "no limit" if limit is None else f"{limit:,}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nestvec.cli.options import parse_dtype
 
 if TYPE_CHECKING:
-    from nestvec.types import Encoder
+    from nestvec.types import Encoder, Kind
 
 
 def load_encoder(
@@ -20,6 +20,7 @@ def load_encoder(
     cache: bool,
     trust_remote_code: bool,
     adapter: Path | None = None,
+    prompts: Mapping[Kind, str] | None = None,
     dims: Sequence[int] | None = None,
 ) -> Encoder:
     """Load a model, with an adapter if one is given.
@@ -34,6 +35,7 @@ def load_encoder(
     loaded = load_model(
         model,
         dims=dims,
+        prompts=prompts,
         dtype=parse_dtype(dtype),
         device=device,
         trust_remote_code=trust_remote_code,
@@ -49,6 +51,7 @@ def load_index_model(
     dtype: str | None,
     device: str | None,
     trust_remote_code: bool,
+    prompts: Mapping[Kind, str] | None = None,
     cache: Path | None = None,
 ) -> Encoder | None:
     """Load the model of an index if an option says how; else the index loads it when needed.
@@ -57,13 +60,14 @@ def load_index_model(
         InvalidArgument: If the dtype is unknown or the device is not available.
         NestvecError: As ``load_for_index``.
     """
-    if model is None and dtype is None and device is None and not trust_remote_code:
+    if not (model or dtype or device or trust_remote_code or prompts):
         return None
     from nestvec.index.model import load_for_index
 
     return load_for_index(
         model,
         str(index),
+        prompts=prompts,
         dtype=parse_dtype(dtype),
         device=device,
         trust_remote_code=trust_remote_code,

@@ -11,6 +11,7 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.models.sentence_transformer import DType
+    from nestvec.types import Kind
 
 ModelArgument = Annotated[
     str, typer.Argument(help="Model folder, Hugging Face hub id, or folder of stored vectors.")
@@ -26,6 +27,22 @@ AdapterOption = Annotated[
     typer.Option(
         "--adapter",
         help="Transform the model's vectors with this adapter, a file that 'nestvec adapt' wrote.",
+    ),
+]
+QueryPromptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--query-prompt",
+        help="Prefix of each query, such as 'query: '.",
+        show_default="the prompt that the model or the index records",
+    ),
+]
+DocumentPromptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--document-prompt",
+        help="Prefix of each document, such as 'passage: '.",
+        show_default="the prompt that the model or the index records",
     ),
 ]
 _DTYPE = "Data type that the model computes in: float32 or bfloat16."
@@ -116,6 +133,12 @@ def parse_ints(text: str | None, *, option: str) -> tuple[int, ...] | None:
 def parse_words(text: str | None) -> tuple[str, ...]:
     """Read ``int8,binary``."""
     return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
+def parse_prompts(query: str | None, document: str | None) -> dict[Kind, str]:
+    """Return the prompts that options name, by kind; an empty prompt counts."""
+    given: dict[Kind, str | None] = {"query": query, "document": document}
+    return {kind: prompt for kind, prompt in given.items() if prompt is not None}
 
 
 def parse_dtype(name: str | None) -> DType | None:

@@ -16,7 +16,9 @@ from nestvec.cli.options import (
     IndexArgument,
     IndexDtypeOption,
     IndexModelOption,
+    QueryPromptOption,
     TrustRemoteCodeOption,
+    parse_prompts,
 )
 from nestvec.errors import InvalidArgument
 from nestvec.wording import milliseconds_text
@@ -55,6 +57,7 @@ def search(
     point: _Point = None,
     exact: _Exact = False,
     model: IndexModelOption = None,
+    query_prompt: QueryPromptOption = None,
     dtype: IndexDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
@@ -69,7 +72,12 @@ def search(
     if k < 1:
         raise InvalidArgument(f"-k {k} is less than 1. Choose 1 or more.")
     encoder = load_index_model(
-        index, model, dtype=dtype, device=device, trust_remote_code=trust_remote_code
+        index,
+        model,
+        prompts=parse_prompts(query_prompt, None),
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
     )
     with Index.open(index, encoder) as opened:
 

@@ -14,10 +14,13 @@ from nestvec.cli.console import print_line
 from nestvec.cli.options import (
     AdapterOption,
     DeviceOption,
+    DocumentPromptOption,
     PlanOption,
+    QueryPromptOption,
     ServeDtypeOption,
     TrustRemoteCodeOption,
     parse_dtype,
+    parse_prompts,
 )
 from nestvec.errors import require
 
@@ -125,6 +128,8 @@ def serve(
     curve: _Curve = None,
     plan: PlanOption = None,
     adapter: AdapterOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: ServeDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
@@ -167,6 +172,7 @@ def serve(
         served = load_served(
             paths,
             adapter=adapter,
+            prompts=parse_prompts(query_prompt, document_prompt),
             name=name,
             tiers=tiers,
             curve=curve,
@@ -192,6 +198,7 @@ def _access(
 
 
 def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:
+    from nestvec.models.prompts import prompts_text
     from nestvec.serve.app import create_app
     from nestvec.serve.logs import log_to
     from nestvec.serve.running import run
@@ -200,5 +207,8 @@ def _serve_until_stopped(served: Served, settings: Settings, listening: socket) 
     app = create_app(served, replace(settings, encoders=served.share_processors()))
     host, port = listening.getsockname()[:2]
     print_line(f"serving {served.name} at http://{f'[{host}]' if ':' in host else host}:{port}/")
+    model = served.model
+    if model is not None and (model.info.query_prompt or model.info.document_prompt):
+        print_line(prompts_text(model.info))
     log_to(sys.stderr)
     run(app, listening, patience_s=settings.limits.timeout_s)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ def apply_adapter(
     source: str | Path,
     out: Path,
     *,
+    prompts: Mapping[Kind, str] | None = None,
     trust_remote_code: bool = False,
     on_progress: OnProgress | None = None,
 ) -> int:
@@ -49,6 +51,7 @@ def apply_adapter(
         adapter: Adapter for this model, or for vectors of this width.
         source: A folder of vectors, a model folder, or a hub id.
         out: The folder to write. A folder of the same kind is replaced.
+        prompts: As in ``load_model``: the prompts with which the adapter was fitted.
         trust_remote_code: As in ``load_model``.
         on_progress: Called with the number of transformed vectors and their total.
 
@@ -72,7 +75,7 @@ def apply_adapter(
     folder = local_folder(str(source))
     check_unadapted(folder)
     _check_apart(folder, out)
-    model = load_model(source, trust_remote_code=trust_remote_code)
+    model = load_model(source, prompts=prompts, trust_remote_code=trust_remote_code)
     if isinstance(model, PrecomputedVectors):
         _check_width(adapter, model)
         return _write_vectors(adapter, model, out, on_progress)

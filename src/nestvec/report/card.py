@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from nestvec.files.atomic import replace_file
 from nestvec.report.captions import RETRIEVAL, axis_title, evidence_line
 from nestvec.report.comparison import CurveComparison
 from nestvec.report.tables import markdown_table
+from nestvec.types import ModelInfo
 from nestvec.version import __version__
 from nestvec.wording import metric_name, score_text
 
@@ -53,15 +55,32 @@ def provenance(comparison: CurveComparison) -> str:
         f"{axis_title(comparison)}, without rescoring; 100 % is "
         f"{comparison.curve.model.full_dim:,} dims at float32: {full}. Measured on "
         f"{_measured_on(comparison.curve.dataset)} with nestvec {__version__}. {kind}. {meaning}"
+        f"{_prompts(comparison.curve.model)}"
     )
+
+
+def _prompts(model: ModelInfo) -> str:
+    """Describe the prompts in use, as code: prompts of a model are untrusted text."""
+    given = {"queries": model.query_prompt, "documents": model.document_prompt}
+    named = [f"{kind} begin with `{_plain(prompt)}`" for kind, prompt in given.items() if prompt]
+    if not named:
+        return ""
+    source = f" (source: {_plain(model.prompts_source)})" if model.prompts_source else ""
+    sentence = " and ".join(named)
+    return f" {sentence[0].upper()}{sentence[1:]}{source}."
 
 
 def _measured_on(dataset: Mapping[str, object]) -> str:
     """Describe a dataset. Its name is untrusted text and must not become Markdown."""
-    name = " ".join(str(dataset.get("name") or "unnamed texts").split()).replace("`", "'")
+    name = _plain(str(dataset.get("name") or "unnamed texts")).strip()
     split = f", split {dataset['split']}" if dataset.get("split") not in (None, "all") else ""
     documents, kind = (
         dataset.get("n_documents"),
         "documents" if dataset.get("task") in (None, RETRIEVAL) else "texts",
     )
     return f"`{name}`{split}" + (f", {documents:,} {kind}" if documents else "")
+
+
+def _plain(text: str) -> str:
+    """Return an untrusted text for use between backticks: on one line, without backticks."""
+    return re.sub(r"\s+", " ", text).replace("`", "'")

@@ -182,6 +182,7 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     paths: Path | str | Sequence[Path | str],
     *,
     adapter: Path | None = None,
+    prompts: Mapping[Kind, str] | None = None,
     name: str | None = None,
     tiers: Mapping[str, OperatingPoint] | None = None,
     curve: Path | None = None,
@@ -196,6 +197,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         paths: An index folder, a model folder or hub id, one of each, or the folder that
             `nestvec demo` wrote.
         adapter: Adapter of the model; an adapted index already contains its adapter.
+        prompts: Prompts by kind. None uses the prompts that the index records, or those of the
+            model.
         name: Name of the model in the API; None for the last part of the folder name.
         tiers: Named operating points.
         curve: Curve file; None for the curve of the demo folder, if there is one.
@@ -216,7 +219,9 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
     demo = found.demo
-    loaded = _load(found, dtype=dtype, device=device, trust_remote_code=trust_remote_code)
+    loaded = _load(
+        found, prompts=prompts, dtype=dtype, device=device, trust_remote_code=trust_remote_code
+    )
     encoder = with_adapter(loaded, adapter)
     index = None
     if found.index is not None:
