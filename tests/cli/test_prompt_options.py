@@ -81,6 +81,8 @@ def test_adapt_and_apply_use_the_same_prompts(nestvec, place):
     refused = nestvec("apply", "a.safetensors", "model", "--out", "adapted")
     assert "is not the model that the adapter was fitted on" in refused.err
     assert nestvec("apply", "a.safetensors", "model", "--out", "adapted", *PROMPTS).code == 0
+    info = load_model(place / "adapted").info
+    assert (info.query_prompt, info.document_prompt) == ("how does ", "about ")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from nestvec.errors import ModelError
 
 MODULES = "modules.json"
-_LIBRARY_CONFIG = "config_sentence_transformers.json"
+LIBRARY_CONFIG = "config_sentence_transformers.json"
 _MEAN = "mean"  # Sentence Transformers pools a transformer without modules.json in this way
 # Names of the pooling modes in configurations of Sentence Transformers before version 5.
 _EARLIER_MODES = {
@@ -42,7 +42,7 @@ def library_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: If the file is not a JSON object.
     """
-    return read_config(folder / _LIBRARY_CONFIG)
+    return read_config(folder / LIBRARY_CONFIG)
 
 
 def configured_dims(folder: Path) -> tuple[int, ...] | None:

@@ -21,6 +21,7 @@ from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions
 from nestvec.models.known import find_known
 from nestvec.models.lazy import load_cached
+from nestvec.models.model2vec import is_model2vec
 from nestvec.models.notices import warn_of_folder
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
@@ -86,7 +87,7 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
             )
         warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
         return PrecomputedVectors.load(folder, dims=options.dims)
-    if is_static(folder):
+    if is_static(folder) or is_model2vec(folder):
         warn_if_unused(options.name, _ON_CPU, device=device, dtype=dtype)
         encoder: Encoder = StaticEncoder.load(folder, options)
     else:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nestvec.models.folder_config import MODULES, library_config
+from nestvec.models.model2vec import is_model2vec
 from nestvec.models.prompts import warn_without_prompts
 from nestvec.types import Kind, ModelInfo
 
@@ -25,7 +26,7 @@ def warn_of_folder(folder: Path, info: ModelInfo, requested: Mapping[Kind, str])
         requested: Prompts that the caller passed, by kind.
     """
     warn_of_truncation(info, library_config(folder).get("truncate_dim"))
-    if not (folder / MODULES).is_file():
+    if not (folder / MODULES).is_file() and not is_model2vec(folder):
         _logger.warning(
             "%s has no modules.json, which states the pooling, so Sentence Transformers uses mean "
             "pooling. If the model needs another pooling, save it with Sentence Transformers.",

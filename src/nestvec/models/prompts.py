@@ -20,12 +20,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nestvec.models.folder_config import library_config, read_config
+from nestvec.models.folder_config import LIBRARY_CONFIG, library_config, read_config
 from nestvec.models.known import KnownModel, find_known
 from nestvec.types import Kind, ModelInfo
 
 REQUESTED = "requested"  # the source of prompts and dims that the caller passed
-_CONFIGURED = "config_sentence_transformers.json"
 _NAMES: Mapping[Kind, tuple[str, ...]] = {
     "query": ("query",),
     "document": ("document", "passage", "corpus"),
@@ -57,7 +56,7 @@ def choose_prompts(
     """
     stated = _configured(folder)
     if stated is not None:
-        found, source = stated, _CONFIGURED
+        found, source = stated, LIBRARY_CONFIG
     elif known is not None and (known.query_prompt or known.document_prompt):
         found = {"query": known.query_prompt, "document": known.document_prompt}
         source = f"known model: {known.source}"
@@ -70,6 +69,17 @@ def choose_prompts(
 def states_prompts(folder: Path) -> bool:
     """Return whether the configuration of a folder names a prompt, even an empty one."""
     return _configured(folder) is not None
+
+
+def stated_prompts(info: ModelInfo, others: Mapping[str, str]) -> dict[str, str]:
+    """Return the prompts to save in the folder of a model that is derived from another model.
+
+    The prompts in use are stated, because some are found by the name of the first model or were
+    passed by the caller. Prompts with other names remain.
+    """
+    names = [name for each in _NAMES.values() for name in each]
+    kept = {name: prompt for name, prompt in others.items() if name not in names}
+    return {"query": info.query_prompt, "document": info.document_prompt, **kept}
 
 
 def prompts_text(info: ModelInfo) -> str:

@@ -2,7 +2,8 @@
 
 Loads and saves plain Sentence Transformers folders with a StaticEmbedding module and optionally a
 Normalize module. The embeddings equal those of Sentence Transformers, but neither PyTorch nor
-Sentence Transformers is imported. ``train`` trains static models.
+Sentence Transformers is imported. Folders of model2vec are loaded with the embeddings of model2vec.
+``train`` trains static models.
 """
 
 from __future__ import annotations
@@ -20,6 +21,13 @@ from nestvec.files.atomic import replace_folder
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
 from nestvec.models.info import ModelOptions, describe
+from nestvec.models.model2vec import (
+    TABLE,
+    is_model2vec,
+    read_settings,
+    read_table,
+    unknown_token_of,
+)
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 if TYPE_CHECKING:
@@ -37,7 +45,13 @@ class StaticEncoder(BaseEncoder):
     """A static model in memory."""
 
     def __init__(
-        self, info: ModelInfo, tokenizer: Tokenizer, table: Embeddings, *, normalize: bool = False
+        self,
+        info: ModelInfo,
+        tokenizer: Tokenizer,
+        table: Embeddings,
+        *,
+        normalize: bool = False,
+        dropped: int | None = None,
     ) -> None:
         """Create an encoder from a tokenizer and a table.
 
@@ -46,6 +60,7 @@ class StaticEncoder(BaseEncoder):
             tokenizer: Token ids are rows of the table; padding is disabled.
             table: [vocabulary, full_dim].
             normalize: Whether the model normalizes its embeddings.
+            dropped: A token id that is left out of the mean.
 
         Raises:
             ModelError: If the tokenizer has ids without a row in the table.
@@ -60,22 +75,37 @@ class StaticEncoder(BaseEncoder):
         self._tokenizer = tokenizer
         self._table = table
         self._normalize = normalize
+        self._dropped = dropped
 
     @classmethod
     def load(cls, folder: Path, options: ModelOptions) -> StaticEncoder:
-        """Load a folder that ``is_static`` accepts.
+        """Load a folder that ``is_static`` or ``is_model2vec`` accepts.
 
         Raises:
             ModelError: If the files cannot be read or do not match.
             InvalidArgument: If a requested dim is larger than full_dim.
             MissingExtra: If ``tokenizers`` or ``safetensors`` is not installed.
         """
+        if is_model2vec(folder):
+            return cls._load_model2vec(folder, options)
         modules = _modules(folder)
         place = folder / modules[0]["path"]
         tokenizer, table = _read_tokenizer(place / "tokenizer.json"), _read_table(place)
         limit = None if tokenizer.truncation is None else tokenizer.truncation["max_length"]
         info = describe(folder, options, full_dim=table.shape[1], max_tokens=limit)
         return cls(info, tokenizer, table, normalize=len(modules) > 1)
+
+    @classmethod
+    def _load_model2vec(cls, folder: Path, options: ModelOptions) -> StaticEncoder:
+        tokenizer, table = _read_tokenizer(folder / "tokenizer.json"), read_table(folder)
+        normalize, limit = read_settings(folder)
+        if limit is None:
+            tokenizer.no_truncation()
+        else:
+            tokenizer.enable_truncation(limit)
+        info = describe(folder, options, full_dim=table.shape[1], max_tokens=limit)
+        unknown = unknown_token_of(tokenizer)
+        return cls(info, tokenizer, table, normalize=normalize, dropped=unknown)
 
     @property
     def info(self) -> ModelInfo:
@@ -133,7 +163,9 @@ class StaticEncoder(BaseEncoder):
         encodings = self._tokenizer.encode_batch_fast(
             self._prompted(texts, kind), add_special_tokens=False
         )
-        return [encoding.ids for encoding in encodings]
+        if self._dropped is None:
+            return [encoding.ids for encoding in encodings]
+        return [[id_ for id_ in encoding.ids if id_ != self._dropped] for encoding in encodings]
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
         """Return the mean of the rows of each text, [n, full_dim]."""
@@ -224,7 +256,7 @@ def replace_table(folder: Path, table: Embeddings) -> None:
     """Replace the table of a model folder in place; do not use it on a folder in use.
 
     Args:
-        folder: A folder that ``is_static`` accepts.
+        folder: A folder that ``is_static`` or ``is_model2vec`` accepts.
         table: float32, [vocabulary, full_dim].
 
     Raises:
@@ -232,8 +264,10 @@ def replace_table(folder: Path, table: Embeddings) -> None:
     """
     _check_table(table, ())
     to_bytes = require("safetensors.numpy", extra="models").save
-    place = folder / _modules(folder)[0]["path"]
-    (place / "model.safetensors").write_bytes(to_bytes({_WEIGHTS: np.ascontiguousarray(table)}))
+    plain = not is_model2vec(folder)
+    place = folder / _modules(folder)[0]["path"] if plain else folder
+    tensors = {_WEIGHTS if plain else TABLE: np.ascontiguousarray(table)}
+    (place / "model.safetensors").write_bytes(to_bytes(tensors))
 
 
 def _check_table(table: Embeddings, matryoshka_dims: Sequence[int]) -> None:

@@ -25,9 +25,10 @@ from nestvec.models.adapter_file import (
     check_unadapted,
     save_adapter,
 )
-from nestvec.models.folder_config import read_config
+from nestvec.models.folder_config import LIBRARY_CONFIG, read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
+from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
 from nestvec.types import Embeddings, Kind, OnProgress
@@ -86,9 +87,9 @@ def apply_adapter(
             f"{name} layer-normalizes vectors before truncation, so no linear layer can be "
             f"appended. Apply the adapter at load time (--adapter)."
         )
-    matrix = adapter.matrix()
+    adapter.matrix()  # raises before a file is written if the adapter is not one matrix
     if isinstance(model, StaticEncoder):
-        _write_static(adapter, folder, model.table @ matrix, out)
+        _write_static(adapter, folder, model, out)
     elif isinstance(model, SentenceTransformerEncoder):
         _write_model(adapter, model, out)
     else:
@@ -171,10 +172,15 @@ def _write_vectors(
     return total
 
 
-def _write_static(adapter: Adapter, source: Path, table: Embeddings, out: Path) -> None:
+def _write_static(adapter: Adapter, source: Path, model: StaticEncoder, out: Path) -> None:
+    table: Embeddings = (model.table @ adapter.matrix()).astype(np.float32)
     with replace_folder(out, marker=MARKER) as folder:
         shutil.copytree(source, folder, dirs_exist_ok=True)
-        replace_table(folder, table.astype(np.float32))
+        replace_table(folder, table)
+        file = folder / LIBRARY_CONFIG
+        config = read_config(file)
+        config["prompts"] = stated_prompts(model.info, config.get("prompts") or {})
+        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         _describe(adapter, folder)
 
 
@@ -188,12 +194,7 @@ def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path)
     dense = Dense(full_dim, full_dim, bias=False, activation_function=None, init_weight=weight)
     for module in (dense, Normalize()):
         library_model.add_module(str(len(library_model)), module)
-    # Some prompts are found by the model's name, which the new folder does not have.
-    if model.info.query_prompt or model.info.document_prompt:
-        library_model.prompts |= {
-            "query": model.info.query_prompt,
-            "document": model.info.document_prompt,
-        }
+    library_model.prompts = stated_prompts(model.info, library_model.prompts)
     with replace_folder(out, marker=MARKER) as folder, quiet():
         with writing(out):
             library_model.save(str(folder))
