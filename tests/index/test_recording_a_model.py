@@ -130,18 +130,18 @@ def test_an_index_without_texts_is_refused_with_the_reason(path, tmp_path, model
         index.record_model(model)
 
 
+@pytest.mark.parametrize("fitted_on", ["vectors", "model"])
 def test_an_adapted_index_of_vectors_applies_its_adapter_to_the_recorded_model(
-    path, tmp_path, model
+    path, model, fitted_on
 ):
     made = make_adapter()
     matrix, _ = np.linalg.qr(np.random.default_rng(3).standard_normal((32, 32)))
     head = Head(matrix.astype(np.float32))
-    vectors = load_model(tmp_path / "vectors").info
     adapter = Adapter(
         method=made.method,
         dims=(32, 16),
-        base=vectors.fingerprint,
-        base_name=vectors.name,
+        base=model.info.fingerprint if fitted_on == "model" else "",
+        base_name=fitted_on,
         layer_norm=False,
         documents=head,
         queries=head,

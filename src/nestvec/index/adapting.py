@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def adapt_index(
         check_unadapted(Path(old.manifest.model.name))  # the index may be built from a folder
         old.lock()  # documents added during the transformation would be lost
         manifest = old.manifest
+        if manifest.encoder is not None and adapter.base == manifest.encoder.fingerprint:
+            adapter = replace(adapter, base="")  # this model made the vectors
         info = adapted_info(manifest.model, adapter)
         chosen = manifest.point if point is None else point_for(point, info)
         with kind.building(

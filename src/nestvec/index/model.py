@@ -137,22 +137,11 @@ def encoder_for(engine: Engine, model: Encoder) -> Encoder:
         DataError: If the index's adapter is missing.
     """
     plain = not (model.info.adapter or isinstance(model, PrecomputedVectors))
-    adapter = adapter_of(engine)
+    adapter = engine.adapter
     if adapter is not None and plain:
         with suppress(ModelMismatch):
             return AdaptedEncoder(model, adapter)
     return model
-
-
-def adapter_of(engine: Engine) -> Adapter | None:
-    """Return the adapter of an index, for the model that the index records.
-
-    An adapter that was fitted on precomputed vectors names these as its base. A model that was
-    recorded later made the same vectors, so it is not compared with the base.
-    """
-    adapter = engine.adapter
-    recorded_later = engine.manifest.encoder is not None
-    return replace(adapter, base="") if adapter is not None and recorded_later else adapter
 
 
 class IndexModel:
@@ -178,7 +167,7 @@ class IndexModel:
         self._engine, self._cache = engine, cache
         self._adapter: Adapter | None = None
         if model is None or not model.info.adapter:
-            self._adapter = adapter_of(engine)
+            self._adapter = engine.adapter
         self._model = None if model is None else self._checked(model)
 
     @property
@@ -242,7 +231,7 @@ class IndexModel:
         manifest = self._engine.manifest
         stored, info = manifest.model, _adapted(model.info, self._adapter)
         if manifest.encoder is not None and info.fingerprint != stored.fingerprint:
-            stored = _adapted(manifest.encoder, adapter_of(self._engine))
+            stored = _adapted(manifest.encoder, self._engine.adapter)
         check_model(stored, info, self._engine.place)
         return model
 
