@@ -111,3 +111,14 @@ def test_a_model_and_its_index_are_served_together_and_others_are_refused(place,
     )
     ended = nestvec("serve", "other", "index", "--port", "0")
     assert (ended.code, "re-embed it" in ended.err) == (2, True)
+
+
+def test_prompts_are_printed_and_compared_with_those_of_the_index(place, nestvec):
+    with serving(place, "model", "--query-prompt", "how ") as (process, _):
+        assert (
+            process.stdout.readline() == "prompts: query 'how ', document '' (requested; "
+            "document: config_sentence_transformers.json)\n"
+        )
+    ended = nestvec("serve", "index", "--port", "0", "--document-prompt", "x ")
+    assert ended.code == 2
+    assert "document prompt ('' in the index, 'x ' in the model)" in ended.err

@@ -102,6 +102,20 @@ def test_an_empty_query_raises_and_names_its_position(model, path, text):
             index.explain(text)
 
 
+def test_documents_with_a_zero_vector_are_counted_once(model, path, caplog):
+    more = {f"blank{number}": Document(" ") for number in range(1_500)}  # two batches
+    with build_index(model, {**CORPUS, **more}, "32:float32", path) as index:
+        (message,) = caplog.messages
+        assert message.startswith("1,501 documents with a zero vector score 0")
+        assert "the first is 'empty'" in message
+        caplog.clear()
+        index.add(["new"], [""])
+        assert caplog.messages[0].startswith("1 document with a zero vector")
+        caplog.clear()
+        index.add(["other"], ["read csv"])
+    assert not caplog.messages
+
+
 def test_a_query_whose_words_the_model_does_not_know_raises(model, path):
     model.table[0] = 0  # the row of unknown words
     message = r"queries\[1\] \('zzz'\) has a zero vector"

@@ -15,7 +15,12 @@ from nestvec.errors import InvalidArgument, ModelError, ModelMismatch
 from nestvec.index.matching import check_model
 from nestvec.models.adapted import AdaptedEncoder, uncached
 from nestvec.models.adapter import Adapter, adapted_info
-from nestvec.models.encoding import embed_batches, embed_documents
+from nestvec.models.encoding import (
+    embed_batches,
+    embed_documents,
+    warn_of_zero_vectors,
+    zero_rows,
+)
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DTYPES, DType
@@ -217,7 +222,9 @@ class IndexModel:
 
     def documents(self, added: Mapping[str, Document]) -> Embeddings:
         """Encode documents, and apply the adapter."""
-        return self.adapt(embed_documents(self.encoder, added), "document")
+        embeddings = embed_documents(self.encoder, added)
+        warn_of_zero_vectors(zero_rows(list(added), embeddings))
+        return self.adapt(embeddings, "document")
 
     def batches(
         self, added: Corpus, *, on_progress: OnProgress | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,9 +12,11 @@ import numpy as np
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, Kind, OnProgress, TimedEncoder
+from nestvec.wording import count_text
 
 TIMED = 32  # texts that are encoded one by one to measure the time
 _BATCH = 1_024  # documents; an interrupt loses at most one batch
+_logger = logging.getLogger(__name__)
 _CHECKED = 16_384  # rows checked at a time, so that a mapped array can be larger than memory
 
 
@@ -104,6 +107,8 @@ def embed_batches(
 ) -> Iterator[tuple[dict[str, Document], Embeddings]]:
     """Yield batches of documents by id, with their embeddings [n, full_dim].
 
+    At the end, one warning names the number of documents with a zero vector.
+
     Args:
         model: An encoder or precomputed vectors.
         documents: Ids and documents, read batch by batch.
@@ -112,7 +117,7 @@ def embed_batches(
             If the total is unknown, it is the number of documents read so far.
         before: Number of documents that were encoded earlier; they count as encoded.
     """
-    rest, first = iter(documents), before
+    rest, first, empty = iter(documents), before, list[str]()
     while batch := dict(islice(rest, _BATCH)):
         total = max(before + (length or 0), first + len(batch))
 
@@ -120,9 +125,27 @@ def embed_batches(
             if on_progress is not None:
                 on_progress(first + done, total)
 
-        yield batch, embed_documents(model, batch, on_progress=within)
+        embeddings = embed_documents(model, batch, on_progress=within)
+        empty += zero_rows(list(batch), embeddings)
+        yield batch, embeddings
         within(len(batch), total)  # also after the caller has stored the batch
         first += len(batch)
+    warn_of_zero_vectors(empty)
+
+
+def zero_rows(ids: Sequence[str], embeddings: Embeddings) -> list[str]:
+    """Return the ids of documents whose vector is zero."""
+    return [ids[int(row)] for row in np.flatnonzero(~embeddings.any(axis=1))]
+
+
+def warn_of_zero_vectors(ids: Sequence[str]) -> None:
+    """Log that documents have zero vectors, which no search finds by its text."""
+    if ids:
+        _logger.warning(
+            "%s with a zero vector score 0 for every query, the first is %r. Their texts are "
+            "empty, or the model knows none of their words.",
+            *(count_text(len(ids), "document"), ids[0]),
+        )
 
 
 def embed_timed(
