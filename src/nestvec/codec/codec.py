@@ -1,7 +1,8 @@
 """Encode embeddings as codes and decode codes to vectors.
 
-A codec truncates, renormalizes and quantizes. ``prefix`` implements truncation, and
-``quantizer`` maps each precision to a FAISS quantizer. Scores are asymmetric: the query stays
+A codec truncates, renormalizes and quantizes. ``prefix`` implements truncation, ``center``
+subtracts the mean of the corpus for few bits, and ``quantizer`` maps each precision to a FAISS
+quantizer. Scores are asymmetric: the query stays
 float, the document is decoded from its code:
 
     score(q, x) = <prepare(q), decode(encode(x))>
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.codec.center import Center
 from nestvec.codec.prefix import check_width, prefix
 from nestvec.codec.quantizer import (
     QUANTIZERS,
@@ -45,7 +47,7 @@ def sample_rows(n: int, precision: Precision) -> NDArray[np.int64]:
 
     One row is enough for a precision that fits nothing.
     """
-    if not QUANTIZERS[precision].fitted_values:
+    if not QUANTIZERS[precision].fits:
         return np.arange(min(n, 1), dtype=np.int64)
     return np.arange(n, dtype=np.int64) if n <= FIT_ROWS else _draw(n)
 
@@ -61,8 +63,10 @@ class Codec:
         dim: Number of dimensions after truncation.
         precision: Storage format of each dimension.
         layer_norm: Whether the full vector is layer-normalized before truncation.
-        calibration: Fitted ranges or centroids, as ``fit_quantizer`` returns them; empty if the
-            precision fits nothing.
+        calibration: The values of the ``Center``, if the precision has one, followed by fitted
+            ranges or centroids, as ``fit_quantizer`` returns them. Empty if nothing is fitted. A
+            precision with a center and an empty calibration subtracts no mean, as files of
+            earlier versions.
     """
 
     dim: int
@@ -91,9 +95,12 @@ class Codec:
             raise InvalidArgument("Cannot fit a codec on 0 vectors. Pass at least 1.")
         check_codable(dim, precision)
         quantizer, calibration = QUANTIZERS[precision], np.empty(0, dtype=np.float32)
-        if quantizer.fitted_values:
+        if quantizer.fits:
             vectors = _prepare(_sample(embeddings), dim, quantizer, layer_norm=layer_norm)
-            calibration = fit_quantizer(vectors, quantizer)
+            if quantizer.mean_weight is not None:
+                center = Center.fit(vectors, quantizer.mean_weight)
+                vectors, calibration = center.residuals(vectors), center.to_array()
+            calibration = np.concatenate((calibration, fit_quantizer(vectors, quantizer)))
         return cls(dim, precision, layer_norm, calibration)
 
     @property
@@ -109,7 +116,7 @@ class Codec:
         """
         if QUANTIZERS[self.precision].fitted_values != RANGE_VALUES:
             return None
-        low, extent = self.calibration.reshape(RANGE_VALUES, self.dim)
+        low, extent = self._fitted.reshape(RANGE_VALUES, self.dim)
         return low, low + extent
 
     @classmethod
@@ -137,7 +144,10 @@ class Codec:
 
     def encode(self, embeddings: Embeddings) -> Codes:
         """Return codes, [n, full_dim] -> [n, bytes_per_vector]."""
-        vectors = np.ascontiguousarray(self.prepare(embeddings))
+        vectors = self.prepare(embeddings)
+        if self.center is not None:
+            vectors = self.center.residuals(vectors)
+        vectors = np.ascontiguousarray(vectors)
         if self.precision == "float32":
             return vectors.view(np.uint8)
         codes: Codes = self._quantizer.sa_encode(vectors)
@@ -173,15 +183,40 @@ class Codec:
 
     def decode(self, codes: Codes) -> Embeddings:
         """Return the decoded vectors, [n, bytes_per_vector] -> [n, dim]."""
+        decoded = self.decode_quantized(codes)
+        return decoded if self.center is None else self.center.vectors(decoded)
+
+    def decode_quantized(self, codes: Codes) -> Embeddings:
+        """Return what the quantizer encoded: residuals if the codec has a center, else vectors.
+
+        Args:
+            codes: [n, bytes_per_vector].
+
+        Returns:
+            [n, dim], as the index of ``new_faiss_index`` scores the codes.
+        """
         codes = np.ascontiguousarray(codes)
         if self.precision == "float32":
             return codes.view(np.float32)
-        vectors: Embeddings = self._quantizer.sa_decode(codes)
-        return vectors
+        decoded: Embeddings = self._quantizer.sa_decode(codes)
+        return decoded
 
     def new_faiss_index(self) -> Any:
         """Return an empty FAISS inner-product index that stores these codes."""
-        return new_index(self.dim, QUANTIZERS[self.precision], self.calibration)
+        return new_index(self.dim, QUANTIZERS[self.precision], self._fitted)
+
+    @cached_property
+    def center(self) -> Center | None:
+        """The mean of the corpus, which is subtracted before quantizing; None for no mean."""
+        weight = QUANTIZERS[self.precision].mean_weight
+        if weight is None or not len(self.calibration):
+            return None
+        return Center.from_array(self.calibration[: self.dim + 1], weight)
+
+    @property
+    def _fitted(self) -> NDArray[np.float32]:
+        """The fitted ranges or centroids."""
+        return self.calibration[QUANTIZERS[self.precision].center_values(self.dim) :]
 
     @cached_property
     def _of_stored(self) -> Codec:
@@ -218,7 +253,8 @@ class Codec:
                 f"Codes of {quantizer_name} cannot be read as {precision} "
                 f"({quantizer.faiss_name}). Rebuild the index."
             )
-        if len(calibration) != quantizer.fitted_values * dim:
+        expected = quantizer.fitted_values * dim
+        if len(calibration) not in (expected, expected + quantizer.center_values(dim)):
             raise InvalidArgument(
                 f"{len(calibration)} calibration values do not match dim={dim}. Rebuild the index."
             )

@@ -1,7 +1,8 @@
 """Search codes of 1, 2 and 4 bits per dimension with the SIMD fast-scan of FAISS.
 
 Every 4 bits of a code are treated as one code of a product quantizer. The centroids are fitted, or
-they are all combinations of the values of a fixed codebook. FAISS then searches the same bytes 5
+they are all combinations of the values of a fixed codebook. The mean of the corpus is not part of
+them: ``scan`` adds its score. FAISS then searches the same bytes 5
 to 30 times faster than with a scalar quantizer (``benchmarks/scan.py``). Its scores are rounded;
 ``scan`` computes exact scores for the candidates.
 """
@@ -71,9 +72,9 @@ def product_index(codec: Codec) -> Any:
 
 
 def centroids(codec: Codec) -> NDArray[np.float32]:
-    """Return the decoded value of every 4-bit product code, [n_codes, 16, dims_each]."""
+    """Return what every 4-bit product code decodes to, [n_codes, 16, dims_each]."""
     repeated = np.arange(2**_BITS, dtype=np.uint8) * 17  # each value in both halves of a byte
-    decoded = codec.decode(np.repeat(repeated[:, None], codec.bytes_per_vector, axis=1))
+    decoded = codec.decode_quantized(np.repeat(repeated[:, None], codec.bytes_per_vector, axis=1))
     by_code = decoded.reshape(2**_BITS, 2 * codec.bytes_per_vector, -1).swapaxes(0, 1)
     return np.asfortranarray(by_code)  # the order in which ``_spans`` reads them
 
@@ -139,7 +140,7 @@ def rounding_deviation(queries: Embeddings, centroids: NDArray[np.float32]) -> N
     quantize_lut.cpp).
 
     Args:
-        queries: [n_queries, dim], prepared by the codec.
+        queries: [n_queries, dim], as FAISS scores them.
         centroids: The decoded values of the product codes, [n_codes, 16, dims_each].
     """
     starts = range(0, len(queries), _QUERIES)

@@ -152,9 +152,7 @@ class Scan:
         self, queries: Embeddings, k: int, width: int, *, allowed: Allowed | None
     ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
         """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
-        params = allowed.faiss_parameters if allowed is not None and self._can_select else None
-        proposed, found = self._index.search(queries, width, params=params)
-        tolerance = self._tolerance(queries)
+        proposed, found, tolerance = self._propose(queries, width, allowed)
         # Fast-scan omits rows that it rounds to the lowest score, even if fewer than ``width`` rows
         # are found. A query without ``width`` candidates is therefore not complete.
         full, limit = found[:, -1] >= 0, proposed[:, -1] + tolerance
@@ -169,6 +167,19 @@ class Scan:
             found = np.concatenate((found, first), axis=1)
         scores, rows = order(self._score(queries, found), found)
         return scores[:, :k], rows[:, :k], full & (scores[:, k - 1] > limit)
+
+    def _propose(
+        self, queries: Embeddings, width: int, allowed: Allowed | None
+    ) -> tuple[Embeddings, Rows, NDArray[np.float32] | float]:
+        """Return FAISS's scores and rows, and a bound on the errors of the scores."""
+        params = allowed.faiss_parameters if allowed is not None and self._can_select else None
+        center = self._codec.center
+        if center is None:
+            scores, rows = self._index.search(queries, width, params=params)
+            return scores, rows, self._tolerance(queries)
+        queries, offsets = center.split_queries(queries)
+        scores, rows = self._index.search(queries, width, params=params)
+        return scores + offsets[:, None], rows, self._tolerance(queries)
 
     def _is_candidate(self, found: Rows, allowed: Allowed | None) -> NDArray[np.bool_]:
         """Return which rows found by FAISS exist, are not zero vectors and are allowed."""
