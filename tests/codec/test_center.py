@@ -1,4 +1,4 @@
-"""The mean of the corpus: by hand, what it retains, and codes of earlier versions without a mean."""
+"""The mean of the corpus: by hand, what it retains, and codes of earlier versions without it."""
 
 import numpy as np
 import pytest

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from made_index import build
+from nestvec.engines.embedded import state
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 FULL_DIM = 32
@@ -19,6 +20,14 @@ def one_thread():
     faiss.omp_set_num_threads(1)
     yield
     faiss.omp_set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def small_calibration():
+    """Use codes in an index that grows from its first document on, as with many documents."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "CALIBRATION_ROWS", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

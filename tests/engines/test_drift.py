@@ -7,8 +7,11 @@ from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.codecs import NO_DRIFT, Drift, measure_drift
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
+from nestvec.engines.embedded.state import State
 from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
+
+pytestmark = pytest.mark.usefixtures("small_calibration")
 
 
 def unit(*rows):
@@ -26,16 +29,30 @@ def test_drift_by_hand():
     assert measure_drift([codec], np.empty((0, 4), np.float16)) == NO_DRIFT
 
 
-def test_drift_adds_up_over_codecs_with_ranges():
+def test_drift_adds_up_over_fitted_codecs():
     vectors = unit([1, 0, 0, 0], [3, 4, 0, 0])
     narrow, wide = (Codec.fit_stored(vectors, dim, "int8") for dim in (2, 4))
-    others = [Codec.fit_stored(vectors, 2, each) for each in ("float16", "int4", "pq4", "binary")]
-    assert measure_drift(others, unit([0, 1, 0, 0])) == NO_DRIFT
-    assert measure_drift([*others, narrow, wide], unit([0, 1, 0, 0])) == Drift(6, 4)
+    floats = [Codec.fit_stored(vectors, 2, each) for each in ("float16", "float32")]
+    assert measure_drift(floats, unit([0, 1, 0, 0])) == NO_DRIFT
+    assert measure_drift([*floats, narrow, wide], unit([0, 1, 0, 0])) == Drift(6, 4)
+
+
+@pytest.mark.parametrize("precision", ["int4", "int2", "binary", "pq4"])
+def test_a_vector_with_a_large_error_drifts_with_all_its_values(precision):
+    rng = np.random.default_rng(0)
+    near = unit(*(np.eye(64)[0] + 0.02 * rng.standard_normal((2000, 64))))
+    codec = Codec.fit_stored(near[:1000], 32, precision)
+    checked, outside = measure_drift([codec], near[1000:])
+    assert checked == 32_000
+    assert outside <= 320
+    assert measure_drift([codec], unit(*-np.eye(64)[:3])) == Drift(96, 96)
+    earlier = Codec.from_json(codec.to_json() | {"error": None})
+    assert measure_drift([earlier], near) == NO_DRIFT
 
 
 @pytest.fixture
-def opened(tmp_path, model):
+def opened(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(State, "codes_are_due", False)  # codes are built only by build_codes
     indexes = []
 
     def open_index(text):
@@ -99,8 +116,8 @@ def test_drift_is_reset_when_the_codecs_are_fitted_again(opened):
     assert index.stats().outside is None
 
 
-def test_codecs_without_ranges_have_no_drift(opened):
-    index = opened("8:binary@10>16:pq4")
+def test_codecs_that_are_not_fitted_have_no_drift(opened):
+    index = opened("16:float16")
     add(index, "a", NEAR)
     index.build_codes()
     add(index, "b", FAR)

@@ -174,7 +174,7 @@ def test_the_manifest_describes_the_index(folder, model):
     assert values["full_dim"] == 32
     assert values["point"] == "16:binary@40>32:int8@20>32:float16"
     codecs = {codec["quantizer"]: len(codec["calibration"]) for codec in values["codecs"]}
-    assert codecs == {"QT_1bit_tqmse": 0, "QT_8bit": 64, "QT_fp16": 0}
+    assert codecs == {"QT_1bit_tqmse": 16 + 1, "QT_8bit": 64, "QT_fp16": 0}
 
 
 def test_bytes_are_those_of_the_files(folder):

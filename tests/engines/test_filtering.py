@@ -11,6 +11,8 @@ from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
 
+pytestmark = pytest.mark.usefixtures("small_calibration")
+
 YEAR = Where.parse("year >= 2020")
 NO_YEAR = Where.parse("not year >= 2020")
 

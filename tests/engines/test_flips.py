@@ -12,6 +12,8 @@ from kills import add, checked_contents
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.errors import DamagedFile
 
+pytestmark = pytest.mark.usefixtures("small_calibration")
+
 KINDS = {
     "manifest.json": "manifest.json",
     "documents.sqlite": "documents.sqlite",
@@ -19,7 +21,7 @@ KINDS = {
     "vectors": "vectors/0-0.vectors",
     "ids": "codes/0-0-45/ids",
     "rows": "codes/0-0-45/rows",
-    "empty": "codes/0-0-45/empty",
+    "zeros": "codes/0-0-45/zeros",
     "codes": "codes/0-0-45/8-int4.codes",
 }
 

@@ -9,9 +9,8 @@ import pytest
 from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
-from nestvec.engines.embedded import engine as index_module
-from nestvec.engines.embedded import part
-from nestvec.engines.embedded import reader as reader_module
+from nestvec.engines.embedded import part, reader
+from nestvec.engines.embedded import state as state_module
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.embedded.state import Span, State, next_parts
@@ -19,14 +18,16 @@ from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError
 from nestvec.types import OperatingPoint
 
-FIXED = [
+pytestmark = pytest.mark.usefixtures("small_calibration")
+
+POINTS = [
     "16:int4",
     "8:binary",
-    "32:float16",
     "8:binary@60>32:float16",
     "16:int4@90>8:binary@40>32:int2",
+    "16:int8",
+    "16:pq4@60>32:int8",
 ]
-FITTED = ["16:int8", "16:pq4@60>32:int8"]
 
 
 def state(*lengths, tail=0):
@@ -71,7 +72,7 @@ def test_there_are_few_parts_and_rows_are_encoded_few_times():
 
 @pytest.fixture
 def short_tails(monkeypatch):
-    for module in (index_module, reader_module):
+    for module in (state_module, reader):
         monkeypatch.setattr(module, "TAIL_ROWS", 20)
 
 
@@ -86,8 +87,8 @@ def grown(path, model, corpus, embeddings, text, *, steps=13):
 
 
 @pytest.mark.usefixtures("short_tails")
-@pytest.mark.parametrize("text", FIXED)
-def test_many_additions_return_the_same_hits_as_one_build(
+@pytest.mark.parametrize("text", ["32:float16", *POINTS])
+def test_many_additions_and_a_compaction_return_the_same_hits_as_one_build(
     tmp_path, model, corpus, embeddings, queries, text
 ):
     index = grown(tmp_path / "grown", model, corpus, embeddings, text)
@@ -102,12 +103,11 @@ def test_many_additions_return_the_same_hits_as_one_build(
     built = EmbeddedEngine(tmp_path / "built")
     index.build_codes()
     assert index.stats().parts > 1
-    assert index.search(queries, 30) == built.search(queries, 30)
+    if text == "32:float16":  # the codecs of other points were fitted to fewer documents
+        assert index.search(queries, 30) == built.search(queries, 30)
     assert index.search(np.zeros_like(queries), 250) == built.search(np.zeros_like(queries), 250)
     for each in (index, built):
         assert each.delete(["zz", "doc-7"]) == 2
-    assert index.search(queries, 30) == built.search(queries, 30)
-    for each in (index, built):
         each.compact()
     assert index.stats().parts == 1
     assert index.search(queries, 30) == built.search(queries, 30)
@@ -116,7 +116,7 @@ def test_many_additions_return_the_same_hits_as_one_build(
 
 
 @pytest.mark.usefixtures("short_tails")
-@pytest.mark.parametrize("text", FITTED)
+@pytest.mark.parametrize("text", POINTS)
 def test_a_codec_is_fitted_again_as_the_index_grows(tmp_path, model, corpus, embeddings, text):
     # A codec fitted to only the first documents would be a bad fit for all later ones.
     index = grown(tmp_path / "i", model, corpus, embeddings, text)
@@ -174,7 +174,10 @@ def test_a_reader_searches_by_other_points_without_changing_the_manifest(
     index.close()
 
 
-def test_another_point_is_exact_until_codes_are_built(tmp_path, model, corpus, embeddings, queries):
+def test_another_point_is_exact_until_codes_are_built(
+    tmp_path, model, corpus, embeddings, queries, monkeypatch
+):
+    monkeypatch.setattr(state_module, "CALIBRATION_ROWS", 1_000)
     create_folder(tmp_path / "i", Manifest(model, "float16", OperatingPoint.parse("8:binary")))
     index = EmbeddedEngine(tmp_path / "i")
     point = OperatingPoint.parse("16:pq4@100>32:int8")
@@ -192,7 +195,7 @@ def test_another_point_is_exact_until_codes_are_built(tmp_path, model, corpus, e
     index.close()
 
 
-@pytest.mark.parametrize("point", [*FIXED, *FITTED])
+@pytest.mark.parametrize("point", ["32:float16", *POINTS])
 def test_a_fresh_index_opens_without_a_warning(tmp_path, model, corpus, embeddings, caplog, point):
     point = OperatingPoint.parse(point)
     build(tmp_path / "index", model=model, corpus=corpus, embeddings=embeddings, point=point)

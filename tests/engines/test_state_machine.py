@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -16,6 +17,8 @@ from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.filters.condition import Comparison, Exists, In, Not
 from nestvec.engines.manifest import Manifest
 from nestvec.types import Document, OperatingPoint
+
+pytestmark = pytest.mark.usefixtures("small_calibration")
 
 IDS = st.sampled_from(["", "a", "b", "ä", "ä", "日本", "👋", "aa", "B", "z'\"\\", "0"]) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=3

@@ -65,7 +65,7 @@ def test_compact_verify_and_stats(index):
     index.delete(["d1", "d2"])
     index.add(["a"], ["text"])
     stats = index.stats()
-    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 2, 1, 1)
+    assert (stats.documents, stats.deleted, stats.uncoded, stats.parts) == (9, 2, 9, 0)
     assert (stats.model, stats.full_dim, stats.stored) == ("fake/nested", 64, "float16")
     assert stats.point == "16:binary@8>64:int8"
     assert stats.disk_bytes == sum(

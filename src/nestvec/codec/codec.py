@@ -37,6 +37,9 @@ from nestvec.types import Codes, Embeddings, Precision
 ROTATION_SEED = 20260
 _EARLIER_KEY = "quantiser"  # the key "quantizer" in files of earlier versions
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # FIT_ROWS: most vectors that a codec is fitted on
+_ERROR_ROWS = 1_000  # of these, the most whose errors are computed
+MISFIT_ERROR = 1.5  # times the 99th percentile of the errors of fitted vectors
+_ROUNDING_ERROR = 1e-6
 # Neighboring float16 values differ by at least 2^-11 of their size. Scaling by a factor within
 # 2^-13 of 1 moves a value by less than half that distance, so the value rounds to itself.
 _UNIT_TOLERANCE = 2.0**-13
@@ -67,12 +70,15 @@ class Codec:
             ranges or centroids, as ``fit_quantizer`` returns them. Empty if nothing is fitted. A
             precision with a center and an empty calibration subtracts no mean, as files of
             earlier versions.
+        error: 99th percentile of the squared distance between fitted vectors and their decoded
+            codes; None if nothing is fitted, and for codecs of earlier versions.
     """
 
     dim: int
     precision: Precision
     layer_norm: bool
     calibration: NDArray[np.float32]
+    error: float | None = None
 
     @classmethod
     def fit(
@@ -101,23 +107,16 @@ class Codec:
                 center = Center.fit(vectors, quantizer.mean_weight)
                 vectors, calibration = center.residuals(vectors), center.to_array()
             calibration = np.concatenate((calibration, fit_quantizer(vectors, quantizer)))
-        return cls(dim, precision, layer_norm, calibration)
+        codec = cls(dim, precision, layer_norm, calibration)
+        if not quantizer.fits:
+            return codec
+        some = embeddings[:: -(-len(embeddings) // _ERROR_ROWS)]
+        return replace(codec, error=float(np.quantile(codec.errors(some), 0.99)))
 
     @property
     def bytes_per_vector(self) -> int:
         """Size of one code."""
         return code_bytes(self.dim, self.precision)
-
-    @property
-    def ranges(self) -> tuple[Embeddings, Embeddings] | None:
-        """The fitted minimum and maximum of each dimension, [dim] each.
-
-        None if the precision fits no ranges.
-        """
-        if QUANTIZERS[self.precision].fitted_values != RANGE_VALUES:
-            return None
-        low, extent = self._fitted.reshape(RANGE_VALUES, self.dim)
-        return low, low + extent
 
     @classmethod
     def fit_stored(
@@ -201,6 +200,34 @@ class Codec:
         decoded: Embeddings = self._quantizer.sa_decode(codes)
         return decoded
 
+    def errors(self, embeddings: Embeddings) -> Embeddings:
+        """Return the squared distance of vectors from their decoded codes, [n, full_dim] -> [n]."""
+        differences = self.decode(self.encode(embeddings)) - self.prepare(embeddings)
+        errors: Embeddings = np.einsum("nd,nd->n", differences, differences)
+        return errors
+
+    def count_misfit(self, stored: NDArray[np.floating]) -> int | None:
+        """Count the values of vectors that the calibration does not fit.
+
+        These are values outside the fitted ranges. For other precisions, they are all ``dim``
+        values of each vector whose error is more than ``MISFIT_ERROR`` times ``error``.
+
+        Args:
+            stored: Vectors that an index stores (see ``as_stored``), [n, at least dim].
+
+        Returns:
+            The number of values; None if nothing is fitted.
+        """
+        vectors, codec = stored.astype(np.float32), self._of_stored
+        if QUANTIZERS[self.precision].fitted_values == RANGE_VALUES:
+            low, extent = self._fitted.reshape(RANGE_VALUES, self.dim)
+            values = codec.prepare(vectors)
+            return int(np.count_nonzero((values < low) | (values > low + extent)))
+        if self.error is None:
+            return None
+        largest = MISFIT_ERROR * self.error + _ROUNDING_ERROR
+        return self.dim * int(np.count_nonzero(codec.errors(vectors) > largest))
+
     def new_faiss_index(self) -> Any:
         """Return an empty FAISS inner-product index that stores these codes."""
         return new_index(self.dim, QUANTIZERS[self.precision], self._fitted)
@@ -234,6 +261,7 @@ class Codec:
             "layer_norm": self.layer_norm,
             "quantizer": QUANTIZERS[self.precision].faiss_name,
             "calibration": self.calibration.tolist(),
+            "error": self.error,
         }
 
     @classmethod
@@ -258,7 +286,7 @@ class Codec:
             raise InvalidArgument(
                 f"{len(calibration)} calibration values do not match dim={dim}. Rebuild the index."
             )
-        return cls(dim, precision, values["layer_norm"], calibration)
+        return cls(dim, precision, values["layer_norm"], calibration, values.get("error"))
 
 
 def _prepare(

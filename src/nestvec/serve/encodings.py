@@ -14,7 +14,6 @@ import numpy as np
 
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import prefix
-from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.serve.errors import bad_request
 from nestvec.serve.served import Served
 from nestvec.types import Embeddings
@@ -50,7 +49,7 @@ def _as_text(lines: np.ndarray[Any, Any]) -> list[str]:
 
 def _codec(served: Served, dim: int, form: Literal["int8", "binary"]) -> Codec:
     param = "encoding_format"
-    if not QUANTIZERS[form].fitted_values:
+    if form == "binary" and served.index is None:  # codes of a model alone subtract no mean
         return Codec(dim, form, served.info.layer_norm, np.empty(0, dtype=np.float32))
     if served.index is None:
         raise bad_request(

@@ -2,6 +2,7 @@
 
 A codec is fitted to a sample of the stored vectors that have codes, in descending order of id.
 The curve is measured with the same sample, so the codes of the index equal the measured codes.
+While no vector has codes, codecs are exact: they keep float32 prefixes of the vectors.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
-from nestvec.codec.prefix import prefix
 from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.engines.embedded.folder import coded_keys
 from nestvec.engines.embedded.part import OnceMap
@@ -40,14 +40,15 @@ class Codecs:
         return self._fitted.computed
 
     def of(self, point: OperatingPoint, snapshot: Snapshot) -> list[Codec]:
-        """Return the codec of each stage of a point; a missing codec is fitted on a snapshot."""
+        """Return the codec of each stage of a point; a missing codec is fitted on a snapshot.
+
+        If no vector of the snapshot has codes, the codecs are exact.
+        """
         return [self._of(stage.representation, snapshot) for stage in point.stages]
 
     def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
-        needs_fit = QUANTIZERS[precision].fitted_values > 0
-        if needs_fit and not snapshot.starts[-1] and key not in self.fitted:
-            # There are no codes and no vectors to fit to. The tail is scored from its vectors.
+        if QUANTIZERS[precision].fits and not snapshot.starts[-1]:
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))
 
@@ -70,7 +71,7 @@ def make_codes(codecs: Codecs, snapshot: Snapshot, point: OperatingPoint) -> Non
 
 
 class Drift(NamedTuple):
-    """The number of checked values, and of those outside the fitted ranges."""
+    """The number of checked values, and of those that the calibration of a codec does not fit."""
 
     checked: int
     outside: int
@@ -80,18 +81,16 @@ NO_DRIFT = Drift(0, 0)
 
 
 def measure_drift(codecs: Iterable[Codec], vectors: NDArray[np.floating]) -> Drift:
-    """Count the values of vectors outside the fitted ranges of codecs.
+    """Count the values of vectors that the calibration of codecs does not fit.
 
     Args:
-        codecs: Codecs; those without ranges are not counted.
+        codecs: Codecs; those that are not fitted are not counted.
         vectors: Vectors as the index stores them, [n, full_dim].
     """
     checked = outside = 0
     for codec in codecs:
-        if codec.ranges is None:
-            continue
-        low, high = codec.ranges
-        values = prefix(vectors.astype(np.float32), codec.dim)
-        checked += values.size
-        outside += int(np.count_nonzero((values < low) | (values > high)))
+        misfit = codec.count_misfit(vectors)
+        if misfit is not None:
+            checked += len(vectors) * codec.dim
+            outside += misfit
     return Drift(checked, outside)

@@ -37,7 +37,7 @@ from nestvec.engines.embedded.sizes import folder_bytes
 from nestvec.engines.embedded.snapshot import take_snapshot
 from nestvec.engines.embedded.state import next_parts
 from nestvec.engines.embedded.trial import EmbeddedTrial
-from nestvec.engines.embedded.writer import TAIL_ROWS, Writer
+from nestvec.engines.embedded.writer import Writer
 from nestvec.engines.engine import Capabilities
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Stored
@@ -174,8 +174,8 @@ class EmbeddedEngine(EmbeddedReader):
         with self._changing:
             drift = measure_drift(manifest.codecs.values(), stored)
             self.writer.add(added, stored, replace=replace, drift=drift)
-            if build_codes:
-                self.build_codes(at_least=TAIL_ROWS)
+            if build_codes and self.writer.state.codes_are_due:
+                self.build_codes()
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents, commit, and return the number of deleted documents.
@@ -212,13 +212,13 @@ class EmbeddedEngine(EmbeddedReader):
             writer.commit_parts(writer.state.parts, fitted=False)
             self.snapshot()
 
-    def build_codes(self, *, at_least: int = 1) -> None:
-        """Build the codes of the tail, if it has at least this many rows.
+    def build_codes(self) -> None:
+        """Build the codes of the tail.
 
         If all rows are encoded into one part, the codecs are fitted again.
         """
         with self._changing:
-            parts = next_parts(self.writer.state, at_least=at_least)
+            parts = next_parts(self.writer.state)
             if parts is None:
                 return
             point, codecs = self.manifest.point, self._codecs

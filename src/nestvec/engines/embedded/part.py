@@ -24,6 +24,7 @@ from nestvec.engines.embedded.folder import codes_name
 from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.embedded.state import Span
 from nestvec.engines.flat.scan import Scan
+from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.errors import DamagedFile, DataError
 from nestvec.types import Codes, Rows
 
@@ -80,7 +81,7 @@ class Part:
         span: Span,
         rows: Rows,
         id_table: NDArray[np.uint8],
-        empty: Rows,
+        zeros: ZeroPrefixes,
         make_codes: Callable[[Codec], Codes],
     ) -> None:
         """Create a part.
@@ -89,10 +90,10 @@ class Part:
             span: The range of rows, including rows that were deleted before encoding.
             rows: The rows of the documents, in descending order of id, [n].
             id_table: The ids of the documents, as ``id_table`` packs them.
-            empty: Positions of zero vectors, ascending.
+            zeros: Positions of vectors that begin with zeros.
             make_codes: A function that returns the codes of a codec, [n, bytes_per_vector].
         """
-        self.span, self.rows, self.empty = span, rows, empty
+        self.span, self.rows, self.zeros = span, rows, zeros
         n = 8 * (len(rows) + 1)
         self._id_table = id_table
         self._offsets: Rows = id_table[:n].view(np.int64)
@@ -117,13 +118,12 @@ class Part:
 
     def scan(self, codec: Codec) -> Scan:
         """Return the scan of a codec's codes, which are in memory."""
-        return self._scans.get(
-            _key(codec), lambda: Scan(codec, self.codes(codec), empty=self.empty)
-        )
+        empty = self.zeros.within(codec.dim)
+        return self._scans.get(_key(codec), lambda: Scan(codec, self.codes(codec), empty=empty))
 
     def remapped(self) -> Part:
         """Return a copy with the same scans, whose other codes are mapped again."""
-        part = Part(self.span, self.rows, self._id_table, self.empty, self._make_codes)
+        part = Part(self.span, self.rows, self._id_table, self.zeros, self._make_codes)
         part._scans = self._scans
         return part
 
@@ -158,7 +158,8 @@ def open_part(
 
     table = files.get("ids", f"{label} {rows_digest}", make_table)
     identity = f"{span.token} {rows_digest}"
-    empty = files.get("empty", identity, lambda: _find_empty(rows, vectors))
+    packed_zeros = files.get("zeros", identity, lambda: _find_zeros(rows, vectors))
+    zeros = ZeroPrefixes(*packed_zeros.view(np.int64).reshape(2, -1))
 
     def make_codes(codec: Codec) -> Codes:
         name = codes_name(codec.dim, codec.precision)
@@ -166,7 +167,7 @@ def open_part(
         flat = files.get(name, label, lambda: _encode(rows, vectors, codec))
         return flat.reshape(len(rows), codec.bytes_per_vector)
 
-    return Part(span, rows, table, empty.view(np.int64), make_codes)
+    return Part(span, rows, table, zeros, make_codes)
 
 
 class _PartFiles:
@@ -201,9 +202,13 @@ def id_table(ids: Sequence[str]) -> NDArray[np.uint8]:
     return np.concatenate((ends.view(np.uint8), np.frombuffer(b"".join(texts), np.uint8)))
 
 
-def _find_empty(rows: Rows, vectors: Stacked) -> NDArray[np.uint8]:
-    found = [positions[~vectors.take(rows[positions]).any(axis=1)] for positions in _in_order(rows)]
-    return np.sort(np.concatenate([np.empty(0, np.int64), *found])).view(np.uint8)
+def _find_zeros(rows: Rows, vectors: Stacked) -> NDArray[np.uint8]:
+    lengths = np.zeros(len(rows), dtype=np.int64)
+    for positions in _in_order(rows):
+        found = ZeroPrefixes.find(vectors.take(rows[positions]))
+        lengths[positions[found.rows]] = found.lengths
+    positions = np.flatnonzero(lengths)
+    return np.concatenate((positions, lengths[positions])).view(np.uint8)
 
 
 def _encode(rows: Rows, vectors: Stacked, codec: Codec) -> NDArray[np.uint8]:

@@ -29,8 +29,7 @@ from nestvec.engines.embedded.sizes import (
     vector_bytes,
 )
 from nestvec.engines.embedded.snapshot import Snapshot, take_snapshot
-from nestvec.engines.embedded.state import next_parts
-from nestvec.engines.embedded.writer import TAIL_ROWS
+from nestvec.engines.embedded.state import TAIL_ROWS, next_parts
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.results import Explained, PointBytes, StageTrace, Stats
@@ -268,9 +267,12 @@ class EmbeddedReader:
             self._manifest = manifest
             self._codecs = Codecs(manifest.model, manifest.codecs)
         taken = take_snapshot(self.path, manifest, self._database, before)
-        parts = next_parts(taken.state, at_least=TAIL_ROWS + 1)
         # An interrupted load leaves a long tail. It is encoded here, as a writer would do.
+        due = taken.state.codes_are_due
+        parts = next_parts(taken.state, at_least=TAIL_ROWS + 1) if due else None
         self._snapshot = taken.with_parts(self.path, self._database, parts) if parts else taken
+        if parts and len(parts) == 1:  # the codecs of the manifest fit fewer rows
+            self._codecs = Codecs(manifest.model, {})
         self._searches = {}
 
     def _snapshot_and_mask(

@@ -19,7 +19,7 @@ from nestvec.engines.embedded.folder import FROM_VECTORS
 from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.flat.scan import Allowed
-from nestvec.engines.flat.scoring import score
+from nestvec.engines.flat.scoring import ZeroPrefixes, score
 from nestvec.metrics.ranking import Ranked, best, order
 from nestvec.types import Embeddings, OperatingPoint, Rows
 
@@ -79,7 +79,7 @@ class PointSearch:
     def _rescore(self, stage: int, embeddings: Embeddings, candidates: Rows, width: int) -> Ranked:
         codec = self.codecs[stage]
         queries = codec.prepare(embeddings)
-        scores = score(queries, candidates, self._vectors[stage], empty=self._empty)
+        scores = score(queries, candidates, self._vectors[stage], empty=self._empty(codec))
         return self._ordered(Ranked(scores, candidates), width)
 
     def _search_tail(self, embeddings: Embeddings, mask: NDArray[np.bool_] | None) -> Ranked:
@@ -89,7 +89,7 @@ class PointSearch:
             return _no_results(len(embeddings))
         candidates = np.broadcast_to(chosen, (len(embeddings), len(chosen)))
         queries, decoded = codec.prepare(embeddings), self._tail_decoded
-        scores = score(queries, candidates, decoded.__getitem__, empty=tail.empty)
+        scores = score(queries, candidates, decoded.__getitem__, empty=tail.zeros.within(codec.dim))
         return Ranked(scores, candidates + self._starts[-1])
 
     def _merge(self, found: Sequence[Ranked], width: int) -> Ranked:
@@ -109,10 +109,16 @@ class PointSearch:
     def _starts(self) -> Rows:
         return self.snapshot.starts
 
+    def _empty(self, codec: Codec) -> Rows:
+        """Return the positions in parts whose first ``codec.dim`` values are zero."""
+        return self._zeros.within(codec.dim)
+
     @cached_property
-    def _empty(self) -> Rows:
-        parts = zip(self._starts, self.snapshot.parts, strict=False)
-        return np.concatenate([np.empty(0, np.int64), *(part.empty + at for at, part in parts)])
+    def _zeros(self) -> ZeroPrefixes:
+        starts = self._starts.tolist()
+        return ZeroPrefixes.concatenated(
+            (at, part.zeros) for at, part in zip(starts, self.snapshot.parts, strict=False)
+        )
 
     @cached_property
     def _vectors(self) -> list[Callable[[Rows], Embeddings]]:

@@ -24,11 +24,12 @@ from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.flat.scan import Allowed
+from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.engines.manifest import Manifest
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Hits, Rows
 
-_ORDER = ("rows", "ids", "empty")
+_ORDER = ("rows", "ids", "zeros")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,9 @@ class Tail:
         return self.all_vectors.take(self.rows)
 
     @cached_property
-    def empty(self) -> Rows:
-        """Positions of zero vectors in the tail."""
-        return np.flatnonzero(~self.vectors.any(axis=1)).astype(np.int64)
+    def zeros(self) -> ZeroPrefixes:
+        """Positions in the tail of vectors that begin with zeros."""
+        return ZeroPrefixes.find(self.vectors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,8 @@ def _assemble(
     state: State,
 ) -> Snapshot:
     deleted = documents.deleted_rows(database)
-    tail = documents.ids_from(database, state.n_coded, state.n_rows)
+    usable = state.parts if state.is_calibrated else ()
+    tail = documents.ids_from(database, usable[-1].end if usable else 0, state.n_rows)
     vectors = map_vectors(folder, manifest, state)
     scattered = ScatteredRows(map_vectors(folder, manifest, state, scattered=True))
     same = before is not None and before.state.generation == state.generation
@@ -212,9 +214,7 @@ def _assemble(
     files = frozenset(codes_name(*key) for key in coded) | frozenset(_ORDER)
     # Missing code files are reported when the index is opened. A new part has no code files yet.
     expected = frozenset() if before else files
-    parts = _parts(
-        folder, database, vectors, (state.generation, state.parts), known, expected=expected
-    )
+    parts = _parts(folder, database, vectors, (state.generation, usable), known, expected=expected)
     rows = np.fromiter((row for row, _ in tail), np.int64, len(tail))
     ids = [id_ for _, id_ in tail]
     return Snapshot(state, vectors, scattered, parts, deleted, Tail(rows, ids, vectors))

@@ -12,6 +12,12 @@ from typing import Any
 
 from nestvec.engines.embedded.checksums import digest
 
+CALIBRATION_ROWS = 1_000  # a calibration on fewer rows would not fit the rows added later
+TAIL_ROWS = 4_096  # a tail of at least this many rows is encoded
+# All rows are encoded again if more of the values added since the calibration are outside of it,
+# and the rows added are at least this share of the rows that it was fitted to.
+_MAX_OUTSIDE, _MIN_ADDED, _MIN_ADDED_SHARE = 0.02, 20, 0.1
+
 
 @dataclass(frozen=True)
 class Span:
@@ -72,6 +78,37 @@ class State:
         return self.parts[-1].end if self.parts else 0
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether the calibration of the codes fits enough rows, or all rows.
+
+        If not, searches do not use the codes. They score all rows from their vectors.
+        """
+        return self.n_coded >= CALIBRATION_ROWS or self.n_coded == self.n_rows
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether the codecs should be fitted again.
+
+        The rows have doubled since the codecs were fitted, or the calibration does not fit the
+        rows that were added.
+        """
+        fitted = self.parts[0].end if self.parts else 0  # all rows, when the codecs were fitted
+        added = self.n_rows - fitted
+        drifted = self.outside > _MAX_OUTSIDE * self.checked
+        return (
+            not self.is_calibrated
+            or added >= fitted
+            or (drifted and added >= max(_MIN_ADDED, _MIN_ADDED_SHARE * fitted))
+        )
+
+    @property
+    def codes_are_due(self) -> bool:
+        """Whether the tail should be encoded now."""
+        if self.n_documents < CALIBRATION_ROWS:
+            return False
+        return self.needs_calibration or self.n_rows - self.n_coded >= TAIL_ROWS
+
+    @property
     def body(self) -> str:
         """All values except the running hash, as JSON."""
         values = asdict(self)
@@ -96,16 +133,17 @@ class State:
         return cls(**values, previous=previous)
 
 
-def next_parts(state: State, *, at_least: int) -> tuple[Span, ...] | None:
+def next_parts(state: State, *, at_least: int = 1) -> tuple[Span, ...] | None:
     """Return the parts after encoding the tail; None if the tail is shorter than ``at_least``.
 
     The tail is merged with the last part while that part is shorter than twice the merged rows, so
-    the number of parts grows only with the logarithm of the number of rows.
+    the number of parts grows only with the logarithm of the number of rows. If the codecs should be
+    fitted again, all rows become one part.
     """
     end, first = state.n_rows, state.n_coded
     if end - first < max(1, at_least):
         return None
-    parts = list(state.parts)
-    while parts and parts[-1].n_rows < 2 * (end - first):
+    parts, merge_all = list(state.parts), state.needs_calibration
+    while parts and (merge_all or parts[-1].n_rows < 2 * (end - first)):
         first = parts.pop().first_row
     return (*parts, Span(first, end - first, state.digest.hex()))

@@ -142,8 +142,8 @@ class EmbeddedTrial:
         if self._part is None or self._part[0] != first:
             n = len(self._corpus)
             rows = np.arange(n, dtype=np.int64)
-            empty = self._corpus.empty
-            self._part = first, Part(Span(0, n), rows, self._id_table, empty, self._codes(first))
+            zeros = self._corpus.zeros
+            self._part = first, Part(Span(0, n), rows, self._id_table, zeros, self._codes(first))
         return self._part[1]
 
     def _codes(self, scanned: CodeKey) -> Callable[[Codec], Codes]:

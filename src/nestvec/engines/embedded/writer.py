@@ -38,8 +38,6 @@ from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
-TAIL_ROWS = 4_096  # a tail of at least this many rows is encoded
-
 
 class Writer:
     """The one writer of an index folder."""

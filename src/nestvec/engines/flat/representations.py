@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import as_stored
-from nestvec.engines.flat.scoring import empty_rows
+from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.types import CodeKey, Codes, Embeddings, Rows
 
 MEMORY_BYTES = 2**30  # for all codes of a corpus in memory; further codes are stored in files
@@ -57,7 +57,7 @@ class Representations:
             layer_norm: Whether the model requires layer normalization before truncation.
         """
         self.layer_norm = layer_norm
-        self.empty = empty_rows(corpus)
+        self.zeros = _find_zeros(corpus, layer_norm=layer_norm)
         self._corpus = corpus
         self._rows: Rows | None = None  # None: all rows
         self._codes = _CodeStore()
@@ -99,8 +99,14 @@ class Representations:
         """
         part = copy(self)  # shares the cached representations
         part._rows = rows if self._rows is None else self._rows[rows]
-        part.empty = np.flatnonzero(np.isin(rows, self.empty)).astype(np.int64)
+        _, found, own = np.intersect1d(self.zeros.rows, rows, return_indices=True)
+        part.zeros = ZeroPrefixes(own.astype(np.int64), self.zeros.lengths[found])
         return part
+
+    @property
+    def empty(self) -> Rows:
+        """The rows of zero vectors, ascending."""
+        return self.zeros.within(self.full_dim)
 
     def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
@@ -116,13 +122,14 @@ class Representations:
     def decoded(self, key: CodeKey, block: slice = slice(None)) -> Embeddings:
         """Return the decoded codes of a block of documents, [n, dim].
 
-        Documents with a zero vector are decoded as zero vectors, whatever their codes.
+        A prefix of zeros is decoded as zeros, whatever its code.
         """
         whole = self._whole(key)
         vectors = whole.codec.decode(whole.codes[self._selected(block)])
         start, stop, _ = block.indices(len(self))
-        first, last = np.searchsorted(self.empty, (start, stop))
-        vectors[self.empty[first:last] - start] = 0
+        empty = self.zeros.within(key[0])
+        first, last = np.searchsorted(empty, (start, stop))
+        vectors[empty[first:last] - start] = 0
         return vectors
 
     def equal_codes(self, key: CodeKey, rows: Rows, others: Rows) -> NDArray[np.bool_]:
@@ -210,6 +217,12 @@ class _CodeStore:
             self._folder.cleanup()
             self._folder = None
         self._in_memory = 0
+
+
+def _find_zeros(corpus: Embeddings, *, layer_norm: bool) -> ZeroPrefixes:
+    starts = np.cumsum([0, *(len(block) for block in _blocks(corpus))]).tolist()
+    found = (ZeroPrefixes.find(as_stored(each, layer_norm=layer_norm)) for each in _blocks(corpus))
+    return ZeroPrefixes.concatenated(zip(starts, found, strict=False))
 
 
 def _blocks(corpus: Embeddings) -> Iterator[Embeddings]:

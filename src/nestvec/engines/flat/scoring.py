@@ -5,7 +5,8 @@ FAISS finds candidates. Only the scores of this module decide which are returned
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,40 @@ _BLOCK = 4_096  # candidates decoded at a time, to bound memory
 _QUERIES = 256  # queries scored together against a block of the same candidates
 
 
-def empty_rows(embeddings: Embeddings) -> Rows:
-    """Return the rows of zero vectors; an encoder returns zero vectors for empty texts."""
-    return np.flatnonzero(~embeddings.any(axis=1)).astype(np.int64)
+@dataclass(frozen=True, eq=False)
+class ZeroPrefixes:
+    """The rows whose vectors begin with zeros. An encoder returns only zeros for an empty text.
+
+    A prefix of zeros has no direction, but its code decodes to other values. Its score is 0.
+
+    Attributes:
+        rows: The rows, ascending.
+        lengths: The number of zeros with which each of these rows begins.
+    """
+
+    rows: Rows
+    lengths: Rows
+
+    @classmethod
+    def find(cls, stored: NDArray[np.floating]) -> ZeroPrefixes:
+        """Find the rows in vectors that an index stores, [n, full_dim], rounded to float16."""
+        rows = np.flatnonzero(stored[:, 0].astype(np.float16) == 0)
+        nonzero = stored[rows].astype(np.float16) != 0
+        lengths = np.where(nonzero.any(axis=1), nonzero.argmax(axis=1), stored.shape[1])
+        return cls(rows.astype(np.int64), lengths.astype(np.int64))
+
+    @classmethod
+    def concatenated(cls, blocks: Iterable[tuple[int, ZeroPrefixes]]) -> ZeroPrefixes:
+        """Join blocks in ascending order, each with the number of its first row."""
+        rows, lengths = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for start, each in blocks:
+            rows.append(each.rows + start)
+            lengths.append(each.lengths)
+        return cls(np.concatenate(rows), np.concatenate(lengths))
+
+    def within(self, dim: int) -> Rows:
+        """Return the rows whose first ``dim`` values are zero, ascending."""
+        return self.rows[self.lengths >= dim]
 
 
 def score(
