@@ -50,21 +50,55 @@ def quantizers() -> str:
 
     rows = results("quantizers")
     columns = list(dict.fromkeys((row["set"], row["dim"]) for row in rows))
-    kept: dict[tuple[str, str, bool], dict[tuple[str, int], Mapping[str, Any]]] = {}
+    kept: dict[tuple[str, str, bool, bool], dict[tuple[str, int], Mapping[str, Any]]] = {}
     for row in rows:
-        key = row["precision"], row["quantizer"], row["rotated"]
+        key = row["precision"], row["quantizer"], row["rotated"], row["centered"]
         kept.setdefault(key, {})[row["set"], row["dim"]] = row
     names = [f"{name}, {dim} dims" for name, dim in columns]
     lines = [["precision", "FAISS quantizer", *names, "mean"]]
-    for (precision, quantizer, rotated), cells in kept.items():
+    for (precision, quantizer, rotated, centered), cells in kept.items():
         chosen = QUANTIZERS[precision]
-        label = f"{quantizer}{', rotated' if rotated else ''}"
-        if (chosen.faiss_name, chosen.rotated) == (quantizer, rotated):
+        label = f"{quantizer}{', rotated' if rotated else ''}{', centered' if centered else ''}"
+        candidate = quantizer, rotated, centered
+        if (chosen.faiss_name, chosen.rotated, chosen.mean_weight is not None) == candidate:
             label = f"**{label}**"
         values = [(cells[column]["alone"], cells[column]["rescored"]) for column in columns]
         values.append(tuple(sum(each) / len(columns) for each in zip(*values, strict=True)))
         texts = (f"{100 * alone:.1f} → {100 * rescored:.1f}" for alone, rescored in values)
         lines.append([precision, label, *texts])
+    return markdown(lines)
+
+
+def centering() -> str:
+    """List what each precision retains without and with the mean, over all sets and models."""
+    kept: dict[tuple[str, str, int, bool], list[tuple[float, float]]] = {}
+    cosines: dict[int, list[float]] = {}
+    rows = results("centering")
+    shifts: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        subject = row["set"], row["model"]
+        own = shifts.setdefault(subject, [])
+        if row["mean_cosine"] not in own:
+            own.append(row["mean_cosine"])
+        shift = own.index(row["mean_cosine"])
+        width = "all dims" if row["dim"] in (384, 256) else "a quarter of the dims"
+        cosines.setdefault(shift, []).append(row["mean_cosine"])
+        key = row["precision"], width, shift, row["centered"]
+        kept.setdefault(key, []).append((row["alone"], row["rescored"]))
+
+    def cell(precision: str, width: str, shift: int, centered: bool) -> str:
+        values = kept.get((precision, width, shift, centered))
+        if values is None:
+            return ""
+        alone, rescored = (100 * sum(each) / len(values) for each in zip(*values, strict=True))
+        return f"{alone:.1f} → {rescored:.1f}"
+
+    means = [f"mean cosine {sum(each) / len(each):.2f}" for each in cosines.values()]
+    lines = [["precision", "dims", *(f"{m}, {c}" for m in means for c in ("plain", "centered"))]]
+    for precision in ("int4", "int2", "binary", "pq4"):
+        for width in ("all dims", "a quarter of the dims"):
+            cells = [cell(precision, width, s, c) for s in cosines for c in (False, True)]
+            lines.append([precision, width, *cells])
     return markdown(lines)
 
 
@@ -176,6 +210,7 @@ def _alone_rescored(row: Mapping[str, Any] | None, best: float) -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "quantizers": quantizers,
+    "centering": centering,
     "scan": scan,
     "decisions": decisions,
     "demo": demo,

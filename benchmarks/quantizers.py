@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import subjects
 from nestvec.codec import codec
-from nestvec.codec.quantizer import PRODUCT, Quantizer
+from nestvec.codec.quantizer import PRODUCT, QUANTIZERS, Quantizer
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
@@ -36,6 +36,9 @@ CANDIDATES: dict[Precision, list[Quantizer]] = {
     "pq4": [Quantizer(PRODUCT, 2, rotated, fitted_values=16) for rotated in (False, True)],
     "binary": [Quantizer("QT_1bit_tqmse", 1, rotated) for rotated in (False, True)],
 }
+_CENTERED: tuple[Precision, ...] = ("int4", "int2", "binary")
+for _precision in _CENTERED:
+    CANDIDATES[_precision].append(QUANTIZERS[_precision])  # these also subtract the mean
 
 
 def main() -> None:
@@ -88,6 +91,7 @@ def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[d
                     "precision": precision,
                     "quantizer": quantizer.faiss_name,
                     "rotated": quantizer.rotated,
+                    "centered": quantizer.mean_weight is not None,
                     "dim": dim,
                     "alone": round(kept[0], 4),
                     "rescored": round(kept[1], 4),

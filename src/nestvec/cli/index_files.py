@@ -119,7 +119,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     if found.outside is not None:
         yield (
             "outside",
-            f"{percent(found.outside)} of later values exceed the fitted ranges of codes",
+            f"{percent(found.outside)} of later values do not fit the calibration of the codes",
         )
     yield "memory", size_text(found.resident_bytes)
     vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)

@@ -97,8 +97,8 @@ class Stats:
         point: Operating point of searches, in text form.
         parts: Number of parts of the codes.
         uncoded: Number of documents without codes, which are scored from their vectors.
-        outside: Share of the values outside the fitted ranges of the codecs, among values added
-            since the codecs were fitted; None if no values were added or no codec has ranges.
+        outside: Share of the values that the calibration of the codecs does not fit, among values
+            added since the codecs were fitted; None if no values were added or nothing is fitted.
         resident_bytes: Bytes of the first stage's codes, which a search loads into memory.
         disk_bytes: Bytes on disk: ``vector_bytes``, ``text_bytes`` and small files.
         vector_bytes: Bytes of full vectors, codes and the table of ids.
