@@ -90,7 +90,9 @@ def test_an_index_is_built_while_the_corpus_is_read(tmp_path, monkeypatch):
     assert seen[-1] == (95, 95)
 
 
-def test_an_empty_stream_raises_and_leaves_no_files(tmp_path):
-    with pytest.raises(InvalidArgument, match="the corpus is empty"):
-        build_index(NestedHashEncoder(), Corpus(lambda: iter(())), "16:int8", tmp_path / "i")
-    assert list(tmp_path.iterdir()) == []
+def test_an_empty_stream_begins_an_empty_index_with_a_warning(tmp_path, caplog):
+    empty = Corpus(lambda: iter(()), known_digest="of this test")
+    with build_index(NestedHashEncoder(), empty, "16:int8", tmp_path / "i") as index:
+        assert len(index) == 0
+        assert index.search("anything").ids == [[]]
+    assert caplog.messages == ["the corpus is empty, so the index begins without documents"]

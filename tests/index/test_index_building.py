@@ -270,11 +270,18 @@ def test_reembedding_a_missing_index_is_refused(path):
     assert not path.exists()
 
 
-def test_an_empty_index_is_not_reembedded(path):
-    with build_index(NestedHashEncoder(), CORPUS, POINT, path) as index:
+def test_an_index_begins_empty_grows_and_is_reembedded(path):
+    with build_index(NestedHashEncoder(), {}, POINT, path) as index:
+        assert index.search("read a csv file").ids == [[]]
+        assert (index.stats().documents, index.stats().parts) == (0, 0)
+        index.verify()
+    with Index.open(path, NestedHashEncoder()) as index:
+        index.add(list(CORPUS), [each.content for each in CORPUS.values()])
+        assert len(index) == len(CORPUS)
+        assert len(index.search("read a csv file", 3).ids[0]) == 3
         index.delete(list(CORPUS))
-    with pytest.raises(InvalidArgument, match="the corpus is empty"):
-        reembed(path, NestedHashEncoder(OTHER))
+    with reembed(path, NestedHashEncoder(OTHER)) as index:
+        assert len(index) == 0
 
 
 def test_a_copied_index_is_reembedded_by_itself(path, tmp_path):

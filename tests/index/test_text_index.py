@@ -207,7 +207,6 @@ class Untouchable:
         ("64:int8", CORPUS, "64:int8: dim=64 is larger than full_dim=32 of"),
         ("16:int8@3>33:int8", CORPUS, "dim=33 is larger than full_dim=32"),
         ("16", CORPUS, "is not an operating point"),
-        (POINT, {}, "the corpus is empty"),
     ],
 )
 def test_invalid_arguments_are_refused_before_encoding(model, path, point, corpus, message):

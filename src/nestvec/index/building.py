@@ -5,6 +5,7 @@ The next call with equal arguments continues an interrupted build.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
 _BLOCK = 1_024  # documents read at a time
-_EMPTY = "the corpus is empty. An index needs at least one document."
+_logger = logging.getLogger(__name__)
 
 
 def build_index(
@@ -47,7 +48,8 @@ def build_index(
     Args:
         model: An encoder, a ``SentenceTransformer``, a model folder, a Hugging Face model id, or a
             folder of precomputed vectors.
-        corpus: Documents by id, or a ``Corpus``, which is encoded while it is read.
+        corpus: Documents by id, or a ``Corpus``, which is encoded while it is read. An index may
+            begin without documents.
         point: The operating point: a plan, a point, or a point in text form.
         path: The index folder, or the URL of another engine. An existing index is replaced when
             the new one is complete.
@@ -59,7 +61,7 @@ def build_index(
         The new index, open.
 
     Raises:
-        InvalidArgument: If the point is wider than the model or the corpus is empty.
+        InvalidArgument: If the point is wider than the model.
         ModelMismatch: If the plan is for another model.
         IndexLocked: If another process builds an index at this path.
         DataError: If the index cannot be written. An existing index is then unchanged.
@@ -67,8 +69,6 @@ def build_index(
     model = as_encoder(model)
     chosen = point_for(point, model.info)
     documents = Corpus.of(corpus)
-    if documents.length == 0:
-        raise InvalidArgument(_EMPTY)
     manifest = Manifest(with_absolute_path(model.info), stored or stored_for(chosen), chosen)
     with engine_at(path).building(
         str(path),
@@ -141,4 +141,4 @@ def _fill(engine: Engine, model: Encoder, corpus: Corpus, on_progress: OnProgres
     for batch, embeddings in batches:
         engine.add(batch, embeddings, build_codes=False)
     if not len(engine):
-        raise InvalidArgument(_EMPTY)
+        _logger.warning("the corpus is empty, so the index begins without documents")
