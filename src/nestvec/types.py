@@ -25,7 +25,11 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
 """Metric values, [n_queries]."""
 
-Metadata = Mapping[str, str | int | float]
+Scalar = str | int | float  # int includes bool
+"""A single value of a metadata field. Dates are ISO 8601 texts."""
+MetadataValue = Scalar | Sequence[Scalar]
+"""A value of a metadata field: one value, or a list of values."""
+Metadata = Mapping[str, MetadataValue]
 """Fields of a document or a query, by name."""
 
 Kind = Literal["query", "document"]
@@ -162,10 +166,29 @@ class Document:
     title: str = ""
     metadata: Metadata = field(default_factory=dict)
 
+    def __eq__(self, other: object) -> bool:
+        """Compare texts and metadata. In metadata, True differs from 1, unlike in Python."""
+        if not isinstance(other, Document):
+            return NotImplemented
+        if (self.text, self.title) != (other.text, other.title):
+            return False
+        one, two = self.metadata, other.metadata
+        return one == two and _booleans_in(one) == _booleans_in(two)
+
     @property
     def content(self) -> str:
         """The text to encode: title and text, joined as in BEIR."""
         return f"{self.title} {self.text}".strip()
+
+
+def _booleans_in(metadata: Metadata) -> dict[str, bool | list[bool]]:
+    """Return, for each field, which values are booleans."""
+    return {
+        field: [isinstance(item, bool) for item in value]
+        if isinstance(value, list | tuple)
+        else isinstance(value, bool)
+        for field, value in metadata.items()
+    }
 
 
 class Hit(NamedTuple):

@@ -62,10 +62,10 @@ def test_only_queries_of_the_split_with_a_relevant_document_are_kept(tmp_path):
     assert data.labels == "qrels/test.tsv (other splits: train)"
 
 
-def test_metadata_takes_strings_and_numbers_from_both_places(tmp_path):
+def test_metadata_are_read_from_both_places(tmp_path):
     corpus = load_dataset(beir(tmp_path / "x")).corpus
     assert corpus["d1"] == Document("first", "One")
-    assert corpus["d3"].metadata == {"line": 3, "year": 1.5}
+    assert corpus["d3"].metadata == {"line": 3, "tags": ["x"], "year": 1.5, "ok": True}
 
 
 def test_gzipped_files_load_like_plain_ones(tmp_path):

@@ -9,11 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from nestvec.data.dataset_files import find_corpus
+from nestvec.data.metadata import MetadataReader
 from nestvec.data.passages import PASSAGE_WORDS
 from nestvec.data.records import (
     Row,
@@ -35,6 +36,8 @@ _OWN_COLUMNS = ("_id", "id", "title", "text")
 # Values with leading zeros or a plus sign are codes and telephone numbers, not numbers. Integers
 # of more than 15 digits cannot all be represented as floats, which JSON readers use.
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]+)?")
+_BOOLEAN = re.compile("true|false", re.IGNORECASE)
+_ReadCell = Callable[[str], int | float]
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,26 @@ class Corpus:
         read: Returns an iterator over (id, document); ids are unique.
         length: Number of documents; None if unknown.
         known_digest: The value of ``digest`` if it has been computed.
+        source: Where the documents come from, for warnings.
+        logged: Warnings about the documents, each of which is logged once.
     """
 
     read: Callable[[], Iterator[tuple[str, Document]]]
     length: int | None = None
     known_digest: str | None = None
+    source: str = "the corpus"
+    logged: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[tuple[str, Document]]:
-        """Yield (id, document)."""
-        return self.read()
+        """Yield (id, document), with metadata in the form that an index stores.
+
+        Metadata that cannot be stored are left out, with a warning at the end of an iteration.
+        """
+        reader = MetadataReader()
+        for id_, document in self.read():
+            metadata = reader.read(id_, document.metadata)
+            yield id_, replace(document, metadata=metadata)
+        reader.warn(self.source, logged=self.logged)
 
     @cached_property
     def digest(self) -> str:
@@ -66,9 +80,10 @@ class Corpus:
     @classmethod
     def checked(cls, read: Callable[[], Iterator[tuple[str, Document]]], tally: Tally) -> Corpus:
         """Create a corpus and read it once: errors are raised and duplicates are reported now."""
-        digest, length = _digest_and_count(_count_duplicates(read(), tally))
+        unread = cls(read, source=str(tally.path))
+        digest, length = _digest_and_count(_count_duplicates(unread, tally))
         tally.log()
-        return cls(read, length, digest)
+        return replace(unread, length=length, known_digest=digest)
 
     @classmethod
     def of(cls, documents: Corpus | Mapping[str, Document] | object) -> Corpus:
@@ -130,8 +145,9 @@ def load_corpus(
     Args:
         path: A JSONL, CSV, TSV or Parquet file, a BEIR folder, or another folder with text files.
             A file has the columns ``_id`` or ``id``, ``text`` and optionally ``title``. Other
-            columns of strings and numbers become metadata. A CSV or TSV column is numeric if
-            each of its values is a number or empty.
+            columns become metadata, in the form that ``metadata`` describes. A CSV or TSV column
+            contains numbers or booleans if each of its values is a number, or ``true`` or
+            ``false``, or empty.
         passage_words: Text files are split into passages of at most this many words (see
             ``split_passages``).
         overlap_words: Number of words that a passage repeats of the previous passage.
@@ -163,7 +179,8 @@ def load_documents(files: Sequence[Path]) -> dict[str, Document]:
     Raises:
         DataError: If a file is malformed, or two documents have the same id.
     """
-    return dict(_read_documents(files, Tally(*files)))
+    tally = Tally(*files)
+    return dict(Corpus(lambda: _read_documents(files, tally), source=str(tally.path)))
 
 
 def _files_of(path: Path) -> Sequence[Path]:
@@ -214,30 +231,34 @@ def _count_duplicates(
 
 
 def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
-    """Yield rows with line numbers; values of numeric CSV and TSV columns become numbers."""
+    """Yield rows with line numbers; values of CSV and TSV columns of one type are converted."""
     if suffix_of(path) not in (".csv", ".tsv"):
         yield from read_records(path)
         return
-    numeric = _numeric_columns(path)
+    types = _column_types(path)
     for line, row in read_records(path):
-        numbers = {column: _number(row[column]) for column in numeric if row[column]}
-        yield line, {key: value for key, value in row.items() if key not in numeric} | numbers
+        typed = {column: read(row[column]) for column, read in types.items() if row[column]}
+        yield line, {key: value for key, value in row.items() if key not in types} | typed
 
 
-def _numeric_columns(path: Path) -> set[str]:
-    """Return the columns whose values are all numbers or empty, with at least one number."""
-    possible: set[str] | None = None
-    filled: set[str] = set()
+def _column_types(path: Path) -> dict[str, _ReadCell]:
+    """Return, for each column of numbers or of booleans, the function that reads a value.
+
+    Each value of such a column has the type or is empty, and at least one value is not empty.
+    """
+    patterns: dict[_ReadCell, re.Pattern[str]] = {_number: _NUMBER, _boolean: _BOOLEAN}
+    possible: dict[str, list[_ReadCell]] = {}
     for _, row in read_records(path):
-        if possible is None:
-            possible = {column for column in row if column not in _OWN_COLUMNS}
-        for column in list(possible):
-            if row[column] and not _NUMBER.fullmatch(row[column]):
-                possible.discard(column)
-            elif row[column]:
-                filled.add(column)
-    return (possible or set()) & filled
+        for column, value in row.items():
+            if value and column not in _OWN_COLUMNS:
+                types = possible.get(column, list(patterns))
+                possible[column] = [each for each in types if patterns[each].fullmatch(value)]
+    return {column: types[0] for column, types in possible.items() if types}
 
 
 def _number(text: str) -> int | float:
     return float(text) if "." in text else int(text)
+
+
+def _boolean(text: str) -> bool:
+    return text.lower() == "true"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from nestvec.data.metadata import MetadataReader
 from nestvec.data.records import (
     Row,
     id_column_of,
@@ -144,6 +145,7 @@ def _by_id(
 ) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
+    reader = MetadataReader()
     for file, line, text, row in kept:
         path, column = paths[file], id_column_of(row)
         query_id = f"line-{line}" if file == 0 else f"file-{file + 1}-line-{line}"
@@ -152,5 +154,6 @@ def _by_id(
         if query_id in queries:
             raise DataError(path, f"id {query_id!r} appears twice. Ids must be unique.", line=line)
         queries[query_id] = text
-        fields[query_id] = metadata_of(row, (column,))
+        fields[query_id] = reader.read(query_id, metadata_of(row, (column,)))
+    reader.warn(tally.path)
     return queries, fields

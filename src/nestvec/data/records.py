@@ -15,7 +15,6 @@ from typing import Any
 
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError, require
-from nestvec.types import Metadata
 
 Row = dict[str, Any]
 
@@ -141,16 +140,17 @@ def is_missing(value: object) -> bool:
     return value is None or value != value
 
 
-def metadata_of(row: Row, own_columns: Iterable[str]) -> Metadata:
-    """Return the strings and numbers in other columns of a row, and in its column ``metadata``."""
-    nested = row.get("metadata")
-    values: Row = nested if isinstance(nested, dict) else {}
+def metadata_of(row: Row, own_columns: Iterable[str]) -> Row:
+    """Return the other columns of a row, and the fields of the object in its column ``metadata``.
+
+    ``metadata`` converts the values to those that an index stores.
+    """
     others = {key: value for key, value in row.items() if key not in own_columns}
-    return {
-        key: value
-        for key, value in {**values, **others}.items()
-        if isinstance(value, str | int | float) and not isinstance(value, bool)
-    }
+    nested = others.get("metadata")
+    if not isinstance(nested, dict):
+        return others
+    del others["metadata"]
+    return {**nested, **others}
 
 
 def _check_file(path: Path) -> None:

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
-from nestvec.data.corpus import load_corpus, load_documents
+from nestvec.data.corpus import Corpus, load_corpus, load_documents
 from nestvec.data.dataset_files import DatasetFiles
 from nestvec.data.labels import read_qrels
+from nestvec.data.metadata import MetadataReader
 from nestvec.data.query_log import MAX_QUERIES, query_column_of, read_query_log
 from nestvec.data.records import (
     Row,
@@ -182,7 +183,7 @@ def save_dataset(
         if not split or Path(split).name != split:
             raise InvalidArgument(f"split {split!r} is not a plain file name. Use 'test', say.")
     with replace_folder(Path(path), marker="corpus.jsonl") as folder:
-        _write_jsonl(folder / "corpus.jsonl", (_document_row(*item) for item in corpus.items()))
+        _write_jsonl(folder / "corpus.jsonl", (_document_row(*item) for item in Corpus.of(corpus)))
         rows = ({"_id": query_id, "text": text} for query_id, text in queries.items())
         _write_jsonl(folder / "queries.jsonl", rows)
         (folder / "qrels").mkdir()
@@ -193,20 +194,21 @@ def save_dataset(
 def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
-    tally = Tally(*files)
+    tally, reader = Tally(*files), MetadataReader()
     for path, line, row in _rows_of(files):
         id_column, column = id_column_of(row), query_column_of(path, row, line=line)
         query_id = id_of(path, row, id_column, line=line, tally=tally)
         text = optional_text_of(path, row, column, line=line, tally=tally)
         if query_id not in queries:
             queries[query_id] = text
-            fields[query_id] = metadata_of(row, (id_column, column))
+            fields[query_id] = reader.read(query_id, metadata_of(row, (id_column, column)))
         elif queries[query_id] == text:
             tally.add("repeated queries, skipped", query_id)
         else:
             problem = f"id {query_id!r} appears twice, with different queries. Ids must be unique."
             raise DataError(path, problem, line=line)
     tally.log()
+    reader.warn(tally.path)
     return queries, fields
 
 

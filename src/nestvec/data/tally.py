@@ -17,7 +17,7 @@ class Tally:
 
     def __init__(self, *files: Path) -> None:
         """Start without counts. Warnings name the file, or the folder of several files."""
-        self._path, self._logged = files[0] if len(files) == 1 else files[0].parent, False
+        self.path, self._logged = files[0] if len(files) == 1 else files[0].parent, False
         self._found: dict[str, tuple[int, object]] = {}
 
     def add(self, kind: str, example: object) -> None:
@@ -33,4 +33,4 @@ class Tally:
         self._logged = True
         for kind, (count, example) in found.items():
             shown = repr(example)[:_MAX_SHOWN]
-            _logger.warning("%s: %s: %d, such as %s", self._path, kind, count, shown)
+            _logger.warning("%s: %s: %d, such as %s", self.path, kind, count, shown)

@@ -11,6 +11,7 @@ import numpy as np
 from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.prefix import as_float32
 from nestvec.codec.quantizer import check_codable
+from nestvec.data.metadata import MetadataReader
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument, ModelMismatch, refuse_string
@@ -93,19 +94,16 @@ def documents_of(
     if len(counts) != len(ids):
         repeated = next(id_ for id_, count in counts.items() if count > 1)
         raise InvalidArgument(f"id {repeated!r} is repeated. Pass each id once.")
-    documents = {}
-    for number, id_ in enumerate(ids):
-        values_by_field = metadata[number] if metadata is not None else {}
-        for field, value in values_by_field.items():
-            if not isinstance(field, str) or not isinstance(value, str | int | float):
-                kind = type(value).__name__
-                problem = f"metadata of {id_!r}: the value of {field!r} has type {kind}."
-                raise InvalidArgument(f"{problem} Use strings and numbers, with string fields.")
-        documents[id_] = Document(
+    reader = MetadataReader(strict=True)
+    documents = {
+        id_: Document(
             texts[number] if texts is not None else "",
             titles[number] if titles is not None else "",
-            values_by_field,
+            reader.read(id_, metadata[number]) if metadata is not None else {},
         )
+        for number, id_ in enumerate(ids)
+    }
+    reader.warn("metadata")
     return documents
 
 

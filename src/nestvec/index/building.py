@@ -107,7 +107,7 @@ def reembed(
     with Index.open(path) as old:
         old.lock()  # documents added during the build would be lost
         new_point = old.point if point is None else point
-        corpus = Corpus(lambda: _documents(old), len(old))
+        corpus = Corpus(lambda: _documents(old), len(old), source=str(path))
         if corpus.length and not any(document.content for _, document in corpus):
             problem = f"{path}: the index has no texts to encode; it was built from vectors."
             raise InvalidArgument(f"{problem} Build a new index from the new vectors.")

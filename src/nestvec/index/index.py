@@ -264,7 +264,9 @@ class Index:
             texts: One text per document; it is encoded after the title, and stored for ``get``.
             embeddings: Vectors as ``model`` returns them, [n, full_dim]; None to encode the texts.
             titles: One title per document.
-            metadata: One mapping per document, of field names to strings or numbers, for filters.
+            metadata: One mapping per document, of field names to values, for filters. A value is a
+                text, a number, a boolean, a date, or a list of these; dates are stored as ISO 8601
+                text. None and NaN mean that the document does not have the field.
 
         Raises:
             InvalidArgument: If the numbers of items differ, an id exists or is repeated, or a

@@ -20,6 +20,7 @@ import numpy as np
 
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
+from nestvec.data.corpus import Corpus
 from nestvec.engines.embedded import documents as tables
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.documents import Row
@@ -53,9 +54,8 @@ class EmbeddedTrial:
         self._corpus = corpus
         self._id_table = id_table(ids)
         self._id_bytes = float(np.mean([len(id_.encode()) for id_ in ids])) if ids else 0.0
-        self._sample = [
-            (id_, documents[id_]) for id_ in _spread(ids, SAMPLED_DOCUMENTS) if id_ in documents
-        ]
+        sample = _spread(ids, SAMPLED_DOCUMENTS)
+        self._sample = list(Corpus.of({id_: documents[id_] for id_ in sample if id_ in documents}))
         self._folder = TemporaryDirectory(prefix="nestvec-trial-")
         self._database: Database | None = None
         self._text_bytes = 0.0  # mean bytes of a document in the database
