@@ -24,6 +24,7 @@ from engine_setup import (
 )
 from nestvec.engines.filters.where import Where
 from nestvec.engines.registry import capabilities
+from nestvec.errors import InvalidArgument
 from nestvec.types import Document, Hits, OperatingPoint
 
 # Filters, and the documents that they match.
@@ -47,18 +48,43 @@ MEANINGS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "half = 8.5": lambda m: m["half"] == 8.5,
     "half > 8 and half <= 9.5": lambda m: 8 < m["half"] <= 9.5,
     "n = 17.0": lambda m: m["n"] == 17,
-    "n = '17'": lambda m: False,  # types are strict
     "mixed = 10": lambda m: m.get("mixed") == 10,
     "mixed = '15'": lambda m: m.get("mixed") == "15",
     "mixed != '15'": lambda m: m.get("mixed", "15") != "15",
     "open = true": lambda m: m.get("open") is True,
     "open < 1": lambda m: m.get("open") is False,
-    "nothing = 1": lambda m: False,
-    "not nothing exists": lambda m: True,
+    "open = 1": lambda m: m.get("open") is True,  # true equals 1
+    "tags has 't1'": lambda m: "t1" in m.get("tags", ()),
+    "tags has 't'": lambda m: False,  # items are compared whole
+    "not tags has 't1'": lambda m: "t1" not in m.get("tags", ()),
+    "tags exists": lambda m: "tags" in m,  # also an empty list
+    "codes has 0.5": lambda m: m.get("codes") == [m["n"], 0.5],
+    "codes has 12.0": lambda m: m.get("codes") == 12,  # one value is a list of one item
+    "codes = 12": lambda m: m.get("codes") == 12,
+    "codes != 12": lambda m: m.get("codes", 12) != 12,  # a list differs from every single value
+    "codes < 7": lambda m: not isinstance(m.get("codes", 7), list) and m.get("codes", 7) < 7,
+    "lang has 'de'": lambda m: m.get("lang") == "de",
+    "day >= '2026-01-27'": lambda m: m["day"] >= "2026-01-27",
+    "day < '2026-01-02'": lambda m: m["day"] == "2026-01-01T00:00:00",
     "lang = 'de' and n < 50 or n = 199": lambda m: (
         (m.get("lang") == "de" and m["n"] < 50) or m["n"] == 199
     ),
     "not (lang = 'de' or n < 150)": lambda m: m.get("lang") != "de" and m["n"] >= 150,
+}
+
+
+REFUSED = {  # filters that can match no document, or every document, by mistake
+    "lnag = 'de'": r"no document has the field lnag\. .*: codes, day, half, lang, mixed, n, open",
+    "not lnag exists": "no document has the field lnag",
+    "n = 1 or lnag = 'de'": "no document has the field lnag",
+    "n = '17'": "n contains numbers, and '17' is a text. Compare n with a number",
+    "n != '17'": "n contains numbers, and '17' is a text",
+    "n in (1, '17')": "n contains numbers, and '17' is a text",
+    "not (lang < 5)": "lang contains texts, and 5 is a number. Compare lang with a text in quotes",
+    "open = 'true'": "open contains booleans, and 'true' is a text. Compare .* true or false",
+    "tags = 'all'": "tags contains lists, .* write tags has 'all'",
+    "tags in ('all')": "tags contains lists, .* write tags has 'all'",
+    "tags has 1": "tags contains texts, and 1 is a number",
 }
 
 
@@ -172,6 +198,57 @@ class Searches:
             assert set(ids) == expected, text
             assert len(ids) == len(expected), text
 
+    def test_a_filter_that_can_only_be_a_mistake_is_refused(self, setup, open_index):
+        needs(setup, "filters")
+        index = open_index()
+        for _ in range(2):  # also when the fields are known
+            for text, problem in REFUSED.items():
+                with pytest.raises(InvalidArgument, match=problem) as caught:
+                    index.search(QUERIES[:1], 3, where=Where.parse(text))
+                assert str(caught.value).isprintable()
+
+    def test_an_index_without_documents_accepts_every_filter(self, setup, open_index):
+        needs(setup, "filters")
+        index = open_index(ids=())
+        where = Where.parse("lang = 'de' or n = 'x' or tags has 1")
+        assert index.search(QUERIES[:1], 3, where=where).ids == [[]]
+        index.add({"d5": CORPUS["d5"]}, VECTORS[[5]])
+        index.delete(["d5"])
+        assert index.search(QUERIES[:1], 3, where=where).ids == [[]]
+
+    def test_a_field_is_known_while_a_document_has_it(self, setup, open_index):
+        needs(setup, "filters")
+        index = open_index()
+        where = Where.parse("draft = true")
+        for _ in range(2):
+            with pytest.raises(InvalidArgument, match="no document has the field draft"):
+                index.search(QUERIES[:1], 3, where=where)
+            index.add({"new": Document("", metadata={"draft": False})}, VECTORS[[4]])
+            assert index.search(QUERIES[:1], 3, where=where).ids == [[]]
+            index.add({"new": Document("", metadata={"draft": True})}, VECTORS[[4]], replace=True)
+            assert index.search(QUERIES[:1], 3, where=where).ids == [["new"]]
+            index.delete(["new"])
+
+    def test_metadata_of_every_kind_are_returned_as_they_were_added(self, setup, open_index):
+        index = open_index(ids=["d1"])
+        metadata = {
+            "text": "ä 'x' \0",
+            "true": True,
+            "one": 1,
+            "float": 1.0,
+            "large": 2**62,
+            "empty": [],
+            "tags": ["a", "b"],
+            "mixed": [True, 1, 0.1, "x"],
+            "day": "2026-03-01",
+        }
+        index.add({"new": Document("", metadata=metadata)}, VECTORS[[4]])
+        found = index.get(["new"])["new"].metadata
+        assert found == metadata
+        assert {name: repr(value) for name, value in found.items()} == {
+            name: repr(value) for name, value in metadata.items()
+        }
+
     def test_a_filter_follows_every_change_at_once(self, setup, open_index):
         needs(setup, "filters")
         index = open_index()
@@ -186,6 +263,6 @@ class Searches:
         index.add({"d4": Document("", metadata={"n": 6})}, VECTORS[[4]], replace=True)
         assert found("n in (4, 5)") == ["d5", "new"]
         assert found("n = 6") == ["d4", "d6"]
+        assert found("not more exists and n < 3") == ["d0", "d1", "d2"]
         index.delete(["d5", "new"])
         assert found("n in (4, 5)") == []
-        assert found("not more exists and n < 3") == ["d0", "d1", "d2"]

@@ -15,7 +15,15 @@ import pytest
 
 from nestvec.engines.engine import Engine
 from nestvec.engines.registry import capabilities
-from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Stage
+from nestvec.types import (
+    Document,
+    Embeddings,
+    Hits,
+    MetadataValue,
+    ModelInfo,
+    OperatingPoint,
+    Stage,
+)
 
 Feature = Literal["filters", "exact", "any_point"]
 """The optional features of an engine: fields of its ``Capabilities``."""
@@ -59,13 +67,18 @@ N = 200
 
 
 def make_document(number: int) -> Document:
-    metadata: dict[str, str | int | float] = {"n": number, "half": number / 2}
+    metadata: dict[str, MetadataValue] = {"n": number, "half": number / 2}
     if number % 3:  # every third document has no ``lang``
         metadata["lang"] = ("en", "de")[number % 2]
     if number % 5 == 0:
         metadata["mixed"] = str(number) if number % 2 else number
     if number % 7 == 0:
         metadata["open"] = number % 2 == 0
+    if number % 4:
+        metadata["tags"] = [f"t{number % 3}", "all"] if number % 2 else []
+    if number % 6 == 0:
+        metadata["codes"] = [number, 0.5] if number % 4 else number
+    metadata["day"] = f"2026-01-{1 + number % 28:02}T00:00:00"
     return Document(f"text {number}", f"title {number}", metadata)
 
 

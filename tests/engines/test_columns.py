@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nestvec.engines.embedded.columns import Column
 from nestvec.engines.filters.condition import OPERATORS
+from nestvec.engines.filters.fields import Kinds
 from nestvec.errors import InvalidArgument
 
 PYTHON = {
@@ -28,7 +29,9 @@ EDGES += [2**80 + 1, 2**80 - 1, 1.5e308, 10**308 + 1, "", "0", "1", "2020", "ä"
 NUMBERS = st.integers() | st.integers(2**53 - 2, 2**53 + 6) | st.floats(allow_infinity=False)
 VALUES = st.sampled_from(EDGES) | NUMBERS.filter(lambda number: number == number)
 VALUES |= st.text(st.sampled_from("ab\U0001f600\uffff"), max_size=2)
-HELD = VALUES | st.sampled_from([None, math.nan, math.inf, -math.inf, 10**400, -(10**400)])
+LISTS = st.lists(VALUES, max_size=3)
+HELD = VALUES | st.sampled_from([None, math.nan, math.inf, -math.inf, 10**400, -(10**400)]) | LISTS
+KIND_OF = {str: Kinds.TEXT, bool: Kinds.BOOLEAN, int: Kinds.NUMBER, float: Kinds.NUMBER}
 
 
 @pytest.fixture
@@ -45,12 +48,18 @@ def column_of(*values):
 
 
 def holds(held, how, value):
-    """Compare one row in plain Python; a string and a number differ and have no order."""
+    """Compare one row in plain Python; values of two kinds differ and have no order."""
     if held is None:
         return False
-    if isinstance(held, str) != isinstance(value, str):
+    if isinstance(held, list) or isinstance(held, str) != isinstance(value, str):
         return how == "!="
     return PYTHON[how](held, value)
+
+
+def contains(held, value):
+    """Search a value in one row in plain Python; a single value is a list of one item."""
+    items = held if isinstance(held, list) else [held]
+    return any(holds(item, "=", value) for item in items)
 
 
 @given(st.lists(HELD, max_size=12), st.sampled_from(OPERATORS), VALUES)
@@ -66,6 +75,60 @@ def test_is_in_equals_comparing_with_each_value(held, values):
     assert column_of(*held).is_in(values).tolist() == expected
 
 
+@given(st.lists(HELD, max_size=12), VALUES)
+def test_has_equals_a_search_in_the_list_of_each_row(held, value):
+    assert column_of(*held).has(value).tolist() == [contains(each, value) for each in held]
+
+
+def number_kinds_as_one(kinds):
+    """Return kinds with numbers for booleans: [1] and [True] are stored as one list."""
+    return kinds if Kinds.BOOLEAN not in kinds else kinds & ~Kinds.BOOLEAN | Kinds.NUMBER
+
+
+@given(st.lists(st.tuples(HELD, st.booleans()), max_size=12))
+def test_the_kinds_of_some_rows_are_those_of_their_values(rows):
+    held = [value for value, _ in rows]
+    live = np.array([chosen for _, chosen in rows], dtype=bool)
+    values = items = Kinds.NONE
+    for value, chosen in rows:
+        if chosen and isinstance(value, list):
+            values |= Kinds.LIST
+            for item in value:
+                items |= KIND_OF[type(item)]
+        elif chosen and value is not None:
+            values |= KIND_OF[type(value)]
+    found = column_of(*held).kinds(live)
+    assert found.values == values
+    assert number_kinds_as_one(found.items) == number_kinds_as_one(items)
+
+
+def test_the_kinds_of_a_shorter_column_are_not_those_of_a_longer_one():
+    short = column_of("a", 1)
+    longer = short.extend(2, [["x"], True])
+    everything = np.ones(4, dtype=bool)
+    assert short.kinds(everything) == (Kinds.TEXT | Kinds.NUMBER, Kinds.NONE)
+    assert longer.kinds(everything) == (
+        Kinds.TEXT | Kinds.NUMBER | Kinds.BOOLEAN | Kinds.LIST,
+        Kinds.TEXT,
+    )
+    assert longer.kinds(everything[:1]) == (Kinds.TEXT, Kinds.NONE)
+
+
+def test_two_extensions_of_one_column_have_lists_of_their_own():
+    root = column_of(["a", "b"], "a").extend(2, [["c"]])  # with room
+    left, right = root.extend(3, [["x", "a"]]), root.extend(3, [["y"]])
+    assert left.has("a").tolist() == [True, True, False, True]
+    assert right.has("a").tolist() == [True, True, False, False]
+    assert right.has("y").tolist() == [False, False, False, True]
+    assert root.has("x").tolist() == root.has("y").tolist() == [False] * 3
+
+
+def test_items_of_other_types_do_not_match_and_the_list_exists():
+    column = column_of(["a", None, {"b": 1}, [2]], [])
+    assert column.exists().tolist() == [True, True]
+    assert column.has("a").tolist() == [True, False]
+
+
 @given(st.lists(st.lists(HELD, max_size=5), max_size=6), st.sampled_from(OPERATORS), VALUES)
 def test_extending_a_column_leaves_shorter_columns_unchanged(batches, how, value):
     columns, held = [Column()], []
@@ -74,6 +137,7 @@ def test_extending_a_column_leaves_shorter_columns_unchanged(batches, how, value
     for column, batch in zip(columns, [[], *batches], strict=True):
         held += batch
         assert column.compare(how, value).tolist() == [holds(each, how, value) for each in held]
+        assert column.has(value).tolist() == [contains(each, value) for each in held]
         assert column.is_in([value]).tolist() == column.compare("=", value).tolist()
         assert column.exists().tolist() == [each is not None for each in held]
 
@@ -89,7 +153,7 @@ def test_integers_rounded_to_the_same_float_are_compared_exactly():
     assert column.is_in([even + 1, even + 2]).tolist() == [False, True, False, True, False]
 
 
-@pytest.mark.parametrize("nothing", [None, [], {}, [1], {"a": 1}, b"1", 1j])
+@pytest.mark.parametrize("nothing", [None, {}, {"a": 1}, b"1", 1j])
 def test_values_of_other_types_count_as_no_value(nothing):
     column = column_of(nothing, 1)
     assert column.exists().tolist() == [False, True]

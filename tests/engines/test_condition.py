@@ -18,6 +18,7 @@ from nestvec.engines.filters.condition import (
     Condition,
     Exists,
     FieldTest,
+    Has,
     In,
     Not,
     Or,
@@ -29,7 +30,8 @@ ROWS = [
     {"year": 2020, "lang": "de"},
     {"year": 2020.0, "lang": "en"},
     {"year": "2020"},
-    {"year": 2021, "lang": "de", "open": True},
+    {"year": 2021, "lang": "de", "open": True, "tags": ["new", "sale"]},
+    {"tags": "new"},
     {},
 ]
 PYTHON = {
@@ -44,7 +46,7 @@ ODD_VALUES = st.text(max_size=3) | st.floats(allow_nan=False, allow_infinity=Fal
 ODD_VALUES |= st.integers(-(2**70), 2**70) | st.booleans() | st.sampled_from(["it's", '"', "\\"])
 FIELDS = st.sampled_from(["a", "b", "nowhere"])  # few, so that rows and trees meet
 VALUES = st.sampled_from([0, 1, True, 1.5, 2**53, 2**53 + 1, 2.0**53, "", "a", "b", "1"])
-HELD = VALUES | st.sampled_from([None, math.nan, math.inf, 10**400])
+HELD = VALUES | st.sampled_from([None, math.nan, math.inf, 10**400]) | st.lists(VALUES, max_size=3)
 TABLES = st.lists(st.dictionaries(st.sampled_from(["a", "b"]), HELD), max_size=8)
 
 
@@ -52,6 +54,7 @@ def trees(fields, values):
     tests = (
         st.builds(Comparison, fields, st.sampled_from(OPERATORS), values)
         | st.builds(In, fields, st.lists(values, min_size=1, max_size=3).map(tuple), st.booleans())
+        | st.builds(Has, fields, values)
         | st.builds(Exists, fields)
     )
 
@@ -88,12 +91,18 @@ def is_true_of(condition, held):
     match condition:
         case Exists():
             return True
+        case Has(_, value):
+            return value in held if isinstance(held, list) else held == value
         case In(_, values, negated):
             return (held in values) != negated
         case Comparison(_, "=" | "!=" as how, value):
             return (held == value) == (how == "=")
         case Comparison(_, how, value):
-            return isinstance(held, str) == isinstance(value, str) and PYTHON[how](held, value)
+            return kind(held) == kind(value) and PYTHON[how](held, value)
+
+
+def kind(value):
+    return "number" if isinstance(value, int | float) else type(value)
 
 
 def rows_of(text):
@@ -134,23 +143,34 @@ def test_only_the_fields_of_a_condition_are_needed(tree, rows):
         ("year = 2020", [0, 1]),
         ("year = '2020'", [2]),
         ("year != 2020", [2, 3]),
-        ("not year = 2020", [2, 3, 4]),
+        ("not year = 2020", [2, 3, 4, 5]),
         ("year > 2019.5", [0, 1, 3]),
         ("year >= '2'", [2]),
         ("year in (2020, '2020')", [0, 1, 2]),
         ("year not in (2020, 2021)", [2]),
-        ("not year in (2020, 2021)", [2, 4]),
+        ("not year in (2020, 2021)", [2, 4, 5]),
         ("lang not in ('en')", [0, 3]),
         ("lang exists", [0, 1, 3]),
-        ("not lang exists", [2, 4]),
+        ("not lang exists", [2, 4, 5]),
         ("open = true", [3]),
         ("open = 1", [3]),
         ("open = 'true'", []),
+        ("tags has 'new'", [3, 4]),
+        ("tags has 'sale'", [3]),
+        ("tags has 'sal'", []),
+        ("not tags has 'new'", [0, 1, 2, 5]),
+        ("tags = 'new'", [4]),  # a list is not equal to a text
+        ("tags != 'new'", [3]),
+        ("tags >= 'a'", [4]),
+        ("tags in ('new', 'sale')", [4]),
+        ("tags not in ('new')", [3]),
+        ("tags exists", [3, 4]),
+        ("year has 2020", [0, 1]),
         ("lang = 'en' or lang = 'de' and year = 2021", [1, 3]),
         ("(lang = 'en' or lang = 'de') and year = 2021", [3]),
         ("not lang = 'de' and year exists", [1, 2]),
         ("nowhere = 1 or nowhere != 1", []),
-        ("not nowhere = 1", [0, 1, 2, 3, 4]),
+        ("not nowhere = 1", [0, 1, 2, 3, 4, 5]),
     ],
 )
 def test_which_rows_a_filter_matches(text, rows):
@@ -169,6 +189,8 @@ def test_which_rows_a_filter_matches(text, rows):
         (Comparison("a", "=", np.float64(0.5)), "a = 0.5"),
         (Comparison("1a", "=", ""), "`1a` = ''"),
         (In("a", (1, "x", -0.5)), "a in (1, 'x', -0.5)"),
+        (Has("tags", "it's"), "tags has 'it''s'"),
+        (Has("has", 1), "`has` has 1"),
         (In("a", (1,), negated=True), "a not in (1)"),
         (Not(Not(Exists("a"))), "not not a exists"),
         (Not(And((Exists("a"), Exists("b")))), "not (a exists and b exists)"),
@@ -201,6 +223,8 @@ def test_numbers_outside_the_range_of_floats_are_refused(value):
         Comparison("a", "=", value)
     with pytest.raises(InvalidArgument, match="outside the range of floats"):
         In("a", (1, value))
+    with pytest.raises(InvalidArgument, match="outside the range of floats"):
+        Has("a", value)
 
 
 @pytest.mark.parametrize("value", [None, [1], np.int64(1), b"a"])

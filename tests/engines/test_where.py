@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.engines.filters.condition import And, Comparison, Exists, In, Not, Or
+from nestvec.engines.filters.condition import And, Comparison, Exists, Has, In, Not, Or
 from nestvec.engines.filters.where import MAX_DEPTH, MAX_LENGTH, Where
 from nestvec.errors import InvalidArgument
 
@@ -47,6 +47,10 @@ def quoted(text):
         ("a Not In ('x')", In("a", ("x",), negated=True)),
         ("not a in (1)", Not(In("a", (1,)))),
         ("a EXISTS", Exists("a")),
+        ("tags has 'x'", Has("tags", "x")),
+        ("tags HAS 2", Has("tags", 2)),
+        ("`has` has true", Has("has", True)),
+        ("hash = 1", Comparison("hash", "=", 1)),
         ("(((a exists)))", Exists("a")),
         ("not(a exists)", Not(Exists("a"))),
     ],
@@ -107,6 +111,10 @@ def test_unusual_texts_are_plain_values(text):
         ("a in ()", 7, "')'", "a number or a text"),
         ("a in (1, )", 10, "')'", "a number or a text"),
         ("a in (1 2)", 9, "'2'", ", or )"),
+        ("a has", 6, "the end", "a number or a text"),
+        ("a has ('x')", 7, "'('", "a number or a text"),
+        ("a not has 'x'", 7, "'has'", "in, such as"),
+        ("has = 1", 1, "'has'", "a field"),
         ("a not exists", 7, "'exists'", "in, such as"),
         ("a = 'it", 5, "the unfinished", "a closing '"),
         ("a = 'it''", 5, "the unfinished", "a closing '"),
@@ -148,7 +156,7 @@ def test_any_text_is_parsed_or_refused_in_one_short_line(text):
         assert len(str(error)) < 250
 
 
-WORDS = ["a", "`b`", "1", "'x'", "in", "not", "and", "or", "exists", "=", "<", "(", ")", ","]
+WORDS = ["a", "`b`", "1", "'x'", "in", "has", "not", "and", "or", "exists", "=", "<", "(", ")", ","]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))

@@ -6,7 +6,7 @@ Each row of documents has its own checksum, as SQLite does not detect a changed 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import xor
 from pathlib import Path
@@ -18,7 +18,7 @@ from nestvec.engines.embedded.checksums import checksum, row_checksum
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.state import State
 from nestvec.errors import DamagedFile, InvalidArgument
-from nestvec.types import Document, Rows
+from nestvec.types import Document, Metadata, MetadataValue, Rows
 
 _T = TypeVar("_T")
 _DOCUMENTS = (
@@ -33,14 +33,19 @@ _SCHEMA = (
     "previous blob not null, digest blob not null)",
 )
 # SQLite parses JSON several times faster than Python. It may parse reals and NUL characters
-# inexactly; for these, the whole text is returned too. Filters do not use lists, objects and nulls.
+# inexactly; for these, the whole text is returned too. It returns booleans as numbers, and lists as
+# their own text. Filters do not use objects and nulls.
 _FIELD = """
-select d.row, e.value,
+select d.row, e.type, e.value,
   case when e.type = 'real' or typeof(e.value) = 'real' or instr(d.metadata, '\\u0000')
     then d.metadata end
 from documents as d, json_each(d.metadata) as e
-where e.key = ? and d.row >= ? and e.type in ('integer', 'real', 'text', 'true', 'false')
+where e.key = ? and d.row >= ? and e.type not in ('object', 'null')
 order by d.row
+"""
+_NAMES = """
+select distinct e.key from documents as d, json_each(d.metadata) as e
+where e.type not in ('object', 'null')
 """
 _FIELDS = "row, id, title, text, metadata, vector_sum, row_sum"
 
@@ -199,15 +204,22 @@ def all_rows(database: Database) -> Iterator[Row]:
         yield Row(*values)
 
 
+def field_names(database: Database) -> list[str]:
+    """Return the names of the metadata fields of all documents, within a transaction."""
+    return [name for (name,) in database.execute(_NAMES)]
+
+
 def field_from(
     database: Database, field: str, first_row: int
-) -> Iterator[tuple[int, str | int | float]]:
+) -> Iterator[tuple[int, MetadataValue]]:
     """Yield (row, value) of a metadata field, from a first row on, within a transaction."""
-    for row, value, text in database.rows(_FIELD, (field, first_row)):
-        if text is None:
-            yield row, value
-        else:
+    for row, kind, value, text in database.rows(_FIELD, (field, first_row)):
+        if text is not None:
             yield row, _metadata(database.path, row, text)[field]
+        elif kind == "array":
+            yield row, json.loads(value)
+        else:
+            yield row, bool(value) if kind in ("true", "false") else value
 
 
 def vector_sums(database: Database, first_row: int, end: int) -> list[tuple[int, int]]:
@@ -272,9 +284,9 @@ def check_row(path: Path, row: Row) -> None:
         raise _damaged(path, f"row {row.row} (id {row.id!r}) differs from what was written")
 
 
-def _metadata(path: Path, row: int, text: str) -> Mapping[str, str | int | float]:
+def _metadata(path: Path, row: int, text: str) -> Metadata:
     try:
-        values: dict[str, str | int | float] = json.loads(text)
+        values: dict[str, MetadataValue] = json.loads(text)
     except ValueError as error:
         raise _damaged(path, f"the metadata of row {row} is damaged") from error
     return values

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import iand, ior
 
@@ -23,10 +24,12 @@ from nestvec.engines.filters.condition import (
     Condition,
     Exists,
     FieldTest,
+    Has,
     In,
     Not,
     Or,
 )
+from nestvec.engines.filters.fields import FieldKinds, check_fields, unknown_field
 
 
 class Filter:
@@ -43,20 +46,72 @@ class Filter:
         self._reading = threading.Lock()  # one thread reads columns; others use known columns
         self._read_at = State()
         self._columns: dict[str, Column] = {}
+        self._fields = _Fields(State())
 
     def mask(self, condition: Condition, snapshot: Snapshot) -> Mask | None:
         """Return which rows of a snapshot match a condition, [n_rows].
 
         None if a column has to be read and the snapshot is not the last commit any more. The
         caller then repeats the call with a newer snapshot.
+
+        Raises:
+            InvalidArgument: If no document has a field of the condition, or no document has a
+                value of a compared type.
         """
-        columns = self._known(condition.fields, snapshot.state)
+        state = snapshot.state
+        self._fields_at(state).refuse_unknown(condition)  # without reading a column
+        columns = self._known(condition.fields, state)
         if columns is None:
             with self._reading:
-                columns = self._known(condition.fields, snapshot.state)
-                if columns is None and self._read(condition.fields, snapshot.state):
-                    columns = self._known(condition.fields, snapshot.state)
-        return None if columns is None else matching(condition, columns, snapshot.state.n_rows)
+                columns = self._known(condition.fields, state)
+                if columns is None and self._read(condition.fields, state):
+                    columns = self._known(condition.fields, state)
+        if columns is None or not self._check(condition, columns, snapshot):
+            return None
+        return matching(condition, columns, state.n_rows)
+
+    def _check(
+        self, condition: Condition, columns: Mapping[str, Column], snapshot: Snapshot
+    ) -> bool:
+        """Check the fields of a condition; False if the snapshot is not the last commit any more.
+
+        Raises:
+            InvalidArgument: As ``mask`` does.
+        """
+        if not snapshot.state.n_documents:
+            return True
+        fields = self._fields_at(snapshot.state)
+        found = {
+            field: fields.kinds.get(field) or column.kinds(snapshot.live)
+            for field, column in columns.items()
+        }
+        unknown = {field for field, kinds in found.items() if not kinds.values}
+        if unknown and not self._read_names(fields):
+            return False
+        with self._lock:  # columns without values are not kept: their number has no limit
+            self._columns = {
+                field: column for field, column in self._columns.items() if field not in unknown
+            }
+        fields.kinds |= {field: kinds for field, kinds in found.items() if field not in unknown}
+        check_fields(condition, found, lambda: fields.names or ())
+        return True
+
+    def _fields_at(self, state: State) -> _Fields:
+        """Return what is known of the fields at a commit."""
+        with self._lock:
+            if self._fields.state != state:
+                self._fields = _Fields(state)
+            return self._fields
+
+    def _read_names(self, fields: _Fields) -> bool:
+        """Read the names of all fields of a commit; False if it is not the last commit any more."""
+        with self._reading:
+            if fields.names is None:
+                with self._reads.borrow() as database, database.reading():
+                    if documents.read_state(database) != fields.state:
+                        return False
+                    fields.names = frozenset(documents.field_names(database))
+        return True
 
     def _known(self, fields: frozenset[str], state: State) -> dict[str, Column] | None:
         """Return the columns of fields; None if one of them must be read first."""
@@ -90,6 +145,31 @@ class Filter:
         with self._lock:
             self._columns, self._read_at = columns | extended, state
         return True
+
+
+@dataclass
+class _Fields:
+    """What is known of the metadata fields at a commit.
+
+    Attributes:
+        state: The commit.
+        kinds: The kinds of values of fields that a filter used.
+        names: The names of all fields; None if they are not read yet.
+    """
+
+    state: State
+    kinds: dict[str, FieldKinds] = field(default_factory=dict)
+    names: frozenset[str] | None = None
+
+    def refuse_unknown(self, condition: Condition) -> None:
+        """Check the fields of a condition, if the names are known.
+
+        Raises:
+            InvalidArgument: If no document has a field of the condition.
+        """
+        if self.names is not None:
+            for name in sorted(condition.fields - self.names):
+                raise unknown_field(name, self.names)
 
 
 def _extended(database: Database, column: Column, field: str, n_rows: int) -> Column:
@@ -134,6 +214,8 @@ def _matching_field(test: FieldTest, column: Column) -> Mask:
         case In(_, values, negated):
             found = column.is_in(values)
             return column.exists() & ~found if negated else found
+        case Has(_, value):
+            return column.has(value)
         case Exists():
             return column.exists()
     raise TypeError(f"{type(test).__name__} is not a condition that this engine supports")

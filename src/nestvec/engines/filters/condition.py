@@ -7,12 +7,17 @@ and ``TypeError`` if it does not know a node. It must not ignore or approximate 
 The conditions have the same meaning in every engine:
 
 - Types are strict: ``year = '2020'`` does not match the number 2020. A string and a number are
-  never equal, so ``!=`` is true, and ``<``, ``<=``, ``>`` and ``>=`` are false.
+  never equal, so ``!=`` is true, and ``<``, ``<=``, ``>`` and ``>=`` are false. The same applies to
+  a list of a row and any single value.
 - Integers and floats are compared by exact value. ``true`` equals 1 and ``false`` equals 0.
-- Strings are compared by code point.
+- Strings are compared by code point. Dates are ISO 8601 strings, so their order is that of time.
+- ``has`` compares the items of a list. A single value is compared as a list of one item.
 - A row without the field matches no comparison and no list, not even ``!=`` and ``not in``.
 - ``not`` negates any condition: ``not year = 2020`` matches rows without a year.
 - NaN in a row is not equal to any number, and is neither smaller nor larger.
+
+``fields`` defines which conditions are refused: those on a field that no document of the index
+has, and those that compare a field with a type that the field never has.
 
 ``str(condition)`` is canonical: ``Where.parse`` reads an equal tree from it. The parser limits the
 length and the depth of the text. Conditions built in Python have no such limits, so that a list
@@ -32,7 +37,7 @@ Value = str | int | float
 Order = Literal["<", "<=", ">", ">="]
 Operator = Literal["=", "!=", Order]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
-KEYWORDS = frozenset({"and", "or", "not", "in", "exists", "true", "false"})
+KEYWORDS = frozenset({"and", "or", "not", "in", "has", "exists", "true", "false"})
 
 
 class Condition(ABC):
@@ -76,7 +81,7 @@ class Comparison(FieldTest):
 
     def __str__(self) -> str:
         """Return the text form."""
-        return f"{_field_text(self.field)} {self.operator} {_value_text(self.value)}"
+        return f"{field_text(self.field)} {self.operator} {value_text(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -93,15 +98,30 @@ class In(FieldTest):
     def __post_init__(self) -> None:
         """Check the values."""
         if not self.values:
-            problem = f"the list of values for {_field_text(self.field)} is empty."
+            problem = f"the list of values for {field_text(self.field)} is empty."
             raise InvalidArgument(f"{problem} Pass at least one value.")
         for value in self.values:
             _check(value)
 
     def __str__(self) -> str:
         """Return the text form."""
-        values = ", ".join(map(_value_text, self.values))
-        return f"{_field_text(self.field)} {'not in' if self.negated else 'in'} ({values})"
+        values = ", ".join(map(value_text, self.values))
+        return f"{field_text(self.field)} {'not in' if self.negated else 'in'} ({values})"
+
+
+@dataclass(frozen=True)
+class Has(FieldTest):
+    """``tags has 'new'``: the row has a list with this item, or has this single value."""
+
+    value: Value
+
+    def __post_init__(self) -> None:
+        """Check the value."""
+        _check(self.value)
+
+    def __str__(self) -> str:
+        """Return the text form."""
+        return f"{field_text(self.field)} has {value_text(self.value)}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +130,7 @@ class Exists(FieldTest):
 
     def __str__(self) -> str:
         """Return the text form."""
-        return f"{_field_text(self.field)} exists"
+        return f"{field_text(self.field)} exists"
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,21 @@ def is_field_part(character: str) -> bool:
     return character in "-." or f"_{character}".isidentifier()
 
 
+def field_text(name: str) -> str:
+    """Return the text form of a field."""
+    plain = name[:1].isidentifier() and all(map(is_field_part, name))
+    return name if plain and name.lower() not in KEYWORDS else _quoted(name, "`")
+
+
+def value_text(value: Value) -> str:
+    """Return the text form of a value."""
+    if isinstance(value, str):
+        return _quoted(value, "'")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(float(value) if isinstance(value, float) else int(value))
+
+
 def _check(value: object) -> None:
     if not isinstance(value, str | int | float):
         problem = f"a value has type {type(value).__name__}."
@@ -192,19 +227,6 @@ def _check(value: object) -> None:
 def _check_parts(word: str, parts: tuple[Condition, ...]) -> None:
     if len(parts) < 2:
         raise InvalidArgument(f"'{word}' joins {len(parts)} conditions. Pass at least 2.")
-
-
-def _field_text(name: str) -> str:
-    plain = name[:1].isidentifier() and all(map(is_field_part, name))
-    return name if plain and name.lower() not in KEYWORDS else _quoted(name, "`")
-
-
-def _value_text(value: Value) -> str:
-    if isinstance(value, str):
-        return _quoted(value, "'")
-    if isinstance(value, bool):
-        return str(value).lower()
-    return repr(float(value) if isinstance(value, float) else int(value))
 
 
 def _quoted(text: str, quote: str) -> str:

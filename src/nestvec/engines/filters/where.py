@@ -7,6 +7,7 @@
     one        = "not" , one | "(" , filter , ")" | test ;
     test       = field , ( operator , value
                          | [ "not" ] , "in" , "(" , value , { "," , value } , ")"
+                         | "has" , value
                          | "exists" ) ;
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" ;
     value      = text | number | "true" | "false" ;
@@ -34,6 +35,7 @@ from nestvec.engines.filters.condition import (
     Comparison,
     Condition,
     Exists,
+    Has,
     In,
     Not,
     Operator,
@@ -51,7 +53,9 @@ _MAX_SHOWN = 20  # characters of the text that a message quotes
 MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 _EXPECTED_CONDITION = "a condition on a field, such as year >= 2020"
-_EXPECTED_OPERATOR = "=, !=, <, <=, >, >=, in (...), not in (...) or exists, such as year >= 2020"
+_EXPECTED_OPERATOR = (
+    "=, !=, <, <=, >, >=, in (...), not in (...), has or exists, such as year >= 2020"
+)
 _EXPECTED_VALUE = "a number or a text in quotes, such as 2020 or 'de'"
 _EXPECTED_LIST = "a list in parentheses, such as lang in ('de', 'en')"
 _EXPECTED_END = "and, or, or the end, such as year >= 2020 and lang = 'de'"
@@ -258,6 +262,8 @@ class Where:
         self._position += 1
         if self._accept("exists"):
             return Exists(field)
+        if self._accept("has"):
+            return Has(field, self._value())
         if self._accept("in"):
             return In(field, self._values())
         if self._accept("not"):
