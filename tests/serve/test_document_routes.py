@@ -1,5 +1,7 @@
 """/v1/documents: read by all, changed only where the server may write."""
 
+import json
+
 import pytest
 
 from fakes import NestedHashEncoder
@@ -56,8 +58,11 @@ def test_one_document_is_deleted_by_its_path(writable):
         {"id": "", "text": "a"},
         {"id": "a"},
         {"id": "a" * 513, "text": "a"},
-        {"id": "a", "text": "a", "metadata": {"n": [1]}},
-        {"id": "a", "text": "a", "metadata": {"n": None}},
+        {"id": "a", "text": "a", "metadata": {"n": {"a": 1}}},
+        {"id": "a", "text": "a", "metadata": {"n": [[1]]}},
+        {"id": "a", "text": "a", "metadata": {"n": [None]}},
+        {"id": "a", "text": "a", "metadata": {"n": [0.5] * 64}},
+        {"id": "a", "text": "a", "metadata": [1]},
         {"id": "a", "text": "a", "size": 3},
     ],
 )
@@ -65,6 +70,34 @@ def test_invalid_documents_are_rejected(writable, document):
     answer = writable.post("/v1/documents", {"documents": [document]})
     assert answer.status_code == 400, answer.text
     assert error_of(answer)["param"].startswith("documents.0")
+
+
+def test_the_value_of_a_field_that_cannot_be_stored_is_named(writable):
+    document = {"id": "a", "text": "a", "metadata": {"n": 1, "loc": {"page": 3}}}
+    error = error_of(writable.post("/v1/documents", {"documents": [document]}))
+    assert error["param"] == "documents.0.metadata"
+    assert "the value of 'loc' cannot be stored. Use texts, finite numbers" in error["message"]
+
+
+def test_booleans_and_lists_come_back_as_they_were_sent(writable):
+    metadata = {"flag": True, "off": False, "n": 1, "x": 1.0, "tags": ["a", 2, True], "none": []}
+    metadata |= {"day": "2026-03-01", "large": 2**64 - 1}
+    document = {"id": "new", "text": "graph tree", "title": "", "metadata": metadata}
+    sent = {"documents": [{**document, "metadata": {**metadata, "missing": None}}]}
+    assert writable.post("/v1/documents", sent).status_code == 200
+    found = writable.get("/v1/documents/new").text
+    assert json.loads(found) == document
+    for part in ('"flag":true', '"off":false', '"n":1,', '"x":1.0', '["a",2,true]'):
+        assert part in found
+    for where in ("flag = true", "tags has 'a'", "tags has 2", "day < '2026-04'", "x = 1"):
+        answer = writable.post("/v1/search", {"query": "tree", "where": where}).json()
+        assert [hit["id"] for hit in answer["hits"]] == ["new"], where
+        assert answer["hits"][0]["metadata"] == metadata
+
+
+def test_an_integer_of_more_than_64_bits_is_returned_exactly(client, served):
+    served.index.add(["big"], ["graph tree"], metadata=[{"n": 2**70}])
+    assert client.get("/v1/documents/big").json()["metadata"] == {"n": 2**70}
 
 
 def test_nothing_is_changed_without_leave(client):

@@ -5,6 +5,7 @@ Unlike the ``json`` module of Python, orjson rejects NaN and unpaired surrogates
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -34,5 +35,8 @@ class JsonRoute(APIRoute):
 
 def json_response(content: Any) -> Response:
     """Return plain values and NumPy arrays as a JSON response."""
-    text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    try:
+        text = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:  # metadata of a document contain an integer of more than 64 bits
+        text = json.dumps(content).encode()
     return Response(text, media_type="application/json")

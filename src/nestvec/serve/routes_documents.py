@@ -6,16 +6,38 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field, FiniteFloat
+from pydantic import BaseModel, BeforeValidator, Field, StrictBool, StrictStr
+from pydantic_core import PydanticCustomError
 
+from nestvec.data.metadata import stored_value
 from nestvec.serve.errors import ApiError, bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
 from nestvec.types import Document
 
+_LONGEST = 40  # characters of a field's name in a message
+_STORABLE = "Use texts, finite numbers, true, false, or lists of these with less than 32 floats."
 Id = Annotated[str, Field(min_length=1, max_length=512)]
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63, strict=True)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**64, strict=True)]
+Single = StrictBool | Whole | Annotated[float, Field(strict=True, allow_inf_nan=False)] | StrictStr
+MetadataItem = Single | list[Single] | None
+
+
+def _check_metadata(values: Any) -> Any:
+    """Name the first field whose value cannot be stored; the errors of a union do not."""
+    for name, value in values.items() if isinstance(values, dict) else ():
+        _, problem = stored_value(value)
+        if problem is not None:
+            shown = repr(name if len(name) <= _LONGEST else f"{name[:_LONGEST]}…")
+            text = f"the value of {shown} cannot be stored. {_STORABLE}"
+            raise PydanticCustomError("metadata", "{text}", {"text": text})
+    return values
+
+
+StoredMetadata = Annotated[
+    dict[str, MetadataItem], Field(max_length=100), BeforeValidator(_check_metadata)
+]
 
 
 class NewDocument(RequestBody):
@@ -24,7 +46,7 @@ class NewDocument(RequestBody):
     id: Id
     text: str
     title: str = ""
-    metadata: dict[str, str | Whole | FiniteFloat] = Field(default_factory=dict, max_length=100)
+    metadata: StoredMetadata = {}
 
 
 class DocumentsRequest(RequestBody):
@@ -55,7 +77,7 @@ class StoredDocument(BaseModel):
     id: str
     title: str
     text: str
-    metadata: dict[str, str | int | float]
+    metadata: dict[str, Single | list[Single]]
 
 
 def documents_router(serving: Serving) -> APIRouter:

@@ -16,6 +16,7 @@ from nestvec.index.index import Index
 from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.request_body import RequestBody
+from nestvec.serve.routes_documents import Single
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import requested_point
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
@@ -44,7 +45,7 @@ class SearchHit(BaseModel):
     score: float
     title: str
     text: str
-    metadata: dict[str, str | int | float]
+    metadata: dict[str, Single | list[Single]]
 
 
 class Timing(BaseModel):

@@ -82,8 +82,7 @@ export class Search {
   #newQuery([first]) {
     this.#before = null;
     const [field] = Object.entries(first?.metadata ?? {});
-    const example = ([name, value]) => (typeof value === "number" ? `${name} >= ${value}` : `${name} = '${value}'`);
-    byId("where").placeholder = field ? example(field) : "";
+    byId("where").placeholder = field ? exampleFilter(...field) : "";
   }
 
   #relevant(query) {
@@ -175,6 +174,13 @@ function requestOf({ q, k, where, point }) {
 }
 
 /** A square for each result of full precision, in order; filled if it was retained. */
+/** A filter that matches documents with this value, as an example. */
+function exampleFilter(name, value) {
+  const text = (item) => (typeof item === "string" ? `'${item.replaceAll("\\", "\\\\").replaceAll("'", "''")}'` : item);
+  if (Array.isArray(value)) return value.length ? `${name} has ${text(value[0])}` : `${name} exists`;
+  return `${name} ${typeof value === "number" ? ">=" : "="} ${text(value)}`;
+}
+
 function squares(exact, shown) {
   const each = exact.map((id) => html("i", { class: shown.includes(id) ? null : "gone" }));
   return html("span", { class: "retained", "aria-hidden": "true" }, ...each);
