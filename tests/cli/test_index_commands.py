@@ -57,6 +57,22 @@ def test_added_documents_are_found_and_adding_again_changes_nothing(nestvec, pla
     assert said.startswith("added 0 documents, 3 unchanged 63 documents at ")
 
 
+def test_booleans_and_lists_of_a_file_are_filtered_and_a_misspelt_field_is_an_error(nestvec, place):
+    fields = {"flag": True, "tags": ["a", "b"], "loc": {"page": 1}}
+    rows(place, "more.jsonl", [("new0", "unheard of", fields), *new_rows(2, start=1)])
+    ended = nestvec("index", "add", "index", "more.jsonl")
+    assert ended.code == 0
+    assert ended.err.count("\n") == 1  # named once, although the file is read several times
+    assert "left out 1 metadata value of other types" in ended.err
+    for where in ("flag = true", "tags has 'b'"):
+        (found,) = hits(nestvec, "unheard", "--where", where)
+        assert (found["_id"], found["metadata"]) == ("new0", {"flag": True, "tags": ["a", "b"]})
+    ended = nestvec("search", "index", "unheard", "--where", "flga = true")
+    refused(ended, "filter: no document has the field flga. The fields are: flag, tags, year.")
+    ended = nestvec("search", "index", "unheard", "--where", "year = '2001'")
+    refused(ended, "year contains numbers, and '2001' is a text. Compare year with a number")
+
+
 def test_changed_documents_are_replaced_only_when_asked(nestvec, place):
     rows(place, "more.jsonl", [("d0", "changed text", {}), *new_rows(1)])
     ended = nestvec("index", "add", "index", "more.jsonl")

@@ -89,15 +89,11 @@ def test_an_upsert_replaces_text_vector_and_metadata(index):
         ({"ids": [7], "texts": ["x"]}, r"ids\[0\] has type int"),
         ({"ids": ["a"], "texts": [None]}, r"texts\[0\] has type NoneType"),
         ({"ids": ["a"], "texts": ["x"], "metadata": {"n": 1}}, r"metadata\[0\] has type str"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": None}]}, "'n' has type NoneType"),
-        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": [1]}]}, "'n' has type list"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": {"a": 1}}]}, "'n' has type dict. Use"),
+        ({"ids": ["a"], "texts": ["x"], "metadata": [{"n": [[1]]}]}, "'n' has type list with"),
         (
             {"ids": ["a"], "texts": ["x"], "metadata": [{1: 1}]},
-            "the value of 1 has type int",
-        ),
-        (
-            {"ids": ["a"], "texts": ["x"], "metadata": [{"n": np.nan}]},
-            "'a' has metadata that cannot be stored: Out of",
+            "metadata of 'a': the field name 1 is not a string",
         ),
         ({"ids": ["\ud800"], "texts": ["x"]}, r"document '\\ud800' has text that cannot"),
         ({"ids": ["d1"], "texts": ["x"]}, "id 'd1' is already in the index"),
@@ -137,8 +133,14 @@ def test_a_document_with_values_of_wrong_types_is_refused(index, added):
     embeddings = np.ones((1, 64), np.float32)
     with pytest.raises(InvalidArgument, match="id, title and text must be strings"):
         index._engine.add(added, embeddings)
-    with pytest.raises(InvalidArgument, match=r"'a' has metadata that cannot be stored: .*object"):
-        index.add_documents({"a": Document("x", metadata={"n": object()})})
+    for metadata, message in [
+        ({"n": object()}, "metadata of 'a': the value of 'n' has type object"),
+        (None, "metadata of 'a' has type NoneType. Pass a dict"),
+    ]:
+        with pytest.raises(InvalidArgument, match=message):
+            index.add_documents({"a": Document("x", metadata=metadata)})
+    with pytest.raises(InvalidArgument, match="'a' has metadata that cannot be stored"):
+        index._engine.add({"a": Document("x", metadata={"n": object()})}, embeddings)
     index.verify()
 
 

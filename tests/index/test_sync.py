@@ -1,6 +1,7 @@
 """Updating an index from a corpus: new, changed and outdated documents."""
 
 import json
+from datetime import date
 
 import pytest
 
@@ -47,6 +48,19 @@ def test_only_new_and_changed_documents_are_encoded(index, model):
     apply_changes(index, changes)
     assert set(model.times_encoded("document")) == {"title text", "another text", "text 2"}
     assert found(index) == before | corpus
+
+
+def test_true_replaces_1_and_equal_lists_and_dates_are_the_same(index, model):
+    corpus = {"d0": Document("text 0", metadata={"n": 0, "tags": ("a",), "day": date(2026, 3, 1)})}
+    apply_changes(index, compare(index, corpus))
+    assert index.get(["d0"])["d0"].metadata == {"n": 0, "tags": ["a"], "day": "2026-03-01"}
+    assert compare(index, corpus).same == 1
+    false = {"d0": Document("text 0", metadata={**corpus["d0"].metadata, "n": False})}
+    changes = compare(index, false)
+    assert changes.changed == ("d0",)
+    apply_changes(index, changes)
+    assert index.get(["d0"])["d0"].metadata["n"] is False
+    assert compare(index, false).same == 1
 
 
 def test_an_interrupted_update_is_continued(index, model, monkeypatch):

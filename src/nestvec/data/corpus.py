@@ -48,26 +48,30 @@ class Corpus:
         read: Returns an iterator over (id, document); ids are unique.
         length: Number of documents; None if unknown.
         known_digest: The value of ``digest`` if it has been computed.
-        source: Where the documents come from, for warnings.
+        source: The file or index that contains the documents. Its metadata that cannot be stored
+            are left out with a warning. None for documents that were made in Python: metadata of
+            other types are then an error.
         logged: Warnings about the documents, each of which is logged once.
     """
 
     read: Callable[[], Iterator[tuple[str, Document]]]
     length: int | None = None
     known_digest: str | None = None
-    source: str = "the corpus"
+    source: str | None = None
     logged: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def __iter__(self) -> Iterator[tuple[str, Document]]:
         """Yield (id, document), with metadata in the form that an index stores.
 
-        Metadata that cannot be stored are left out, with a warning at the end of an iteration.
+        Raises:
+            InvalidArgument: If there is no ``source``, and metadata have a type that cannot be
+                stored.
         """
-        reader = MetadataReader()
+        reader = MetadataReader(strict=self.source is None)
         for id_, document in self.read():
             metadata = reader.read(id_, document.metadata)
             yield id_, replace(document, metadata=metadata)
-        reader.warn(self.source, logged=self.logged)
+        reader.warn(self.source or "metadata", logged=self.logged)
 
     @cached_property
     def digest(self) -> str:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import numpy as np
@@ -83,13 +83,16 @@ class MetadataReader:
     counts: dict[Problem, int] = field(default_factory=dict)
     examples: dict[Problem, str] = field(default_factory=dict)
 
-    def read(self, id_: str, metadata: Mapping[Any, Any]) -> Metadata:
+    def read(self, id_: str, metadata: object) -> Metadata:
         """Return the stored form of the metadata of a document or a query.
 
         Raises:
-            InvalidArgument: If the name of a field is not a string, or, if ``strict``, a value has
-                a type that cannot be stored.
+            InvalidArgument: If the metadata are not a mapping, the name of a field is not a string,
+                or, if ``strict``, a value has a type that cannot be stored.
         """
+        if not isinstance(metadata, Mapping):
+            problem = f"metadata of {id_!r} has type {type(metadata).__name__}."
+            raise InvalidArgument(f"{problem} Pass a dict.")
         values: dict[str, MetadataValue] = {}
         for name, value in metadata.items():
             if not isinstance(name, str):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.codec import Codec
@@ -32,7 +32,6 @@ from nestvec.types import (
     Embeddings,
     Encoder,
     Hits,
-    Metadata,
     ModelInfo,
     OnProgress,
     OperatingPoint,
@@ -255,7 +254,7 @@ class Index:
         *,
         embeddings: ArrayLike | None = None,
         titles: Sequence[str] | None = None,
-        metadata: Sequence[Metadata] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Add documents. When this returns, they are on disk and searches find them.
 
@@ -284,7 +283,7 @@ class Index:
         *,
         embeddings: ArrayLike | None = None,
         titles: Sequence[str] | None = None,
-        metadata: Sequence[Metadata] | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         """Add documents as ``add`` does, and replace documents that have the same ids."""
         added = documents_of(ids, texts, titles=titles, metadata=metadata)
