@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
+from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
 from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
+from nestvec.errors import InvalidArgument
 from nestvec.types import Document, OperatingPoint
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -135,6 +137,47 @@ def test_a_search_is_repeated_if_the_index_changes_during_it(writer, reader, mon
     (ids,) = reader.search(np.ones((1, 32), np.float32), 5, where=NO_YEAR).ids
     assert sorted(ids) == ["a", "b"]
     assert changes == []
+
+
+def test_columns_of_unknown_fields_are_not_kept_and_not_read_again(writer, reader, monkeypatch):
+    put(writer, a=2020, b=2010)
+    for number in range(3):
+        with pytest.raises(InvalidArgument, match=r"no document has the field .*: year\."):
+            found(reader, Where.parse(f"other{number} = 1 or year = 2020"))
+        assert reader._filter._columns.keys() <= {"year"}
+        monkeypatch.setattr(documents, "field_names", None)  # the names are read once a commit
+        monkeypatch.setattr(documents, "field_from", None)
+    monkeypatch.undo()
+    put(writer, c=2030)
+    assert found(reader, YEAR) == "ac"
+    writer.add({"d": Document("", metadata={"other0": 1})}, np.ones((1, 32), np.float32))
+    assert found(reader, Where.parse("other0 = 1 or year = 2020")) == "ad"
+
+
+def test_an_unknown_field_is_looked_up_in_the_last_commit(writer, reader, monkeypatch):
+    put(writer, a=2020)
+    check, changes = reader._filter._check, [lambda: put(writer, b=2030)]
+
+    def raced(*arguments):
+        if changes:
+            changes.pop()()
+        return check(*arguments)
+
+    monkeypatch.setattr(reader._filter, "_check", raced)
+    with pytest.raises(InvalidArgument, match="no document has the field other"):
+        found(reader, Where.parse("other = 1"))
+    assert changes == []
+
+
+def test_a_deleted_value_does_not_count_as_a_type_of_the_field(writer, reader):
+    put(writer, a=2020, b="recent")
+    assert found(reader, Where.parse("year = 'recent'")) == "b"
+    writer.delete(["b"])
+    for index in (writer, reader):
+        with pytest.raises(InvalidArgument, match="year contains numbers, and 'recent' is a text"):
+            found(index, Where.parse("year = 'recent'"))
+    put(writer, c="recent")
+    assert found(reader, Where.parse("year = 'recent'")) == "c"
 
 
 def test_a_read_only_index_can_be_filtered(writer, tmp_path):
