@@ -42,7 +42,7 @@ def test_parquet_rows_keep_their_types(tmp_path):
     rows = [{"_id": "a", "n": 1, "x": 0.5}, {"_id": "b", "n": 2, "x": None}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
     assert list(read_records(tmp_path / "x.parquet")) == [(1, rows[0]), (2, rows[1])]
-    assert "not a readable Parquet file" in refusal(write(tmp_path / "bad.parquet", "PAR1 no"))
+    assert "is damaged or not a Parquet file" in refusal(write(tmp_path / "bad.parquet", "PAR1 no"))
 
 
 def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nestvec.errors import DataError, InvalidArgument, ModelError
+from nestvec.files import mapped as mapped_files
 from nestvec.models import precomputed
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors, save_vectors
 from nestvec.types import Encoder
@@ -176,17 +177,81 @@ def test_different_dims_of_corpus_and_queries_raise(folder):
     ("ids", "vectors", "message"),
     [
         (["a", "b"], [[1.0, 2.0], [1.0]], r"id 'b' \(row 1\) has 1 numbers, but the first has 2"),
-        (["a", "b"], [[1.0], None], r"id 'b' \(row 1\) has no vector"),
+        (["a", "b"], [[1.0], None], r"the vector of id 'b' \(row 1\) is missing"),
         (["a", None], [[1.0], [1.0]], "row 1 has no id"),
-        (["a", "b"], [[1.0], [None]], "NaN"),
+        (["a", "b"], [[1.0], [None]], r"id 'b' \(row 1\) has a null instead of a number"),
+        (["a", "b"], [[], [1.0]], r"id 'b' \(row 1\) has 1 numbers, but the first has 0"),
         (["a", "b"], [[1], [2]], "not lists of float"),
         (["a", "b"], ["x", "y"], "not lists of float"),
         (["a", "a"], [[1.0], [2.0]], "id 'a' appears twice"),
     ],
 )
-def test_bad_parquet_rows_are_named(tmp_path, ids, vectors, message):
+@pytest.mark.parametrize("batch", [1, 4_096])
+def test_bad_parquet_rows_are_named(tmp_path, monkeypatch, ids, vectors, message, batch):
+    monkeypatch.setattr(precomputed, "_BATCH", batch)  # the bad row is in the second batch
     write_parquet(tmp_path / "corpus.parquet", ids, vectors)
     fails(tmp_path, message)
+
+
+KINDS = [
+    pa.list_(pa.float16()),
+    pa.list_(pa.float32()),
+    pa.list_(pa.float64(), 64),
+    pa.large_list(pa.float32()),
+    pa.list_(pa.float16(), 64),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("mapped", [False, True])
+def test_vectors_of_many_row_groups_are_read_in_batches(tmp_path, monkeypatch, kind, mapped):
+    monkeypatch.setattr(precomputed, "_BATCH", 64)
+    if mapped:
+        monkeypatch.setattr(mapped_files, "IN_MEMORY_BYTES", 1)
+    rows = np.random.default_rng(2).standard_normal((1_000, 64)).astype(np.float16)
+    ids = [f"d{number}" for number in range(len(rows))]
+    vectors = pa.array([row.astype(kind.value_type.to_pandas_dtype()) for row in rows], type=kind)
+    path = tmp_path / "corpus.parquet"
+    pq.write_table(pa.table({"id": ids, "vector": vectors}), path, row_group_size=90)
+    loaded = PrecomputedVectors.load(tmp_path)
+    assert loaded.ids("document") == ids
+    np.testing.assert_array_equal(loaded.take(ids, kind="document"), rows.astype(np.float32))
+
+
+@pytest.mark.parametrize("row_group_size", [2_000, 40_000])
+def test_parquet_vectors_are_never_all_in_the_memory_of_arrow(tmp_path, row_group_size):
+    """Columns of more than 2^31 numbers cannot be one array of Arrow with 32-bit offsets."""
+    rows = np.random.default_rng(2).standard_normal((40_000, 128)).astype(np.float32)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 128)
+    table = pa.table({"id": [f"d{n}" for n in range(len(rows))], "vector": vectors.cast(KINDS[1])})
+    table = table.append_column("text", pa.array(["a long text " * 50] * len(rows)))
+    write = {"row_group_size": row_group_size, "use_dictionary": False, "compression": "none"}
+    pq.write_table(table, tmp_path / "corpus.parquet", **write)
+    del table, vectors
+    before = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(before)
+    pa.set_memory_pool(pool)
+    try:
+        loaded = PrecomputedVectors.load(tmp_path)
+    finally:
+        pa.set_memory_pool(before)
+    assert len(loaded.ids("document")) == len(rows)
+    assert pool.max_memory() < rows.nbytes
+
+
+def test_columns_of_a_vector_file_that_are_not_used_are_named_once(tmp_path, caplog):
+    table = pa.table({"id": ["a"], "vector": [[1.0]], "text": ["t"], "year": [1]})
+    pq.write_table(table, tmp_path / "corpus.parquet")
+    PrecomputedVectors.load(tmp_path)
+    (message,) = caplog.messages
+    assert message.endswith("corpus.parquet: columns 'text', 'year' not read (not ids or vectors)")
+
+
+def test_a_file_of_parquet_with_two_columns_of_one_name_is_refused(tmp_path):
+    columns = [pa.array(["a"]), pa.array([[1.0]]), pa.array(["b"])]
+    table = pa.Table.from_arrays(columns, names=["id", "vector", "id"])
+    pq.write_table(table, tmp_path / "corpus.parquet")
+    fails(tmp_path, "column 'id' appears twice")
 
 
 def test_bad_parquet_files_are_one_line(tmp_path):

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nestvec.data.parquet_rows import read_rows
 from nestvec.data.tally import Tally
-from nestvec.errors import DataError, require
+from nestvec.errors import DataError
 
 Row = dict[str, Any]
 
@@ -34,7 +35,7 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
     _check_file(path)
     suffix = suffix_of(path)
     if suffix == ".parquet" and path.suffix.lower() != ".gz":
-        rows = _read_parquet(path)
+        rows = read_rows(path)
     elif suffix == ".jsonl":
         rows = _read_jsonl(path)
     elif suffix in _DELIMITERS:
@@ -215,19 +216,3 @@ def _check_header(path: Path, names: list[str], *, line: int) -> list[str]:
         if names.count(name) > 1:
             raise DataError(path, f"column {name!r} appears twice in the header", line=line)
     return names
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[int, Row]]:
-    require("pyarrow", extra="parquet")
-    from pyarrow import ArrowException, parquet
-
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(path, f"is not a readable Parquet file ({reason})") from error

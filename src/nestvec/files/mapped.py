@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nestvec.errors import DataError
-from nestvec.types import Embeddings
 
 IN_MEMORY_BYTES = 1 << 30
 """Largest array that ``new_embeddings`` allocates in memory."""
@@ -75,27 +74,30 @@ def _memory(mapped: NDArray[Any]) -> mmap.mmap:
     return memory
 
 
-def new_embeddings(n: int, dim: int, *, folder: Path | None = None) -> Embeddings:
-    """Allocate an uninitialized float32 array [n, dim], in a temporary file if it is large.
+def new_embeddings(
+    n: int, dim: int, *, folder: Path | None = None, dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """Allocate an uninitialized array [n, dim], in a temporary file if it is large.
 
     Args:
         n: Number of rows.
         dim: Number of columns.
         folder: Folder of the temporary file; by default the system's. Set TMPDIR to change the
             default if that disk is small or in memory.
+        dtype: Type of the values.
 
     Raises:
         DataError: If the disk has too little space for the file.
     """
-    n_bytes = n * dim * np.dtype(np.float32).itemsize
+    n_bytes = n * dim * np.dtype(dtype).itemsize
     if n_bytes <= IN_MEMORY_BYTES:
-        return np.empty((n, dim), dtype=np.float32)
+        return np.empty((n, dim), dtype=dtype)
     place = Path(tempfile.gettempdir()) if folder is None else folder
     try:
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place) as file:
             _reserve(file.fileno(), n_bytes)
-            return np.memmap(file, dtype=np.float32, mode="r+", shape=(n, dim))
+            return np.memmap(file, dtype=dtype, mode="r+", shape=(n, dim))
     except OSError as error:
         gigabytes = f"{n_bytes / 1e9:.1f} GB"
         raise DataError(place, f"cannot store {gigabytes} of embeddings ({error})") from error

@@ -46,7 +46,7 @@ class NewDocument(RequestBody):
     id: Id
     text: str
     title: str = ""
-    metadata: StoredMetadata = {}
+    metadata: StoredMetadata = Field(default_factory=dict)
 
 
 class DocumentsRequest(RequestBody):

@@ -1,0 +1,129 @@
+"""Read Parquet files in batches, so that a file can be larger than memory.
+
+Columns of vectors and of binary data are not read as rows. Dates and times become ISO 8601 text, in
+the form that ``metadata`` describes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nestvec.data.metadata import SHORTEST_VECTOR, iso_text
+from nestvec.errors import DataError, require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+_BATCH = 1_024  # rows that are in memory at a time; their texts may be long
+_logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
+    """Open a Parquet file; an error of Arrow in the block names the file.
+
+    Raises:
+        DataError: If the file cannot be read as Parquet, or two columns have the same name.
+        MissingExtra: If ``pyarrow`` is not installed.
+    """
+    arrow = require("pyarrow", extra="parquet")
+    parquet = require("pyarrow.parquet", extra="parquet")
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for name in names:
+                if names.count(name) > 1:
+                    raise DataError(path, f"column {name!r} appears twice")
+            yield file
+    except (arrow.ArrowException, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(path, f"is damaged or not a Parquet file ({reason})") from error
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row as a dict, with its number from 1.
+
+    Raises:
+        DataError: If the file cannot be read as Parquet.
+    """
+    number = 0
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH, columns=_columns_of_rows(path, file)):
+            names = batch.schema.names
+            columns = [_values(path, *pair) for pair in zip(names, batch.columns, strict=True)]
+            for values in zip(*columns, strict=True):
+                number += 1
+                yield number, dict(zip(names, values, strict=True))
+
+
+def warn_unread(path: Path, columns: Sequence[str], reason: str) -> None:
+    """Log one warning that names the columns of a file that are not read."""
+    if columns:
+        plural = "s" if len(columns) > 1 else ""
+        named = ", ".join(map(repr, columns))
+        _logger.warning("%s: column%s %s not read (%s)", path, plural, named, reason)
+
+
+def _columns_of_rows(path: Path, file: parquet.ParquetFile) -> list[str]:
+    schema = file.schema_arrow
+    vectors = [field.name for field in schema if _is_vector(file, field)]
+    binary = [field.name for field in schema if _has_binary(field.type)]
+    warn_unread(path, vectors, "vectors")
+    warn_unread(path, binary, "binary data")
+    return [name for name in schema.names if name not in {*vectors, *binary}]
+
+
+def _is_vector(file: parquet.ParquetFile, field: pa.Field) -> bool:
+    """Return whether a column contains vectors: lists of many floats or of many single bytes."""
+    types = require("pyarrow", extra="parquet").types
+    kind = field.type
+    if types.is_fixed_size_list(kind):
+        length = float(kind.list_size)
+    elif types.is_list(kind) or types.is_large_list(kind):
+        length = _mean_length(file, field.name)
+    else:
+        return False
+    items = kind.value_type
+    single = types.is_floating(items) or types.is_int8(items) or types.is_uint8(items)
+    return bool(single) and length >= SHORTEST_VECTOR
+
+
+def _mean_length(file: parquet.ParquetFile, name: str) -> float:
+    """Return the mean length of the lists of a column, from the statistics of the file."""
+    metadata, columns = file.metadata, range(file.metadata.num_columns)
+    paths = [file.schema.column(number).path for number in columns]
+    leaf = next(number for number in columns if paths[number].startswith(f"{name}."))
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    total = sum(int(group.column(leaf).num_values) for group in groups)
+    return total / max(1, int(metadata.num_rows))
+
+
+def _has_binary(kind: pa.DataType) -> bool:
+    types = require("pyarrow", extra="parquet").types
+    checks = (types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    return any(check(kind) for check in checks) or any(
+        _has_binary(kind.field(number).type) for number in range(kind.num_fields)
+    )
+
+
+def _values(path: Path, name: str, column: pa.Array) -> list[Any]:
+    """Return the values of a column in Python; dates and times as text."""
+    types = require("pyarrow", extra="parquet").types
+    if types.is_date(column.type):
+        days = column.to_numpy(zero_copy_only=False).astype("datetime64[D]")
+        return list(map(iso_text, days))
+    if types.is_timestamp(column.type):  # stored in UTC if there is a time zone
+        zone = "" if column.type.tz is None else "+00:00"
+        texts = map(iso_text, column.to_numpy(zero_copy_only=False))
+        return [None if text is None else text + zone for text in texts]
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(path, f"column {name!r} cannot be converted ({reason})") from error
+    return values
