@@ -6,9 +6,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from nestvec.data.corpus import load_corpus, open_corpus
+from nestvec.data.corpus import load_corpus
 from nestvec.data.records import read_records
 from nestvec.errors import DataError
+from peak_memory import peak_bytes
 
 pa = pytest.importorskip("pyarrow")
 from pyarrow import parquet as pq  # noqa: E402
@@ -107,35 +108,18 @@ def test_columns_of_vectors_and_binary_data_are_not_read_and_named(
     assert binary.endswith("x.parquet: column 'image' not read (binary data)")
 
 
-def test_a_column_of_vectors_costs_no_memory(tmp_path):
-    rows = np.ones((4_000, 1_024), np.float32)
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 1_024)
-    path = write(tmp_path / "x.parquet", {"embedding": vectors, "n": list(range(4_000))})
-    before = pa.default_memory_pool()
-    pool = pa.proxy_memory_pool(before)
-    pa.set_memory_pool(pool)
-    try:
-        corpus = open_corpus(path)
-        found = [document.metadata["n"] for _, document in corpus]
-    finally:
-        pa.set_memory_pool(before)
-    assert found == list(range(4_000))
-    assert pool.max_memory() < rows.nbytes / 8
+SETUP = "import pyarrow.parquet; from nestvec.data.corpus import open_corpus"
 
 
-def test_rows_are_read_in_batches(tmp_path):
-    texts = ["x" * 2_000] * 40_000
-    path = write(tmp_path / "x.parquet", {"more": texts}, row_group_size=2_000)
-    before = pa.default_memory_pool()
-    pool = pa.proxy_memory_pool(before)
-    pa.set_memory_pool(pool)
-    try:
-        rows = read_records(path)
-        assert next(rows)[1]["_id"] == "d0"
-        assert sum(1 for _ in rows) == 39_999
-    finally:
-        pa.set_memory_pool(before)
-    assert pool.max_memory() < 2_000 * 40_000 / 4
+@pytest.mark.parametrize("row_group_size", [5_000, 30_000])
+def test_a_corpus_file_with_vectors_costs_the_memory_of_a_few_batches(tmp_path, row_group_size):
+    numbers = np.ones(30_000 * 512, dtype=np.float32)  # 61 MB, and 60 MB of text
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 512)
+    columns = {"embedding": vectors, "more": ["x" * 2_000] * 30_000}
+    options = {"row_group_size": row_group_size, "use_dictionary": False, "compression": "none"}
+    path = write(tmp_path / "x.parquet", columns, **options)
+    read = f"assert sum(1 for _ in open_corpus({str(path)!r})) == 30_000"
+    assert peak_bytes(read, setup=SETUP) < 120e6
 
 
 def test_a_list_of_moments_and_nulls_is_read(tmp_path, caplog):

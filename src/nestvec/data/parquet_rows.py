@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyarrow import parquet
 
 _BATCH = 1_024  # rows that are in memory at a time; their texts may be long
+_READ_BYTES = 1 << 20  # read from each column at a time
 _logger = logging.getLogger(__name__)
 
 
@@ -34,7 +35,8 @@ def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
     arrow = require("pyarrow", extra="parquet")
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
-        with parquet.ParquetFile(path) as file:
+        # With pre_buffer, the default, Arrow loads the whole file into memory.
+        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             names = file.schema_arrow.names
             for name in names:
                 if names.count(name) > 1:
