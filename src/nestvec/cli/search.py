@@ -33,7 +33,7 @@ _Where = Annotated[
     str | None,
     typer.Option(
         help="Return only documents whose metadata match a filter, such as "
-        "'year < 2020 and lang = \"de\"'."
+        "'year < 2020 and lang = \"de\"' or 'tags has \"new\"'."
     ),
 ]
 _Point = Annotated[

@@ -275,8 +275,8 @@ class Engine(Protocol):
             exact: Score every document by its full stored vector.
 
         Raises:
-            InvalidArgument: If k is below 1, the index cannot be searched by the point, or a
-                query contains NaN or infinity.
+            InvalidArgument: If k is below 1, the index cannot be searched by the point, a query
+                contains NaN or infinity, or ``filters.fields.check_fields`` refuses the condition.
             ModelMismatch: If the width of the queries is not the ``full_dim`` of the index.
         """
         ...

@@ -191,7 +191,7 @@ class Index:
             queries: Texts, or vectors [n_queries, full_dim] as ``model`` returns them: an array, a
                 tensor or lists. One text, or one vector [full_dim], is a batch of one.
             k: At least 1. Fewer hits are returned if the index or the last shortlist is smaller.
-            where: A filter on metadata, such as ``year >= 2020 and lang in ('de', 'fr')``.
+            where: A filter on metadata, such as ``year >= 2020 and tags has 'new'``.
             point: The operating point of this search; None for the index's own. The codes of
                 another point are built at its first use, and kept while the index is open.
             exact: Score every document by its full stored vector. This is slow, and serves as a
@@ -199,7 +199,8 @@ class Index:
 
         Raises:
             InvalidArgument: If k is below 1, the queries are neither texts nor vectors, a vector
-                contains NaN, or the filter or the point cannot be parsed.
+                contains NaN, the filter or the point cannot be parsed, or no document has a field
+                of the filter, or a value of a type that the filter compares with the field.
             ModelError: If the model cannot encode texts, or cannot be found.
             ModelMismatch: If the width of the vectors is not that of the model.
         """

@@ -152,8 +152,8 @@ class EmbeddedReader:
             exact: Score every document by its full stored vector.
 
         Raises:
-            InvalidArgument: If k is below 1, the index cannot be searched by the point, or a
-                query contains NaN or infinity.
+            InvalidArgument: If k is below 1, the index cannot be searched by the point, a query
+                contains NaN or infinity, or ``check_fields`` refuses the condition.
             ModelMismatch: If the width of the queries is not the ``full_dim`` of the index.
         """
         embeddings = self._checked(embeddings, k, point)

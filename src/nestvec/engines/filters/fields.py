@@ -7,7 +7,7 @@ has no fields; engines then accept every filter, which matches nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Flag, auto
 from functools import reduce
 from operator import or_
@@ -134,10 +134,11 @@ def _tests(condition: Condition) -> Iterator[FieldTest]:
             raise TypeError(f"{type(condition).__name__} is not a known condition")
 
 
-def _compared(test: FieldTest) -> Sequence[Value]:
+def _compared(test: FieldTest) -> Iterable[Value]:
+    """Return the values that a test compares; of a list, one value of each type."""
     match test:
         case In(_, values):
-            return values
+            return {type(value): value for value in reversed(values)}.values()
         case Comparison(_, _, value) | Has(_, value):
             return (value,)
     return ()
