@@ -14,8 +14,9 @@ from kills import FULL_DIM, MODEL, new_index
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.place import create_folder
-from nestvec.engines.filters.condition import Comparison, Exists, In, Not
+from nestvec.engines.filters.condition import Comparison, Exists, Has, In, Not
 from nestvec.engines.manifest import Manifest
+from nestvec.errors import InvalidArgument
 from nestvec.types import Document, OperatingPoint
 
 pytestmark = pytest.mark.usefixtures("small_calibration")
@@ -24,7 +25,8 @@ IDS = st.sampled_from(["", "a", "b", "ä", "ä", "日本", "👋", "aa", "B", "z
     st.characters(exclude_categories=["Cs"]), max_size=3
 )
 VECTORS = st.integers(-1, 5)  # few, so that many are equal; -1 is the zero vector
-METADATA = st.dictionaries(st.sampled_from(["year", "lang"]), st.sampled_from([1, 2, 2.5, "de"]))
+FIELD_VALUES = st.sampled_from([1, 2, 2.5, True, "de"]) | st.just(["de", 2])
+METADATA = st.dictionaries(st.sampled_from(["year", "lang"]), FIELD_VALUES)
 DOCUMENTS = st.dictionaries(IDS, st.tuples(VECTORS, st.text(max_size=3), METADATA), max_size=12)
 # Shortlists as long as the corpus; later stages and float stages rank as the stored vectors do.
 LONG = "100000"
@@ -34,12 +36,36 @@ POINTS = [
     "32:float16",
     f"16:int4@{LONG}>32:binary@{LONG}>32:float16",
 ]
+# Conditions, the documents that match, and the types that some value must have. An item may be in
+# a list.
 CONDITIONS = [
-    (None, lambda _: True),
-    (Comparison("year", ">=", 2), lambda each: each.get("year", "") in (2, 2.5)),
-    (In("lang", ("de", 1), negated=False), lambda each: each.get("lang") in ("de", 1)),
-    (Not(Exists("year")), lambda each: "year" not in each),
+    (None, lambda _: True, ()),
+    (Comparison("year", ">=", 2), lambda each: each.get("year", "") in (2, 2.5), ("number",)),
+    (
+        In("lang", ("de", 1), negated=False),
+        lambda each: each.get("lang") in ("de", 1),
+        ("text", "number"),
+    ),
+    (Has("lang", "de"), lambda each: each.get("lang") in ("de", ["de", 2]), ("text item",)),
+    (Not(Exists("year")), lambda each: "year" not in each, ()),
 ]
+
+
+def types_of(value):
+    """Return the types that a filter may compare a value with."""
+    if isinstance(value, list):
+        return {"text item", "number item"}
+    return {"text", "text item"} if isinstance(value, str) else {"number", "number item"}
+
+
+def is_refused(condition, types, documents):
+    """Return whether no document has a field of a condition, or a value of a compared type."""
+    if condition is None or not documents:
+        return False
+    (field,) = condition.fields
+    values = [each.metadata[field] for each in documents if field in each.metadata]
+    known = set().union(*map(types_of, values))
+    return not values or not known.issuperset(types)
 
 
 def vector(number):
@@ -118,11 +144,16 @@ class Changes(RuleBasedStateMachine):
         how=st.sampled_from([None, *POINTS]),
     )
     def search(self, number, k, where, how):
-        condition, holds = where
+        condition, holds, types = where
         queries = np.stack([vector(number), vector(number + 20)])
         chosen = [id_ for id_, each in self.documents.items() if holds(each.metadata)]
         point = OperatingPoint.parse(how) if how else None
+        refused = is_refused(condition, types, self.documents.values())
         for options in ({"exact": True}, {"point": point}):
+            if refused:
+                with pytest.raises(InvalidArgument, match="filter: "):
+                    self.index.search(queries, k, where=condition, **options)
+                continue
             hits = self.index.search(queries, k, where=condition, **options)
             self._check(hits, queries, k, chosen)
 
