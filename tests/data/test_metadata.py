@@ -126,8 +126,8 @@ def test_each_kind_is_reported_once_with_a_count_and_an_example(caplog):
     with caplog.at_level(logging.WARNING):
         reader.warn("x.jsonl")
     assert caplog.messages == [
-        "x.jsonl: left out 3 metadata values of other types. Use texts, numbers, booleans, dates, "
-        "or lists of these, such as 'a' (dict) of 'd0'",
+        "x.jsonl: left out 3 metadata values of other types, such as 'a' (dict) of 'd0'. Use "
+        "texts, numbers, booleans, dates, or lists of these.",
         "x.jsonl: treated 3 metadata values as missing (NaN or infinite), such as 'x' (float) of "
         "'d0'",
         "x.jsonl: left out 1 metadata value (a list of 32 or more floats is a vector), such as 'v' "

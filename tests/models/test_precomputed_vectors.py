@@ -5,7 +5,7 @@ import pytest
 
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.files import mapped as mapped_files
-from nestvec.models import precomputed
+from nestvec.models import parquet_vectors, precomputed
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors, save_vectors
 from nestvec.types import Encoder
 from peak_memory import peak_bytes
@@ -189,7 +189,7 @@ def test_different_dims_of_corpus_and_queries_raise(folder):
 )
 @pytest.mark.parametrize("batch", [1, 4_096])
 def test_bad_parquet_rows_are_named(tmp_path, monkeypatch, ids, vectors, message, batch):
-    monkeypatch.setattr(precomputed, "_BATCH", batch)  # the bad row is in the second batch
+    monkeypatch.setattr(parquet_vectors, "_BATCH", batch)  # the bad row is in the second batch
     write_parquet(tmp_path / "corpus.parquet", ids, vectors)
     fails(tmp_path, message)
 
@@ -206,7 +206,7 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("mapped", [False, True])
 def test_vectors_of_many_row_groups_are_read_in_batches(tmp_path, monkeypatch, kind, mapped):
-    monkeypatch.setattr(precomputed, "_BATCH", 64)
+    monkeypatch.setattr(parquet_vectors, "_BATCH", 64)
     if mapped:
         monkeypatch.setattr(mapped_files, "IN_MEMORY_BYTES", 1)
     rows = np.random.default_rng(2).standard_normal((1_000, 64)).astype(np.float16)
@@ -231,9 +231,10 @@ def test_parquet_vectors_are_in_memory_once(tmp_path, row_group_size):
     write = {"row_group_size": row_group_size, "use_dictionary": False, "compression": "none"}
     pq.write_table(table, tmp_path / "corpus.parquet", **write)
     setup = (
-        "import pyarrow.parquet; from pathlib import Path; from nestvec.models import precomputed"
+        "import pyarrow.parquet; from pathlib import Path\n"
+        "from nestvec.models.parquet_vectors import read_parquet_vectors as read"
     )
-    read = f"ids, values = precomputed._read_parquet(Path({str(tmp_path / 'corpus.parquet')!r}))"
+    read = f"ids, values = read(Path({str(tmp_path / 'corpus.parquet')!r}))"
     peak = peak_bytes(f"{read}; assert values.shape == ({n}, {dim})", setup=setup)
     assert peak < 2.5 * numbers.nbytes  # the array, 200,000 ids, and a few batches
 

@@ -32,12 +32,13 @@ SHORTEST_VECTOR = 32
 """A list of at least this many floats is a vector, not metadata."""
 
 Problem = Literal["object", "not finite", "vector", "item"]
+_STORABLE = "Use texts, numbers, booleans, dates, or lists of these."
 _REASONS: Mapping[Problem, str] = {
-    "object": "left out {values} of other types. "
-    "Use texts, numbers, booleans, dates, or lists of these",
-    "not finite": "treated {values} as missing (NaN or infinite)",
-    "vector": f"left out {{values}} (a list of {SHORTEST_VECTOR} or more floats is a vector)",
-    "item": "left out null, NaN or infinite items of lists in {values}",
+    "object": f"left out {{values}} of other types, such as {{example}}. {_STORABLE}",
+    "not finite": "treated {values} as missing (NaN or infinite), such as {example}",
+    "vector": f"left out {{values}} (a list of {SHORTEST_VECTOR} or more floats is a vector), "
+    "such as {example}",
+    "item": "left out null, NaN or infinite items of lists in {values}, such as {example}",
 }
 _logger = logging.getLogger(__name__)
 
@@ -114,8 +115,8 @@ class MetadataReader:
         """
         known = set[str]() if logged is None else logged
         for problem, count in self.counts.items():
-            reason = _REASONS[problem].format(values=count_text(count, "metadata value"))
-            message = f"{source}: {reason}, such as {self.examples[problem]}"
+            values, example = count_text(count, "metadata value"), self.examples[problem]
+            message = f"{source}: {_REASONS[problem].format(values=values, example=example)}"
             if message not in known:
                 known.add(message)
                 _logger.warning("%s", message)
@@ -125,7 +126,7 @@ class MetadataReader:
         if self.strict and problem == "object":
             listed = " with items of other types" if isinstance(value, list | tuple) else ""
             what = f"metadata of {id_!r}: the value of {name!r} has type {kind}{listed}."
-            raise InvalidArgument(f"{what} Use texts, numbers, booleans, dates, or lists of these.")
+            raise InvalidArgument(f"{what} {_STORABLE}")
         self.counts[problem] = self.counts.get(problem, 0) + 1
         self.examples.setdefault(problem, f"{name!r} ({kind}) of {id_!r}")
 
