@@ -39,14 +39,14 @@ def test_files_of_every_kind_are_joined_in_the_order_given(tmp_path):
 
 
 def test_rows_without_a_negative_have_an_empty_list(tmp_path):
-    rows = [{"anchor": "a", "positive": "p"}, {"anchor": "b", "positive": "p", "negative": None}]
+    rows = [{"anchor": "a", "positive": "p"}, {"anchor": "b", "positive": "q", "negative": None}]
     assert load_pairs([jsonl(tmp_path / "x.jsonl", *rows)]).negatives == [[], []]
 
 
 def test_a_beir_folder_gives_its_train_split(tmp_path):
     pairs = load_pairs([beir(tmp_path / "data")])
     assert pairs == TrainingPairs(
-        ["one", "one", "two"], ["A text a", "text b", "text c"], [[], [], []]
+        ["one", "one", "two"], ["A text a", "text b", "text c"], [["text c"], ["text c"], []]
     )
     assert pairs_from_dataset(load_dataset(tmp_path / "data", split="test")).anchors == ["two"]
 
@@ -61,11 +61,16 @@ def test_a_folder_without_train_split_raises(tmp_path):
     ("row", "expected"),
     [
         ({"anchor": "q", "text": "p"}, r"x.jsonl:2: missing column 'positive' \(has: anchor, text"),
-        ({"anchor": " ", "positive": "p"}, "x.jsonl:2: 'anchor' is empty"),
-        ({"anchor": "q", "positive": ""}, "x.jsonl:2: 'positive' is empty"),
-        ({"anchor": "q", "positive": ["p"]}, "x.jsonl:2: 'positive' must be a string"),
+        ({"anchor": ["q"], "positive": "p"}, "x.jsonl:2: 'anchor' must be a string, not"),
+        ({"anchor": "q", "positive": ["p", 1]}, "x.jsonl:2: 'positive' must be a string or a list"),
         ({"anchor": "q", "positive": "p", "negative": 5}, "x.jsonl:2: 'negative' must be a string"),
-        ({"anchor": "a", "positive": "other"}, "x.jsonl: all 2 pairs have the same anchor"),
+        ({"anchor": "a", "positive": "other"}, "x.jsonl: all 2 pairs have the same anchor, and no"),
+        ({"anchor": "b", "positive": "p"}, "x.jsonl: all 2 pairs have the same positive, and no"),
+        ({"anchor": "b", "positive": "q", "label": 1}, "x.jsonl:1: has no 'label', but other rows"),
+        (
+            {"anchor": "b", "positive": "q", "negatives": "['n', 'm']"},
+            "x.jsonl:2: 'negatives' is a list written as one text",
+        ),
     ],
 )
 def test_pairs_that_cannot_be_trained_on_raise(tmp_path, row, expected):

@@ -64,8 +64,8 @@ def test_without_a_column_split_a_seeded_fifth_is_to_be_labeled(tmp_path):
     [
         ([{"q": 1}], "x.jsonl:1: needs the columns sentence1, sentence2, score; anchor"),
         ([PAIR, {"sentence1": "a", "sentence2": "b"}], "x.jsonl:2: missing column 'score'"),
-        ([{**PAIR, "score": "high"}], 'x.jsonl:1: score "high" is not a number'),
-        ([{**PAIR, "score": float("nan")}], "x.jsonl:1: score NaN is not a number"),
+        ([{**PAIR, "score": "high"}], 'x.jsonl:1: score "high" is not a finite number'),
+        ([{**PAIR, "score": float("nan")}], "x.jsonl:1: score NaN is not a finite number"),
         ([{**PAIR, "sentence2": " "}], "x.jsonl:1: 'sentence2' is empty"),
         ([PAIR, PAIR], "x.jsonl: has 2 pairs. At least 3 are needed"),
         ([PAIR, PAIR, PAIR], "x.jsonl: all scores are 1. A correlation"),

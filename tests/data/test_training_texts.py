@@ -33,10 +33,10 @@ def test_files_of_one_name_stay_apart(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("sentence1,sentence2,score\na,b,0.5\nc,d,3\ne,f,0\n", "score 3 of pair 2 is not from"),
-        ("sentence1,sentence2,score\na,b,0.5\nc,d,-1\ne,f,0\n", "score -1 of pair 2"),
-        ("question,answer\na,b\n", "anchor"),
-        ("anchor,positive\na,\n", "positive"),
+        ("sentence1,sentence2,score\na,b,0.5\nc,d,inf\ne,f,0\n", "bad.csv:3: score .inf. is not a"),
+        ("sentence1,sentence2,score\na,b,0.5\nc,d,\ne,f,0\n", "bad.csv:3: score .. is not a"),
+        ("title,body\na,b\n", "missing column 'anchor'"),
+        ("anchor,positive\na,\n", "no row has both anchor and positive"),
         ("anchor,positive\na,b\na,c\n", "the same anchor"),
     ],
 )

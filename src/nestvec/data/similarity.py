@@ -6,14 +6,14 @@ The columns of the file determine the task:
     anchor, positive, negative         the positive is more similar to the anchor
     text, label, optionally split      texts with the same label belong together
 
+Scores are finite numbers on any scale, because only their order or correlation is used.
+
 ``measure.similarity`` evaluates models on these tasks.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,11 +21,19 @@ from pathlib import Path
 import numpy as np
 
 from nestvec.data.records import Row, check_columns, filled_text_of, read_records
+from nestvec.data.training_columns import (
+    ColumnCounts,
+    Lines,
+    ScoreColumns,
+    number_in,
+    warn_of_names,
+)
 from nestvec.errors import DataError
 
 _TEST_SHARE = 0.2  # share of test texts if there is no column "split"
 _TEST_SPLITS = ("test", "dev", "validation", "val")  # in order of preference
 _MIN_PAIRS = 3  # two pairs are always perfectly correlated
+_CLASSES = {-1.0, 0.0, 1.0, 2.0}  # labels of entailment: 0 is the most similar, -1 is unknown
 
 
 @dataclass(frozen=True)
@@ -102,8 +110,8 @@ def load_similarity(path: Path | str, *, seed: int = 0) -> SimilaritySet:
     rows = read_records(path)
     line, first = next(rows)
     everything = chain([(line, first)], rows)
-    if "sentence1" in first:
-        return _load_pairs(path, everything)
+    if ScoreColumns.fit(first):
+        return read_scored_pairs(path, everything, ScoreColumns.of(path, first, line=line))
     if "anchor" in first:
         return _load_triplets(path, everything)
     if "label" in first:
@@ -113,33 +121,57 @@ def load_similarity(path: Path | str, *, seed: int = 0) -> SimilaritySet:
     raise DataError(path, f"needs the columns {kinds} (has: {present})", line=line)
 
 
-_Lines = Iterable[tuple[int, Row]]
+def read_scored_pairs(path: Path, rows: Lines, columns: ScoreColumns) -> ScoredPairs:
+    """Read scored pairs, and warn of renamed and unused columns.
 
+    Args:
+        path: The file.
+        rows: The rows of the file with their line numbers.
+        columns: The columns of texts and score.
 
-def _load_pairs(path: Path, rows: _Lines) -> ScoredPairs:
-    pairs = ScoredPairs(_name(path), [], [], [])
+    Raises:
+        DataError: If a text is empty, a score is not a finite number, or there are too few pairs
+            or different scores.
+    """
+    pairs, others = ScoredPairs(_name(path), [], [], []), ColumnCounts(path)
+    names = columns.first, columns.second, columns.score
     for line, row in rows:
-        pairs.first.append(filled_text_of(path, row, "sentence1", line=line))
-        pairs.second.append(filled_text_of(path, row, "sentence2", line=line))
-        pairs.scores.append(_score(path, row, line=line))
-    if len(pairs.scores) < _MIN_PAIRS:
-        raise DataError(path, f"has {len(pairs.scores)} pairs. At least {_MIN_PAIRS} are needed.")
-    if len(set(pairs.scores)) == 1:
-        problem = f"all scores are {pairs.scores[0]:g}. A correlation needs different scores."
-        raise DataError(path, problem)
+        others.add(row, names)
+        pairs.first.append(filled_text_of(path, row, columns.first, line=line))
+        pairs.second.append(filled_text_of(path, row, columns.second, line=line))
+        pairs.scores.append(number_in(path, row, columns.score, line=line))
+    warn_of_names(path, columns.roles)
+    others.warn()
+    _check_scores(path, columns.score, pairs.scores)
     return pairs
 
 
-def _load_triplets(path: Path, rows: _Lines) -> Triplets:
-    triplets = Triplets(_name(path), [], [], [])
+def _check_scores(path: Path, column: str, scores: list[float]) -> None:
+    if len(scores) < _MIN_PAIRS:
+        raise DataError(path, f"has {len(scores)} pairs. At least {_MIN_PAIRS} are needed.")
+    values = sorted(set(scores))
+    if len(values) == 1:
+        problem = f"all scores are {values[0]:g}. A correlation needs different scores."
+        raise DataError(path, problem)
+    if column == "label" and len(values) > 2 and set(values) <= _CLASSES:
+        shown = ", ".join(f"{value:g}" for value in values)
+        problem = f"the labels {shown} look like classes, not like similarity."
+        solution = "Rename the column to 'score' if a higher label means more similar."
+        raise DataError(path, f"{problem} {solution}")
+
+
+def _load_triplets(path: Path, rows: Lines) -> Triplets:
+    triplets, others = Triplets(_name(path), [], [], []), ColumnCounts(path)
     for line, row in rows:
+        others.add(row, ("anchor", "positive", "negative"))
         triplets.anchors.append(filled_text_of(path, row, "anchor", line=line))
         triplets.positives.append(filled_text_of(path, row, "positive", line=line))
         triplets.negatives.append(filled_text_of(path, row, "negative", line=line))
+    others.warn()
     return triplets
 
 
-def _load_labeled(path: Path, rows: _Lines, seed: int) -> LabeledTexts:
+def _load_labeled(path: Path, rows: Lines, seed: int) -> LabeledTexts:
     labels, split_of, repeated = _read_labeled(path, rows)
     split_of = split_of or _draw_splits(list(labels), seed)
     found = set(split_of.values())
@@ -156,12 +188,13 @@ def _load_labeled(path: Path, rows: _Lines, seed: int) -> LabeledTexts:
     return LabeledTexts(_name(path), split, train, known, test, right, counts)
 
 
-def _read_labeled(path: Path, rows: _Lines) -> tuple[dict[str, str], dict[str, str], int]:
+def _read_labeled(path: Path, rows: Lines) -> tuple[dict[str, str], dict[str, str], int]:
     """Return the label and the split of each text, and the number of duplicate rows."""
     labels: dict[str, str] = {}
     split_of: dict[str, str] = {}
-    repeated = 0
+    repeated, others = 0, ColumnCounts(path)
     for line, row in rows:
+        others.add(row, ("text", "label", "split"))
         text = filled_text_of(path, row, "text", line=line)
         if text in labels:
             repeated += 1
@@ -171,6 +204,7 @@ def _read_labeled(path: Path, rows: _Lines) -> tuple[dict[str, str], dict[str, s
             split_of[text] = filled_text_of(path, row, "split", line=line)
         if split_of and len(split_of) < len(labels):
             raise DataError(path, "some rows have a split and some have none", line=line)
+    others.warn()
     return labels, split_of, repeated
 
 
@@ -182,18 +216,6 @@ def _draw_splits(texts: list[str], seed: int) -> dict[str, str]:
 
 def _of(split_of: dict[str, str], wanted: str) -> Iterator[str]:
     return (text for text, split in split_of.items() if split == wanted)
-
-
-def _score(path: Path, row: Row, *, line: int) -> float:
-    check_columns(path, row, ["score"], line=line)
-    try:
-        score = float(row["score"])
-    except (TypeError, ValueError):
-        score = math.nan
-    if not math.isfinite(score):
-        shown = json.dumps(row["score"], default=str)[:40]
-        raise DataError(path, f"score {shown} is not a number", line=line)
-    return score
 
 
 def _label(path: Path, row: Row, *, line: int) -> str:

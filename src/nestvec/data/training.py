@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-from nestvec.data.records import Row, filled_text_of, read_records, text_of
+from nestvec.data.pair_reader import complete_rows, read_pair_rows
+from nestvec.data.records import read_records
 from nestvec.data.retrieval import RetrievalSet, load_dataset
-from nestvec.data.similarity import ScoredPairs, load_similarity
+from nestvec.data.similarity import ScoredPairs, read_scored_pairs
+from nestvec.data.training_columns import ScoreColumns
 from nestvec.errors import DataError, InvalidArgument
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,14 +35,36 @@ class TrainingPairs:
     def __len__(self) -> int:
         return len(self.anchors)
 
+    def count_repeated(self) -> int:
+        """Count the anchors that repeat an earlier anchor, and the positives that do so."""
+        return sum(len(texts) - len(set(texts)) for texts in (self.anchors, self.positives))
+
+    def limit_negatives(self, most: int, *, name: str) -> TrainingPairs:
+        """Return the pairs with the first ``most`` negatives of each, and warn of the others.
+
+        Args:
+            most: Maximum number of negatives of a pair.
+            name: Name of the pairs, for the warning.
+        """
+        longer = [len(each) - most for each in self.negatives if len(each) > most]
+        if not longer:
+            return self
+        message = "%s: %d negatives of %d pairs are not used, because max_negatives=%d"
+        _logger.warning(message, name, sum(longer), len(longer), most)
+        return replace(self, negatives=[each[:most] for each in self.negatives])
+
+
+TrainingTexts = TrainingPairs | ScoredPairs
+
 
 def load_pairs(paths: Sequence[Path | str]) -> TrainingPairs:
     """Load the pairs of files and BEIR folders (their ``train`` split), in order.
 
     Raises:
         InvalidArgument: If ``paths`` is empty.
-        DataError: If a file is malformed, lacks a column or contains an empty text, or if all
-            pairs have the same anchor. Training contrasts the positives of different anchors.
+        DataError: If a file is malformed, lacks a column or contains scored pairs, or if all pairs
+            have the same anchor or the same positive, and no negatives. Training contrasts the
+            positives of different anchors.
     """
     if not paths:
         raise InvalidArgument("No file of pairs. Pass at least one.")
@@ -46,47 +74,8 @@ def load_pairs(paths: Sequence[Path | str]) -> TrainingPairs:
         [positive for part in loaded for positive in part.positives],
         [negatives for part in loaded for negatives in part.negatives],
     )
-    if len(set(pairs.anchors)) == 1:
-        problem = f"all {len(pairs)} pairs have the same anchor. At least 2 anchors are needed."
-        raise DataError(paths[0], problem)
+    _check_contrast(Path(paths[0]), pairs)
     return pairs
-
-
-def pairs_from_dataset(data: RetrievalSet) -> TrainingPairs:
-    """Return one pair for each query and each of its relevant documents."""
-    matches = [
-        (data.queries[query_id], data.corpus[document_id].content)
-        for query_id, grades in data.qrels.items()
-        for document_id, grade in grades.items()
-        if grade > 0
-    ]
-    return TrainingPairs(
-        [query for query, _ in matches], [content for _, content in matches], [[] for _ in matches]
-    )
-
-
-def _load_pairs(path: Path) -> TrainingPairs:
-    if path.is_dir():
-        return pairs_from_dataset(load_dataset(path, split="train"))
-    pairs = TrainingPairs([], [], [])
-    for line, row in read_records(path):
-        pairs.anchors.append(filled_text_of(path, row, "anchor", line=line))
-        pairs.positives.append(filled_text_of(path, row, "positive", line=line))
-        pairs.negatives.append(list(_negatives(path, row, line=line)))
-    return pairs
-
-
-def _negatives(path: Path, row: Row, *, line: int) -> Iterator[str]:
-    # Sentence Transformers names columns negative_1, negative_2, ... Rows may have fewer
-    # negatives: null in Parquet and JSON, an empty field in CSV.
-    for column in row:
-        if column == "negative" or column.startswith("negative_"):
-            text = "" if row[column] is None else text_of(path, row, column, line=line)
-            if text.strip():
-                yield text
-
-
-TrainingTexts = TrainingPairs | ScoredPairs
 
 
 def load_training_texts(paths: Sequence[Path | str]) -> Mapping[str, TrainingTexts]:
@@ -97,25 +86,75 @@ def load_training_texts(paths: Sequence[Path | str]) -> Mapping[str, TrainingTex
 
     Raises:
         InvalidArgument: If ``paths`` is empty.
-        DataError: If a file is malformed or has other columns, or a score is outside 0 to 1.
+        DataError: If a file is malformed or has other columns, or nothing can be learned from its
+            pairs.
     """
     if not paths:
         raise InvalidArgument("No training file. Pass at least one.")
     loaded: dict[str, TrainingTexts] = {}
     for path in map(Path, paths):
         name = path.resolve().name.partition(".")[0]
-        loaded[name if name not in loaded else f"{name}-{len(loaded) + 1}"] = _load(path)
+        texts = _load(path)
+        if isinstance(texts, TrainingPairs):
+            _check_contrast(path, texts)
+        loaded[name if name not in loaded else f"{name}-{len(loaded) + 1}"] = texts
     return loaded
 
 
+def pairs_from_dataset(data: RetrievalSet) -> TrainingPairs:
+    """Return one pair for each query and each of its relevant documents.
+
+    Documents that are labeled as not relevant (grade 0 or less) are the negatives of the query.
+    Empty texts are left out, with a warning.
+    """
+    pairs = TrainingPairs([], [], [])
+    n_empty = 0
+    for query_id, grades in data.qrels.items():
+        query = data.queries[query_id]
+        texts = {id_: data.corpus[id_].content for id_ in grades}
+        filled = {id_: text for id_, text in texts.items() if query.strip() and text.strip()}
+        n_empty += len(texts) - len(filled)
+        negatives = [text for id_, text in filled.items() if grades[id_] <= 0]
+        for id_, text in filled.items():
+            if grades[id_] > 0:
+                pairs.anchors.append(query)
+                pairs.positives.append(text)
+                pairs.negatives.append(negatives)
+    if n_empty:
+        message = "%s: %d labels of empty queries or empty documents are not used in training"
+        _logger.warning(message, data.name, n_empty)
+    return pairs
+
+
+def _load_pairs(path: Path) -> TrainingPairs:
+    texts = _load(path)
+    if isinstance(texts, TrainingPairs):
+        return texts
+    problem = "contains scored pairs, which only fine-tuning can use."
+    raise DataError(path, f"{problem} Pass pairs with the columns anchor and positive.")
+
+
 def _load(path: Path) -> TrainingTexts:
-    if path.is_dir() or "sentence1" not in next(read_records(path))[1]:
-        return load_pairs([path])
-    scored = load_similarity(path)
-    if not isinstance(scored, ScoredPairs):
-        raise DataError(path, "needs the columns sentence1, sentence2, score.")
-    for number, score in enumerate(scored.scores, 1):
-        if not 0 <= score <= 1:
-            problem = f"score {score:g} of pair {number} is not from 0 to 1"
-            raise DataError(path, f"{problem}. Divide the scores by the highest score.")
-    return scored
+    if path.is_dir():
+        return pairs_from_dataset(load_dataset(path, split="train"))
+    rows = read_records(path)
+    line, first = next(rows)
+    everything = chain([(line, first)], rows)
+    if not ScoreColumns.fit(first):
+        pairs = read_pair_rows(path, everything)
+        return TrainingPairs(
+            [each.anchor for each in pairs],
+            [each.positive for each in pairs],
+            [each.negatives for each in pairs],
+        )
+    columns = ScoreColumns.of(path, first, line=line)
+    complete = complete_rows(path, everything, (columns.first, columns.second))
+    return read_scored_pairs(path, complete, columns)
+
+
+def _check_contrast(path: Path, pairs: TrainingPairs) -> None:
+    """Check that a pair has a text to be ranked against: another positive, or a negative."""
+    for role, texts in (("anchor", pairs.anchors), ("positive", pairs.positives)):
+        if len(set(texts)) < 2 and not any(pairs.negatives):
+            problem = f"all {len(pairs)} pairs have the same {role}, and no negatives."
+            raise DataError(path, f"{problem} At least 2 {role}s or a negative are needed.")
