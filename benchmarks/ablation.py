@@ -38,7 +38,8 @@ from nestvec.data.training import TrainingPairs, load_pairs
 from nestvec.metrics.ranking import best
 from nestvec.metrics.relevance import RelevanceLabels, score
 from nestvec.models.static import token_counts
-from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
+from nestvec.train.static import StaticConfig, tokenize, train_static
+from nestvec.train.tokenized import TokenizedPairs
 from nestvec.train.tokenizer import row_count
 from nestvec.types import Embeddings, OperatingPoint
 from record import record

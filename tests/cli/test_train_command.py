@@ -49,3 +49,46 @@ def test_an_unknown_tracker_is_one_line(nestvec, place, bert_folder):
     assert ended.code == 2
     assert "nestvec: report_to='nothing' is not an installed tracker" in ended.err
     assert not (place / "new").exists()
+
+
+def test_the_prompts_of_training_are_printed_and_saved(nestvec, place, bert_folder):
+    (place / "pairs.csv").write_text(PAIRS)
+    typed = ["train", str(bert_folder), "--pairs", "pairs.csv", "--dims", "16"]
+    ended = nestvec(*typed, "--out", "new", "--document-prompt", "a file ")
+    assert ended.code == 0, ended.err
+    assert "prompts: query 'find ', document 'a file '" in ended.out.splitlines()
+    saved = json.loads((place / "new" / "config_sentence_transformers.json").read_text())
+    assert saved["prompts"] == {"query": "find ", "document": "a file "}
+    other = nestvec(*typed, "--out", "other", "--query-prompt", "", "--document-prompt", "")
+    assert not [line for line in other.out.splitlines() if line.startswith("prompts")]
+    weights = [(place / name / "model.safetensors").read_bytes() for name in ("new", "other")]
+    assert weights[0] != weights[1]
+
+
+def test_an_epoch_and_all_that_is_not_used_is_named(nestvec, place, bert_folder):
+    rows = [
+        {"query": f"read {word}", "pos": ["table", "file"], "neg": ["find"], "id": 1}
+        for word in ("a", "csv", "a csv file table find read a csv file table find read a csv")
+    ]
+    (place / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    typed = "--pairs pairs.jsonl --dims 16 --batch-size 4 --out new --max-tokens 8"
+    ended = nestvec("train", str(bert_folder), *typed.split())
+    assert ended.code == 0, ended.err
+    assert "  an epoch: 6 pairs in 2 batches; 12 texts repeated, masked within a batch" in ended.out
+    told = ended.err.splitlines()
+    for expected in (
+        "pairs.jsonl: reads the columns query as anchor, pos as positive, neg as negative",
+        "pairs.jsonl: columns that are not used, with their number of values: id (3)",
+        "pairs: 1 of 6 texts have more than 8 tokens and are truncated in training",
+    ):
+        assert f"nestvec: {expected}" in told
+
+
+def test_options_without_effect_are_refused(nestvec, place, bert_folder):
+    (place / "pairs.csv").write_text(PAIRS)
+    ended = nestvec(
+        *("train", str(bert_folder), "--pairs", "pairs.csv", "--dims", "16", "--out", "new"),
+        *("--best-at", "16"),
+    )
+    assert ended.code == 2
+    assert "best_at=16 has no effect without a development set" in ended.err

@@ -125,3 +125,17 @@ def test_a_dev_file_without_scores_is_rejected(tmp_path):
 def test_default_dims_are_halvings_down_to_32():
     assert default_dims(384) == (384, 192, 96, 48)
     assert default_dims(24) == (24,)
+
+
+def test_prompts_that_only_nestvec_knows_are_used_and_saved(bert_folder, pairs, tmp_path):
+    """The library does not use a prompt named "passage"."""
+    model = SentenceTransformer(str(bert_folder), device="cpu")
+    model.prompts = {"query": "read ", "passage": "a file "}
+    model.save(str(tmp_path / "base"))
+    file = tmp_path / "base" / "config_sentence_transformers.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "prompts": model.prompts}))
+    base = load_base(str(tmp_path / "base"))
+    finetune_and_save(base, pairs, CONFIG, tmp_path / "out")
+    info, saved = load_model(tmp_path / "out").info, SentenceTransformer(str(tmp_path / "out"))
+    assert (info.query_prompt, info.document_prompt) == ("read ", "a file ")
+    assert (saved.prompts["query"], saved.prompts["document"]) == ("read ", "a file ")

@@ -60,7 +60,7 @@ def test_each_file_has_its_loss_and_the_model_changes(model, texts, tmp_path):
 def test_negatives_are_mined_before_training(model, texts, tmp_path, monkeypatch):
     mined = []
 
-    def mine(mining_model, pairs, *, count):
+    def mine(mining_model, pairs, *, count, name):
         mined.append((mining_model is model, count))
         negatives = [own or ["table"] for own in pairs.negatives]
         return TrainingPairs(pairs.anchors, pairs.positives, negatives)
@@ -234,7 +234,7 @@ def test_a_new_layer_reduces_the_width_and_is_trained(model, texts, tmp_path):
 def test_a_new_layer_of_the_model_s_width_rotates_vectors(model, texts):
     every = [*texts["pairs"].anchors, *texts["pairs"].positives]
     before = vectors(model)
-    append_head(model, every, 64)
+    append_head(model, [], every, 64)
     after = vectors(model)
     np.testing.assert_allclose(after @ after.T, before @ before.T, rtol=1e-4)
     found = model.encode(every)
@@ -243,7 +243,7 @@ def test_a_new_layer_of_the_model_s_width_rotates_vectors(model, texts):
         np.diff(variance) <= 1e-3 * variance[0]
     ).all()  # the first dims have the largest variance
     with pytest.raises(InvalidArgument, match="out_dim=65 is out of range"):
-        append_head(model, every, 65)
+        append_head(model, [], every, 65)
 
 
 def test_small_files_are_sampled_more_often_at_a_higher_temperature(model, texts, tmp_path):

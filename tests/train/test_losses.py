@@ -16,7 +16,7 @@ from nestvec.train.losses import (
     NestedMultipleNegativesRankingLoss,
     NestedTripletLoss,
 )
-from nestvec.train.ranking_loss import _text_keys
+from nestvec.train.ranking_loss import text_keys
 
 N, WIDTH = 12, 16
 DIMS, WEIGHTS = (7, 16, 4), (2.0, 1.0, 0.3)
@@ -226,7 +226,7 @@ def test_padding_does_not_change_the_key_of_a_text(bert_folder):
     model = SentenceTransformer(str(bert_folder), device="cpu")
     loss = NestedMultipleNegativesRankingLoss(model, (8,))
     features = [model.preprocess(["a b", "a b c d e f"]), model.preprocess(["c", "a b"])]
-    relations = loss._relations_of(features, None)
+    relations = loss._relations_of([text_keys(each) for each in features], None)
     assert relations.anchors[0] == relations.candidates[1]
     assert len({*relations.anchors.tolist(), *relations.candidates.tolist()}) == 3
 
@@ -319,6 +319,6 @@ def test_keys_do_not_depend_on_the_form_of_features():
         "input_ids": flat["input_ids"][None],
         "cu_seq_lens_q": torch.tensor([0, 2, 5, 7, 7], dtype=torch.int32),
     }
-    keys = [_text_keys(features).tolist() for features in (right, left, flat, packed)]
+    keys = [text_keys(features).tolist() for features in (right, left, flat, packed)]
     assert keys[0] == keys[1] == keys[2] == keys[3]
     assert len(set(keys[0])) == 4

@@ -32,7 +32,7 @@ def pairs(negatives):
 
 
 def test_the_nearest_text_below_the_margin_is_mined(model, capfd):
-    mined = mine_negatives(model, pairs([[] for _ in range(5)]), count=1)
+    mined = mine_negatives(model, pairs([[] for _ in range(5)]), count=1, name="pairs")
     # cos 25 degrees is above 95 % of cos 20: "almost" may be an answer, "near" is the next.
     assert mined.negatives[0] == ["near"]
     assert capfd.readouterr() == ("", "")
@@ -40,11 +40,11 @@ def test_the_nearest_text_below_the_margin_is_mined(model, capfd):
 
 def test_existing_negatives_do_not_change(model):
     known = [["far"], [], [], [], []]
-    mined = mine_negatives(model, pairs(known), count=2)
+    mined = mine_negatives(model, pairs(known), count=2, name="pairs")
     assert mined.negatives[0] == ["far"]
     assert all(len(each) in (0, 2) for each in mined.negatives[1:])
 
 
 def test_nothing_is_mined_if_all_pairs_have_negatives(model):
     known = pairs([["far"]] * 5)
-    assert mine_negatives(model, known, count=3) is known
+    assert mine_negatives(model, known, count=3, name="pairs") is known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
@@ -26,13 +26,39 @@ from nestvec.cli.options import (
     parse_ints,
 )
 from nestvec.cli.progress import progress
+from nestvec.cli.train_options import (
+    BatchSizeOption,
+    BestAtOption,
+    ConfigOption,
+    DevOption,
+    DimsOption,
+    DocumentPromptOption,
+    EpochsOption,
+    HardNegativesOption,
+    LearningRateOption,
+    MaxTokensOption,
+    MiniBatchSizeOption,
+    OutDimOption,
+    OutOption,
+    PairsOption,
+    ProbesOption,
+    QueryPromptOption,
+    ReportToOption,
+    SeedOption,
+    StartArgument,
+    StaticOption,
+    TestOption,
+    TwinOption,
+)
 from nestvec.errors import InvalidArgument
+from nestvec.types import Kind
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.data.similarity import Triplets
     from nestvec.recipes.finetuned import Outcome
-    from nestvec.types import Encoder
+    from nestvec.train.finetuning import Epoch
+    from nestvec.types import Encoder, ModelInfo
 
 _FINETUNING_ONLY = (
     "dev",
@@ -43,146 +69,36 @@ _FINETUNING_ONLY = (
     "out_dim",
     "best_at",
     "report_to",
+    "query_prompt",
+    "document_prompt",
 )
 _Loading = dict[str, Any]
 """Keyword arguments for loading a model: device and trust_remote_code."""
 
-_Model = Annotated[
-    str | None,
-    typer.Argument(
-        help="Model folder or Hugging Face hub id to start from. Required without --static."
-    ),
-]
-_Pairs = Annotated[
-    list[Path],
-    typer.Option(
-        help="Training texts: a JSONL, CSV or Parquet file, or a BEIR folder. Repeat the option "
-        "for several files."
-    ),
-]
-_Out = Annotated[Path, typer.Option(help="Model folder to write.")]
-_Static = Annotated[
-    bool,
-    typer.Option("--static", help="Train a static model: a table of token vectors, fast on a CPU."),
-]
-_Dims = Annotated[
-    str | None,
-    typer.Option(
-        help="Numbers of dimensions to train for, such as 384,192,96.",
-        show_default="halvings of the model's width; 512,256,128,64,32 for a new static model",
-    ),
-]
-_Epochs = Annotated[
-    int | None,
-    typer.Option(help="Passes over the training texts.", show_default="1; with --static 10"),
-]
-_BatchSize = Annotated[
-    int | None, typer.Option(help="Pairs in a step.", show_default="64; with --static 512")
-]
-_LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        help="Highest learning rate, after the warm-up.",
-        show_default="2e-5; with --static 0.4, or 0.1 from a model",
-    ),
-]
-_MaxTokens = Annotated[
-    int | None,
-    typer.Option(
-        help="Truncate longer texts in training to this many tokens.",
-        show_default="the model's limit; with --static 256",
-    ),
-]
-_Seed = Annotated[int | None, typer.Option(min=0, help="Random seed.", show_default="0")]
-_Config = Annotated[
-    Path | None,
-    typer.Option(help="TOML file of further settings. Options override its values."),
-]
-_Probes = Annotated[
-    Path | None,
-    typer.Option(
-        help="File of triplets (anchor, positive, negative) that the new model must rank "
-        "correctly. The command ends with exit code 1 if one fails at the fewest dims."
-    ),
-]
-_Dev = Annotated[
-    Path | None,
-    typer.Option(
-        help="Development set that selects the best checkpoint: BEIR folder with a dev split, or "
-        "file of scored pairs."
-    ),
-]
-_BestAt = Annotated[
-    int | None,
-    typer.Option(
-        help="Number of dimensions at which the best checkpoint is selected.",
-        show_default="the mean over all dims",
-    ),
-]
-_Test = Annotated[
-    Path | None,
-    typer.Option(
-        help="Test set for the curve in the model card: BEIR folder with a test split, or file of "
-        "scored pairs.",
-        show_default="the set of --dev",
-    ),
-]
-_Twin = Annotated[
-    bool,
-    typer.Option(
-        "--twin",
-        help="Also train the model without the Matryoshka loss, for comparison. Doubles the time.",
-    ),
-]
-_MiniBatchSize = Annotated[
-    int | None,
-    typer.Option(
-        help="Texts encoded at a time, for batches that do not fit in memory.",
-        show_default="the whole batch",
-    ),
-]
-_HardNegatives = Annotated[
-    int | None,
-    typer.Option(
-        help="Mine this many hard negatives for each pair without negatives: texts of other pairs "
-        "that the base model scores highest, at least 5 % below the positive.",
-        show_default="0",
-    ),
-]
-_OutDim = Annotated[
-    int | None,
-    typer.Option(help="Append a trained layer that reduces vectors to this width, such as 256."),
-]
-_ReportTo = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Experiment tracker that receives the losses: tensorboard, wandb and others. Repeat "
-        "the option for several trackers."
-    ),
-]
-
 
 def train(
-    pairs: _Pairs,
-    out: _Out,
-    model: _Model = None,
-    static: _Static = False,
-    dims: _Dims = None,
-    epochs: _Epochs = None,
-    batch_size: _BatchSize = None,
-    learning_rate: _LearningRate = None,
-    max_tokens: _MaxTokens = None,
-    seed: _Seed = None,
-    config: _Config = None,
-    probes: _Probes = None,
-    dev: _Dev = None,
-    best_at: _BestAt = None,
-    test: _Test = None,
-    twin: _Twin = False,
-    mini_batch_size: _MiniBatchSize = None,
-    hard_negatives: _HardNegatives = None,
-    out_dim: _OutDim = None,
-    report_to: _ReportTo = None,
+    pairs: PairsOption,
+    out: OutOption,
+    model: StartArgument = None,
+    static: StaticOption = False,
+    dims: DimsOption = None,
+    epochs: EpochsOption = None,
+    batch_size: BatchSizeOption = None,
+    learning_rate: LearningRateOption = None,
+    max_tokens: MaxTokensOption = None,
+    seed: SeedOption = None,
+    config: ConfigOption = None,
+    probes: ProbesOption = None,
+    dev: DevOption = None,
+    best_at: BestAtOption = None,
+    test: TestOption = None,
+    twin: TwinOption = False,
+    mini_batch_size: MiniBatchSizeOption = None,
+    hard_negatives: HardNegativesOption = None,
+    out_dim: OutDimOption = None,
+    report_to: ReportToOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
     dtype: TrainDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
@@ -213,6 +129,8 @@ def train(
         "test": test,
         "twin": twin or None,
         "report_to": tuple(report_to) if report_to else None,
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
@@ -228,6 +146,7 @@ def _train_static(
 ) -> None:
     from nestvec.data.training import load_pairs
     from nestvec.recipes.trained import default_settings, train_and_save
+    from nestvec.train.batches import count_batches
     from nestvec.train.config import config_from_file
     from nestvec.train.static import StaticConfig
 
@@ -245,7 +164,9 @@ def _train_static(
     with progress("train") as on_progress:
         load_torch()
         losses = train_and_save(loaded, config, out, start=start, on_progress=on_progress)
-    print_line(f"{count_text(len(loaded), 'pair')}, {count_text(config.epochs, 'epoch')}")
+    batches = count_batches(len(loaded), config.batch_size)
+    size = f"{count_text(len(loaded), 'pair')}, {count_text(config.epochs, 'epoch')}"
+    print_line(f"{size} of {_batches(batches)}{_masked(loaded.count_repeated())}")
     for dim, loss in sorted(losses.items(), reverse=True):
         print_line(f"  loss {loss:5.3f} at {dim:>4} dims")
 
@@ -284,6 +205,11 @@ def _finetune(
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
     )
+    prompts: dict[Kind, str] = {
+        kind: given.pop(f"{kind}_prompt")
+        for kind in get_args(Kind)
+        if given.get(f"{kind}_prompt") is not None
+    }
     held_out = finetuned.HeldOutSets(dev, test, twin=given.pop("twin", False))
     file = given.pop("config", None)
     if file is None:
@@ -292,11 +218,12 @@ def _finetune(
         config = config_from_file(FinetuneConfig, file, defaults={}, overrides=given)
     with progress("train") as on_progress:
         load_torch()
-        base = finetuned.load_base(model, **loading)
+        base = finetuned.load_base(model, prompts=prompts, **loading)
         callbacks = Callbacks(on_progress, _log_check)
         done = finetuned.finetune_and_save(
             base, pairs, config, out, held_out=held_out, callbacks=callbacks
         )
+    _print_prompts(base.info)
     _print_result(done)
 
 
@@ -308,12 +235,19 @@ def _log_check(step: int, losses: Mapping[int, float], scores: Mapping[int, floa
             log(f"{name} {', '.join(cells)}")
 
 
+def _print_prompts(info: ModelInfo) -> None:
+    """Print the prompts that the model was trained with, if there are any."""
+    if info.query_prompt or info.document_prompt:
+        print_line(f"prompts: query {info.query_prompt!r}, document {info.document_prompt!r}")
+
+
 def _print_result(outcome: Outcome) -> None:
     from nestvec.report.tables import retention_table
 
     done = outcome.training
     for name, loss in done.losses.items():
         print_line(f"{name}: {loss}")
+        print_line(f"  an epoch: {_epoch_text(done.epochs[name])}")
     print_line(count_text(done.steps, "step"))
     for dim, score in sorted(done.dev_scores.items(), reverse=True):
         print_line(f"  dev {score:.4f} at {dim:>4} dims")
@@ -321,6 +255,23 @@ def _print_result(outcome: Outcome) -> None:
         metric = next(iter(outcome.curves.values())).main_metric
         for line in retention_table(outcome.curves, metric, precisions=("int8", "binary")):
             print_line(line)
+
+
+def _epoch_text(epoch: Epoch) -> str:
+    """Describe what an epoch covers."""
+    text = f"{count_text(epoch.rows, 'pair')} in {_batches(epoch.batches)}"
+    if epoch.drawn != epoch.batches:
+        text += f", of which {epoch.drawn:,} are drawn"
+    return f"{text}{_masked(epoch.repeated)}"
+
+
+def _batches(count: int) -> str:
+    return f"{count:,} {'batch' if count == 1 else 'batches'}"
+
+
+def _masked(repeated: int) -> str:
+    """Describe the texts that repeat an earlier text; empty without such texts."""
+    return f"; {count_text(repeated, 'text')} repeated, masked within a batch" if repeated else ""
 
 
 def _load_probes(path: Path) -> Triplets:

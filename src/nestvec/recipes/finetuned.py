@@ -24,7 +24,8 @@ from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
 from nestvec.train.config import NO_CALLBACKS, Callbacks, FinetuneConfig
 from nestvec.train.finetuning import Finetuned, finetune
-from nestvec.types import Precision, begin_step
+from nestvec.train.texts import warn_of_truncated
+from nestvec.types import Kind, Precision, begin_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,12 +37,17 @@ _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Ma
 
 
 def load_base(
-    name_or_path: str, *, device: str | None = None, trust_remote_code: bool = False
+    name_or_path: str,
+    *,
+    prompts: Mapping[Kind, str] | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
 ) -> SentenceTransformerEncoder:
     """Load the model to fine-tune, with float32 weights.
 
     Args:
         name_or_path: A model folder or hub id.
+        prompts: Prefixes of texts by kind, as in ``load_model``.
         device: "cpu" or "cuda". None uses a GPU if PyTorch finds one.
         trust_remote_code: As in ``load_model``.
 
@@ -51,7 +57,9 @@ def load_base(
         ModelError: If the model does not exist or cannot be loaded.
     """
     _check_training_device(device)
-    model = load_model(name_or_path, device=device, trust_remote_code=trust_remote_code)
+    model = load_model(
+        name_or_path, prompts=prompts, device=device, trust_remote_code=trust_remote_code
+    )
     if not isinstance(model, SentenceTransformerEncoder):
         problem = f"{name_or_path} is not a transformer model."
         raise InvalidArgument(f"{problem} Use --static to train a static model.")
@@ -163,7 +171,8 @@ def finetune_and_save(
     continues from the last checkpoint.
 
     Args:
-        base: The model to fine-tune; it is changed in place.
+        base: The model to fine-tune; it is changed in place. Its prompts are used in training and
+            written to the model folder.
         pairs: Files and BEIR folders, as in ``load_training_texts``.
         config: Settings of training.
         path: The model folder. A model folder that exists is replaced after training.
@@ -174,7 +183,8 @@ def finetune_and_save(
     Raises:
         DataError: If the texts cannot be used, or ``path`` contains other files than a model or
             cannot be written. This is checked before training.
-        InvalidArgument: If a setting is out of range.
+        InvalidArgument: If a setting is out of range, ``best_at`` is set without ``held_out.dev``,
+            or no pair has a text to be ranked against.
         MissingExtra: If a library for training or for the chart is not installed.
         NestvecError: If the loss becomes NaN or infinite.
     """
@@ -182,10 +192,16 @@ def finetune_and_save(
     if held_out.for_card is not None:
         require("matplotlib", extra="report")
     config = _with_dims(config, base.info.full_dim)
+    if config.best_at is not None and held_out.dev is None:
+        problem = f"best_at={config.best_at} has no effect without a development set."
+        raise InvalidArgument(f"{problem} Pass dev, or leave best_at out.")
     checkpoints, of_baseline = (
         path.with_name(f".{path.name}.{kind}") for kind in ("checkpoints", "twin-checkpoints")
     )
-    run = _Run(base, load_training_texts(pairs), config, held_out)
+    texts = load_training_texts(pairs)
+    _set_prompts(base)
+    warn_of_truncated(base, texts, config.max_tokens)
+    run = _Run(base, texts, config, held_out)
     curves = run.reference_curves(of_baseline, Callbacks(callbacks.on_progress))
     done = run.train(base.library_model, config, checkpoints, callbacks)
     begin_step(callbacks.on_progress, "measure the model")
@@ -214,6 +230,20 @@ def _with_dims(config: FinetuneConfig, full_dim: int) -> FinetuneConfig:
         problem = f"dim {max(config.dims)} is larger than the model's width {width}."
         raise InvalidArgument(f"{problem} Choose dims from 1 to {width}.")
     return config
+
+
+def _set_prompts(base: SentenceTransformerEncoder) -> None:
+    """Set the prompts of the library's model, so that training uses them and saving writes them.
+
+    nestvec also knows prompts that the library does not use: options, the table of known models,
+    and names of prompts other than "query" and "document".
+    """
+    model, info = base.library_model, base.info
+    model.prompts = {
+        **model.prompts,
+        "query": info.query_prompt,
+        "document": info.document_prompt,
+    }
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +14,11 @@ from nestvec.files.atomic import check_replaceable
 from nestvec.models.static import MARKER, save_static_model
 from nestvec.recipes.finetuned import default_dims
 from nestvec.train.first_table import Start, start_from
-from nestvec.train.static import StaticConfig, TokenizedPairs, tokenize, train_static
+from nestvec.train.static import StaticConfig, tokenize, train_static
+from nestvec.train.tokenized import TokenizedPairs
 from nestvec.types import Encoder, OnProgress, begin_step
 
+_logger = logging.getLogger(__name__)
 _RATE_FROM_START = 0.1  # larger rates damage the initial table: benchmarks/static_pairs.py
 
 
@@ -61,6 +64,8 @@ def train_and_save(
     """
     check_replaceable(path, marker=MARKER)
     initial = None if start is None else _initialize(start, config, on_progress)
+    if start is not None:
+        _warn_of_unused(start, config)
     if isinstance(pairs, TrainingPairs):
         begin_step(on_progress, "tokenize")
         pairs = tokenize(pairs, config, tokenizer=None if initial is None else initial.tokenizer)
@@ -79,6 +84,18 @@ def train_and_save(
         model.table, model.tokenizer, path, matryoshka_dims=config.dims, extra={"nestvec": settings}
     )
     return model.losses
+
+
+def _warn_of_unused(start: Encoder, config: StaticConfig) -> None:
+    info = start.info
+    prompts = {"query": info.query_prompt, "document": info.document_prompt}
+    named = ", ".join(f"{kind} {prompt!r}" for kind, prompt in prompts.items() if prompt)
+    if named:
+        message = "%s: its prompts are not used; the new model encodes texts without prompts: %s"
+        _logger.warning(message, info.name, named)
+    if config.vocab_size != StaticConfig.vocab_size:
+        message = "vocab_size=%d has no effect, because the tokenizer of %s is used"
+        _logger.warning(message, config.vocab_size, info.name)
 
 
 def _initialize(start: Encoder, config: StaticConfig, on_progress: OnProgress) -> Start:

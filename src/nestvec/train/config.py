@@ -92,7 +92,8 @@ class FinetuneConfig:
             empty, ``finetune_and_save`` uses the full width and its halves.
         weights: Loss weight of each of ``dims``, in the same order; if empty, all are 1.
         epochs: Passes over the texts.
-        batch_size: Pairs per step. The texts of other pairs in the batch are negatives.
+        batch_size: Maximum pairs per step. An epoch is divided into batches of nearly equal size.
+            The texts of other pairs in the batch are negatives.
         learning_rate: Peak learning rate, between a linear warm-up and a linear decay to 0.
         max_tokens: Longer texts are truncated in training; None for the model's limit.
         dtype: Type of the model's computations. Weights are float32.
@@ -111,6 +112,8 @@ class FinetuneConfig:
             (WiSE-FT, arXiv 2109.01903). The layer of ``out_dim`` is not blended.
         out_dim: Append and train a linear layer that reduces vectors to this width.
         hard_negatives: Hard negatives to mine for each pair without negatives; 0 for none.
+        max_negatives: Maximum number of negatives of the data that are used for a pair, in their
+            order; each one costs as much as a positive.
         temperature: Files are sampled in proportion to their size to the power of 1 / temperature.
             At 1, each text is used once an epoch; higher values sample small files more often.
         checks: Number of checkpoints. At each one, the model is saved and evaluated.
@@ -136,6 +139,7 @@ class FinetuneConfig:
     blend: float = 0.0
     out_dim: int | None = None
     hard_negatives: int = 0
+    max_negatives: int = 10
     temperature: float = 1.0
     checks: int = 5
     best_at: int | None = None
@@ -146,7 +150,13 @@ class FinetuneConfig:
         """Check each value against its limit."""
         if self.dims or self.weights:
             Prefixes(self.dims, self.weights)
-        least = {"epochs": 1, "checks": 1, "hard_negatives": 0, "temperature": 1}
+        least = {
+            "epochs": 1,
+            "checks": 1,
+            "hard_negatives": 0,
+            "max_negatives": 0,
+            "temperature": 1,
+        }
         for name, limit in least.items():
             if not getattr(self, name) >= limit:
                 problem = f"{name}={getattr(self, name)} is less than {limit}."

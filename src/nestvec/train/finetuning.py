@@ -10,21 +10,23 @@ import hashlib
 import json
 import logging
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import NestvecError, require
 from nestvec.models.sentence_transformer import quiet
+from nestvec.train.batches import count_batches, tempered_sizes
+from nestvec.train.columns import as_columns, limit_negatives
 from nestvec.train.config import NO_CALLBACKS, Callbacks, Evaluator, FinetuneConfig
 from nestvec.train.mining import mine_negatives
-from nestvec.types import begin_step
+from nestvec.train.texts import texts_by_kind
+from nestvec.types import Kind, begin_step
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
 
 
 _logger = logging.getLogger(__name__)
+_FOR_PAIRS = (
+    "hard_negatives",
+    "mini_batch_size",
+    "orthogonality",
+    "random_dims",
+    "straight_through",
+    "teacher",
+)
 _SETTINGS = "nestvec.json"  # identifies the run that wrote the checkpoints
 
 
@@ -64,17 +74,37 @@ def blend_weights(originals: Sequence[tuple[Tensor, Tensor]], share: float) -> N
 
 
 @dataclass(frozen=True)
+class Epoch:
+    """What an epoch covers of a data set.
+
+    Attributes:
+        rows: Pairs in the data set.
+        batches: Batches that contain each pair once.
+        drawn: Batches in an epoch; other than ``batches`` if ``temperature`` is above 1.
+        repeated: Texts that repeat an earlier text of their column. In a batch, they are not used
+            as negatives of an equal text.
+    """
+
+    rows: int
+    batches: int
+    drawn: int
+    repeated: int
+
+
+@dataclass(frozen=True)
 class Finetuned:
     """Results of fine-tuning, apart from the model, which was changed in place.
 
     Attributes:
         losses: Class name of the loss of each data set.
+        epochs: What an epoch covers of each data set.
         dev_scores: The evaluator's score of the final model at each width; empty without an
             evaluator.
         steps: Number of training steps.
     """
 
     losses: Mapping[str, str]
+    epochs: Mapping[str, Epoch]
     dev_scores: Mapping[int, float]
     steps: int
 
@@ -91,7 +121,7 @@ def finetune(
     """Fine-tune a model in place.
 
     Args:
-        model: The model to train.
+        model: The model to train. Its prompts of queries and documents are used in training.
         texts: Training texts by name, as returned by ``load_training_texts``.
         config: Settings. The batch size is limited to the number of texts.
         checkpoints: Folder for checkpoints. Checkpoints of an interrupted run with the same model,
@@ -103,7 +133,8 @@ def finetune(
 
     Raises:
         DataError: If the checkpoints cannot be written.
-        InvalidArgument: If a dim is larger than the model's width, or a tracker is not installed.
+        InvalidArgument: If a dim is larger than the model's width, a tracker is not installed, or
+            no pair has a text to be ranked against.
         MissingExtra: If a library that the trainer needs is not installed.
         NestvecError: If the loss becomes NaN or infinite.
     """
@@ -116,13 +147,20 @@ def finetune(
         make_trainer,
     )
 
-    datasets = dict(_as_columns(_with_hard_negatives(model, texts, config, callbacks)))
+    _warn_of_unused_settings(texts, config)
+    limited = limit_negatives(texts, config.max_negatives)
+    mined = _with_hard_negatives(model, limited, config, callbacks)
+    datasets = as_columns(mined, config.batch_size)
     _warn_of_small_datasets(datasets, config.batch_size)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     originals = copy_weights(model) if config.blend else []
     if config.out_dim is not None:
-        append_head(model, [*_all_texts(texts)], config.out_dim)
+        kinds = [texts_by_kind(each) for each in texts.values()]
+        queries, documents = (
+            list(chain(*(each[kind] for each in kinds))) for kind in get_args(Kind)
+        )
+        append_head(model, queries, documents, config.out_dim)
     tasks = make_tasks(model, datasets, config, teacher=teacher)
     monitor = TrainingMonitor(callbacks)
     trainer = make_trainer(
@@ -138,7 +176,7 @@ def finetune(
             blend_weights(originals, config.blend)
             scores = evaluator(model) if evaluator is not None else {}
     losses = {name: type(task.loss).__name__ for name, task in tasks.items()}
-    return Finetuned(losses, scores, trainer.state.global_step)
+    return Finetuned(losses, _epochs(datasets, config), scores, trainer.state.global_step)
 
 
 def _raise_if_not_finite(step: int | None, config: FinetuneConfig, checkpoints: Path) -> None:
@@ -159,12 +197,29 @@ def _warn_of_small_datasets(
             _logger.warning(message, name, batch_size, n)
 
 
-def _all_texts(texts: Mapping[str, TrainingTexts]) -> Iterator[str]:
-    for each in texts.values():
-        if isinstance(each, TrainingPairs):
-            yield from (*each.anchors, *each.positives)
-        else:
-            yield from (*each.first, *each.second)
+def _epochs(
+    datasets: Mapping[str, Mapping[str, list[Any]]], config: FinetuneConfig
+) -> dict[str, Epoch]:
+    rows = {name: len(next(iter(columns.values()))) for name, columns in datasets.items()}
+    batches = [count_batches(n, config.batch_size) for n in rows.values()]
+    drawn = tempered_sizes(batches, config.temperature)
+    repeated = [
+        sum(len(texts) - len(set(texts)) for role, texts in columns.items() if role != "score")
+        for columns in datasets.values()
+    ]
+    counts = zip(rows.values(), batches, drawn, repeated, strict=True)
+    return {name: Epoch(*each) for name, each in zip(rows, counts, strict=True)}
+
+
+def _warn_of_unused_settings(texts: Mapping[str, TrainingTexts], config: FinetuneConfig) -> None:
+    unused = []
+    if not any(isinstance(each, TrainingPairs) for each in texts.values()):
+        default = FinetuneConfig()
+        unused = [name for name in _FOR_PAIRS if getattr(config, name) != getattr(default, name)]
+        if unused:
+            _logger.warning("%s: no effect on scored pairs, only on pairs", ", ".join(unused))
+    if config.teacher == "base" and not config.teach and "teacher" not in unused:
+        _logger.warning("teacher='base' has no effect, because teach=0")
 
 
 def _require_trainer() -> None:
@@ -184,7 +239,7 @@ def _with_hard_negatives(
     begin_step(callbacks.on_progress, "mine hard negatives")
     with quiet(), _limit_tokens(model, config.max_tokens):
         return {
-            name: mine_negatives(model, each, count=count)
+            name: mine_negatives(model, each, count=count, name=name)
             if isinstance(each, TrainingPairs)
             else each
             for name, each in texts.items()
@@ -226,7 +281,7 @@ def _remove_incomplete(checkpoints: Path) -> None:
 def _identity(
     model: SentenceTransformer, texts: Mapping[str, TrainingTexts], config: FinetuneConfig
 ) -> str:
-    """Return a JSON text that identifies a run by its settings, the model's weights and texts."""
+    """Return a JSON text that identifies a run by its settings, the model and the texts."""
     import torch
 
     digest = hashlib.sha256()
@@ -234,25 +289,5 @@ def _identity(
         digest.update(weights.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     for name, each in texts.items():
         digest.update(json.dumps([name, asdict(each)]).encode())
+    digest.update(json.dumps(model.prompts).encode())
     return json.dumps({"config": asdict(config), "model and texts": digest.hexdigest()}, indent=1)
-
-
-def _as_columns(
-    texts: Mapping[str, TrainingTexts],
-) -> Iterator[tuple[str, dict[str, list[Any]]]]:
-    """Yield the columns of each data set; pairs are grouped by their number of negatives."""
-    for name, each in texts.items():
-        if not isinstance(each, TrainingPairs):
-            yield name, {"sentence1": each.first, "sentence2": each.second, "score": each.scores}
-            continue
-        rows = defaultdict(list)
-        for number, negatives in enumerate(each.negatives):
-            rows[len(negatives)].append(number)
-        for count, numbers in rows.items():
-            columns = {
-                "anchor": [each.anchors[number] for number in numbers],
-                "positive": [each.positives[number] for number in numbers],
-            }
-            for i in range(count):
-                columns[f"negative_{i + 1}"] = [each.negatives[number][i] for number in numbers]
-            yield f"{name}, {count} negatives" if len(rows) > 1 else name, columns

@@ -25,7 +25,7 @@ from nestvec.train.tokenizer import row_count
 from nestvec.types import Embeddings, Encoder, OnProgress
 
 if TYPE_CHECKING:
-    from nestvec.train.static import TokenizedPairs
+    from nestvec.train.tokenized import TokenizedPairs
 
 Origin = Literal["table", "teacher"]
 _CHUNK = 1024  # tokens that the teacher embeds at a time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -12,12 +13,18 @@ from nestvec.errors import require
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+_logger = logging.getLogger(__name__)
 # Texts whose similarity is closer to the positive's may be relevant themselves.
 _RELATIVE_MARGIN = 0.05
 
 
 def mine_negatives(
-    model: SentenceTransformer, pairs: TrainingPairs, *, count: int, batch_size: int = 64
+    model: SentenceTransformer,
+    pairs: TrainingPairs,
+    *,
+    count: int,
+    name: str,
+    batch_size: int = 64,
 ) -> TrainingPairs:
     """Add hard negatives to each pair that has none.
 
@@ -26,9 +33,10 @@ def mine_negatives(
     pair with fewer than ``count`` such texts gets no negatives.
 
     Args:
-        model: The model before training.
+        model: The model before training. Anchors are encoded as queries, with the model's prompt.
         pairs: The pairs. Existing negatives are not changed.
         count: Number of negatives for each pair, at least 1.
+        name: Name of the pairs, for a warning of pairs without negatives.
         batch_size: Texts to encode at a time.
 
     Raises:
@@ -68,4 +76,8 @@ def mine_negatives(
             pairs.anchors, pairs.positives, pairs.negatives, strict=True
         )
     ]
+    without = sum(not each for each in negatives)
+    if without:
+        message = "%s: %d of %d pairs have no %d texts that differ enough to be mined as negatives"
+        _logger.warning(message, name, without, len(bare), count)
     return TrainingPairs(pairs.anchors, pairs.positives, negatives)

@@ -68,7 +68,8 @@ def nested_ranking_loss(
     Args:
         anchors: Float32 [n_anchors, full_dim], not normalized.
         candidates: Float32 [n_candidates, full_dim]: the positive of each anchor, then optionally
-            a first negative of each anchor, a second negative of each, and so on.
+            any number of negatives. With the direction "doc_to_doc", the negatives are a first
+            negative of each anchor, a second negative of each, and so on.
         prefixes: Widths and weights; the largest width is at most full_dim.
         ranking: Settings of the ranking loss.
         relations: Equal texts, which are not used as negatives of each other; optionally a
@@ -77,13 +78,14 @@ def nested_ranking_loss(
             processes, each ranks its own.
 
     Raises:
-        InvalidArgument: If there are no anchors, or the number of candidates is not a multiple of
-            the number of anchors.
+        InvalidArgument: If there are no anchors or fewer candidates than anchors, or the number of
+            candidates is not a multiple of the number of anchors with "doc_to_doc".
     """
-    if len(anchors) == 0 or len(candidates) % len(anchors):
+    equal = "doc_to_doc" in ranking.directions
+    if not 0 < len(anchors) <= len(candidates) or (equal and len(candidates) % len(anchors)):
         problem = f"{len(candidates)} candidates do not fit {len(anchors)} anchors."
-        each = "Each anchor needs a positive and the same number of negatives."
-        raise InvalidArgument(f"{problem} {each}")
+        each = "Each anchor needs a positive" + equal * " and the same number of negatives"
+        raise InvalidArgument(f"{problem} {each}.")
     teacher = batch = _Batch((anchors, candidates), prefixes, ranking, relations)
     if relations.teacher is not None:
         whole = Prefixes((relations.teacher[0].shape[1],))

@@ -31,6 +31,8 @@ from nestvec.train.objective import (
 )
 from nestvec.train.regularized import regularized_ranking_loss
 
+TEXT_KEY = "text_key"  # optional feature of a column: ``text_keys`` of the texts without a prompt
+
 
 class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: ignore[misc]
     """MatryoshkaLoss around MultipleNegativesRankingLoss, from one full-width product.
@@ -103,10 +105,13 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
 
     def forward(self, sentence_features: Iterable[Features], labels: Tensor | None) -> Tensor:
         """Return the weighted sum of the prefixes' losses."""
-        features = list(sentence_features)
+        features = [dict(column) for column in sentence_features]
+        keys = [column.pop(TEXT_KEY, None) for column in features]  # not an input of the model
         relations = NO_RELATIONS
         if self.mask_duplicates:
-            relations = self._relations_of(features, labels)
+            pairs = zip(keys, features, strict=True)
+            found = [text_keys(column) if key is None else key for key, column in pairs]
+            relations = self._relations_of(found, labels)
         if self.teacher is not None:
             columns = self._gather(self.teacher_embeddings(features, self.mini_batch_size))
             relations = replace(relations, teacher=(columns[0], torch.cat(columns[1:])))
@@ -158,9 +163,7 @@ class NestedMultipleNegativesRankingLoss(CachedLossMixin, NestedLoss):  # type: 
             return ()
         return self.objective.draw(np.random.default_rng(int(torch.randint(2**62, ()))))
 
-    def _relations_of(self, features: Sequence[Features], labels: Tensor | None) -> Relations:
-        device = next(iter(features[0].values())).device
-        keys = [_text_keys(column).to(device) for column in features]
+    def _relations_of(self, keys: list[Tensor], labels: Tensor | None) -> Relations:
         known = labels if labels is not None and labels.numel() == len(keys[0]) else None
         keys = self._gather(keys)
         known = None if known is None else self._gather([known])[0]
@@ -219,7 +222,7 @@ class _NestedRanking(torch.autograd.Function):
         return anchors * gradient, candidates * gradient, None, None, None, None
 
 
-def _text_keys(features: Features) -> Tensor:
+def text_keys(features: Features) -> Tensor:
     """Return a key for each text of a column; texts with equal tokens have equal keys.
 
     The key is the sum of the tokens, each times a random number of its position. Two different

@@ -3,8 +3,8 @@
 Texts are tokenized once. A step reads and writes only the table rows of the tokens in its batch:
 forward and backward passes are products with a sparse matrix of token shares, and Adam updates only
 these rows. ``EmbeddingBag`` would process the whole table. Threads split the rows of the batch and
-of the table. The negatives of a pair are the other positives of its batch; negatives in the data
-are not used.
+of the table. The negatives of a pair are the other positives of its batch and the negatives that
+the data contain for any pair of the batch, except texts equal to its anchor or positive.
 """
 
 from __future__ import annotations
@@ -14,22 +14,21 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, NestvecError, require
-from nestvec.models.static import token_counts
+from nestvec.train.batches import count_batches, split_epoch
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
 from nestvec.train.regularized import regularized_ranking_loss
 from nestvec.train.row_adam import RowAdam, Workers, start_workers
-from nestvec.train.tokenizer import row_count, train_tokenizer
+from nestvec.train.tokenized import TokenizedBatch, TokenizedPairs, tokenize_pairs
+from nestvec.train.tokenizer import train_tokenizer
 from nestvec.types import Embeddings, OnProgress, Rows
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 _logger = logging.getLogger(__name__)
 _WARM_UP_SHARE = 0.1
@@ -45,7 +44,8 @@ class StaticConfig:
             without Matryoshka.
         vocab_size: Maximum vocabulary size.
         epochs: Passes over the pairs.
-        batch_size: Pairs per step. The positives of other pairs in the batch are negatives.
+        batch_size: Maximum pairs per step. An epoch is divided into batches of nearly equal size.
+            The positives of other pairs in the batch are negatives.
         learning_rate: Peak learning rate, between a linear warm-up and a linear decay to 0.
         scale: Inverse temperature of the loss.
         max_tokens: Longer texts are truncated in training, but not when the model encodes.
@@ -57,7 +57,9 @@ class StaticConfig:
         random_dims: Additional widths to draw and train at each step.
         straight_through: Also rank codes of the positives, "int8" or "binary".
         orthogonality: Weight of the squared correlations between dims. ``objective.Objective`` and
-            ``objective.Ranking`` describe the last five settings.
+            ``objective.Ranking`` describe this and the four settings before.
+        max_negatives: Maximum number of negatives of the data that are used for a pair, in their
+            order; each one costs as much as a positive.
     """
 
     dims: tuple[int, ...] = (512, 256, 128, 64, 32)
@@ -74,6 +76,7 @@ class StaticConfig:
     random_dims: int = 0
     straight_through: StraightThrough | None = None
     orthogonality: float = 0.0
+    max_negatives: int = 10
 
     def __post_init__(self) -> None:
         """Check each value against its limit."""
@@ -81,6 +84,9 @@ class StaticConfig:
             if getattr(self, name) < 1:
                 problem = f"{name}={getattr(self, name)} is less than 1."
                 raise InvalidArgument(f"{problem} Choose 1 or more.")
+        if self.max_negatives < 0:
+            problem = f"max_negatives={self.max_negatives} is less than 0."
+            raise InvalidArgument(f"{problem} Choose 0 or more.")
         if self.batch_size < 2:
             problem = f"batch_size={self.batch_size} is less than 2."
             raise InvalidArgument(
@@ -121,25 +127,10 @@ class StaticModel:
     losses: dict[int, float]
 
 
-@dataclass(frozen=True)
-class TokenizedPairs:
-    """Tokenized pairs, which several models with the same tokenizer can be trained on.
-
-    Attributes:
-        tokenizer: A ``tokenizers.Tokenizer``.
-        anchors: Share of each token in each anchor, sparse [n, vocab]; rows sum to 1.
-        positives: Share of each token in each positive, sparse [n, vocab].
-    """
-
-    tokenizer: Any
-    anchors: csr_array
-    positives: csr_array
-
-
 def tokenize(
     pairs: TrainingPairs, config: StaticConfig, *, tokenizer: Any = None
 ) -> TokenizedPairs:
-    """Tokenize the pairs.
+    """Tokenize the pairs, with at most ``config.max_negatives`` negatives of each.
 
     Args:
         pairs: The texts.
@@ -147,23 +138,11 @@ def tokenize(
         tokenizer: A ``tokenizers.Tokenizer``, whose padding is disabled. None trains a tokenizer on
             the pairs.
     """
+    pairs = pairs.limit_negatives(config.max_negatives, name="pairs")
     if tokenizer is None:
-        texts = [*pairs.anchors, *pairs.positives]
+        texts = [*pairs.anchors, *pairs.positives, *chain(*pairs.negatives)]
         tokenizer = train_tokenizer(texts, vocab_size=config.vocab_size)
-    tokenizer.no_padding()
-    anchors, positives = (
-        _shares(tokenizer, texts, config.max_tokens) for texts in (pairs.anchors, pairs.positives)
-    )
-    return TokenizedPairs(tokenizer, anchors, positives)
-
-
-def _shares(tokenizer: Any, texts: list[str], max_tokens: int) -> csr_array:
-    encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    token_ids = [encoding.ids[:max_tokens] for encoding in encodings]
-    shares = token_counts(token_ids, row_count(tokenizer))
-    shares.data /= np.repeat(np.diff(shares.indptr), np.diff(shares.indptr))
-    shares.sum_duplicates()
-    return shares
+    return tokenize_pairs(pairs, tokenizer, max_tokens=config.max_tokens)
 
 
 def train_static(
@@ -183,7 +162,8 @@ def train_static(
         on_progress: Called with the steps done and their total.
 
     Raises:
-        InvalidArgument: If there are fewer than 2 pairs, or the initial table has another shape, is
+        InvalidArgument: If there are fewer than 2 pairs, no pair has a text to be ranked against,
+            or the initial table has another shape, is
             all zeros, or contains NaN or infinity.
         MissingExtra: If torch is not installed.
         NestvecError: If the loss becomes NaN or infinite.
@@ -191,32 +171,34 @@ def train_static(
     n = pairs.anchors.shape[0]
     if n < 2:
         raise InvalidArgument(f"Training needs at least 2 pairs, but there are {n}. Add pairs.")
+    if not pairs.has_contrast:
+        limit = f"in their first {config.max_tokens} tokens (max_tokens)"
+        problem = f"All pairs have the same anchor or positive {limit}, and no negatives."
+        raise InvalidArgument(f"{problem} Add pairs with other texts.")
     require("torch", extra="train")
-    from scipy.sparse import vstack
-
     rng = np.random.default_rng(config.seed)
     optimizer = RowAdam(_initial_table(start, pairs.anchors.shape[1], config, rng))
-    batch_size = min(config.batch_size, n)
-    if batch_size < config.batch_size:
+    if n < config.batch_size:
         message = "batch_size=%d is larger than the %d pairs, which form one batch"
         _logger.warning(message, config.batch_size, n)
-    steps = config.epochs * (n // batch_size)
+    per_epoch = count_batches(n, config.batch_size)
+    steps = config.epochs * per_epoch
     objective, widths = config.objective(), rng.spawn(1)[0]
     losses = []
     with start_workers() as workers:
-        for step, chosen in enumerate(_batches(n, batch_size, steps, rng)):
-            texts = vstack([pairs.anchors[chosen], pairs.positives[chosen]], format="csr")
+        for step, rows in enumerate(_batches(n, config, rng)):
+            batch = pairs.batch(rows)
             result = _compute_loss(
-                texts, optimizer.table, objective, workers, drawn=objective.draw(widths)
+                batch, optimizer.table, objective, workers, drawn=objective.draw(widths)
             )
             if not np.isfinite(result.losses).all():
                 problem = f"The loss is not finite at step {step + 1} of {steps}."
                 raise NestvecError(f"{problem} Lower learning_rate={config.learning_rate:g}.")
             rate = config.learning_rate * _schedule(step, steps)
-            optimizer.step(texts.T.tocsr(), result.gradient, rate, workers)
+            optimizer.step(batch.texts.T.tocsr(), result.gradient, rate, workers)
             losses.append(result.losses)
             on_progress(step + 1, steps)
-    last_epoch = np.mean(losses[-(n // batch_size) :], axis=0)
+    last_epoch = np.mean(losses[-per_epoch:], axis=0)
     return StaticModel(
         pairs.tokenizer,
         optimizer.table,
@@ -229,7 +211,7 @@ class _Loss(NamedTuple):
 
     Attributes:
         losses: Loss of each prefix, narrowest first, [n_dims].
-        gradient: Gradient by the vectors of the texts, [2 * batch, dim].
+        gradient: Gradient by the vectors of the texts, [n_texts, dim].
     """
 
     losses: NDArray[np.float32]
@@ -237,7 +219,7 @@ class _Loss(NamedTuple):
 
 
 def _compute_loss(
-    texts: csr_array,
+    batch: TokenizedBatch,
     table: Embeddings,
     objective: Objective,
     workers: Workers,
@@ -247,7 +229,7 @@ def _compute_loss(
     """Compute the loss of a batch.
 
     Args:
-        texts: Token shares of the anchors, then of their positives, [2 * batch, vocab].
+        batch: The texts.
         table: Token vectors, [vocab, dim].
         objective: Settings of the loss.
         workers: Threads. Each embeds a part of the texts, then ranks a part of the anchors.
@@ -255,15 +237,19 @@ def _compute_loss(
     """
     import torch
 
+    texts, n, relations = batch.texts, len(batch.anchors), batch.relations()
     embedded = workers.map(lambda part: texts[part] @ table, texts.shape[0], min_rows=_MIN_ROWS)
-    anchors, positives = torch.from_numpy(np.concatenate(embedded)).chunk(2)
+    vectors = torch.from_numpy(np.concatenate(embedded))
+    anchors, candidates = vectors[:n], vectors[n:]
 
     def rank(rows: slice) -> list[NDArray[np.float32]]:
-        found = regularized_ranking_loss(anchors, positives, objective, drawn=drawn, rows=rows)
-        share = (rows.stop - rows.start) / len(anchors)
+        found = regularized_ranking_loss(
+            anchors, candidates, objective, drawn=drawn, relations=relations, rows=rows
+        )
+        share = (rows.stop - rows.start) / n
         return [each.mul_(share).numpy() for each in found]
 
-    ranked = workers.map(rank, len(anchors), min_rows=_MIN_ROWS)
+    ranked = workers.map(rank, n, min_rows=_MIN_ROWS)
     losses, _, *gradients = (reduce(np.add, parts) for parts in zip(*ranked, strict=True))
     return _Loss(losses, np.concatenate(gradients))
 
@@ -291,14 +277,10 @@ def _initial_table(
     return table
 
 
-def _batches(n: int, size: int, steps: int, rng: np.random.Generator) -> Iterator[Rows]:
-    """Yield ``steps`` batches of positions, each position at most once in an epoch."""
-    per_epoch = n // size
-    for step in range(steps):
-        if step % per_epoch == 0:
-            order = rng.permutation(n)
-        start = step % per_epoch * size
-        yield order[start : start + size]
+def _batches(n: int, config: StaticConfig, rng: np.random.Generator) -> Iterator[Rows]:
+    """Yield the rows of each batch. Each epoch uses every row once, in a new order."""
+    for _ in range(config.epochs):
+        yield from split_epoch(rng.permutation(n), config.batch_size)
 
 
 def _schedule(step: int, steps: int) -> float:

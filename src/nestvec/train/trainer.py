@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,17 +20,21 @@ from sentence_transformers import (
     SentenceTransformerTrainingArguments,
 )
 from sentence_transformers.base.modules import Dense, Normalize
-from sentence_transformers.base.sampler import MultiDatasetDefaultBatchSampler
+from sentence_transformers.sentence_transformer.data_collator import (
+    SentenceTransformerDataCollator,
+)
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
-from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 from torch import nn
 from transformers import PrinterCallback, TrainerCallback
 from transformers.integrations import get_available_reporting_integrations
 
 from nestvec.errors import InvalidArgument
 from nestvec.models.sentence_transformer import writing
+from nestvec.train.batches import count_batches
 from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
+from nestvec.train.ranking_loss import TEXT_KEY, text_keys
+from nestvec.train.sampling import CompleteBatchSampler, TemperatureBatchSampler
 
 if TYPE_CHECKING:
     from nestvec.train.config import Callbacks, Evaluator, FinetuneConfig
@@ -44,7 +47,9 @@ _WARM_UP_SHARE = 0.1
 _HEAD_RATE = 50  # learning rate of a new layer relative to the model's; it needs larger changes
 
 
-def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) -> None:
+def append_head(
+    model: SentenceTransformer, queries: Sequence[str], documents: Sequence[str], out_dim: int
+) -> None:
     """Append a linear layer without bias that projects on the principal axes of the vectors.
 
     The layer is inserted before a final normalization, if there is one, so that vectors have unit
@@ -52,7 +57,8 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
 
     Args:
         model: The model, which is changed in place.
-        texts: Training texts; a sample of them is encoded to fit the axes.
+        queries: Queries of the training texts. A sample of the texts is encoded to fit the axes.
+        documents: Other training texts.
         out_dim: The new width. With the model's own width, the layer is a rotation.
 
     Raises:
@@ -62,9 +68,16 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
     if not 0 < out_dim <= full_dim:
         problem = f"out_dim={out_dim} is out of range."
         raise InvalidArgument(f"{problem} Choose a value from 1 to the model's width {full_dim}.")
-    distinct = list(dict.fromkeys(texts))
-    sample = distinct[:: max(1, len(distinct) // _SAMPLE)]
-    vectors = model.encode(sample, convert_to_tensor=True, show_progress_bar=False).float()
+    vectors = torch.cat(
+        [
+            encode(_sample(texts), convert_to_tensor=True, show_progress_bar=False).float()
+            for encode, texts in (
+                (model.encode_query, queries),
+                (model.encode_document, documents),
+            )
+            if texts
+        ]
+    )
     # Not centered, because cosines are relative to the origin.
     axes = torch.linalg.eigh(vectors.T @ vectors).eigenvectors.flip(1)[:, :out_dim]
     head = Dense(
@@ -82,51 +95,32 @@ def append_head(model: SentenceTransformer, texts: Sequence[str], out_dim: int) 
         model.add_module(str(number), module)
 
 
-class TemperatureBatchSampler(MultiDatasetDefaultBatchSampler):  # type: ignore[misc]
-    """Samples batches of each data set in proportion to its size to the power of 1 / temperature.
+def _sample(texts: Sequence[str]) -> list[str]:
+    distinct = list(dict.fromkeys(texts))
+    return distinct[:: max(1, 2 * len(distinct) // _SAMPLE)]
 
-    At temperature 1, every text is used once an epoch; the higher the temperature, the more equally
-    data sets are sampled (Raffel et al. 2020, section 3.5.2). The number of batches in an epoch is
-    about that at temperature 1: of a large data set, each epoch uses another part, and a small data
-    set is repeated.
+
+class PromptCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
+    """Also adds the keys of texts without their prompts, if queries and documents differ in them.
+
+    The loss finds equal texts by their tokens, which contain the prompt.
     """
 
-    def __init__(self, dataset: Any, *, temperature: float, **kwargs: Any) -> None:
-        """Store the temperature; ``kwargs`` are the library's arguments for samplers."""
-        super().__init__(dataset, **kwargs)
-        self._shares = tempered_sizes([len(each) for each in self.batch_samplers], temperature)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch."""
-        generator = torch.Generator().manual_seed((self.seed or 0) + self.epoch)
-        sources = torch.tensor([i for i, share in enumerate(self._shares) for _ in range(share)])
-        order = sources[torch.randperm(len(sources), generator=generator)].tolist()
-        offsets = [0, *accumulate(len(each) for each in self.dataset.datasets)]
-        batches = [self._endless(each) for each in self.batch_samplers]
-        for source in order:
-            yield [offsets[source] + row for row in next(batches[source])]
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return sum(self._shares)
-
-    def _endless(self, sampler: Any) -> Iterator[list[int]]:
-        while True:
-            yield from sampler
-
-
-def tempered_sizes(sizes: list[int], temperature: float) -> list[int]:
-    """Divide the sum of sizes in proportion to size ** (1 / temperature), at least 1 for each.
-
-    >>> tempered_sizes([900, 90, 10], 1.0), tempered_sizes([900, 90, 10], 2.0)
-    ([900, 90, 10], [706, 223, 74])
-    """
-    powers = [size ** (1 / temperature) for size in sizes]
-    return [max(1, round(sum(sizes) * power / sum(powers))) for power in powers]
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the features of a batch."""
+        batch: dict[str, Any] = super().__call__(features)
+        prompts = self._resolve_prompts(batch)
+        if isinstance(prompts, dict) and len(set(prompts.values())) > 1:
+            for column in prompts:
+                tokens = self.preprocess_fn([row[column] for row in features])
+                batch[f"{column}_{TEXT_KEY}"] = text_keys(tokens)
+        return batch
 
 
 class NestedTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """Sentence Transformers' trainer, which also logs the loss of each prefix."""
+
+    data_collator_class = PromptCollator
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any
@@ -246,7 +240,7 @@ def make_trainer(
     _omit_texts_from_card(model)
     trainer = NestedTrainer(
         model=model,
-        args=_arguments(model, config, checkpoints, evaluated=evaluator is not None),
+        args=_arguments(model, tasks, config, checkpoints, evaluated=evaluator is not None),
         train_dataset={name: Dataset.from_dict(each.columns) for name, each in tasks.items()},
         loss={name: each.loss for name, each in tasks.items()},
         evaluator=None if evaluator is None else CallbackEvaluator(evaluator, monitor),
@@ -305,8 +299,34 @@ def _loss(
     )
 
 
+def prompts_of(
+    model: SentenceTransformer, datasets: Mapping[str, Mapping[str, list[Any]]]
+) -> dict[str, dict[str, str]]:
+    """Return the prompt of each column of each data set, as in ``encode_query``.
+
+    Anchors get the model's prompt of queries, and all other texts its prompt of documents. Scored
+    pairs are symmetric: both texts are documents, as in ``measure.similarity``.
+    """
+    query, document = (model.prompts.get(kind) or "" for kind in ("query", "document"))
+    if not query and not document:
+        return {}
+    return {
+        name: {
+            column: query if column == "anchor" else document
+            for column in columns
+            if column != "score"
+        }
+        for name, columns in datasets.items()
+    }
+
+
 def _arguments(
-    model: SentenceTransformer, config: FinetuneConfig, checkpoints: Path, *, evaluated: bool
+    model: SentenceTransformer,
+    tasks: Mapping[str, TrainingTask],
+    config: FinetuneConfig,
+    checkpoints: Path,
+    *,
+    evaluated: bool,
 ) -> SentenceTransformerTrainingArguments:
     share = min(1 / config.checks, 0.999)  # the trainer reads values below 1 as shares of the run
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
@@ -315,14 +335,15 @@ def _arguments(
         every |= {"load_best_model_at_end": True, "metric_for_best_model": _best_by(config)}
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
+        prompts=prompts_of(model, {name: task.columns for name, task in tasks.items()}) or None,
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
         learning_rate_mapping=_head_rate(model, config),
-        warmup_steps=_WARM_UP_SHARE,
+        warmup_steps=_WARM_UP_SHARE if _count_steps(tasks, config) >= 1 / _WARM_UP_SHARE else 0,
         bf16=config.dtype == "bfloat16",
         use_cpu=model.device.type == "cpu" or not torch.cuda.is_available(),
-        batch_sampler=BatchSamplers.NO_DUPLICATES,
+        batch_sampler=CompleteBatchSampler,
         multi_dataset_batch_sampler=partial(
             TemperatureBatchSampler, temperature=config.temperature
         ),
@@ -334,6 +355,12 @@ def _arguments(
         report_to=list(config.report_to) or "none",
         **every,
     )
+
+
+def _count_steps(tasks: Mapping[str, TrainingTask], config: FinetuneConfig) -> int:
+    """Count the training steps. The first step of a warm-up has the learning rate 0."""
+    rows = [len(next(iter(task.columns.values()))) for task in tasks.values()]
+    return config.epochs * sum(count_batches(n, config.batch_size) for n in rows)
 
 
 def _best_by(config: FinetuneConfig) -> str:

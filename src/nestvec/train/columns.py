@@ -1,0 +1,93 @@
+"""Arrange training texts in columns of equal length, as Sentence Transformers' trainer needs them.
+
+A data set has the same number of negatives in each row. Pairs are therefore grouped by their number
+of negatives.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nestvec.data.training import TrainingPairs, TrainingTexts
+from nestvec.errors import InvalidArgument
+
+_logger = logging.getLogger(__name__)
+Columns = dict[str, list[Any]]
+
+
+def limit_negatives(texts: Mapping[str, TrainingTexts], most: int) -> dict[str, TrainingTexts]:
+    """Limit the negatives of each pair, see ``TrainingPairs.limit_negatives``."""
+    return {
+        name: each.limit_negatives(most, name=name) if isinstance(each, TrainingPairs) else each
+        for name, each in texts.items()
+    }
+
+
+def as_columns(texts: Mapping[str, TrainingTexts], batch_size: int) -> dict[str, Columns]:
+    """Return the columns of each data set.
+
+    Args:
+        texts: Training texts by name.
+        batch_size: Groups of pairs with fewer rows are joined with the pairs that have fewer
+            negatives, and lose their surplus negatives, with a warning.
+
+    Raises:
+        InvalidArgument: If no pair has a text to be ranked against.
+    """
+    datasets: dict[str, Columns] = {}
+    for name, each in texts.items():
+        if isinstance(each, TrainingPairs):
+            datasets.update(_pairs_as_columns(name, each, batch_size))
+        else:
+            columns: Columns = {"sentence1": each.first, "sentence2": each.second}
+            datasets[name] = {**columns, "score": each.scores}
+    if not datasets:
+        problem = "No pair has a text to be ranked against."
+        raise InvalidArgument(f"{problem} Add pairs with other anchors and positives.")
+    return datasets
+
+
+def _pairs_as_columns(
+    name: str, pairs: TrainingPairs, batch_size: int
+) -> Iterator[tuple[str, Columns]]:
+    groups = _group_by_negatives(name, pairs, batch_size)
+    for count, rows in groups.items():
+        columns: Columns = {
+            "anchor": [pairs.anchors[row] for row in rows],
+            "positive": [pairs.positives[row] for row in rows],
+        }
+        for i in range(count):
+            columns[f"negative_{i + 1}"] = [pairs.negatives[row][i] for row in rows]
+        if count == 0 and min(len(set(column)) for column in columns.values()) < 2:
+            message = "%s: %d pairs are not used, because they have no negatives and one %s"
+            role = "anchor" if len(set(columns["anchor"])) < 2 else "positive"
+            _logger.warning(message, name, len(rows), role)
+            continue
+        yield f"{name}, {count} negatives" if len(groups) > 1 else name, columns
+
+
+def _group_by_negatives(name: str, pairs: TrainingPairs, batch_size: int) -> dict[int, list[int]]:
+    """Return the rows of each group by number of negatives, smallest number first."""
+    rows_by_count: dict[int, list[int]] = defaultdict(list)
+    for row, negatives in enumerate(pairs.negatives):
+        rows_by_count[len(negatives)].append(row)
+    groups: dict[int, list[int]] = {}
+    moved: list[int] = []
+    counts = sorted(rows_by_count, reverse=True)
+    for count, smaller in zip(counts, [*counts[1:], 0], strict=True):
+        rows = sorted([*moved, *rows_by_count[count]])
+        moved = rows if smaller and len(rows) < batch_size else []
+        if not moved:
+            groups[count] = rows
+    unused = sum(
+        len(pairs.negatives[row]) - count for count, rows in groups.items() for row in rows
+    )
+    if unused:
+        message = (
+            "%s: %d negatives are not used, because fewer pairs than batch_size=%d have as many"
+        )
+        _logger.warning(message, name, unused, batch_size)
+    return dict(sorted(groups.items()))
