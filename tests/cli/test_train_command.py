@@ -78,8 +78,8 @@ def test_an_epoch_and_all_that_is_not_used_is_named(nestvec, place, bert_folder)
     told = ended.err.splitlines()
     for expected in (
         "pairs.jsonl: reads the columns query as anchor, pos as positive, neg as negative",
-        "pairs.jsonl: columns that are not used, with their number of values: id (3)",
-        "pairs: 1 of 6 texts have more than 8 tokens and are truncated in training",
+        "pairs.jsonl: not used: the columns id (3 values)",
+        "pairs: truncated in training: 1 of 6 texts with more than 8 tokens",
     ):
         assert f"nestvec: {expected}" in told
 

@@ -45,7 +45,7 @@ def test_the_lists_of_flag_embedding_are_read(tmp_path, caplog):
     assert pairs.negatives == [["n1", "n2"], ["n1", "n2"], []]
     mapping, unused = caplog.messages
     assert mapping.endswith("reads the columns query as anchor, pos as positive, neg as negative")
-    assert unused.endswith("columns that are not used, with their number of values: pos_scores (1)")
+    assert unused.endswith("not used: the columns pos_scores (1 value)")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_own_names_take_precedence_and_other_columns_are_named(tmp_path, caplog)
     rows = [pair(1, answer="x", id=1), pair(2, answer="y", id=None)]
     assert load_pairs([jsonl(tmp_path / "x.jsonl", *rows)]).positives == ["p1", "p2"]
     (message,) = caplog.messages
-    assert message.endswith("with their number of values: answer (2), id (1)")
+    assert message.endswith("not used: the columns answer (2 values), id (1 value)")
 
 
 @pytest.mark.parametrize("name", ["label", "labels", "score"])
@@ -97,9 +97,9 @@ def test_rows_of_label_0_are_negatives_and_not_answers(tmp_path, caplog, name, v
     assert pairs.positives == ["good", "fine"]
     assert pairs.negatives == [["bad"], []]
     used, unused = caplog.messages
-    assert f"1 rows of {name} 0 are used as negatives" in used
-    assert f"1 rows of {name} 0 are not used" in unused
-    assert unused.endswith("The first is line 3")
+    assert used.endswith(f"used as negatives of their anchor: 1 row with {name} 0")
+    assert f"not used: 1 row with {name} 0 and no row" in unused
+    assert unused.endswith("the first in line 3")
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,9 @@ def test_null_and_empty_texts_are_counted(tmp_path, caplog):
     rows = [pair(1), pair(2), {"anchor": None, "positive": "p"}, {"anchor": "a", "positive": " "}]
     assert len(load_pairs([jsonl(tmp_path / "x.jsonl", *rows)])) == 2
     (message,) = caplog.messages
-    assert message.endswith("because anchor or positive is null or empty: 2, the first is line 3")
+    assert message.endswith(
+        "2 rows in which anchor or positive is null or empty, the first in line 3"
+    )
     with pytest.raises(DataError, match="no row has both anchor and positive"):
         load_pairs([jsonl(tmp_path / "y.jsonl", *rows[2:])])
 
@@ -141,7 +143,7 @@ def test_negatives_that_are_answers_are_left_out(tmp_path, caplog):
     ]
     assert load_pairs([jsonl(tmp_path / "x.jsonl", *rows)]).negatives == [["n"], []]
     (message,) = caplog.messages
-    assert "2 negatives are not used" in message
+    assert "not used: 2 negatives equal to the anchor or one of its positives" in message
 
 
 def test_more_negatives_than_the_limit_are_counted(tmp_path, caplog):
@@ -149,7 +151,7 @@ def test_more_negatives_than_the_limit_are_counted(tmp_path, caplog):
     pairs = load_pairs([jsonl(tmp_path / "x.jsonl", *rows)])
     assert pairs.limit_negatives(3, name="x") is pairs
     assert pairs.limit_negatives(1, name="x").negatives == [["n1"], ["n4"]]
-    assert caplog.messages == ["x: 2 negatives of 1 pairs are not used, because max_negatives=1"]
+    assert caplog.messages == ["x: not used: 2 negatives of 1 pair with more than max_negatives=1"]
 
 
 def test_documents_labeled_as_not_relevant_are_negatives(tmp_path, caplog):
@@ -158,9 +160,7 @@ def test_documents_labeled_as_not_relevant_are_negatives(tmp_path, caplog):
     save_dataset(corpus, {"q": "ask"}, qrels, tmp_path / "data")
     pairs = pairs_from_dataset(load_dataset(tmp_path / "data", split="train"))
     assert (pairs.anchors, pairs.positives, pairs.negatives) == (["ask"], ["one"], [["two"]])
-    assert caplog.messages == [
-        "data: 1 labels of empty queries or empty documents are not used in training"
-    ]
+    assert caplog.messages == ["data: not used: 1 label of empty queries or documents"]
 
 
 def test_one_anchor_is_enough_with_a_negative(tmp_path):
@@ -195,7 +195,7 @@ def test_common_names_of_scored_pairs_are_read_and_named(tmp_path, caplog, names
     mapping, unused = caplog.messages
     assert f"{names[0]} as sentence1" in mapping
     assert ("label as score" in mapping) == (score == "label")
-    assert unused.endswith("id (3)")
+    assert unused.endswith("id (3 values)")
 
 
 def test_labels_of_entailment_are_not_scores(tmp_path):
@@ -210,7 +210,10 @@ def test_scored_pairs_without_a_text_are_counted_in_training(tmp_path, caplog):
     path = jsonl(tmp_path / "x.jsonl", *rows)
     (scored,) = load_training_texts([path]).values()
     assert scored.scores == [0, 2, 3]
-    assert "null or empty: 1, the first is line 2" in caplog.messages[0]
+    assert (
+        "1 row in which sentence1 or sentence2 is null or empty, the first in line 2"
+        in caplog.messages[0]
+    )
     with pytest.raises(DataError, match=r"x\.jsonl:2: 'sentence2' must be a string, not null"):
         load_similarity(path)  # a test set must be complete
 
@@ -227,4 +230,4 @@ def test_columns_of_other_similarity_sets_are_named(tmp_path, caplog, row):
     load_similarity(
         jsonl(tmp_path / "x.jsonl", *(row if "anchor" in row else each for each in rows))
     )
-    assert "source (10)" in caplog.messages[0]
+    assert "source (10 values)" in caplog.messages[0]

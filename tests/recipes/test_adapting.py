@@ -62,6 +62,13 @@ def test_pairs_are_used_as_queries_and_relevant_documents(model):
     assert (adapter.fitted["metric"], adapter.fitted["labeled"]) == ("ndcg@10", True)
 
 
+def test_negatives_of_pairs_are_counted(model, caplog):
+    texts = list(TEXTS.values())
+    pairs = TrainingPairs([text.split()[0] for text in texts], texts, [["no"] for _ in texts])
+    fit_adapter(model, pairs, **SVD)
+    assert f"not used: {len(texts)} negatives, because an adapter" in caplog.text
+
+
 def test_a_folder_of_vectors_needs_no_texts_and_its_queries_are_used(folder):
     adapter = fit_adapter(load_model(folder), **SVD)
     assert adapter.base == ""

@@ -1,5 +1,6 @@
 """An epoch uses every pair once, also if texts repeat; pairs that teach nothing are refused."""
 
+from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
 
@@ -76,10 +77,7 @@ def test_few_rows_with_more_negatives_join_the_others(model, tmp_path, caplog):
     done = finetune(model, {"pairs": pairs}, CONFIG, checkpoints=tmp_path / "kept")
     rows = {name: each.rows for name, each in done.epochs.items()}
     assert rows == {"pairs, 0 negatives": 2, "pairs, 1 negatives": 18}
-    assert (
-        "pairs: 2 negatives are not used, because fewer pairs than batch_size=16 have as many"
-        in caplog.messages
-    )
+    assert "pairs: not used: 2 negatives of pairs with more negatives than most" in caplog.text
 
 
 def test_pairs_of_one_answer_are_refused(model, tmp_path):
@@ -94,7 +92,7 @@ def test_a_group_that_teaches_nothing_is_named(model, tmp_path, caplog):
     texts = {"same": questions(8, 1), "other": questions(8, 2)}
     done = finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept")
     assert list(done.epochs) == ["other"]
-    message = "same: 8 pairs are not used, because they have no negatives and one positive"
+    message = "same: not used: 8 pairs without negatives and with only one positive"
     assert message in caplog.messages
 
 
@@ -143,5 +141,17 @@ def test_static_training_does_not_rank_equal_texts_against_each_other():
 def test_texts_that_static_training_truncates_are_counted(caplog):
     tokenize(questions(30, 5), replace(STATIC, max_tokens=2))
     assert caplog.messages == [
-        "30 of 60 texts have more than max_tokens=2 tokens and are truncated in training"
+        "truncated in training: 30 of 60 texts with more than max_tokens=2 tokens"
     ]
+
+
+@pytest.mark.parametrize("scores", [(-1, 0.5, 1), (0, 4, 5), (1e39, 2e39, 3e300)])
+def test_only_the_order_of_scores_matters(model, tmp_path, scores):
+    def trained(scores):
+        changed = deepcopy(model)
+        scored = ScoredPairs("scored", WORDS[:3], WORDS[3:], list(scores))
+        finetune(changed, {"scored": scored}, CONFIG, checkpoints=tmp_path / "kept")
+        return changed.encode(WORDS)
+
+    np.testing.assert_array_equal(trained(scores), trained((0, 0.1, 1)))
+    assert np.abs(trained(scores) - trained(scores[::-1])).max() > 1e-4

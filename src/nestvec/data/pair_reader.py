@@ -25,6 +25,7 @@ from nestvec.data.training_columns import (
     warn_of_names,
 )
 from nestvec.errors import DataError
+from nestvec.wording import count_text
 
 _logger = logging.getLogger(__name__)
 
@@ -80,8 +81,10 @@ def complete_rows(path: Path, rows: Lines, columns: Sequence[str]) -> Iterator[t
 
 def _warn_of_incomplete(path: Path, lines: Sequence[int], columns: Sequence[str]) -> None:
     if lines:
-        message = "%s: rows that are not used because %s is null or empty: %d, the first is line %d"
-        _logger.warning(message, path, " or ".join(columns), len(lines), lines[0])
+        message = "%s: not used: %s in which %s is null or empty, the first in line %d"
+        _logger.warning(
+            message, path, count_text(len(lines), "row"), " or ".join(columns), lines[0]
+        )
 
 
 @dataclass
@@ -166,16 +169,14 @@ class _PairReader:
         used = [row for anchor, rows in rejected.items() if anchor in known for row in rows]
         unused = [row for anchor, rows in rejected.items() if anchor not in known for row in rows]
         if used:
-            message = "%s: %d rows of %s 0 are used as negatives of their anchor"
-            _logger.warning(message, self.path, len(used), self.label_name)
+            message = "%s: used as negatives of their anchor: %s with %s 0"
+            _logger.warning(message, self.path, count_text(len(used), "row"), self.label_name)
         if unused:
-            message = (
-                "%s: %d rows of %s 0 are not used, because their anchor has no row of %s 1. "
-                "The first is line %d"
-            )
-            names = self.label_name, self.label_name
+            rows, name = count_text(len(unused), "row"), self.label_name
             first = min(row.line for row in unused)
-            _logger.warning(message, self.path, len(unused), *names, first)
+            message = "%s: not used: %s with %s 0 and no row of the same anchor with %s 1, "
+            message += "the first in line %d"
+            _logger.warning(message, self.path, rows, name, name, first)
 
 
 def _without_contradictions(path: Path, examples: Sequence[PairRow]) -> list[PairRow]:
@@ -189,9 +190,7 @@ def _without_contradictions(path: Path, examples: Sequence[PairRow]) -> list[Pai
         lines += [each.line] * (len(each.negatives) - len(negatives))
         kept.append(replace(each, negatives=negatives))
     if lines:
-        message = (
-            "%s: %d negatives are not used, because they are equal to the anchor or to one of its "
-            "positives. The first is in line %d"
-        )
-        _logger.warning(message, path, len(lines), lines[0])
+        message = "%s: not used: %s equal to the anchor or one of its positives, "
+        message += "the first in line %d"
+        _logger.warning(message, path, count_text(len(lines), "negative"), lines[0])
     return kept

@@ -14,6 +14,7 @@ from nestvec.data.retrieval import RetrievalSet, load_dataset
 from nestvec.data.similarity import ScoredPairs, read_scored_pairs
 from nestvec.data.training_columns import ScoreColumns
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.wording import count_text
 
 _logger = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class TrainingPairs:
         longer = [len(each) - most for each in self.negatives if len(each) > most]
         if not longer:
             return self
-        message = "%s: %d negatives of %d pairs are not used, because max_negatives=%d"
-        _logger.warning(message, name, sum(longer), len(longer), most)
+        counts = count_text(sum(longer), "negative"), count_text(len(longer), "pair")
+        message = "%s: not used: %s of %s with more than max_negatives=%d"
+        _logger.warning(message, name, *counts, most)
         return replace(self, negatives=[each[:most] for each in self.negatives])
 
 
@@ -121,8 +123,8 @@ def pairs_from_dataset(data: RetrievalSet) -> TrainingPairs:
                 pairs.positives.append(text)
                 pairs.negatives.append(negatives)
     if n_empty:
-        message = "%s: %d labels of empty queries or empty documents are not used in training"
-        _logger.warning(message, data.name, n_empty)
+        message = "%s: not used: %s of empty queries or documents"
+        _logger.warning(message, data.name, count_text(n_empty, "label"))
     return pairs
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from nestvec.data.records import Row, check_columns
 from nestvec.errors import DataError
+from nestvec.wording import count_text
 
 Lines = Iterable[tuple[int, Row]]
 
@@ -60,9 +61,10 @@ class ColumnCounts:
     def warn(self) -> None:
         """Warn of all columns without a role, with the number of their values."""
         if self.values:
-            counts = ", ".join(f"{name} ({count:,})" for name, count in self.values.items())
-            message = "%s: columns that are not used, with their number of values: %s"
-            _logger.warning(message, self.path, counts)
+            counts = ", ".join(
+                f"{name} ({count_text(count, 'value')})" for name, count in self.values.items()
+            )
+            _logger.warning("%s: not used: the columns %s", self.path, counts)
 
 
 @dataclass(frozen=True)

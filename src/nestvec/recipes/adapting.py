@@ -6,6 +6,7 @@ This module collects the vectors of documents and queries, and the relevance lab
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +27,12 @@ from nestvec.models.encoding import embed
 from nestvec.models.load import as_encoder, is_library_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows, begin_step
+from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
+_logger = logging.getLogger(__name__)
 Texts = RetrievalSet | TrainingPairs | Mapping[str, Document]
 """Texts to encode, or the ids of precomputed vectors: queries with labels, pairs, or documents."""
 
@@ -230,6 +233,10 @@ def _labels(data: RetrievalSet) -> _Labels:
 
 def _as_retrieval_set(pairs: TrainingPairs) -> RetrievalSet:
     """Use each distinct positive as a document and each distinct anchor as a query."""
+    n_negatives = sum(map(len, pairs.negatives))
+    if n_negatives:
+        message = "not used: %s, because an adapter is fitted on anchors and positives only"
+        _logger.warning(message, count_text(n_negatives, "negative"))
     corpus = {text: str(row) for row, text in enumerate(dict.fromkeys(pairs.positives))}
     query_ids = {text: str(row) for row, text in enumerate(dict.fromkeys(pairs.anchors))}
     qrels: dict[str, dict[str, int]] = {id_: {} for id_ in query_ids.values()}

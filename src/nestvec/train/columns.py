@@ -11,8 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
 
 _logger = logging.getLogger(__name__)
 Columns = dict[str, list[Any]]
@@ -42,8 +45,10 @@ def as_columns(texts: Mapping[str, TrainingTexts], batch_size: int) -> dict[str,
         if isinstance(each, TrainingPairs):
             datasets.update(_pairs_as_columns(name, each, batch_size))
         else:
+            # The loss uses only the order of scores, and ranks are exact in float32.
+            ranks = np.unique(each.scores, return_inverse=True)[1].tolist()
             columns: Columns = {"sentence1": each.first, "sentence2": each.second}
-            datasets[name] = {**columns, "score": each.scores}
+            datasets[name] = {**columns, "score": ranks}
     if not datasets:
         problem = "No pair has a text to be ranked against."
         raise InvalidArgument(f"{problem} Add pairs with other anchors and positives.")
@@ -62,9 +67,9 @@ def _pairs_as_columns(
         for i in range(count):
             columns[f"negative_{i + 1}"] = [pairs.negatives[row][i] for row in rows]
         if count == 0 and min(len(set(column)) for column in columns.values()) < 2:
-            message = "%s: %d pairs are not used, because they have no negatives and one %s"
             role = "anchor" if len(set(columns["anchor"])) < 2 else "positive"
-            _logger.warning(message, name, len(rows), role)
+            message = "%s: not used: %s without negatives and with only one %s"
+            _logger.warning(message, name, count_text(len(rows), "pair"), role)
             continue
         yield f"{name}, {count} negatives" if len(groups) > 1 else name, columns
 
@@ -87,7 +92,8 @@ def _group_by_negatives(name: str, pairs: TrainingPairs, batch_size: int) -> dic
     )
     if unused:
         message = (
-            "%s: %d negatives are not used, because fewer pairs than batch_size=%d have as many"
+            "%s: not used: %s of pairs with more negatives than most. Rows of a batch have equally "
+            "many negatives, and fewer rows than batch_size=%d have more"
         )
-        _logger.warning(message, name, unused, batch_size)
+        _logger.warning(message, name, count_text(unused, "negative"), batch_size)
     return dict(sorted(groups.items()))

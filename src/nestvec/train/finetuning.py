@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from nestvec.data.training import TrainingPairs, TrainingTexts
-from nestvec.errors import NestvecError, require
+from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.sentence_transformer import quiet
 from nestvec.train.batches import count_batches, tempered_sizes
 from nestvec.train.columns import as_columns, limit_negatives
@@ -249,9 +249,15 @@ def _with_hard_negatives(
 @contextmanager
 def _limit_tokens(model: SentenceTransformer, max_tokens: int | None) -> Iterator[None]:
     """Limit the tokens that the model reads of a text, inside the block."""
+    if max_tokens is None:
+        yield
+        return
     before = model.max_seq_length
-    if max_tokens is not None:
+    try:
         model.max_seq_length = max_tokens if before is None else min(max_tokens, before)
+    except AttributeError as error:  # a static model cannot truncate texts
+        problem = f"max_tokens={max_tokens} cannot be set: the model has no limit of tokens."
+        raise InvalidArgument(f"{problem} Leave max_tokens out.") from error
     try:
         yield
     finally:

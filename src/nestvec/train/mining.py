@@ -78,6 +78,6 @@ def mine_negatives(
     ]
     without = sum(not each for each in negatives)
     if without:
-        message = "%s: %d of %d pairs have no %d texts that differ enough to be mined as negatives"
-        _logger.warning(message, name, without, len(bare), count)
+        message = "%s: %d hard negatives each found for %d of %d pairs, and none for the others"
+        _logger.warning(message, name, count, len(bare) - without, len(bare))
     return TrainingPairs(pairs.anchors, pairs.positives, negatives)

@@ -42,5 +42,5 @@ def warn_of_truncated(
         kinds = texts_by_kind(each)
         n = sum(encoder.count_truncated(found, kind=kind) for kind, found in kinds.items())
         if n:
-            message = "%s: %d of %d texts have more than %d tokens and are truncated in training"
+            message = "%s: truncated in training: %d of %d texts with more than %d tokens"
             _logger.warning(message, name, n, sum(map(len, kinds.values())), min(limits))

@@ -98,7 +98,7 @@ def tokenize_pairs(pairs: TrainingPairs, tokenizer: Any, *, max_tokens: int) -> 
     every = list(chain(*columns))
     n_longer = sum(len(tokens) > max_tokens for tokens in every)
     if n_longer:
-        message = "%d of %d texts have more than max_tokens=%d tokens and are truncated in training"
+        message = "truncated in training: %d of %d texts with more than max_tokens=%d tokens"
         _logger.warning(message, n_longer, len(every), max_tokens)
     columns = [[tokens[:max_tokens] for tokens in column] for column in columns]
     numbers = {tokens: number for number, tokens in enumerate(dict.fromkeys(chain(*columns)))}

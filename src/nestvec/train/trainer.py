@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import torch
 from datasets import Dataset
@@ -35,6 +35,7 @@ from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
 from nestvec.train.ranking_loss import TEXT_KEY, text_keys
 from nestvec.train.sampling import CompleteBatchSampler, TemperatureBatchSampler
+from nestvec.types import Kind
 
 if TYPE_CHECKING:
     from nestvec.train.config import Callbacks, Evaluator, FinetuneConfig
@@ -111,8 +112,8 @@ class PromptCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         batch: dict[str, Any] = super().__call__(features)
         prompts = self._resolve_prompts(batch)
         if isinstance(prompts, dict) and len(set(prompts.values())) > 1:
-            for column in prompts:
-                tokens = self.preprocess_fn([row[column] for row in features])
+            for column, task in self._resolve_router_mapping(batch).items():
+                tokens = self.preprocess_fn([row[column] for row in features], task=task)
                 batch[f"{column}_{TEXT_KEY}"] = text_keys(tokens)
         return batch
 
@@ -299,24 +300,21 @@ def _loss(
     )
 
 
-def prompts_of(
-    model: SentenceTransformer, datasets: Mapping[str, Mapping[str, list[Any]]]
+def by_kind(
+    tasks: Mapping[str, TrainingTask], values: Mapping[Kind, str]
 ) -> dict[str, dict[str, str]]:
-    """Return the prompt of each column of each data set, as in ``encode_query``.
+    """Return the value of each text column of each data set, for queries or for documents.
 
-    Anchors get the model's prompt of queries, and all other texts its prompt of documents. Scored
-    pairs are symmetric: both texts are documents, as in ``measure.similarity``.
+    Anchors are queries, and all other texts are documents. Scored pairs are symmetric: both texts
+    are documents, as in ``measure.similarity``.
     """
-    query, document = (model.prompts.get(kind) or "" for kind in ("query", "document"))
-    if not query and not document:
-        return {}
     return {
         name: {
-            column: query if column == "anchor" else document
-            for column in columns
+            column: values["query" if column == "anchor" else "document"]
+            for column in task.columns
             if column != "score"
         }
-        for name, columns in datasets.items()
+        for name, task in tasks.items()
     }
 
 
@@ -328,6 +326,7 @@ def _arguments(
     *,
     evaluated: bool,
 ) -> SentenceTransformerTrainingArguments:
+    prompts: dict[Kind, str] = {kind: model.prompts.get(kind) or "" for kind in get_args(Kind)}
     share = min(1 / config.checks, 0.999)  # the trainer reads values below 1 as shares of the run
     every = {"save_strategy": "steps", "save_steps": share, "save_total_limit": 2}
     if evaluated:
@@ -335,7 +334,9 @@ def _arguments(
         every |= {"load_best_model_at_end": True, "metric_for_best_model": _best_by(config)}
     return SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
-        prompts=prompts_of(model, {name: task.columns for name, task in tasks.items()}) or None,
+        prompts=by_kind(tasks, prompts) if any(prompts.values()) else None,
+        # Only models with a part for each kind of text need the kind.
+        router_mapping=by_kind(tasks, {"query": "query", "document": "document"}),
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         learning_rate=config.learning_rate,
