@@ -261,7 +261,7 @@ def _epoch_text(epoch: Epoch) -> str:
     """Describe what an epoch covers."""
     text = f"{count_text(epoch.rows, 'pair')} in {_batches(epoch.batches)}"
     if epoch.drawn != epoch.batches:
-        text += f", of which {epoch.drawn:,} are drawn"
+        text += f", {epoch.drawn:,} drawn in an epoch"
     return f"{text}{_masked(epoch.repeated)}"
 
 

@@ -122,6 +122,10 @@ def pairs_from_dataset(data: RetrievalSet) -> TrainingPairs:
                 pairs.anchors.append(query)
                 pairs.positives.append(text)
                 pairs.negatives.append(negatives)
+    n_irrelevant = data.counts.get("queries_without_relevant", 0)
+    if n_irrelevant:
+        message = "%s: not used: queries without a relevant document: %d"
+        _logger.warning(message, data.name, n_irrelevant)
     if n_empty:
         message = "%s: not used: %s of empty queries or documents"
         _logger.warning(message, data.name, count_text(n_empty, "label"))

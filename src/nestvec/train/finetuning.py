@@ -152,6 +152,8 @@ def finetune(
     mined = _with_hard_negatives(model, limited, config, callbacks)
     datasets = as_columns(mined, config.batch_size)
     _warn_of_small_datasets(datasets, config.batch_size)
+    if config.temperature > 1 and len(datasets) == 1:
+        _logger.warning("temperature=%g: no effect on one data set", config.temperature)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     originals = copy_weights(model) if config.blend else []

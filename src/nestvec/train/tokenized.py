@@ -100,6 +100,10 @@ def tokenize_pairs(pairs: TrainingPairs, tokenizer: Any, *, max_tokens: int) -> 
     if n_longer:
         message = "truncated in training: %d of %d texts with more than max_tokens=%d tokens"
         _logger.warning(message, n_longer, len(every), max_tokens)
+    n_empty = sum(not tokens for tokens in every)
+    if n_empty:
+        message = "without effect in training: %d of %d texts, which have no token"
+        _logger.warning(message, n_empty, len(every))
     columns = [[tokens[:max_tokens] for tokens in column] for column in columns]
     numbers = {tokens: number for number, tokens in enumerate(dict.fromkeys(chain(*columns)))}
     keys = [np.array([numbers[tokens] for tokens in each], dtype=np.int64) for each in columns]
