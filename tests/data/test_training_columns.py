@@ -156,11 +156,14 @@ def test_more_negatives_than_the_limit_are_counted(tmp_path, caplog):
 
 def test_documents_labeled_as_not_relevant_are_negatives(tmp_path, caplog):
     corpus = {"a": Document("one"), "b": Document("two"), "c": Document(" ")}
-    qrels = {"train": {"q": {"a": 1, "b": 0, "c": 1}}}
-    save_dataset(corpus, {"q": "ask"}, qrels, tmp_path / "data")
+    qrels = {"train": {"q": {"a": 1, "b": 0, "c": 1}, "r": {"a": 0}}}
+    save_dataset(corpus, {"q": "ask", "r": "beg"}, qrels, tmp_path / "data")
     pairs = pairs_from_dataset(load_dataset(tmp_path / "data", split="train"))
     assert (pairs.anchors, pairs.positives, pairs.negatives) == (["ask"], ["one"], [["two"]])
-    assert caplog.messages == ["data: not used: 1 label of empty queries or documents"]
+    assert caplog.messages == [
+        "data: not used: queries without a relevant document: 1",
+        "data: not used: 1 label of empty queries or documents",
+    ]
 
 
 def test_one_anchor_is_enough_with_a_negative(tmp_path):

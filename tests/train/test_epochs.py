@@ -98,9 +98,10 @@ def test_a_group_that_teaches_nothing_is_named(model, tmp_path, caplog):
 
 def test_settings_for_pairs_without_effect_are_named(model, tmp_path, caplog):
     scored = ScoredPairs("scored", WORDS[:3], WORDS[3:], [-1, 0, 40])
-    config = FinetuneConfig(dims=(8,), random_dims=0, hard_negatives=2, teacher="base")
+    config = FinetuneConfig(dims=(8,), hard_negatives=2, teacher="base", temperature=2)
     finetune(model, {"scored": scored}, config, checkpoints=tmp_path / "kept")
     assert "hard_negatives, teacher: no effect on scored pairs, only on pairs" in caplog.messages
+    assert "temperature=2: no effect on one data set" in caplog.messages
 
 
 def test_one_step_of_fine_tuning_changes_the_model(model, tmp_path):

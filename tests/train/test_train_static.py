@@ -121,12 +121,13 @@ def test_fewer_than_two_pairs_are_rejected(n):
         train_static(tokenize(synonyms(n, copies=1), SMALL), SMALL)
 
 
-def test_empty_texts_are_allowed():
+def test_empty_texts_are_allowed_and_counted(caplog):
     pairs = synonyms()
     pairs.anchors[5], pairs.positives[9] = "", "  "
     pairs.anchors[7] = pairs.positives[7] = ""
     tokens = tokenize(pairs, SMALL)
     assert tokens.anchors[[5]].nnz == 0
+    assert caplog.messages == ["without effect in training: 4 of 1200 texts, which have no token"]
     model = train_static(tokens, SMALL)
     assert np.isfinite(model.table).all()
     assert found_first(model, tokens, 32) > 0.9
