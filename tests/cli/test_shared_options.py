@@ -102,7 +102,7 @@ def test_the_device_of_the_command_is_that_of_training(nestvec, bert, monkeypatc
     )
     typed = "train bert --pairs data --dims 16 --epochs 1 --device cpu --out new"
     assert nestvec(*typed.split()).code == 0
-    assert used == [{"device": "cpu", "trust_remote_code": False}]
+    assert used == [{"prompts": {}, "device": "cpu", "trust_remote_code": False}]
 
 
 def test_another_dtype_than_that_of_the_index_is_one_warning(nestvec, bert):
