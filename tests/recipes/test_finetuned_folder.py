@@ -138,4 +138,4 @@ def test_prompts_that_only_nestvec_knows_are_used_and_saved(bert_folder, pairs, 
     finetune_and_save(base, pairs, CONFIG, tmp_path / "out")
     info, saved = load_model(tmp_path / "out").info, SentenceTransformer(str(tmp_path / "out"))
     assert (info.query_prompt, info.document_prompt) == ("read ", "a file ")
-    assert (saved.prompts["query"], saved.prompts["document"]) == ("read ", "a file ")
+    assert saved.prompts == {"query": "read ", "document": "a file "}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DevSet = RetrievalSet | ScoredPairs
 _MIN_DIM = 32  # smallest default dim
+_DOCUMENT_NAMES = ("passage", "corpus")  # as ``encode_document`` of the library
 _FLOATS: tuple[Precision, ...] = ("float32",)
 _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Matryoshka"
 
@@ -236,14 +237,12 @@ def _set_prompts(base: SentenceTransformerEncoder) -> None:
     """Set the prompts of the library's model, so that training uses them and saving writes them.
 
     nestvec also knows prompts that the library does not use: options, the table of known models,
-    and names of prompts other than "query" and "document".
+    and names of prompts other than "query" and "document". Other names of the prompt of documents
+    are removed, so that there is only one.
     """
     model, info = base.library_model, base.info
-    model.prompts = {
-        **model.prompts,
-        "query": info.query_prompt,
-        "document": info.document_prompt,
-    }
+    others = {name: prompt for name, prompt in model.prompts.items() if name not in _DOCUMENT_NAMES}
+    model.prompts = others | {"query": info.query_prompt, "document": info.document_prompt}
 
 
 @dataclass(frozen=True)
