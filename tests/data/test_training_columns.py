@@ -110,7 +110,8 @@ def test_rows_of_label_0_are_negatives_and_not_answers(tmp_path, caplog, name, v
         ("label", -1, "'label' of a pair must be 0 or 1, not -1"),
         ("label", "entailment", 'label "entailment" is not a finite number'),
         ("labels", [1, 0], r"labels \[1, 0\] is not a finite number"),
-        ("label", float("nan"), "label NaN is not a finite number"),
+        ("label", float("nan"), "x.jsonl:2: has no 'label', but other rows have one"),
+        ("label", float("inf"), "label Infinity is not a finite number"),
     ],
 )
 def test_other_labels_of_pairs_are_refused(tmp_path, column, value, message):
@@ -126,11 +127,15 @@ def test_a_file_of_label_0_alone_is_refused(tmp_path):
 
 
 def test_null_and_empty_texts_are_counted(tmp_path, caplog):
-    rows = [pair(1), pair(2), {"anchor": None, "positive": "p"}, {"anchor": "a", "positive": " "}]
-    assert len(load_pairs([jsonl(tmp_path / "x.jsonl", *rows)])) == 2
+    nan = float("nan")  # as data frames are written
+    rows = [pair(1, negative=nan, other=nan), pair(2, label=nan)]
+    rows += [{"anchor": None, "positive": "p"}, {"anchor": "a", "positive": " "}]
+    rows += [{"anchor": "a", "positive": nan}]
+    pairs = load_pairs([jsonl(tmp_path / "x.jsonl", *rows)])
+    assert (len(pairs), pairs.negatives) == (2, [[], []])
     (message,) = caplog.messages
     assert message.endswith(
-        "2 rows in which anchor or positive is null or empty, the first in line 3"
+        "3 rows in which anchor or positive is null or empty, the first in line 3"
     )
     with pytest.raises(DataError, match="no row has both anchor and positive"):
         load_pairs([jsonl(tmp_path / "y.jsonl", *rows[2:])])

@@ -9,8 +9,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument
+from nestvec.models.load import as_encoder
 from nestvec.train.config import FinetuneConfig
 from nestvec.train.finetuning import finetune
+from nestvec.train.texts import warn_of_truncated
 
 PAIRS = TrainingPairs(["a b", "c", "d e"], ["b", "e", "a"], [["c"], ["b"], ["b"]])
 CONFIG = FinetuneConfig(dims=(8, 4), batch_size=3, learning_rate=0.1, checks=1)
@@ -39,11 +41,13 @@ def test_each_part_is_trained_on_its_texts(prompts, tmp_path):
     }
 
 
-def test_a_static_model_of_the_library_has_no_limit_of_tokens(tmp_path):
+def test_a_static_model_of_the_library_has_no_limit_of_tokens(tmp_path, caplog):
     """The trainer's own setting of a limit raised an AttributeError."""
     model = SentenceTransformer(modules=[table(0)], device="cpu")
     done = finetune(model, {"pairs": PAIRS}, CONFIG, checkpoints=tmp_path / "kept")
     assert done.steps == 1
+    warn_of_truncated(as_encoder(model), {"pairs": PAIRS}, 1)  # does nothing
     config = FinetuneConfig(**{**vars(CONFIG), "max_tokens": 4})
+    assert "truncated" not in caplog.text
     with pytest.raises(InvalidArgument, match="max_tokens=4 cannot be set"):
         finetune(model, {"pairs": PAIRS}, config, checkpoints=tmp_path / "other")

@@ -55,7 +55,7 @@ class ColumnCounts:
         """Count the values of a row in columns that are not in ``used``."""
         names = {*used}
         self.values.update(
-            str(name) for name, value in row.items() if name not in names and value is not None
+            str(name) for name, value in row.items() if name not in names and not is_missing(value)
         )
 
     def warn(self) -> None:
@@ -103,7 +103,7 @@ class PairColumns:
 
     def label(self, row: Row) -> str | None:
         """Return the name of the column that judges the pair, if there is one."""
-        return next((name for name in _LABELS if row.get(name) not in (None, "")), None)
+        return next((name for name in _LABELS if not is_missing(row.get(name))), None)
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,13 @@ def negative_roles(names: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name, name if _OWN_NEGATIVE.fullmatch(name) else "negative"
 
 
+def is_missing(value: object) -> bool:
+    """Return whether a value is null, or is what data frames and CSV files have instead."""
+    return value is None or value == "" or value != value
+
+
 def texts_in(path: Path, row: Row, column: str, *, line: int) -> list[str]:
-    """Return the text of a column, or the texts of its list; null and empty texts are left out.
+    """Return the text of a column, or the texts of its list; missing and empty texts are left out.
 
     Raises:
         DataError: If the column is missing, or a value is not a string.
@@ -180,14 +185,14 @@ def texts_in(path: Path, row: Row, column: str, *, line: int) -> list[str]:
     value = row[column]
     values = value if isinstance(value, list) else [value]
     for each in values:
-        if each is not None and not isinstance(each, str):
+        if not is_missing(each) and not isinstance(each, str):
             shown = json.dumps(value, default=str)[:40]
             problem = f"{column!r} must be a string or a list of strings, not {shown}"
             raise DataError(path, problem, line=line)
-        if each and _OF_LISTS.fullmatch(column) and _LIST_AS_TEXT.fullmatch(each.strip()):
+        if _OF_LISTS.fullmatch(column) and _LIST_AS_TEXT.fullmatch(str(each).strip()):
             problem = f"{column!r} is a list written as one text ({each[:30]})."
             raise DataError(path, f"{problem} Save the file as JSONL or Parquet.", line=line)
-    return [each for each in values if each and each.strip()]
+    return [each for each in values if not is_missing(each) and each.strip()]
 
 
 def number_in(path: Path, row: Row, column: str, *, line: int) -> float:

@@ -34,7 +34,7 @@ def warn_of_truncated(
         max_tokens: Limit of tokens in training, besides the model's own; None for none.
     """
     limits = [each for each in (base.info.max_tokens, max_tokens) if each is not None]
-    if not limits:
+    if not limits or not callable(base.library_model.tokenizer):  # static models do not truncate
         return
     limited = replace(base.info, max_tokens=min(limits))
     encoder = SentenceTransformerEncoder(limited, base.library_model)
