@@ -121,6 +121,14 @@ def test_static_training_uses_negatives():
     pairs = TrainingPairs(pairs.anchors, pairs.positives, [["zebra", "zebra"]] * 30)
     tokens = tokenize(pairs, STATIC)
     assert tokens.batch(np.array([3, 5])).texts.shape[0] == 2 + 2 + 4
+    uneven = TrainingPairs(["a", "b", "c"], ["d", "e", "f"], [["g", "h"], [], ["i"]])
+    batch = tokenize(uneven, STATIC, tokenizer=tokens.tokenizer).batch(np.array([2, 0]))
+    expected = tokenize(
+        TrainingPairs(["c", "a"], ["f", "d"], [["i", "g", "h"], []]),
+        STATIC,
+        tokenizer=tokens.tokenizer,
+    ).batch(np.arange(2))
+    np.testing.assert_array_equal(batch.texts.toarray(), expected.texts.toarray())
 
     def similarity(model):
         vectors = np.stack([model.table[zebra], *(tokens.anchors @ model.table)])

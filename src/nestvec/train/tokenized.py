@@ -55,7 +55,9 @@ class TokenizedPairs:
         from scipy.sparse import vstack
 
         anchors, positives, negatives = self.keys
-        own = np.concatenate([np.arange(*self.offsets[row : row + 2]) for row in rows])
+        counts = self.offsets[rows + 1] - self.offsets[rows]
+        before = np.cumsum(counts) - counts
+        own = np.arange(counts.sum()) + np.repeat(self.offsets[rows] - before, counts)
         texts = [self.anchors[rows], self.positives[rows]]
         if len(own):
             texts.append(self.negatives[own])
