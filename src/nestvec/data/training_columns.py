@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nestvec.data.records import Row, check_columns
+from nestvec.data.records import Row, check_columns, is_missing
 from nestvec.errors import DataError
 from nestvec.wording import count_text
 
@@ -55,7 +55,7 @@ class ColumnCounts:
         """Count the values of a row in columns that are not in ``used``."""
         names = {*used}
         self.values.update(
-            str(name) for name, value in row.items() if name not in names and not is_missing(value)
+            str(name) for name, value in row.items() if name not in names and not _is_empty(value)
         )
 
     def warn(self) -> None:
@@ -103,7 +103,7 @@ class PairColumns:
 
     def label(self, row: Row) -> str | None:
         """Return the name of the column that judges the pair, if there is one."""
-        return next((name for name in _LABELS if not is_missing(row.get(name))), None)
+        return next((name for name in _LABELS if not _is_empty(row.get(name))), None)
 
 
 @dataclass(frozen=True)
@@ -170,11 +170,6 @@ def negative_roles(names: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield name, name if _OWN_NEGATIVE.fullmatch(name) else "negative"
 
 
-def is_missing(value: object) -> bool:
-    """Return whether a value is null, or is what data frames and CSV files have instead."""
-    return value is None or value == "" or value != value
-
-
 def texts_in(path: Path, row: Row, column: str, *, line: int) -> list[str]:
     """Return the text of a column, or the texts of its list; missing and empty texts are left out.
 
@@ -193,6 +188,10 @@ def texts_in(path: Path, row: Row, column: str, *, line: int) -> list[str]:
             problem = f"{column!r} is a list written as one text ({each[:30]})."
             raise DataError(path, f"{problem} Save the file as JSONL or Parquet.", line=line)
     return [each for each in values if not is_missing(each) and each.strip()]
+
+
+def _is_empty(value: object) -> bool:
+    return is_missing(value) or value == ""
 
 
 def number_in(path: Path, row: Row, column: str, *, line: int) -> float:
