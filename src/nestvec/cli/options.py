@@ -33,7 +33,7 @@ QueryPromptOption = Annotated[
     str | None,
     typer.Option(
         "--query-prompt",
-        help="Prefix of each query, such as 'query: '.",
+        help="Prefix of each query (in training: of each anchor), such as 'query: '.",
         show_default="the prompt that the model or the index records",
     ),
 ]
@@ -41,7 +41,8 @@ DocumentPromptOption = Annotated[
     str | None,
     typer.Option(
         "--document-prompt",
-        help="Prefix of each document, such as 'passage: '.",
+        help="Prefix of each document (in training: of each positive, negative or scored text), "
+        "such as 'passage: '.",
         show_default="the prompt that the model or the index records",
     ),
 ]

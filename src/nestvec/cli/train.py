@@ -20,6 +20,8 @@ from nestvec.cli.console import (
 from nestvec.cli.hits import shorten
 from nestvec.cli.options import (
     DeviceOption,
+    DocumentPromptOption,
+    QueryPromptOption,
     TrainDtypeOption,
     TrustRemoteCodeOption,
     parse_dtype,
@@ -32,7 +34,6 @@ from nestvec.cli.train_options import (
     ConfigOption,
     DevOption,
     DimsOption,
-    DocumentPromptOption,
     EpochsOption,
     HardNegativesOption,
     LearningRateOption,
@@ -42,7 +43,6 @@ from nestvec.cli.train_options import (
     OutOption,
     PairsOption,
     ProbesOption,
-    QueryPromptOption,
     ReportToOption,
     SeedOption,
     StartArgument,

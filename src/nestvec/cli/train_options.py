@@ -7,23 +7,6 @@ from typing import Annotated
 
 import typer
 
-QueryPromptOption = Annotated[
-    str | None,
-    typer.Option(
-        "--query-prompt",
-        help='Prefix of each query (anchor) in training and in the new model, such as "query: ".',
-        show_default="the model's own",
-    ),
-]
-DocumentPromptOption = Annotated[
-    str | None,
-    typer.Option(
-        "--document-prompt",
-        help="Prefix of each document (positive, negative or scored text) in training and in the "
-        'new model, such as "passage: ".',
-        show_default="the model's own",
-    ),
-]
 StartArgument = Annotated[
     str | None,
     typer.Argument(

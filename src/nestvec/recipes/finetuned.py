@@ -19,6 +19,7 @@ from nestvec.files.atomic import check_replaceable, replace_folder
 from nestvec.measure.dims import score_dims
 from nestvec.models.info import ModelOptions, describe
 from nestvec.models.load import load_model
+from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER
 from nestvec.recipes.model_card import measure_widths, write_curves
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 DevSet = RetrievalSet | ScoredPairs
 _MIN_DIM = 32  # smallest default dim
-_DOCUMENT_NAMES = ("passage", "corpus")  # as ``encode_document`` of the library
 _FLOATS: tuple[Precision, ...] = ("float32",)
 _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Matryoshka"
 
@@ -241,8 +241,7 @@ def _set_prompts(base: SentenceTransformerEncoder) -> None:
     are removed, so that there is only one.
     """
     model, info = base.library_model, base.info
-    others = {name: prompt for name, prompt in model.prompts.items() if name not in _DOCUMENT_NAMES}
-    model.prompts = others | {"query": info.query_prompt, "document": info.document_prompt}
+    model.prompts = stated_prompts(info, model.prompts)
 
 
 @dataclass(frozen=True)
