@@ -73,6 +73,20 @@ def test_booleans_and_lists_of_a_file_are_filtered_and_a_misspelt_field_is_an_er
     refused(ended, "year contains numbers, and '2001' is a text. Compare year with a number")
 
 
+def test_a_build_and_an_addition_print_one_object_with_all_warnings(nestvec, place):
+    rows(place, "odd.jsonl", [(7, "an integer id", {}), ("b", "the same text", {})])
+    rows(place, "more.jsonl", [("c", "the same text", {"nested": {"a": 1}})])
+    options = ("--point", "8:int8", "--out", "odd", "--json")
+    built = nestvec("index", "build", "model", "odd.jsonl", *options)
+    added = nestvec("index", "add", "odd", "more.jsonl", "--json")
+    for ended, documents in ((built, 2), (added, 3)):
+        assert ended.code == 0, ended.err
+        printed = json.loads(ended.out)
+        assert printed["documents"] == documents
+        assert printed["warnings"]
+        assert ["nestvec: " + each for each in printed["warnings"]] == ended.err.splitlines()
+
+
 def test_changed_documents_are_replaced_only_when_asked(nestvec, place):
     rows(place, "more.jsonl", [("d0", "changed text", {}), *new_rows(1)])
     ended = nestvec("index", "add", "index", "more.jsonl")

@@ -29,6 +29,7 @@ from nestvec.cli.options import (
     DocumentPromptOption,
     DtypeOption,
     IndexArgument,
+    JsonOption,
     ModelArgument,
     PassageWordsOption,
     PlanOption,
@@ -42,6 +43,8 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.engines.manifest import Stored
+    from nestvec.planning.choose import Plan
+    from nestvec.types import OperatingPoint
 
 app = typer.Typer(help="Build an index and change it.", rich_markup_mode=None)
 
@@ -93,6 +96,7 @@ def build(
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Encode a corpus and write an index for one operating point.
 
@@ -103,16 +107,9 @@ def build(
     from nestvec.index.building import build_index, count_unfinished
     from nestvec.models.precomputed import PrecomputedVectors
     from nestvec.models.prompts import prompts_text
-    from nestvec.planning.choose import Plan
-    from nestvec.types import OperatingPoint
 
-    if plan is None and point is None:
-        raise InvalidArgument("no operating point is given. Use --plan PLAN or --point POINT.")
-    if plan is not None and point is not None:
-        raise InvalidArgument("--plan and --point exclude each other. Give one of them.")
-    precision = _stored(stored)
+    chosen, precision = _planned_point(plan, point), _stored(stored)
     check_output(out, folder=True)
-    chosen = Plan.load(plan) if plan else OperatingPoint.parse(point or "")
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
     encoder = load_encoder(
@@ -132,12 +129,25 @@ def build(
             encoder, documents, chosen, out, stored=precision, on_progress=on_progress
         )
     with index:
-        close_and_report(index, seconds=time.perf_counter() - start)
+        close_and_report(index, seconds=time.perf_counter() - start, as_json=as_json)
+    if as_json:
+        return
     if isinstance(encoder, PrecomputedVectors):
         print_next(f"nestvec index model {shown_path(out)} MODEL")
         return
     print_wrapped(prompts_text(encoder.info))
     print_next(f'nestvec search {shown_path(out)} "your question"')
+
+
+def _planned_point(plan: Path | None, point: str | None) -> Plan | OperatingPoint:
+    from nestvec.planning.choose import Plan
+    from nestvec.types import OperatingPoint
+
+    if plan is None and point is None:
+        raise InvalidArgument("no operating point is given. Use --plan PLAN or --point POINT.")
+    if plan is not None and point is not None:
+        raise InvalidArgument("--plan and --point exclude each other. Give one of them.")
+    return Plan.load(plan) if plan else OperatingPoint.parse(point or "")
 
 
 def use(index: IndexArgument, point: _UsePoint) -> None:

@@ -18,6 +18,7 @@ from nestvec.cli.options import (
     IndexArgument,
     IndexDtypeOption,
     IndexModelOption,
+    JsonOption,
     PassageWordsOption,
     TrustRemoteCodeOption,
 )
@@ -48,6 +49,7 @@ def add(
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Add the documents of a corpus that are not in an index yet.
 
@@ -75,8 +77,9 @@ def add(
             progress("encode documents", unit="documents") as on_progress,
         ):
             apply_changes(opened, changes, on_progress=on_progress)
-        print_wrapped(_done(changes))
-        close_and_report(opened, seconds=time.perf_counter() - start)
+        if not as_json:
+            print_wrapped(_done(changes))
+        close_and_report(opened, seconds=time.perf_counter() - start, as_json=as_json)
 
 
 def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from nestvec.cli.console import print_json, print_line, print_wrapped
-from nestvec.cli.options import IndexArgument
+from nestvec.cli.options import IndexArgument, JsonOption
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text, percent, size_text
 
@@ -18,9 +16,6 @@ if TYPE_CHECKING:
     from nestvec.data.corpus import Corpus
     from nestvec.engines.results import Stats
     from nestvec.index.index import Index
-
-
-_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 
 
 def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
@@ -40,18 +35,26 @@ def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
     return open_corpus(corpus, passage_words=passage_words)
 
 
-def close_and_report(index: Index, *, seconds: float) -> None:
+def close_and_report(index: Index, *, seconds: float, as_json: bool = False) -> None:
     """Close an index, and print its number of documents, its point, its size and the time.
 
     The size is measured after closing: until then, changed files are on the disk twice.
+
+    Args:
+        index: The index.
+        seconds: The time of the command.
+        as_json: Print all statistics and warnings as one JSON object instead.
     """
     from nestvec.engines.registry import engine_at
 
     documents = f"{count_text(len(index), 'document')} at {index.point}"
-    resident_bytes = index.stats().resident_bytes
+    found = index.stats()
     index.close()
     disk_bytes = engine_at(index.place).disk_bytes(index.place)
-    print_wrapped(f"{documents}: {sizes(resident_bytes, disk_bytes)}, {seconds:.0f} s")
+    if as_json:
+        print_json({**found.to_json(), "disk_bytes": disk_bytes, "seconds": round(seconds, 3)})
+        return
+    print_wrapped(f"{documents}: {sizes(found.resident_bytes, disk_bytes)}, {seconds:.0f} s")
 
 
 def sizes(resident_bytes: int, disk_bytes: int) -> str:
@@ -91,7 +94,7 @@ def verify(index: IndexArgument) -> None:
         print_wrapped(f"intact: {documents}, {size} match their checksums, {seconds:.0f} s")
 
 
-def stats(index: IndexArgument, as_json: _AsJson = False) -> None:
+def stats(index: IndexArgument, as_json: JsonOption = False) -> None:
     """Show the number of documents, the model and the size of an index.
 
     Example: nestvec index stats index --json

@@ -109,6 +109,9 @@ PointOption = Annotated[
         show_default="the index's present point",
     ),
 ]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, with all warnings, instead of text.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
 CurveArgument = Annotated[Path, typer.Argument(help="Curve file that 'nestvec evaluate' wrote.")]
 PlanOption = Annotated[
