@@ -147,22 +147,12 @@ def finetune(
         make_trainer,
     )
 
-    _warn_of_unused_settings(texts, config)
-    limited = limit_negatives(texts, config.max_negatives)
-    mined = _with_hard_negatives(model, limited, config, callbacks)
-    datasets = as_columns(mined, config.batch_size)
-    _warn_of_small_datasets(datasets, config.batch_size)
-    if config.temperature > 1 and len(datasets) == 1:
-        _logger.warning("temperature=%g: no effect on one data set", config.temperature)
+    datasets = _make_datasets(model, texts, config, callbacks)
     identity = _identity(model, texts, config)
     teacher = deepcopy(model) if config.teach and config.teacher == "base" else None
     originals = copy_weights(model) if config.blend else []
     if config.out_dim is not None:
-        kinds = [texts_by_kind(each) for each in texts.values()]
-        queries, documents = (
-            list(chain(*(each[kind] for each in kinds))) for kind in get_args(Kind)
-        )
-        append_head(model, queries, documents, config.out_dim)
+        append_head(model, *_queries_and_documents(texts), config.out_dim)
     tasks = make_tasks(model, datasets, config, teacher=teacher)
     monitor = TrainingMonitor(callbacks)
     trainer = make_trainer(
@@ -179,6 +169,29 @@ def finetune(
             scores = evaluator(model) if evaluator is not None else {}
     losses = {name: type(task.loss).__name__ for name, task in tasks.items()}
     return Finetuned(losses, _epochs(datasets, config), scores, trainer.state.global_step)
+
+
+def _make_datasets(
+    model: SentenceTransformer,
+    texts: Mapping[str, TrainingTexts],
+    config: FinetuneConfig,
+    callbacks: Callbacks,
+) -> dict[str, dict[str, list[Any]]]:
+    """Return the columns of each data set, with mined negatives; name settings without effect."""
+    _warn_of_unused_settings(texts, config)
+    limited = limit_negatives(texts, config.max_negatives)
+    mined = _with_hard_negatives(model, limited, config, callbacks)
+    datasets = as_columns(mined, config.batch_size)
+    _warn_of_small_datasets(datasets, config.batch_size)
+    if config.temperature > 1 and len(datasets) == 1:
+        _logger.warning("temperature=%g: no effect on one data set", config.temperature)
+    return datasets
+
+
+def _queries_and_documents(texts: Mapping[str, TrainingTexts]) -> tuple[list[str], list[str]]:
+    kinds = [texts_by_kind(each) for each in texts.values()]
+    queries, documents = (list(chain(*(each[kind] for each in kinds))) for kind in get_args(Kind))
+    return queries, documents
 
 
 def _raise_if_not_finite(step: int | None, config: FinetuneConfig, checkpoints: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -42,18 +43,35 @@ def mine_negatives(
     Raises:
         MissingExtra: If ``datasets`` is not installed.
     """
-    datasets = require("datasets", extra="train")
-    from sentence_transformers.util import mine_hard_negatives
-
     bare = [row for row, negatives in enumerate(pairs.negatives) if not negatives]
     if not bare:
         return pairs
-    dataset = datasets.Dataset.from_dict(
-        {
-            "anchor": [pairs.anchors[row] for row in bare],
-            "positive": [pairs.positives[row] for row in bare],
-        }
-    )
+    columns = {
+        "anchor": [pairs.anchors[row] for row in bare],
+        "positive": [pairs.positives[row] for row in bare],
+    }
+    found = _mine(model, columns, count=count, batch_size=batch_size)
+    negatives = [
+        own or found.get((anchor, positive), [])
+        for anchor, positive, own in zip(
+            pairs.anchors, pairs.positives, pairs.negatives, strict=True
+        )
+    ]
+    without = sum(not each for each in negatives)
+    if without:
+        message = "%s: %d hard negatives each found for %d of %d pairs, and none for the others"
+        _logger.warning(message, name, count, len(bare) - without, len(bare))
+    return TrainingPairs(pairs.anchors, pairs.positives, negatives)
+
+
+def _mine(
+    model: SentenceTransformer, columns: Mapping[str, list[str]], *, count: int, batch_size: int
+) -> dict[tuple[str, str], list[str]]:
+    """Return the hard negatives of each pair of anchor and positive that has enough of them."""
+    datasets = require("datasets", extra="train")
+    from sentence_transformers.util import mine_hard_negatives
+
+    dataset = datasets.Dataset.from_dict(columns)
     with redirect_stderr(StringIO()):  # the library's progress bars cannot be disabled
         mined = mine_hard_negatives(
             dataset,
@@ -66,18 +84,7 @@ def mine_negatives(
             batch_size=batch_size,
             verbose=False,
         )
-    found = {
+    return {
         (row["anchor"], row["positive"]): [row[f"negative_{i + 1}"] for i in range(count)]
         for row in mined
     }
-    negatives = [
-        own or found.get((anchor, positive), [])
-        for anchor, positive, own in zip(
-            pairs.anchors, pairs.positives, pairs.negatives, strict=True
-        )
-    ]
-    without = sum(not each for each in negatives)
-    if without:
-        message = "%s: %d hard negatives each found for %d of %d pairs, and none for the others"
-        _logger.warning(message, name, count, len(bare) - without, len(bare))
-    return TrainingPairs(pairs.anchors, pairs.positives, negatives)
