@@ -31,7 +31,7 @@ from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
 from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
-from nestvec.types import Embeddings, Kind, OnProgress
+from nestvec.types import Embeddings, Encoder, Kind, OnProgress
 
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
 MATRIX_SUFFIXES = (".npy", ".safetensors")
@@ -80,14 +80,7 @@ def apply_adapter(
     if isinstance(model, PrecomputedVectors):
         _check_width(adapter, model)
         return _write_vectors(adapter, model, out, on_progress)
-    adapter.check_base(model.info)
-    if model.info.layer_norm:
-        name = model.info.name
-        raise ModelError(
-            f"{name} layer-normalizes vectors before truncation, so no linear layer can be "
-            f"appended. Apply the adapter at load time (--adapter)."
-        )
-    adapter.matrix()  # raises before a file is written if the adapter is not one matrix
+    _check_layer(adapter, model)
     if isinstance(model, StaticEncoder):
         _write_static(adapter, folder, model, out)
     elif isinstance(model, SentenceTransformerEncoder):
@@ -138,6 +131,18 @@ def _check_width(adapter: Adapter, vectors: PrecomputedVectors) -> None:
     if width != adapter.full_dim:
         problem = f"has {width} dims, but the adapter is for {adapter.full_dim} dims."
         raise ModelMismatch(f"{vectors.info.name} {problem} Fit an adapter on these vectors.")
+
+
+def _check_layer(adapter: Adapter, model: Encoder) -> None:
+    """Check that the adapter is for the model and can be appended to it as a linear layer."""
+    adapter.check_base(model.info)
+    if model.info.layer_norm:
+        name = model.info.name
+        raise ModelError(
+            f"{name} layer-normalizes vectors before truncation, so no linear layer can be "
+            f"appended. Apply the adapter at load time (--adapter)."
+        )
+    adapter.matrix()  # raises before a file is written if the adapter is not one matrix
 
 
 def _write_vectors(

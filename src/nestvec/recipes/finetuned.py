@@ -206,17 +206,7 @@ def finetune_and_save(
     curves = run.reference_curves(of_baseline, Callbacks(callbacks.on_progress))
     done = run.train(base.library_model, config, checkpoints, callbacks)
     begin_step(callbacks.on_progress, "measure the model")
-    with replace_folder(path, marker=MARKER) as folder, quiet():
-        with writing(path):
-            base.library_model.save(str(folder))
-        _describe(folder, config)
-        if held_out.for_card is not None:
-            trained = _as_saved(base, folder, name=str(path))
-            curve = measure_widths(trained, held_out.for_card, config.dims)
-            # Retention is not defined for a full-width score of 0; the model is written anyway.
-            curves = {_NAME: curve} | curves if curve.full.metrics[curve.main_metric] > 0 else {}
-        if curves:
-            write_curves(curves, folder)
+    curves = run.save(path, curves)
     for folder in (checkpoints, of_baseline):
         shutil.rmtree(folder, ignore_errors=True)
     return Outcome(done, curves)
@@ -246,7 +236,10 @@ def _set_prompts(base: SentenceTransformerEncoder) -> None:
 
 @dataclass(frozen=True)
 class _Run:
-    """Inputs shared by the training of the model and of the baseline without Matryoshka."""
+    """The model and its settings, for training, measuring and saving.
+
+    The baseline without Matryoshka is trained with the same inputs.
+    """
 
     base: SentenceTransformerEncoder
     texts: Mapping[str, TrainingTexts]
@@ -291,6 +284,22 @@ class _Run:
             begin_step(report, "measure the baseline")
             encoder = _encoder(self.base, baseline)
             curves[_BASELINE_NAME] = measure_widths(encoder, data, dims, precisions=_FLOATS)
+        return curves
+
+    def save(self, path: Path, references: dict[str, Curve]) -> dict[str, Curve]:
+        """Write the trained model and its curves to the model folder, and return the curves."""
+        data, dims, curves = self.held_out.for_card, self.config.dims, references
+        with replace_folder(path, marker=MARKER) as folder, quiet():
+            with writing(path):
+                self.base.library_model.save(str(folder))
+            _describe(folder, self.config)
+            if data is not None:
+                curve = measure_widths(_as_saved(self.base, folder, name=str(path)), data, dims)
+                # Retention is not defined for a full-width score of 0; the model is still written.
+                defined = curve.full.metrics[curve.main_metric] > 0
+                curves = {_NAME: curve} | references if defined else {}
+            if curves:
+                write_curves(curves, folder)
         return curves
 
 

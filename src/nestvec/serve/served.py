@@ -218,16 +218,12 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
-    demo = found.demo
     loaded = _load(
         found, prompts=prompts, dtype=dtype, device=device, trust_remote_code=trust_remote_code
     )
-    encoder = with_adapter(loaded, adapter)
-    index = None
-    if found.index is not None:
-        encoder, index = _open(found.index, encoder)
+    encoder, index = _open(found.index, with_adapter(loaded, adapter))
     info = encoder.info if index is None else index.info
-    curve, plan = _measured(demo, info, curve, plan)
+    curve, plan = _measured(found.demo, info, curve, plan)
     try:
         return Served(
             name=name or _short_name(paths, encoder),
@@ -236,7 +232,7 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
             curve=None if curve is None else Curve.load(curve),
             plan=None if plan is None else Plan.load(plan),
             tiers=tiers or {},
-            examples=() if demo is None else load_examples(demo.data),
+            examples=() if found.demo is None else load_examples(found.demo.data),
         )
     except NestvecError:
         if index is not None:
@@ -277,8 +273,10 @@ def _load(found: _ServedFiles, **options: Any) -> Encoder:
         raise DataError(found.index, problem) from error
 
 
-def _open(place: Path, model: Encoder) -> tuple[Encoder, Index]:
-    """Open an index and return its encoder and the index."""
+def _open(place: Path | None, model: Encoder) -> tuple[Encoder, Index | None]:
+    """Open the index, if there is one, and return the encoder of its queries and the index."""
+    if place is None:
+        return model, None
     engine = open_engine(place)
     try:
         encoder = encoder_for(engine, model)
