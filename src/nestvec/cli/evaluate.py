@@ -192,10 +192,7 @@ def evaluate(
 
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
-    from nestvec.engines.registry import engine_class
-
-    check_output(out)
-    engine_class(engine)  # an unknown name is an error before any work
+    _check_before_work(out, engine)
     grid = _grid(
         precisions=parse_words(precisions),
         keeps=parse_ints(keeps, option="--keeps"),
@@ -220,6 +217,13 @@ def evaluate(
     )
     (curve := _measure(encoder, data, grid, engine)).save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)
+
+
+def _check_before_work(out: Path, engine: str) -> None:
+    from nestvec.engines.registry import engine_class
+
+    check_output(out)
+    engine_class(engine)  # raises for an unknown name
 
 
 def _print_json(curve: Curve) -> None:

@@ -153,19 +153,16 @@ def serve(
     require("uvicorn", extra="serve")
     from nestvec.serve.running import listen
     from nestvec.serve.served import load_served
-    from nestvec.serve.settings import Settings, is_loopback
+    from nestvec.serve.settings import is_loopback
     from nestvec.serve.tiers import read_tiers
 
-    keys, hosts = _access(host, api_key_file, allow_host, insecure=insecure)
-    settings = Settings(
-        keys=keys,
+    settings = replace(
+        _access(host, api_key_file, allow_host, allow_origin, insecure=insecure),
         writable=writable,
         allow_any_dimension=allow_any_dimension,
         allow_any_point=allow_any_point or is_loopback(host),
         accept_token_ids=accept_token_ids,
         decode_token_ids=decode_token_ids,
-        allow_origins=tuple(allow_origin or ()),
-        allow_hosts=hosts,
     )
     tiers = read_tiers(tier or [])
     with listen(host, port) as listening:
@@ -185,16 +182,22 @@ def serve(
 
 
 def _access(
-    host: str, api_key_file: Path | None, allow_host: list[str] | None, *, insecure: bool
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the API keys and the accepted host names; no names accept all."""
+    host: str,
+    api_key_file: Path | None,
+    allow_host: list[str] | None,
+    allow_origin: list[str] | None,
+    *,
+    insecure: bool,
+) -> Settings:
+    """Return the settings of who may connect: API keys, accepted host names and web sites."""
     from nestvec.serve.keys import read_keys
-    from nestvec.serve.settings import LOOPBACK_NAMES, check_binding, is_loopback
+    from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding, is_loopback
 
     keys = read_keys(api_key_file, os.environ)
     check_binding(host, keys=keys, insecure=insecure)
     restricted = is_loopback(host) or allow_host
-    return keys, (*LOOPBACK_NAMES, *(allow_host or ())) if restricted else ()
+    names = (*LOOPBACK_NAMES, *(allow_host or ())) if restricted else ()  # () accepts all
+    return Settings(keys=keys, allow_origins=tuple(allow_origin or ()), allow_hosts=names)
 
 
 def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:

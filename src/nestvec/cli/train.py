@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -26,6 +26,7 @@ from nestvec.cli.options import (
     TrustRemoteCodeOption,
     parse_dtype,
     parse_ints,
+    parse_prompts,
 )
 from nestvec.cli.progress import progress
 from nestvec.cli.train_options import (
@@ -51,7 +52,6 @@ from nestvec.cli.train_options import (
     TwinOption,
 )
 from nestvec.errors import InvalidArgument
-from nestvec.types import Kind
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
@@ -112,33 +112,40 @@ def train(
     """
     check_output(out, folder=True)
     known = None if probes is None else _load_probes(probes)
-    settings: dict[str, Any] = {
-        "dims": parse_ints(dims, option="--dims"),
-        "epochs": epochs,
-        "seed": seed,
-        "config": config,
-        "dev": dev,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "max_tokens": max_tokens,
-        "mini_batch_size": mini_batch_size,
-        "dtype": parse_dtype(dtype),
-        "hard_negatives": hard_negatives,
-        "out_dim": out_dim,
-        "best_at": best_at,
-        "test": test,
-        "twin": twin or None,
-        "report_to": tuple(report_to) if report_to else None,
-        "query_prompt": query_prompt,
-        "document_prompt": document_prompt,
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = _given(
+        dims=parse_ints(dims, option="--dims"),
+        epochs=epochs,
+        seed=seed,
+        config=config,
+        dev=dev,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        max_tokens=max_tokens,
+        mini_batch_size=mini_batch_size,
+        dtype=parse_dtype(dtype),
+        hard_negatives=hard_negatives,
+        out_dim=out_dim,
+        best_at=best_at,
+        test=test,
+        twin=twin or None,
+        report_to=tuple(report_to) if report_to else None,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+    )
     loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
     (_train_static if static else _finetune)(model, pairs, out, given, loading)
-    if known is not None and not _probe(out, known, loading):
-        raise typer.Exit(1)
+    if known is not None:
+        _probe(out, known, loading)
+    print_next(_next(pairs, out))
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value is not None}
+
+
+def _next(pairs: list[Path], out: Path) -> str:
     dataset = next((shown_path(path) for path in pairs if path.is_dir()), "DATASET")
-    print_next(f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json")
+    return f"nestvec evaluate {shown_path(out)} {dataset} --out curve.json"
 
 
 def _train_static(
@@ -205,11 +212,7 @@ def _finetune(
         None if path is None else finetuned.load_dev_set(path, split=split)
         for split, path in ((split, given.pop(split, None)) for split in ("dev", "test"))
     )
-    prompts: dict[Kind, str] = {
-        kind: given.pop(f"{kind}_prompt")
-        for kind in get_args(Kind)
-        if given.get(f"{kind}_prompt") is not None
-    }
+    prompts = parse_prompts(given.pop("query_prompt", None), given.pop("document_prompt", None))
     held_out = finetuned.HeldOutSets(dev, test, twin=given.pop("twin", False))
     file = given.pop("config", None)
     if file is None:
@@ -280,8 +283,8 @@ def _load_probes(path: Path) -> Triplets:
     return load_probes(path)
 
 
-def _probe(out: Path, probes: Triplets, loading: _Loading) -> bool:
-    """Print how many probes pass at each dim; report whether all pass at the smallest."""
+def _probe(out: Path, probes: Triplets, loading: _Loading) -> None:
+    """Print how many probes pass at each dim; exit with 1 unless all pass at the smallest."""
     from nestvec.measure.dims import probe
     from nestvec.models.load import load_model
 
@@ -294,4 +297,5 @@ def _probe(out: Path, probes: Triplets, loading: _Loading) -> bool:
         anchor, wrong = probes.anchors[number], probes.negatives[number]
         texts = f"{shorten(anchor, 24)!r} is nearer to {shorten(wrong, 24)!r}"
         print_line(f"  fails at {least} dims: {texts}")
-    return bool(passed[least].all())
+    if not passed[least].all():
+        raise typer.Exit(1)
