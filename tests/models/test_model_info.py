@@ -3,7 +3,7 @@ import json
 import pytest
 
 from nestvec.errors import InvalidArgument, ModelError
-from nestvec.models.info import ModelOptions, choose_dims, describe
+from nestvec.models.info import ModelOptions, choose_dims, default_dims, describe
 from nestvec.models.known import find_known
 
 
@@ -101,3 +101,8 @@ def test_a_configuration_that_is_not_json_is_one_line(folder):
     with pytest.raises(ModelError, match=r"config\.json: is not JSON") as raised:
         describe(folder, ModelOptions("mine"), full_dim=64, max_tokens=None)
     assert "\n" not in str(raised.value)
+
+
+def test_default_dims_are_halvings_down_to_32():
+    assert default_dims(384) == (384, 192, 96, 48)
+    assert default_dims(24) == (24,)

@@ -12,7 +12,6 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.load import load_model
 from nestvec.recipes.finetuned import (
     HeldOutSets,
-    default_dims,
     finetune_and_save,
     load_base,
     load_dev_set,
@@ -120,11 +119,6 @@ def test_a_dev_file_without_scores_is_rejected(tmp_path):
     (tmp_path / "labels.csv").write_text("text,label\na,x\nb,y\nc,x\nd,y\ne,x\n")
     with pytest.raises(DataError, match="is not a dev or test set"):
         load_dev_set(tmp_path / "labels.csv")
-
-
-def test_default_dims_are_halvings_down_to_32():
-    assert default_dims(384) == (384, 192, 96, 48)
-    assert default_dims(24) == (24,)
 
 
 def test_prompts_that_only_nestvec_knows_are_used_and_saved(bert_folder, pairs, tmp_path):

@@ -16,7 +16,7 @@ import numpy as np
 from nestvec.errors import DamagedFile, DataError, ModelMismatch, require
 from nestvec.files.atomic import replace_file
 from nestvec.models.adapter import METHODS, Adapter, Head
-from nestvec.models.folder_config import read_config
+from nestvec.models.folder_config import CONFIG, OWN_KEY, read_config
 from nestvec.types import Embeddings
 from nestvec.version import __version__
 
@@ -25,8 +25,6 @@ _FORMATS = FORMAT, "nestvec-adaptor"  # the second is from earlier versions
 ADAPTER = "adapter.safetensors"
 """File name in an index or a folder of adapted vectors, for adapting vectors added later."""
 _EARLIER_ADAPTER = "adaptor.safetensors"
-CONFIG, CONFIG_KEY = "config.json", "nestvec"
-"""File and key that mark a folder as adapted."""
 _KEY = "nestvec"  # key in the metadata of the safetensors header
 # safetensors raises these for types that NumPy does not have, such as BF16 and F8.
 _UNSUPPORTED = TypeError, AttributeError
@@ -178,6 +176,6 @@ def check_unadapted(folder: Path) -> None:
         ModelMismatch: If the folder is adapted.
         ModelError: If its ``config.json`` is not a JSON object.
     """
-    config = read_config(folder / CONFIG).get(CONFIG_KEY)
+    config = read_config(folder / CONFIG).get(OWN_KEY)
     if isinstance(config, dict) and ("adapter" in config or "adaptor" in config):
         raise ModelMismatch(f"{folder} is adapted already. Pass the original folder.")

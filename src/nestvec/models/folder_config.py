@@ -1,15 +1,19 @@
-"""Read what the configuration files of a model folder state: dims, pooling, prompts, truncation."""
+"""Read and write what the configuration files of a model folder state: dims, pooling, prompts."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from nestvec.errors import ModelError
 
+CONFIG, OWN_KEY = "config.json", "nestvec"
+"""File of the model's configuration, and the key of the values that nestvec adds."""
 MODULES = "modules.json"
 LIBRARY_CONFIG = "config_sentence_transformers.json"
+_DIMS_KEY = "matryoshka_dimensions"  # vLLM reads the dims there
 _MEAN = "mean"  # Sentence Transformers pools a transformer without modules.json in this way
 # Names of the pooling modes in configurations of Sentence Transformers before version 5.
 _EARLIER_MODES = {
@@ -36,6 +40,24 @@ def read_config(file: Path) -> dict[str, Any]:
     return values
 
 
+def write_config(file: Path, values: object) -> None:
+    """Write a configuration file as JSON."""
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def add_to_config(folder: Path, *, dims: Iterable[int], own: Mapping[str, object]) -> None:
+    """Write the Matryoshka dims and the values of nestvec to ``config.json``; others remain.
+
+    Raises:
+        ModelError: If the file is not a JSON object.
+    """
+    file = folder / CONFIG
+    values = read_config(file)
+    values[_DIMS_KEY] = sorted(dims, reverse=True)
+    values[OWN_KEY] = own
+    write_config(file, values)
+
+
 def library_config(folder: Path) -> dict[str, Any]:
     """Return the configuration that Sentence Transformers saved for the whole model.
 
@@ -51,12 +73,12 @@ def configured_dims(folder: Path) -> tuple[int, ...] | None:
     Raises:
         ModelError: If the dims are not whole numbers, or the file is not JSON.
     """
-    file = folder / "config.json"
-    dims = read_config(file).get("matryoshka_dimensions")
+    file = folder / CONFIG
+    dims = read_config(file).get(_DIMS_KEY)
     if dims is None:
         return None
     if not isinstance(dims, list) or any(type(dim) is not int for dim in dims):
-        raise ModelError(f"{file}: matryoshka_dimensions is not a list of whole numbers: {dims!r}")
+        raise ModelError(f"{file}: {_DIMS_KEY} is not a list of whole numbers: {dims!r}")
     return tuple(dims)
 
 
@@ -71,13 +93,13 @@ def pooling_of(folder: Path) -> str:
     """
     modules = _read(folder / MODULES)
     if modules is None:
-        return _MEAN if (folder / "config.json").is_file() else ""
+        return _MEAN if (folder / CONFIG).is_file() else ""
     for module in modules if isinstance(modules, list) else ():
         kind = str(module.get("type", "")).rpartition(".")[2] if isinstance(module, dict) else ""
         if kind == "StaticEmbedding":
             return _MEAN
         if kind == "Pooling":
-            return _modes(read_config(folder / str(module.get("path", "")) / "config.json"))
+            return _modes(read_config(folder / str(module.get("path", "")) / CONFIG))
     return ""
 
 

@@ -18,7 +18,7 @@ from nestvec.models.known import KnownModel, find_known
 from nestvec.models.prompts import REQUESTED, choose_prompts
 from nestvec.types import Kind, ModelInfo
 
-SMALLEST_GUESS = 32
+_SMALLEST = 32  # of the default dims
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,19 @@ def choose_dims(
         return Dims(chosen, REQUESTED, bool(trained) and set(chosen) <= set(trained))
     if trained:
         return Dims(trained, source, True)
-    halvings = [full_dim]
-    while halvings[-1] // 2 >= SMALLEST_GUESS:
-        halvings.append(halvings[-1] // 2)
-    return Dims(tuple(halvings), f"guess: halvings, {source}", False)
+    return Dims(default_dims(full_dim), f"guess: halvings, {source}", False)
+
+
+def default_dims(full_dim: int) -> tuple[int, ...]:
+    """Return the full width and its halves, down to 32.
+
+    >>> default_dims(384), default_dims(24)
+    ((384, 192, 96, 48), (24,))
+    """
+    dims = [full_dim]
+    while dims[-1] // 2 >= _SMALLEST:
+        dims.append(dims[-1] // 2)
+    return tuple(dims)
 
 
 def _trained_dims(

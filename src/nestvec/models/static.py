@@ -20,6 +20,7 @@ from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.files.atomic import replace_folder
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
+from nestvec.models.folder_config import write_config
 from nestvec.models.info import ModelOptions, describe
 from nestvec.models.model2vec import (
     TABLE,
@@ -245,7 +246,7 @@ def save_static_model(
     }
     with replace_folder(path, marker=MARKER) as folder:
         for name, values in configs.items():
-            (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            write_config(folder / name, values)
         (folder / "tokenizer.json").write_text(tokenizer_json, encoding="utf-8")
         # Do not use save_file: only the owner could read its file.
         weights = to_bytes({_WEIGHTS: np.ascontiguousarray(table)})

@@ -8,7 +8,6 @@ index.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +17,13 @@ import numpy as np
 from nestvec.errors import InvalidArgument, ModelError, ModelMismatch, require
 from nestvec.files.atomic import replace_file, replace_folder
 from nestvec.models.adapter import BLOCK, Adapter
-from nestvec.models.adapter_file import (
-    ADAPTER,
-    CONFIG,
-    CONFIG_KEY,
-    check_unadapted,
-    save_adapter,
+from nestvec.models.adapter_file import ADAPTER, check_unadapted, save_adapter
+from nestvec.models.folder_config import (
+    LIBRARY_CONFIG,
+    add_to_config,
+    read_config,
+    write_config,
 )
-from nestvec.models.folder_config import LIBRARY_CONFIG, read_config
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
 from nestvec.models.prompts import stated_prompts
@@ -185,7 +183,7 @@ def _write_static(adapter: Adapter, source: Path, model: StaticEncoder, out: Pat
         file = folder / LIBRARY_CONFIG
         config = read_config(file)
         config["prompts"] = stated_prompts(model.info, config.get("prompts") or {})
-        file.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        write_config(file, config)
         _describe(adapter, folder)
 
 
@@ -207,9 +205,6 @@ def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path)
 
 
 def _describe(adapter: Adapter, folder: Path) -> None:
-    """Write the dims to the key that vLLM reads, and the method and digest of the adapter."""
-    file = folder / CONFIG
-    values = read_config(file)
-    values["matryoshka_dimensions"] = list(adapter.dims)
-    values[CONFIG_KEY] = {"adapter": {"method": adapter.method, "digest": adapter.digest()}}
-    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    """Write the dims of the adapter, its method and its digest to the configuration."""
+    own = {"adapter": {"method": adapter.method, "digest": adapter.digest()}}
+    add_to_config(folder, dims=adapter.dims, own=own)

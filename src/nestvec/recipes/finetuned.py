@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -17,7 +16,8 @@ from nestvec.data.training import TrainingTexts, load_training_texts
 from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.files.atomic import check_replaceable, replace_folder
 from nestvec.measure.dims import score_dims
-from nestvec.models.info import ModelOptions, describe
+from nestvec.models.folder_config import add_to_config
+from nestvec.models.info import ModelOptions, default_dims, describe
 from nestvec.models.load import load_model
 from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 DevSet = RetrievalSet | ScoredPairs
-_MIN_DIM = 32  # smallest default dim
 _FLOATS: tuple[Precision, ...] = ("float32",)
 _NAME, _BASE_NAME, _BASELINE_NAME = "this model", "before training", "without Matryoshka"
 
@@ -73,18 +72,6 @@ def _check_training_device(device: str | None) -> None:
         problem = f"device={device!r} is not supported for fine-tuning."
         solution = "Choose cpu or cuda; CUDA_VISIBLE_DEVICES selects one of several GPUs."
         raise InvalidArgument(f"{problem} {solution}")
-
-
-def default_dims(full_dim: int) -> tuple[int, ...]:
-    """Return the full width and its halves, down to 32.
-
-    >>> default_dims(384), default_dims(24)
-    ((384, 192, 96, 48), (24,))
-    """
-    dims = [full_dim]
-    while dims[-1] // 2 >= _MIN_DIM:
-        dims.append(dims[-1] // 2)
-    return tuple(dims)
 
 
 def load_dev_set(path: Path, *, split: str = "dev") -> DevSet:
@@ -292,7 +279,7 @@ class _Run:
         with replace_folder(path, marker=MARKER) as folder, quiet():
             with writing(path):
                 self.base.library_model.save(str(folder))
-            _describe(folder, self.config)
+            add_to_config(folder, dims=dims, own={"train": asdict(self.config)})
             if data is not None:
                 curve = measure_widths(_as_saved(self.base, folder, name=str(path)), data, dims)
                 # Retention is not defined for a full-width score of 0; the model is still written.
@@ -319,12 +306,3 @@ def _as_saved(
     full_dim = model.get_embedding_dimension() or base.info.full_dim
     info = describe(folder, ModelOptions(name), full_dim=full_dim, max_tokens=base.info.max_tokens)
     return SentenceTransformerEncoder(info, model)
-
-
-def _describe(folder: Path, config: FinetuneConfig) -> None:
-    """Write the dims to the key that vLLM reads, and the settings of training."""
-    file = folder / "config.json"
-    values = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    values["matryoshka_dimensions"] = sorted(config.dims, reverse=True)
-    values["nestvec"] = {"train": asdict(config)}
-    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -11,8 +11,8 @@ from typing import Any
 from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument
 from nestvec.files.atomic import check_replaceable
+from nestvec.models.info import default_dims
 from nestvec.models.static import MARKER, save_static_model
-from nestvec.recipes.finetuned import default_dims
 from nestvec.train.first_table import Start, start_from
 from nestvec.train.static import StaticConfig, tokenize, train_static
 from nestvec.train.tokenized import TokenizedPairs
