@@ -189,7 +189,7 @@ def test_unread_data_files_are_named_once(tmp_path, caplog):
     assert len(data.corpus) == 4
     assert data.labels == "qrels/test.jsonl (other splits: dev)"
     [message] = warnings(caplog)
-    assert "data files that are not read: 2, such as corpus.csv" in message
+    assert "data files that are not read: 2, such as 'corpus.csv'" in message
 
 
 def test_unused_columns_of_labels_are_named(tmp_path, caplog):

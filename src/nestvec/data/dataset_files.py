@@ -11,7 +11,6 @@ Files are not opened, except to check that ``data/<split>`` contains labels.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from nestvec.data.labels import LABEL_FORMATS, PLAIN_SUFFIXES, has_labels
 from nestvec.data.records import suffix_of
+from nestvec.data.tally import Tally
 from nestvec.errors import DataError
 
 Parts = tuple[Path, ...]
@@ -31,8 +31,6 @@ _PART = re.compile(r"-\d{5}-of-\d{5}$")
 _CORPUS, _QUERIES = ("corpus",), ("queries", "query")
 _SPLITS = ("test", "dev", "validation", "default")  # in order of preference
 _KNOWN_SPLITS = (*_SPLITS, "train", "val")
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,15 +97,11 @@ class DatasetFiles:
     def warn_unread(self, used: Iterable[Path]) -> None:
         """Log a warning if the folder contains other tables; labels of other splits are known."""
         known = {*used, *(path for parts in self.qrels.values() for path in parts)}
-        unread = [path for path in _data_files(self.folder) if path not in known]
-        if unread:
-            example = unread[0].relative_to(self.folder)
-            _logger.warning(
-                "%s: data files that are not read: %d, such as %s",
-                self.folder,
-                len(unread),
-                example,
-            )
+        tally = Tally(self.folder)
+        for path in _data_files(self.folder):
+            if path not in known:
+                tally.add("data files that are not read", path.relative_to(self.folder).as_posix())
+        tally.log()
 
     def _pick(self, tables: Tables, names: Sequence[str]) -> Parts:
         for name in names:

@@ -6,7 +6,6 @@ negatives. ``training`` loads files.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from nestvec.data.records import Row
+from nestvec.data.records import Row, shown_value
 from nestvec.data.training_columns import (
     ColumnCounts,
     Lines,
@@ -107,7 +106,7 @@ class _PairReader:
         anchors = texts_in(self.path, row, self.columns.anchor, line=line)
         positives = texts_in(self.path, row, self.columns.positive, line=line)
         if isinstance(row[self.columns.anchor], list):
-            shown = json.dumps(row[self.columns.anchor])[:40]
+            shown = shown_value(row[self.columns.anchor])
             problem = f"{self.columns.anchor!r} must be a string, not {shown}"
             raise DataError(self.path, problem, line=line)
         own = [self.columns.anchor, self.columns.positive, *names]

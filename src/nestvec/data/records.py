@@ -20,6 +20,7 @@ from nestvec.errors import DataError
 Row = dict[str, Any]
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_MAX_SHOWN = 40  # characters of a value in an error message
 _SUFFIXES = ".jsonl, .csv, .tsv (each also .gz) or .parquet"
 
 
@@ -86,9 +87,13 @@ def text_of(path: Path, row: Row, column: str, *, line: int) -> str:
     check_columns(path, row, [column], line=line)
     value = row[column]
     if not isinstance(value, str):
-        shown = json.dumps(value, default=str)[:40]
-        raise DataError(path, f"{column!r} must be a string, not {shown}", line=line)
+        raise DataError(path, f"{column!r} must be a string, not {shown_value(value)}", line=line)
     return value
+
+
+def shown_value(value: object) -> str:
+    """Return the beginning of a value as JSON, for an error message."""
+    return json.dumps(value, default=str)[:_MAX_SHOWN]
 
 
 def filled_text_of(path: Path, row: Row, column: str, *, line: int) -> str:

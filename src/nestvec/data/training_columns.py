@@ -6,7 +6,6 @@ without a role are counted and reported.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
@@ -15,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nestvec.data.records import Row, check_columns, is_missing
+from nestvec.data.records import Row, check_columns, is_missing, shown_value
 from nestvec.errors import DataError
 from nestvec.wording import count_text
 
@@ -181,8 +180,7 @@ def texts_in(path: Path, row: Row, column: str, *, line: int) -> list[str]:
     values = value if isinstance(value, list) else [value]
     for each in values:
         if not is_missing(each) and not isinstance(each, str):
-            shown = json.dumps(value, default=str)[:40]
-            problem = f"{column!r} must be a string or a list of strings, not {shown}"
+            problem = f"{column!r} must be a string or a list of strings, not {shown_value(value)}"
             raise DataError(path, problem, line=line)
         if _OF_LISTS.fullmatch(column) and _LIST_AS_TEXT.fullmatch(str(each).strip()):
             problem = f"{column!r} is a list written as one text ({each[:30]})."
@@ -206,6 +204,6 @@ def number_in(path: Path, row: Row, column: str, *, line: int) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        shown = json.dumps(row[column], default=str)[:40]
-        raise DataError(path, f"{column} {shown} is not a finite number", line=line)
+        problem = f"{column} {shown_value(row[column])} is not a finite number"
+        raise DataError(path, problem, line=line)
     return number
