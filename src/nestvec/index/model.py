@@ -59,18 +59,10 @@ def load_recorded_model(
     Raises:
         ModelError: If the model cannot be found.
     """
-    name = info.name
-    if Path(name).is_absolute() and not Path(name).exists():
-        moved = Path(place).resolve().parent / Path(name).name
-        if not moved.exists():
-            problem = f"{name}, the model of {place}, does not exist."
-            raise ModelError(f"{problem} Pass the model when you open the index.")
-        name = str(moved)
-    stores_vectors = has_vectors(Path(name).expanduser())
-    return load_model(
-        name,
-        prompts=None if stores_vectors else _prompts(info),
-        dtype=dtype or recorded_dtype(info),
+    return _load(
+        _recorded_name(info, place),
+        info,
+        dtype=dtype,
         device=device,
         trust_remote_code=trust_remote_code,
         cache=cache,
@@ -105,16 +97,32 @@ def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
     info = engine_at(place).read_manifest(place).encoding_model
     replaced = {**_prompts(info), **(prompts or {})}
     info = replace(info, query_prompt=replaced["query"], document_prompt=replaced["document"])
-    options: Any = {"device": device, "trust_remote_code": trust_remote_code, "cache": cache}
-    if name is None:
-        return load_recorded_model(info, place, dtype=dtype, **options)
-    stores_vectors = has_vectors(Path(name).expanduser())
-    return load_model(
-        name,
-        prompts=None if stores_vectors else replaced,
-        dtype=dtype or recorded_dtype(info),
-        **options,
+    return _load(
+        _recorded_name(info, place) if name is None else name,
+        info,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        cache=cache,
     )
+
+
+def _recorded_name(info: ModelInfo, place: str) -> str:
+    """Return the recorded name, or the folder next to the index if the model was moved with it."""
+    name = info.name
+    if not Path(name).is_absolute() or Path(name).exists():
+        return name
+    moved = Path(place).resolve().parent / Path(name).name
+    if not moved.exists():
+        problem = f"{name}, the model of {place}, does not exist."
+        raise ModelError(f"{problem} Pass the model when you open the index.")
+    return str(moved)
+
+
+def _load(name: str, info: ModelInfo, *, dtype: DType | None, **options: Any) -> Encoder:
+    """Load a model with the prompts of ``info``; a folder of vectors has none."""
+    prompts = None if has_vectors(Path(name).expanduser()) else _prompts(info)
+    return load_model(name, prompts=prompts, dtype=dtype or recorded_dtype(info), **options)
 
 
 def _prompts(info: ModelInfo) -> dict[Kind, str]:
