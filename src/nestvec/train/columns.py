@@ -21,6 +21,11 @@ _logger = logging.getLogger(__name__)
 Columns = dict[str, list[Any]]
 
 
+def count_rows(columns: Mapping[str, list[Any]]) -> int:
+    """Return the number of rows of a data set."""
+    return len(next(iter(columns.values())))
+
+
 def limit_negatives(texts: Mapping[str, TrainingTexts], most: int) -> dict[str, TrainingTexts]:
     """Limit the negatives of each pair, see ``TrainingPairs.limit_negatives``."""
     return {

@@ -16,13 +16,13 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from nestvec.data.training import TrainingPairs, TrainingTexts
 from nestvec.errors import InvalidArgument, NestvecError, require
 from nestvec.models.sentence_transformer import quiet
 from nestvec.train.batches import count_batches, tempered_sizes
-from nestvec.train.columns import as_columns, limit_negatives
+from nestvec.train.columns import Columns, as_columns, count_rows, limit_negatives
 from nestvec.train.config import NO_CALLBACKS, Callbacks, Evaluator, FinetuneConfig
 from nestvec.train.mining import mine_negatives
 from nestvec.train.texts import texts_by_kind
@@ -176,7 +176,7 @@ def _make_datasets(
     texts: Mapping[str, TrainingTexts],
     config: FinetuneConfig,
     callbacks: Callbacks,
-) -> dict[str, dict[str, list[Any]]]:
+) -> dict[str, Columns]:
     """Return the columns of each data set, with mined negatives; name settings without effect."""
     _warn_of_unused_settings(texts, config)
     limited = limit_negatives(texts, config.max_negatives)
@@ -202,20 +202,16 @@ def _raise_if_not_finite(step: int | None, config: FinetuneConfig, checkpoints: 
         )
 
 
-def _warn_of_small_datasets(
-    datasets: Mapping[str, Mapping[str, list[Any]]], batch_size: int
-) -> None:
+def _warn_of_small_datasets(datasets: Mapping[str, Columns], batch_size: int) -> None:
     for name, columns in datasets.items():
-        n = len(next(iter(columns.values())))
+        n = count_rows(columns)
         if n < batch_size:
             message = "%s: batch_size=%d is larger than the %d rows, which form one batch"
             _logger.warning(message, name, batch_size, n)
 
 
-def _epochs(
-    datasets: Mapping[str, Mapping[str, list[Any]]], config: FinetuneConfig
-) -> dict[str, Epoch]:
-    rows = {name: len(next(iter(columns.values()))) for name, columns in datasets.items()}
+def _epochs(datasets: Mapping[str, Columns], config: FinetuneConfig) -> dict[str, Epoch]:
+    rows = {name: count_rows(columns) for name, columns in datasets.items()}
     batches = [count_batches(n, config.batch_size) for n in rows.values()]
     drawn = tempered_sizes(batches, config.temperature)
     repeated = [

@@ -31,6 +31,7 @@ from transformers.integrations import get_available_reporting_integrations
 from nestvec.errors import InvalidArgument
 from nestvec.models.sentence_transformer import writing
 from nestvec.train.batches import count_batches
+from nestvec.train.columns import count_rows
 from nestvec.train.loss_base import NestedLoss
 from nestvec.train.losses import NestedCoSENTLoss, NestedMultipleNegativesRankingLoss
 from nestvec.train.ranking_loss import TEXT_KEY, text_keys
@@ -360,7 +361,7 @@ def _arguments(
 
 def _count_steps(tasks: Mapping[str, TrainingTask], config: FinetuneConfig) -> int:
     """Count the training steps. The first step of a warm-up has the learning rate 0."""
-    rows = [len(next(iter(task.columns.values()))) for task in tasks.values()]
+    rows = [count_rows(task.columns) for task in tasks.values()]
     return config.epochs * sum(count_batches(n, config.batch_size) for n in rows)
 
 
