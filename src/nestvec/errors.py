@@ -75,6 +75,18 @@ def refuse_string(values: object, name: str) -> None:
         raise InvalidArgument(f"{name} is one string. Pass a list or tuple.")
 
 
+def check_least(settings: object, **least: float) -> None:
+    """Check that each named attribute of ``settings`` has at least the given value.
+
+    Raises:
+        InvalidArgument: If a value is smaller, or NaN.
+    """
+    for name, limit in least.items():
+        value = getattr(settings, name)
+        if not value >= limit:
+            raise InvalidArgument(f"{name}={value} is less than {limit}. Choose {limit} or more.")
+
+
 def require(module: str, *, extra: str) -> ModuleType:
     """Import an optional dependency.
 

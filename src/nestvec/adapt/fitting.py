@@ -17,7 +17,7 @@ from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import HeldOutSplit, Sample, split_sample
 from nestvec.adapt.selection import TRUNCATION, HeldOutEvaluator, HeldOutScores, choose
 from nestvec.adapt.training import Schedule, Training, train_heads
-from nestvec.errors import InvalidArgument, require
+from nestvec.errors import InvalidArgument, check_least, require
 from nestvec.models.adapter import METHODS, Adapter, Head, Method
 from nestvec.types import OnProgress, begin_step
 
@@ -57,10 +57,7 @@ class AdaptConfig:
         """Check the settings that do not depend on the vectors."""
         if self.method is not None and self.method not in FITTED:
             raise InvalidArgument(f"method={self.method!r} is not one of {', '.join(FITTED)}.")
-        for name, least in (("seed", 0), ("sample", 1)):
-            if getattr(self, name) < least:
-                problem = f"{name}={getattr(self, name)} is less than {least}."
-                raise InvalidArgument(f"{problem} Choose {least} or more.")
+        check_least(self, seed=0, sample=1)
         if self.two_heads and self.method not in TRAINED:
             methods = " or ".join(map(repr, TRAINED))
             raise InvalidArgument(f"two_heads needs a trained method. Set method to {methods}.")

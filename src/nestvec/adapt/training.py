@@ -32,7 +32,7 @@ from nestvec.adapt.neighborhoods import (
 )
 from nestvec.adapt.projections import fit_svd, fit_whitening
 from nestvec.adapt.sample import Sample, unit_vectors
-from nestvec.errors import InvalidArgument
+from nestvec.errors import InvalidArgument, check_least
 from nestvec.models.adapter import Head
 from nestvec.types import OnProgress
 
@@ -132,10 +132,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Check the steps, the batch size and the schedule."""
-        for name, least in (("steps", 1), ("batch", 2)):
-            if getattr(self, name) < least:
-                problem = f"{name}={getattr(self, name)} is less than {least}."
-                raise InvalidArgument(f"{problem} Choose {least} or more.")
+        check_least(self, steps=1, batch=2)
         if self.schedule not in SCHEDULES:
             known = ", ".join(SCHEDULES)
             raise InvalidArgument(f"schedule={self.schedule!r} is not one of {known}.")

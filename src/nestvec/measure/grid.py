@@ -9,7 +9,7 @@ from itertools import product
 from typing import Literal, get_args
 
 from nestvec.codec.quantizer import can_code
-from nestvec.errors import InvalidArgument, refuse_string
+from nestvec.errors import InvalidArgument, check_least, refuse_string
 from nestvec.metrics.relevance import parse_metric
 from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
 
@@ -73,8 +73,7 @@ class Grid:
         """Check the settings that do not depend on the model and the data."""
         for name in _LISTS:
             refuse_string(getattr(self, name), name)
-        if self.depth < 1:
-            raise InvalidArgument(f"depth={self.depth} is less than 1. Choose 1 or more.")
+        check_least(self, depth=1)
         if self.metrics == ():
             raise InvalidArgument('metrics is empty. Pass a metric such as "ndcg@10", or None.')
         for metric in self.metrics or ():

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from nestvec.errors import InvalidArgument
 from nestvec.types import Rows
+
+_MIN_BATCH = 2
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Check that a batch can contain negatives.
+
+    Raises:
+        InvalidArgument: If the batch size is less than 2.
+    """
+    if batch_size < _MIN_BATCH:
+        problem = f"batch_size={batch_size} is less than {_MIN_BATCH}."
+        raise InvalidArgument(f"{problem} The negatives of a pair are other pairs of its batch.")
 
 
 def count_batches(n_rows: int, batch_size: int) -> int:

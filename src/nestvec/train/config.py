@@ -9,8 +9,9 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError, InvalidArgument, check_least
 from nestvec.models.sentence_transformer import DTYPES, DType
+from nestvec.train.batches import check_batch_size
 from nestvec.train.objective import Prefixes, StraightThrough
 from nestvec.types import OnProgress
 
@@ -24,7 +25,6 @@ OnCheckpoint = Callable[[int, Mapping[int, float], Mapping[int, float]], None]
 """Called at each checkpoint with the steps done, the mean loss since the last checkpoint by width,
 and the evaluator's scores by width (empty without an evaluator)."""
 Teacher = Literal["itself", "base"]
-_MIN_BATCH = 2
 
 
 def config_from_file(
@@ -150,22 +150,8 @@ class FinetuneConfig:
         """Check each value against its limit."""
         if self.dims or self.weights:
             Prefixes(self.dims, self.weights)
-        least = {
-            "epochs": 1,
-            "checks": 1,
-            "hard_negatives": 0,
-            "max_negatives": 0,
-            "temperature": 1,
-        }
-        for name, limit in least.items():
-            if not getattr(self, name) >= limit:
-                problem = f"{name}={getattr(self, name)} is less than {limit}."
-                raise InvalidArgument(f"{problem} Choose {limit} or more.")
-        if self.batch_size < _MIN_BATCH:
-            problem = f"batch_size={self.batch_size} is less than {_MIN_BATCH}."
-            raise InvalidArgument(
-                f"{problem} The negatives of a pair are other pairs of its batch."
-            )
+        check_least(self, epochs=1, checks=1, hard_negatives=0, max_negatives=0, temperature=1)
+        check_batch_size(self.batch_size)
         if not 0 < self.learning_rate < 1:
             problem = f"learning_rate={self.learning_rate} is out of range."
             raise InvalidArgument(f"{problem} Choose a value greater than 0 and less than 1.")

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.data.training import TrainingPairs
-from nestvec.errors import InvalidArgument, NestvecError, require
-from nestvec.train.batches import count_batches, split_epoch
+from nestvec.errors import InvalidArgument, NestvecError, check_least, require
+from nestvec.train.batches import check_batch_size, count_batches, split_epoch
 from nestvec.train.objective import Objective, Prefixes, Ranking, StraightThrough
 from nestvec.train.regularized import regularized_ranking_loss
 from nestvec.train.row_adam import RowAdam, Workers, start_workers
@@ -80,18 +80,8 @@ class StaticConfig:
 
     def __post_init__(self) -> None:
         """Check each value against its limit."""
-        for name in ("epochs", "vocab_size", "max_tokens"):
-            if getattr(self, name) < 1:
-                problem = f"{name}={getattr(self, name)} is less than 1."
-                raise InvalidArgument(f"{problem} Choose 1 or more.")
-        if self.max_negatives < 0:
-            problem = f"max_negatives={self.max_negatives} is less than 0."
-            raise InvalidArgument(f"{problem} Choose 0 or more.")
-        if self.batch_size < 2:
-            problem = f"batch_size={self.batch_size} is less than 2."
-            raise InvalidArgument(
-                f"{problem} The negatives of a pair are other pairs of its batch."
-            )
+        check_least(self, epochs=1, vocab_size=1, max_tokens=1, max_negatives=0)
+        check_batch_size(self.batch_size)
         if not 0 < self.learning_rate < math.inf:
             problem = f"learning_rate={self.learning_rate} is out of range."
             raise InvalidArgument(f"{problem} Choose a finite value greater than 0.")
