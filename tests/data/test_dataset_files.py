@@ -10,7 +10,7 @@ import pytest
 
 from nestvec.data.corpus import is_text_folder, load_corpus, open_corpus
 from nestvec.data.retrieval import load_dataset
-from nestvec.errors import DataError
+from refusals import refusal
 
 CORPUS = [{"_id": f"d{n}", "title": f"T{n}", "text": f"text {n}"} for n in range(4)]
 QUERIES = [{"_id": f"q{n}", "text": f"query {n}"} for n in range(3)]
@@ -52,13 +52,6 @@ def write(folder, files):
 
 def warnings(caplog):
     return [record.getMessage() for record in caplog.records]
-
-
-def refusal(function, *args, **options):
-    with pytest.raises(DataError) as caught:
-        function(*args, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

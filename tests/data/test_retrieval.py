@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from nestvec.data.retrieval import load_dataset, load_query_log, save_dataset
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import InvalidArgument
 from nestvec.types import Document
+from refusals import refusal
 
 REAL = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -36,13 +37,6 @@ def beir(folder, corpus=CORPUS, queries=QUERIES, **splits):
         text = "".join(row.replace(" ", "\t") + "\n" for row in rows)
         (folder / "qrels" / f"{split}.tsv").write_text(text)
     return folder
-
-
-def refusal(function, *args, **options):
-    with pytest.raises(DataError) as caught:
-        function(*args, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_only_queries_of_the_split_with_a_relevant_document_are_kept(tmp_path):

@@ -5,7 +5,6 @@ from datetime import date
 
 import pytest
 
-from fakes import NestedHashEncoder
 from nestvec.data.corpus import load_corpus
 from nestvec.index.building import build_index
 from nestvec.index.sync import apply_changes, compare
@@ -13,11 +12,6 @@ from nestvec.models import encoding as batches
 from nestvec.types import Document
 
 POINT = "16:int8@50>64:float32"
-
-
-@pytest.fixture
-def model():
-    return NestedHashEncoder()
 
 
 @pytest.fixture

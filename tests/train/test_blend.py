@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 from torch import nn
 
 from nestvec.data.similarity import ScoredPairs
@@ -28,12 +27,6 @@ class Tied(nn.Module):
         self.out.weight = self.into.weight
         self.register_buffer("mean", torch.tensor([1.0, 3.0]))
         self.register_buffer("count", torch.tensor(4))
-
-
-@pytest.fixture
-def model(bert_folder):
-    torch.manual_seed(0)
-    return SentenceTransformer(str(bert_folder), device="cpu")
 
 
 def test_each_tensor_is_averaged_once_and_counts_do_not_change():

@@ -6,8 +6,6 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
 
 from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import TrainingPairs
@@ -19,12 +17,6 @@ from nestvec.train.static import StaticConfig, tokenize, train_static
 
 WORDS = ["read", "a", "csv", "file", "table", "find"]
 CONFIG = FinetuneConfig(dims=(64, 8), batch_size=16, learning_rate=1e-3, checks=1)
-
-
-@pytest.fixture
-def model(bert_folder):
-    torch.manual_seed(0)
-    return SentenceTransformer(str(bert_folder), device="cpu")
 
 
 def questions(n, n_answers):

@@ -5,7 +5,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 
 from nestvec.data.similarity import ScoredPairs
 from nestvec.data.training import TrainingPairs
@@ -17,12 +16,6 @@ from nestvec.train.trainer import append_head
 
 WORDS = ["read", "a", "csv", "file", "table", "find"]
 CONFIG = FinetuneConfig(dims=(64, 8), batch_size=4, learning_rate=1e-3, checks=3, epochs=3)
-
-
-@pytest.fixture
-def model(bert_folder):
-    torch.manual_seed(0)
-    return SentenceTransformer(str(bert_folder), device="cpu")
 
 
 @pytest.fixture
