@@ -9,6 +9,8 @@ texts before it tokenizes them; this is not reproduced.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,15 +37,26 @@ def is_model2vec(folder: Path) -> bool:
     file = folder / "model.safetensors"
     if read_config(folder / "config.json").get("model_type") != "model2vec" or not file.is_file():
         return False
+    with open_tensors(file) as tensors:
+        names = set(tensors.keys())
+        return (
+            TABLE in names
+            and names <= {TABLE, _ROWS, _WEIGHTS}
+            and tensors.get_slice(TABLE).get_dtype() in _DTYPES
+        )
+
+
+@contextmanager
+def open_tensors(file: Path) -> Iterator[Any]:
+    """Open a safetensors file, whose tensors are read when they are used.
+
+    Raises:
+        ModelError: If the file or a tensor cannot be read.
+    """
     safetensors = require("safetensors", extra="models")
     try:
         with safetensors.safe_open(file, framework="numpy") as tensors:
-            names = set(tensors.keys())
-            return (
-                TABLE in names
-                and names <= {TABLE, _ROWS, _WEIGHTS}
-                and tensors.get_slice(TABLE).get_dtype() in _DTYPES
-            )
+            yield tensors
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(f"{file}: cannot be read ({error}). Copy or save it again.") from error
 

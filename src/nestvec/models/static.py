@@ -25,6 +25,7 @@ from nestvec.models.info import ModelOptions, describe
 from nestvec.models.model2vec import (
     TABLE,
     is_model2vec,
+    open_tensors,
     read_settings,
     read_table,
     unknown_token_of,
@@ -297,13 +298,9 @@ def _has_plain_table(file: Path) -> bool:
     # bfloat16. Sentence Transformers loads these models.
     if not file.is_file():
         return False
-    safetensors = require("safetensors", extra="models")
-    try:
-        with safetensors.safe_open(file, framework="numpy") as tensors:
-            names = list(tensors.keys())
-            return names == [_WEIGHTS] and tensors.get_slice(_WEIGHTS).get_dtype() in ("F32", "F16")
-    except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{file}: cannot be read ({error}). Copy or save it again.") from error
+    with open_tensors(file) as tensors:
+        names = list(tensors.keys())
+        return names == [_WEIGHTS] and tensors.get_slice(_WEIGHTS).get_dtype() in ("F32", "F16")
 
 
 def _read_table(place: Path) -> Embeddings:
