@@ -12,7 +12,7 @@ from nestvec.report.comparison import CurveComparison
 from nestvec.wording import count_texts, metric_name
 
 
-def facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple[str, str]]:
+def list_facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple[str, str]]:
     """Yield (term, description) pairs."""
     curve = comparison.curve
     yield from _model_facts(curve)

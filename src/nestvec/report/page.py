@@ -19,7 +19,7 @@ from nestvec.planning.choose import Plan
 from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
 from nestvec.report.comparison import CurveComparison
-from nestvec.report.facts import facts
+from nestvec.report.facts import list_facts
 from nestvec.report.line_charts import dims_chart, has_sizes, size_chart
 from nestvec.report.queries import collect_examples
 from nestvec.report.slices import LEAST_QUERIES, slice_fields
@@ -100,7 +100,7 @@ def _render(comparison: CurveComparison, plan: Plan | None) -> str:
         if plan is None
         else slice_fields(comparison.curve, plan.point, comparison.metric),
         least_queries=LEAST_QUERIES,
-        facts=tuple(facts(comparison, plan)),
+        facts=tuple(list_facts(comparison, plan)),
         light=LIGHT.variables(),
         dark=DARK.variables(),
         version=__version__,
