@@ -2,8 +2,7 @@
 
 A codec truncates, renormalizes and quantizes. ``prefix`` implements truncation, ``center``
 subtracts the mean of the corpus for few bits, and ``quantizer`` maps each precision to a FAISS
-quantizer. Scores are asymmetric: the query stays
-float, the document is decoded from its code:
+quantizer. Scores are asymmetric: the query stays float, the document is decoded from its code:
 
     score(q, x) = <prepare(q), decode(encode(x))>
 

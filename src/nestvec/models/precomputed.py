@@ -3,8 +3,7 @@
 A folder contains ``corpus.npy`` and ``corpus.ids.txt`` (one id per line), and optionally
 ``queries.npy`` and ``queries.ids.txt``. Alternatively it contains ``corpus.parquet`` and
 ``queries.parquet`` with a column ``id`` or ``_id`` and a column ``vector`` or ``embedding``. Other
-columns are not read.
-Without a model, texts cannot be encoded.
+columns are not read. Without a model, texts cannot be encoded.
 """
 
 from __future__ import annotations

@@ -153,8 +153,7 @@ def train_static(
 
     Raises:
         InvalidArgument: If there are fewer than 2 pairs, no pair has a text to be ranked against,
-            or the initial table has another shape, is
-            all zeros, or contains NaN or infinity.
+            or the initial table has another shape, is all zeros, or contains NaN or infinity.
         MissingExtra: If torch is not installed.
         NestvecError: If the loss becomes NaN or infinite.
     """

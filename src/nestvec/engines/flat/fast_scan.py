@@ -2,9 +2,9 @@
 
 Every 4 bits of a code are treated as one code of a product quantizer. The centroids are fitted, or
 they are all combinations of the values of a fixed codebook. The mean of the corpus is not part of
-them: ``scan`` adds its score. FAISS then searches the same bytes 5
-to 30 times faster than with a scalar quantizer (``benchmarks/scan.py``). Its scores are rounded;
-``scan`` computes exact scores for the candidates.
+them: ``scan`` adds its score. FAISS then searches the same bytes 5 to 30 times faster than with a
+scalar quantizer (``benchmarks/scan.py``). Its scores are rounded; ``scan`` computes exact scores
+for the candidates.
 """
 
 from __future__ import annotations
