@@ -65,6 +65,11 @@ class UnsupportedLibrary(NestvecError):
     """An installed library in a version or build that does not work with nestvec."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has no message."""
+    return str(error).strip().partition("\n")[0] or repr(error)
+
+
 def refuse_string(values: object, name: str) -> None:
     """Check that ``values`` is not a string, which would be read as a list of characters.
 

@@ -302,6 +302,11 @@ class ModelInfo:
         adapted = " with an adapter" if self.adapter else ""
         return f"{self.name}{adapted} ({self.fingerprint[:12]})"
 
+    @property
+    def prompts(self) -> dict[Kind, str]:
+        """The prefix of each kind of text; "" without a prompt."""
+        return {"query": self.query_prompt, "document": self.document_prompt}
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
         return asdict(self)

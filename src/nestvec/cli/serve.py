@@ -211,7 +211,7 @@ def _serve_until_stopped(served: Served, settings: Settings, listening: socket) 
     host, port = listening.getsockname()[:2]
     print_line(f"serving {served.name} at http://{f'[{host}]' if ':' in host else host}:{port}/")
     model = served.model
-    if model is not None and (model.info.query_prompt or model.info.document_prompt):
+    if model is not None and any(model.info.prompts.values()):
         print_line(prompts_text(model.info))
     log_to(sys.stderr)
     run(app, listening, patience_s=settings.limits.timeout_s)

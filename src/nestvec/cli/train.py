@@ -240,7 +240,7 @@ def _log_check(step: int, losses: Mapping[int, float], scores: Mapping[int, floa
 
 def _print_prompts(info: ModelInfo) -> None:
     """Print the prompts that the model was trained with, if there are any."""
-    if info.query_prompt or info.document_prompt:
+    if any(info.prompts.values()):
         print_line(f"prompts: query {info.query_prompt!r}, document {info.document_prompt!r}")
 
 

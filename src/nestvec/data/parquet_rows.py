@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.data.metadata import SHORTEST_VECTOR, iso_text
-from nestvec.errors import DataError, require
+from nestvec.errors import DataError, first_line, require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,8 +43,7 @@ def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
                     raise DataError(path, f"column {name!r} appears twice")
             yield file
     except (arrow.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(path, f"is damaged or not a Parquet file ({reason})") from error
+        raise DataError(path, f"is damaged or not a Parquet file ({first_line(error)})") from error
 
 
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -126,6 +125,6 @@ def _values(path: Path, name: str, column: pa.Array) -> list[Any]:
     try:
         values: list[Any] = column.to_pylist()
     except (ValueError, OverflowError) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(path, f"column {name!r} cannot be converted ({reason})") from error
+        problem = f"column {name!r} cannot be converted ({first_line(error)})"
+        raise DataError(path, problem) from error
     return values

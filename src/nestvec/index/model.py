@@ -95,7 +95,7 @@ def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
         ModelError: If the model cannot be found.
     """
     info = engine_at(place).read_manifest(place).encoding_model
-    replaced = {**_prompts(info), **(prompts or {})}
+    replaced = {**info.prompts, **(prompts or {})}
     info = replace(info, query_prompt=replaced["query"], document_prompt=replaced["document"])
     return _load(
         _recorded_name(info, place) if name is None else name,
@@ -121,12 +121,8 @@ def _recorded_name(info: ModelInfo, place: str) -> str:
 
 def _load(name: str, info: ModelInfo, *, dtype: DType | None, **options: Any) -> Encoder:
     """Load a model with the prompts of ``info``; a folder of vectors has none."""
-    prompts = None if has_vectors(Path(name).expanduser()) else _prompts(info)
+    prompts = None if has_vectors(Path(name).expanduser()) else info.prompts
     return load_model(name, prompts=prompts, dtype=dtype or recorded_dtype(info), **options)
-
-
-def _prompts(info: ModelInfo) -> dict[Kind, str]:
-    return {"query": info.query_prompt, "document": info.document_prompt}
 
 
 def recorded_dtype(info: ModelInfo) -> DType:

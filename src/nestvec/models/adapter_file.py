@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.errors import DamagedFile, DataError, ModelMismatch, require
+from nestvec.errors import DamagedFile, DataError, ModelMismatch, first_line, require
 from nestvec.files.atomic import replace_file
 from nestvec.models.adapter import METHODS, Adapter, Head
 from nestvec.models.folder_config import CONFIG, OWN_KEY, read_config
@@ -111,8 +111,7 @@ def _read(path: Path) -> tuple[Any, dict[str, Embeddings]]:
             manifest = json.loads((file.metadata() or {}).get(_KEY, "{}"))
             return manifest, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, RecursionError, library.SafetensorError, *_UNSUPPORTED) as error:
-        first_line = str(error).partition("\n")[0]
-        raise DataError(path, f"cannot be read as an adapter ({first_line})") from error
+        raise DataError(path, f"cannot be read as an adapter ({first_line(error)})") from error
 
 
 def _assemble(manifest: Mapping[str, Any], tensors: Mapping[str, Embeddings]) -> Adapter:

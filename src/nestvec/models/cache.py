@@ -147,7 +147,7 @@ class CachedEncoder(BaseEncoder):
         return milliseconds
 
     def _keys(self, texts: Sequence[str], kind: Kind) -> list[bytes]:
-        prompt = self.info.query_prompt if kind == "query" else self.info.document_prompt
+        prompt = self.info.prompts[kind]
         # The length of the prompt makes the hashed bytes unambiguous.
         before = hashlib.sha256(f"{kind} {len(prompt)} {prompt}".encode())
         keys = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nestvec.errors import ModelError, NestvecError
+from nestvec.errors import ModelError, NestvecError, first_line
 
 _NO_PADDING = (
     "its tokenizer has no padding token. Set tokenizer.pad_token (for example to "
@@ -15,11 +15,6 @@ _NO_MEMORY = (
     "there is not enough memory. Reduce the model's max_seq_length, use bfloat16, or choose "
     "another device"
 )
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if it has no message."""
-    return str(error).strip().partition("\n")[0] or repr(error)
 
 
 @contextmanager

@@ -70,11 +70,10 @@ def _changed_prompts(saved: ModelInfo, source: Path) -> dict[Kind, str]:
     prompts, too.
     """
     before = choose_prompts(source, {}, known_model(str(source), saved.full_dim))
-    if not (saved.query_prompt or saved.document_prompt or states_prompts(source)):
+    if not (any(saved.prompts.values()) or states_prompts(source)):
         return {}
-    now: dict[Kind, str] = {"query": saved.query_prompt, "document": saved.document_prompt}
     same = {"query": before.query, "document": before.document}
-    return {kind: prompt for kind, prompt in now.items() if prompt != same[kind]}
+    return {kind: prompt for kind, prompt in saved.prompts.items() if prompt != same[kind]}
 
 
 def _source(model: SentenceTransformer) -> Path | None:

@@ -79,12 +79,12 @@ def stated_prompts(info: ModelInfo, others: Mapping[str, str]) -> dict[str, str]
     """
     names = [name for each in _NAMES.values() for name in each]
     kept = {name: prompt for name, prompt in others.items() if name not in names}
-    return {"query": info.query_prompt, "document": info.document_prompt, **kept}
+    return {str(kind): prompt for kind, prompt in info.prompts.items()} | kept
 
 
 def prompts_text(info: ModelInfo) -> str:
     """Describe the prompts of a model and their source on one line."""
-    if not (info.query_prompt or info.document_prompt):
+    if not any(info.prompts.values()):
         return "prompts: none"
     source = f" ({info.prompts_source})" if info.prompts_source else ""
     return f"prompts: query {info.query_prompt!r}, document {info.document_prompt!r}{source}"
@@ -92,7 +92,7 @@ def prompts_text(info: ModelInfo) -> str:
 
 def warn_without_prompts(folder: Path, info: ModelInfo, requested: Mapping[Kind, str]) -> None:
     """Log a warning if a model has no prompts and its name or its base model requires them."""
-    if requested or info.query_prompt or info.document_prompt:
+    if requested or any(info.prompts.values()):
         return
     base = str(read_config(folder / "config.json").get("_name_or_path") or "")
     for name in (info.name, folder.name, base):

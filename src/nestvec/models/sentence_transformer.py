@@ -20,10 +20,10 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from nestvec.errors import DataError, ModelError, require
+from nestvec.errors import DataError, ModelError, first_line, require
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.base import BaseEncoder
-from nestvec.models.failures import encoding_errors, first_line
+from nestvec.models.failures import encoding_errors
 from nestvec.models.info import ModelOptions, describe
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -130,7 +130,7 @@ class SentenceTransformerEncoder(BaseEncoder):
             ):
                 embeddings[start : start + len(chunk)] = encode(
                     chunk,
-                    prompt=self._prompt(kind),
+                    prompt=self._info.prompts[kind],
                     batch_size=_BATCH,
                     show_progress_bar=False,
                     normalize_embeddings=False,
@@ -179,16 +179,13 @@ class SentenceTransformerEncoder(BaseEncoder):
         limit = self._info.max_tokens
         if limit is None:
             return 0
-        prompt, tokenizer = self._prompt(kind), self._model.tokenizer
+        prompt, tokenizer = self._info.prompts[kind], self._model.tokenizer
         count = 0
         with quiet(), encoding_errors(self._info.name):  # the library warns about long texts
             for start in range(0, len(texts), CHUNK):  # limits memory
                 chunk = [prompt + text for text in texts[start : start + CHUNK]]
                 count += sum(len(ids) > limit for ids in tokenizer(chunk)["input_ids"])
         return count
-
-    def _prompt(self, kind: Kind) -> str:
-        return self._info.query_prompt if kind == "query" else self._info.document_prompt
 
 
 def settings(dtype: DType) -> dict[str, str]:

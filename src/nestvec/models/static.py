@@ -180,7 +180,7 @@ class StaticEncoder(BaseEncoder):
         return means
 
     def _prompted(self, texts: Sequence[str], kind: Kind) -> list[str]:
-        prompt = self._info.query_prompt if kind == "query" else self._info.document_prompt
+        prompt = self._info.prompts[kind]
         return [prompt + text for text in texts] if prompt else list(texts)
 
 

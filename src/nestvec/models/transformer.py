@@ -59,7 +59,7 @@ class TransformerEncoder(SentenceTransformerEncoder):
 
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return token ids of each text, with prompt and special tokens, truncated."""
-        prompt = self._prompt(kind)
+        prompt = self.info.prompts[kind]
         with encoding_errors(self.info.name):
             encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])
         return [encoding.ids for encoding in encodings]

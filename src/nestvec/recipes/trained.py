@@ -88,8 +88,7 @@ def train_and_save(
 
 def _warn_of_unused(start: Encoder, config: StaticConfig) -> None:
     info = start.info
-    prompts = {"query": info.query_prompt, "document": info.document_prompt}
-    named = ", ".join(f"{kind} {prompt!r}" for kind, prompt in prompts.items() if prompt)
+    named = ", ".join(f"{kind} {prompt!r}" for kind, prompt in info.prompts.items() if prompt)
     if named:
         message = "%s: its prompts are not used; the new model encodes texts without prompts: %s"
         _logger.warning(message, info.name, named)

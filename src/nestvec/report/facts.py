@@ -38,8 +38,7 @@ def _model_facts(curve: Curve) -> Iterator[tuple[str, str]]:
     trained = "trained dims" if model.dims_trained else "default dims, not trained"
     dims = ", ".join(f"{dim:,}" for dim in model.dims)
     yield "Dims", f"{dims} of {model.full_dim:,} ({trained}; source: {model.dims_source})"
-    prompts = {"query": model.query_prompt, "document": model.document_prompt}
-    found = [f"{kind} “{prompt}”" for kind, prompt in prompts.items() if prompt]
+    found = [f"{kind} “{prompt}”" for kind, prompt in model.prompts.items() if prompt]
     if found:
         yield "Prompts", ", ".join(found)
     if model.layer_norm:
