@@ -77,14 +77,14 @@ REFUSED = {  # filters that can match no document, or every document, by mistake
     "lnag = 'de'": r"no document has the field lnag\. .*: codes, day, half, lang, mixed, n, open",
     "not lnag exists": "no document has the field lnag",
     "n = 1 or lnag = 'de'": "no document has the field lnag",
-    "n = '17'": "n contains numbers, and '17' is a text. Compare n with a number",
-    "n != '17'": "n contains numbers, and '17' is a text",
-    "n in (1, '17')": "n contains numbers, and '17' is a text",
-    "not (lang < 5)": "lang contains texts, and 5 is a number. Compare lang with a text in quotes",
-    "open = 'true'": "open contains booleans, and 'true' is a text. Compare .* true or false",
+    "n = '17'": "n contains numbers, and '17' is a string. Compare n with a number",
+    "n != '17'": "n contains numbers, and '17' is a string",
+    "n in (1, '17')": "n contains numbers, and '17' is a string",
+    "not (lang < 5)": "lang contains strings, and 5 is a number. Compare lang with a string in",
+    "open = 'true'": "open contains booleans, and 'true' is a string. Compare .* true or false",
     "tags = 'all'": "tags contains lists, .* write tags has 'all'",
     "tags in ('all')": "tags contains lists, .* write tags has 'all'",
-    "tags has 1": "tags contains texts, and 1 is a number",
+    "tags has 1": "tags contains strings, and 1 is a number",
 }
 
 

@@ -26,7 +26,7 @@ Scores = NDArray[np.float64]
 """Metric values, [n_queries]."""
 
 Scalar = str | int | float  # int includes bool
-"""A single value of a metadata field. Dates are ISO 8601 texts."""
+"""A single value of a metadata field. Dates are ISO 8601 strings."""
 MetadataValue = Scalar | Sequence[Scalar]
 """A value of a metadata field: one value, or a list of values."""
 Metadata = Mapping[str, MetadataValue]
@@ -272,7 +272,7 @@ class ModelInfo:
         dtype: Data type of the computation, such as "float32"; "" if unknown or for precomputed
             vectors. It affects vectors slightly and is not part of the fingerprint.
         adapter: sha256 of the adapter; "" without an adapter.
-        pooling: How one vector is made of the vectors of all tokens ("mean", "cls", "lasttoken");
+        pooling: How the vectors of all tokens become one vector ("mean", "cls", "lasttoken");
             "" if unknown or for precomputed vectors.
         weights: sha256 of the same files as ``fingerprint`` without the prompts; "" if unknown or
             for precomputed vectors.

@@ -70,7 +70,7 @@ def test_booleans_and_lists_of_a_file_are_filtered_and_a_misspelt_field_is_an_er
     ended = nestvec("search", "index", "unheard", "--where", "flga = true")
     refused(ended, "filter: no document has the field flga. The fields are: flag, tags, year.")
     ended = nestvec("search", "index", "unheard", "--where", "year = '2001'")
-    refused(ended, "year contains numbers, and '2001' is a text. Compare year with a number")
+    refused(ended, "year contains numbers, and '2001' is a string. Compare year with a number")
 
 
 def test_a_build_and_an_addition_print_one_object_with_all_warnings(nestvec, place):

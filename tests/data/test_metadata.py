@@ -108,7 +108,7 @@ def test_numpy_times_have_the_form_of_python(text, expected):
     assert iso_text(np.datetime64(text)) == expected
 
 
-def test_the_order_of_dates_as_text_is_that_of_time():
+def test_the_order_of_dates_as_strings_is_that_of_time():
     start = datetime(2026, 2, 28, 23, 59, 59, tzinfo=UTC)
     steps = [0, 1, 999_999, 1_000_000, 1_500_000, 60_000_000, 86_400_000_000]
     moments = [start + timedelta(microseconds=step) for step in steps]
@@ -127,7 +127,7 @@ def test_each_kind_is_reported_once_with_a_count_and_an_example(caplog):
         reader.warn("x.jsonl")
     assert caplog.messages == [
         "x.jsonl: left out 3 metadata values of other types, such as 'a' (dict) of 'd0'. Use "
-        "texts, numbers, booleans, dates, or lists of these.",
+        "strings, numbers, booleans, dates, or lists of these.",
         "x.jsonl: treated 3 metadata values as missing (NaN or infinite), such as 'x' (float) of "
         "'d0'",
         "x.jsonl: left out 1 metadata value (a list of 32 or more floats is a vector), such as 'v' "
@@ -157,7 +157,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", [*FILES, "parquet", "python"])
-def test_booleans_lists_and_dates_of_a_corpus_do_not_vanish(tmp_path, kind, caplog):
+def test_booleans_lists_and_dates_of_a_corpus_are_stored(tmp_path, kind, caplog):
     path = tmp_path / f"x.{kind}"
     typed = {**FIELDS, "day": date(2026, 3, 1)}
     if kind == "python":
@@ -188,7 +188,7 @@ def test_booleans_lists_and_dates_of_a_corpus_do_not_vanish(tmp_path, kind, capl
         ([" true"], [" true"]),
     ],
 )
-def test_a_column_of_a_table_becomes_booleans_whole_or_not_at_all(tmp_path, cells, expected):
+def test_a_column_becomes_booleans_only_if_all_its_values_are_booleans(tmp_path, cells, expected):
     rows = "".join(f"d{number},t,{cell}\n" for number, cell in enumerate(cells))
     (tmp_path / "x.csv").write_text(f"id,text,flag\n{rows}")
     found = [each.metadata.get("flag") for each in load_corpus(tmp_path / "x.csv").values()]
@@ -196,7 +196,7 @@ def test_a_column_of_a_table_becomes_booleans_whole_or_not_at_all(tmp_path, cell
 
 
 @pytest.mark.parametrize("read", [load_corpus, lambda path: dict(open_corpus(path))])
-def test_what_a_corpus_file_contains_and_no_index_stores_is_named_once(tmp_path, caplog, read):
+def test_values_of_a_corpus_file_that_no_index_stores_are_named_once(tmp_path, caplog, read):
     rows = [{"_id": f"d{n}", "text": f"t{n}", "loc": {"page": n}, "no": None} for n in range(5)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "x.jsonl").write_text(text + '{"_id": "e", "text": "t", "x": NaN}\n')

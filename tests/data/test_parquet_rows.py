@@ -103,9 +103,9 @@ def test_columns_of_vectors_and_binary_data_are_not_read_and_named(
     assert metadata(path) == [{"ratings": [0.5]}] * 5
     vectors, binary = caplog.messages
     assert vectors.endswith(
-        "x.parquet: columns 'plain', 'large', 'half', 'int8', 'uint8' not read (vectors)"
+        "x.parquet: columns 'plain', 'large', 'half', 'int8', 'uint8' are not read (vectors)"
     )
-    assert binary.endswith("x.parquet: column 'image' not read (binary data)")
+    assert binary.endswith("x.parquet: column 'image' is not read (binary data)")
 
 
 SETUP = "import pyarrow.parquet; from nestvec.data.corpus import open_corpus"

@@ -31,7 +31,7 @@ VALUES = st.sampled_from(EDGES) | NUMBERS.filter(lambda number: number == number
 VALUES |= st.text(st.sampled_from("ab\U0001f600\uffff"), max_size=2)
 LISTS = st.lists(VALUES, max_size=3)
 HELD = VALUES | st.sampled_from([None, math.nan, math.inf, -math.inf, 10**400, -(10**400)]) | LISTS
-KIND_OF = {str: Kinds.TEXT, bool: Kinds.BOOLEAN, int: Kinds.NUMBER, float: Kinds.NUMBER}
+KIND_OF = {str: Kinds.STRING, bool: Kinds.BOOLEAN, int: Kinds.NUMBER, float: Kinds.NUMBER}
 
 
 @pytest.fixture
@@ -106,12 +106,12 @@ def test_the_kinds_of_a_shorter_column_are_not_those_of_a_longer_one():
     short = column_of("a", 1)
     longer = short.extend(2, [["x"], True])
     everything = np.ones(4, dtype=bool)
-    assert short.kinds(everything) == (Kinds.TEXT | Kinds.NUMBER, Kinds.NONE)
+    assert short.kinds(everything) == (Kinds.STRING | Kinds.NUMBER, Kinds.NONE)
     assert longer.kinds(everything) == (
-        Kinds.TEXT | Kinds.NUMBER | Kinds.BOOLEAN | Kinds.LIST,
-        Kinds.TEXT,
+        Kinds.STRING | Kinds.NUMBER | Kinds.BOOLEAN | Kinds.LIST,
+        Kinds.STRING,
     )
-    assert longer.kinds(everything[:1]) == (Kinds.TEXT, Kinds.NONE)
+    assert longer.kinds(everything[:1]) == (Kinds.STRING, Kinds.NONE)
 
 
 def test_two_extensions_of_one_column_have_lists_of_their_own():

@@ -159,7 +159,7 @@ def test_only_the_fields_of_a_condition_are_needed(tree, rows):
         ("tags has 'sale'", [3]),
         ("tags has 'sal'", []),
         ("not tags has 'new'", [0, 1, 2, 5]),
-        ("tags = 'new'", [4]),  # a list is not equal to a text
+        ("tags = 'new'", [4]),  # a list is not equal to a string
         ("tags != 'new'", [3]),
         ("tags >= 'a'", [4]),
         ("tags in ('new', 'sale')", [4]),

@@ -66,21 +66,24 @@ NUMBERS = "Compare year with a number, such as 2020."
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("year = '2020'", f"year contains numbers, and '2020' is a text. {NUMBERS}"),
-        ("lang > 5", "lang contains texts, and 5 is a number. Compare lang with a text in quotes"),
-        ("lang = true", "lang contains texts, and true is a boolean."),
+        ("year = '2020'", f"year contains numbers, and '2020' is a string. {NUMBERS}"),
+        (
+            "lang > 5",
+            "lang contains strings, and 5 is a number. Compare lang with a string in quotes",
+        ),
+        ("lang = true", "lang contains strings, and true is a boolean."),
         (
             "flag = 'true'",
-            "flag contains booleans, and 'true' is a text. Compare flag with true or",
+            "flag contains booleans, and 'true' is a string. Compare flag with true or",
         ),
-        ("year in (2020, '2021')", f"year contains numbers, and '2021' is a text. {NUMBERS}"),
-        ("year not in ('2021')", "year contains numbers, and '2021' is a text."),
-        ("year has 'x'", "year contains numbers, and 'x' is a text."),
+        ("year in (2020, '2021')", f"year contains numbers, and '2021' is a string. {NUMBERS}"),
+        ("year not in ('2021')", "year contains numbers, and '2021' is a string."),
+        ("year has 'x'", "year contains numbers, and 'x' is a string."),
         ("tags = 'a'", "tags contains lists, and 'a' is a single value. To compare the items"),
         ("tags != 'a'", "of a list, write tags has 'a'."),
         ("any = 1", "any contains lists, and 1 is a single value."),
-        ("tags has 1", "tags contains texts, and 1 is a number."),
-        ("sizes has 'a'", "sizes contains numbers, and 'a' is a text."),
+        ("tags has 1", "tags contains strings, and 1 is a number."),
+        ("sizes has 'a'", "sizes contains numbers, and 'a' is a string."),
         ("empty = 1", "empty contains lists, and 1 is a single value."),
         ("lang = 'de' and not (year = 'x' or lang = 'en')", "year contains numbers, and 'x'"),
         ("`odd name` = 'x'", "`odd name` contains numbers"),
@@ -107,7 +110,7 @@ def test_a_list_of_a_million_values_is_checked_quickly():
     start = time.perf_counter()
     check(In("year", tuple(range(1_000_000))))
     assert time.perf_counter() - start < 2
-    with pytest.raises(InvalidArgument, match="and 'x' is a text"):
+    with pytest.raises(InvalidArgument, match="and 'x' is a string"):
         check(In("year", (*range(1_000), "x", "y")))
 
 

@@ -174,7 +174,9 @@ def test_a_deleted_value_does_not_count_as_a_type_of_the_field(writer, reader):
     assert found(reader, Where.parse("year = 'recent'")) == "b"
     writer.delete(["b"])
     for index in (writer, reader):
-        with pytest.raises(InvalidArgument, match="year contains numbers, and 'recent' is a text"):
+        with pytest.raises(
+            InvalidArgument, match="year contains numbers, and 'recent' is a string"
+        ):
             found(index, Where.parse("year = 'recent'"))
     put(writer, c="recent")
     assert found(reader, Where.parse("year = 'recent'")) == "c"

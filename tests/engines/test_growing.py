@@ -47,7 +47,9 @@ def overlap(index, queries, k=10):
 
 @pytest.mark.parametrize("begun", [0, 1, 2, 20])
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_an_index_begun_with_few_documents_finds_what_one_of_many_finds(tmp_path, begun, precision):
+def test_an_index_begun_with_few_documents_has_the_overlap_of_one_built_at_once(
+    tmp_path, begun, precision
+):
     vectors, queries = made(1_100, seed=2), made(60, seed=3)
     index = new(tmp_path / "index", f"{DIM}:{precision}")
     if begun:
@@ -140,7 +142,7 @@ def test_readers_find_the_same_while_an_index_grows(tmp_path):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("coded", [True, False])
 def test_a_prefix_of_zeros_scores_0_at_every_precision(tmp_path, precision, coded):
-    # Today's code decoded such a prefix to the values of some code: -0.5 to 0.6 with 1 bit.
+    # Earlier versions decoded such a prefix to the values of some code: -0.5 to 0.6 with 1 bit.
     vectors = made(200, seed=2)
     vectors[::10, :16] = 0
     vectors[5] = 0

@@ -244,7 +244,9 @@ def test_columns_of_a_vector_file_that_are_not_used_are_named_once(tmp_path, cap
     pq.write_table(table, tmp_path / "corpus.parquet")
     PrecomputedVectors.load(tmp_path)
     (message,) = caplog.messages
-    assert message.endswith("corpus.parquet: columns 'text', 'year' not read (not ids or vectors)")
+    assert message.endswith(
+        "corpus.parquet: columns 'text', 'year' are not read (not ids or vectors)"
+    )
 
 
 def test_a_file_of_parquet_with_two_columns_of_one_name_is_refused(tmp_path):

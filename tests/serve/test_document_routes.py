@@ -76,7 +76,7 @@ def test_the_value_of_a_field_that_cannot_be_stored_is_named(writable):
     document = {"id": "a", "text": "a", "metadata": {"n": 1, "loc": {"page": 3}}}
     error = error_of(writable.post("/v1/documents", {"documents": [document]}))
     assert error["param"] == "documents.0.metadata"
-    assert "the value of 'loc' cannot be stored. Use texts, finite numbers" in error["message"]
+    assert "the value of 'loc' cannot be stored. Use strings, finite numbers" in error["message"]
 
 
 def test_booleans_and_lists_come_back_as_they_were_sent(writable):

@@ -87,7 +87,7 @@ def test_a_filter_is_kept_to(client):
         ({"k": 2.5}, "k", "integer"),
         ({"where": "n >"}, None, "filter"),
         ({"where": "m > 1"}, None, "no document has the field m. The fields are: n."),
-        ({"where": "n = '7'"}, None, "n contains numbers, and '7' is a text. Compare n with a"),
+        ({"where": "n = '7'"}, None, "n contains numbers, and '7' is a string. Compare n with a"),
         ({"point": "slow"}, "point", "neither a tier nor an operating point. Tiers: fast, best."),
         ({"point": "16:int9"}, "point", "not one of"),
         ({"point": "900:int8"}, "point", "dim=900 is larger than full_dim=64"),

@@ -2,11 +2,11 @@
 
 The same conversion applies to JSON, CSV, Parquet, HTTP and Python:
 
-- Texts, numbers, booleans, and lists of these are stored unchanged.
-- Dates become ISO 8601 text: ``2026-03-01``, ``2026-03-01T09:30:00``. A time with a time zone is
-  converted to UTC and ends with ``+00:00``. Text order is then the order of time.
+- Strings, numbers, booleans, and lists of these are stored unchanged.
+- Dates become ISO 8601 strings: ``2026-03-01``, ``2026-03-01T09:30:00``. A time with a time zone is
+  converted to UTC and ends with ``+00:00``. The order of the strings is then that of time.
 - None means that the field is missing.
-- NaN and infinite numbers are missing too, and objects and vectors are left out. ``MetadataReader``
+- NaN and infinite numbers are also missing. Objects and vectors are left out. ``MetadataReader``
   counts these values and logs one warning for each kind.
 """
 
@@ -32,7 +32,7 @@ SHORTEST_VECTOR = 32
 """A list of at least this many floats is a vector, not metadata."""
 
 Problem = Literal["object", "not finite", "vector", "item"]
-_STORABLE = "Use texts, numbers, booleans, dates, or lists of these."
+_STORABLE = "Use strings, numbers, booleans, dates, or lists of these."
 _REASONS: Mapping[Problem, str] = {
     "object": f"left out {{values}} of other types, such as {{example}}. {_STORABLE}",
     "not finite": "treated {values} as missing (NaN or infinite), such as {example}",
@@ -132,7 +132,7 @@ class MetadataReader:
 
 
 def iso_text(value: np.datetime64) -> str | None:
-    """Return a NumPy date or time as ISO 8601 text in the form of Python; None for NaT."""
+    """Return a NumPy date or time as an ISO 8601 string in the form of Python; None for NaT."""
     if np.isnat(value):
         return None
     unit = np.datetime_data(value.dtype)[0]

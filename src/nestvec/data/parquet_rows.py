@@ -1,7 +1,7 @@
 """Read Parquet files in batches, so that a file can be larger than memory.
 
-Columns of vectors and of binary data are not read as rows. Dates and times become ISO 8601 text, in
-the form that ``metadata`` describes.
+Columns of vectors and of binary data are not read as rows. Dates and times become ISO 8601 strings,
+in the form that ``metadata`` describes.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def warn_unread(path: Path, columns: Sequence[str], reason: str) -> None:
     """Log one warning that names the columns of a file that are not read."""
     if columns:
-        plural = "s" if len(columns) > 1 else ""
+        subject, verb = ("columns", "are") if len(columns) > 1 else ("column", "is")
         named = ", ".join(map(repr, columns))
-        _logger.warning("%s: column%s %s not read (%s)", path, plural, named, reason)
+        _logger.warning("%s: %s %s %s not read (%s)", path, subject, named, verb, reason)
 
 
 def _columns_of_rows(path: Path, file: parquet.ParquetFile) -> list[str]:

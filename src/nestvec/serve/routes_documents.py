@@ -17,7 +17,7 @@ from nestvec.serve.serving import Serving
 from nestvec.types import Document
 
 _LONGEST = 40  # characters of a field's name in a message
-_STORABLE = "Use texts, finite numbers, true, false, or lists of these with less than 32 floats."
+_STORABLE = "Use strings, finite numbers, true, false, or lists of these with fewer than 32 floats."
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**64, strict=True)]
 Single = StrictBool | Whole | Annotated[float, Field(strict=True, allow_inf_nan=False)] | StrictStr
@@ -25,7 +25,7 @@ MetadataItem = Single | list[Single] | None
 
 
 def _check_metadata(values: Any) -> Any:
-    """Name the first field whose value cannot be stored; the errors of a union do not."""
+    """Name the first field whose value cannot be stored; pydantic's error of a union does not."""
     for name, value in values.items() if isinstance(values, dict) else ():
         _, problem = stored_value(value)
         if problem is not None:

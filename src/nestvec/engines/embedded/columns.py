@@ -32,7 +32,7 @@ _ROW = np.dtype([("code", np.int32), ("number", np.float64)])
 _NUMBER, _ABSENT, _BOOLEAN = -1, -2, -3  # codes of rows without a word
 _SPECIAL = 3  # the number of these codes
 _ITEM_BITS = 4  # the kinds of items follow the kinds of values
-_TEXT = Kinds.TEXT.value
+_STRING = Kinds.STRING.value
 _ALL_INTEGERS = 2.0**53  # every integer up to this one is exact as a float64
 _GROWTH = 8  # a full column grows by 1/8
 
@@ -258,7 +258,7 @@ class _Store:
 def _kinds_of(word: _Word) -> int:
     """Return the kinds of a word and of its items, as 8 bits."""
     if isinstance(word, str):  # by far the most frequent kind
-        return _TEXT
+        return _STRING
     values, items = FieldKinds.of(word)
     return int(values.value | items.value << _ITEM_BITS)
 

@@ -317,4 +317,4 @@ class EmbeddedEngine(EmbeddedReader):
             more = f" ({len(invalid) - 1:,} more rows do, too)" if len(invalid) > 1 else ""
             id_ = list(added)[row]
             problem = f"vector {row} (id {id_!r}) contains NaN or infinity{more}."
-            raise InvalidArgument(f"{problem} Encode the document again, or leave it out.")
+            raise InvalidArgument(f"{problem} Encode the document again, or omit the document.")

@@ -88,7 +88,7 @@ class Filter:
         unknown = {field for field, kinds in found.items() if not kinds.values}
         if unknown and not self._read_names(fields):
             return False
-        with self._lock:  # columns without values are not kept: their number has no limit
+        with self._lock:  # columns of unknown fields are not kept: their number has no limit
             self._columns = {
                 field: column for field, column in self._columns.items() if field not in unknown
             }

@@ -14,8 +14,8 @@ from nestvec.engines.embedded.checksums import digest
 
 CALIBRATION_ROWS = 1_000  # a calibration on fewer rows would not fit the rows added later
 TAIL_ROWS = 4_096  # a tail of at least this many rows is encoded
-# All rows are encoded again if more of the values added since the calibration are outside of it,
-# and the rows added are at least this share of the rows that it was fitted to.
+# The codecs are fitted again if the calibration does not fit more than this share of the added
+# values, and the added rows are at least this number and this share of the calibrated rows.
 _MAX_OUTSIDE, _MIN_ADDED, _MIN_ADDED_SHARE = 0.02, 20, 0.1
 
 
@@ -51,8 +51,8 @@ class State:
         deleted_sum: Exclusive or of the checksums of all deleted rows.
         segments: The rows of each segment file, in the order of their numbers.
         parts: The rows of each part, from row 0 without gaps.
-        checked: Values added since the codecs were fitted, for codecs with fitted ranges.
-        outside: The number of these values outside the fitted ranges.
+        checked: Values added since the codecs were fitted, for codecs with a calibration.
+        outside: The number of these values that the calibration does not fit.
         previous: Running hash of the previous commit.
     """
 

@@ -1,8 +1,8 @@
 """Check the fields of a filter against the documents of an index, for all engines.
 
-A filter on a misspelt field, or a comparison with a type that a field never has, would match
-nothing and look like a correct answer. ``check_fields`` refuses both. An index without documents
-has no fields; engines then accept every filter, which matches nothing.
+A filter on a misspelt field, or a comparison with a type that a field never has, would match no
+document, or with ``!=`` every document, and look correct. ``check_fields`` refuses both. An index
+without documents has no fields; engines then accept every filter, which matches nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Kinds(Flag):
     """Kinds of values."""
 
     NONE = 0
-    TEXT = auto()
+    STRING = auto()
     NUMBER = auto()
     BOOLEAN = auto()
     LIST = auto()
@@ -46,7 +46,7 @@ class Kinds(Flag):
         """Return the kind of a value; no kind for other types."""
         match value:
             case str():
-                return cls.TEXT
+                return cls.STRING
             case bool():
                 return cls.BOOLEAN
             case int() | float():
@@ -75,13 +75,18 @@ class FieldKinds(NamedTuple):
 
 
 _COMPARABLE = {
-    Kinds.TEXT: Kinds.TEXT,
+    Kinds.STRING: Kinds.STRING,
     Kinds.NUMBER: Kinds.NUMBER | Kinds.BOOLEAN,  # true equals 1
     Kinds.BOOLEAN: Kinds.NUMBER | Kinds.BOOLEAN,
 }
-_NAMES = {Kinds.TEXT: "text", Kinds.NUMBER: "number", Kinds.BOOLEAN: "boolean", Kinds.LIST: "list"}
+_NAMES = {
+    Kinds.STRING: "string",
+    Kinds.NUMBER: "number",
+    Kinds.BOOLEAN: "boolean",
+    Kinds.LIST: "list",
+}
 _EXAMPLES = {
-    Kinds.TEXT: "a text in quotes, such as 'de'",
+    Kinds.STRING: "a string in quotes, such as 'de'",
     Kinds.NUMBER: "a number, such as 2020",
     Kinds.BOOLEAN: "true or false",
 }

@@ -10,8 +10,8 @@
                          | "has" , value
                          | "exists" ) ;
     operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" ;
-    value      = text | number | "true" | "false" ;
-    text       = "'" , characters , "'" | '"' , characters , '"' ;
+    value      = string | number | "true" | "false" ;
+    string     = "'" , characters , "'" | '"' , characters , '"' ;
     number     = [ "-" ] , digits , [ "." , digits ] , [ ( "e" | "E" ) , [ "+" | "-" ] , digits ] ;
     field      = ( letter | "_" ) , { letter | digit | "_" | "-" | "." } | "`" , characters , "`" ;
 
@@ -19,7 +19,8 @@ Keywords are case-insensitive. A field that has the name of a keyword is written
 letter is a letter of any script. Quotes may enclose any characters; the quote itself is doubled or
 escaped by a backslash, and a backslash is written twice.
 
-A text has at most 10,000 characters and at most 50 levels of nesting. No text is evaluated as code.
+A filter has at most 10,000 characters and at most 50 levels of nesting. No filter is evaluated as
+code.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _EXPECTED_CONDITION = "a condition on a field, such as year >= 2020"
 _EXPECTED_OPERATOR = (
     "=, !=, <, <=, >, >=, in (...), not in (...), has or exists, such as year >= 2020"
 )
-_EXPECTED_VALUE = "a number or a text in quotes, such as 2020 or 'de'"
+_EXPECTED_VALUE = "a number or a string in quotes, such as 2020 or 'de'"
 _EXPECTED_LIST = "a list in parentheses, such as lang in ('de', 'en')"
 _EXPECTED_END = "and, or, or the end, such as year >= 2020 and lang = 'de'"
 
@@ -153,7 +154,9 @@ def _quoted(text: str, start: int) -> tuple[str, int]:
 
 def _number(text: str, start: int, end: int) -> tuple[Token, int]:
     if end < len(text) and is_field_part(text[end]):
-        expected = "a number such as 2020, -1.5 or 1e5, a text such as '7a' or a field such as `7a`"
+        expected = (
+            "a number such as 2020, -1.5 or 1e5, a string such as '7a', or a field such as `7a`"
+        )
         raise syntax_error(start + 1, _shown(text[start : end + 1]), expected)
     piece = text[start:end]
     try:

@@ -122,7 +122,7 @@ class Representations:
     def decoded(self, key: CodeKey, block: slice = slice(None)) -> Embeddings:
         """Return the decoded codes of a block of documents, [n, dim].
 
-        A prefix of zeros is decoded as zeros, whatever its code.
+        A prefix of zeros is decoded as zeros. Its code is ignored.
         """
         whole = self._whole(key)
         vectors = whole.codec.decode(whole.codes[self._selected(block)])
