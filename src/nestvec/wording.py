@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 _METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
 _COUNTS = {
-    "unknown_documents": "relevance labels with an unknown document id, ignored",
-    "unknown_queries": "relevance labels with an unknown query id, ignored",
+    "unknown_documents": "unknown document ids in the relevance labels, ignored",
+    "unknown_queries": "unknown query ids in the relevance labels, ignored",
     "queries_without_relevant": "queries without a relevant document, ignored",
     "queries_without_labels": "queries without relevance labels in this split, ignored",
     "documents_without_group": "documents without the field of --group-by, each a group of its own",

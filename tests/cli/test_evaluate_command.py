@@ -1,4 +1,4 @@
-"""``nestvec evaluate`` prints which labels it used and what it left out of the measurement."""
+"""``nestvec evaluate`` prints the labels that it used, and the input that it did not use."""
 
 import json
 
@@ -83,7 +83,7 @@ def test_options_of_labels_without_labels_are_refused(nestvec, place, option, da
     ended = nestvec("evaluate", "model", *data, option, *ONE)
     assert ended.code == 2
     name = option.partition("=")[0]
-    assert f"{name} needs a folder with relevance labels. Leave it out." in ended.err
+    assert f"{name} requires a folder with relevance labels. Omit the option." in ended.err
 
 
 def test_settings_that_a_similarity_task_does_not_use_are_named(nestvec, place):

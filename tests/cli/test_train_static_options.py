@@ -57,7 +57,7 @@ def test_prompts_are_refused_and_those_of_the_model_named(nestvec, place, bert_f
     ended = nestvec(*typed.split())
     assert (ended.code, ended.err) == (
         2,
-        "nestvec: --query-prompt is for fine-tuning, not --static. Leave it out.\n",
+        "nestvec: --query-prompt is for fine-tuning, not --static. Omit the option.\n",
     )
     (place / "pairs.csv").write_text("anchor,positive\nread a csv,file\nfind a table,table csv\n")
     (place / "run.toml").write_text("vocab_size = 100\n")

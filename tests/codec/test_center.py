@@ -13,7 +13,7 @@ NONE = np.empty(0, dtype=np.int64)
 
 
 def clusters(n, dim, *, shift, seed=0):
-    """Return unit vectors in 50 clusters with a common direction: the larger ``shift``."""
+    """Return unit vectors in 50 clusters; their common direction grows with ``shift``."""
     rng = np.random.default_rng(seed)
     direction = normalize(np.random.default_rng(7).standard_normal((1, dim)).astype(np.float32))
     centers = np.random.default_rng(8).standard_normal((50, dim)) / np.sqrt(dim)
@@ -25,7 +25,7 @@ def overlap(found, exact):
     return float(np.mean([len({*a} & {*b}) / len(b) for a, b in zip(found, exact, strict=True)]))
 
 
-def test_by_hand():
+def test_the_center_of_two_vectors_equals_the_one_computed_by_hand():
     # The mean is (.8, 0); both vectors are .6 from the mean, so the scale is .6.
     corpus = np.array([[0.8, 0.6], [0.8, -0.6], [0, 0]], dtype=np.float32)
     center = Center.fit(corpus, 0.5)

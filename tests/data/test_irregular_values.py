@@ -112,7 +112,7 @@ def test_an_id_with_two_documents_is_an_error(tmp_path, change):
             load(path)
 
 
-def test_a_query_log_takes_the_same_ids(tmp_path, messages):
+def test_a_query_log_accepts_the_same_ids(tmp_path, messages):
     rows = [
         {"_id": 7, "text": "one"},
         {"_id": None, "text": "two"},

@@ -48,7 +48,7 @@ def test_a_long_file_is_several_documents_with_one_title(tmp_path):
     assert [each.text.split()[0] for each in repeating.values()] == ["#", "two", "five"]
 
 
-def test_other_kinds_hidden_files_and_links_are_passed_over(tmp_path, caplog):
+def test_other_kinds_hidden_files_and_links_are_skipped(tmp_path, caplog):
     outside = write(tmp_path / "outside", **{"far.md": "far"})
     folder = write(
         tmp_path / "in",

@@ -1,4 +1,4 @@
-"""Nothing in a training file is dropped in silence: each column is used, refused or named."""
+"""Each column of a training file is used, refused or named in a warning."""
 
 import json
 
@@ -84,7 +84,7 @@ def test_own_names_take_precedence_and_other_columns_are_named(tmp_path, caplog)
 
 @pytest.mark.parametrize("name", ["label", "labels", "score"])
 @pytest.mark.parametrize("values", [(1, 0), (1.0, 0.0), ("1", "0"), (True, False)])
-def test_rows_of_label_0_are_negatives_and_not_answers(tmp_path, caplog, name, values):
+def test_rows_of_label_0_are_negatives_and_not_positives(tmp_path, caplog, name, values):
     one, zero = values
     rows = [
         {"anchor": "a", "positive": "good", name: one},
@@ -141,7 +141,7 @@ def test_null_and_empty_texts_are_counted(tmp_path, caplog):
         load_pairs([jsonl(tmp_path / "y.jsonl", *rows[2:])])
 
 
-def test_negatives_that_are_answers_are_left_out(tmp_path, caplog):
+def test_negatives_equal_to_a_positive_are_left_out(tmp_path, caplog):
     rows = [
         {"anchor": "a", "positive": "p", "negatives": ["q", "n"]},
         {"anchor": "a", "positive": "q", "negatives": ["a"]},
@@ -208,7 +208,7 @@ def test_common_names_of_scored_pairs_are_read_and_named(tmp_path, caplog, names
 
 def test_labels_of_entailment_are_not_scores(tmp_path):
     rows = [{"sentence1": "a", "sentence2": "b", "label": label} for label in (0, 1, 2)]
-    with pytest.raises(DataError, match="labels 0, 1, 2 look like classes, not like similarity"):
+    with pytest.raises(DataError, match="labels 0, 1, 2 look like classes, not like similarities"):
         load_training_texts([jsonl(tmp_path / "x.jsonl", *rows)])
 
 

@@ -1,4 +1,4 @@
-"""Metadata survive every way through an index, and filters find them."""
+"""Metadata survive every change of an index, and filters use them."""
 
 import json
 from datetime import date
@@ -77,7 +77,7 @@ def test_documents_whose_metadata_changed_from_true_to_1_are_not_lost_by_an_undo
         undo_adapting(path)
 
 
-def test_lists_and_documents_of_a_file_are_added_alike(path, model, tmp_path):
+def test_lists_in_python_and_documents_of_a_file_are_stored_equally(path, model, tmp_path):
     row = {"_id": "y", "text": "graph own9", **STORED, "loc": {"page": 1}}
     (tmp_path / "more.jsonl").write_text(json.dumps(row) + "\n")
     with Index.open(path, model) as index:
@@ -123,7 +123,7 @@ def test_the_list_of_fields_is_short_and_printable(tmp_path, model):
         assert len(message) < 500
 
 
-def test_an_index_without_metadata_says_so(tmp_path, model):
+def test_a_filter_on_an_index_without_metadata_is_an_error(tmp_path, model):
     index = build_index(model, {"d": Document("x")}, "64:int8", tmp_path / "index")
     with index, pytest.raises(InvalidArgument, match=r"have no metadata\. Remove the filter\."):
         index.search(["x"], 1, where="n = 1")

@@ -1,4 +1,4 @@
-"""Duplicate and empty documents are counted, because they change what the scores mean."""
+"""Duplicate and empty documents are counted, because they affect the meaning of the scores."""
 
 from dataclasses import replace
 

@@ -33,7 +33,7 @@ def table():
     return np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
 
 
-def test_unknown_tokens_are_left_out_and_texts_are_cut_at_512_tokens(tmp_path, table, caplog):
+def test_unknown_tokens_are_left_out_and_texts_are_truncated_to_512_tokens(tmp_path, table, caplog):
     model = load_model(write(tmp_path / "m", {"embeddings": table}))
     assert isinstance(model, StaticEncoder)
     expected = [(table[1] + table[3]) / 2, (table[2] + table[4]) / 2, 0 * table[0], 0 * table[0]]

@@ -31,7 +31,7 @@ def described(folder, name=None, *, full_dim=384, prompts=None):
 
 
 @pytest.mark.parametrize("prompt", ["find: ", ""])
-def test_the_prompts_of_a_folder_win_over_the_table_entry_of_its_name(folder, prompt):
+def test_the_prompts_of_a_folder_take_precedence_over_the_table_entry_of_its_name(folder, prompt):
     prompts_in(folder, {"query": prompt, "document": ""})
     info = described(folder)
     assert (info.query_prompt, info.document_prompt) == (prompt, "")

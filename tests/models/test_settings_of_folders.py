@@ -1,4 +1,4 @@
-"""Settings of a folder that decide vectors: saved truncation, missing pooling, padding side."""
+"""Settings of a folder that affect vectors: saved truncation, missing pooling, padding side."""
 
 import json
 import shutil
@@ -88,7 +88,7 @@ def left_padded(bert_folder, tmp_path_factory):
     return folder
 
 
-def test_a_left_padded_model_encodes_alike_alone_in_a_batch_and_from_tokens(left_padded):
+def test_a_left_padded_model_encodes_a_text_equally_alone_in_a_batch_and_from_tokens(left_padded):
     model = load_model(left_padded, device="cpu")
     assert isinstance(model, TransformerEncoder)
     alone = np.concatenate([model.encode([text], kind="document") for text in TEXTS])

@@ -117,7 +117,7 @@ def test_a_zero_vector_of_any_model_is_refused(cached):
 
 
 def test_an_adapter_does_not_hide_a_zero_vector():
-    """An adapter with a bias turns the zero vector into a constant vector."""
+    """An adapter with a bias maps the zero vector to a constant vector."""
     n = FAKE_INFO.full_dim
     inner, bias, outer = (np.ones(shape, dtype=np.float32) for shape in ((n, 1), (1,), (1, n)))
     head = Head(np.eye(n, dtype=np.float32), inner, bias, outer)

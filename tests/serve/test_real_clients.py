@@ -1,4 +1,4 @@
-"""Clients as people install them, unchanged, against a server behind a port.
+"""Unchanged clients, as users install them, against a server behind a port.
 
 The folder `recorded` has what other versions of LiteLLM send: each file was recorded by a run of
 that version, for the options of `litellm.embedding` that it names.
@@ -167,7 +167,7 @@ def test_litellm_embeds_in_fewer_dimensions(litellm, base_url, model, options):
 
 
 def test_litellm_sends_no_dimensions_to_other_models_of_openai(litellm, base_url):
-    """Why docs/serve.md tells how to send `dimensions`."""
+    """The reason that docs/serve.md describes how to send `dimensions`."""
     with pytest.raises(litellm.UnsupportedParamsError, match="text-embedding-3"):
         embed_with(litellm, base_url, model=f"openai/{NAME}", dimensions=16)
 
@@ -199,7 +199,7 @@ def test_litellm_of_another_version_embeds(base_url, model, request_):
 
 
 def test_the_older_litellm_sends_null():
-    """The recording has the case that it is kept for."""
+    """The recording contains a null field, which is the reason for this recording."""
     requests = json.loads((RECORDED / "litellm-1.81.0.json").read_text("utf-8"))["requests"]
     bodies = [json.loads(each["body"]) for each in requests]
     assert any(body.get("encoding_format", "") is None for body in bodies)

@@ -1,4 +1,4 @@
-"""An epoch uses every pair once, also if texts repeat; pairs that teach nothing are refused."""
+"""An epoch uses every pair once, also if texts repeat; pairs that cannot be ranked are refused."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -69,7 +69,9 @@ def test_few_rows_with_more_negatives_join_the_others(model, tmp_path, caplog):
     done = finetune(model, {"pairs": pairs}, CONFIG, checkpoints=tmp_path / "kept")
     rows = {name: each.rows for name, each in done.epochs.items()}
     assert rows == {"pairs, 0 negatives": 2, "pairs, 1 negatives": 18}
-    assert "pairs: not used: 2 negatives of pairs with more negatives than most" in caplog.text
+    assert (
+        "pairs: not used: 2 negatives of pairs that have more negatives than others" in caplog.text
+    )
 
 
 def test_pairs_of_one_answer_are_refused(model, tmp_path):
@@ -80,7 +82,7 @@ def test_pairs_of_one_answer_are_refused(model, tmp_path):
         train_static(tokenize(pairs, StaticConfig(dims=(8,))), StaticConfig(dims=(8,)))
 
 
-def test_a_group_that_teaches_nothing_is_named(model, tmp_path, caplog):
+def test_pairs_of_one_anchor_without_negatives_are_named(model, tmp_path, caplog):
     texts = {"same": questions(8, 1), "other": questions(8, 2)}
     done = finetune(model, texts, CONFIG, checkpoints=tmp_path / "kept")
     assert list(done.epochs) == ["other"]
@@ -92,8 +94,8 @@ def test_settings_for_pairs_without_effect_are_named(model, tmp_path, caplog):
     scored = ScoredPairs("scored", WORDS[:3], WORDS[3:], [-1, 0, 40])
     config = FinetuneConfig(dims=(8,), hard_negatives=2, teacher="base", temperature=2)
     finetune(model, {"scored": scored}, config, checkpoints=tmp_path / "kept")
-    assert "hard_negatives, teacher: no effect on scored pairs, only on pairs" in caplog.messages
-    assert "temperature=2: no effect on one data set" in caplog.messages
+    assert "settings without effect on scored pairs: hard_negatives, teacher" in caplog.messages
+    assert "temperature=2 has no effect, because there is one data set" in caplog.messages
 
 
 def test_one_step_of_fine_tuning_changes_the_model(model, tmp_path):

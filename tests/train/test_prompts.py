@@ -94,7 +94,7 @@ def test_equal_texts_are_masked_also_with_different_prompts(model, tmp_path, mon
     (relations,) = found
     equal = relations.candidates[:, None] == relations.anchors
     assert equal.sum() == 1
-    # The negative "table file" stands in each row.
+    # The negative "table file" is in each row.
     assert len(torch.unique(relations.candidates)) == 5
 
 

@@ -206,7 +206,7 @@ def _texts(
 ) -> Texts | None:
     """Load the corpus, the pairs or the labeled data set that is given, if any."""
     if sum(each is not None and each != [] for each in (corpus, pairs, qrels)) > 1:
-        raise InvalidArgument("CORPUS, --pairs and --qrels exclude each other. Give one of them.")
+        raise InvalidArgument("CORPUS, --pairs and --qrels exclude each other. Pass one of them.")
     if qrels is not None:
         from nestvec.data.retrieval import load_dataset
 

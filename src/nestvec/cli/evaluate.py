@@ -60,7 +60,7 @@ _Split = Annotated[
     str | None,
     typer.Option(
         help="Split of the relevance labels (qrels) to measure.",
-        show_default="test, or the only split",
+        show_default="test, or the only split, dev or validation",
     ),
 ]
 _Queries = Annotated[
@@ -248,11 +248,11 @@ def _load(
     from nestvec.data.similarity import load_similarity
 
     if queries is not None and source is not None:
-        raise InvalidArgument("--queries and --make-queries exclude each other. Give one of them.")
+        raise InvalidArgument("--queries and --make-queries exclude each other. Pass one of them.")
     unlabeled = queries is not None or source is not None or dataset.is_file()
     if unlabeled and (strict or split is not None):
         option = "--strict" if strict else "--split"
-        raise InvalidArgument(f"{option} needs a folder with relevance labels. Leave it out.")
+        raise InvalidArgument(f"{option} requires a folder with relevance labels. Omit the option.")
     if queries is not None:
         return load_query_log(dataset, queries)
     if source is not None:
@@ -271,7 +271,7 @@ def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, eng
 
     if not isinstance(data, RetrievalSet) and engine != LOCAL:
         problem = f"--engine {engine} does not apply to {data.name}, which is not searched"
-        raise InvalidArgument(f"{problem}. Leave --engine out.")
+        raise InvalidArgument(f"{problem}. Omit --engine.")
     with progress("evaluate") as on_progress:
         if isinstance(data, RetrievalSet):
             return measure(model, data, grid, engine=engine, on_progress=on_progress)

@@ -146,7 +146,7 @@ def _planned_point(plan: Path | None, point: str | None) -> Plan | OperatingPoin
     if plan is None and point is None:
         raise InvalidArgument("no operating point is given. Use --plan PLAN or --point POINT.")
     if plan is not None and point is not None:
-        raise InvalidArgument("--plan and --point exclude each other. Give one of them.")
+        raise InvalidArgument("--plan and --point exclude each other. Pass one of them.")
     return Plan.load(plan) if plan else OperatingPoint.parse(point or "")
 
 
@@ -234,7 +234,7 @@ def adapt(
     if adapter is None and not undo:
         raise InvalidArgument("no adapter is given. Name an adapter file, or use --undo.")
     if adapter is not None and undo:
-        raise InvalidArgument("ADAPTER and --undo exclude each other. Give one of them.")
+        raise InvalidArgument("ADAPTER and --undo exclude each other. Pass one of them.")
     if undo and point is not None:
         raise InvalidArgument(
             f"--undo also restores the operating point. Leave --point {point} out."

@@ -31,7 +31,7 @@ def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
         return open_corpus(corpus)
     if not is_text_folder(corpus):
         problem = f"--passage-words applies to a folder of text files, and {corpus} is none"
-        raise InvalidArgument(f"{problem}. Leave the option out.")
+        raise InvalidArgument(f"{problem}. Omit the option.")
     return open_corpus(corpus, passage_words=passage_words)
 
 
@@ -131,7 +131,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
 
 
 def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:
-    """Yield everything that decides the vectors of a text."""
+    """Yield everything that affects the vector of a text."""
     from nestvec.models.prompts import prompts_text
 
     encoder = found.encoder

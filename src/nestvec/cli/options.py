@@ -34,7 +34,7 @@ QueryPromptOption = Annotated[
     typer.Option(
         "--query-prompt",
         help="Prefix of each query (in training: of each anchor), such as 'query: '.",
-        show_default="the prompt that the model or the index records",
+        show_default="the model's own prompt, or the prompt that the index records",
     ),
 ]
 DocumentPromptOption = Annotated[
@@ -43,7 +43,7 @@ DocumentPromptOption = Annotated[
         "--document-prompt",
         help="Prefix of each document (in training: of each positive, negative or scored text), "
         "such as 'passage: '.",
-        show_default="the prompt that the model or the index records",
+        show_default="the model's own prompt, or the prompt that the index records",
     ),
 ]
 _DTYPE = "Data type that the model computes in: float32 or bfloat16."

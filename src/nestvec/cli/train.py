@@ -183,7 +183,7 @@ def _static_settings(given: dict[str, Any]) -> Path | None:
     for name in _FINETUNING_ONLY:
         if name in given:
             option = f"--{name.replace('_', '-')}"
-            raise InvalidArgument(f"{option} is for fine-tuning, not --static. Leave it out.")
+            raise InvalidArgument(f"{option} is for fine-tuning, not --static. Omit the option.")
     dtype = given.pop("dtype", None)
     if dtype is not None:
         given["bfloat16"] = dtype == "bfloat16"

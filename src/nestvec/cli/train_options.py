@@ -37,7 +37,8 @@ EpochsOption = Annotated[
     typer.Option(help="Passes over the training texts.", show_default="1; with --static 10"),
 ]
 BatchSizeOption = Annotated[
-    int | None, typer.Option(help="Pairs in a step.", show_default="64; with --static 512")
+    int | None,
+    typer.Option(help="Maximum number of pairs in a step.", show_default="64; with --static 512"),
 ]
 LearningRateOption = Annotated[
     float | None,

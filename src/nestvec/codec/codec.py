@@ -36,7 +36,7 @@ from nestvec.types import Codes, Embeddings, Precision
 ROTATION_SEED = 20260
 _EARLIER_KEY = "quantiser"  # the key "quantizer" in files of earlier versions
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # FIT_ROWS: most vectors that a codec is fitted on
-_ERROR_ROWS = 1_000  # of these, the most whose errors are computed
+_ERROR_ROWS = 1_000  # most vectors whose errors are computed
 MISFIT_ERROR = 1.5  # times the 99th percentile of the errors of fitted vectors
 _ROUNDING_ERROR = 1e-6
 # Neighboring float16 values differ by at least 2^-11 of their size. Scaling by a factor within
@@ -67,7 +67,7 @@ class Codec:
         layer_norm: Whether the full vector is layer-normalized before truncation.
         calibration: The values of the ``Center``, if the precision has one, followed by fitted
             ranges or centroids, as ``fit_quantizer`` returns them. Empty if nothing is fitted. A
-            precision with a center and an empty calibration subtracts no mean, as files of
+            precision with a center and an empty calibration subtracts no mean, as in files of
             earlier versions.
         error: 99th percentile of the squared distance between fitted vectors and their decoded
             codes; None if nothing is fitted, and for codecs of earlier versions.

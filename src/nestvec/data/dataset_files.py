@@ -61,7 +61,7 @@ class DatasetFiles:
         corpus = _find(folder, _CORPUS)
         if not corpus:
             problem = "has no corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)"
-            raise DataError(folder, f"{problem}, so it is not a BEIR folder")
+            raise DataError(folder, f"{problem}, so it is not a retrieval set")
         return cls(folder, corpus, _find(folder, _QUERIES), _find_qrels(folder))
 
     def choose_split(self, split: str | None) -> str:

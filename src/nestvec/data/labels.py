@@ -104,7 +104,7 @@ def _add(path: Path, of_query: dict[str, int], label: _Label, tally: Tally) -> N
         return
     pair = f"query {label.query_id!r} and document {label.document_id!r}"
     if of_query[label.document_id] != label.grade:
-        problem = f"{pair} have another score in an earlier line. Delete one of them."
+        problem = f"{pair} have another score in an earlier line. Delete one of the lines."
         raise DataError(path, problem, line=label.line)
     tally.add("repeated labels, skipped", pair)
 

@@ -155,7 +155,7 @@ def _check_scores(path: Path, column: str, scores: list[float]) -> None:
         raise DataError(path, problem)
     if column == "label" and len(values) > 2 and set(values) <= _CLASSES:
         shown = ", ".join(f"{value:g}" for value in values)
-        problem = f"the labels {shown} look like classes, not like similarity."
+        problem = f"the labels {shown} look like classes, not like similarities."
         solution = "Rename the column to 'score' if a higher label means more similar."
         raise DataError(path, f"{problem} {solution}")
 

@@ -101,7 +101,7 @@ class PairColumns:
         return [name for name in row if _NEGATIVE.fullmatch(name)]
 
     def label(self, row: Row) -> str | None:
-        """Return the name of the column that judges the pair, if there is one."""
+        """Return the name of the column with the label of the pair, if there is one."""
         return next((name for name in _LABELS if not _is_empty(row.get(name))), None)
 
 

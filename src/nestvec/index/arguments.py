@@ -151,7 +151,7 @@ def given_vectors(embeddings: object, ids: Sequence[str]) -> Embeddings:
     if len(empty):
         row = int(empty[0])
         problem = f"vector {row} (id {ids[row]!r}) is zero."
-        raise InvalidArgument(f"{problem} Encode the document again, or leave it out.")
+        raise InvalidArgument(f"{problem} Encode the document again, or omit the document.")
     return vectors
 
 

@@ -44,9 +44,9 @@ def load_recorded_model(
 ) -> Encoder:
     """Load the model that an index names.
 
-    The model gets the recorded prompts, whatever its folder states now. If the model folder does
-    not exist, a folder of the same name next to the index is used: both may have been moved
-    together.
+    The recorded prompts are used, even if the model folder now states other prompts. If the model
+    folder does not exist, a folder of the same name next to the index is used: both may have been
+    moved together.
 
     Args:
         info: The model, as the index records it.
@@ -213,7 +213,7 @@ class IndexModel:
         encoder, place = self.encoder, self._engine.place
         if isinstance(encoder, PrecomputedVectors):
             problem = f"{place} contains the vectors of {encoder.info.name} and records no model"
-            remedy = f"Name the model that made the vectors once: nestvec index model {place} MODEL"
+            remedy = f"Record the model that made the vectors: nestvec index model {place} MODEL"
             raise ModelError(f"{problem}, so texts cannot be encoded. {remedy}")
         # ``embed`` would look up precomputed vectors, which do not contain new texts.
         embeddings = uncached(encoder).encode(texts, kind="query")

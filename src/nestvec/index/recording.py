@@ -26,8 +26,8 @@ from nestvec.wording import count_text
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
-LOWEST_COSINE = 0.999  # float16 vectors and bfloat16 models reach more
-_CHECKED, _SEEN = 16, 256  # documents that are encoded, and documents that are read for them
+LOWEST_COSINE = 0.999  # rounding to float16 or computing in bfloat16 lowers the cosine less
+_CHECKED, _SEEN = 16, 256  # documents that are encoded, and documents that are read to find these
 _CHECKS = (
     "Check that this is the model of the vectors, and check its prompts (--query-prompt and "
     "--document-prompt; the document prompt is often 'passage: ' or empty) and the texts: nestvec "

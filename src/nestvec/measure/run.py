@@ -128,7 +128,7 @@ def _points(
         raise InvalidArgument(f"{problem} Choose other precisions or another engine.")
     if skipped := [point for point in others if not can_run(point)]:
         _logger.warning(
-            "engine %s cannot run %d of the operating points, such as %s. They are not measured.",
+            "engine %s cannot run %d of the operating points, such as %s, which are not measured.",
             engine,
             len(skipped),
             skipped[0],
@@ -203,7 +203,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | in
 
 
 def _count_texts(data: RetrievalSet, texts: Texts, grid: Grid) -> dict[str, int]:
-    """Count texts that change what the scores mean; ``data.counts`` has the ignored input."""
+    """Count texts that affect the meaning of the scores; ``data.counts`` has the ignored input."""
     filled = [text for text in texts.rows if text.strip()]
     kept = "_kept" if grid.keep_self else ""
     grouped = (grid.group_by in each.metadata for each in data.corpus.values() if grid.group_by)

@@ -1,4 +1,4 @@
-"""Convert the errors of libraries while a model encodes to one-line errors that say what to do."""
+"""Convert errors of libraries, raised while a model encodes, to one line that states the remedy."""
 
 from __future__ import annotations
 

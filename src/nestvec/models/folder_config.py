@@ -83,7 +83,7 @@ def configured_dims(folder: Path) -> tuple[int, ...] | None:
 
 
 def pooling_of(folder: Path) -> str:
-    """Return how a model makes one vector of the vectors of all tokens, such as "mean" or "cls".
+    """Return how the vectors of all tokens become one vector, such as "mean" or "cls".
 
     Several modes are joined by "+". The result is "" if the folder does not state it, as for
     models with their own code.

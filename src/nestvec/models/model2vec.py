@@ -2,8 +2,8 @@
 
 Vectors equal those of model2vec: unknown tokens are left out, and texts are truncated to the
 ``max_length`` of the folder (512 tokens by default). Sentence Transformers loads the same folders,
-but averages the vector of the unknown token, too. model2vec also cuts characters of extremely long
-texts before it tokenizes them; this is not reproduced.
+but also averages the vector of the unknown token. model2vec also truncates the characters of
+extremely long texts before tokenization; this module does not.
 """
 
 from __future__ import annotations

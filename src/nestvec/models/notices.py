@@ -40,6 +40,6 @@ def warn_of_truncation(info: ModelInfo, truncate_dim: int | None) -> None:
     if truncate_dim is not None and truncate_dim != info.full_dim:
         _logger.warning(
             "%s has truncate_dim=%s, which nestvec does not apply. The full width of %s dims is "
-            "used; an operating point such as '%s:float32' truncates.",
+            "used. To truncate, choose an operating point such as '%s:float32'.",
             *(info.name, truncate_dim, info.full_dim, truncate_dim),
         )

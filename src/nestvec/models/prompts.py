@@ -8,8 +8,8 @@ The first of these sources that states prompts is used:
    "document": ""}`` for a model that it uses without prompts. If several names of document prompts
    are present, the first one that is not empty is used, because Sentence Transformers adds an empty
    ``document`` to a folder with ``passage`` when it saves the folder again.
-3. The table of known models, by the name of the folder or the hub id. It is only used if the
-   folder names no prompt, as the folders that the makers of older models publish.
+3. The table of known models, by the name of the folder or the hub id. The table is only used if
+   the folder names no prompt, as in the published folders of older models.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def warn_without_prompts(folder: Path, info: ModelInfo, requested: Mapping[Kind,
             _logger.warning(
                 "%s is used without prompts, but its name suggests a model that requires them "
                 "(query %r, document %r). Set prompts with --query-prompt and --document-prompt, "
-                "or in Python with load_model(prompts=...); empty prompts end this warning.",
+                "or in Python with load_model(prompts=...). Set empty prompts to confirm that the "
+                "model requires none.",
                 *(info.name, query, document),
             )
             return

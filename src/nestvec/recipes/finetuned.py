@@ -182,7 +182,7 @@ def finetune_and_save(
     config = _with_dims(config, base.info.full_dim)
     if config.best_at is not None and held_out.dev is None:
         problem = f"best_at={config.best_at} has no effect without a development set."
-        raise InvalidArgument(f"{problem} Pass dev, or leave best_at out.")
+        raise InvalidArgument(f"{problem} Pass dev, or omit best_at.")
     checkpoints, of_baseline = (
         path.with_name(f".{path.name}.{kind}") for kind in ("checkpoints", "twin-checkpoints")
     )
@@ -213,9 +213,9 @@ def _with_dims(config: FinetuneConfig, full_dim: int) -> FinetuneConfig:
 def _set_prompts(base: SentenceTransformerEncoder) -> None:
     """Set the prompts of the library's model, so that training uses them and saving writes them.
 
-    nestvec also knows prompts that the library does not use: options, the table of known models,
-    and names of prompts other than "query" and "document". Other names of the prompt of documents
-    are removed, so that there is only one.
+    The library does not use some of the prompts that nestvec uses: prompts of options, prompts of
+    the table of known models, and prompts with names other than "query" and "document". Other names
+    of the document prompt are removed, so that the folder has only one document prompt.
     """
     model, info = base.library_model, base.info
     model.prompts = stated_prompts(info, model.prompts)

@@ -256,7 +256,7 @@ def _without_text(model: Encoder) -> Mapping[Kind, list[int]]:
 
 def _blank(place: str) -> ApiError:
     problem = f"{place}: the text is blank, or the model has no token for it"
-    return bad_request(f"{problem}. Send another text, or omit it.", place)
+    return bad_request(f"{problem}. Send another text, or omit the text.", place)
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """Errors as responses in the format of the OpenAI API: ``{"error": {...}}``.
 
-Errors of the client have a full message. Internal errors have only a status, because their message
-may contain texts or paths. Their ``code`` says whether the model failed or memory was exhausted.
+Errors of the client have a full message. The response to an internal error has a fixed message,
+because the message of the error may contain texts or paths. ``code`` states whether the model
+failed or the memory was exhausted.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class AdaptedInputEncoder:
     def encode(self, inputs: Sequence[Input]) -> Embeddings:
         """Return the adapted vectors of inputs, [n, full_dim]; queries have their own head.
 
-        A zero vector, which stands for a text without known tokens, remains zero.
+        The zero vector of a text without known tokens remains zero.
         """
         vectors = self._base.encode(inputs)
         adapted = np.empty_like(vectors)

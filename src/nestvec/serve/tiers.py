@@ -4,7 +4,7 @@ A request selects a tier with a suffix of the model, ``my-model:fast``, or in ``
 ``point`` also accepts an operating point such as ``64:int4``.
 
 The suffix ``:query`` or ``:document`` selects how texts are encoded, for clients that cannot send
-``input_type``. This suffix is the last: ``my-model:fast:query``.
+``input_type``. This suffix is always the last one: ``my-model:fast:query``.
 """
 
 from __future__ import annotations

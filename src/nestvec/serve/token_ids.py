@@ -2,7 +2,7 @@
 
 Clients of OpenAI may send token ids instead of texts. LangChain does so by default, with ids of
 OpenAI's encoding cl100k_base. Most of these ids are also in the range of another model's
-vocabulary, where they stand for other words. The range is therefore no evidence that the ids belong
+vocabulary, where they represent other words. The range therefore does not show that the ids belong
 to the model.
 """
 

@@ -1,4 +1,4 @@
-"""Arrange training texts in columns of equal length, as Sentence Transformers' trainer needs them.
+"""Arrange training texts in columns of equal length for the trainer of Sentence Transformers.
 
 A data set has the same number of negatives in each row. Pairs are therefore grouped by their number
 of negatives.
@@ -97,8 +97,8 @@ def _group_by_negatives(name: str, pairs: TrainingPairs, batch_size: int) -> dic
     )
     if unused:
         message = (
-            "%s: not used: %s of pairs with more negatives than most. Rows of a batch have equally "
-            "many negatives, and fewer rows than batch_size=%d have more"
+            "%s: not used: %s of pairs that have more negatives than others. All rows of a batch "
+            "need the same number, and fewer rows than batch_size=%d have this many"
         )
         _logger.warning(message, name, count_text(unused, "negative"), batch_size)
     return dict(sorted(groups.items()))

@@ -184,7 +184,9 @@ def _make_datasets(
     datasets = as_columns(mined, config.batch_size)
     _warn_of_small_datasets(datasets, config.batch_size)
     if config.temperature > 1 and len(datasets) == 1:
-        _logger.warning("temperature=%g: no effect on one data set", config.temperature)
+        _logger.warning(
+            "temperature=%g has no effect, because there is one data set", config.temperature
+        )
     return datasets
 
 
@@ -228,7 +230,7 @@ def _warn_of_unused_settings(texts: Mapping[str, TrainingTexts], config: Finetun
         default = FinetuneConfig()
         unused = [name for name in _FOR_PAIRS if getattr(config, name) != getattr(default, name)]
         if unused:
-            _logger.warning("%s: no effect on scored pairs, only on pairs", ", ".join(unused))
+            _logger.warning("settings without effect on scored pairs: %s", ", ".join(unused))
     if config.teacher == "base" and not config.teach and "teacher" not in unused:
         _logger.warning("teacher='base' has no effect, because teach=0")
 
@@ -268,7 +270,7 @@ def _limit_tokens(model: SentenceTransformer, max_tokens: int | None) -> Iterato
         model.max_seq_length = max_tokens if before is None else min(max_tokens, before)
     except AttributeError as error:  # a static model cannot truncate texts
         problem = f"max_tokens={max_tokens} cannot be set: the model has no limit of tokens."
-        raise InvalidArgument(f"{problem} Leave max_tokens out.") from error
+        raise InvalidArgument(f"{problem} Omit max_tokens.") from error
     try:
         yield
     finally:

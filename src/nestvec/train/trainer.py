@@ -103,7 +103,7 @@ def _sample(texts: Sequence[str]) -> list[str]:
 
 
 class PromptCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
-    """Also adds the keys of texts without their prompts, if queries and documents differ in them.
+    """Also adds the keys of texts without prompts, if queries and documents have different prompts.
 
     The loss finds equal texts by their tokens, which contain the prompt.
     """
