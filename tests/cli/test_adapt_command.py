@@ -143,14 +143,26 @@ def spoilt(vectors):
             lambda all_: all_[:, :8],
             "different dims (corpus 16, queries 8)",
         ),
-        ("corpus", spoilt, "the vector of id 'd7' (row 7) has NaN or infinite values. Encode it"),
-        ("queries", spoilt, "the vector of id 'q7' (row 7) has NaN or infinite values. Encode it"),
+        (
+            "corpus",
+            spoilt,
+            "the vector of id 'd7' (row 7) has NaN or infinite values. Encode the text",
+        ),
+        (
+            "queries",
+            spoilt,
+            "the vector of id 'q7' (row 7) has NaN or infinite values. Encode the text",
+        ),
         (
             "corpus",
             lambda all_: all_[np.arange(N) % 100],
             "200 of 300 vectors are duplicates",
         ),
-        ("corpus", lambda all_: all_ * 0, "is all zeros, so it has no direction. Encode it again"),
+        (
+            "corpus",
+            lambda all_: all_ * 0,
+            "is all zeros, so it has no direction. Encode the text again",
+        ),
     ],
     ids=["mixed widths", "NaN", "NaN in a query", "duplicates", "zeros"],
 )

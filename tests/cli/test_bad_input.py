@@ -122,7 +122,7 @@ CASES = {
     "plan and point": (
         nothing,
         "index build model data --plan plan.json --point 8:int4 --out new",
-        "--plan and --point exclude each other. Give one",
+        "--plan and --point exclude each other. Pass one",
     ),
     "truncated vectors": (truncated("index/vectors/0-0.vectors"), "search index x", "0-0.vectors"),
     "truncated documents": (truncated("index/documents.sqlite"), "search index x", "documents"),

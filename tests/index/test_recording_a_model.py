@@ -45,7 +45,9 @@ def path(tmp_path, model):
 def test_an_index_of_vectors_names_the_command_that_records_a_model(path, model):
     with Index.open(path) as index, pytest.raises(ModelError, match=rf"index model {path} MODEL"):
         index.search("json")
-    with pytest.raises(ModelMismatch, match=rf"record it: nestvec index model {path} \S*/model"):
+    with pytest.raises(
+        ModelMismatch, match=rf"record the model: nestvec index model {path} \S*/model"
+    ):
         Index.open(path, model)
 
 

@@ -267,7 +267,7 @@ def rate_text(rate: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Write a duration for people.
+    """Write a duration in seconds, minutes or hours.
 
     >>> duration_text(74.2), duration_text(200), duration_text(754), duration_text(9000)
     ('74 s', '3 min 20 s', '13 min', '2 h 30 min')

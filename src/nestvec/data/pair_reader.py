@@ -142,7 +142,7 @@ class _PairReader:
             return examples
         for each in examples:
             if each.label is None:
-                problem = f"has no {name!r}, but other rows have one. Add it to all rows."
+                problem = f"has no {name!r}, but other rows have one. Add the label to all rows."
                 raise DataError(self.path, problem, line=each.line)
             if each.label not in (0, 1):
                 problem = f"{name!r} of a pair must be 0 or 1, not {each.label:g}."

@@ -23,7 +23,7 @@ def check_model(stored: ModelInfo, given: ModelInfo, place: str) -> None:
     """Check that a model can encode queries and documents of an index.
 
     A query prompt does not affect stored vectors, so another query prompt is a warning. Another
-    dtype and another maximum number of tokens are warnings, too.
+    dtype and another maximum number of tokens are also warnings.
 
     Args:
         stored: The model as the index records it, with the index's adapter.
@@ -38,7 +38,7 @@ def check_model(stored: ModelInfo, given: ModelInfo, place: str) -> None:
             raise ModelMismatch(
                 f"{place} contains vectors of {stored.identity}, not of {given.identity}. "
                 f"Different: {'; '.join(_differences(stored, given))}. Open the index with its own "
-                "model, or re-embed it. If this model made the vectors, record it: "
+                "model, or re-embed the index. If this model made the vectors, record the model: "
                 f"nestvec index model {place} {given.name}"
             )
         _logger.warning(

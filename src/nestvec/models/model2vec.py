@@ -58,7 +58,9 @@ def open_tensors(file: Path) -> Iterator[Any]:
         with safetensors.safe_open(file, framework="numpy") as tensors:
             yield tensors
     except (OSError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{file}: cannot be read ({error}). Copy or save it again.") from error
+        raise ModelError(
+            f"{file}: cannot be read ({error}). Copy or save the file again."
+        ) from error
 
 
 def read_table(folder: Path) -> Embeddings:

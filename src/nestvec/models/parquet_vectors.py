@@ -20,7 +20,7 @@ from nestvec.files.mapped import new_embeddings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-REMEDY = "Encode it again, or remove it."
+REMEDY = "Encode the text again, or remove the vector."
 _ID_COLUMNS = ("id", "_id")
 _VECTOR_COLUMNS = ("vector", "embedding")
 _BATCH = 4_096  # rows in memory at a time

@@ -3,11 +3,11 @@
 The first of these sources that states prompts is used:
 
 1. The caller, for each kind that the caller names.
-2. The folder's ``config_sentence_transformers.json``, if its ``prompts`` name a prompt for queries
-   or for documents. An empty prompt counts: Sentence Transformers 5 and later saves ``{"query": "",
-   "document": ""}`` for a model that it uses without prompts. If several names of document prompts
-   are present, the first one that is not empty is used, because Sentence Transformers adds an empty
-   ``document`` to a folder with ``passage`` when it saves the folder again.
+2. The folder's ``config_sentence_transformers.json``, if its ``prompts`` name a query prompt or a
+   document prompt. An empty prompt counts: Sentence Transformers 5 and later saves ``{"query": "",
+   "document": ""}`` for a model without prompts. If several names of document prompts are present,
+   the first prompt that is not empty is used, because Sentence Transformers adds an empty
+   ``document`` to a folder with ``passage`` when the folder is saved again.
 3. The table of known models, by the name of the folder or the hub id. The table is only used if
    the folder names no prompt, as in the published folders of older models.
 """

@@ -70,7 +70,7 @@ class OwnIds:
                 raise bad_request(f"{problem}. {advice}.", place)
             if longest is not None and len(each) > longest:
                 problem = f"{place} has {len(each)} tokens, more than max_tokens={longest}"
-                raise bad_request(f"{problem}. Truncate it, or send a string.", place)
+                raise bad_request(f"{problem}. Truncate the list, or send a string.", place)
 
 
 def _begins_and_ends(ids: Sequence[int], before: Sequence[int], after: Sequence[int]) -> bool:

@@ -121,7 +121,7 @@ def finetune(
     """Fine-tune a model in place.
 
     Args:
-        model: The model to train. Its prompts of queries and documents are used in training.
+        model: The model to train. Its query and document prompts are used in training.
         texts: Training texts by name, as returned by ``load_training_texts``.
         config: Settings. The batch size is limited to the number of texts.
         checkpoints: Folder for checkpoints. Checkpoints of an interrupted run with the same model,

@@ -330,5 +330,7 @@ class EmbeddedReader:
                 f"[n, {stored.full_dim}]. Encode at full width; the index truncates the vectors."
             )
         if not np.isfinite(embeddings).all():
-            raise InvalidArgument("a query vector contains NaN or infinity. Encode it again.")
+            raise InvalidArgument(
+                "a query vector contains NaN or infinity. Encode the query again."
+            )
         return embeddings
