@@ -110,7 +110,7 @@ def test_a_model_and_its_index_are_served_together_and_others_are_refused(place,
         "train", "--static", "--pairs", "data", "--dims", "32", "--epochs", "1", "--out", "other"
     )
     ended = nestvec("serve", "other", "index", "--port", "0")
-    assert (ended.code, "re-embed it" in ended.err) == (2, True)
+    assert (ended.code, "re-embed the index" in ended.err) == (2, True)
 
 
 def test_prompts_are_printed_and_compared_with_those_of_the_index(place, nestvec):

@@ -142,8 +142,8 @@ def warn_of_zero_vectors(ids: Sequence[str]) -> None:
     """Log that documents have zero vectors, which no search finds by its text."""
     if ids:
         _logger.warning(
-            "%s with a zero vector score 0 for every query, the first is %r. Their texts are "
-            "empty, or the model knows none of their words.",
+            "%s with a zero vector, such as %r: the score is 0 for every query. The texts are "
+            "empty, or the model knows none of the words.",
             *(count_text(len(ids), "document"), ids[0]),
         )
 
