@@ -134,8 +134,7 @@ def train(
     )
     loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
     (_train_static if static else _finetune)(model, pairs, out, given, loading)
-    if known is not None:
-        _probe(out, known, loading)
+    _probe(out, known, loading)
     print_next(_next(pairs, out))
 
 
@@ -283,8 +282,10 @@ def _load_probes(path: Path) -> Triplets:
     return load_probes(path)
 
 
-def _probe(out: Path, probes: Triplets, loading: _Loading) -> None:
+def _probe(out: Path, probes: Triplets | None, loading: _Loading) -> None:
     """Print how many probes pass at each dim; exit with 1 unless all pass at the smallest."""
+    if probes is None:
+        return
     from nestvec.measure.dims import probe
     from nestvec.models.load import load_model
 
