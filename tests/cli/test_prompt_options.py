@@ -1,6 +1,7 @@
 """Prompts on the command line, and the model of an index of one's own vectors."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -46,6 +47,21 @@ def test_an_index_built_with_prompts_is_searched_grown_and_described(nestvec, pl
     assert rows["max"] == "tokens no limit"
     encoder = json.loads(nestvec("index", "stats", "index", "--json").out)["encoder"]
     assert (encoder["query_prompt"], encoder["pooling"]) == ("how does ", "mean")
+
+
+def test_a_plan_names_its_prompts_and_the_command_that_uses_them(nestvec):
+    data = ("--keeps", "10", "--precisions", "int8", "--out", "c.json")
+    assert nestvec("evaluate", "model", "data", *data, *PROMPTS).code == 0
+    planned = nestvec("plan", "c.json", "--min-retention", "0.5", "--out", "p.json")
+    command = shlex.split(planned.out.splitlines()[-1].split("nestvec ", 1)[1])
+    refused = nestvec("index", "build", "model", "data", "--plan", "p.json", "--out", "own")
+    assert refused.code == 2
+    assert "query prompt ('how does ' in the plan, '' in the model)" in refused.err
+    assert "document prompt ('about ' in the plan, '' in the model)" in refused.err
+    command[command.index("CORPUS")], command[-1] = "data", "own"
+    built = nestvec(*command)
+    assert built.code == 0, built.err
+    assert "prompts: query 'how does ', document 'about ' (requested)" in built.out
 
 
 def test_search_with_another_query_prompt_prints_both(nestvec):

@@ -16,6 +16,7 @@ from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument, ModelMismatch, refuse_string
 from nestvec.models.base import as_texts
+from nestvec.models.differences import differences
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 
@@ -45,6 +46,7 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
     if isinstance(given, PlannedPoint) and given.model.fingerprint != model.fingerprint:
         raise ModelMismatch(
             f"the plan is for {given.model.identity}, not for {model.identity}. "
+            f"Different: {differences(given.model, model, 'plan')}. "
             f"Plan with a curve of this model, or pass the point '{given.point}'."
         )
     if isinstance(given, PlannedPoint):

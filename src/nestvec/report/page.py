@@ -15,6 +15,7 @@ from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.files.atomic import replace_file
+from nestvec.models.differences import differences
 from nestvec.planning.choose import Plan
 from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
@@ -80,7 +81,8 @@ def _check(plan: Plan, curve: Curve) -> None:
     if plan.model.fingerprint != curve.model.fingerprint:
         raise ModelMismatch(
             f"the plan is for model {plan.model.identity}, but the curve is for model "
-            f"{curve.model.identity}. Run `nestvec plan` on this curve."
+            f"{curve.model.identity}. Different: "
+            f"{differences(plan.model, curve.model, 'plan')}. Run `nestvec plan` on this curve."
         )
 
 

@@ -17,6 +17,7 @@ from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch
 from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import unadapted, with_adapter
+from nestvec.models.differences import differences
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
@@ -106,7 +107,9 @@ class Served:
             if measured is not None and measured.model.fingerprint != self.info.fingerprint:
                 raise ModelMismatch(
                     f"the {kind} is for {measured.model.identity}, but the served model is "
-                    f"{self.info.identity}. Evaluate the served model, or omit the {kind}."
+                    f"{self.info.identity}. Different: "
+                    f"{differences(measured.model, self.info, kind)}. "
+                    f"Evaluate the served model, or omit the {kind}."
                 )
 
     @property

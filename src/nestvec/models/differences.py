@@ -1,0 +1,51 @@
+"""Name the values in which two models differ, for messages about files of another model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nestvec.types import ModelInfo
+
+_NAMES = {
+    "full_dim": "dims",
+    "query_prompt": "query prompt",
+    "document_prompt": "document prompt",
+    "pooling": "pooling",
+    "layer_norm": "layer normalization",
+    "max_tokens": "maximum tokens",
+}
+
+
+def differences(stored: ModelInfo, given: ModelInfo, file: str) -> str:
+    """Return each value that differs, with both values.
+
+    Args:
+        stored: The model that a file records.
+        given: The model in use.
+        file: What records ``stored``, such as "index" or "plan".
+    """
+    return "; ".join(_differences(stored, given, file))
+
+
+def shown(value: object) -> str:
+    """Return a value as messages show it; None is the absence of a limit."""
+    return "no limit" if value is None else repr(value)
+
+
+def _differences(stored: ModelInfo, given: ModelInfo, file: str) -> Iterator[str]:
+    named = False
+    for field, name in _NAMES.items():
+        before, now = getattr(stored, field), getattr(given, field)
+        unknown = field == "pooling" and not (before and now)
+        if before != now and not unknown:
+            named = True
+            yield f"{name} ({shown(before)} in the {file}, {shown(now)} in the model)"
+    if stored.adapter != given.adapter:
+        named = True
+        before, now = (each.adapter[:12] or "none" for each in (stored, given))
+        yield f"adapter ({before} in the {file}, {now} with the model)"
+    if stored.weights and given.weights:
+        if stored.weights != given.weights:
+            yield f"weights or tokenizer ({stored.weights[:12]}, {given.weights[:12]})"
+    elif not named:
+        yield f"weights, tokenizer or vectors ({stored.fingerprint[:12]}, {given.fingerprint[:12]})"
