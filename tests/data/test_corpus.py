@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from nestvec.data.corpus import load_corpus
-from nestvec.errors import DataError
+from nestvec.data.corpus import Corpus, load_corpus
+from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
 
@@ -74,3 +74,8 @@ def test_a_malformed_table_raises_with_the_line(tmp_path):
     (tmp_path / "x.csv").write_text("id,text,n\na,x,1\na,x,2\n")
     with pytest.raises(DataError, match=r"x\.csv:3: id 'a' appears twice"):
         load_corpus(tmp_path / "x.csv")
+
+
+def test_texts_instead_of_documents_are_an_error_that_names_the_id():
+    with pytest.raises(InvalidArgument, match=r"document 'a' has type str\. Pass a Document"):
+        list(Corpus.of({"a": "a text"}))

@@ -79,6 +79,17 @@ def test_the_value_of_a_field_that_cannot_be_stored_is_named(writable):
     assert "the value of 'loc' cannot be stored. Use strings, finite numbers" in error["message"]
 
 
+def test_ids_that_are_whole_numbers_become_text(writable):
+    document = {"id": 7, "text": "graph tree"}
+    assert writable.post("/v1/documents", {"documents": [document]}).status_code == 200
+    assert writable.get("/v1/documents/7").json()["id"] == "7"
+    assert delete(writable, {"ids": [7]}).json()["deleted"] == 1
+    for id_ in (True, 1.5):
+        answer = writable.post("/v1/documents", {"documents": [{**document, "id": id_}]})
+        assert answer.status_code == 400
+        assert error_of(answer)["param"] == "documents.0.id"
+
+
 def test_booleans_and_lists_come_back_as_they_were_sent(writable):
     metadata = {"flag": True, "off": False, "n": 1, "x": 1.0, "tags": ["a", 2, True], "none": []}
     metadata |= {"day": "2026-03-01", "large": 2**64 - 1}

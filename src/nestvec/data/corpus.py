@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from nestvec.data.dataset_files import find_corpus
 from nestvec.data.metadata import MetadataReader
@@ -64,8 +65,8 @@ class Corpus:
         """Yield (id, document), with metadata in the form that an index stores.
 
         Raises:
-            InvalidArgument: If there is no ``source``, and metadata have a type that cannot be
-                stored.
+            InvalidArgument: If a value is not a ``Document``; or if there is no ``source``, and
+                metadata have a type that cannot be stored.
         """
         reader = MetadataReader(strict=self.source is None)
         for id_, document in self.read():
@@ -101,8 +102,17 @@ class Corpus:
         if not isinstance(documents, Mapping):
             kind = type(documents).__name__
             raise InvalidArgument(f"corpus is a {kind}. Pass a dict of Documents or a Corpus.")
-        in_memory: Mapping[str, Document] = documents
-        return cls(lambda: iter(in_memory.items()), len(in_memory))
+        in_memory: Mapping[Any, Any] = documents
+        return cls(lambda: _checked_types(in_memory), len(in_memory))
+
+
+def _checked_types(documents: Mapping[Any, Any]) -> Iterator[tuple[str, Document]]:
+    """Yield documents in memory; raise an error for the first that is not a ``Document``."""
+    for id_, document in documents.items():
+        if not isinstance(document, Document):
+            problem = f"document {id_!r} has type {type(document).__name__}."
+            raise InvalidArgument(f"{problem} Pass a Document, such as Document('a text').")
+        yield id_, document
 
 
 def _digest_and_count(documents: Iterable[tuple[str, Document]]) -> tuple[str, int]:

@@ -18,7 +18,6 @@ from nestvec.types import Document
 
 _LONGEST = 40  # characters of a field's name in a message
 _STORABLE = "Use strings, finite numbers, true, false, or lists of these with fewer than 32 floats."
-Id = Annotated[str, Field(min_length=1, max_length=512)]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**64, strict=True)]
 Single = StrictBool | Whole | Annotated[float, Field(strict=True, allow_inf_nan=False)] | StrictStr
 MetadataItem = Single | list[Single] | None
@@ -38,6 +37,14 @@ def _check_metadata(values: Any) -> Any:
 StoredMetadata = Annotated[
     dict[str, MetadataItem], Field(max_length=100), BeforeValidator(_check_metadata)
 ]
+
+
+def _number_as_text(value: Any) -> Any:
+    """Return an id that is a whole number as text, as in files."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Id = Annotated[str, BeforeValidator(_number_as_text), Field(min_length=1, max_length=512)]
 
 
 class NewDocument(RequestBody):
