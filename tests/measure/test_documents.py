@@ -12,7 +12,7 @@ from nestvec.measure import documents
 from nestvec.measure.documents import DocumentRows, collapse, rank_documents, rows_needed
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
-from nestvec.measure.texts import Texts
+from nestvec.measure.texts import Texts, slices_of
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Document, OperatingPoint
 
@@ -108,3 +108,15 @@ def test_an_unknown_field_is_rejected_with_the_known_fields():
         Texts.of(chunked(made_set(10, 2)), group_by="page")
     with pytest.raises(InvalidArgument, match="There are no fields"):
         Texts.of(retrieval_set({"d": "a"}, {"q": "a"}, {"q": {"d": 1}}), group_by="page")
+
+
+def test_a_field_of_lists_neither_groups_documents_nor_slices_queries():
+    data = retrieval_set({"d": "a", "e": "b"}, {"q": "a"}, {"q": {"d": 1}})
+    corpus = {
+        id_: replace(document, metadata={"tags": ["x"]}) for id_, document in data.corpus.items()
+    }
+    data = replace(data, corpus=corpus, query_fields={"q": {"tags": ["x"]}})
+    with pytest.raises(InvalidArgument, match=r"field 'tags' of a document contains a list"):
+        Texts.of(data, group_by="tags")
+    with pytest.raises(InvalidArgument, match=r"field 'tags' of a query contains a list"):
+        slices_of(data, ["tags"])

@@ -135,7 +135,7 @@ def slices_of(data: RetrievalSet, fields: Sequence[str]) -> dict[str, NDArray[np
     """Return the value of each query in each field; "" if a query does not have the field.
 
     Raises:
-        InvalidArgument: If no query has a field.
+        InvalidArgument: If no query has a field, or a field contains lists.
     """
     known = [data.query_fields.get(id_, {}) for id_ in data.queries]
     for field in fields:
@@ -173,6 +173,9 @@ def _check_field(what: str, field: str, known: Sequence[Metadata]) -> None:
     if field not in fields:
         known_fields = f"Fields: {', '.join(fields)}." if fields else "There are no fields."
         raise InvalidArgument(f"No {what} has the field {field!r}. {known_fields}")
+    if any(isinstance(each.get(field), list) for each in known):
+        problem = f"The field {field!r} of a {what} contains a list."
+        raise InvalidArgument(f"{problem} Choose a field with one value for each {what}.")
 
 
 def _highest(labels: Mapping[str, float], parents: Mapping[str, str]) -> dict[str, float]:
