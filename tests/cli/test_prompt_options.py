@@ -93,9 +93,12 @@ def test_adapt_and_apply_use_the_same_prompts(nestvec, place):
         "--out",
         "a.safetensors",
     )
-    assert nestvec(*fit, *PROMPTS).code == 0
+    fitted = nestvec(*fit, *PROMPTS)
+    assert fitted.code == 0, fitted.err
+    assert "--query-prompt 'how does ' --document-prompt 'about '" in fitted.out
     refused = nestvec("apply", "a.safetensors", "model", "--out", "adapted")
     assert "is not the model that the adapter was fitted on" in refused.err
+    assert "in use: query '', document ''. Pass the prompts of the fit" in refused.err
     assert nestvec("apply", "a.safetensors", "model", "--out", "adapted", *PROMPTS).code == 0
     info = load_model(place / "adapted").info
     assert (info.query_prompt, info.document_prompt) == ("how does ", "about ")

@@ -19,6 +19,7 @@ from nestvec.cli.options import (
     TrustRemoteCodeOption,
     parse_ints,
     parse_prompts,
+    prompt_options,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -225,10 +226,11 @@ def _texts(
 def _next(adapter: Adapter, model: Encoder, *, source: str, out: str) -> str:
     from nestvec.models.precomputed import PrecomputedVectors
 
+    prompts = prompt_options(model.info)
     one_layer = adapter.documents.linear and not (adapter.two_heads or adapter.layer_norm)
     if one_layer or isinstance(model, PrecomputedVectors):
-        return f"nestvec apply {out} {source} --out adapted"
-    return f"nestvec evaluate {source} DATASET --adapter {out}"
+        return f"nestvec apply {out} {source} --out adapted{prompts}"
+    return f"nestvec evaluate {source} DATASET --adapter {out}{prompts}"
 
 
 def _print_result(adapter: Adapter) -> None:

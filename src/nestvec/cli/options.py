@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.models.sentence_transformer import DType
-    from nestvec.types import Kind
+    from nestvec.types import Kind, ModelInfo
 
 ModelArgument = Annotated[
     str, typer.Argument(help="Model folder, Hugging Face hub id, or folder of stored vectors.")
@@ -143,6 +144,16 @@ def parse_prompts(query: str | None, document: str | None) -> dict[Kind, str]:
     """Return the prompts that options name, by kind; an empty prompt counts."""
     given: dict[Kind, str | None] = {"query": query, "document": document}
     return {kind: prompt for kind, prompt in given.items() if prompt is not None}
+
+
+def prompt_options(model: ModelInfo) -> str:
+    """Return the options that load the model with the prompts that the user passed."""
+    from nestvec.models.prompts import REQUESTED
+
+    if REQUESTED not in model.prompts_source:
+        return ""
+    query, document = quote(model.query_prompt), quote(model.document_prompt)
+    return f" --query-prompt {query} --document-prompt {document}"
 
 
 def parse_dtype(name: str | None) -> DType | None:

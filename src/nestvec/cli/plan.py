@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -20,12 +19,11 @@ from nestvec.cli.console import (
     shown_path,
     width,
 )
-from nestvec.cli.options import CurveArgument, SeedOption
+from nestvec.cli.options import CurveArgument, SeedOption, prompt_options
 
 if TYPE_CHECKING:
     from nestvec.curve.curve import Curve
     from nestvec.planning.choose import Plan
-    from nestvec.types import ModelInfo
 
 _Extra = tuple[str, dict[str, Any]]
 """A further result next to a plan: as text and as JSON values."""
@@ -176,20 +174,10 @@ def _print_result(
         for line in _wrapped(text, width()):
             print_line(line)
     model = shown_path(chosen.model.name)
-    options = _requested_prompts(chosen.model)
+    options = prompt_options(chosen.model)
     if chosen.model.adapter:
         options += " --adapter ADAPTER"
     print_next(f"nestvec index build {model} CORPUS{options} --plan {shown_path(out)} --out index")
-
-
-def _requested_prompts(model: ModelInfo) -> str:
-    """Return the options that load the model with the prompts that the user passed."""
-    from nestvec.models.prompts import REQUESTED
-
-    if REQUESTED not in model.prompts_source:
-        return ""
-    query, document = quote(model.query_prompt), quote(model.document_prompt)
-    return f" --query-prompt {query} --document-prompt {document}"
 
 
 def plan_lines(chosen: Plan, *, encode_ms: float | None, width: int) -> Iterator[str]:

@@ -194,7 +194,8 @@ class Adapter:
         if self.base and info.fingerprint != self.base:
             raise ModelMismatch(
                 f"{info.name} is not the model that the adapter was fitted on ({self.base_name}). "
-                f"{_FIT_ANOTHER}"
+                f"The prompts must be equal, too; in use: query {info.query_prompt!r}, document "
+                f"{info.document_prompt!r}. Pass the prompts of the fit, or fit another adapter."
             )
 
 
