@@ -70,7 +70,7 @@ def _measure(corpus: Embeddings, queries: Embeddings) -> Iterator[dict[str, obje
         mean = shifted.mean(axis=0, dtype=np.float64)
         exact = rank([full], asked, Representations(shifted, layer_norm=False), depth=K)[full]
         for precision in PRECISIONS:
-            plain = replace(QUANTIZERS[precision], mean_weight=None)
+            plain = replace(QUANTIZERS[precision], mean_shrinkage=None)
             for centered in (False, True) if QUANTIZERS[precision] != plain else (False,):
                 quantizer = QUANTIZERS[precision] if centered else plain
                 with patch.dict(codec.QUANTIZERS, {precision: quantizer}):

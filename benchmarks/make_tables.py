@@ -60,7 +60,7 @@ def quantizers() -> str:
         chosen = QUANTIZERS[precision]
         label = f"{quantizer}{', rotated' if rotated else ''}{', centered' if centered else ''}"
         candidate = quantizer, rotated, centered
-        if (chosen.faiss_name, chosen.rotated, chosen.mean_weight is not None) == candidate:
+        if (chosen.faiss_name, chosen.rotated, chosen.mean_shrinkage is not None) == candidate:
             label = f"**{label}**"
         values = [(cells[column]["alone"], cells[column]["rescored"]) for column in columns]
         values.append(tuple(sum(each) / len(columns) for each in zip(*values, strict=True)))

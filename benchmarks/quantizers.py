@@ -91,7 +91,7 @@ def _measure(model: Encoder, data: RetrievalSet, max_queries: int) -> Iterator[d
                     "precision": precision,
                     "quantizer": quantizer.faiss_name,
                     "rotated": quantizer.rotated,
-                    "centered": quantizer.mean_weight is not None,
+                    "centered": quantizer.mean_shrinkage is not None,
                     "dim": dim,
                     "alone": round(kept[0], 4),
                     "rescored": round(kept[1], 4),

@@ -28,7 +28,8 @@ def overlap(found, exact):
 def test_the_center_of_two_vectors_equals_the_one_computed_by_hand():
     # The mean is (.8, 0); both vectors are .6 from the mean, so the scale is .6.
     corpus = np.array([[0.8, 0.6], [0.8, -0.6], [0, 0]], dtype=np.float32)
-    center = Center.fit(corpus, 0.5)
+    center = Center.fit(corpus, 0.5 / 0.64)  # the mean has the squared length .64
+    assert center.weight == pytest.approx(0.5)
     np.testing.assert_allclose(center.mean, [0.8, 0], atol=1e-7)
     assert center.scale == pytest.approx(0.6, abs=1e-6)
     np.testing.assert_allclose(center.residuals(corpus[:2]), [[0, 1], [0, -1]], atol=1e-6)
@@ -37,9 +38,10 @@ def test_the_center_of_two_vectors_equals_the_one_computed_by_hand():
     np.testing.assert_allclose(center.vectors(decoded), [[0.92, 0.6]], atol=1e-6)
 
 
-@pytest.mark.parametrize("weight", [0, 0.5, 1])
-def test_queries_are_split_into_a_part_for_the_residual_and_the_score_of_the_mean(weight):
-    center = Center.fit(clusters(100, 24, shift=1), weight)
+@pytest.mark.parametrize("shrinkage", [0, 0.5, 9])
+def test_queries_are_split_into_a_part_for_the_residual_and_the_score_of_the_mean(shrinkage):
+    center = Center.fit(clusters(100, 24, shift=1), shrinkage)
+    assert (center.weight == 1, center.weight == 0) == (shrinkage == 0, shrinkage == 9)
     queries, decoded = clusters(5, 24, shift=1, seed=1), clusters(9, 24, shift=0, seed=2)
     split, offsets = center.split_queries(queries)
     np.testing.assert_allclose(

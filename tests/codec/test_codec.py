@@ -165,7 +165,8 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
         residuals = (x - mean) / scale
         decoded = values[np.abs(residuals[..., None] - values).argmin(axis=-1)]
         along = np.outer(decoded @ mean, mean) / (mean @ mean)
-        weight = {"int4": 1, "int2": 0.5, "binary": 0}[precision]
+        shrinkage = {"int4": 0, "int2": 2 / 3, "binary": 6}[precision]
+        weight = max(0, 1 - shrinkage * (mean @ mean))
         x = mean + scale * (decoded - (1 - weight) * along)
         tolerance = 1e-5
     else:

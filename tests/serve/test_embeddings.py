@@ -181,14 +181,15 @@ def test_codes_are_those_that_the_index_stores(tmp_path):
     served.close()
 
 
-def test_codes_without_calibration_are_rejected(client):
-    body = {"model": NAME, "input": "a", "encoding_format": "int8", "dimensions": 32}
+@pytest.mark.parametrize("form", ["int8", "binary"])
+def test_codes_without_calibration_are_rejected(client, form):
+    body = {"model": NAME, "input": "a", "encoding_format": form, "dimensions": 32}
     answer = client.post("/v1/embeddings", body)
     assert answer.status_code == 400
-    assert "has a calibration for 64" in error_of(answer)["message"]
+    assert "has a calibration for" in error_of(answer)["message"]
 
 
-def test_one_bit_needs_no_calibration(embeddings, static):
+def test_one_bit_of_a_model_without_an_index_needs_no_calibration(embeddings, static):
     line = embeddings("read", encoding_format="binary", dimensions=16).json()["data"][0]
     codec = Codec(16, "binary", False, np.empty(0, dtype=np.float32))
     expected = codec.encode(static.encode(["read"], kind="document"))[0].tobytes()

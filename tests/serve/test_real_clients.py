@@ -4,8 +4,11 @@ The folder `recorded` has what other versions of LiteLLM send: each file was rec
 that version, for the options of `litellm.embedding` that it names.
 """
 
+import asyncio
 import base64
+import gc
 import json
+import warnings
 from pathlib import Path
 
 import httpx
@@ -137,7 +140,11 @@ def litellm(monkeypatch):
     import litellm
 
     monkeypatch.setattr(litellm, "suppress_debug_info", True)
-    return litellm
+    yield litellm
+    with warnings.catch_warnings():  # the client leaves an event loop open
+        warnings.simplefilter("ignore", ResourceWarning)
+        asyncio.set_event_loop(None)
+        gc.collect()
 
 
 def embed_with(litellm, base_url, **options):

@@ -8,6 +8,7 @@ distinguishes the documents. The code needs no more bytes, and the mean is store
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,35 +26,45 @@ class Center:
 
         mean + scale * (d - (1 - weight) * <u, d> * u)
 
-    All vectors have unit length, so <u, r> differs little between documents, but its rounding error
-    is multiplied by the large <u, query>. A weight below 1 reduces this error.
+    All vectors have unit length. With a long mean, <u, r> therefore differs little between
+    documents, while its rounding error is multiplied by a large <u, query>. The weight reduces this
+    error:
+
+        weight = max(0, 1 - shrinkage * |mean|^2)
+
+    ``benchmarks/centering.py`` measures the effect; |mean|^2 is the mean cosine of the vectors.
 
     Attributes:
         mean: [dim].
         scale: Square root of the mean squared distance from the mean. Residuals divided by the
             scale have a mean squared length of 1, as fixed codebooks expect.
-        weight: Weight of the decoded residual along the mean, from 0 to 1.
+        shrinkage: How much a long mean reduces the weight, at least 0.
     """
 
     mean: NDArray[np.float32]
     scale: float
-    weight: float
+    shrinkage: float
 
     @classmethod
-    def fit(cls, vectors: Embeddings, weight: float) -> Center:
+    def fit(cls, vectors: Embeddings, shrinkage: float) -> Center:
         """Compute mean and scale of unit vectors, [n, dim]; zero vectors are left out."""
         vectors = vectors[vectors.any(axis=1)]
         if not len(vectors):
-            return cls(np.zeros(vectors.shape[1], dtype=np.float32), 1.0, weight)
+            return cls(np.zeros(vectors.shape[1], dtype=np.float32), 1.0, shrinkage)
         mean = vectors.mean(axis=0, dtype=np.float64)
         squared = float(np.mean(np.einsum("nd,nd->n", vectors, vectors))) - float(mean @ mean)
         scale = float(np.sqrt(max(0.0, squared)))
-        return cls(mean.astype(np.float32), scale if scale > _SMALLEST else 1.0, weight)
+        return cls(mean.astype(np.float32), scale if scale > _SMALLEST else 1.0, shrinkage)
 
     @classmethod
-    def from_array(cls, values: NDArray[np.float32], weight: float) -> Center:
+    def from_array(cls, values: NDArray[np.float32], shrinkage: float) -> Center:
         """Read the result of ``to_array``."""
-        return cls(values[:-1], float(values[-1]), weight)
+        return cls(values[:-1], float(values[-1]), shrinkage)
+
+    @cached_property
+    def weight(self) -> float:
+        """Weight of the decoded residual along the mean, from 0 to 1."""
+        return max(0.0, 1 - self.shrinkage * float(self.mean @ self.mean))
 
     def to_array(self) -> NDArray[np.float32]:
         """Return the mean, followed by the scale, [dim + 1]."""

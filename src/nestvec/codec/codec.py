@@ -102,8 +102,8 @@ class Codec:
         quantizer, calibration = QUANTIZERS[precision], np.empty(0, dtype=np.float32)
         if quantizer.fits:
             vectors = _prepare(_sample(embeddings), dim, quantizer, layer_norm=layer_norm)
-            if quantizer.mean_weight is not None:
-                center = Center.fit(vectors, quantizer.mean_weight)
+            if quantizer.mean_shrinkage is not None:
+                center = Center.fit(vectors, quantizer.mean_shrinkage)
                 vectors, calibration = center.residuals(vectors), center.to_array()
             calibration = np.concatenate((calibration, fit_quantizer(vectors, quantizer)))
         codec = cls(dim, precision, layer_norm, calibration)
@@ -116,6 +116,17 @@ class Codec:
     def bytes_per_vector(self) -> int:
         """Size of one code."""
         return code_bytes(self.dim, self.precision)
+
+    @property
+    def ranges(self) -> tuple[Embeddings, Embeddings] | None:
+        """The fitted minimum and maximum of each dimension, [dim] each.
+
+        None if the precision fits no ranges.
+        """
+        if QUANTIZERS[self.precision].fitted_values != RANGE_VALUES:
+            return None
+        low, extent = self._fitted.reshape(RANGE_VALUES, self.dim)
+        return low, low + extent
 
     @classmethod
     def fit_stored(
@@ -218,10 +229,10 @@ class Codec:
             The number of values; None if nothing is fitted.
         """
         vectors, codec = stored.astype(np.float32), self._of_stored
-        if QUANTIZERS[self.precision].fitted_values == RANGE_VALUES:
-            low, extent = self._fitted.reshape(RANGE_VALUES, self.dim)
+        if self.ranges is not None:
+            low, high = self.ranges
             values = codec.prepare(vectors)
-            return int(np.count_nonzero((values < low) | (values > low + extent)))
+            return int(np.count_nonzero((values < low) | (values > high)))
         if self.error is None:
             return None
         largest = MISFIT_ERROR * self.error + _ROUNDING_ERROR
@@ -234,10 +245,10 @@ class Codec:
     @cached_property
     def center(self) -> Center | None:
         """The mean of the corpus, which is subtracted before quantizing; None for no mean."""
-        weight = QUANTIZERS[self.precision].mean_weight
-        if weight is None or not len(self.calibration):
+        shrinkage = QUANTIZERS[self.precision].mean_shrinkage
+        if shrinkage is None or not len(self.calibration):
             return None
-        return Center.from_array(self.calibration[: self.dim + 1], weight)
+        return Center.from_array(self.calibration[: self.dim + 1], shrinkage)
 
     @property
     def _fitted(self) -> NDArray[np.float32]:

@@ -37,34 +37,34 @@ class Quantizer:
             fixed codebook suits all of them.
         fitted_values: Number of values fitted for each dimension on a sample of the corpus: 2
             for a range, 16 for the coordinates of centroids, 0 for a fixed codebook.
-        mean_weight: If the mean of the corpus is subtracted first, the weight of the residual
-            along the mean (see ``Center``); None to quantize vectors themselves.
+        mean_shrinkage: If the mean of the corpus is subtracted first, how much the residual along
+            the mean is shrunk (see ``Center``); None to quantize vectors themselves.
     """
 
     faiss_name: str | None
     bits: int
     rotated: bool = False
     fitted_values: int = 0
-    mean_weight: float | None = None
+    mean_shrinkage: float | None = None
 
     @property
     def fits(self) -> bool:
         """Whether the quantizer is fitted on a sample of the corpus."""
-        return self.fitted_values > 0 or self.mean_weight is not None
+        return self.fitted_values > 0 or self.mean_shrinkage is not None
 
     def center_values(self, dim: int) -> int:
         """Return the number of values that describe the mean of the corpus."""
-        return 0 if self.mean_weight is None else dim + 1
+        return 0 if self.mean_shrinkage is None else dim + 1
 
 
 QUANTIZERS: Mapping[Precision, Quantizer] = {
     "float32": Quantizer(None, 32),
     "float16": Quantizer("QT_fp16", 16),
     "int8": Quantizer("QT_8bit", 8, fitted_values=RANGE_VALUES),
-    # The fewer bits, the larger the error along the mean, and the lower its best weight.
-    "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True, mean_weight=1.0),
-    "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True, mean_weight=0.5),
-    "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True, mean_weight=0.0),
+    # The fewer bits, the larger the error along the mean, and the larger the best shrinkage.
+    "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True, mean_shrinkage=0.0),
+    "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True, mean_shrinkage=2 / 3),
+    "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True, mean_shrinkage=6.0),
     "pq4": Quantizer(PRODUCT, 2, fitted_values=_CENTROIDS),
 }
 
