@@ -89,7 +89,7 @@ class Trial(Protocol):
         ...
 
     def lookup_ms(self, k: int) -> float:
-        """Return the median milliseconds to fetch ``k`` documents by id; 0 without documents."""
+        """Time one lookup of ``k`` documents by id, in milliseconds; 0 without documents."""
         ...
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.codec.threads import one_thread
 from nestvec.curve.point import Cost
@@ -32,8 +33,8 @@ def costs(
 ) -> dict[OperatingPoint, Cost]:
     """Count bytes and time searches: single queries on one thread, warm and cold, and a batch.
 
-    The time of a single search includes the lookup of its ``k`` documents. The lookup is measured
-    once on a sample of documents.
+    The time of a single search includes the lookup of ``k`` documents of a sample. Each search is
+    followed by a lookup, as in use: a lookup moves the codes out of the processor's caches.
 
     Args:
         points: Operating points to measure.
@@ -44,7 +45,7 @@ def costs(
         on_step: Called after each point.
     """
     measured: dict[OperatingPoint, Cost] = {}
-    timer = _Timer(queries, k, trial, trial.lookup_ms(k))
+    timer = _Timer(queries, k, trial)
     # Sorted, so that points with the same first stage share one scan.
     for point in sorted(points, key=lambda point: point.stages[0].representation):
         measured[point] = timer.cost(point)
@@ -63,25 +64,23 @@ class _Timer:
         queries: [n_queries, full_dim].
         k: Number of results of each search.
         trial: The engine's search over the corpus.
-        lookup_ms: Time to look up k documents.
         read: Cached times of reading codes from disk, by shortlist lengths and representations.
     """
 
     queries: Embeddings
     k: int
     trial: Trial
-    lookup_ms: float
     read: dict[_Read, float | None] = field(default_factory=dict)
 
     def cost(self, point: OperatingPoint) -> Cost:
         """Measure one point."""
         size = self.trial.bytes(point)
         search = self.trial.searcher(point)
-        single = np.array(self._single_ms(search)) + self.lookup_ms
-        p50, p95, p99 = np.percentile(single, (50, 95, 99)).tolist()
+        searches, lookups = self._single_ms(search)
+        p50, p95, p99 = np.percentile(searches + lookups, (50, 95, 99)).tolist()
         qps = self._batch_qps(search)
         del search  # it maps the files that a cold search must read from disk
-        reading = self._reading_ms(point, p50 - self.lookup_ms)
+        reading = self._reading_ms(point, float(np.median(searches)))
         return Cost(
             ram_bytes_per_vector=size.ram_per_vector,
             disk_bytes_per_vector=size.disk_per_vector,
@@ -91,18 +90,18 @@ class _Timer:
             p50_ms=p50,
             p95_ms=p95,
             p99_ms=p99,
-            lookup_ms=self.lookup_ms,
+            lookup_ms=float(np.median(lookups)),
             batch_qps=qps,
             cold_p50_ms=None if reading is None else p50 + reading,
         )
 
-    def _single_ms(self, search: Search) -> list[float]:
-        """Return the time of each query, searched one at a time on one thread."""
-        queries = self.queries[:TIMED_QUERIES]
+    def _single_ms(self, search: Search) -> NDArray[np.float64]:
+        """Time queries one at a time on one thread: searches and lookups, [2, n_queries]."""
+        queries, times = self.queries[:TIMED_QUERIES], []
         with one_thread():
-            for query in queries[:WARM_UP]:
-                self._ms(search, query[None])
-            return [self._ms(search, query[None]) for query in queries]
+            for query in (*queries[:WARM_UP], *queries):
+                times.append((self._ms(search, query[None]), self.trial.lookup_ms(self.k)))
+        return np.array(times[-len(queries) :]).T
 
     def _batch_qps(self, search: Search) -> float:
         """Return the queries per second of a batch, on all threads of FAISS."""
