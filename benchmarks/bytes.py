@@ -27,7 +27,6 @@ from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
 from nestvec.metrics.relevance import RelevanceLabels, score
-from nestvec.models.load import load_model
 from nestvec.types import Embeddings, Encoder, OperatingPoint, Precision, Rows, Stage
 from record import record
 
@@ -68,10 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
-        models = {
-            subjects.MINILM: load_model(subjects.minilm_folder(), cache=options.cache),
-            subjects.WORDLLAMA: subjects.wordllama(Path(scratch) / "wordllama"),
-        }
+        models = subjects.models(Path(scratch), cache=options.cache)
         for set_name in subjects.SETS:
             data = subjects.retrieval_set(set_name, data=options.data, demo=options.demo)
             for model_name, model in models.items():

@@ -26,7 +26,6 @@ from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.engines.flat.representations import Representations
 from nestvec.measure.exhaustive import rank
 from nestvec.metrics.agreement import overlap
-from nestvec.models.load import load_model
 from nestvec.types import Embeddings, OperatingPoint, Precision, Stage
 from record import record
 
@@ -41,10 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     results = []
     with tempfile.TemporaryDirectory() as scratch:
-        models = {
-            subjects.MINILM: load_model(subjects.minilm_folder(), cache=options.cache),
-            subjects.WORDLLAMA: subjects.wordllama(Path(scratch) / "wordllama"),
-        }
+        models = subjects.models(Path(scratch), cache=options.cache)
         for name in SETS:
             data = subjects.retrieval_set(name, data=options.data, demo=options.demo)
             texts = [document.content for document in data.corpus.values()]

