@@ -91,3 +91,20 @@ def test_the_content_of_a_document_is_title_and_text_as_in_beir():
 def test_model_info_survives_json():
     info = ModelInfo("name", "f" * 64, 512, (512, 64), "config.json", True, True, "q: ", "d: ", 256)
     assert ModelInfo.from_json(json.loads(json.dumps(info.to_json()))) == info
+
+
+@pytest.mark.parametrize(
+    ("min_dim", "dims_trained", "trained"),
+    [
+        (None, True, {64, 256, 1024}),
+        (None, False, {1024}),
+        (32, True, {32, 64, 100, 256, 1023, 1024}),
+        (128, False, {256, 1023, 1024}),
+    ],
+)
+def test_a_model_is_trained_for_its_dims_or_for_every_dim_of_a_range(
+    min_dim, dims_trained, trained
+):
+    info = ModelInfo("m", "f", 1024, (1024, 256, 64), "", dims_trained, min_dim=min_dim)
+    asked = {31, 32, 64, 100, 256, 1023, 1024, 1025}
+    assert {dim for dim in asked if info.is_trained_for(dim)} == trained

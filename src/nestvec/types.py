@@ -265,6 +265,8 @@ class ModelInfo:
         dims: Dims to measure, largest first; the Matryoshka dims if they are known.
         dims_source: Source of ``dims`` ("config.json", "known model", "guess").
         dims_trained: Whether the model was trained for ``dims``.
+        min_dim: Smallest dim of a model that was trained for every dim from it to ``full_dim``;
+            None if the model was trained for single dims only, or if it is unknown.
         layer_norm: Whether the model card requires layer normalization before truncation.
         query_prompt: Prefix of each query.
         document_prompt: Prefix of each document.
@@ -295,6 +297,13 @@ class ModelInfo:
     pooling: str = ""
     weights: str = ""
     prompts_source: str = ""
+    min_dim: int | None = None
+
+    def is_trained_for(self, dim: int) -> bool:
+        """Return whether vectors of the model may be truncated to a dim."""
+        if dim == self.full_dim or (self.dims_trained and dim in self.dims):
+            return True
+        return self.min_dim is not None and self.min_dim <= dim <= self.full_dim
 
     @property
     def identity(self) -> str:

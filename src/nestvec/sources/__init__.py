@@ -1,0 +1,1 @@
+"""Read vectors that other programs wrote."""
