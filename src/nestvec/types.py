@@ -260,16 +260,20 @@ class ModelInfo:
 
     Attributes:
         name: Path or hub id of the model.
-        fingerprint: sha256 of weights, tokenizer, pooling, normalization and prompts.
+        fingerprint: sha256 of weights, tokenizer, pooling, normalization, prompts and tasks.
         full_dim: Number of dimensions of its embeddings.
         dims: Dims to measure, largest first; the Matryoshka dims if they are known.
         dims_source: Source of ``dims`` ("config.json", "known model", "guess").
         dims_trained: Whether the model was trained for ``dims``.
         min_dim: Smallest dim of a model that was trained for every dim from it to ``full_dim``;
             None if the model was trained for single dims only, or if it is unknown.
+        matryoshka: Whether the model is known to be trained for truncation, at whichever dims.
+        not_prefixes: Why embeddings of the model must not be truncated, as a clause; else "".
         layer_norm: Whether the model card requires layer normalization before truncation.
         query_prompt: Prefix of each query.
         document_prompt: Prefix of each document.
+        query_task: Argument ``task`` of a model with task adapters, for queries; else "".
+        document_task: Argument ``task`` for documents; else "".
         max_tokens: Longer texts are truncated; None without a limit.
         dtype: Data type of the computation, such as "float32"; "" if unknown or for precomputed
             vectors. It affects vectors slightly and is not part of the fingerprint.
@@ -298,6 +302,10 @@ class ModelInfo:
     weights: str = ""
     prompts_source: str = ""
     min_dim: int | None = None
+    matryoshka: bool = False
+    not_prefixes: str = ""
+    query_task: str = ""
+    document_task: str = ""
 
     def is_trained_for(self, dim: int) -> bool:
         """Return whether vectors of the model may be truncated to a dim."""

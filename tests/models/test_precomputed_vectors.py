@@ -90,7 +90,7 @@ def test_a_known_model_gives_its_widths_and_layer_norm(tmp_path):
     wide = np.ones((1, 768), dtype=np.float32)
     save_vectors(["d"], wide, tmp_path, kind="document")
     assert not PrecomputedVectors.load(tmp_path).info.dims_trained
-    info = PrecomputedVectors.load(tmp_path, known="nomic-embed-text-v1.5").info
+    info = PrecomputedVectors.load(tmp_path, model="nomic-embed-text-v1.5").info
     assert info.dims == (768, 512, 256, 128, 64)
     assert info.layer_norm
     named = tmp_path / "nomic-embed-text-v1.5"

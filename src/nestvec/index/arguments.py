@@ -17,6 +17,7 @@ from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument, ModelMismatch, refuse_string
 from nestvec.models.base import as_texts
 from nestvec.models.differences import differences
+from nestvec.models.info import check_truncation
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
 
@@ -39,8 +40,8 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
     """Return the operating point of a plan, a point or a text, checked for a model.
 
     Raises:
-        InvalidArgument: If the point is wider than the model, a stage's dim does not fit its
-            precision, or the text cannot be parsed.
+        InvalidArgument: If the point is wider than the model, the model's embeddings must not be
+            truncated, a stage's dim does not fit its precision, or the text cannot be parsed.
         ModelMismatch: If the plan is for another model.
     """
     if isinstance(given, PlannedPoint) and given.model.fingerprint != model.fingerprint:
@@ -58,6 +59,7 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
     if widest > full_dim:
         problem = f"{point}: dim={widest} is larger than full_dim={full_dim} of {model.name}."
         raise InvalidArgument(f"{problem} Choose a dim of at most {full_dim}.")
+    check_truncation(model, [point])
     for stage in point.stages:
         check_codable(*stage.representation)
     return point

@@ -21,6 +21,7 @@ from nestvec.models.encoding import (
     warn_of_zero_vectors,
     zero_rows,
 )
+from nestvec.models.info import recorded_row
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DTYPES, DType
@@ -120,9 +121,12 @@ def _recorded_name(info: ModelInfo, place: str) -> str:
 
 
 def _load(name: str, info: ModelInfo, *, dtype: DType | None, **options: Any) -> Encoder:
-    """Load a model with the prompts of ``info``; a folder of vectors has none."""
-    prompts = None if has_vectors(Path(name).expanduser()) else info.prompts
-    return load_model(name, prompts=prompts, dtype=dtype or recorded_dtype(info), **options)
+    """Load a model with the prompts and tasks of ``info``; a folder of vectors has none."""
+    chosen = dtype or recorded_dtype(info)
+    if has_vectors(Path(name).expanduser()):
+        return load_model(name, dtype=chosen, **options)
+    rows = [recorded_row(name, info)]
+    return load_model(name, prompts=info.prompts, dtype=chosen, models=rows, **options)
 
 
 def recorded_dtype(info: ModelInfo) -> DType:

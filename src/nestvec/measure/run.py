@@ -30,6 +30,7 @@ from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.models.encoding import embed, embed_timed
+from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, begin_step
 
@@ -121,6 +122,7 @@ def _points(
         model_dims=model.info.dims,
         n_documents=len(data.corpus),
     )
+    check_truncation(model.info, others)
     # The reference is always measured, because retention is relative to it.
     points = (full, *(point for point in others if can_run(point)))
     if len(points) == 1 and not can_run(full):

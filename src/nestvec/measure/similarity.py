@@ -35,6 +35,7 @@ from nestvec.measure.exhaustive import Steps
 from nestvec.measure.grid import DEFAULT_GRID, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.models.encoding import embed_timed
+from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows, begin_step
@@ -152,7 +153,9 @@ def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
     points = grid.points(
         full_dim=model.info.full_dim, model_dims=model.info.dims, n_documents=n_texts
     )
-    return [point for point in points if len(point.stages) == 1]
+    single = [point for point in points if len(point.stages) == 1]
+    check_truncation(model.info, single)
+    return single
 
 
 def _embed(

@@ -217,6 +217,8 @@ def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
         dims=info.dims if requested else dims,
         dims_source=info.dims_source if requested else "adapter",
         dims_trained=set(info.dims) <= set(dims) if requested else True,
+        min_dim=None,  # the adapter was fitted for single dims
+        not_prefixes="",
         layer_norm=False,  # the adapter includes layer normalization
         adapter=digest,
     )

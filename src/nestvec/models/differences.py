@@ -10,6 +10,8 @@ _NAMES = {
     "full_dim": "dims",
     "query_prompt": "query prompt",
     "document_prompt": "document prompt",
+    "query_task": "query task",
+    "document_task": "document task",
     "pooling": "pooling",
     "layer_norm": "layer normalization",
     "max_tokens": "maximum tokens",

@@ -1,4 +1,4 @@
-"""The fingerprint of a model: a sha256 of weights, tokenizer, modules and prompts.
+"""The fingerprint of a model: a sha256 of weights, tokenizer, modules, prompts and tasks.
 
 The fingerprint does not depend on the path of the folder, on its README, pictures, ONNX copies and
 training records, on library versions or dtype, or on configuration keys that do not affect vectors.
@@ -47,12 +47,16 @@ class Fingerprints(NamedTuple):
     files: str
 
 
-def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> Fingerprints:
+def fingerprint_folder(
+    folder: Path, prompts: Mapping[Kind, str], tasks: Mapping[Kind, str] | None = None
+) -> Fingerprints:
     """Compute the fingerprints of a model folder.
 
     Args:
         folder: A model folder, or a snapshot of one from the hub.
         prompts: The prompts that nestvec prepends to texts, by kind.
+        tasks: The ``task`` argument of the model, by kind. Without tasks the fingerprint is the
+            same as in earlier versions.
 
     Raises:
         ModelError: If the folder cannot be read or contains no model.
@@ -69,6 +73,8 @@ def fingerprint_folder(folder: Path, prompts: Mapping[Kind, str]) -> Fingerprint
         total.update(f"{name}\0{_digest(file)}\0".encode())
     files_alone = total.hexdigest()
     total.update(json.dumps(dict(prompts), sort_keys=True).encode())
+    if tasks and any(tasks.values()):
+        total.update(json.dumps(dict(tasks), sort_keys=True).encode())
     return Fingerprints(total.hexdigest(), files_alone)
 
 

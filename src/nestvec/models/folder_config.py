@@ -103,6 +103,20 @@ def pooling_of(folder: Path) -> str:
     return ""
 
 
+def accepts_task(folder: Path) -> bool:
+    """Return whether a module of a folder accepts a ``task`` argument, as ``modules.json`` states.
+
+    Raises:
+        ModelError: If the file is not JSON.
+    """
+    modules = _read(folder / MODULES)
+    return any(
+        "task" in (module.get("kwargs") or ())
+        for module in (modules if isinstance(modules, list) else ())
+        if isinstance(module, dict)
+    )
+
+
 def _modes(config: dict[str, Any]) -> str:
     named = config.get("pooling_mode")
     if named is None:

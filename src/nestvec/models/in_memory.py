@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nestvec.errors import ModelError
-from nestvec.models.info import ModelOptions, describe, known_model
+from nestvec.models.info import ModelOptions, describe, known_model, refuse_dtype
 from nestvec.models.notices import warn_of_truncation
 from nestvec.models.prompts import choose_prompts, states_prompts
 from nestvec.models.sentence_transformer import (
@@ -34,9 +34,11 @@ def encoder_in_memory(model: SentenceTransformer) -> SentenceTransformerEncoder:
 
     Raises:
         ModelError: If its dims are unknown, or it cannot be saved to compute the fingerprint.
+        InvalidArgument: If it is a known model that must not compute in its data type.
     """
     dtype: Any = str(model.dtype).removeprefix("torch.")
     info = _info(model)
+    refuse_dtype(info.name, dtype)
     warn_of_truncation(info, model.truncate_dim)
     encoder = SentenceTransformerEncoder(info, model, dtype=dtype)
     return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder

@@ -1,125 +1,87 @@
-"""A table of models with published Matryoshka dims, prompts and layer normalization.
+"""Look up known models: their trained dims, prompts, tasks and other published facts.
 
-``info`` has the defaults for models that are not in the table.
+The package contains ``known_models.toml``. A user can add rows in a file of the same format, which
+take precedence: ``load_model(models=FILE)``, ``--models FILE`` or the environment variable
+``NESTVEC_MODELS``. ``info`` has the defaults for models without a row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from nestvec.errors import DataError
+from nestvec.models.known_row import KnownModel, last_part, read_rows
+
+ROWS_FILE = "known_models.toml"  # in this package
+VARIABLE = "NESTVEC_MODELS"  # environment variable with the path of a user's file
+Rows = Path | str | Sequence[KnownModel]
+"""Rows that take precedence: a TOML file, or rows."""
 
 
-@dataclass(frozen=True)
-class KnownModel:
-    """Published information about a model.
+def known_models(models: Rows | None = None) -> tuple[KnownModel, ...]:
+    """Return all rows; the rows of a user's file come first.
 
-    Attributes:
-        names: Hub ids or API names, the canonical name first.
-        full_dim: Number of dimensions of its embeddings.
-        trained_dims: Dims that it was trained or published for, largest first; empty if it was
-            not trained for truncation.
-        query_prompt: Prefix of each query.
-        document_prompt: Prefix of each document.
-        layer_norm: Whether its card applies layer normalization before truncation.
-        source: URL of the publication.
+    Args:
+        models: A file with rows, or rows; None for the file that ``$NESTVEC_MODELS`` names, if any.
+
+    Raises:
+        DataError: If the user's file cannot be used.
     """
-
-    names: tuple[str, ...]
-    full_dim: int
-    trained_dims: tuple[int, ...] = ()
-    query_prompt: str = ""
-    document_prompt: str = ""
-    layer_norm: bool = False
-    source: str = ""
+    return (*_own_rows(models), *_package_rows())
 
 
-_BGE_PROMPT = "Represent this sentence for searching relevant passages: "
-_OPENAI = "https://openai.com/index/new-embedding-models-and-api-updates/"
-
-_E5_DIMS = {
-    **{"e5-small": 384, "e5-base": 768, "e5-large": 1024},
-    **{"e5-small-v2": 384, "e5-base-v2": 768, "e5-large-v2": 1024},
-    **{"multilingual-e5-small": 384, "multilingual-e5-base": 768, "multilingual-e5-large": 1024},
-}
-_E5_MODELS = tuple(
-    KnownModel(
-        names=(f"intfloat/{name}",),
-        full_dim=full_dim,
-        query_prompt="query: ",
-        document_prompt="passage: ",
-        source=f"https://huggingface.co/intfloat/{name}",
-    )
-    for name, full_dim in _E5_DIMS.items()
-)
-
-KNOWN_MODELS: tuple[KnownModel, ...] = (
-    *_E5_MODELS,
-    KnownModel(
-        names=("nomic-ai/nomic-embed-text-v1.5",),
-        full_dim=768,
-        trained_dims=(768, 512, 256, 128, 64),
-        query_prompt="search_query: ",
-        document_prompt="search_document: ",
-        layer_norm=True,
-        source="https://huggingface.co/nomic-ai/nomic-embed-text-v1.5",
-    ),
-    KnownModel(
-        names=("mixedbread-ai/mxbai-embed-large-v1",),
-        full_dim=1024,
-        trained_dims=(1024, 512),  # the card mentions Matryoshka and no other dims
-        query_prompt="Represent this sentence for searching relevant passages: ",
-        source="https://huggingface.co/mixedbread-ai/mxbai-embed-large-v1",
-    ),
-    KnownModel(
-        names=("text-embedding-3-small",),
-        full_dim=1536,
-        trained_dims=(1536, 512),
-        source=_OPENAI,
-    ),
-    KnownModel(
-        names=("text-embedding-3-large",),
-        full_dim=3072,
-        trained_dims=(3072, 1024, 256),
-        source=_OPENAI,
-    ),
-    KnownModel(
-        names=("BAAI/bge-small-en-v1.5",),
-        full_dim=384,
-        query_prompt=_BGE_PROMPT,
-        source="https://huggingface.co/BAAI/bge-small-en-v1.5",
-    ),
-    KnownModel(
-        names=("BAAI/bge-base-en-v1.5",),
-        full_dim=768,
-        query_prompt=_BGE_PROMPT,
-        source="https://huggingface.co/BAAI/bge-base-en-v1.5",
-    ),
-    KnownModel(
-        names=("BAAI/bge-large-en-v1.5",),
-        full_dim=1024,
-        query_prompt=_BGE_PROMPT,
-        source="https://huggingface.co/BAAI/bge-large-en-v1.5",
-    ),
-    KnownModel(
-        names=("sentence-transformers/all-MiniLM-L6-v2",),
-        full_dim=384,
-        source="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",
-    ),
-)
-
-
-def find_known(name: str) -> KnownModel | None:
+def find_known(name: str, models: Rows | None = None) -> KnownModel | None:
     """Look up a model by the last part of its path or hub id, ignoring case.
 
     >>> find_known("models/BGE_small-en-v1.5").full_dim
     384
+
+    Args:
+        name: A path, a hub id or the name of an API model.
+        models: As in ``known_models``.
+
+    Raises:
+        DataError: If the user's file cannot be used.
     """
-    wanted = _last_part(name)
-    for model in KNOWN_MODELS:
-        if any(_last_part(known) == wanted for known in model.names):
-            return model
+    wanted = last_part(name)
+    for row in known_models(models):
+        if any(last_part(known) == wanted for known in row.names):
+            return row
     return None
 
 
-def _last_part(name: str) -> str:
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return last.lower().replace("_", "-")
+def closest_names(name: str, models: Rows | None = None) -> list[str]:
+    """Return the canonical names of up to three known models with a similar name."""
+    rows = {last_part(each): row.name for row in known_models(models) for each in row.names}
+    close = get_close_matches(last_part(name), rows, n=3, cutoff=0.5)
+    return list(dict.fromkeys(rows[each] for each in close))
+
+
+def _own_rows(models: Rows | None) -> tuple[KnownModel, ...]:
+    if models is None:
+        models = os.environ.get(VARIABLE) or ()
+    if not isinstance(models, str | Path):
+        return tuple(models)
+    path = Path(models).expanduser()
+    try:
+        changed = path.stat()
+    except OSError as error:
+        raise DataError(path, f"cannot be read ({error.strerror})") from error
+    return _file_rows(path, (changed.st_mtime_ns, changed.st_size))
+
+
+@lru_cache(maxsize=8)
+def _file_rows(path: Path, _changed: tuple[int, int]) -> tuple[KnownModel, ...]:
+    """Read a file once for each of its versions."""
+    return read_rows(path)
+
+
+@lru_cache(maxsize=1)
+def _package_rows() -> tuple[KnownModel, ...]:
+    with resources.as_file(resources.files("nestvec.models") / ROWS_FILE) as path:
+        return read_rows(path)

@@ -18,8 +18,8 @@ from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.device import check_device, warn_if_unused
 from nestvec.models.in_memory import encoder_in_memory
-from nestvec.models.info import ModelOptions
-from nestvec.models.known import find_known
+from nestvec.models.info import ModelOptions, refuse_dtype
+from nestvec.models.known import Rows, find_known
 from nestvec.models.lazy import load_cached
 from nestvec.models.model2vec import is_model2vec
 from nestvec.models.notices import warn_of_folder
@@ -54,6 +54,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     dtype: DType | None = "float32",
     trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
+    models: Rows | None = None,
+    model: str | None = None,
 ) -> Encoder:
     """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
 
@@ -70,30 +72,40 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         cache: Folder of the embedding cache; True selects the folder that the commands use
             (``$NESTVEC_CACHE``). Cached texts are not encoded again. Static models and
             precomputed vectors are not cached: they are faster than a disk.
+        models: A TOML file with rows of known models, or such rows. These rows take precedence
+            over nestvec's own table. None uses the file that ``$NESTVEC_MODELS`` names, if any.
+        model: Name of the model that computed the vectors of a folder of vectors; None for the
+            name that the folder records, else the name of the folder.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
-        DataError: If a folder of vectors cannot be used, or the cache cannot be written.
-        InvalidArgument: If a dim is not from 1 to full_dim, a prompt has an unknown kind, or the
-            device is not available.
+        DataError: If a folder of vectors or ``models`` cannot be used, or the cache cannot be
+            written.
+        InvalidArgument: If a dim is not from 1 to full_dim or the model must not be truncated, a
+            prompt has an unknown kind, the device is not available, or the model must not compute
+            in ``dtype``.
         MissingExtra: If a required library is not installed.
     """
-    options = _options(name_or_path, dims, prompts)
-    folder = local_folder(options.name)
+    options = _options(name_or_path, dims, prompts, models)
+    folder = local_folder(options.name, models)
     if has_vectors(folder):
         if prompts:
             raise InvalidArgument(
                 f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
             )
         warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
-        return PrecomputedVectors.load(folder, dims=options.dims)
+        return PrecomputedVectors.load(folder, model=model, dims=options.dims, models=models)
+    if model is not None:
+        raise InvalidArgument(
+            f"{folder}: is a model, so model={model!r} has no effect. Remove this argument."
+        )
     if is_static(folder) or is_model2vec(folder):
         warn_if_unused(options.name, _ON_CPU, device=device, dtype=dtype)
         encoder: Encoder = StaticEncoder.load(folder, options)
     else:
         _check_model_folder(folder)
         check_device(device)
-        chosen = dtype or fast_dtype()
+        chosen = _dtype(options, dtype)
         load = partial(_load_transformer, folder, options, device, chosen, trust_remote_code)
         if cache is None:
             encoder = load()
@@ -102,17 +114,30 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
             encoder = load_cached(
                 folder, options, settings(chosen), load, cache=place, device=device
             )
-    warn_of_folder(folder, encoder.info, options.prompts)
+    warn_of_folder(folder, encoder.info, options)
     return encoder
 
 
 def _options(
-    name_or_path: object, dims: Sequence[int] | None, prompts: Mapping[Kind, str] | None
+    name_or_path: object,
+    dims: Sequence[int] | None,
+    prompts: Mapping[Kind, str] | None,
+    models: Rows | None,
 ) -> ModelOptions:
     if not isinstance(name_or_path, str | Path):
         kind = type(name_or_path).__name__
         raise InvalidArgument(f"name_or_path has the type {kind}. Pass a folder or a hub id.")
-    return ModelOptions(str(name_or_path), None if dims is None else tuple(dims), prompts or {})
+    chosen = None if dims is None else tuple(dims)
+    return ModelOptions(str(name_or_path), chosen, prompts or {}, models)
+
+
+def _dtype(options: ModelOptions, requested: DType | None) -> DType:
+    """Return the data type that a model computes in; None requests the fastest allowed one."""
+    if requested is None:
+        known, fastest = find_known(options.name, options.models), fast_dtype()
+        return "float32" if known is not None and fastest in known.refused_dtypes else fastest
+    refuse_dtype(options.name, requested, options.models)
+    return requested
 
 
 def _check_model_folder(folder: Path) -> None:
@@ -161,8 +186,12 @@ def _load_transformer(
     return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder
 
 
-def local_folder(name: str) -> Path:
+def local_folder(name: str, models: Rows | None = None) -> Path:
     """Return the folder of a model; hub models are downloaded.
+
+    Args:
+        name: A path, or a hub id.
+        models: As in ``load_model``; the rows complete hub ids without an owner.
 
     Raises:
         ModelError: If there is neither such a folder nor such a hub model.
@@ -174,14 +203,19 @@ def local_folder(name: str) -> Path:
         raise ModelError(f"{path}: is a file. Pass the model's folder.")
     if not _HUB_ID.fullmatch(name):
         raise ModelError(f"{name}: there is no such folder.")
-    return _download(_hub_id(name), name)
+    return _download(_hub_id(name, models), name)
 
 
-def _hub_id(name: str) -> str:
+def _hub_id(name: str, models: Rows | None) -> str:
+    known = find_known(name, models)
+    if known is not None and known.api:
+        raise ModelError(
+            f"{name} is available through an API only. Embed the texts with the API and pass the "
+            "folder of vectors."
+        )
     if "/" in name:
         return name
-    known = find_known(name)
-    return f"{_DEFAULT_OWNER}/{name}" if known is None else known.names[0]
+    return f"{_DEFAULT_OWNER}/{name}" if known is None else known.name
 
 
 def _download(hub_id: str, name: str) -> Path:

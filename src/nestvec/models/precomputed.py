@@ -22,8 +22,11 @@ from nestvec.errors import DataError, InvalidArgument, ModelError, refuse_string
 from nestvec.files.atomic import replace_files
 from nestvec.models.base import BaseEncoder
 from nestvec.models.folder_config import configured_dims
-from nestvec.models.info import choose_dims, known_model
+from nestvec.models.info import choose_dims, published_facts
+from nestvec.models.known import Rows
+from nestvec.models.model_of_vectors import model_of_vectors
 from nestvec.models.parquet_vectors import REMEDY, read_parquet_vectors
+from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 _STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
@@ -80,26 +83,37 @@ class _Vectors:
 class PrecomputedVectors(BaseEncoder):
     """Precomputed vectors, accepted in place of a model."""
 
-    def __init__(self, info: ModelInfo, vectors: Mapping[Kind, _Vectors]) -> None:
+    def __init__(
+        self, info: ModelInfo, vectors: Mapping[Kind, _Vectors], *, model_name: str = ""
+    ) -> None:
         """Store checked vectors; use ``load`` to open a folder."""
         self._info = info
         self._vectors = vectors
+        self._model_name = model_name
 
     @classmethod
     def load(
-        cls, folder: Path, *, known: str | None = None, dims: tuple[int, ...] | None = None
+        cls,
+        folder: Path,
+        *,
+        model: str | None = None,
+        dims: tuple[int, ...] | None = None,
+        models: Rows | None = None,
     ) -> PrecomputedVectors:
         """Open a folder of vectors and check every row.
 
         Args:
             folder: The folder; ``.npy`` files are memory-mapped.
-            known: Name of the known model of the vectors; by default the name of the folder.
+            model: Name of the model of the vectors; by default the name that the folder records,
+                else the name of the folder.
             dims: Dims to measure.
+            models: Rows that take precedence over the table of known models.
 
         Raises:
             DataError: If a file is damaged, a row is NaN, infinite or zero, or the numbers of ids
                 and rows differ.
-            InvalidArgument: If a requested dim is larger than full_dim.
+            InvalidArgument: If a requested dim is larger than full_dim, or the vectors must not be
+                truncated.
             ModelError: If ``config.json`` in the folder is not JSON or has impossible dims.
             MissingExtra: If a Parquet file needs ``pyarrow`` and it is not installed.
         """
@@ -118,24 +132,32 @@ class PrecomputedVectors(BaseEncoder):
         # Adding queries later must not change the fingerprint, so only the corpus counts if there
         # is one.
         fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
-        model = known_model(folder.name if known is None else known, full_dim)
+        recorded = read_model_name(folder)
+        name, row = model_of_vectors(
+            folder, full_dim, stated=model, recorded=recorded, models=models
+        )
         configured = configured_dims(folder)
-        chosen = choose_dims(full_dim, requested=dims, configured=configured, known=model)
+        chosen = choose_dims(full_dim, requested=dims, configured=configured, known=row)
         info = ModelInfo(
-            name=str(folder) if known is None else known,
+            name=str(folder),
             fingerprint=fingerprint,
             full_dim=full_dim,
             dims=chosen.dims,
             dims_source=chosen.source,
             dims_trained=chosen.trained,
-            layer_norm=model is not None and model.layer_norm,
+            **published_facts(configured, row),
         )
-        return cls(info, vectors)
+        return cls(info, vectors, model_name=name)
 
     @property
     def info(self) -> ModelInfo:
         """Information about the model of the vectors."""
         return self._info
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model that computed the vectors; "" if it is not known."""
+        return self._model_name
 
     def ids(self, kind: Kind) -> list[str]:
         """Return the ids of a kind in file order; an empty list without a file."""
@@ -191,7 +213,12 @@ def has_vectors(folder: Path) -> bool:
 
 
 def save_vectors(
-    ids: Sequence[str], embeddings: ArrayLike, folder: Path | str, *, kind: Kind
+    ids: Sequence[str],
+    embeddings: ArrayLike,
+    folder: Path | str,
+    *,
+    kind: Kind,
+    model: str | None = None,
 ) -> None:
     """Write the vectors of a kind, and their ids, to a folder of vectors.
 
@@ -200,10 +227,12 @@ def save_vectors(
         embeddings: [n, full_dim], as the model returns them: an array, a tensor or lists.
         folder: The folder; files of the other kind stay as they are.
         kind: "document" or "query".
+        model: Name of the model that computed the vectors, such as "text-embedding-3-large". The
+            folder records the name, so that the trained dims of a known model are known later.
 
     Raises:
-        InvalidArgument: If the numbers of ids and rows differ, or an id is empty, has a line break
-            or appears twice.
+        InvalidArgument: If the numbers of ids and rows differ, an id is empty, has a line break
+            or appears twice, or the folder records another model.
         DataError: If the folder cannot be written.
     """
     refuse_string(ids, "ids")
@@ -215,11 +244,24 @@ def save_vectors(
     if len(set(ids)) != len(ids):
         raise InvalidArgument("An id appears twice. Ids must be unique.")
     stem = _STEMS[kind]
-    vectors_file, ids_file = folder / f"{stem}.npy", folder / f"{stem}.ids.txt"
-    with replace_files(vectors_file, ids_file) as (vectors, names):
+    targets = [folder / f"{stem}.npy", folder / f"{stem}.ids.txt"]
+    if model is not None:
+        _check_recorded(folder, model)
+        targets.append(folder / VECTORS_FILE)
+    with replace_files(*targets) as (vectors, names, *description):
         with vectors.open("wb") as file:
             np.save(file, vectors_of_ids.astype(np.float32, copy=False), allow_pickle=False)
         write_ids(names, ids)
+        for described in description:
+            write_model_name(described, model or "")
+
+
+def _check_recorded(folder: Path, model: str) -> None:
+    recorded = read_model_name(folder)
+    if recorded not in ("", model):
+        raise InvalidArgument(
+            f"{folder} records vectors of {recorded}, not of {model}. Write to another folder."
+        )
 
 
 def _files(folder: Path, stem: str) -> list[Path]:

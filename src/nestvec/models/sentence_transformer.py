@@ -10,10 +10,12 @@ that the vector of a model with learned positions would depend on the other text
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from itertools import count as counter
 from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 DType = Literal["float32", "bfloat16"]
 DTYPES: tuple[DType, ...] = get_args(DType)
 _LIBRARIES = ("sentence-transformers", "tokenizers", "torch", "transformers")
+_logger = logging.getLogger(__name__)
 _PADDING = Lock()  # a tokenizer is shared by all encoders of a model in memory
 _BATCH = 32  # texts in one call of the model; the default of the library
 CHUNK = 1024  # texts between two progress reports; the library sorts each chunk by length
@@ -91,6 +94,7 @@ class SentenceTransformerEncoder(BaseEncoder):
             full_dim=full_dim_of(model, options.name),
             max_tokens=max_tokens_of(model),
         )
+        _warn_of_unused_task(info, model)
         return cls(info, model, dtype=dtype)
 
     @property
@@ -118,8 +122,11 @@ class SentenceTransformerEncoder(BaseEncoder):
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
     ) -> Embeddings:
         """Encode texts, float32 [n, full_dim], neither normalized nor truncated."""
-        # Models with two towers need encode_query and encode_document instead of encode.
+        # Models with two towers need encode_query and encode_document instead of encode. These two
+        # set the task "query" or "document", so only encode accepts another task.
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        if task := getattr(self._info, f"{kind}_task"):
+            encode = partial(self._model.encode, task=task)
         embeddings = new_embeddings(len(texts), self._info.full_dim)
         for start in range(0, len(texts), CHUNK):
             chunk = list(texts[start : start + CHUNK])
@@ -217,6 +224,15 @@ def max_tokens_of(model: Any) -> int | None:
     """Return the maximum tokens of a ``SentenceTransformer``; None without a limit."""
     limit = model.max_seq_length
     return int(limit) if limit is not None and math.isfinite(limit) else None
+
+
+def _warn_of_unused_task(info: ModelInfo, model: Any) -> None:
+    if info.query_task and "task" not in model.get_model_kwargs():
+        _logger.warning(
+            "%s is known as a model with a task argument (queries %r, documents %r), but its "
+            "modules accept no task, so the tasks have no effect.",
+            *(info.name, info.query_task, info.document_task),
+        )
 
 
 def _load_failure(error: Exception) -> str:

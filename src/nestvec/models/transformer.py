@@ -98,6 +98,8 @@ def exposes_tokens(encoder: SentenceTransformerEncoder) -> bool:
     whole = all(getattr(module, "include_prompt", True) for module in others)
     # Such a model has another maximum length for queries, or appends tokens to them.
     by_task = any(getattr(first, name, None) is not None for name in _BY_TASK)
+    # Extra arguments, such as a task, select weights that a batch of tokens does not name.
+    plain = plain and not library_model.get_model_kwargs()
     return plain and names <= _AFTER and whole and not by_task and not _has_other_types(first)
 
 

@@ -91,11 +91,12 @@ def fit_adapter(
     if isinstance(model, PrecomputedVectors):
         documents, queries = _look_up(model, data, config)
         fingerprint = ""  # the folder's fingerprint is of its vectors, not of their model
+        name = model.model_name or info.name
     else:
         documents, queries = _encode(model, data, config, on_progress)
-        fingerprint = info.fingerprint
+        fingerprint, name = info.fingerprint, info.name
     sample = _sample(documents, queries, layer_norm=info.layer_norm)
-    base = Base(fingerprint, info.name, info.layer_norm, info.dims_trained)
+    base = Base(fingerprint, name, info.layer_norm, info.matryoshka or info.dims_trained)
     return fit(sample, base, config, on_progress=on_progress)
 
 
