@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
         NestvecError,
         UnsupportedLibrary,
     )
+    from nestvec.export.result_names import ResultNames
+    from nestvec.export.results import export_results
     from nestvec.index.building import build_index, reembed
     from nestvec.index.index import Index
     from nestvec.measure.grid import Grid
@@ -69,6 +71,7 @@ __all__ = [
     "NestvecError",
     "OperatingPoint",
     "Plan",
+    "ResultNames",
     "Stage",
     "UnsupportedLibrary",
     "__version__",
@@ -76,6 +79,7 @@ __all__ = [
     "create_app",
     "evaluate",
     "evaluate_similarity",
+    "export_results",
     "fit_adapter",
     "load_adapter",
     "load_dataset",
@@ -113,12 +117,14 @@ _MODULES = {
     "NestvecError": "nestvec.errors",
     "OperatingPoint": "nestvec.types",
     "Plan": "nestvec.planning.choose",
+    "ResultNames": "nestvec.export.result_names",
     "Stage": "nestvec.types",
     "UnsupportedLibrary": "nestvec.errors",
     "build_index": "nestvec.index.building",
     "create_app": "nestvec.serve.app",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
+    "export_results": "nestvec.export.results",
     "fit_adapter": "nestvec.recipes.adapting",
     "load_adapter": "nestvec.models.adapter_file",
     "load_dataset": "nestvec.data.retrieval",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 _METRIC_NAMES = {"ndcg": "nDCG", "mrr": "MRR", "map": "MAP", "rbo": "RBO"}
@@ -103,10 +104,11 @@ def size_text(count: int) -> str:
 def count_text(count: int, noun: str) -> str:
     """Format a count with a noun, in the plural unless the count is 1.
 
-    >>> count_text(1, "document"), count_text(46_961, "document")
-    ('1 document', '46,961 documents')
+    >>> count_text(1, "document"), count_text(46_961, "document"), count_text(2, "query")
+    ('1 document', '46,961 documents', '2 queries')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    plural = f"{noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def milliseconds_text(milliseconds: float) -> str:

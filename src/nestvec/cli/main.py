@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nestvec.cli import adapt, demo, evaluate, index, plan, report, search, serve, train
+from nestvec.cli import adapt, demo, evaluate, export, index, plan, report, search, serve, train
 from nestvec.cli.console import INTERRUPTED, fail, show_warnings
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
@@ -40,6 +40,7 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
+app.add_typer(export.app, name="export")
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import Cost, CurvePoint, Interval
@@ -189,7 +189,7 @@ def _rows(
     )
 
 
-def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | int | None]:
+def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, Any]:
     return {
         "name": data.name,
         "split": data.split,
@@ -201,6 +201,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, str | in
         "group_by": grid.group_by,
         "engine": engine,
         "labels": data.labels or None,
+        "grades": sorted({grade for each in data.qrels.values() for grade in each.values()}),
     }
 
 

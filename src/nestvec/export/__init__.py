@@ -1,0 +1,1 @@
+"""Write measurements in the formats of other programs."""
