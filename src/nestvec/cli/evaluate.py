@@ -51,8 +51,8 @@ _EVIDENCE = {
 _Dataset = Annotated[
     Path,
     typer.Argument(
-        help="BEIR folder; or a corpus, with --queries or --make-queries; or one file of scored "
-        "pairs, triplets or labeled texts."
+        help="BEIR folder; or the hub id of a retrieval set, such as mteb/scifact; or a corpus, "
+        "with --queries or --make-queries; or one file of scored pairs, triplets or labeled texts."
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Curve file to write.")]
@@ -61,6 +61,21 @@ _Split = Annotated[
     typer.Option(
         help="Split of the relevance labels (qrels) to measure.",
         show_default="test, or the only split, dev or validation",
+    ),
+]
+_Subset = Annotated[
+    str | None,
+    typer.Option(
+        help="Name of one set of a repository that contains several, such as NanoSciFact of "
+        "sentence-transformers/NanoBEIR-en."
+    ),
+]
+_Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset-revision",
+        help="Branch, tag or commit of a data set of the hub.",
+        show_default="the main branch",
     ),
 ]
 _Queries = Annotated[
@@ -163,6 +178,8 @@ def evaluate(
     dataset: _Dataset,
     out: _Out = Path("curve.json"),
     split: _Split = None,
+    subset: _Subset = None,
+    dataset_revision: _Revision = None,
     queries: _Queries = None,
     make_queries: _MakeQueries = None,
     dims: _Dims = None,
@@ -204,7 +221,8 @@ def evaluate(
         baselines=parse_words(baselines),
         keep_self=keep_self,
     )
-    data = _load(dataset, split=split, queries=queries, source=make_queries, strict=strict)
+    labeled = {"split": split, "subset": subset, "revision": dataset_revision}
+    data = _load(dataset, labeled, queries=queries, source=make_queries, strict=strict)
     encoder = load_encoder(
         model,
         dims=parse_ints(dims, option="--dims"),
@@ -239,7 +257,12 @@ def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
 
 
 def _load(
-    dataset: Path, *, split: str | None, queries: Path | None, source: str | None, strict: bool
+    dataset: Path,
+    labeled: dict[str, str | None],
+    *,
+    queries: Path | None,
+    source: str | None,
+    strict: bool,
 ) -> RetrievalSet | SimilaritySet:
     """Load labeled queries, a query log, a corpus to generate queries from, or compared texts."""
     from nestvec.data.corpus import load_corpus
@@ -250,8 +273,9 @@ def _load(
     if queries is not None and source is not None:
         raise InvalidArgument("--queries and --make-queries exclude each other. Pass one of them.")
     unlabeled = queries is not None or source is not None or dataset.is_file()
-    if unlabeled and (strict or split is not None):
-        option = "--strict" if strict else "--split"
+    options = ["strict"] if strict else [name for name, value in labeled.items() if value]
+    if unlabeled and options:
+        option = {"revision": "--dataset-revision"}.get(options[0], f"--{options[0]}")
         raise InvalidArgument(f"{option} requires a folder with relevance labels. Omit the option.")
     if queries is not None:
         return load_query_log(dataset, queries)
@@ -260,7 +284,7 @@ def _load(
         return make_queries(load_corpus(dataset), source=chosen, name=dataset.resolve().name)
     if dataset.is_file():
         return load_similarity(dataset)
-    return load_dataset(dataset, split=split, strict=strict)
+    return load_dataset(dataset, strict=strict, **labeled)
 
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:

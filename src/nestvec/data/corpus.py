@@ -18,12 +18,16 @@ from nestvec.data.dataset_files import find_corpus
 from nestvec.data.metadata import MetadataReader
 from nestvec.data.passages import PASSAGE_WORDS
 from nestvec.data.records import (
+    Part,
     Row,
+    Table,
     id_column_of,
     id_of,
     is_missing,
     metadata_of,
     optional_text_of,
+    path_of,
+    read_part,
     read_records,
     suffix_of,
     text_of,
@@ -187,13 +191,13 @@ def is_text_folder(path: Path) -> bool:
     return path.is_dir() and not find_corpus(path)
 
 
-def load_documents(files: Sequence[Path]) -> dict[str, Document]:
-    """Load documents by id from the files of a corpus.
+def load_documents(files: Sequence[Part]) -> dict[str, Document]:
+    """Load documents by id from the files or tables of a corpus.
 
     Raises:
         DataError: If a file is malformed, or two documents have the same id.
     """
-    tally = Tally(*files)
+    tally = Tally(*map(path_of, files))
     return dict(Corpus(lambda: _read_documents(files, tally), source=str(tally.path)))
 
 
@@ -201,14 +205,15 @@ def _files_of(path: Path) -> Sequence[Path]:
     return find_corpus(path) if path.is_dir() else (path,)
 
 
-def _read_documents(files: Sequence[Path], tally: Tally) -> Iterator[tuple[str, Document]]:
+def _read_documents(files: Sequence[Part], tally: Tally) -> Iterator[tuple[str, Document]]:
     """Yield ids and documents; a repeated document is skipped.
 
     Only the ids and a hash of each document are stored.
     """
     seen: dict[str, int] = {}
-    for path in files:
-        for line, row in _read_typed(path):
+    for part in files:
+        path = path_of(part)
+        for line, row in _read_typed(part):
             id_, document = _document_of(path, row, line=line, tally=tally)
             content = hash((document.title, document.text, repr(dict(document.metadata))))
             if id_ not in seen:
@@ -244,13 +249,13 @@ def _count_duplicates(
         yield id_, document
 
 
-def _read_typed(path: Path) -> Iterator[tuple[int, Row]]:
+def _read_typed(part: Part) -> Iterator[tuple[int, Row]]:
     """Yield rows with line numbers; values of CSV and TSV columns of one type are converted."""
-    if suffix_of(path) not in (".csv", ".tsv"):
-        yield from read_records(path)
+    if isinstance(part, Table) or suffix_of(part) not in (".csv", ".tsv"):
+        yield from read_part(part)
         return
-    types = _column_types(path)
-    for line, row in read_records(path):
+    types = _column_types(part)
+    for line, row in read_records(part):
         typed = {column: read(row[column]) for column, read in types.items() if row[column]}
         yield line, {key: value for key, value in row.items() if key not in types} | typed
 

@@ -72,13 +72,12 @@ class DatasetFiles:
         """
         if not self.qrels:
             raise DataError(self.folder, "has no qrels/<split>.tsv (or .jsonl, .csv, .parquet)")
-        only = list(self.qrels) if len(self.qrels) == 1 else []
-        preferred = [_SPLITS[0], *only, *_SPLITS[1:]] if split is None else [split]
-        for name in preferred:
-            if name in self.qrels:
-                return name
+        if found := preferred_split([*self.qrels], split):
+            return found
         known = ", ".join(sorted(self.qrels))
-        raise DataError(self.folder, f"has no split {preferred[0]!r}. Choose one of {known}.")
+        raise DataError(
+            self.folder, f"has no split {split or _SPLITS[0]!r}. Choose one of {known}."
+        )
 
     def corpus_of(self, split: str = _SPLITS[0]) -> Parts:
         """Return the documents of a split: most sets have one corpus for all splits."""
@@ -112,6 +111,16 @@ class DatasetFiles:
         first = next(iter(tables.values()))[0]
         found = ", ".join(tables)
         raise DataError(first.parent, f"contains several tables: {found}. Keep one of them.")
+
+
+def preferred_split(known: Sequence[str], split: str | None) -> str | None:
+    """Return ``split`` if it is known; without ``split``, the preferred one; None if there is none.
+
+    Preferred are ``test``, the only split, ``dev``, ``validation`` and ``default``, in this order.
+    """
+    only = known if len(known) == 1 else []
+    names = [_SPLITS[0], *only, *_SPLITS[1:]] if split is None else [split]
+    return next((name for name in names if name in known), None)
 
 
 def find_corpus(folder: Path) -> Parts:

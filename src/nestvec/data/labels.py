@@ -1,7 +1,8 @@
 """Read relevance labels (qrels) from JSON Lines, CSV, TSV and Parquet, and from TREC's format.
 
 TREC's files have no header. A line has four fields, ``query 0 document grade``; other files
-without a header have the three fields ``query document grade``.
+without a header have the three fields ``query document grade``. Data sets with binary labels may
+have no grades: each label is then relevant.
 """
 
 from __future__ import annotations
@@ -12,7 +13,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nestvec.data.records import Row, check_columns, id_of, read_lines, read_records, suffix_of
+from nestvec.data.records import (
+    Part,
+    Row,
+    Table,
+    check_columns,
+    id_of,
+    path_of,
+    read_lines,
+    read_part,
+    read_records,
+    suffix_of,
+)
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError
 
@@ -32,6 +44,8 @@ _WITHOUT_HEADER = {
     3: ("query-id", "corpus-id", "score"),
     4: ("query-id", "iteration", "corpus-id", "score"),
 }
+_UNGRADED = 1  # the grade of labels without a column of grades, as in NanoBEIR
+_RUN_FIELDS = 6
 
 
 _logger = logging.getLogger(__name__)
@@ -47,7 +61,7 @@ class _Label(NamedTuple):
 
 
 def read_qrels(
-    files: Sequence[Path],
+    files: Sequence[Part],
     *,
     queries: Container[str],
     documents: Container[str],
@@ -58,7 +72,7 @@ def read_qrels(
     Labels of unknown queries and documents are ignored, with a warning.
 
     Args:
-        files: The parts of the split.
+        files: The files or tables of the split.
         queries: Ids of the queries.
         documents: Ids of the documents.
         strict: Raise an error for unknown ids.
@@ -73,9 +87,10 @@ def read_qrels(
     """
     grades: dict[str, dict[str, int]] = {}
     unknown: dict[str, dict[str, None]] = {"document": {}, "query": {}}  # in order
-    tally = Tally(*files)
-    for path in files:
-        for label in _read_labels(path, tally):
+    tally = Tally(*map(path_of, files))
+    for part in files:
+        path = path_of(part)
+        for label in _read_labels(part, tally):
             for kind, id_, known in (
                 ("query", label.query_id, queries),
                 ("document", label.document_id, documents),
@@ -91,7 +106,7 @@ def read_qrels(
                 if label.document_id in documents:
                     _add(path, of_query, label, tally)
     tally.log()
-    _warn_of_unknown(files[0], unknown)
+    _warn_of_unknown(path_of(files[0]), unknown)
     return grades, {
         "unknown_documents": len(unknown["document"]),
         "unknown_queries": len(unknown["query"]),
@@ -104,7 +119,7 @@ def _add(path: Path, of_query: dict[str, int], label: _Label, tally: Tally) -> N
         return
     pair = f"query {label.query_id!r} and document {label.document_id!r}"
     if of_query[label.document_id] != label.grade:
-        problem = f"{pair} have another score in an earlier line. Delete one of the lines."
+        problem = f"{pair} have another grade in an earlier line. Delete one of the lines."
         raise DataError(path, problem, line=label.line)
     tally.add("repeated labels, skipped", pair)
 
@@ -122,23 +137,41 @@ def _warn_of_unknown(path: Path, unknown: Mapping[str, Mapping[str, None]]) -> N
         )
 
 
-def _read_labels(path: Path, tally: Tally) -> Iterator[_Label]:
-    """Yield each label of a file, and count values that are converted and unused columns."""
+def _read_labels(part: Part, tally: Tally) -> Iterator[_Label]:
+    """Yield each label of a table, and count values that are converted and unused columns."""
+    path = path_of(part)
     columns: dict[str, str] = {}
-    for line, row in _read_rows(path):
+    for line, row in _read_rows(part):
         if not columns:
-            columns = _columns_of(row)
-            check_columns(path, row, columns.values(), line=line)
-            for unused in row:
-                if unused not in (*columns.values(), "iteration"):
-                    tally.add("columns that are not used", unused)
-        query_id, document_id = (
-            id_of(path, row, columns[name], line=line, tally=tally)
-            for name in ("query-id", "corpus-id")
-        )
-        check_columns(path, row, [columns["score"]], line=line)
-        grade = _grade(path, row[columns["score"]], line=line, tally=tally)
-        yield _Label(line, query_id, document_id, grade)
+            columns = _find_columns(path, row, line=line, tally=tally)
+        query_id = id_of(path, row, columns["query-id"], line=line, tally=tally)
+        graded = "score" in columns
+        grade = _UNGRADED
+        if graded:
+            grade = _grade(path, row, columns["score"], line=line, tally=tally)
+        for document_id in _document_ids(path, row, columns["corpus-id"], line=line, tally=tally):
+            if not graded:
+                tally.add(f"labels without grades, read as {_UNGRADED}", document_id)
+            yield _Label(line, query_id, document_id, grade)
+
+
+def _find_columns(path: Path, row: Row, *, line: int, tally: Tally) -> dict[str, str]:
+    """Return the column of each value; without a column of grades if there are only ids."""
+    columns = _columns_of(row)
+    others = [name for name in row if name not in (*columns.values(), "iteration")]
+    if columns["score"] not in row and not others:
+        del columns["score"]
+    check_columns(path, row, columns.values(), line=line)
+    for unused in others:
+        tally.add("columns that are not used", unused)
+    return columns
+
+
+def _document_ids(path: Path, row: Row, column: str, *, line: int, tally: Tally) -> Iterator[str]:
+    """Yield the id in a column, or the ids of its list: some data sets have one row for a query."""
+    value = row[column]
+    for each in value if isinstance(value, list) else [value]:
+        yield id_of(path, {column: each}, column, line=line, tally=tally)
 
 
 def has_labels(path: Path) -> bool:
@@ -150,10 +183,10 @@ def has_labels(path: Path) -> bool:
     return all(column in row for column in _columns_of(row).values())
 
 
-def _read_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    suffix = suffix_of(path)
-    if suffix not in (*_DELIMITERS, *PLAIN_SUFFIXES):
-        return read_records(path)
+def _read_rows(part: Part) -> Iterator[tuple[int, Row]]:
+    if isinstance(part, Table) or suffix_of(part) not in (*_DELIMITERS, *PLAIN_SUFFIXES):
+        return read_part(part)
+    path, suffix = part, suffix_of(part)
     first = next((text for _, text in read_lines(path) if text.strip()), "")
     header = _fields(first, suffix)
     named = _has_names(header)
@@ -174,10 +207,18 @@ def _read_lines(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int,
             skip = False
             continue
         names = header or _WITHOUT_HEADER.get(len(fields), ())
+        if _is_run(fields):
+            problem = "is a run (query Q0 document rank score tag), not relevance labels."
+            raise DataError(path, f"{problem} Compare it with --run (runs=).", line=line)
         if len(fields) != len(names):
             problem = f"has {len(fields)} fields. Expected a header, or the fields query document"
             raise DataError(path, f"{problem} grade, or query 0 document grade.", line=line)
         yield line, dict(zip(names, fields, strict=True))
+
+
+def _is_run(fields: Sequence[str]) -> bool:
+    """Return whether a line without a header is a line of a TREC run."""
+    return len(fields) == _RUN_FIELDS and fields[1].upper() == "Q0" and fields[3].isdigit()
 
 
 def _fields(text: str, suffix: str) -> list[str]:
@@ -205,14 +246,15 @@ def _normalized(column: str) -> str:
     return column.strip().lower().replace("_", "-")
 
 
-def _grade(path: Path, score: object, *, line: int, tally: Tally) -> int:
-    value = float("nan")
-    if isinstance(score, str | int | float) and not isinstance(score, bool):
+def _grade(path: Path, row: Row, column: str, *, line: int, tally: Tally) -> int:
+    check_columns(path, row, [column], line=line)
+    given, value = row[column], float("nan")
+    if isinstance(given, str | int | float) and not isinstance(given, bool):
         with suppress(ValueError, OverflowError):
-            value = float(score)
+            value = float(given)
     if not value.is_integer():
-        problem = f"score {repr(score)[:40]} is not an integer"
+        problem = f"{column} {repr(given)[:40]} is not an integer"
         raise DataError(path, f"{problem}. Grades are integers, such as 0, 1 and 2.", line=line)
-    if not isinstance(score, int) and str(score) != str(int(value)):
-        tally.add("grades that are decimal numbers, read as integers", score)
+    if not isinstance(given, int) and str(given) != str(int(value)):
+        tally.add("grades that are decimal numbers, read as integers", given)
     return int(value)

@@ -56,7 +56,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     with open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=_BATCH, columns=_columns_of_rows(path, file)):
             names = batch.schema.names
-            columns = [_values(path, *pair) for pair in zip(names, batch.columns, strict=True)]
+            columns = [
+                column_values(path, *pair) for pair in zip(names, batch.columns, strict=True)
+            ]
             for values in zip(*columns, strict=True):
                 number += 1
                 yield number, dict(zip(names, values, strict=True))
@@ -79,16 +81,30 @@ def _columns_of_rows(path: Path, file: parquet.ParquetFile) -> list[str]:
     return [name for name in schema.names if name not in {*vectors, *binary}]
 
 
+def is_unread(column: pa.ChunkedArray) -> bool:
+    """Return whether a column contains vectors or binary data, which are not read as rows."""
+    types = require("pyarrow", extra="parquet").types
+    kind = column.type
+    if types.is_list(kind) or types.is_large_list(kind):
+        values = sum(len(chunk.flatten()) for chunk in column.chunks)
+        return _has_binary(kind) or _are_vectors(kind, values / max(1, len(column)))
+    fixed = types.is_fixed_size_list(kind) and _are_vectors(kind, kind.list_size)
+    return fixed or _has_binary(kind)
+
+
 def _is_vector(file: parquet.ParquetFile, field: pa.Field) -> bool:
-    """Return whether a column contains vectors: lists of many floats or of many single bytes."""
     types = require("pyarrow", extra="parquet").types
     kind = field.type
     if types.is_fixed_size_list(kind):
-        length = float(kind.list_size)
-    elif types.is_list(kind) or types.is_large_list(kind):
-        length = _mean_length(file, field.name)
-    else:
-        return False
+        return _are_vectors(kind, kind.list_size)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _are_vectors(kind, _mean_length(file, field.name))
+    return False
+
+
+def _are_vectors(kind: pa.DataType, length: float) -> bool:
+    """Return whether lists are vectors: lists of many floats or of many single bytes."""
+    types = require("pyarrow", extra="parquet").types
     items = kind.value_type
     single = types.is_floating(items) or types.is_int8(items) or types.is_uint8(items)
     return bool(single) and length >= SHORTEST_VECTOR
@@ -112,8 +128,12 @@ def _has_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _values(path: Path, name: str, column: pa.Array) -> list[Any]:
-    """Return the values of a column in Python; dates and times as text."""
+def column_values(path: Path, name: str, column: pa.Array) -> list[Any]:
+    """Return the values of a column in Python; dates and times as text.
+
+    Raises:
+        DataError: If a value cannot be converted, such as a time outside the range of Python.
+    """
     types = require("pyarrow", extra="parquet").types
     if types.is_date(column.type):
         days = column.to_numpy(zero_copy_only=False).astype("datetime64[D]")

@@ -9,7 +9,8 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,23 @@ from nestvec.data.tally import Tally
 from nestvec.errors import DataError
 
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that are not in a file, such as a table of the Hugging Face hub.
+
+    Attributes:
+        path: Name of the table in messages, in the form of a path.
+        read: Returns an iterator over the rows with their numbers, from 1.
+    """
+
+    path: Path
+    read: Callable[[], Iterator[tuple[int, Row]]]
+
+
+Part = Path | Table
+"""A file of rows, or a table."""
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _MAX_SHOWN = 40  # characters of a value in an error message
@@ -49,6 +67,20 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
         yield row
     if empty:
         raise DataError(path, "contains no rows")
+
+
+def path_of(part: Part) -> Path:
+    """Return the path of a file, or the name of a table."""
+    return part.path if isinstance(part, Table) else part
+
+
+def read_part(part: Part) -> Iterator[tuple[int, Row]]:
+    """Yield each row of a file or a table with its number, from 1.
+
+    Raises:
+        DataError: As in ``read_records``.
+    """
+    return part.read() if isinstance(part, Table) else read_records(part)
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """Load and save retrieval sets: a corpus, queries and relevance labels (qrels).
 
 The usual layout is that of BEIR (arXiv 2104.08663): a folder with ``corpus.jsonl``,
-``queries.jsonl`` and ``qrels/<split>.tsv``. ``dataset_files`` lists the other layouts. Labels of
+``queries.jsonl`` and ``qrels/<split>.tsv``. ``dataset_files`` lists the other layouts, and ``hub``
+the layouts of data sets of the Hugging Face hub. Labels of
 unknown documents or queries are ignored and counted, unless ``strict`` is set. Without relevance
 labels, load a query log or generate queries with ``made_queries``.
 """
@@ -14,19 +15,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from nestvec.data.corpus import Corpus, load_corpus, load_documents
-from nestvec.data.dataset_files import DatasetFiles
+from nestvec.data.dataset_files import DatasetFiles, find_corpus
+from nestvec.data.hub import (
+    check_no_hub_options,
+    find_hub_tables,
+    is_hub_folder,
+    is_hub_id,
+)
 from nestvec.data.labels import read_qrels
 from nestvec.data.metadata import MetadataReader
 from nestvec.data.query_log import MAX_QUERIES, query_column_of, read_query_log
 from nestvec.data.records import (
+    Part,
     Row,
     id_column_of,
     id_of,
     metadata_of,
     optional_text_of,
-    read_records,
+    path_of,
+    read_part,
 )
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError, InvalidArgument
@@ -70,33 +80,76 @@ class RetrievalSet:
     labels: str = ""
 
 
+class _Sources(NamedTuple):
+    """Where the tables of a retrieval set are."""
+
+    name: str
+    split: str
+    labels: str
+    corpus: Sequence[Part]
+    queries: Sequence[Part]
+    qrels: Sequence[Part]
+
+
 def load_dataset(
-    path: Path | str, *, split: str | None = None, strict: bool = False
+    path: Path | str,
+    *,
+    split: str | None = None,
+    strict: bool = False,
+    subset: str | None = None,
+    revision: str | None = None,
 ) -> RetrievalSet:
     """Load one split of a retrieval set; a folder without labels is loaded as a query log.
 
     Args:
-        path: The folder, in a layout of BEIR, MTEB or TREC (see ``dataset_files``). Without
-            relevance labels, the evidence is agreement.
+        path: A folder in a layout of BEIR, MTEB or TREC (see ``dataset_files``), or the id of a
+            data set of the Hugging Face hub, owner/name (see ``hub``). A folder that exists takes
+            precedence. Without relevance labels, the evidence of a folder is agreement.
         split: A file name in ``qrels``, such as "test". By default ``test``; if there is none, the
             only split, ``dev`` or ``validation``.
         strict: Raise an error for labels of unknown documents or queries, instead of ignoring and
             counting them.
+        subset: Name of one set of a repository that contains several, such as "NanoSciFact".
+        revision: Branch, tag or commit of the repository; None for its main branch.
 
     Raises:
-        DataError: If a file is missing or malformed, the split does not exist, or none of its
-            queries has a relevant document.
+        InvalidArgument: If a folder does not have subsets or revisions.
+        DataError: If a file is missing or malformed, the hub cannot be reached, the split or the
+            subset does not exist, or none of the queries has a relevant document.
+        MissingExtra: If the hub is needed and ``datasets`` is not installed.
     """
-    files = DatasetFiles.find(Path(path))
+    name, path = str(path), Path(path)
+    check_no_hub_options(path, subset=subset, revision=revision)
+    if _is_in_hub_layout(name, subset):
+        found = find_hub_tables(path, subset=subset, split=split, revision=revision)
+        tables = (found.corpus,), (found.queries,), (found.qrels,)
+        return _load_labeled(_Sources(found.name, found.split, found.labels, *tables), strict)
+    files = DatasetFiles.find(path)
     if split is None and not files.qrels:
         return _load_unlabeled(files)
     split = files.choose_split(split)
     sources = files.corpus_of(split), files.queries_of(split), files.qrels[split]
     if not sources[1]:
         raise DataError(path, "has relevance labels but no queries.jsonl (or .parquet, .csv, .tsv)")
-    corpus, (texts, fields) = load_documents(sources[0]), _load_queries(sources[1])
-    grades, counts = read_qrels(sources[2], queries=texts, documents=corpus, strict=strict)
+    folder, labels = files.folder.resolve().name, files.describe_labels(split)
+    data = _load_labeled(_Sources(folder, split, labels, *sources), strict)
     files.warn_unread(chain(*sources))
+    return data
+
+
+def _is_in_hub_layout(name: str, subset: str | None) -> bool:
+    """Return whether a name is an id of the hub, or a folder that has only the hub's layout."""
+    path = Path(name)
+    if not path.exists():
+        return is_hub_id(name)
+    if not (path.is_dir() and is_hub_folder(path)):
+        return False
+    return subset is not None or not find_corpus(path) or not DatasetFiles.find(path).qrels
+
+
+def _load_labeled(sources: _Sources, strict: bool) -> RetrievalSet:
+    corpus, (texts, fields) = load_documents(sources.corpus), _load_queries(sources.queries)
+    grades, counts = read_qrels(sources.qrels, queries=texts, documents=corpus, strict=strict)
     qrels = {
         query_id: labels
         for query_id, labels in grades.items()
@@ -104,21 +157,21 @@ def load_dataset(
     }
     if not qrels:
         problem = "no query has a relevant document (score > 0) in the corpus"
-        raise DataError(sources[2][0], problem)
+        raise DataError(path_of(sources.qrels[0]), problem)
     counts |= {
         "queries_without_relevant": len(grades) - len(qrels),
         "queries_without_labels": len(texts) - len(grades),
         "empty_queries": sum(not texts[query_id].strip() for query_id in qrels),
     }
     return RetrievalSet(
-        name=files.folder.resolve().name,
-        split=split,
+        name=sources.name,
+        split=sources.split,
         corpus=corpus,
         queries={query_id: texts[query_id] for query_id in qrels},
         qrels=qrels,
         counts=counts,
         query_fields={query_id: fields[query_id] for query_id in qrels},
-        labels=files.describe_labels(split),
+        labels=sources.labels,
     )
 
 
@@ -191,10 +244,10 @@ def save_dataset(
             _write_qrels(folder / "qrels" / f"{split}.tsv", qrels)
 
 
-def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Metadata]]:
+def _load_queries(files: Sequence[Part]) -> tuple[dict[str, str], dict[str, Metadata]]:
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
-    tally, reader = Tally(*files), MetadataReader()
+    tally, reader = Tally(*map(path_of, files)), MetadataReader()
     for path, line, row in _rows_of(files):
         id_column, column = id_column_of(row), query_column_of(path, row, line=line)
         query_id = id_of(path, row, id_column, line=line, tally=tally)
@@ -212,10 +265,10 @@ def _load_queries(files: Sequence[Path]) -> tuple[dict[str, str], dict[str, Meta
     return queries, fields
 
 
-def _rows_of(files: Sequence[Path]) -> Iterator[tuple[Path, int, Row]]:
-    for path in files:
-        for line, row in read_records(path):
-            yield path, line, row
+def _rows_of(files: Sequence[Part]) -> Iterator[tuple[Path, int, Row]]:
+    for part in files:
+        for line, row in read_part(part):
+            yield path_of(part), line, row
 
 
 def _document_row(document_id: str, document: Document) -> Row:
