@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.index.index import Index
     from nestvec.measure.grid import Grid
     from nestvec.measure.run import evaluate
+    from nestvec.measure.runs import add_run
     from nestvec.measure.similarity import evaluate_similarity
     from nestvec.models.adapted import AdaptedEncoder
     from nestvec.models.adapter import Adapter
@@ -75,6 +76,7 @@ __all__ = [
     "Stage",
     "UnsupportedLibrary",
     "__version__",
+    "add_run",
     "build_index",
     "create_app",
     "evaluate",
@@ -120,6 +122,7 @@ _MODULES = {
     "ResultNames": "nestvec.export.result_names",
     "Stage": "nestvec.types",
     "UnsupportedLibrary": "nestvec.errors",
+    "add_run": "nestvec.measure.runs",
     "build_index": "nestvec.index.building",
     "create_app": "nestvec.serve.app",
     "evaluate": "nestvec.measure.run",

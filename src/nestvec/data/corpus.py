@@ -21,14 +21,15 @@ from nestvec.data.records import (
     Part,
     Row,
     Table,
+    has_no_header,
     id_column_of,
     id_of,
     is_missing,
     metadata_of,
     optional_text_of,
     path_of,
-    read_part,
     read_records,
+    read_texts,
     suffix_of,
     text_of,
 )
@@ -213,7 +214,7 @@ def _read_documents(files: Sequence[Part], tally: Tally) -> Iterator[tuple[str, 
     seen: dict[str, int] = {}
     for part in files:
         path = path_of(part)
-        for line, row in _read_typed(part):
+        for line, row in _read_typed(part, tally):
             id_, document = _document_of(path, row, line=line, tally=tally)
             content = hash((document.title, document.text, repr(dict(document.metadata))))
             if id_ not in seen:
@@ -249,10 +250,11 @@ def _count_duplicates(
         yield id_, document
 
 
-def _read_typed(part: Part) -> Iterator[tuple[int, Row]]:
+def _read_typed(part: Part, tally: Tally) -> Iterator[tuple[int, Row]]:
     """Yield rows with line numbers; values of CSV and TSV columns of one type are converted."""
-    if isinstance(part, Table) or suffix_of(part) not in (".csv", ".tsv"):
-        yield from read_part(part)
+    in_columns = (".csv", ".tsv")
+    if isinstance(part, Table) or suffix_of(part) not in in_columns or has_no_header(part):
+        yield from read_texts(part, tally)
         return
     types = _column_types(part)
     for line, row in read_records(part):

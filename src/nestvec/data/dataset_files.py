@@ -1,9 +1,10 @@
-"""Find the files of a retrieval set in a folder, in the layouts of BEIR, MTEB and TREC.
+"""Find the files of a retrieval set in a folder, in the layouts of BEIR, MTEB, TREC and MS MARCO.
 
 A file is found by its name. Parts such as ``corpus-00000-of-00002.parquet`` form one table:
 
-    corpus     corpus.*, corpus/corpus-*, corpus/<split>-*, data/corpus-*
-    queries    queries.* or query.*, queries/queries-*, queries/<split>-*, data/queries-*
+    corpus     corpus.*, corpus/corpus-*, corpus/<split>-*, data/corpus-*, collection.*
+    queries    queries.* or query.*, queries/queries-*, queries/<split>-*, data/queries-*,
+               queries.<split>.*
     labels     qrels/<split>.*, qrels/<split>-*, qrels.*, qrels-<split>.*, data/<split>-*
 
 Files are not opened, except to check that ``data/<split>`` contains labels.
@@ -28,7 +29,7 @@ Tables = Mapping[str, Parts]
 
 _SUFFIXES = (".jsonl", ".tsv", ".csv", ".parquet")  # in order of preference
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
-_CORPUS, _QUERIES = ("corpus",), ("queries", "query")
+_CORPUS, _QUERIES = ("corpus", "collection"), ("queries", "query")
 _SPLITS = ("test", "dev", "validation", "default")  # in order of preference
 _KNOWN_SPLITS = (*_SPLITS, "train", "val")
 
@@ -62,7 +63,8 @@ class DatasetFiles:
         if not corpus:
             problem = "has no corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)"
             raise DataError(folder, f"{problem}, so it is not a retrieval set")
-        return cls(folder, corpus, _find(folder, _QUERIES), _find_qrels(folder))
+        queries = _find(folder, _QUERIES) or _find_by_split(folder, _QUERIES[0])
+        return cls(folder, corpus, queries, _find_qrels(folder))
 
     def choose_split(self, split: str | None) -> str:
         """Return the split to load: ``split``, else the preferred one.
@@ -85,7 +87,9 @@ class DatasetFiles:
 
     def queries_of(self, split: str = _SPLITS[0]) -> Parts:
         """Return the queries of a split; empty if there are none."""
-        return self._pick(self.queries, (*_QUERIES, split)) if self.queries else ()
+        # In MS MARCO, the queries of dev.small are also in dev.
+        names = (*_QUERIES, split, split.partition(".")[0])
+        return self._pick(self.queries, names) if self.queries else ()
 
     def describe_labels(self, split: str) -> str:
         """Return the file of the labels of a split, and the names of the other splits."""
@@ -94,8 +98,9 @@ class DatasetFiles:
         return f"{file} (other splits: {others})" if others else file
 
     def warn_unread(self, used: Iterable[Path]) -> None:
-        """Log a warning if the folder contains other tables; labels of other splits are known."""
-        known = {*used, *(path for parts in self.qrels.values() for path in parts)}
+        """Log a warning if the folder contains other tables, except those of other splits."""
+        others = [parts for name, parts in self.queries.items() if name not in _QUERIES]
+        known = {*used, *(path for parts in (*self.qrels.values(), *others) for path in parts)}
         tally = Tally(self.folder)
         for path in _data_files(self.folder):
             if path not in known:
@@ -142,6 +147,12 @@ def _find(folder: Path, names: Sequence[str]) -> Tables:
         if found:
             return found
     return {}
+
+
+def _find_by_split(folder: Path, name: str) -> Tables:
+    """Find the tables ``name.<split>``, by split."""
+    found = _tables(folder).items()
+    return {stem[len(name) + 1 :]: parts for stem, parts in found if stem.startswith(f"{name}.")}
 
 
 def _find_qrels(folder: Path) -> Tables:

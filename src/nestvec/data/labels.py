@@ -27,6 +27,7 @@ from nestvec.data.records import (
 )
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError
+from nestvec.wording import count_text
 
 PLAIN_SUFFIXES = (".txt", ".qrels", ".qrel", ".trec")  # fields are separated by white space
 LABEL_FORMATS = (
@@ -128,11 +129,9 @@ def _warn_of_unknown(path: Path, unknown: Mapping[str, Mapping[str, None]]) -> N
     examples = [f"{kind} {next(iter(ids))!r}" for kind, ids in unknown.items() if ids]
     if examples:
         _logger.warning(
-            "%s: ignored relevance labels of %d unknown documents and %d unknown queries, such as "
-            "%s",
+            "%s: ignored relevance labels of %s and %s, such as %s",
             path,
-            len(unknown["document"]),
-            len(unknown["query"]),
+            *(count_text(len(ids), f"unknown {kind}") for kind, ids in unknown.items()),
             " and ".join(examples),
         )
 
@@ -209,10 +208,11 @@ def _read_lines(path: Path, header: Sequence[str] | None) -> Iterator[tuple[int,
         names = header or _WITHOUT_HEADER.get(len(fields), ())
         if _is_run(fields):
             problem = "is a run (query Q0 document rank score tag), not relevance labels."
-            raise DataError(path, f"{problem} Compare it with --run (runs=).", line=line)
+            raise DataError(path, f"{problem} Compare it with --run (nv.add_run).", line=line)
         if len(fields) != len(names):
-            problem = f"has {len(fields)} fields. Expected a header, or the fields query document"
-            raise DataError(path, f"{problem} grade, or query 0 document grade.", line=line)
+            problem = f"has {count_text(len(fields), 'field')}. Expected a header, or the fields"
+            known = "query document grade, or query 0 document grade."
+            raise DataError(path, f"{problem} {known}", line=line)
         yield line, dict(zip(names, fields, strict=True))
 
 

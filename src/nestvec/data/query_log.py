@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 from nestvec.data.metadata import MetadataReader
 from nestvec.data.records import (
+    TEXT_COLUMNS,
     Row,
     id_column_of,
     id_of,
     is_missing,
     metadata_of,
     read_lines,
-    read_records,
+    read_texts,
     suffix_of,
     text_of,
 )
@@ -30,8 +31,6 @@ from nestvec.types import Metadata
 
 MAX_QUERIES = 4_000
 """Default limit. More queries cost time and narrow the confidence intervals only a little."""
-
-_COLUMNS = ("text", "query")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ def read_query_log(
     seen: set[int] = set()
     kept: list[tuple[int, _LoggedQuery]] = []  # a heap: the largest hash is popped first
     empty = repeated = 0
-    for logged in _read(paths):
+    for logged in _read(paths, tally):
         draw = _draw(logged.text, seed)
         if not logged.text:
             empty += 1
@@ -111,7 +110,7 @@ def query_column_of(path: Path, row: Row, *, line: int) -> str:
     Raises:
         DataError: If there is none.
     """
-    column = next((name for name in _COLUMNS if name in row), None)
+    column = next((name for name in TEXT_COLUMNS if name in row), None)
     if column is None:
         present = ", ".join(map(str, row))
         problem = f"has no column 'text' or 'query' (has: {present})"
@@ -119,13 +118,13 @@ def query_column_of(path: Path, row: Row, *, line: int) -> str:
     return column
 
 
-def _read(paths: Sequence[Path]) -> Iterator[_LoggedQuery]:
+def _read(paths: Sequence[Path], tally: Tally) -> Iterator[_LoggedQuery]:
     for number, path in enumerate(paths):
         if suffix_of(path) == ".txt":
             for line, text in read_lines(path):
                 yield _LoggedQuery(number, line, text.strip(), {})
             continue
-        for line, row in read_records(path):
+        for line, row in read_texts(path, tally):
             column = query_column_of(path, row, line=line)
             no_text = is_missing(row[column])  # counted as an empty query
             text = "" if no_text else text_of(path, row, column, line=line)

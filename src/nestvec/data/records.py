@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 from nestvec.data.parquet_rows import read_rows
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError
+from nestvec.wording import count_text
 
 Row = dict[str, Any]
 
@@ -37,6 +39,9 @@ class Table:
 Part = Path | Table
 """A file of rows, or a table."""
 
+TEXT_COLUMNS = ("text", "query")
+"""Names of the column with the text of a query."""
+_DIGIT = re.compile("[0-9]")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _MAX_SHOWN = 40  # characters of a value in an error message
 _SUFFIXES = ".jsonl, .csv, .tsv (each also .gz) or .parquet"
@@ -81,6 +86,39 @@ def read_part(part: Part) -> Iterator[tuple[int, Row]]:
         DataError: As in ``read_records``.
     """
     return part.read() if isinstance(part, Table) else read_records(part)
+
+
+def has_no_header(part: Part) -> bool:
+    """Return whether a TSV file begins with an id and a text, as the files of MS MARCO do.
+
+    The id contains a digit, and the text is not the name of a column.
+    """
+    if isinstance(part, Table) or suffix_of(part) != ".tsv":
+        return False
+    fields = next(iter(read_lines(part)), (0, ""))[1].rstrip("\r\n").split("\t")
+    return (
+        len(fields) == 2 and fields[1] not in TEXT_COLUMNS and _DIGIT.search(fields[0]) is not None
+    )
+
+
+def read_texts(part: Part, tally: Tally) -> Iterator[tuple[int, Row]]:
+    """Yield each document or query of a file or a table with its number, from 1.
+
+    A line of a TSV file without a header is an id, a tab and a text. Quotes are part of the text.
+
+    Raises:
+        DataError: As in ``read_records``, or if a line without a header has not two fields.
+    """
+    if isinstance(part, Table) or not has_no_header(part):
+        yield from read_part(part)
+        return
+    tally.add("files without a header, read as id and text", part.name)
+    for line, text in read_lines(part):
+        fields = text.rstrip("\r\n").split("\t")
+        if len(fields) != 2:
+            problem = f"has {count_text(len(fields), 'field')}. Expected an id, a tab and a text."
+            raise DataError(part, problem, line=line)
+        yield line, {"_id": fields[0], "text": fields[1]}
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -240,7 +278,8 @@ def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
                 header = _check_header(path, values, line=line)
             elif values:
                 if len(values) != len(header):
-                    problem = f"has {len(values)} fields, but the header has {len(header)}"
+                    found = count_text(len(values), "field")
+                    problem = f"has {found}, but the header has {len(header)}"
                     raise DataError(path, problem, line=line)
                 yield line, dict(zip(header, values, strict=True))
             line = reader.line_num + 1  # a quoted field can span several lines

@@ -36,7 +36,7 @@ from nestvec.data.records import (
     metadata_of,
     optional_text_of,
     path_of,
-    read_part,
+    read_texts,
 )
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError, InvalidArgument
@@ -248,7 +248,7 @@ def _load_queries(files: Sequence[Part]) -> tuple[dict[str, str], dict[str, Meta
     queries: dict[str, str] = {}
     fields: dict[str, Metadata] = {}
     tally, reader = Tally(*map(path_of, files)), MetadataReader()
-    for path, line, row in _rows_of(files):
+    for path, line, row in _rows_of(files, tally):
         id_column, column = id_column_of(row), query_column_of(path, row, line=line)
         query_id = id_of(path, row, id_column, line=line, tally=tally)
         text = optional_text_of(path, row, column, line=line, tally=tally)
@@ -265,9 +265,9 @@ def _load_queries(files: Sequence[Part]) -> tuple[dict[str, str], dict[str, Meta
     return queries, fields
 
 
-def _rows_of(files: Sequence[Part]) -> Iterator[tuple[Path, int, Row]]:
+def _rows_of(files: Sequence[Part], tally: Tally) -> Iterator[tuple[Path, int, Row]]:
     for part in files:
-        for line, row in read_part(part):
+        for line, row in read_texts(part, tally):
             yield path_of(part), line, row
 
 
