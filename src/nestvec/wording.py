@@ -29,17 +29,37 @@ _COUNTS = {
 }
 
 
+_COUNTS_OF_ONE = {
+    "unknown_documents": "unknown document id in the relevance labels, ignored",
+    "unknown_queries": "unknown query id in the relevance labels, ignored",
+    "documents_without_group": "document without the field of --group-by, a group of its own",
+    "self_matches": "query that is a document of the corpus, and ignores its own document "
+    "(--keep-self ranks it)",
+    "self_matches_kept": "query that is a document of the corpus and finds itself",
+    "bm25_queries_without_match": "query without a word of the corpus, which scores 0 with BM25",
+    "zero_documents": "document encoded as a zero vector, which scores 0",
+    "zero_queries": "query encoded as a zero vector, which scores 0",
+}
+"""The texts that differ by more than their first noun if the count is 1."""
+
+
 def count_texts(counts: Mapping[str, int]) -> list[str]:
     """Describe the counts of a measurement that are not 0.
 
     >>> count_texts({"zero_queries": 0, "empty_documents": 1200})
     ['1,200 documents without text']
+    >>> count_texts({"empty_documents": 1, "zero_queries": 1})
+    ['1 document without text', '1 query encoded as a zero vector, which scores 0']
     """
-    return [
-        f"{count:,} {_COUNTS.get(name, name.replace('_', ' '))}"
-        for name, count in counts.items()
-        if count
-    ]
+    return [f"{count:,} {_count_text(name, count)}" for name, count in counts.items() if count]
+
+
+def _count_text(name: str, count: int) -> str:
+    text = _COUNTS.get(name, name.replace("_", " "))
+    if count != 1:
+        return text
+    singular = re.sub("^queries ", "query ", re.sub("^documents ", "document ", text))
+    return _COUNTS_OF_ONE.get(name, singular)
 
 
 def metric_name(metric: str) -> str:

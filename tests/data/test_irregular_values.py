@@ -153,4 +153,4 @@ def test_labels_of_other_ids_name_an_example(tmp_path, messages):
     (tmp_path / "qrels.txt").write_text("q 0 a.txt 1\n")
     with pytest.raises(DataError, match="no query has a relevant document"):
         load_dataset(tmp_path)
-    assert "1 unknown documents and 0 unknown queries, such as document 'a.txt'" in messages()[0]
+    assert "1 unknown document and 0 unknown queries, such as document 'a.txt'" in messages()[0]

@@ -76,7 +76,7 @@ def test_only_documents_that_are_asked_for_lose_their_title():
 
 def test_a_corpus_without_titles_raises_with_counts():
     corpus = {"a": Document(REST), "b": Document("x", "A title")}
-    with pytest.raises(DataError, match=r"usable as a query \(1 documents without query, 1"):
+    with pytest.raises(DataError, match=r"usable as a query \(1 document without query; 1"):
         make_queries(corpus)
 
 

@@ -65,10 +65,10 @@ def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path):
         ("x.jsonl", b'{"a": 1}\n\n{"a": "\xff"}\n', "x.jsonl:3: is not UTF-8"),
         ("x.jsonl", '{"a": "\\ud800"}\n', "x.jsonl:1: contains a lone surrogate"),
         ("x.jsonl", "[" * 100_000, "x.jsonl:1: is not JSON"),
-        ("x.csv", "a,b\n1,2\n1\n", "x.csv:3: has 1 fields, but the header has 2"),
+        ("x.csv", "a,b\n1,2\n1\n", "x.csv:3: has 1 field, but the header has 2"),
         ("x.csv", 'a,b\n1,2\n1,"2\n3,4\n', "x.csv:3: cannot be read"),
         ("x.csv", "a,a\n1,2\n", "x.csv:1: column 'a' appears twice"),
-        ("x.csv", 'a,b\n"1\n1",2\n3\n', "x.csv:4: has 1 fields"),
+        ("x.csv", 'a,b\n"1\n1",2\n3\n', "x.csv:4: has 1 field"),
     ],
 )
 def test_bad_files_are_reported_with_file_and_line(tmp_path, name, content, expected):

@@ -99,7 +99,7 @@ def test_unknown_ids_are_counted_and_warned_of_once(tmp_path, caplog):
         "empty_queries": 0,
     }
     [record] = caplog.records
-    expected = "1 unknown documents and 1 unknown queries, such as document 'gone' and query 'nob"
+    expected = "1 unknown document and 1 unknown query, such as document 'gone' and query 'nob"
     assert expected in record.getMessage()
 
 

@@ -157,11 +157,11 @@ def test_an_unknown_metric_raises_with_a_list_of_metrics(bad):
 
 def test_rankings_of_other_queries_or_another_corpus_raise():
     labels = RelevanceLabels.from_qrels({"q": {"a": 1}}, ["q"], ["a", "b"])
-    with pytest.raises(InvalidArgument, match="for 1 queries"):
+    with pytest.raises(InvalidArgument, match="for 1 query"):
         labels.grades(np.zeros((2, 3), dtype=np.int64))
     with pytest.raises(InvalidArgument, match="Row 2 is not in the corpus"):
         labels.grades(np.array([[2]]))
-    with pytest.raises(InvalidArgument, match="ranked has 1 queries, but exact has 2"):
+    with pytest.raises(InvalidArgument, match="ranked has 1 query, but exact has 2"):
         overlap(np.zeros((1, 1), dtype=np.int64), np.zeros((2, 1), dtype=np.int64), k=1)
 
 

@@ -19,6 +19,7 @@ from nestvec.data.query_log import MAX_QUERIES
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
+from nestvec.wording import count_texts
 
 QuerySource = Literal["title", "first-sentence"]
 
@@ -74,7 +75,7 @@ def make_queries(
         "queries_not_sampled": max(len(unambiguous) - n, 0),
     }
     if not unambiguous:
-        found = ", ".join(f"{count} {key.replace('_', ' ')}" for key, count in counts.items())
+        found = "; ".join(count_texts(counts))
         other = next(each for each in get_args(QuerySource) if each != source)
         advice = f"Try {other}, or pass a query log."
         raise DataError(name, f"no {source} is usable as a query ({found}). {advice}")

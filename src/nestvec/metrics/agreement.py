@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument
 from nestvec.types import Rows, Scores
+from nestvec.wording import count_text
 
 _RBO_P = 0.9  # persistence: 86 % of the weight is on the top 10
 
@@ -78,7 +79,8 @@ def _shared(ranked: Rows, exact: Rows) -> tuple[NDArray[np.bool_], NDArray[np.in
     Both arrays have the shape of ``exact``. The position is 0 if the result is not in ``ranked``.
     """
     if len(ranked) != len(exact):
-        raise InvalidArgument(f"ranked has {len(ranked)} queries, but exact has {len(exact)}.")
+        queries = count_text(len(ranked), "query")
+        raise InvalidArgument(f"ranked has {queries}, but exact has {len(exact)}.")
     if not ranked.size:
         return np.zeros(exact.shape, dtype=np.bool_), np.zeros(exact.shape, dtype=np.int64)
     # Keys are unique over all queries. An empty position, -1, gets the lowest key of its query.

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from nestvec.errors import InvalidArgument
 from nestvec.metrics.agreement import overlap, rbo
 from nestvec.types import Rows, Scores
+from nestvec.wording import count_text
 
 Grades = NDArray[np.float64]
 """Grades of ranked documents, [n_queries, depth], best rank first, 0 where not relevant."""
@@ -104,7 +105,7 @@ class RelevanceLabels:
         """
         if ranked.ndim != 2 or len(ranked) != self.n_queries:
             raise InvalidArgument(
-                f"ranked has shape {ranked.shape} for {self.n_queries} queries. "
+                f"ranked has shape {ranked.shape} for {count_text(self.n_queries, 'query')}. "
                 "Pass an array of shape [n_queries, depth]."
             )
         if ranked.size and (highest := int(ranked.max())) >= self.n_docs:
