@@ -33,6 +33,7 @@ from nestvec.cli.options import (
     parse_words,
 )
 from nestvec.cli.progress import progress
+from nestvec.cli.runs import RunsOption, add_runs, read_runs
 from nestvec.errors import InvalidArgument
 from nestvec.models.prompts import REQUESTED
 
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from nestvec.curve.curve import Curve
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.similarity import SimilaritySet
-    from nestvec.data.trec_runs import TrecRun
     from nestvec.measure.grid import Grid
     from nestvec.types import Encoder
 
@@ -147,14 +147,6 @@ _Baselines = Annotated[
     str | None,
     typer.Option(help="Other methods to measure for comparison: bm25,svd,pca,random."),
 ]
-_Runs = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--run",
-        help="Ranking of another system to compare with, as a TREC run file (query Q0 document "
-        "rank score tag). Repeat the option for several runs.",
-    ),
-]
 _Engine = Annotated[
     str,
     typer.Option(
@@ -200,7 +192,7 @@ def evaluate(
     group_by: _GroupBy = None,
     slices: _Slices = None,
     baselines: _Baselines = None,
-    runs: _Runs = None,
+    runs: RunsOption = None,
     engine: _Engine = "embedded",
     strict: _Strict = False,
     keep_self: _KeepSelf = False,
@@ -233,7 +225,7 @@ def evaluate(
     )
     labeled = {"split": split, "subset": subset, "revision": dataset_revision}
     data = _load(dataset, labeled, queries=queries, source=make_queries, strict=strict)
-    ranked = _read_runs(runs or [], data)
+    ranked = read_runs(runs or [], data)
     encoder = load_encoder(
         model,
         dims=parse_ints(dims, option="--dims"),
@@ -244,7 +236,7 @@ def evaluate(
         cache=cache,
         trust_remote_code=trust_remote_code,
     )
-    curve = _add_runs(_measure(encoder, data, grid, engine), data, ranked)
+    curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)
 
@@ -297,26 +289,6 @@ def _load(
     if dataset.is_file():
         return load_similarity(dataset)
     return load_dataset(dataset, strict=strict, **labeled)
-
-
-def _read_runs(paths: list[Path], data: RetrievalSet | SimilaritySet) -> list[TrecRun]:
-    """Read the runs before anything is measured, so that a malformed run is reported at once."""
-    from nestvec.data.retrieval import RetrievalSet
-    from nestvec.data.trec_runs import read_run
-
-    if paths and (not isinstance(data, RetrievalSet) or data.evidence == "agreement"):
-        raise InvalidArgument("--run requires a folder with relevance labels. Omit the option.")
-    return [read_run(path) for path in paths]
-
-
-def _add_runs(curve: Curve, data: RetrievalSet | SimilaritySet, runs: list[TrecRun]) -> Curve:
-    from nestvec.data.retrieval import RetrievalSet
-    from nestvec.measure.runs import add_run
-
-    if isinstance(data, RetrievalSet):
-        for run in runs:
-            curve = add_run(curve, data, run)
-    return curve
 
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:

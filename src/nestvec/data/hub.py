@@ -19,7 +19,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +127,7 @@ class _Repository:
 
     place: Path
     revision: str | None
+    known_splits: dict[str, list[str]] = field(default_factory=dict)
 
     @cached_property
     def configs(self) -> list[str]:
@@ -141,10 +142,13 @@ class _Repository:
         return str(self.place.resolve()) if self.place.is_dir() else self.place.as_posix()
 
     def splits(self, config: str) -> list[str]:
-        """Return the names of the splits of a configuration."""
-        with self._errors():
-            names = _library().get_dataset_split_names(self._name, config, revision=self.revision)
-        return list(map(str, names))
+        """Return the names of the splits of a configuration; each is requested once."""
+        if config not in self.known_splits:
+            find = _library().get_dataset_split_names
+            with self._errors():
+                names = find(self._name, config, revision=self.revision)
+            self.known_splits[config] = list(map(str, names))
+        return self.known_splits[config]
 
     def configs_of(self, subset: str | None) -> _Configs:
         """Return the configurations of a subset.

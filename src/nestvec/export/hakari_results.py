@@ -15,14 +15,8 @@ from typing import Any
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
-from nestvec.export.result_names import (
-    ResultFiles,
-    ResultNames,
-    common_notes,
-    extra_values,
-    label_metrics,
-    split_of,
-)
+from nestvec.export import result_names
+from nestvec.export.result_names import ResultFiles, ResultNames
 from nestvec.metrics.relevance import parse_metric
 from nestvec.types import ModelInfo, OperatingPoint, Stage
 
@@ -52,7 +46,7 @@ def _result(curve: Curve, names: ResultNames) -> dict[str, Any]:
             "dataset_name": names.dataset.rpartition("/")[2],
             "dataset_id": names.dataset,
             "dataset_revision": {"requested": None, "resolved": None},
-            "split_name": split_of(curve),
+            "split_name": result_names.split_of(curve),
             "task_name": names.task,
         },
         "config": {"primary_metric": main, "truncate_dim": None, **prompts},
@@ -91,19 +85,19 @@ def _evaluation(curve: Curve, row: CurvePoint) -> dict[str, Any]:
             }
         ],
         "timing": {},
-        **extra_values(curve, row.to_json()),
+        **result_names.extra_values(curve, row.to_json()),
     }
 
 
 def _main(curve: Curve, row: CurvePoint) -> tuple[str, float]:
-    metrics = label_metrics(row.metrics)
+    metrics = result_names.label_metrics(row.metrics)
     name = _MAIN if _MAIN in metrics else next(iter(metrics))
     return name, metrics[name]
 
 
 def _metrics(curve: Curve) -> dict[str, float]:
     """Return the metrics at full precision that have the same definition for binary labels."""
-    metrics = label_metrics(curve.full.metrics)
+    metrics = result_names.label_metrics(curve.full.metrics)
     shared = {name: value for name, value in metrics.items() if not name.startswith("map@")}
     for name, values in curve.scores.metrics.items():
         if name.startswith("recall@"):
@@ -180,8 +174,10 @@ def _notes(curve: Curve, given: ResultNames) -> Iterator[str]:
     if curve.dataset.get("grades") != [1]:
         graded = "This curve's nDCG uses the grades of the labels as gain."
         yield f"{graded} HAKARI-Bench counts each labeled document as 1, also with grade 0."
-    maps = [name for name in label_metrics(curve.full.metrics) if name.startswith("map@")]
+    maps = [
+        name for name in result_names.label_metrics(curve.full.metrics) if name.startswith("map@")
+    ]
     if maps:
         yield f"{', '.join(maps)} is left out: HAKARI-Bench divides by at most k documents."
     yield "Codes are those of nestvec: queries stay float32, and names of variants say nestvec."
-    yield from common_notes(curve, "HAKARI-Bench")
+    yield from result_names.common_notes(curve, "HAKARI-Bench")

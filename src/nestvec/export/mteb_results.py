@@ -16,14 +16,8 @@ from typing import Any
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
-from nestvec.export.result_names import (
-    ResultFiles,
-    ResultNames,
-    common_notes,
-    extra_values,
-    label_metrics,
-    split_of,
-)
+from nestvec.export import result_names
+from nestvec.export.result_names import ResultFiles, ResultNames
 from nestvec.types import OperatingPoint
 
 _MAIN = "ndcg@10"
@@ -65,7 +59,7 @@ def _experiment(arguments: dict[str, int | str]) -> str:
 
 
 def _task_result(curve: Curve, row: CurvePoint, names: ResultNames) -> dict[str, Any]:
-    metrics = label_metrics(row.metrics)
+    metrics = result_names.label_metrics(row.metrics)
     main = metrics.get(_MAIN, next(iter(metrics.values())))
     scores = {name.replace("@", "_at_"): value for name, value in metrics.items()}
     # Without an MTEB version, MTEB does not compare the versions of results.
@@ -74,7 +68,7 @@ def _task_result(curve: Curve, row: CurvePoint, names: ResultNames) -> dict[str,
         "task_name": names.task,
         "mteb_version": None,
         "scores": {
-            split_of(curve): [
+            result_names.split_of(curve): [
                 {
                     **scores,
                     "main_score": main,
@@ -86,7 +80,7 @@ def _task_result(curve: Curve, row: CurvePoint, names: ResultNames) -> dict[str,
         "evaluation_time": None,
         "kg_co2_emissions": None,
         "date": None,
-        **extra_values(curve, row.to_json()),
+        **result_names.extra_values(curve, row.to_json()),
     }
 
 
@@ -117,7 +111,7 @@ def _notes(curve: Curve, given: ResultNames, model: str) -> Iterator[str]:
     if model != names.model:
         yield f"MTEB names a model owner/name, so this model is named {model!r}. Pass its name."
     yield "The revision of the data set is unknown and is left out."
-    metrics = label_metrics(curve.full.metrics)
+    metrics = result_names.label_metrics(curve.full.metrics)
     if _MAIN not in metrics:
         yield f"{_MAIN} was not measured, so main_score is {next(iter(metrics))}."
-    yield from common_notes(curve, "MTEB")
+    yield from result_names.common_notes(curve, "MTEB")
