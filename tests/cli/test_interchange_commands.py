@@ -86,6 +86,7 @@ def test_a_run_is_a_baseline_of_the_curve(nestvec, place):
         (("data", "--run", "no.trec"), "no.trec: does not exist"),
         (("data", "--run", "data/qrels/test.tsv"), "test.tsv:1: has 3 fields, so it is not"),
         (("data", "--make-queries", "title", "--run", "other.trec"), "No query of the run"),
+        (("data", "--run", "other.trec", "--run", "other.trec"), "Two runs have the same tag"),
         (("data", "--queries", "data/queries.jsonl", "--run", "other.trec"), "--run requires"),
     ],
 )

@@ -26,13 +26,21 @@ RunsOption = Annotated[
 
 
 def read_runs(paths: list[Path], data: RetrievalSet | SimilaritySet) -> list[TrecRun]:
-    """Read the runs before anything is measured, so that a malformed run is reported at once."""
+    """Read and check the runs, before time is spent on a measurement."""
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.trec_runs import read_run
+    from nestvec.measure.runs import check_run
 
-    if paths and (not isinstance(data, RetrievalSet) or data.evidence == "agreement"):
+    if not paths:
+        return []
+    if not isinstance(data, RetrievalSet) or data.evidence == "agreement":
         raise InvalidArgument("--run requires a folder with relevance labels. Omit the option.")
-    return [read_run(path) for path in paths]
+    runs = {run.name: run for run in map(read_run, paths)}
+    if len(runs) < len(paths):
+        raise InvalidArgument("Two runs have the same tag. Change the last field of one of them.")
+    for run in runs.values():
+        check_run(run, data)
+    return [*runs.values()]
 
 
 def add_runs(curve: Curve, data: RetrievalSet | SimilaritySet, runs: list[TrecRun]) -> Curve:

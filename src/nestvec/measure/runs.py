@@ -64,6 +64,18 @@ def add_run(
     return replace(added, counts={**curve.counts, **counts})
 
 
+def check_run(run: TrecRun, data: RetrievalSet) -> None:
+    """Check that a run and a retrieval set have queries in common.
+
+    Raises:
+        InvalidArgument: If they have none.
+    """
+    if not run.scores.keys() & data.queries.keys():
+        example = next(iter(run.scores))
+        problem = f"No query of the run {run.name!r}, such as {example!r}, is in {data.name}."
+        raise InvalidArgument(f"{problem} Check the query ids.")
+
+
 def _check(curve: Curve, data: RetrievalSet, run: TrecRun, name: str) -> None:
     if curve.evidence == "agreement":
         raise InvalidArgument("A run can be scored on relevance labels only (qrels).")
@@ -72,10 +84,7 @@ def _check(curve: Curve, data: RetrievalSet, run: TrecRun, name: str) -> None:
         raise InvalidArgument(f"{problem} Pass the data set and split of the curve.")
     if name in curve.baselines:
         raise InvalidArgument(f"The curve has a baseline {name!r}. Choose another name.")
-    if not run.scores.keys() & data.queries.keys():
-        example = next(iter(run.scores))
-        problem = f"No query of the run {name!r}, such as {example!r}, is in {data.name}."
-        raise InvalidArgument(f"{problem} Check the query ids.")
+    check_run(run, data)
 
 
 def _documents_of(texts: Texts, run: Run) -> dict[str, dict[str, float]]:
