@@ -315,6 +315,7 @@ def test_data_set_and_machine_are_described(curve):
         "group_by": None,
         "engine": "embedded",
         "labels": None,
+        "grades": [1, 2],
     }
     assert curve.machine["cores"] >= 1
     assert {"nestvec", "numpy", "faiss-cpu"} <= set(curve.machine["versions"])
