@@ -16,12 +16,12 @@ LOADING = {"--dtype", "--device", "--trust-remote-code"}
 SHARED = {*LOADING, "--adapter", "--model", "--cache", "--no-cache"}
 ACCEPTED = {
     "train": LOADING,
-    "adapt": {*LOADING, "--cache", "--no-cache"},
+    "adapt": {*LOADING, "--model", "--cache", "--no-cache"},
     "apply": {"--trust-remote-code"},
-    "evaluate": {*LOADING, "--adapter", "--cache", "--no-cache"},
-    "index build": {*LOADING, "--adapter", "--cache", "--no-cache"},
+    "evaluate": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
+    "index build": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
     "index add": {*LOADING, "--model", "--cache", "--no-cache"},
-    "index reembed": {*LOADING, "--adapter", "--cache", "--no-cache"},
+    "index reembed": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
     "search": {*LOADING, "--model"},
     "serve": {*LOADING, "--adapter"},
 }
@@ -102,7 +102,7 @@ def test_the_device_of_the_command_is_that_of_training(nestvec, bert, monkeypatc
     )
     typed = "train bert --pairs data --dims 16 --epochs 1 --device cpu --out new"
     assert nestvec(*typed.split()).code == 0
-    assert used == [{"prompts": {}, "device": "cpu", "trust_remote_code": False}]
+    assert used == [{"prompts": {}, "device": "cpu", "trust_remote_code": False, "models": None}]
 
 
 def test_another_dtype_than_that_of_the_index_is_one_warning(nestvec, bert):

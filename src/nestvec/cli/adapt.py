@@ -14,9 +14,11 @@ from nestvec.cli.options import (
     DeviceOption,
     DocumentPromptOption,
     DtypeOption,
+    ModelsOption,
     QueryPromptOption,
     SeedOption,
     TrustRemoteCodeOption,
+    VectorsModelOption,
     parse_ints,
     parse_prompts,
     prompt_options,
@@ -110,12 +112,14 @@ def adapt(
     sample: _Sample = 100_000,
     steps: _Steps = 200,
     seed: SeedOption = 0,
+    model: VectorsModelOption = None,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Fit an adapter that makes truncated vectors better.
 
@@ -140,20 +144,22 @@ def adapt(
     check_output(out)
     texts = _texts(corpus, pairs, qrels, split)
     prompts = parse_prompts(query_prompt, document_prompt)
-    model = load_encoder(
+    encoder = load_encoder(
         source,
         prompts=prompts,
         dtype=dtype,
         device=device,
         cache=cache,
         trust_remote_code=trust_remote_code,
+        models=models,
+        vectors_model=model,
     )
     with progress("adapt") as on_progress:
-        adapter = fit_adapter(model, texts, config=config, on_progress=on_progress)
+        adapter = fit_adapter(encoder, texts, config=config, on_progress=on_progress)
     save_adapter(adapter, out)
     _print_result(adapter)
     if adapter.method != "none":
-        print_next(_next(adapter, model, source=shown_path(source), out=shown_path(out)))
+        print_next(_next(adapter, encoder, source=shown_path(source), out=shown_path(out)))
 
 
 def apply(
@@ -163,6 +169,7 @@ def apply(
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Write an adapted copy of a folder of vectors or of a model.
 
@@ -195,6 +202,7 @@ def apply(
             out,
             prompts=parse_prompts(query_prompt, document_prompt),
             trust_remote_code=trust_remote_code,
+            models=models,
             on_progress=on_progress,
         )
     adapted = count_text(count, "vector") if count else "model"

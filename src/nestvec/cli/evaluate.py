@@ -26,8 +26,10 @@ from nestvec.cli.options import (
     DocumentPromptOption,
     DtypeOption,
     ModelArgument,
+    ModelsOption,
     QueryPromptOption,
     TrustRemoteCodeOption,
+    VectorsModelOption,
     parse_ints,
     parse_prompts,
     parse_words,
@@ -197,12 +199,14 @@ def evaluate(
     strict: _Strict = False,
     keep_self: _KeepSelf = False,
     adapter: AdapterOption = None,
+    vectors_model: VectorsModelOption = None,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
     as_json: _AsJson = False,
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
@@ -235,6 +239,8 @@ def evaluate(
         device=device,
         cache=cache,
         trust_remote_code=trust_remote_code,
+        models=models,
+        vectors_model=vectors_model,
     )
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)

@@ -31,11 +31,13 @@ from nestvec.cli.options import (
     IndexArgument,
     JsonOption,
     ModelArgument,
+    ModelsOption,
     PassageWordsOption,
     PlanOption,
     PointOption,
     QueryPromptOption,
     TrustRemoteCodeOption,
+    VectorsModelOption,
     parse_prompts,
 )
 from nestvec.cli.progress import progress
@@ -90,12 +92,14 @@ def build(
     stored: _Stored = None,
     passage_words: PassageWordsOption = None,
     adapter: AdapterOption = None,
+    vectors_model: VectorsModelOption = None,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Encode a corpus and write an index for one operating point.
@@ -120,6 +124,8 @@ def build(
         device=device,
         cache=cache,
         trust_remote_code=trust_remote_code,
+        models=models,
+        vectors_model=vectors_model,
     )
     with (
         resumable(lambda: count_unfinished(out), documents.length),
@@ -172,12 +178,14 @@ def reembed(
     model: _NewModel,
     point: PointOption = None,
     adapter: AdapterOption = None,
+    vectors_model: VectorsModelOption = None,
     query_prompt: QueryPromptOption = None,
     document_prompt: DocumentPromptOption = None,
     dtype: DtypeOption = "float32",
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Encode the documents of an index with another model.
 
@@ -201,6 +209,8 @@ def reembed(
         device=device,
         cache=cache,
         trust_remote_code=trust_remote_code,
+        models=models,
+        vectors_model=vectors_model,
     )
     with Index.open(index) as opened:
         total = len(opened)

@@ -14,6 +14,7 @@ from nestvec.cli.options import (
     DocumentPromptOption,
     DtypeOption,
     IndexArgument,
+    ModelsOption,
     QueryPromptOption,
     TrustRemoteCodeOption,
     parse_prompts,
@@ -33,6 +34,7 @@ def model(
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Record the model that made the vectors of an index.
 
@@ -51,6 +53,7 @@ def model(
         device=device,
         cache=cache,
         trust_remote_code=trust_remote_code,
+        models=models,
     )
     with Index.open(index) as opened:
         lowest = opened.record_model(encoder)

@@ -13,7 +13,19 @@ from typing import Annotated, Any
 
 import typer
 
-from nestvec.cli import adapt, demo, evaluate, export, index, plan, report, search, serve, train
+from nestvec.cli import (
+    adapt,
+    demo,
+    evaluate,
+    export,
+    index,
+    known_models,
+    plan,
+    report,
+    search,
+    serve,
+    train,
+)
 from nestvec.cli.console import INTERRUPTED, fail, show_warnings
 from nestvec.errors import NestvecError
 from nestvec.version import __version__
@@ -41,6 +53,7 @@ app.command("search")(search.search)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.add_typer(export.app, name="export")
+app.command("models")(known_models.models)
 
 
 def _print_version(wanted: bool) -> None:

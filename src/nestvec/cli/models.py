@@ -22,6 +22,8 @@ def load_encoder(
     adapter: Path | None = None,
     prompts: Mapping[Kind, str] | None = None,
     dims: Sequence[int] | None = None,
+    models: Path | None = None,
+    vectors_model: str | None = None,
 ) -> Encoder:
     """Load a model, with an adapter if one is given.
 
@@ -40,6 +42,8 @@ def load_encoder(
         device=device,
         trust_remote_code=trust_remote_code,
         cache=shared_cache(cache),
+        models=models,
+        model=vectors_model,
     )
     return with_adapter(loaded, adapter)
 

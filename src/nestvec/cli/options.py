@@ -94,6 +94,26 @@ IndexModelOption = Annotated[
         "--model", help="Folder or hub id of the index's model, if the model was moved or renamed."
     ),
 ]
+ModelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--models",
+        metavar="FILE",
+        help="TOML file with rows of known models, which take precedence over nestvec's own table "
+        "('nestvec models').",
+        show_default="the file that $NESTVEC_MODELS names, if any",
+    ),
+]
+VectorsModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="Name of the model that computed stored vectors, such as text-embedding-3-large. "
+        "'nestvec models' lists the names.",
+        show_default="the name that the folder of vectors records, or the name of the folder",
+    ),
+]
 PassageWordsOption = Annotated[
     int | None,
     typer.Option(

@@ -15,6 +15,7 @@ from nestvec.cli.options import (
     AdapterOption,
     DeviceOption,
     DocumentPromptOption,
+    ModelsOption,
     PlanOption,
     QueryPromptOption,
     ServeDtypeOption,
@@ -133,6 +134,7 @@ def serve(
     dtype: ServeDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
     api_key_file: _ApiKeyFile = None,
     insecure: _Insecure = False,
     writable: _Writable = False,
@@ -177,6 +179,7 @@ def serve(
             dtype=parse_dtype(dtype),
             device=device,
             trust_remote_code=trust_remote_code,
+            models=models,
         )
         _serve_until_stopped(served, settings, listening)
 

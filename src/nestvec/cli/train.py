@@ -21,6 +21,7 @@ from nestvec.cli.hits import shorten
 from nestvec.cli.options import (
     DeviceOption,
     DocumentPromptOption,
+    ModelsOption,
     QueryPromptOption,
     TrainDtypeOption,
     TrustRemoteCodeOption,
@@ -73,7 +74,7 @@ _FINETUNING_ONLY = (
     "document_prompt",
 )
 _Loading = dict[str, Any]
-"""Keyword arguments for loading a model: device and trust_remote_code."""
+"""Keyword arguments for loading a model: device, trust_remote_code and models."""
 
 
 def train(
@@ -102,6 +103,7 @@ def train(
     dtype: TrainDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Train a Matryoshka model on pairs or triplets of texts.
 
@@ -132,7 +134,11 @@ def train(
         query_prompt=query_prompt,
         document_prompt=document_prompt,
     )
-    loading: _Loading = {"device": device, "trust_remote_code": trust_remote_code}
+    loading: _Loading = {
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+        "models": models,
+    }
     (_train_static if static else _finetune)(model, pairs, out, given, loading)
     _probe(out, known, loading)
     print_next(_next(pairs, out))

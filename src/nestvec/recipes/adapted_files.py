@@ -24,6 +24,7 @@ from nestvec.models.folder_config import (
     read_config,
     write_config,
 )
+from nestvec.models.known import Rows
 from nestvec.models.load import load_model, local_folder
 from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
 from nestvec.models.prompts import stated_prompts
@@ -42,6 +43,7 @@ def apply_adapter(
     *,
     prompts: Mapping[Kind, str] | None = None,
     trust_remote_code: bool = False,
+    models: Rows | None = None,
     on_progress: OnProgress | None = None,
 ) -> int:
     """Apply an adapter to a folder of vectors or to a model, and write the result to a new folder.
@@ -52,6 +54,7 @@ def apply_adapter(
         out: The folder to write. A folder of the same kind is replaced.
         prompts: As in ``load_model``: the prompts with which the adapter was fitted.
         trust_remote_code: As in ``load_model``.
+        models: As in ``load_model``.
         on_progress: Called with the number of transformed vectors and their total.
 
     Returns:
@@ -71,10 +74,10 @@ def apply_adapter(
         raise InvalidArgument(
             "The adapter has method 'none' and no effect. Use the vectors without an adapter."
         )
-    folder = local_folder(str(source))
+    folder = local_folder(str(source), models)
     check_unadapted(folder)
     _check_apart(folder, out)
-    model = load_model(source, prompts=prompts, trust_remote_code=trust_remote_code)
+    model = load_model(source, prompts=prompts, trust_remote_code=trust_remote_code, models=models)
     if isinstance(model, PrecomputedVectors):
         _check_width(adapter, model)
         return _write_vectors(adapter, model, out, on_progress)

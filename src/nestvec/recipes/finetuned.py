@@ -18,6 +18,7 @@ from nestvec.files.atomic import check_replaceable, replace_folder
 from nestvec.measure.dims import score_dims
 from nestvec.models.folder_config import add_to_config
 from nestvec.models.info import ModelOptions, default_dims, describe
+from nestvec.models.known import Rows
 from nestvec.models.load import load_model
 from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
@@ -42,6 +43,7 @@ def load_base(
     prompts: Mapping[Kind, str] | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    models: Rows | None = None,
 ) -> SentenceTransformerEncoder:
     """Load the model to fine-tune, with float32 weights.
 
@@ -50,6 +52,7 @@ def load_base(
         prompts: Prefixes of texts by kind, as in ``load_model``.
         device: "cpu" or "cuda". None uses a GPU if PyTorch finds one.
         trust_remote_code: As in ``load_model``.
+        models: As in ``load_model``.
 
     Raises:
         InvalidArgument: If the model is a static model or a folder of vectors, or the device is not
@@ -58,7 +61,11 @@ def load_base(
     """
     _check_training_device(device)
     model = load_model(
-        name_or_path, prompts=prompts, device=device, trust_remote_code=trust_remote_code
+        name_or_path,
+        prompts=prompts,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        models=models,
     )
     if not isinstance(model, SentenceTransformerEncoder):
         problem = f"{name_or_path} is not a transformer model."

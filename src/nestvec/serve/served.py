@@ -18,6 +18,7 @@ from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import unadapted, with_adapter
 from nestvec.models.differences import differences
+from nestvec.models.known import Rows
 from nestvec.models.load import load_model
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
@@ -193,6 +194,7 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     dtype: DType | None = None,
     device: str | None = None,
     trust_remote_code: bool = False,
+    models: Rows | None = None,
 ) -> Served:
     """Load a model, an index or both from folders.
 
@@ -211,6 +213,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
             cosines of .9999 or more to float32.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
+        models: As in ``load_model``. An index records what its model needs, so this has no effect
+            on the model of an index.
 
     Raises:
         InvalidArgument: If the paths are not at most one index and one model, a tier has too
@@ -222,7 +226,12 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     paths = [paths] if isinstance(paths, str | Path) else paths
     found = _find(paths)
     loaded = _load(
-        found, prompts=prompts, dtype=dtype, device=device, trust_remote_code=trust_remote_code
+        found,
+        models,
+        prompts=prompts,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
     )
     encoder, index = _open(found.index, with_adapter(loaded, adapter))
     info = encoder.info if index is None else index.info
@@ -261,12 +270,17 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
     return _ServedFiles(model, index)
 
 
-def _load(found: _ServedFiles, **options: Any) -> Encoder:
+def _load(found: _ServedFiles, models: Rows | None, **options: Any) -> Encoder:
     """Load the given model, or the model that the index names."""
+    if models is not None and found.index is not None:
+        _logger.warning(
+            "%s records what its model needs, so the given known models have no effect.",
+            found.index,
+        )
     if found.index is None:
         if found.model is None:
             raise InvalidArgument("nothing to serve. Pass an index or a model.")
-        return load_model(found.model, **options)
+        return load_model(found.model, models=models, **options)
     if found.model is not None:
         return load_for_index(str(found.model), str(found.index), **options)
     try:
