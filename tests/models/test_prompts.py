@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from nestvec.models.info import ModelOptions, describe
-from nestvec.models.prompts import prompts_text, warn_without_prompts
+from nestvec.models.known_row import KnownModel
+from nestvec.models.prompts import prompts_text, stated_prompts, warn_without_prompts
 from nestvec.types import ModelInfo
 
 BGE = "Represent this sentence for searching relevant passages: "
@@ -104,3 +105,46 @@ def test_prompts_are_printed_with_their_source():
     )
     assert prompts_text(known) == "prompts: query 'q: ', document '' (s)"
     assert prompts_text(ModelInfo("m", "f" * 64, 8, (8,), "guess", False)) == "prompts: none"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "query", "document"),
+    [
+        ({"retrieval.query": "Q: ", "retrieval.passage": "P: ", "separation": "s"}, "Q: ", "P: "),
+        ({"Retrieval-query": "Q: ", "Retrieval-document": "D: ", "STS": "s"}, "Q: ", "D: "),
+        ({"search_query": "Q: ", "search_document": "D: "}, "Q: ", "D: "),
+        ({"web_search_query": "Q: ", "sts_query": "s"}, "Q: ", ""),
+        ({"query": "", "document": "", "retrieval.query": "Q: "}, "Q: ", ""),
+        ({"query": "first", "search_query": "second"}, "first", ""),
+    ],
+)
+def test_the_usual_names_of_prompts_are_known(folder, prompts, query, document):
+    place = folder.rename(folder.with_name("mine"))
+    prompts_in(place, prompts)
+    info = described(place)
+    assert (info.query_prompt, info.document_prompt) == (query, document)
+
+
+def test_the_prompt_names_of_a_known_model_come_first(folder):
+    prompts_in(folder, {"query": "usual", "special": "S: "})
+    row = KnownModel(names=("mine",), full_dim=384, query_prompt_name="special")
+    options = ModelOptions("mine", models=[row])
+    assert describe(folder, options, full_dim=384, max_tokens=None).query_prompt == "S: "
+
+
+def test_prompts_that_cannot_be_mapped_are_reported_once_with_their_names(folder, caplog):
+    place = folder.rename(folder.with_name("mine"))
+    prompts_in(place, {"sts": "s: ", "classification": "c: ", "query": ""})
+    warn_without_prompts(place, described(place), {})
+    (record,) = caplog.records
+    assert "mine has prompts ('sts', 'classification')" in record.getMessage()
+    assert "--query-prompt" in record.getMessage()
+    caplog.clear()
+    warn_without_prompts(place, described(place), {"query": ""})
+    assert not caplog.records
+
+
+def test_saved_prompts_have_one_name_for_each_kind(folder):
+    info = described(folder, prompts={"query": "", "document": "d: "})
+    saved = stated_prompts(info, {"retrieval.query": "old", "search_document": "old", "sts": "s"})
+    assert saved == {"query": "", "document": "d: ", "sts": "s"}

@@ -36,7 +36,7 @@ _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queri
 MATRIX_SUFFIXES = (".npy", ".safetensors")
 
 
-def apply_adapter(
+def apply_adapter(  # noqa: PLR0913 - later arguments are keyword-only
     adapter: Adapter,
     source: str | Path,
     out: Path,
