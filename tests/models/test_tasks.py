@@ -13,6 +13,7 @@ from nestvec.models.differences import differences
 from nestvec.models.info import recorded_row
 from nestvec.models.known_row import KnownModel
 from nestvec.models.load import load_model
+from nestvec.models.prompts import prompts_text
 from nestvec.types import Document, TokenEncoder
 
 MODULE = '''
@@ -127,3 +128,12 @@ def test_an_index_is_opened_later_without_the_file_of_the_row(task_folder, width
     assert (again.fingerprint, again.layer_norm) == (recorded.fingerprint, True)
     without = load_model(task_folder, trust_remote_code=True).info
     assert without.fingerprint != recorded.fingerprint
+
+
+def test_tasks_are_printed_with_the_prompts(task_folder, width):
+    model = load_model(
+        task_folder, trust_remote_code=True, models=rows(task_folder, width, **TASKS)
+    )
+    assert prompts_text(model.info).endswith(
+        "prompts: none; tasks: query 'retrieval.query', document 'retrieval.passage'"
+    )

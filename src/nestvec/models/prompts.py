@@ -92,11 +92,14 @@ def stated_prompts(info: ModelInfo, others: Mapping[str, str]) -> dict[str, str]
 
 
 def prompts_text(info: ModelInfo) -> str:
-    """Describe the prompts of a model and their source on one line."""
+    """Describe the prompts of a model, their source and the tasks on one line."""
+    tasks = f"; tasks: query {info.query_task!r}, document {info.document_task!r}"
+    tasks = tasks if info.query_task else ""
     if not any(info.prompts.values()):
-        return "prompts: none"
+        return f"prompts: none{tasks}"
     source = f" ({info.prompts_source})" if info.prompts_source else ""
-    return f"prompts: query {info.query_prompt!r}, document {info.document_prompt!r}{source}"
+    prompts = f"query {info.query_prompt!r}, document {info.document_prompt!r}{source}"
+    return f"prompts: {prompts}{tasks}"
 
 
 def warn_without_prompts(
