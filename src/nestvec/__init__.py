@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.models.adapted import AdaptedEncoder
     from nestvec.models.adapter import Adapter
     from nestvec.models.adapter_file import load_adapter, save_adapter
-    from nestvec.models.known import known_models
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
@@ -84,7 +83,6 @@ __all__ = [
     "evaluate_similarity",
     "export_results",
     "fit_adapter",
-    "known_models",
     "load_adapter",
     "load_dataset",
     "load_model",
@@ -131,7 +129,6 @@ _MODULES = {
     "evaluate_similarity": "nestvec.measure.similarity",
     "export_results": "nestvec.export.results",
     "fit_adapter": "nestvec.recipes.adapting",
-    "known_models": "nestvec.models.known",
     "load_adapter": "nestvec.models.adapter_file",
     "load_dataset": "nestvec.data.retrieval",
     "load_model": "nestvec.models.load",

@@ -135,5 +135,5 @@ def test_tasks_are_printed_with_the_prompts(task_folder, width):
         task_folder, trust_remote_code=True, models=rows(task_folder, width, **TASKS)
     )
     assert prompts_text(model.info).endswith(
-        "prompts: none; tasks: query 'retrieval.query', document 'retrieval.passage'"
+        "; tasks: query 'retrieval.query', document 'retrieval.passage'"
     )
