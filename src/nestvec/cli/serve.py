@@ -80,6 +80,15 @@ _AllowAnyDimension = Annotated[
         help="Allow embeddings of dims that the model was not trained for.",
     ),
 ]
+_DefaultDimensions = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of dims of embeddings in responses to requests that name neither dims nor a "
+        "tier, for clients that cannot send 'dimensions'.",
+        show_default="all dims",
+    ),
+]
 _AllowAnyPoint = Annotated[
     bool,
     typer.Option(
@@ -139,6 +148,7 @@ def serve(
     insecure: _Insecure = False,
     writable: _Writable = False,
     allow_any_dimension: _AllowAnyDimension = False,
+    default_dimensions: _DefaultDimensions = None,
     allow_any_point: _AllowAnyPoint = False,
     accept_token_ids: _AcceptTokenIds = False,
     decode_token_ids: _DecodeTokenIds = None,
@@ -162,6 +172,7 @@ def serve(
         _access(host, api_key_file, allow_host, allow_origin, insecure=insecure),
         writable=writable,
         allow_any_dimension=allow_any_dimension,
+        default_dimensions=default_dimensions,
         allow_any_point=allow_any_point or is_loopback(host),
         accept_token_ids=accept_token_ids,
         decode_token_ids=decode_token_ids,

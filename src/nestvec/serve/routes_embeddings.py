@@ -133,15 +133,14 @@ def _dim(serving: Serving, request: EmbeddingsRequest, tier: str | None) -> int:
     served = serving.served
     full_dim, dim = served.info.full_dim, request.dimensions
     if dim is None:
-        return full_dim if tier is None else max(stage.dim for stage in served.tiers[tier].stages)
+        return serving.default_dim(tier)
     if dim > full_dim:
         problem = f"dimensions={dim} is larger than full_dim={full_dim} of {served.name}"
-        raise bad_request(problem, "dimensions")
-    if dim not in served.trained_dims and not serving.settings.allow_any_dimension:
-        trained = ", ".join(map(str, served.trained_dims))
+        raise bad_request(f"{problem}. Choose {served.trained_dims_text}.", "dimensions")
+    if not serving.accepts_dim(dim):
         raise bad_request(
-            f"dimensions={dim} is not a trained width of {served.name}. Choose one of {trained}, "
-            "or start the server with --allow-any-dimension.",
+            f"dimensions={dim} is not a trained width of {served.name}. Choose "
+            f"{served.trained_dims_text}, or start the server with --allow-any-dimension.",
             "dimensions",
         )
     return dim

@@ -52,7 +52,9 @@ class ModelEntry(BaseModel):
     created: int
     owned_by: str
     dims: list[int]
+    min_dim: int | None
     full_dim: int
+    default_dim: int
     max_tokens: int | None
     point: str | None
     tiers: dict[str, str]
@@ -95,7 +97,9 @@ def _entry(serving: Serving, name: str, created: int) -> dict[str, Any]:
         "created": created,
         "owned_by": "nestvec",
         "dims": list(served.trained_dims),
+        "min_dim": served.info.min_dim,
         "full_dim": served.info.full_dim,
+        "default_dim": serving.default_dim(tier),
         "max_tokens": served.info.max_tokens,
         "point": None if point is None else str(point),
         "tiers": {name: str(point) for name, point in served.tiers.items()},

@@ -25,8 +25,9 @@ from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 class SearchRequest(RequestBody):
     """A query, as text or as vector, and the options of the search.
 
-    `explain` adds the ranking after each stage and the ranking by full precision. The value
-    `"stages"` omits the ranking by full precision, which scores every document.
+    A text is always encoded as a query; clients that send `input_type` may state this. `explain`
+    adds the ranking after each stage and the ranking by full precision. The value `"stages"` omits
+    the ranking by full precision, which scores every document.
     """
 
     query: Annotated[str, Field(min_length=1)] | None = None
@@ -35,6 +36,7 @@ class SearchRequest(RequestBody):
     where: str | None = None
     point: Annotated[str, Field(max_length=1000)] | None = None
     model: str | None = None
+    input_type: Literal["query", "search_query"] | None = None
     explain: Literal[True, False, "stages"] = False
 
 
@@ -129,10 +131,15 @@ def _check(serving: Serving, request: SearchRequest) -> None:
         raise bad_request(problem, "k")
     if (request.query is None) == (request.embedding is None):
         raise bad_request("pass either query or embedding, and not both", "query")
+    if request.where is not None and not request.where.strip():
+        # An empty filter may be an error of a program that restricts users to their documents.
+        problem = "where is empty, so it is no filter"
+        raise bad_request(f"{problem}. To search all documents, omit it or send null.", "where")
     full_dim = serving.index.info.full_dim
     if request.embedding is not None and len(request.embedding) != full_dim:
         problem = f"embedding has {len(request.embedding)} dims, but the index requires {full_dim}"
-        raise bad_request(f"{problem}. Send the full vector; the index truncates it.", "embedding")
+        remedy = f"Send the full vector (dimensions={full_dim}); the index truncates it"
+        raise bad_request(f"{problem}. {remedy}.", "embedding")
 
 
 async def _vector(serving: Serving, request: SearchRequest) -> Embeddings:

@@ -129,9 +129,30 @@ class Served:
 
     @property
     def trained_dims(self) -> tuple[int, ...]:
-        """The dims that the model was trained for, the largest first."""
+        """The listed dims that the model was trained for, the largest first.
+
+        A model with ``min_dim`` was trained for more dims than those in the list.
+        """
         info = self.info
-        return info.dims if info.dims_trained else (info.full_dim,)
+        trained = {dim for dim in info.dims if info.is_trained_for(dim)}
+        return tuple(sorted({*trained, info.full_dim}, reverse=True))
+
+    @property
+    def trained_dims_text(self) -> str:
+        """The dims that the model was trained for, for messages."""
+        info = self.info
+        if info.min_dim is not None and info.min_dim < info.full_dim:
+            return f"any from {info.min_dim} to {info.full_dim}"
+        dims = ", ".join(map(str, self.trained_dims))
+        return dims if len(self.trained_dims) == 1 else f"one of {dims}"
+
+    @property
+    def chosen_dims(self) -> frozenset[int]:
+        """The dims of the tiers, of the index's point and of the plan."""
+        points = [*self.tiers.values()]
+        points += [] if self.index is None else [self.index.point]
+        points += [] if self.plan is None else [self.plan.point]
+        return frozenset(stage.dim for point in points for stage in point.stages)
 
     @property
     def searched_dims(self) -> tuple[int, ...]:
@@ -140,12 +161,9 @@ class Served:
         They are the dims of the model, the curve, the plan and the served points. Other dims are
         not allowed by default, because each new width requires a copy of all codes.
         """
-        points = [*self.tiers.values()]
-        points += [] if self.index is None else [self.index.point]
-        points += [] if self.plan is None else [self.plan.point]
-        points += [] if self.curve is None else [row.point for row in self.curve.points]
-        named = {stage.dim for point in points for stage in point.stages}
-        return tuple(sorted({*self.info.dims, *named}, reverse=True))
+        measured = () if self.curve is None else self.curve.points
+        dims = {stage.dim for row in measured for stage in row.point.stages}
+        return tuple(sorted({*self.info.dims, *self.chosen_dims, *dims}, reverse=True))
 
     @property
     def point(self) -> OperatingPoint | None:

@@ -48,10 +48,11 @@ class Serving:
 
         Raises:
             InvalidArgument: If the server is writable and there is no index, or the settings of
-                token ids do not fit the model.
+                token ids or the default dims do not fit the model.
             MissingExtra: If token ids should be decoded and tiktoken is not installed.
             IndexLocked: If another process has locked the index.
         """
+        _check_default_dimensions(served, settings)
         if settings.writable:
             if served.index is None:
                 raise InvalidArgument("--writable requires an index. Pass an index folder.")
@@ -94,6 +95,22 @@ class Serving:
         for (name, help_text), count in zip(_OF_ENCODER.items(), counts, strict=True):
             watch(name, help_text, count)
 
+    def default_dim(self, tier: str | None) -> int:
+        """Return the dims of vectors in responses to requests that name no dims.
+
+        A tier takes precedence over ``default_dimensions``, because the request names the tier.
+        """
+        if tier is not None:
+            return max(stage.dim for stage in self.served.tiers[tier].stages)
+        return self.settings.default_dimensions or self.served.info.full_dim
+
+    def accepts_dim(self, dim: int) -> bool:
+        """Return whether requests may name a dim of at most ``full_dim``."""
+        settings = self.settings
+        if settings.allow_any_dimension or dim == settings.default_dimensions:
+            return True
+        return self.served.info.is_trained_for(dim)
+
     def _running(self) -> float:
         return self.searches.running
 
@@ -131,3 +148,24 @@ class Serving:
                 404, "this server has no index. Start it with an index folder.", code="no_index"
             )
         return self.served.index
+
+
+def _check_default_dimensions(served: Served, settings: Settings) -> None:
+    """Check that the served model can have the default dims.
+
+    Dims of a tier, of the plan and of the index's point are accepted: they were chosen for this
+    server.
+    """
+    dim, info = settings.default_dimensions, served.info
+    if dim is None:
+        return
+    option = f"--default-dimensions {dim}"
+    if not 1 <= dim <= info.full_dim:
+        problem = f"{option} is not from 1 to full_dim={info.full_dim} of {served.name}."
+        raise InvalidArgument(f"{problem} Choose {served.trained_dims_text}.")
+    allowed = info.is_trained_for(dim) or dim in served.chosen_dims
+    if not (allowed or settings.allow_any_dimension):
+        raise InvalidArgument(
+            f"{option} is not a trained width of {served.name}. Choose {served.trained_dims_text}, "
+            "or pass --allow-any-dimension."
+        )

@@ -58,6 +58,8 @@ class Settings:
         keys: Accepted API keys; without keys, every request is accepted.
         writable: Whether documents may be added and deleted.
         allow_any_dimension: Whether requests may use dims that the model was not trained for.
+        default_dimensions: Dims of the vectors in responses to requests that name neither dims nor
+            a tier; None for all dims.
         allow_any_point: Whether a search may use an operating point that is not a tier.
         accept_token_ids: Whether token ids are accepted even if they may be of another tokenizer.
         decode_token_ids: Encoding of OpenAI whose token ids are decoded to texts, such as
@@ -71,6 +73,7 @@ class Settings:
     keys: tuple[str, ...] = ()
     writable: bool = False
     allow_any_dimension: bool = False
+    default_dimensions: int | None = None
     allow_any_point: bool = True
     accept_token_ids: bool = False
     decode_token_ids: str | None = None

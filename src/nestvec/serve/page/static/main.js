@@ -55,7 +55,8 @@ function withoutIndex(state) {
 }
 
 function describe(served) {
-  const parts = [served.model, `${count(served.fullDim)} dims`];
+  const dims = `${count(served.fullDim)} dims`;
+  const parts = [served.model, served.minDim ? `${dims} or any number from ${count(served.minDim)}` : dims];
   if (served.hasIndex) parts.push(`${count(served.nDocuments)} documents`);
   byId("served").textContent = parts.join(" · ");
   document.title = `${served.model} · nestvec`;

@@ -24,6 +24,7 @@ export async function loadServed() {
   return {
     model: model.id,
     fullDim: model.full_dim,
+    minDim: model.min_dim,
     dims: ascending(model.dims),
     searchedDims: ascending(index?.dims ?? model.dims),
     precisions: index?.precisions ?? [],
