@@ -284,6 +284,10 @@ class ModelInfo:
             for precomputed vectors.
         prompts_source: Source of the prompts ("config_sentence_transformers.json", "known model",
             "requested"); "" without prompts or if unknown.
+        query_model: The model that encodes queries, if it is another one. ``query_prompt`` is then
+            its prompt, and the other values are those of documents.
+        document_fingerprint: Fingerprint of the model of documents alone, if ``fingerprint`` is
+            of both models.
     """
 
     name: str
@@ -306,6 +310,8 @@ class ModelInfo:
     not_prefixes: str = ""
     query_task: str = ""
     document_task: str = ""
+    query_model: ModelInfo | None = None
+    document_fingerprint: str = ""
 
     def is_trained_for(self, dim: int) -> bool:
         """Return whether vectors of the model may be truncated to a dim."""
@@ -317,7 +323,8 @@ class ModelInfo:
     def identity(self) -> str:
         """Name and short fingerprint, for messages."""
         adapted = " with an adapter" if self.adapter else ""
-        return f"{self.name}{adapted} ({self.fingerprint[:12]})"
+        queried = f", queries by {self.query_model.name}" if self.query_model else ""
+        return f"{self.name}{adapted}{queried} ({self.fingerprint[:12]})"
 
     @property
     def prompts(self) -> dict[Kind, str]:
@@ -332,6 +339,8 @@ class ModelInfo:
     def from_json(cls, values: Mapping[str, Any]) -> ModelInfo:
         """Create an info from the values of ``to_json``, also of earlier versions."""
         named = {_RENAMED.get(name, name): value for name, value in values.items()}
+        query_model = values.get("query_model")
+        named["query_model"] = None if query_model is None else cls.from_json(query_model)
         return cls(**{**named, "dims": tuple(values["dims"])})
 
 

@@ -15,7 +15,9 @@ from nestvec.cli.options import (
     DocumentPromptOption,
     DtypeOption,
     ModelsOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     SeedOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
@@ -120,6 +122,8 @@ def adapt(
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
 ) -> None:
     """Fit an adapter that makes truncated vectors better.
 
@@ -153,6 +157,8 @@ def adapt(
         trust_remote_code=trust_remote_code,
         models=models,
         vectors_model=model,
+        query_model=query_model,
+        same_space=same_space,
     )
     with progress("adapt") as on_progress:
         adapter = fit_adapter(encoder, texts, config=config, on_progress=on_progress)
@@ -232,11 +238,13 @@ def _texts(
 
 
 def _next(adapter: Adapter, model: Encoder, *, source: str, out: str) -> str:
-    from nestvec.models.precomputed import PrecomputedVectors
+    from nestvec.models.paired import stores_documents
 
-    prompts = prompt_options(model.info)
+    prompts, pair = prompt_options(model.info), model.info.query_model is not None
+    if pair and stores_documents(model):
+        return f"nestvec index adapt INDEX {out}"
     one_layer = adapter.documents.linear and not (adapter.two_heads or adapter.layer_norm)
-    if one_layer or isinstance(model, PrecomputedVectors):
+    if (one_layer and not pair) or stores_documents(model):
         return f"nestvec apply {out} {source} --out adapted{prompts}"
     return f"nestvec evaluate {source} DATASET --adapter {out}{prompts}"
 

@@ -27,7 +27,9 @@ from nestvec.cli.options import (
     DtypeOption,
     ModelArgument,
     ModelsOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
     parse_ints,
@@ -207,6 +209,8 @@ def evaluate(
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
     as_json: _AsJson = False,
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
@@ -241,6 +245,8 @@ def evaluate(
         trust_remote_code=trust_remote_code,
         models=models,
         vectors_model=vectors_model,
+        query_model=query_model,
+        same_space=same_space,
     )
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
@@ -328,7 +334,7 @@ def _grid(
 
 
 def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
-    from nestvec.models.prompts import prompts_text
+    from nestvec.models.prompts import prompts_text, query_model_text
     from nestvec.report.tables import retention_table
     from nestvec.wording import count_texts
 
@@ -340,6 +346,8 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     if curve.dataset.get("labels"):
         yield f"labels: {curve.dataset['labels']}"
     yield _dims_text(curve.model.dims_source)
+    if curve.model.query_model is not None:
+        yield from wrap(query_model_text(curve.model), width(), subsequent_indent="  ")
     yield from wrap(prompts_text(curve.model), width(), subsequent_indent="  ")
     if found := count_texts(curve.counts):
         yield from wrap(f"note: {'; '.join(found)}", width(), subsequent_indent="  ")

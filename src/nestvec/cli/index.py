@@ -35,7 +35,9 @@ from nestvec.cli.options import (
     PassageWordsOption,
     PlanOption,
     PointOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
     parse_prompts,
@@ -100,6 +102,8 @@ def build(
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Encode a corpus and write an index for one operating point.
@@ -110,7 +114,7 @@ def build(
     """
     from nestvec.index.building import build_index, count_unfinished
     from nestvec.models.precomputed import PrecomputedVectors
-    from nestvec.models.prompts import prompts_text
+    from nestvec.models.prompts import prompts_text, query_model_text
 
     chosen, precision = _planned_point(plan, point), _stored(stored)
     check_output(out, folder=True)
@@ -126,6 +130,8 @@ def build(
         trust_remote_code=trust_remote_code,
         models=models,
         vectors_model=vectors_model,
+        query_model=query_model,
+        same_space=same_space,
     )
     with (
         resumable(lambda: count_unfinished(out), documents.length),
@@ -138,7 +144,9 @@ def build(
         close_and_report(index, seconds=time.perf_counter() - start, as_json=as_json)
     if as_json:
         return
-    if isinstance(encoder, PrecomputedVectors):
+    if encoder.info.query_model is not None:
+        print_wrapped(query_model_text(encoder.info))
+    elif isinstance(encoder, PrecomputedVectors):
         print_next(f"nestvec index model {shown_path(out)} MODEL")
         return
     print_wrapped(prompts_text(encoder.info))
@@ -186,6 +194,8 @@ def reembed(
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
 ) -> None:
     """Encode the documents of an index with another model.
 
@@ -211,6 +221,8 @@ def reembed(
         trust_remote_code=trust_remote_code,
         models=models,
         vectors_model=vectors_model,
+        query_model=query_model,
+        same_space=same_space,
     )
     with Index.open(index) as opened:
         total = len(opened)

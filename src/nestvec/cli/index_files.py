@@ -139,6 +139,8 @@ def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:
     yield "model", f"{encoder.name}{adapted}, {found.full_dim} dims"
     if encoder.name != found.model:
         yield "source", found.model
+    if encoder.query_model is not None:
+        yield "queries", f"encoded by {encoder.query_model.identity}"
     name, _, prompts = prompts_text(encoder).partition(": ")
     yield name, prompts
     yield "pooling", encoder.pooling or "unknown"

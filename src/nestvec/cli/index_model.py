@@ -15,7 +15,9 @@ from nestvec.cli.options import (
     DtypeOption,
     IndexArgument,
     ModelsOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     TrustRemoteCodeOption,
     parse_prompts,
 )
@@ -35,6 +37,8 @@ def model(
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
 ) -> None:
     """Record the model that made the vectors of an index.
 
@@ -54,6 +58,8 @@ def model(
         cache=cache,
         trust_remote_code=trust_remote_code,
         models=models,
+        query_model=query_model,
+        same_space=same_space,
     )
     with Index.open(index) as opened:
         lowest = opened.record_model(encoder)

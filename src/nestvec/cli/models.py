@@ -24,6 +24,8 @@ def load_encoder(
     dims: Sequence[int] | None = None,
     models: Path | None = None,
     vectors_model: str | None = None,
+    query_model: str | None = None,
+    same_space: bool = False,
 ) -> Encoder:
     """Load a model, with an adapter if one is given.
 
@@ -44,6 +46,8 @@ def load_encoder(
         cache=shared_cache(cache),
         models=models,
         model=vectors_model,
+        query_model=query_model,
+        same_space=same_space,
     )
     return with_adapter(loaded, adapter)
 
@@ -57,6 +61,8 @@ def load_index_model(
     trust_remote_code: bool,
     prompts: Mapping[Kind, str] | None = None,
     cache: Path | None = None,
+    query_model: str | None = None,
+    same_space: bool = False,
 ) -> Encoder | None:
     """Load the model of an index if an option says how; else the index loads it when needed.
 
@@ -64,7 +70,8 @@ def load_index_model(
         InvalidArgument: If the dtype is unknown or the device is not available.
         NestvecError: As ``load_for_index``.
     """
-    if not (model or dtype or device or trust_remote_code or prompts):
+    given = (model, dtype, device, trust_remote_code, prompts, query_model, same_space)
+    if not any(given):
         return None
     from nestvec.index.model import load_for_index
 
@@ -76,6 +83,8 @@ def load_index_model(
         device=device,
         trust_remote_code=trust_remote_code,
         cache=cache,
+        query_model=query_model,
+        same_space=same_space,
     )
 
 

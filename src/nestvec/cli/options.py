@@ -47,6 +47,23 @@ DocumentPromptOption = Annotated[
         show_default="the model's own prompt, or the prompt that the index records",
     ),
 ]
+QueryModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--query-model",
+        help="Model folder or Hugging Face hub id of another model that encodes queries. Both "
+        "models must share a space. Example: voyageai/voyage-4-nano.",
+        show_default="the model that encodes documents, or the query model that the index records",
+    ),
+]
+SameSpaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--same-space",
+        help="State that the query model shares the space of the documents, if nestvec does not "
+        "know this.",
+    ),
+]
 _DTYPE = "Data type that the model computes in: float32 or bfloat16."
 DtypeOption = Annotated[str, typer.Option("--dtype", help=_DTYPE)]
 DeviceOption = Annotated[
@@ -167,13 +184,26 @@ def parse_prompts(query: str | None, document: str | None) -> dict[Kind, str]:
 
 
 def prompt_options(model: ModelInfo) -> str:
-    """Return the options that load the model with the prompts that the user passed."""
+    """Return the options that load the model with the user's prompts and query model."""
     from nestvec.models.prompts import REQUESTED
 
+    pair = _query_model_options(model)
     if REQUESTED not in model.prompts_source:
-        return ""
+        return pair
     query, document = quote(model.query_prompt), quote(model.document_prompt)
-    return f" --query-prompt {query} --document-prompt {document}"
+    if model.query_model is not None and not model.document_fingerprint:  # stored documents
+        return f"{pair} --query-prompt {query}"
+    return f"{pair} --query-prompt {query} --document-prompt {document}"
+
+
+def _query_model_options(model: ModelInfo) -> str:
+    from nestvec.models.sharing import share_space
+
+    queries = model.query_model
+    if queries is None:
+        return ""
+    stated = bool(model.document_fingerprint) and not share_space(model, queries)
+    return f" --query-model {quote(queries.name)}{' --same-space' if stated else ''}"
 
 
 def parse_dtype(name: str | None) -> DType | None:

@@ -16,7 +16,9 @@ from nestvec.cli.options import (
     IndexArgument,
     IndexDtypeOption,
     IndexModelOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     TrustRemoteCodeOption,
     parse_prompts,
 )
@@ -61,6 +63,8 @@ def search(
     dtype: IndexDtypeOption = None,
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
     as_json: _AsJson = False,
 ) -> None:
     """Search an index for a text.
@@ -78,6 +82,8 @@ def search(
         dtype=dtype,
         device=device,
         trust_remote_code=trust_remote_code,
+        query_model=query_model,
+        same_space=same_space,
     )
     with Index.open(index, encoder) as opened:
 

@@ -17,7 +17,9 @@ from nestvec.cli.options import (
     DocumentPromptOption,
     ModelsOption,
     PlanOption,
+    QueryModelOption,
     QueryPromptOption,
+    SameSpaceOption,
     ServeDtypeOption,
     TrustRemoteCodeOption,
     parse_dtype,
@@ -144,6 +146,8 @@ def serve(
     device: DeviceOption = None,
     trust_remote_code: TrustRemoteCodeOption = False,
     models: ModelsOption = None,
+    query_model: QueryModelOption = None,
+    same_space: SameSpaceOption = False,
     api_key_file: _ApiKeyFile = None,
     insecure: _Insecure = False,
     writable: _Writable = False,
@@ -191,6 +195,8 @@ def serve(
             device=device,
             trust_remote_code=trust_remote_code,
             models=models,
+            query_model=query_model,
+            same_space=same_space,
         )
         _serve_until_stopped(served, settings, listening)
 
@@ -215,7 +221,7 @@ def _access(
 
 
 def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:
-    from nestvec.models.prompts import prompts_text
+    from nestvec.models.prompts import prompts_text, query_model_text
     from nestvec.serve.app import create_app
     from nestvec.serve.logs import log_to
     from nestvec.serve.running import run
@@ -225,6 +231,8 @@ def _serve_until_stopped(served: Served, settings: Settings, listening: socket) 
     host, port = listening.getsockname()[:2]
     print_line(f"serving {served.name} at http://{f'[{host}]' if ':' in host else host}:{port}/")
     model = served.model
+    if model is not None and model.info.query_model is not None:
+        print_line(query_model_text(model.info))
     if model is not None and any(model.info.prompts.values()):
         print_line(prompts_text(model.info))
     log_to(sys.stderr)

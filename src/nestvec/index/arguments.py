@@ -16,7 +16,7 @@ from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument, ModelMismatch, refuse_string
 from nestvec.models.base import as_texts
-from nestvec.models.differences import differences
+from nestvec.models.differences import differences, same_model
 from nestvec.models.info import check_truncation
 from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint
 
@@ -44,7 +44,7 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
             truncated, a stage's dim does not fit its precision, or the text cannot be parsed.
         ModelMismatch: If the plan is for another model.
     """
-    if isinstance(given, PlannedPoint) and given.model.fingerprint != model.fingerprint:
+    if isinstance(given, PlannedPoint) and not same_model(given.model, model):
         raise ModelMismatch(
             f"the plan is for {given.model.identity}, not for {model.identity}. "
             f"Different: {differences(given.model, model, 'plan')}. "

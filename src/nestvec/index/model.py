@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +24,21 @@ from nestvec.models.encoding import (
 )
 from nestvec.models.info import recorded_row
 from nestvec.models.load import load_model
+from nestvec.models.paired import PairedEncoder, RecordedEncoder, stores_documents
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DTYPES, DType
+from nestvec.models.sharing import check_query_options, pair_models
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 
 def with_absolute_path(model: ModelInfo) -> ModelInfo:
     """Replace the name of a local model by its absolute path, which any process can resolve."""
-    folder = Path(model.name)
-    return replace(model, name=str(folder.resolve())) if folder.exists() else model
+    folder, queries = Path(model.name), model.query_model
+    return replace(
+        model,
+        name=str(folder.resolve()) if folder.exists() else model.name,
+        query_model=None if queries is None else with_absolute_path(queries),
+    )
 
 
 def load_recorded_model(
@@ -47,7 +54,8 @@ def load_recorded_model(
 
     The recorded prompts are used, even if the model folder now states other prompts. If the model
     folder does not exist, a folder of the same name next to the index is used: both may have been
-    moved together.
+    moved together. If the index records a query model, the model of documents is loaded when a
+    document is encoded.
 
     Args:
         info: The model, as the index records it.
@@ -60,14 +68,13 @@ def load_recorded_model(
     Raises:
         ModelError: If the model cannot be found.
     """
-    return _load(
-        _recorded_name(info, place),
-        info,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        cache=cache,
+    load = partial(
+        _load, dtype=dtype, device=device, trust_remote_code=trust_remote_code, cache=cache
     )
+    if info.query_model is None:
+        return load(_recorded_name(info, place), info.prompts, info)
+    documents = _recorded_documents(info, place, load)
+    return PairedEncoder(documents, _recorded_queries(info, place, load))
 
 
 def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
@@ -79,6 +86,8 @@ def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
     device: str | None = None,
     trust_remote_code: bool = False,
     cache: Path | Literal[True] | None = None,
+    query_model: str | None = None,
+    same_space: bool = False,
 ) -> Encoder:
     """Load the model of an index by its recorded name or by another name.
 
@@ -90,22 +99,71 @@ def load_for_index(  # noqa: PLR0913 - later arguments are keyword-only
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
         cache: As in ``load_model``.
+        query_model: A model folder or a hub id of the model that encodes queries; None for the
+            recorded one.
+        same_space: As in ``load_model``; only for ``query_model``.
 
     Raises:
         DataError: If there is no index.
         ModelError: If the model cannot be found.
+        ModelMismatch: If it is not known that ``query_model`` shares the space of the documents.
     """
-    info = engine_at(place).read_manifest(place).encoding_model
-    replaced = {**info.prompts, **(prompts or {})}
-    info = replace(info, query_prompt=replaced["query"], document_prompt=replaced["document"])
-    return _load(
-        _recorded_name(info, place) if name is None else name,
-        info,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        cache=cache,
+    load = partial(
+        _load, dtype=dtype, device=device, trust_remote_code=trust_remote_code, cache=cache
     )
+    info = _with_prompts(engine_at(place).read_manifest(place).encoding_model, prompts or {})
+    if info.query_model is None and query_model is None:
+        check_query_options(query_model, same_space=same_space)
+        return load(_recorded_name(info, place) if name is None else name, info.prompts, info)
+    if name is None:
+        documents = _recorded_documents(info, place, load)
+    else:
+        documents = load(name, _prompts_of(info, "document"), info)
+    if query_model is None:
+        return PairedEncoder(documents, _recorded_queries(info, place, load))
+    given: dict[Kind, str] = {"query": prompts["query"]} if prompts and "query" in prompts else {}
+    return pair_models(documents, load(query_model, given, None), same_space=same_space)
+
+
+def _with_prompts(info: ModelInfo, prompts: Mapping[Kind, str]) -> ModelInfo:
+    """Return the info of a model with other prompts; a query model gets the query prompt."""
+    both = {**info.prompts, **prompts}
+    info = replace(info, query_prompt=both["query"], document_prompt=both["document"])
+    if info.query_model is None:
+        return info
+    return replace(info, query_model=replace(info.query_model, query_prompt=both["query"]))
+
+
+def _prompts_of(info: ModelInfo, kind: Kind) -> dict[Kind, str]:
+    return {kind: info.prompts[kind]}
+
+
+def _recorded_documents(info: ModelInfo, place: str, load: Callable[..., Encoder]) -> Encoder:
+    """Return the recorded model of documents, which is loaded when a document is encoded."""
+
+    def load_documents() -> Encoder:
+        # The own query prompt of this model is not recorded, and affects no document.
+        return load(_recorded_name(info, place), _prompts_of(info, "document"), info)
+
+    if info.adapter:  # the fingerprint without the adapter is not recorded
+        return load_documents()
+    fingerprint = info.document_fingerprint or info.fingerprint
+    alone = replace(info, fingerprint=fingerprint, document_fingerprint="", query_model=None)
+    return RecordedEncoder(alone, load_documents, stored=_is_stored(info))
+
+
+def _is_stored(info: ModelInfo) -> bool:
+    """Return whether the recorded model of documents is a file or folder of stored vectors."""
+    path = Path(info.name)
+    if info.query_model is not None:
+        return not info.document_fingerprint
+    return has_vectors(path) if path.is_dir() else path.is_absolute() and not info.weights
+
+
+def _recorded_queries(info: ModelInfo, place: str, load: Callable[..., Encoder]) -> Encoder:
+    queries = info.query_model
+    assert queries is not None, "checked by the caller"
+    return load(_recorded_name(queries, place), queries.prompts, queries)
 
 
 def _recorded_name(info: ModelInfo, place: str) -> str:
@@ -120,13 +178,20 @@ def _recorded_name(info: ModelInfo, place: str) -> str:
     return str(moved)
 
 
-def _load(name: str, info: ModelInfo, *, dtype: DType | None, **options: Any) -> Encoder:
-    """Load a model with the prompts and tasks of ``info``; a folder of vectors has none."""
-    chosen = dtype or recorded_dtype(info)
+def _load(
+    name: str,
+    prompts: Mapping[Kind, str],
+    recorded: ModelInfo | None,
+    *,
+    dtype: DType | None,
+    **options: Any,
+) -> Encoder:
+    """Load a model with prompts, and its recorded tasks and dtype; vectors have no prompts."""
+    chosen = dtype or ("float32" if recorded is None else recorded_dtype(recorded))
     if has_vectors(Path(name).expanduser()):
         return load_model(name, dtype=chosen, **options)
-    rows = [recorded_row(name, info)]
-    return load_model(name, prompts=info.prompts, dtype=chosen, models=rows, **options)
+    rows = None if recorded is None else [recorded_row(name, recorded)]
+    return load_model(name, prompts=prompts, dtype=chosen, models=rows, **options)
 
 
 def recorded_dtype(info: ModelInfo) -> DType:
@@ -149,7 +214,7 @@ def encoder_for(engine: Engine, model: Encoder) -> Encoder:
     Raises:
         DataError: If the index's adapter is missing.
     """
-    plain = not (model.info.adapter or isinstance(model, PrecomputedVectors))
+    plain = not (model.info.adapter or stores_documents(model))
     adapter = engine.adapter
     if adapter is not None and plain:
         with suppress(ModelMismatch):

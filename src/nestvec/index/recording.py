@@ -7,6 +7,7 @@ change: plans, curves and adapters for them remain valid.
 
 from __future__ import annotations
 
+import logging
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,14 @@ from nestvec.index.model import with_absolute_path
 from nestvec.models.adapted import uncached
 from nestvec.models.encoding import embed_documents
 from nestvec.models.load import as_encoder
-from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.paired import stores_documents
 from nestvec.types import Document, Encoder
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
+_logger = logging.getLogger(__name__)
 LOWEST_COSINE = 0.999  # rounding to float16 or computing in bfloat16 lowers the cosine less
 _CHECKED, _SEEN = 16, 256  # documents that are encoded, and documents that are read to find these
 _CHECKS = (
@@ -59,13 +61,20 @@ def record_model(engine: Engine, model: ModelLike) -> float:
     _check_kind(engine, encoder)
     engine.lock()
     lowest = _lowest_cosine(engine, encoder, _sample(engine))
+    before = engine.manifest.encoding_model.query_model
+    if before is not None and encoder.info.query_model is None:
+        _logger.warning(
+            "%s recorded that queries are encoded by %s. From now on, they are encoded by %s. To "
+            "keep the model of queries, pass it with --query-model.",
+            *(engine.place, before.identity, encoder.info.identity),
+        )
     engine.record_encoder(with_absolute_path(encoder.info))
     return lowest
 
 
 def _check_kind(engine: Engine, encoder: Encoder) -> None:
     info, full_dim = encoder.info, engine.manifest.model.full_dim
-    if isinstance(encoder, PrecomputedVectors):
+    if stores_documents(encoder):
         problem = f"{info.name} contains vectors, so it cannot encode texts."
         raise InvalidArgument(f"{problem} Name the model that made the vectors.")
     if info.adapter:

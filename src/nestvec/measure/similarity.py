@@ -22,7 +22,7 @@ from nestvec.curve.query_scores import QueryScores
 from nestvec.data.similarity import LabeledTexts, ScoredPairs, SimilaritySet, Triplets
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.registry import LOCAL, engine_class
-from nestvec.errors import ModelError
+from nestvec.errors import InvalidArgument, ModelError
 from nestvec.measure.comparisons import (
     SimilarityScores,
     Vectors,
@@ -37,6 +37,7 @@ from nestvec.measure.machine import describe_machine
 from nestvec.models.encoding import embed_timed
 from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
+from nestvec.models.paired import PairedEncoder
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, Rows, begin_step
 
@@ -161,6 +162,9 @@ def _points(model: Encoder, grid: Grid, n_texts: int) -> list[OperatingPoint]:
 def _embed(
     model: Encoder, name: str, texts: list[str], on_progress: OnProgress
 ) -> tuple[Embeddings, float | None]:
+    if isinstance(model, PairedEncoder):
+        problem = f"the texts of {name} are compared with each other, so one model encodes them all"
+        raise InvalidArgument(f"{problem}. Omit the query model.")
     if isinstance(model, PrecomputedVectors):
         problem = f"contains vectors by id, but the texts of {name} have no ids."
         raise ModelError(f"{model.info.name} {problem} Use the model that encoded the vectors.")

@@ -18,7 +18,7 @@ from nestvec.models.adapter_file import load_adapter
 from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder
 from nestvec.models.load import as_encoder
-from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.paired import PairedEncoder, stores_documents
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class AdaptedEncoder(BaseEncoder):
 
         Raises:
             ModelMismatch: If the adapter was fitted for another model, or ``base`` is a folder of
-                vectors.
+                vectors, also with a query model.
         """
         base = as_encoder(base)
-        if isinstance(base, PrecomputedVectors):
+        if stores_documents(base):
             advice = "Transform them with `nestvec apply` and pass the new folder."
+            if isinstance(base, PairedEncoder):
+                advice = "Build an index of them, and adapt it with `nestvec index adapt`."
             raise ModelMismatch(f"{base.info.name} contains vectors, not a model. {advice}")
         self._info = adapted_info(base.info, adapter)
         self.base = base
@@ -74,6 +76,8 @@ def uncached(model: Encoder) -> Encoder:
     """Return the encoder without its embedding cache, if it has one."""
     if isinstance(model, AdaptedEncoder):
         return AdaptedEncoder(uncached(model.base), model.adapter)
+    if isinstance(model, PairedEncoder):
+        return PairedEncoder(*(uncached(model.by_kind[kind]) for kind in ("document", "query")))
     return model.uncached if isinstance(model, CachedEncoder) else model
 
 

@@ -192,10 +192,13 @@ class Adapter:
             which = "the model, but not the adapter" if info.layer_norm else "only the adapter"
             raise ModelMismatch(f"{info.name}: {which} uses layer normalization. {_FIT_ANOTHER}")
         if self.base and info.fingerprint != self.base:
+            queries = info.query_model
+            pair = "" if queries is None else f" with queries by {queries.name}"
             raise ModelMismatch(
-                f"{info.name} is not the model that the adapter was fitted on ({self.base_name}). "
-                f"The prompts must be equal, too; in use: query {info.query_prompt!r}, document "
-                f"{info.document_prompt!r}. Pass the prompts of the fit, or fit another adapter."
+                f"{info.name}{pair} is not the model that the adapter was fitted on "
+                f"({self.base_name}). The prompts must be equal, too; in use: query "
+                f"{info.query_prompt!r}, document {info.document_prompt!r}. Pass the prompts of "
+                "the fit, or fit another adapter."
             )
 
 
@@ -213,7 +216,8 @@ def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
     requested = info.dims_source == REQUESTED
     return replace(
         info,
-        fingerprint=hashlib.sha256(f"{info.fingerprint} {digest}".encode()).hexdigest(),
+        fingerprint=_adapted(info.fingerprint, digest),
+        document_fingerprint=_adapted(info.document_fingerprint, digest),
         dims=info.dims if requested else dims,
         dims_source=info.dims_source if requested else "adapter",
         dims_trained=set(info.dims) <= set(dims) if requested else True,
@@ -222,3 +226,7 @@ def adapted_info(info: ModelInfo, adapter: Adapter) -> ModelInfo:
         layer_norm=False,  # the adapter includes layer normalization
         adapter=digest,
     )
+
+
+def _adapted(fingerprint: str, digest: str) -> str:
+    return fingerprint and hashlib.sha256(f"{fingerprint} {digest}".encode()).hexdigest()

@@ -34,6 +34,24 @@ def shown(value: object) -> str:
     return "no limit" if value is None else repr(value)
 
 
+def same_model(one: ModelInfo, other: ModelInfo) -> bool:
+    """Return whether what was measured or planned with one model is valid for another.
+
+    Stored vectors have one fingerprint with every query model, so query models are compared, too.
+    """
+    both_named = one.query_model is not None and other.query_model is not None
+    same_queries = not both_named or _query_model(one) == _query_model(other)
+    return one.fingerprint == other.fingerprint and same_queries
+
+
+def _query_model(info: ModelInfo) -> str | None:
+    return None if info.query_model is None else info.query_model.fingerprint
+
+
+def _identity(model: ModelInfo | None) -> str:
+    return "none" if model is None else model.identity
+
+
 def _differences(stored: ModelInfo, given: ModelInfo, file: str) -> Iterator[str]:
     named = False
     for field, name in _NAMES.items():
@@ -46,6 +64,10 @@ def _differences(stored: ModelInfo, given: ModelInfo, file: str) -> Iterator[str
         named = True
         before, now = (each.adapter[:12] or "none" for each in (stored, given))
         yield f"adapter ({before} in the {file}, {now} with the model)"
+    if _query_model(stored) != _query_model(given):
+        named = True
+        before, now = (each.query_model for each in (stored, given))
+        yield f"query model ({_identity(before)} in the {file}, {_identity(now)} with the model)"
     if stored.weights and given.weights:
         if stored.weights != given.weights:
             yield f"weights or tokenizer ({stored.weights[:12]}, {given.weights[:12]})"

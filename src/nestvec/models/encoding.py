@@ -10,6 +10,7 @@ from itertools import islice
 import numpy as np
 
 from nestvec.errors import InvalidArgument, ModelError
+from nestvec.models.paired import encoder_of
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, Kind, OnProgress, TimedEncoder
 from nestvec.wording import count_text
@@ -47,6 +48,7 @@ def embed(
     """
     if len(ids) != len(texts):
         raise InvalidArgument(f"{len(ids)} ids for {len(texts)} texts. Pass one id for each text.")
+    model = encoder_of(model, kind)
     if isinstance(model, PrecomputedVectors):
         return model.take(ids, kind=kind)
     embeddings = np.asarray(
@@ -176,6 +178,7 @@ def embed_timed(
     def encode(rows: slice, on_progress: OnProgress | None = None) -> Embeddings:
         return embed(model, ids[rows], texts[rows], kind=kind, on_progress=on_progress)
 
+    model = encoder_of(model, kind)
     if isinstance(model, PrecomputedVectors):
         return encode(slice(None)), None
     stored_ms = model.encode_ms(texts, kind=kind) if isinstance(model, TimedEncoder) else None

@@ -25,6 +25,7 @@ from nestvec.models.model2vec import is_model2vec
 from nestvec.models.notices import warn_of_folder
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, settings
+from nestvec.models.sharing import PairOptions, load_pair
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, exposes_tokens, fast_dtype
 from nestvec.types import Encoder, Kind
@@ -56,6 +57,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     cache: Path | Literal[True] | None = None,
     models: Rows | None = None,
     model: str | None = None,
+    query_model: str | Path | None = None,
+    same_space: bool = False,
 ) -> Encoder:
     """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
 
@@ -76,6 +79,10 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
             over nestvec's own table. None uses the file that ``$NESTVEC_MODELS`` names, if any.
         model: Name of the model that computed the vectors of a folder of vectors; None for the
             name that the folder records, else the name of the folder.
+        query_model: Another model that encodes queries; it must share a space with the model of
+            documents. The query prompt is then its prompt.
+        same_space: Whether you know that both models share a space. Families in the table of
+            known models do not require this.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
@@ -84,8 +91,21 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         InvalidArgument: If a dim is not from 1 to full_dim or the model must not be truncated, a
             prompt has an unknown kind, the device is not available, or the model must not compute
             in ``dtype``.
+        ModelMismatch: If it is not known that the two models share a space.
         MissingExtra: If a required library is not installed.
     """
+    if query_model is not None or same_space:
+        load_any = partial(
+            load_model,
+            device=device,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            cache=cache,
+            models=models,
+        )
+        documents = partial(load_any, name_or_path, dims=dims, model=model)
+        pair = PairOptions(query_model, same_space, prompts or {}, models)
+        return load_pair(documents, load_any, pair)
     options = _options(name_or_path, dims, prompts, models)
     folder = local_folder(options.name, models)
     if has_vectors(folder):

@@ -102,6 +102,12 @@ def prompts_text(info: ModelInfo) -> str:
     return f"prompts: {prompts}{tasks}"
 
 
+def query_model_text(info: ModelInfo) -> str:
+    """Name the models of documents and of queries on one line."""
+    queries = "the same model" if info.query_model is None else info.query_model.name
+    return f"documents: {info.name}; queries: encoded by {queries}"
+
+
 def warn_without_prompts(
     folder: Path, info: ModelInfo, requested: Mapping[Kind, str], models: Rows | None = None
 ) -> None:

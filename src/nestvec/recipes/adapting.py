@@ -25,6 +25,7 @@ from nestvec.models.adapter import Adapter, Method
 from nestvec.models.adapter_file import check_unadapted
 from nestvec.models.encoding import embed
 from nestvec.models.load import as_encoder, is_library_model
+from nestvec.models.paired import stores_documents
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.types import Document, Embeddings, Encoder, OnProgress, Rows, begin_step
 from nestvec.wording import count_text
@@ -94,7 +95,9 @@ def fit_adapter(
         name = model.model_name or info.name
     else:
         documents, queries = _encode(model, data, config, on_progress)
-        fingerprint, name = info.fingerprint, info.name
+        # The fingerprint of stored documents is of their vectors, not of their model.
+        fingerprint = "" if stores_documents(model) else info.fingerprint
+        name = info.name
     sample = _sample(documents, queries, layer_norm=info.layer_norm)
     base = Base(fingerprint, name, info.layer_norm, info.matryoshka or info.dims_trained)
     return fit(sample, base, config, on_progress=on_progress)

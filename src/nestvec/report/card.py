@@ -55,8 +55,13 @@ def provenance(comparison: CurveComparison) -> str:
         f"{axis_title(comparison)}, without rescoring; 100 % is "
         f"{comparison.curve.model.full_dim:,} dims at float32: {full}. Measured on "
         f"{_measured_on(comparison.curve.dataset)} with nestvec {__version__}. {kind}. {meaning}"
-        f"{_prompts(comparison.curve.model)}"
+        f"{_query_model(comparison.curve.model)}{_prompts(comparison.curve.model)}"
     )
+
+
+def _query_model(model: ModelInfo) -> str:
+    found = model.query_model
+    return "" if found is None else f" Queries are encoded by `{_plain(found.name)}`."
 
 
 def _prompts(model: ModelInfo) -> str:

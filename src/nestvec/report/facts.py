@@ -33,6 +33,8 @@ def list_facts(comparison: CurveComparison, plan: Plan | None) -> Iterator[tuple
 def _model_facts(curve: Curve) -> Iterator[tuple[str, str]]:
     model = curve.model
     yield "Model", f"{model.name}, fingerprint {model.fingerprint[:12]}"
+    if model.query_model is not None:
+        yield "Queries encoded by", model.query_model.identity
     if model.adapter:
         yield "Adapter", f"applied to the vectors of the model, checksum {model.adapter[:12]}"
     trained = "trained dims" if model.dims_trained else "default dims, not trained"

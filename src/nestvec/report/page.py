@@ -15,7 +15,7 @@ from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.files.atomic import replace_file
-from nestvec.models.differences import differences
+from nestvec.models.differences import differences, same_model
 from nestvec.planning.choose import Plan
 from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
@@ -78,7 +78,7 @@ def write_report(
 
 
 def _check(plan: Plan, curve: Curve) -> None:
-    if plan.model.fingerprint != curve.model.fingerprint:
+    if not same_model(plan.model, curve.model):
         raise ModelMismatch(
             f"the plan is for model {plan.model.identity}, but the curve is for model "
             f"{curve.model.identity}. Different: "

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar, get_args
 import numpy as np
 
 from nestvec.models.adapted import unadapted
+from nestvec.models.paired import PairedEncoder, encoded_kinds
 from nestvec.models.static import StaticEncoder
 from nestvec.serve.batching import SMALL, Batcher, BatchSize, OnBatch, Waiting
 from nestvec.serve.errors import ApiError, EncodingFailed, bad_request
@@ -114,6 +115,7 @@ class Embedder:
         self._decoder = None if decoded is None else IdDecoder(decoded)
         static = isinstance(base, StaticEncoder)
         self._limits = limits
+        self.kinds = encoded_kinds(model)
         self._encoder = input_encoder(model)
         self._without_text = _without_text(base)
         # A static model is not cached: a lookup takes as long as encoding.
@@ -138,6 +140,7 @@ class Embedder:
                 429 if too many texts wait.
             EncodingFailed: If the model raises an error.
         """
+        self._check_kind(kind)
         places = _places_of_texts(texts, field)
         if not self._caches:
             inputs, vectors = await self._new(texts, kind, places)
@@ -161,6 +164,7 @@ class Embedder:
             ApiError: 400 if a text has no content for the model.
             EncodingFailed: If the tokenizer raises an error.
         """
+        self._check_kind(kind)
         places = _places_of_texts(texts, field)
         self._check_content(await self._prepared(texts, kind), places)
 
@@ -179,6 +183,7 @@ class Embedder:
         if self._decoder is not None:
             texts = await self._in_thread(len(ids), self._decoder.texts, ids, field)
             return await self.texts(texts, kind, field)
+        self._check_kind(kind)
         self._own_ids.check(ids, field)
         places = [field.format(number) for number in range(len(ids))]
         inputs = [Input(kind, "", each, len(each)) for each in ids]
@@ -207,6 +212,12 @@ class Embedder:
         """Run the work for ``n`` texts in the thread of small or of large requests."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tokenizers[n > SMALL], work, *arguments)
+
+    def _check_kind(self, kind: Kind) -> None:
+        """Refuse documents if only the model of queries is served."""
+        if kind not in self.kinds:
+            problem = "this server encodes only queries, because its documents are stored vectors"
+            raise bad_request(f"{problem}. Send input_type='query'.", "input_type")
 
     def _check_number(self, tokens: int) -> None:
         limit = self._limits.tokens
@@ -249,9 +260,13 @@ def _n_tokens(inputs: Sequence[Input]) -> int:
 
 def _without_text(model: Encoder) -> Mapping[Kind, list[int]]:
     """Return the tokens of an empty text: special tokens and the prompt."""
-    if not isinstance(model, TokenEncoder):
-        return {}
-    return {kind: model.tokenize([""], kind=kind)[0] for kind in get_args(Kind)}
+    alone: dict[Kind, Encoder] = dict.fromkeys(get_args(Kind), model)
+    by_kind = model.by_kind if isinstance(model, PairedEncoder) else alone
+    return {
+        kind: each.tokenize([""], kind=kind)[0]
+        for kind, each in by_kind.items()
+        if isinstance(each, TokenEncoder)
+    }
 
 
 def _blank(place: str) -> ApiError:

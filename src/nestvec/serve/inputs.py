@@ -10,6 +10,7 @@ import numpy as np
 from nestvec.errors import ModelError
 from nestvec.models.adapted import AdaptedEncoder
 from nestvec.models.adapter import Adapter
+from nestvec.models.paired import PairedEncoder
 from nestvec.types import Embeddings, Encoder, Kind, TokenEncoder
 
 
@@ -83,6 +84,26 @@ class TextInputEncoder:
         return vectors
 
 
+class PairedInputEncoder:
+    """Passes queries and documents to the input encoders of two models."""
+
+    def __init__(self, model: PairedEncoder) -> None:
+        """Wrap both models."""
+        self._by_kind = {kind: input_encoder(each) for kind, each in model.by_kind.items()}
+        self._full_dim = model.info.full_dim
+
+    def prepare(self, texts: Sequence[str], kind: Kind) -> list[Input]:
+        """Convert texts to inputs."""
+        return self._by_kind[kind].prepare(texts, kind)
+
+    def encode(self, inputs: Sequence[Input]) -> Embeddings:
+        """Return the vectors of inputs, [n, full_dim]."""
+        vectors = np.empty((len(inputs), self._full_dim), dtype=np.float32)
+        for kind, lines in _by_kind(inputs):
+            vectors[lines] = self._by_kind[kind].encode([inputs[line] for line in lines])
+        return vectors
+
+
 class AdaptedInputEncoder:
     """Applies an adapter to the vectors of another input encoder."""
 
@@ -112,6 +133,8 @@ def input_encoder(model: Encoder) -> InputEncoder:
     """Return the input encoder for a model."""
     if isinstance(model, AdaptedEncoder):
         return AdaptedInputEncoder(input_encoder(model.base), model.adapter)
+    if isinstance(model, PairedEncoder):
+        return PairedInputEncoder(model)
     if isinstance(model, TokenEncoder):
         return TokenInputEncoder(model)
     return TextInputEncoder(model)

@@ -13,7 +13,7 @@ from nestvec.serve.errors import bad_request, documented
 from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
-from nestvec.types import Embeddings
+from nestvec.types import Embeddings, Kind
 
 Text = Annotated[str, Field(min_length=1)]
 Dim = Annotated[int, Field(ge=1, strict=True)]
@@ -48,7 +48,8 @@ def compare_router(serving: Serving) -> APIRouter:
         if max(dims) > full_dim:
             problem = f"dims={max(dims)} is larger than full_dim={full_dim} of {served.name}"
             raise bad_request(problem, "dims")
-        embedded = await serving.embedder.texts(request.texts, "document", "texts.{}")
+        kind: Kind = "document" if "document" in serving.embedder.kinds else "query"
+        embedded = await serving.embedder.texts(request.texts, kind, "texts.{}")
         matrices = partial(_matrices, serving, embedded.vectors, sorted({*dims}, reverse=True))
         return json_response(await serving.searches.run(matrices))
 

@@ -17,9 +17,10 @@ from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch
 from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import unadapted, with_adapter
-from nestvec.models.differences import differences
+from nestvec.models.differences import differences, same_model
 from nestvec.models.known import Rows
 from nestvec.models.load import load_model
+from nestvec.models.paired import PairedEncoder, encoded_kinds
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.sentence_transformer import DType
 from nestvec.models.transformer import TransformerEncoder, share_processors
@@ -105,7 +106,7 @@ class Served:
                 problem = f"dim={widest} is larger than full_dim={self.info.full_dim}"
                 raise InvalidArgument(f"tier {name}={point}: {problem}")
         for kind, measured in (("curve", self.curve), ("plan", self.plan)):
-            if measured is not None and measured.model.fingerprint != self.info.fingerprint:
+            if measured is not None and not same_model(measured.model, self.info):
                 raise ModelMismatch(
                     f"the {kind} is for {measured.model.identity}, but the served model is "
                     f"{self.info.identity}. Different: "
@@ -124,7 +125,7 @@ class Served:
     @property
     def model_names(self) -> list[str]:
         """The listed model names: without suffix, with each kind of text, and with each tier."""
-        kinds = () if self.model is None else get_args(Kind)
+        kinds = () if self.model is None else encoded_kinds(self.model)
         return [self.name, *(f"{self.name}:{suffix}" for suffix in (*kinds, *self.tiers))]
 
     @property
@@ -185,7 +186,9 @@ class Served:
         This changes the number of threads of PyTorch for the whole process.
         """
         model = None if self.model is None else unadapted(self.model)
-        return share_processors() if isinstance(model, TransformerEncoder) else 1
+        models = model.by_kind.values() if isinstance(model, PairedEncoder) else [model]
+        transformers = all(isinstance(each, TransformerEncoder) for each in models)
+        return share_processors() if transformers else 1
 
     def close(self) -> None:
         """Close the index."""
@@ -213,6 +216,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
     device: str | None = None,
     trust_remote_code: bool = False,
     models: Rows | None = None,
+    query_model: str | None = None,
+    same_space: bool = False,
 ) -> Served:
     """Load a model, an index or both from folders.
 
@@ -233,6 +238,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         trust_remote_code: As in ``load_model``.
         models: As in ``load_model``. An index records what its model needs, so this has no effect
             on the model of an index.
+        query_model: As in ``load_model``; None for the one that the index records.
+        same_space: As in ``load_model``.
 
     Raises:
         InvalidArgument: If the paths are not at most one index and one model, a tier has too
@@ -250,6 +257,8 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         dtype=dtype,
         device=device,
         trust_remote_code=trust_remote_code,
+        query_model=query_model,
+        same_space=same_space,
     )
     encoder, index = _open(found.index, with_adapter(loaded, adapter))
     info = encoder.info if index is None else index.info

@@ -99,6 +99,8 @@ def start_build(
         "stored": manifest.stored,
         **source,
     }
+    if (query_model := manifest.model.query_model) is not None:
+        described["query_model"] = query_model.fingerprint
     try:
         if json.loads((folder / _SOURCE).read_text(encoding="utf-8")) == described:
             return
