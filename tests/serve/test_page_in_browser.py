@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from fakes import NestedHashEncoder
+from fakes import NestedHashEncoder, fake_info
 from nestvec.errors import InvalidArgument
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
@@ -628,6 +628,16 @@ def test_without_a_curve_the_page_says_how_to_get_one(open_page, served):
         page = open_page(address, "#q=w1")
         expect(page.locator("#results .hit")).to_have_count(10)
         expect(page.locator("#curve")).to_contain_text("No curve is served")
+
+
+@pytest.mark.parametrize(
+    ("min_dim", "shown"), [(24, "64 dims or any number from 24"), (None, "64 dims")]
+)
+def test_the_page_shows_the_range_of_dims(open_page, min_dim, shown):
+    model = NestedHashEncoder(fake_info(min_dim=min_dim))
+    with running(create_app(Served("tiny", model))) as address:
+        page = open_page(address)
+        expect(page.locator("#served")).to_have_text(f"tiny · {shown}")
 
 
 def test_back_and_forward_walk_through_the_views(page):

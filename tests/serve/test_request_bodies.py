@@ -74,7 +74,7 @@ def test_no_optional_field_refuses_null():
             nullable = {"type": "null"} in entry.get("anyOf", ())
             assert nullable == (field not in schema.get("required", ())), field
             n_optional += nullable
-    assert n_optional == 4 + 7 + 2 + 1 + 2
+    assert n_optional == 4 + 8 + 2 + 1 + 2
 
 
 @pytest.mark.parametrize("body", [{"model": None, "input": "a"}, {"model": NAME, "input": None}])

@@ -201,3 +201,24 @@ def test_a_search_does_not_pay_for_an_explanation(client, monkeypatch):
     assert looked_up == [3]
     search(client, k=3, explain="stages")
     assert looked_up == [3, 3, 8]
+
+
+@pytest.mark.parametrize("input_type", ["query", "search_query", None])
+def test_a_search_may_state_that_its_text_is_a_query(client, input_type):
+    assert search(client, input_type=input_type).json()["hits"] == search(client).json()["hits"]
+
+
+def test_a_search_of_a_document_text_is_refused(client):
+    answer = search(client, input_type="document")
+    assert answer.status_code == 400
+    assert error_of(answer)["param"] == "input_type"
+
+
+@pytest.mark.parametrize("where", ["", "  "])
+def test_an_empty_filter_is_refused_and_null_is_none(client, where):
+    answer = search(client, where=where)
+    assert answer.status_code == 400
+    error = error_of(answer)
+    assert error["param"] == "where"
+    assert "omit it or send null" in error["message"]
+    assert search(client, where=None).json()["hits"] == search(client).json()["hits"]

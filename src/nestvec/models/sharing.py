@@ -66,8 +66,13 @@ def share_space(one: ModelInfo, other: ModelInfo) -> bool:
 
 
 def _one_family(one: str, other: str) -> bool:
-    spaces = [getattr(find_known(name), "space", "") for name in (one, other)]
+    spaces = [getattr(find_known(_without_dialect(name)), "space", "") for name in (one, other)]
     return bool(spaces[0]) and spaces[0] == spaces[1]
+
+
+def _without_dialect(name: str) -> str:
+    """Return the name of an API model without its dialect, such as the last part of ``a:b``."""
+    return name.rpartition(":")[2]
 
 
 def _unknown_space(documents: str, queries: str) -> str:
