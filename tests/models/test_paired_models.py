@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from nestvec.models.adapted import AdaptedEncoder, uncached
 from nestvec.models.adapter import Adapter, Head, adapted_info
 from nestvec.models.differences import differences, same_model
 from nestvec.models.encoding import embed, embed_timed
+from nestvec.models.known_row import KnownModel
 from nestvec.models.load import load_model
 from nestvec.models.paired import PairedEncoder, encoded_kinds
 from nestvec.models.precomputed import save_vectors
@@ -83,17 +83,30 @@ def test_models_that_are_not_known_to_share_a_space_are_refused(folders):
         load_model(folders[0], same_space=True)
 
 
-def test_a_family_in_the_table_of_known_models_is_allowed(folders, monkeypatch):
-    spaces = {str(folders[0]): "family", str(folders[1]): "family"}
-    find = lambda name: SimpleNamespace(space=spaces.get(name, ""))  # noqa: E731
-    monkeypatch.setattr(sharing, "find_known", find)
-    assert load_model(folders[0], query_model=folders[1]).info.query_model is not None
-    spaces[str(folders[1])] = "another family"
-    with pytest.raises(ModelMismatch, match="not known to share"):
-        load_model(folders[0], query_model=folders[1])
-    spaces.clear()  # models without a family share none
-    with pytest.raises(ModelMismatch, match="not known to share"):
-        load_model(folders[0], query_model=folders[1])
+@pytest.mark.parametrize(
+    ("spaces", "allowed"),
+    [(("family", "family"), True), (("family", "another"), False), (("", ""), False)],
+)
+def test_a_family_in_the_table_of_known_models_is_allowed(folders, spaces, allowed):
+    rows = [
+        KnownModel((f"makers/{folder.name}",), 32, trained_dims=(32, 16, 8), space=space)
+        for folder, space in zip(folders, spaces, strict=True)
+    ]
+    if allowed:
+        found = load_model(folders[0], query_model=folders[1], models=rows)
+        assert found.info.query_model is not None
+    else:
+        with pytest.raises(ModelMismatch, match="not known to share"):
+            load_model(folders[0], query_model=folders[1], models=rows)
+
+
+def test_the_models_of_voyage_4_share_a_space():
+    infos = [
+        fake_info(name=name)
+        for name in ("voyage:voyage-4-large", "models/voyage-4-nano", "voyage-3-large")
+    ]
+    assert sharing.share_space(infos[0], infos[1])
+    assert not sharing.share_space(infos[0], infos[2])
 
 
 def test_the_same_model_twice_is_no_pair(folders):
@@ -215,7 +228,7 @@ def test_the_recorded_model_of_stored_documents_is_compared(vectors, folders, ca
     load_model(vectors, query_model=folders[1], same_space=True)
     assert caplog.messages == []
     (vectors / "vectors.json").write_text("[]")
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=r"vectors\.json"):
         load_model(vectors, query_model=folders[1])
 
 

@@ -1,5 +1,6 @@
 """Numbers of dims in /v1/embeddings: lists and ranges of trained dims, and a default."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,9 +11,11 @@ from made_serving import NAME, POINT, TIERS
 from nestvec.codec.prefix import prefix
 from nestvec.errors import InvalidArgument
 from nestvec.index.building import build_index
+from nestvec.models.load import load_model
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
+from pairs import save_model
 from serving_client import Client, error_of
 from ten_documents import CORPUS
 
@@ -39,6 +42,19 @@ def test_a_model_with_a_range_serves_each_dim_of_the_range(dim):
     answer = answer_of(client_of(RANGE), dimensions=dim)
     expected = prefix(NestedHashEncoder(RANGE).encode(["read csv"], kind="document"), dim)
     np.testing.assert_allclose([answer.json()["data"][0]["embedding"]], expected, atol=1e-6)
+
+
+def test_a_known_model_with_a_range_needs_no_option(tmp_path):
+    """Its config.json lists no dims; the table of known models has the range, found by its name."""
+    folder = save_model(tmp_path / "Qwen3-Embedding-0.6B", dims=(1024,))
+    config = json.loads((folder / "config.json").read_text())
+    del config["matryoshka_dimensions"]
+    (folder / "config.json").write_text(json.dumps(config))
+    client = Client(create_app(Served(NAME, load_model(folder))))
+    assert [width_of(answer_of(client, dimensions=dim)) for dim in (32, 256, 300)] == [32, 256, 300]
+    error = error_of(answer_of(client, dimensions=31))
+    assert "Choose any from 32 to 1024" in error["message"]
+    assert client.get("/v1/models").json()["data"][0]["min_dim"] == 32
 
 
 @pytest.mark.parametrize(

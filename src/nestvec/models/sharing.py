@@ -6,28 +6,73 @@ recorded model of stored vectors, and otherwise only to the user.
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from nestvec.errors import DataError, InvalidArgument, ModelMismatch
+from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.models.adapter_file import check_unadapted
-from nestvec.models.known import find_known
+from nestvec.models.known import Rows, find_known
+from nestvec.models.known_row import last_part
 from nestvec.models.paired import PairedEncoder, stores_documents
 from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.sources.manifest import read_manifest
-from nestvec.types import Encoder, ModelInfo
+from nestvec.sources.model_name import read_model_name
+from nestvec.types import Encoder, Kind, ModelInfo
 
 _logger = logging.getLogger(__name__)
 
 
-def pair_models(documents: Encoder, queries: Encoder, *, same_space: bool = False) -> Encoder:
+@dataclass(frozen=True)
+class PairOptions:
+    """What the user sets for a pair of models.
+
+    Attributes:
+        query_model: Name of the model of queries.
+        same_space: Whether the user states that both models share a space.
+        prompts: Prefixes of texts, by kind; each belongs to the model of its kind.
+        models: Rows that take precedence over the table of known models.
+    """
+
+    query_model: str | Path | None
+    same_space: bool = False
+    prompts: Mapping[Kind, str] = field(default_factory=dict)
+    models: Rows | None = None
+
+
+def load_pair(
+    load_documents: Callable[..., Encoder], load: Callable[..., Encoder], options: PairOptions
+) -> Encoder:
+    """Load a model of documents and a model of queries, each with its own prompt.
+
+    Args:
+        load_documents: Loads the model of documents with the given prompts.
+        load: Loads a model by name with the given prompts.
+        options: What the user sets for the pair.
+
+    Raises:
+        InvalidArgument: If no model of queries is named.
+        NestvecError: As in ``pair_models``, and if a model cannot be loaded.
+    """
+    check_query_options(options.query_model, same_space=options.same_space)
+    prompts = options.prompts
+    documents = load_documents(prompts={k: each for k, each in prompts.items() if k != "query"})
+    of_queries = {k: each for k, each in prompts.items() if k == "query"}
+    queries = load(options.query_model, prompts=of_queries)
+    return pair_models(documents, queries, same_space=options.same_space, models=options.models)
+
+
+def pair_models(
+    documents: Encoder, queries: Encoder, *, same_space: bool = False, models: Rows | None = None
+) -> Encoder:
     """Use one model for documents and another model for queries.
 
     Args:
         documents: The model of documents, or their stored vectors.
         queries: The model of queries.
         same_space: Whether the user states that both models share a space.
+        models: Rows that take precedence over the table of known models.
 
     Returns:
         The pair; ``documents`` if both are the same model.
@@ -41,8 +86,8 @@ def pair_models(documents: Encoder, queries: Encoder, *, same_space: bool = Fals
     if documents.info.fingerprint == queries.info.fingerprint:
         return documents
     if stores_documents(documents):
-        _check_stored(documents, queries.info, same_space=same_space)
-    elif not (same_space or share_space(documents.info, queries.info)):
+        _check_stored(documents, queries.info, same_space=same_space, models=models)
+    elif not (same_space or share_space(documents.info, queries.info, models)):
         raise ModelMismatch(_unknown_space(documents.info.name, queries.info.name))
     return pair
 
@@ -58,21 +103,18 @@ def check_query_options(query_model: object, *, same_space: bool) -> None:
         raise InvalidArgument(f"{problem} Name a query model, or omit the option.")
 
 
-def share_space(one: ModelInfo, other: ModelInfo) -> bool:
+def share_space(one: ModelInfo, other: ModelInfo, models: Rows | None = None) -> bool:
     """Return whether two models are known to share a space: equal weights, or one family."""
     if one.weights and one.weights == other.weights:
         return True
-    return _one_family(one.name, other.name)
+    return _one_family(one.name, other.name, models)
 
 
-def _one_family(one: str, other: str) -> bool:
-    spaces = [getattr(find_known(_without_dialect(name)), "space", "") for name in (one, other)]
-    return bool(spaces[0]) and spaces[0] == spaces[1]
-
-
-def _without_dialect(name: str) -> str:
-    """Return the name of an API model without its dialect, such as the last part of ``a:b``."""
-    return name.rpartition(":")[2]
+def _one_family(one: str, other: str, models: Rows | None) -> bool:
+    # The name of an API model begins with its dialect: "voyage:voyage-4-large".
+    rows = [find_known(name.rpartition(":")[2], models) for name in (one, other)]
+    spaces = {"" if row is None else row.space for row in rows}
+    return len(spaces) == 1 and spaces != {""}
 
 
 def _unknown_space(documents: str, queries: str) -> str:
@@ -83,47 +125,44 @@ def _unknown_space(documents: str, queries: str) -> str:
     )
 
 
-def _check_stored(documents: Encoder, queries: ModelInfo, *, same_space: bool) -> None:
+def _check_stored(
+    documents: Encoder, queries: ModelInfo, *, same_space: bool, models: Rows | None
+) -> None:
     """Compare the model of queries with the recorded model of stored vectors."""
-    folder = Path(documents.info.name)
-    check_unadapted(folder)  # queries would need the adapter, too
+    path = Path(documents.info.name)
+    check_unadapted(path)  # queries would need the adapter, too
     if isinstance(documents, PrecomputedVectors) and documents.ids("query"):
         _logger.warning(
             "the stored queries of %s are not used, because %s encodes the queries.",
-            *(folder, queries.name),
+            *(path, queries.name),
         )
-    recorded = _recorded_model(folder, documents.info.name)
+    recorded = _recorded_model(documents, path, models)
     if recorded is None:
         if not same_space:
             _logger.warning(
                 "%s does not record the model of its vectors, so nestvec cannot check that %s "
                 "encodes queries for them. Pass --same-space if you are sure.",
-                *(folder, queries.name),
+                *(path, queries.name),
             )
-    elif not (same_space or _agrees(recorded, queries)):
+    elif not (same_space or _agrees(recorded, queries, models)):
         name = recorded if isinstance(recorded, str) else recorded.name
-        raise ModelMismatch(_unknown_space(f"{name}, the model of {folder},", queries.name))
+        raise ModelMismatch(_unknown_space(f"{name}, the model of {path},", queries.name))
 
 
-def _agrees(recorded: ModelInfo | str, queries: ModelInfo) -> bool:
+def _agrees(recorded: ModelInfo | str, queries: ModelInfo, models: Rows | None) -> bool:
     if isinstance(recorded, ModelInfo):
         same = recorded.fingerprint == queries.fingerprint
-        return same or share_space(recorded, queries)
-    known = find_known(recorded)
-    same = known is not None and known is find_known(queries.name)
-    same = same or Path(recorded).name.lower() == Path(queries.name).name.lower()
-    return same or _one_family(recorded, queries.name)
+        return same or share_space(recorded, queries, models)
+    same = last_part(recorded) == last_part(queries.name)
+    return same or _one_family(recorded, queries.name, models)
 
 
-def _recorded_model(folder: Path, name: str) -> ModelInfo | str | None:
-    """Return the model of the documents in a folder of vectors; None if it is not recorded."""
-    for place in (folder / "corpus", folder):
-        if (manifest := read_manifest(place)) is not None:
+def _recorded_model(documents: Encoder, path: Path, models: Rows | None) -> ModelInfo | str | None:
+    """Return the model of stored documents; None if it is not recorded."""
+    stated = documents.model_name if isinstance(documents, PrecomputedVectors) else ""
+    for place in (path / "corpus", path):
+        manifest = read_manifest(place)
+        if manifest is not None and stated in ("", manifest.model.name):
             return manifest.model
-    path = folder / "vectors.json"
-    if not path.is_file():
-        return name if find_known(name) is not None else None
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["model"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(path, f"is damaged ({error!r}). Write the vectors again.") from error
+    name = stated or read_model_name(path)
+    return name or (path.name if find_known(path.name, models) is not None else None)
