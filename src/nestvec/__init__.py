@@ -46,6 +46,8 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.report.page import write_report
     from nestvec.serve.app import create_app
     from nestvec.serve.served import load_served
+    from nestvec.sources.load import load_embeddings
+    from nestvec.sources.save import convert_embeddings, save_embeddings
     from nestvec.types import Document, Encoder, Hit, Hits, ModelInfo, OperatingPoint, Stage
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "__version__",
     "add_run",
     "build_index",
+    "convert_embeddings",
     "create_app",
     "evaluate",
     "evaluate_similarity",
@@ -85,6 +88,7 @@ __all__ = [
     "fit_adapter",
     "load_adapter",
     "load_dataset",
+    "load_embeddings",
     "load_model",
     "load_served",
     "load_similarity",
@@ -92,6 +96,7 @@ __all__ = [
     "plan",
     "reembed",
     "save_adapter",
+    "save_embeddings",
     "write_report",
 ]
 
@@ -124,6 +129,7 @@ _MODULES = {
     "UnsupportedLibrary": "nestvec.errors",
     "add_run": "nestvec.measure.runs",
     "build_index": "nestvec.index.building",
+    "convert_embeddings": "nestvec.sources.save",
     "create_app": "nestvec.serve.app",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
@@ -131,6 +137,7 @@ _MODULES = {
     "fit_adapter": "nestvec.recipes.adapting",
     "load_adapter": "nestvec.models.adapter_file",
     "load_dataset": "nestvec.data.retrieval",
+    "load_embeddings": "nestvec.sources.load",
     "load_model": "nestvec.models.load",
     "load_served": "nestvec.serve.served",
     "load_similarity": "nestvec.data.similarity",
@@ -138,6 +145,7 @@ _MODULES = {
     "plan": "nestvec.planning.choose",
     "reembed": "nestvec.index.building",
     "save_adapter": "nestvec.models.adapter_file",
+    "save_embeddings": "nestvec.sources.save",
     "write_report": "nestvec.report.page",
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ended_commands import refused, well
 from nestvec.adapt import fitting
 from nestvec.index.index import Index
 from nestvec.models.adapter import Adapter, Head
@@ -37,18 +38,6 @@ def vectors(place):
     lines = "".join(f"q{row}\td{row}\t1\n" for row in range(120))
     (set_ / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
     return folder
-
-
-def well(ended):
-    assert (ended.code, ended.err) == (0, "")
-    assert max(map(len, ended.out.splitlines())) <= 80
-    return " ".join(ended.out.split())
-
-
-def refused(ended, message):
-    assert (ended.code, ended.out) == (2, "")
-    assert ended.err.count("\n") == 1
-    assert message in ended.err
 
 
 def test_vectors_are_adapted_applied_and_measured(nestvec, place, vectors):

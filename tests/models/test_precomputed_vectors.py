@@ -5,8 +5,8 @@ import pytest
 
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.files import mapped as mapped_files
-from nestvec.models import parquet_vectors, precomputed
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors, save_vectors
+from nestvec.sources import arrow_files, stream
 from nestvec.types import Encoder
 from peak_memory import peak_bytes
 
@@ -112,10 +112,13 @@ def test_other_floats_are_read_as_float32(tmp_path, dtype):
     [(np.nan, "NaN or infinite"), (np.inf, "NaN or infinite"), (0, "all zeros")],
 )
 def test_a_row_without_a_direction_is_named(tmp_path, monkeypatch, value, message):
-    monkeypatch.setattr(precomputed, "_CHUNK", 2)  # the bad row lies in the second chunk
+    monkeypatch.setattr(stream, "MAX_BLOCK_ROWS", 2)  # the bad row lies in the second chunk
     damaged = VECTORS.copy()
     damaged[2] = value
-    save_vectors(IDS, damaged, tmp_path, kind="document")
+    with pytest.raises(DataError, match=message):
+        save_vectors(IDS, damaged, tmp_path, kind="document")
+    np.save(tmp_path / "corpus.npy", damaged)
+    (tmp_path / "corpus.ids.txt").write_text("".join(f"{name}\n" for name in IDS))
     assert "id 'd3' (row 2)" in fails(tmp_path, message)
 
 
@@ -142,7 +145,7 @@ def test_a_pickle_is_never_loaded(folder):
     fails(folder, "damaged or not a .npy file")
 
 
-@pytest.mark.parametrize("length", [0, 5, 100, 500])
+@pytest.mark.parametrize("length", [5, 100, 500])
 def test_a_truncated_file_is_one_line(folder, length):
     file = folder / "corpus.npy"
     file.write_bytes(file.read_bytes()[:length])
@@ -162,11 +165,17 @@ def test_ids_that_do_not_match_the_rows_raise(folder, text, message):
     fails(folder, message)
 
 
-def test_ids_in_no_known_encoding_or_missing_raise(folder):
+def test_ids_in_no_known_encoding_raise(folder):
     (folder / "corpus.ids.txt").write_bytes(b"\xff\xfe\n")
     fails(folder, "cannot be read as UTF-8")
+
+
+def test_a_file_without_ids_has_row_numbers_as_ids_and_this_is_reported(folder, caplog):
     (folder / "corpus.ids.txt").unlink()
-    fails(folder, "is missing")
+    assert PrecomputedVectors.load(folder).ids("document") == ["0", "1", "2", "3"]
+    (message,) = caplog.messages
+    expected = "corpus.npy: no ids are read; the ids are row numbers, 0 to 3"
+    assert message.endswith(expected)
 
 
 def test_different_dims_of_corpus_and_queries_raise(folder):
@@ -189,7 +198,7 @@ def test_different_dims_of_corpus_and_queries_raise(folder):
 )
 @pytest.mark.parametrize("batch", [1, 4_096])
 def test_bad_parquet_rows_are_named(tmp_path, monkeypatch, ids, vectors, message, batch):
-    monkeypatch.setattr(parquet_vectors, "_BATCH", batch)  # the bad row is in the second batch
+    monkeypatch.setattr(arrow_files, "BATCH", batch)  # the bad row is in the second batch
     write_parquet(tmp_path / "corpus.parquet", ids, vectors)
     fails(tmp_path, message)
 
@@ -206,7 +215,7 @@ KINDS = [
 @pytest.mark.parametrize("kind", KINDS, ids=str)
 @pytest.mark.parametrize("mapped", [False, True])
 def test_vectors_of_many_row_groups_are_read_in_batches(tmp_path, monkeypatch, kind, mapped):
-    monkeypatch.setattr(parquet_vectors, "_BATCH", 64)
+    monkeypatch.setattr(arrow_files, "BATCH", 64)
     if mapped:
         monkeypatch.setattr(mapped_files, "IN_MEMORY_BYTES", 1)
     rows = np.random.default_rng(2).standard_normal((1_000, 64)).astype(np.float16)
@@ -232,9 +241,9 @@ def test_parquet_vectors_are_in_memory_once(tmp_path, row_group_size):
     pq.write_table(table, tmp_path / "corpus.parquet", **write)
     setup = (
         "import pyarrow.parquet; from pathlib import Path\n"
-        "from nestvec.models.parquet_vectors import read_parquet_vectors as read"
+        "from nestvec.sources.load import load_embeddings as read"
     )
-    read = f"ids, values = read(Path({str(tmp_path / 'corpus.parquet')!r}))"
+    read = f"values = read(Path({str(tmp_path / 'corpus.parquet')!r})).values"
     peak = peak_bytes(f"{read}; assert values.shape == ({n}, {dim})", setup=setup)
     assert peak < 2.5 * numbers.nbytes  # the array, 200,000 ids, and a few batches
 
@@ -274,7 +283,7 @@ def test_a_folder_without_vectors_is_recognized(folder, tmp_path_factory):
     assert has_vectors(folder)
     empty = tmp_path_factory.mktemp("empty")
     assert not has_vectors(empty)
-    fails(empty, r"contains neither corpus\.npy nor corpus\.parquet")
+    fails(empty, r"contains no vectors")
 
 
 @pytest.mark.parametrize("ids", [["a"], ["a", "a"], ["a", ""], ["a", "b\nc"]])

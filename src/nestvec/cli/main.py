@@ -15,6 +15,7 @@ import typer
 
 from nestvec.cli import (
     adapt,
+    convert,
     demo,
     evaluate,
     export,
@@ -46,6 +47,7 @@ app.command("demo")(demo.demo)
 app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("apply")(adapt.apply)
+app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
 app.add_typer(index.app, name="index")

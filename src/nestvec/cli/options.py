@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nestvec.types import Kind, ModelInfo
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="Model folder, Hugging Face hub id, or folder of stored vectors.")
+    str, typer.Argument(help="Model folder, Hugging Face hub id, or file or folder of vectors.")
 ]
 CorpusArgument = Annotated[
     Path,

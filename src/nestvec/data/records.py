@@ -63,7 +63,7 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
     elif suffix == ".jsonl":
         rows = _read_jsonl(path)
     elif suffix in _DELIMITERS:
-        rows = _read_csv(path, delimiter=_DELIMITERS[suffix])
+        rows = read_csv(path, delimiter=_DELIMITERS[suffix])
     else:
         raise DataError(path, f"has an unknown file type. Expected {_SUFFIXES}.")
     empty = True
@@ -267,7 +267,12 @@ def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
         yield line, row
 
 
-def _read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
+def read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:
+    """Yield each row of a CSV file with its line number; the first line has the column names.
+
+    Raises:
+        DataError: If the file cannot be read, or a line is malformed.
+    """
     # strict: a stray quote raises an error; otherwise it would merge the following rows.
     reader = csv.reader(_read_lines(path), delimiter=delimiter, strict=True)
     header: list[str] = []

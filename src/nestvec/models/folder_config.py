@@ -128,7 +128,7 @@ def _modes(config: dict[str, Any]) -> str:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # vectors can be a single file
         return None
     except (OSError, ValueError) as error:
         raise ModelError(f"{file}: is not JSON ({error})") from error

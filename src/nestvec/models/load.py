@@ -60,10 +60,10 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     query_model: str | Path | None = None,
     same_space: bool = False,
 ) -> Encoder:
-    """Load a model folder, a folder of vectors, or a model of the Hugging Face hub.
+    """Load a model folder, a file or folder of vectors, or a model of the Hugging Face hub.
 
     Args:
-        name_or_path: The folder, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
+        name_or_path: The folder or file, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
         dims: Dims to measure; overrides the model's configuration. full_dim is always added.
         prompts: Prefixes of texts by kind ("query", "document"); override the model's
             configuration. ``nestvec.models.prompts`` describes where prompts come from otherwise.
@@ -107,7 +107,7 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         pair = PairOptions(query_model, same_space, prompts or {}, models)
         return load_pair(documents, load_any, pair)
     options = _options(name_or_path, dims, prompts, models)
-    folder = local_folder(options.name, models)
+    folder = local_path(options.name, models)
     if has_vectors(folder):
         if prompts:
             raise InvalidArgument(
@@ -164,7 +164,7 @@ def _check_model_folder(folder: Path) -> None:
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(
             f"{folder}: contains no model (modules.json or config.json) "
-            "and no vectors (corpus.npy or corpus.parquet)."
+            "and no vectors (such as corpus.npy or corpus.parquet)."
         )
 
 
@@ -206,21 +206,23 @@ def _load_transformer(
     return TransformerEncoder(encoder) if exposes_tokens(encoder) else encoder
 
 
-def local_folder(name: str, models: Rows | None = None) -> Path:
-    """Return the folder of a model; hub models are downloaded.
+def local_path(name: str, models: Rows | None = None) -> Path:
+    """Return the folder of a model, or a file of vectors; hub models are downloaded.
 
     Args:
         name: A path, or a hub id.
         models: As in ``load_model``; the rows complete hub ids without an owner.
 
     Raises:
-        ModelError: If there is neither such a folder nor such a hub model.
+        ModelError: If there is neither such a folder, nor such a file, nor such a hub model.
     """
     path = Path(name).expanduser()
     if path.is_dir():
         return path
     if path.is_file():
-        raise ModelError(f"{path}: is a file. Pass the model's folder.")
+        if has_vectors(path):
+            return path
+        raise ModelError(f"{path}: is a file without vectors. Pass the model's folder.")
     if not _HUB_ID.fullmatch(name):
         raise ModelError(f"{name}: there is no such folder.")
     return _download(_hub_id(name, models), name)

@@ -1,83 +1,50 @@
-"""Folders of precomputed vectors, looked up by id: ``.npy`` files with ids, or Parquet.
+"""Precomputed vectors in a file or folder, looked up by id and accepted in place of a model.
 
-A folder contains ``corpus.npy`` and ``corpus.ids.txt`` (one id per line), and optionally
-``queries.npy`` and ``queries.ids.txt``. Alternatively it contains ``corpus.parquet`` and
-``queries.parquet`` with a column ``id`` or ``_id`` and a column ``vector`` or ``embedding``. Other
-columns are not read. Without a model, texts cannot be encoded.
+``nestvec.sources`` reads the files; ``docs/vectors.md`` lists the formats. A folder contains the
+vectors of documents (``corpus.*``) and optionally of queries (``queries.*``). Without a model,
+texts cannot be encoded.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from nestvec.codec.arrays import as_embeddings
-from nestvec.errors import DataError, InvalidArgument, ModelError, refuse_string
-from nestvec.files.atomic import replace_files
+from nestvec.errors import DataError, InvalidArgument, ModelError
+from nestvec.files.atomic import replace_file
 from nestvec.models.base import BaseEncoder
 from nestvec.models.folder_config import configured_dims
 from nestvec.models.info import choose_dims, published_facts
 from nestvec.models.known import Rows
 from nestvec.models.model_of_vectors import model_of_vectors
-from nestvec.models.parquet_vectors import REMEDY, read_parquet_vectors
+from nestvec.sources.folders import STEMS, find_vectors
+from nestvec.sources.formats import is_vectors_file
+from nestvec.sources.load import load_embeddings
+from nestvec.sources.manifest import read_manifest
 from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
+from nestvec.sources.save import save_embeddings
+from nestvec.sources.stored import StoredEmbeddings
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
-_STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
-_CHUNK = 16_384  # rows checked at a time, so that a mapped file can be larger than memory
-
-
-def check_ids(ids: Iterable[str]) -> None:
-    """Check that each id can be written on one line.
-
-    Raises:
-        InvalidArgument: If an id is empty or contains a line break.
-    """
-    for name in ids:
-        if not name or "\n" in name or "\r" in name:
-            raise InvalidArgument(f"id {name!r} is empty or has a line break. Choose another id.")
-
-
-def write_ids(path: Path, ids: Iterable[str]) -> None:
-    """Write ids, one per line; call ``check_ids`` first."""
-    path.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8", newline="\n")
-
-
-def read_ids(path: Path) -> list[str]:
-    """Read ids, one per line.
-
-    Raises:
-        DataError: If the file is missing or not UTF-8, or a line is empty.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            ids = [line.rstrip("\n") for line in file]
-    except FileNotFoundError as error:
-        raise DataError(path, "is missing. It lists the ids of the rows, one per line.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read as UTF-8 ({error})") from error
-    if "" in ids:
-        raise DataError(path, "has an empty line instead of an id", line=ids.index("") + 1)
-    return ids
+_IDS_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True)
 class _Vectors:
-    """Checked vectors of one kind; ``rows`` maps each id to its row in ``values``."""
+    """Checked vectors of one kind."""
 
-    path: Path
-    rows: Mapping[str, int]
-    values: NDArray[np.floating[Any]]
+    stored: StoredEmbeddings
 
-    def chunks(self) -> Iterator[Embeddings]:
-        for start in range(0, len(self.values), _CHUNK):
-            yield self.values[start : start + _CHUNK].astype(np.float32)
+    @cached_property
+    def rows(self) -> Mapping[str, int]:
+        """The row of each id."""
+        return {name: row for row, name in enumerate(self.stored.ids)}
 
 
 class PrecomputedVectors(BaseEncoder):
@@ -86,7 +53,7 @@ class PrecomputedVectors(BaseEncoder):
     def __init__(
         self, info: ModelInfo, vectors: Mapping[Kind, _Vectors], *, model_name: str = ""
     ) -> None:
-        """Store checked vectors; use ``load`` to open a folder."""
+        """Store checked vectors; use ``load`` to open a file or folder."""
         self._info = info
         self._vectors = vectors
         self._model_name = model_name
@@ -94,53 +61,46 @@ class PrecomputedVectors(BaseEncoder):
     @classmethod
     def load(
         cls,
-        folder: Path,
+        path: Path,
         *,
         model: str | None = None,
         dims: tuple[int, ...] | None = None,
         models: Rows | None = None,
     ) -> PrecomputedVectors:
-        """Open a folder of vectors and check every row.
+        """Open a file or folder of vectors and check every row.
 
         Args:
-            folder: The folder; ``.npy`` files are memory-mapped.
+            path: The file or folder; ``.npy`` files are memory-mapped.
             model: Name of the model of the vectors; by default the name that the folder records,
-                else the name of the folder.
+                else the name of the file or folder.
             dims: Dims to measure.
             models: Rows that take precedence over the table of known models.
 
         Raises:
-            DataError: If a file is damaged, a row is NaN, infinite or zero, or the numbers of ids
-                and rows differ.
+            DataError: If a file is damaged, a row is NaN, infinite or zero, an id is missing or
+                appears twice, or the vectors of documents and queries differ in dim.
             InvalidArgument: If a requested dim is larger than full_dim, or the vectors must not be
                 truncated.
             ModelError: If ``config.json`` in the folder is not JSON or has impossible dims.
-            MissingExtra: If a Parquet file needs ``pyarrow`` and it is not installed.
+            MissingExtra: If the library that reads the files is not installed.
         """
-        vectors = {
-            kind: _open(folder, stem) for kind, stem in _STEMS.items() if _files(folder, stem)
-        }
-        if not vectors:
-            raise DataError(folder, "contains neither corpus.npy nor corpus.parquet")
-        widths = {kind: found.values.shape[1] for kind, found in vectors.items()}
-        full_dim, *others = set(widths.values())
-        if others:
-            both = f"corpus {widths['document']}, queries {widths['query']}"
-            raise DataError(
-                folder, f"has vectors of different dims ({both}). Use one model for both."
-            )
+        found = find_vectors(path)
+        if not found:
+            raise DataError(path, "contains no vectors, such as corpus.npy or corpus.parquet")
+        # Each kind is read from the folder, so that the name of the model is read, too.
+        vectors = {kind: _Vectors(load_embeddings(path, kind=kind)) for kind in found}
+        full_dim = _common_dim(path, vectors)
         # Adding queries later must not change the fingerprint, so only the corpus counts if there
         # is one.
-        fingerprint = _fingerprint(vectors.get("document") or vectors["query"])
-        recorded = read_model_name(folder)
+        first = (vectors.get("document") or vectors["query"]).stored
         name, row = model_of_vectors(
-            folder, full_dim, stated=model, recorded=recorded, models=models
+            path, full_dim, stated=model, recorded=first.model, models=models
         )
-        configured = configured_dims(folder)
+        configured = _configured_dims(path, found, full_dim)
         chosen = choose_dims(full_dim, requested=dims, configured=configured, known=row)
         info = ModelInfo(
-            name=str(folder),
-            fingerprint=fingerprint,
+            name=str(path),
+            fingerprint=_fingerprint(first),
             full_dim=full_dim,
             dims=chosen.dims,
             dims_source=chosen.source,
@@ -161,7 +121,7 @@ class PrecomputedVectors(BaseEncoder):
 
     def ids(self, kind: Kind) -> list[str]:
         """Return the ids of a kind in file order; an empty list without a file."""
-        return list(self._vectors[kind].rows) if kind in self._vectors else []
+        return list(self._vectors[kind].stored.ids) if kind in self._vectors else []
 
     def check(self, ids: Sequence[str], *, kind: Kind) -> None:
         """Check that each id has a vector.
@@ -170,13 +130,13 @@ class PrecomputedVectors(BaseEncoder):
             DataError: If an id has no vector.
         """
         if kind not in self._vectors:
-            raise DataError(self._info.name, f"contains no {_STEMS[kind]} vectors")
+            raise DataError(self._info.name, f"contains no {STEMS[kind]} vectors")
         found = self._vectors[kind]
         missing = [name for name in ids if name not in found.rows]
         if missing:
             count = f"{len(missing)} of {len(ids)} ids have no vector"
             problem = f"{count}, the first is {missing[0]!r}. Add the vectors, or remove these ids."
-            raise DataError(found.path, problem)
+            raise DataError(found.stored.path, problem)
 
     def take(self, ids: Sequence[str], *, kind: Kind) -> Embeddings:
         """Return the vectors of ids, in the given order, float32 [n, full_dim].
@@ -187,7 +147,7 @@ class PrecomputedVectors(BaseEncoder):
         self.check(ids, kind=kind)
         found = self._vectors[kind]
         rows = np.fromiter((found.rows[name] for name in ids), dtype=np.int64, count=len(ids))
-        return found.values[rows].astype(np.float32)
+        return found.stored.values[rows].astype(np.float32)
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
@@ -207,9 +167,13 @@ class PrecomputedVectors(BaseEncoder):
         return 0
 
 
-def has_vectors(folder: Path) -> bool:
-    """Return whether a folder contains precomputed vectors."""
-    return any(_files(folder, stem) for stem in _STEMS.values())
+def has_vectors(path: Path) -> bool:
+    """Return whether a path is a file of vectors, or a folder that contains precomputed vectors.
+
+    Raises:
+        DataError: If several files of a folder can be the vectors.
+    """
+    return is_vectors_file(path) if path.is_file() else bool(find_vectors(path))
 
 
 def save_vectors(
@@ -233,27 +197,15 @@ def save_vectors(
     Raises:
         InvalidArgument: If the numbers of ids and rows differ, an id is empty, has a line break
             or appears twice, or the folder records another model.
-        DataError: If the folder cannot be written.
+        DataError: If a vector is NaN, infinite or zero, or the folder cannot be written.
     """
-    refuse_string(ids, "ids")
-    vectors_of_ids, folder = as_embeddings(embeddings), Path(folder)
-    if vectors_of_ids.ndim != 2 or len(ids) != len(vectors_of_ids):
-        shape = list(vectors_of_ids.shape)
-        raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {shape}")
-    check_ids(ids)
-    if len(set(ids)) != len(ids):
-        raise InvalidArgument("An id appears twice. Ids must be unique.")
-    stem = _STEMS[kind]
-    targets = [folder / f"{stem}.npy", folder / f"{stem}.ids.txt"]
+    folder = Path(folder)
     if model is not None:
         _check_recorded(folder, model)
-        targets.append(folder / VECTORS_FILE)
-    with replace_files(*targets) as (vectors, names, *description):
-        with vectors.open("wb") as file:
-            np.save(file, vectors_of_ids.astype(np.float32, copy=False), allow_pickle=False)
-        write_ids(names, ids)
-        for described in description:
-            write_model_name(described, model or "")
+    save_embeddings(ids, embeddings, folder / f"{STEMS[kind]}.npy", dtype="float32")
+    if model is not None:
+        with replace_file(folder / VECTORS_FILE) as temporary:
+            write_model_name(temporary, model)
 
 
 def _check_recorded(folder: Path, model: str) -> None:
@@ -264,61 +216,36 @@ def _check_recorded(folder: Path, model: str) -> None:
         )
 
 
-def _files(folder: Path, stem: str) -> list[Path]:
-    return [file for file in (folder / f"{stem}.npy", folder / f"{stem}.parquet") if file.is_file()]
-
-
-def _open(folder: Path, stem: str) -> _Vectors:
-    path, *others = _files(folder, stem)
+def _common_dim(path: Path, vectors: Mapping[Kind, _Vectors]) -> int:
+    full_dim, *others = {found.stored.dim for found in vectors.values()}
     if others:
-        raise DataError(
-            folder, f"contains both {path.name} and {others[0].name}. Remove one of them."
-        )
-    if path.suffix == ".parquet":
-        ids, values = read_parquet_vectors(path)
-    else:
-        ids, values = read_ids(folder / f"{stem}.ids.txt"), _read_npy(path)
-    if len(ids) != len(values):
-        raise DataError(path, f"has {len(values)} rows, but there are {len(ids)} ids")
-    if not len(values) or not values.shape[1]:
-        raise DataError(path, f"is empty: its shape is {list(values.shape)}.")
-    vectors = _Vectors(path, {name: row for row, name in enumerate(ids)}, values)
-    _check_rows(vectors, ids)
-    return vectors
+        widths = (f"{STEMS[kind]} {found.stored.dim}" for kind, found in vectors.items())
+        problem = f"has vectors of different dims ({', '.join(widths)})"
+        raise DataError(path, f"{problem}. Use one model for both.")
+    return full_dim
 
 
-def _check_rows(vectors: _Vectors, ids: Sequence[str]) -> None:
-    if len(vectors.rows) != len(ids):
-        first = next(name for row, name in enumerate(ids) if vectors.rows[name] != row)
-        raise DataError(vectors.path, f"id {first!r} appears twice. Ids must be unique.")
-    start = 0
-    for chunk in vectors.chunks():
-        for problem, bad in (
-            ("has NaN or infinite values", ~np.isfinite(chunk).all(axis=1)),
-            ("is all zeros, so it has no direction", ~chunk.any(axis=1)),
-        ):
-            if bad.any():
-                row = start + int(bad.argmax())
-                which = f"the vector of id {ids[row]!r} (row {row})"
-                raise DataError(vectors.path, f"{which} {problem}. {REMEDY}")
-        start += len(chunk)
+def _configured_dims(
+    path: Path, found: Mapping[Kind, Path], full_dim: int
+) -> tuple[int, ...] | None:
+    """Return the trained dims that a folder records, in its configuration or its manifest."""
+    configured = configured_dims(path) if path.is_dir() else None
+    if configured is not None:
+        return configured
+    folder = found.get("document") or found["query"]
+    manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is None or not manifest.model.dims_trained:
+        return None
+    return tuple(dim for dim in manifest.model.dims if dim <= full_dim) or None
 
 
-def _fingerprint(vectors: _Vectors) -> str:
-    total = hashlib.sha256("\n".join(vectors.rows).encode())
+def _fingerprint(vectors: StoredEmbeddings) -> str:
+    """Hash the ids, one per line, and the vectors as float32."""
+    total = hashlib.sha256()
+    for start in range(0, len(vectors), _IDS_AT_ONCE):
+        separator = "\n" if start else ""
+        names = "\n".join(vectors.ids[start : start + _IDS_AT_ONCE])
+        total.update(f"{separator}{names}".encode())
     for chunk in vectors.chunks():
         total.update(chunk.tobytes())
     return total.hexdigest()
-
-
-def _read_npy(path: Path) -> NDArray[np.floating[Any]]:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(path, f"is damaged or not a .npy file of numbers ({error})") from error
-    if not isinstance(values, np.ndarray):
-        raise DataError(path, "is an archive of arrays (.npz). Save one array with numpy.save.")
-    if values.ndim != 2 or not np.issubdtype(values.dtype, np.floating):
-        shape = f"{values.dtype} {list(values.shape)}"
-        raise DataError(path, f"contains {shape}, not floating-point numbers [n, dim]")
-    return values

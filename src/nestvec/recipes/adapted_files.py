@@ -25,11 +25,12 @@ from nestvec.models.folder_config import (
     write_config,
 )
 from nestvec.models.known import Rows
-from nestvec.models.load import load_model, local_folder
-from nestvec.models.precomputed import PrecomputedVectors, check_ids, write_ids
+from nestvec.models.load import load_model, local_path
+from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
+from nestvec.sources.ids import check_ids, write_ids
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress
 
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
@@ -74,7 +75,7 @@ def apply_adapter(  # noqa: PLR0913 - later arguments are keyword-only
         raise InvalidArgument(
             "The adapter has method 'none' and no effect. Use the vectors without an adapter."
         )
-    folder = local_folder(str(source), models)
+    folder = local_path(str(source), models)
     check_unadapted(folder)
     _check_apart(folder, out)
     model = load_model(source, prompts=prompts, trust_remote_code=trust_remote_code, models=models)

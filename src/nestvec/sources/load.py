@@ -1,0 +1,120 @@
+"""Read vectors from files of any format that people use for them, and from folders of shards.
+
+``docs/vectors.md`` lists the formats. The content of a file determines its reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from nestvec.errors import DataError
+from nestvec.sources import formats
+from nestvec.sources.arrow_files import open_arrow, open_parquet_vectors
+from nestvec.sources.faiss_files import open_faiss
+from nestvec.sources.folders import STEMS, find_vectors
+from nestvec.sources.hdf5_files import open_hdf5
+from nestvec.sources.model_name import read_model_name
+from nestvec.sources.npy_files import open_npy, open_npz
+from nestvec.sources.raw_records import RAW_FORMATS, open_raw
+from nestvec.sources.shards import open_folder
+from nestvec.sources.stored import StoredEmbeddings
+from nestvec.sources.stream import Columns, VectorStream, array_stream, collect
+from nestvec.sources.text_rows import first_row, is_batch_answer, open_csv, open_jsonl
+from nestvec.types import Kind
+
+_OPENERS: Mapping[str, Callable[[Path, Columns], VectorStream]] = {
+    formats.NPY: open_npy,
+    formats.NPZ: open_npz,
+    formats.PARQUET: open_parquet_vectors,
+    formats.ARROW: open_arrow,
+    formats.ARROW_STREAM: open_arrow,
+    formats.CSV: open_csv,
+    formats.FAISS: open_faiss,
+}
+
+
+def load_embeddings(
+    path: Path | str,
+    *,
+    kind: Kind = "document",
+    id_column: str | None = None,
+    vector_column: str | None = None,
+    number_rows: bool = False,
+) -> StoredEmbeddings:
+    """Read vectors and their ids from a file or a folder.
+
+    The vectors are read in blocks. Vectors of more than 1 GiB are stored in a temporary file; a
+    ``.npy`` file of float16 or float32 is mapped to memory instead.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp()) / "vectors.jsonl"
+    >>> path.write_text('{"id": "a", "embedding": [0.5, 1]}')
+    34
+    >>> vectors = load_embeddings(path)
+    >>> vectors.ids, vectors.values.tolist()
+    (['a'], [[0.5, 1.0]])
+
+    Args:
+        path: A file: ``.npy``, ``.npz``, Parquet, Arrow, JSON Lines, OpenAI batch answers, CSV,
+            HDF5, ``.fvecs``, ``.bvecs``, ``.ivecs``, ``.fbin``, ``.u8bin`` or a flat FAISS index.
+            Or a folder: with files ``corpus.*`` and ``queries.*``, or with shards.
+        kind: Whether to read documents or queries, if the file or folder can contain both.
+        id_column: Column of the ids; by default ``id`` or ``_id``.
+        vector_column: Column of the vectors; by default ``vector`` or ``embedding``.
+        number_rows: Whether to use row numbers as ids instead of a column.
+
+    Returns:
+        The ids [n] and the vectors [n, dim]: float16 if stored as float16, otherwise float32.
+
+    Raises:
+        DataError: If the file cannot be read, an id is missing or appears twice, or a vector is
+            missing, NaN, infinite, zero, or has another dim than the first.
+        InvalidArgument: If there are both ``id_column`` and ``number_rows``.
+        MissingExtra: If the library that reads the format is not installed.
+    """
+    columns = Columns(id_column, vector_column, number_rows)
+    return collect(open_vectors(Path(path).expanduser(), kind=kind, columns=columns))
+
+
+def open_vectors(path: Path, *, kind: Kind = "document", columns: Columns) -> VectorStream:
+    """Open a file or folder of vectors; nothing is checked before the stream is read.
+
+    Raises:
+        DataError: As ``load_embeddings``, for problems in the first bytes or the schema.
+        MissingExtra: If the library that reads the format is not installed.
+    """
+    if not path.is_dir():
+        return _open_file(path, kind, columns)
+    found = find_vectors(path)
+    if kind not in found:
+        problem = f"contains no vectors of {kind}s"
+        raise DataError(path, f"{problem}: neither {STEMS[kind]}.* nor a folder {STEMS[kind]}")
+    place = found[kind]
+    stream = open_folder(place, columns) if place.is_dir() else _open_file(place, kind, columns)
+    return stream if stream.model else replace(stream, model=read_model_name(path))
+
+
+def _open_file(path: Path, kind: Kind, columns: Columns) -> VectorStream:
+    name = formats.detect_format(path)
+    if name == formats.HDF5:
+        return open_hdf5(path, columns, kind)
+    if name in RAW_FORMATS:
+        return open_raw(path, name, columns)
+    if name == formats.JSONL:
+        return _open_json_lines(path, columns)
+    return _OPENERS[name](path, columns)
+
+
+def _open_json_lines(path: Path, columns: Columns) -> VectorStream:
+    """Open JSON Lines, which can be the answers of a batch of the OpenAI API."""
+    if not is_batch_answer(first_row(path, is_csv=False)):
+        return open_jsonl(path, columns)
+    stored = import_module("nestvec.sources.openai_batch").read_openai_batch(path)
+    stream = array_stream(path, np.asarray(stored.values), stored.ids)
+    return replace(stream, model=stored.model)
