@@ -40,9 +40,10 @@ def measured(request, data_folder):
 def test_metrics_at_every_dim_equal_pytrec_eval(measured):
     texts, _, queries, ranked = measured
     query_ids = texts.query_ids[: len(queries)]
-    part = texts.part(np.arange(len(queries)), np.ones(len(texts.doc_ids), dtype=bool))
+    every = np.ones(len(texts.doc_ids), dtype=bool)
+    labels = texts.labels().part(np.arange(len(queries)), every)
     exact = next(iter(ranked.values())).rows
-    scorer = RankingScorer(tuple(METRICS), part.labels, exact)
+    scorer = RankingScorer(tuple(METRICS), labels, exact)
     qrels = {id_: texts.qrels[id_] for id_ in query_ids}
     reference = pytrec_eval.RelevanceEvaluator(qrels, set(METRICS.values()))
     for point, found in ranked.items():

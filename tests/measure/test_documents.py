@@ -41,7 +41,7 @@ def test_ranking_by_blocks_of_queries_is_the_best_of_each_documents_rows(monkeyp
     vectors = rng.standard_normal((200, 16)).astype(np.float32)
     queries = rng.standard_normal((30, 16)).astype(np.float32)
     doc_of_row = rng.integers(0, 25, 200)
-    monkeypatch.setattr(documents, "_RANKED_BYTES", 12 * 200 * 7)  # a few queries at a time
+    monkeypatch.setattr(documents, "LIST_BYTES", 20 * 200 * 7)  # a few queries at a time
     point = OperatingPoint.single(16, "float32")
     found = rank_documents(
         [point],

@@ -11,9 +11,9 @@ from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored, layer_normalize, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
-from nestvec.engines.flat import representations
+from nestvec.engines.flat import code_store, representations
 from nestvec.engines.flat.representations import Representations
-from nestvec.measure import exhaustive
+from nestvec.measure import candidates, first_stage
 from nestvec.measure.exhaustive import count_steps, rank
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
@@ -122,8 +122,8 @@ def assert_same(found, expected):
     ids=["some of each", "one query"],
 )
 def test_the_block_size_has_no_effect(monkeypatch, all_ranked, document_bytes, score_bytes):
-    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", document_bytes)
-    monkeypatch.setattr(exhaustive, "SCORE_BYTES", score_bytes)
+    monkeypatch.setattr(first_stage, "DOCUMENT_BYTES", document_bytes)
+    monkeypatch.setattr(first_stage, "SCORE_BYTES", score_bytes)
     corpus = Representations(CORPUS, layer_norm=False)
     assert_same(rank(POINTS, QUERIES, corpus, depth=DEPTH), all_ranked)
 
@@ -131,15 +131,15 @@ def test_the_block_size_has_no_effect(monkeypatch, all_ranked, document_bytes, s
 def test_a_block_contains_at_least_one_document(monkeypatch):
     few = CORPUS[:30]
     whole = rank_one("16:binary@9>64:int8", corpus=few)
-    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", 1)
+    monkeypatch.setattr(first_stage, "DOCUMENT_BYTES", 1)
     np.testing.assert_array_equal(rank_one("16:binary@9>64:int8", corpus=few), whole)
 
 
 def test_a_memory_mapped_corpus_with_codes_in_files_ranks_alike(monkeypatch, tmp_path, all_ranked):
     np.save(tmp_path / "corpus.npy", CORPUS)
-    monkeypatch.setattr(exhaustive, "DOCUMENT_BYTES", 4 * 64 * 100)
+    monkeypatch.setattr(first_stage, "DOCUMENT_BYTES", 4 * 64 * 100)
     monkeypatch.setattr(representations, "BLOCK_BYTES", 4 * 64 * 70)
-    monkeypatch.setattr(representations, "MEMORY_BYTES", 10_000)  # some codes, not all
+    monkeypatch.setattr(code_store, "MEMORY_BYTES", 10_000)  # some codes, not all
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "codes"))
     (tmp_path / "codes").mkdir()
     mapped = np.load(tmp_path / "corpus.npy", mmap_mode="r")

@@ -7,12 +7,14 @@ import pytest
 
 from fakes import NestedHashEncoder, made_set
 from nestvec.data.made_queries import make_queries
+from nestvec.engines.flat.representations import Representations
 from nestvec.measure.dims import score_dims
+from nestvec.measure.documents import DocumentSearch
 from nestvec.measure.grid import BASELINES, Grid
 from nestvec.measure.run import evaluate
 from nestvec.measure.texts import Texts
 from nestvec.metrics.relevance import evaluate_run
-from nestvec.types import Document
+from nestvec.types import Document, OperatingPoint
 
 GRID = Grid(
     dims=(64, 16),
@@ -94,15 +96,20 @@ def test_scores_with_self_matches_are_lower_for_the_model_and_all_baselines(curv
         assert without.metrics["ndcg@10"] > with_self.metrics["ndcg@10"] + 0.05, name
 
 
-def test_a_part_of_the_corpus_knows_the_own_rows_it_contains(data):
+def test_a_query_ignores_its_own_document_in_each_part_of_the_corpus(data):
     texts = Texts.of(data)
-    docs = np.arange(len(texts.doc_ids)) % 3 == 0
-    queries = np.array([5, 0, 17, 30, 2])
-    part = texts.part(queries, docs)
-    for query, own in zip(queries.tolist(), part.documents.own_row.tolist(), strict=True):
-        id_ = texts.query_ids[query]
-        inside = docs[texts.doc_ids.index(id_)]
-        assert (texts.row_ids[part.rows[own]] == id_) if inside else own == -1
+    vectors = NestedHashEncoder().encode(texts.rows, kind="document")
+    queries = NestedHashEncoder().encode(texts.queries, kind="query")
+    rows = np.arange(len(texts.row_ids))
+    documents = texts.documents._replace(parts=[rows[rows % 3 == 0], rows[rows % 3 != 0]])
+    point = OperatingPoint.parse("32:binary@20>64:int8")
+    corpus = Representations(vectors, layer_norm=False)
+    search = DocumentSearch([point], queries, corpus, documents, depth=5)
+    chosen = np.array([5, 0, 17, 30, 2])
+    for number, part in enumerate(documents.parts):
+        found = search.rank([point], parts=[number], queries=chosen)[point]
+        assert np.isin(found.rows, part).all()
+        assert not (found.rows == texts.documents.own_row[chosen][:, None]).any()
 
 
 def test_agreement_ignores_own_documents(data):

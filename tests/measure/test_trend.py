@@ -46,7 +46,7 @@ def test_a_quarter_scores_like_a_separate_data_set(data):
     # Without fitted codecs: those of a quarter are fitted to the whole corpus.
     grid = replace(GRID, shortlisted=("float16",))
     curve, texts = evaluate(NestedHashEncoder(), data, grid), Texts.of(data)
-    split = trend._Split.draw(texts, labeled=True)
+    split = trend.Quarters.draw(texts.labels(), labeled=True)
     sums, counts = {}, {}
     for quarter in range(4):
         inside = {id_ for id_, of in zip(texts.doc_ids, split.of_doc, strict=True) if of == quarter}
@@ -77,7 +77,7 @@ def test_a_quarter_scores_like_a_separate_data_set(data):
 
 @pytest.mark.parametrize("labeled", [True, False])
 def test_every_query_counts_at_each_size(data, labeled):
-    scored = trend._Split.draw(Texts.of(data), labeled=labeled).scored
+    scored = trend.Quarters.draw(Texts.of(data).labels(), labeled=labeled).scored
     assert scored.any(axis=1).all()
     if not labeled:
         assert (scored.sum(axis=1) == 1).all()

@@ -130,7 +130,12 @@ class Codec:
 
     @classmethod
     def fit_stored(
-        cls, stored: Embeddings, dim: int, precision: Precision, *, layer_norm: bool = False
+        cls,
+        stored: NDArray[np.floating],
+        dim: int,
+        precision: Precision,
+        *,
+        layer_norm: bool = False,
     ) -> Codec:
         """Fit a codec on the vectors that an index stores (see ``as_stored``).
 
@@ -150,6 +155,22 @@ class Codec:
         """
         quantizer = QUANTIZERS[self.precision]
         return _prepare(embeddings, self.dim, quantizer, layer_norm=self.layer_norm)
+
+    def split_queries(
+        self, embeddings: Embeddings
+    ) -> tuple[Embeddings, NDArray[np.float32] | None]:
+        """Return queries that score ``decode_quantized``, and the score of the center.
+
+        For each query q and code c: score(q, c) = <queries, decode_quantized(c)> + offset.
+
+        Args:
+            embeddings: [n_queries, full_dim].
+
+        Returns:
+            Queries [n_queries, dim], and offsets [n_queries] or None without a center.
+        """
+        prepared = self.prepare(embeddings)
+        return (prepared, None) if self.center is None else self.center.split_queries(prepared)
 
     def encode(self, embeddings: Embeddings) -> Codes:
         """Return codes, [n, full_dim] -> [n, bytes_per_vector]."""
@@ -308,7 +329,9 @@ def _prepare(
 
 def _rounded(stored: NDArray[np.floating], precision: Precision) -> Embeddings:
     """Round to float16 as an index stores vectors; float32 precision keeps every bit."""
-    return (stored if precision == "float32" else stored.astype(np.float16)).astype(np.float32)
+    if precision != "float32":
+        stored = stored.astype(np.float16, copy=False)
+    return stored.astype(np.float32)
 
 
 def _sample(embeddings: Embeddings) -> Embeddings:

@@ -70,13 +70,68 @@ def as_stored(embeddings: Embeddings, *, layer_norm: bool = False) -> Embeddings
     return prefix(embeddings, embeddings.shape[1], layer_norm=layer_norm)
 
 
-def prefix_scores(
-    queries: Embeddings, corpus: Embeddings, dims: Sequence[int], *, layer_norm: bool = False
-) -> Iterator[tuple[int, Embeddings]]:
-    """Yield the cosines of all queries and documents at each dim, for the cost of one product.
+class PrefixScores:
+    """Computes the cosines of queries and documents at several dims, for the cost of one product.
 
     The product at a larger dim is the product at the next smaller dim plus one block:
     U(d2) = U(d1) + A[:, d1:d2] B[:, d1:d2]^T. Squared lengths add up in the same way.
+    """
+
+    def __init__(
+        self, queries: Embeddings, dims: Sequence[int], *, layer_norm: bool = False
+    ) -> None:
+        """Normalize the queries.
+
+        Args:
+            queries: [n_queries, full_dim].
+            dims: The dims, in any order.
+            layer_norm: As in ``prefix``.
+
+        Raises:
+            InvalidArgument: If the queries are not 2-D, or a dim is not from 1 to full_dim.
+        """
+        self.dims = tuple(sorted(set(dims)))
+        for dim in self.dims:
+            check_width(queries, dim)
+        self._layer_norm = layer_norm
+        self._queries = prefix(queries, queries.shape[1], layer_norm=layer_norm)
+        squares = (_squared_lengths(block) for _, block in self._blocks(self._queries))
+        lengths = np.cumsum([np.zeros(len(queries)), *squares], axis=0)[1:]
+        self._query_factors = [_inverse_lengths(each)[:, None] for each in lengths]
+
+    def scores(self, corpus: Embeddings) -> Iterator[tuple[int, Embeddings]]:
+        """Yield the cosines of all queries and the given documents at each dim.
+
+        Args:
+            corpus: [n, full_dim].
+
+        Yields:
+            (dim, scores [n_queries, n]), smallest dim first. The scores equal
+            ``prefix(queries, dim) @ prefix(corpus, dim).T`` up to rounding.
+        """
+        check_width(corpus, self._queries.shape[1])
+        corpus = prefix(corpus, self._queries.shape[1], layer_norm=self._layer_norm)
+        product = np.zeros((len(self._queries), len(corpus)), dtype=np.float32)
+        addend, squares = np.empty_like(product), np.zeros(len(corpus))
+        sides = zip(self._blocks(self._queries), self._blocks(corpus), strict=True)
+        for ((dim, queries), (_, block)), factor in zip(sides, self._query_factors, strict=True):
+            np.matmul(queries, block.T, out=addend)
+            product += addend
+            squares += _squared_lengths(block)
+            scores = product * factor
+            scores *= _inverse_lengths(squares)
+            yield dim, scores
+
+    def _blocks(self, side: Embeddings) -> Iterator[tuple[int, Embeddings]]:
+        """Yield each dim with the columns between the previous dim and this dim."""
+        for start, dim in zip((0, *self.dims), self.dims, strict=False):
+            yield dim, side[:, start:dim]
+
+
+def prefix_scores(
+    queries: Embeddings, corpus: Embeddings, dims: Sequence[int], *, layer_norm: bool = False
+) -> Iterator[tuple[int, Embeddings]]:
+    """Yield the cosines of all queries and documents at each dim, as ``PrefixScores`` does.
 
     Args:
         queries: [n_queries, full_dim].
@@ -85,25 +140,9 @@ def prefix_scores(
         layer_norm: As in ``prefix``.
 
     Yields:
-        (dim, scores [n_queries, n]), smallest dim first. The scores equal
-        ``prefix(queries, dim) @ prefix(corpus, dim).T`` up to rounding.
+        (dim, scores [n_queries, n]), smallest dim first.
     """
-    full_dim = corpus.shape[1]
-    check_width(queries, full_dim)
-    queries, corpus = (prefix(side, full_dim, layer_norm=layer_norm) for side in (queries, corpus))
-    product = np.zeros((len(queries), len(corpus)), dtype=np.float32)
-    query_squares, corpus_squares = np.zeros(len(queries)), np.zeros(len(corpus))
-    start = 0
-    for stop in sorted(set(dims)):
-        check_width(corpus, stop)
-        query_block, corpus_block = queries[:, start:stop], corpus[:, start:stop]
-        product += query_block @ corpus_block.T
-        query_squares += _squared_lengths(query_block)
-        corpus_squares += _squared_lengths(corpus_block)
-        scores = product * _inverse_lengths(query_squares)[:, None]
-        scores *= _inverse_lengths(corpus_squares)
-        yield stop, scores
-        start = stop
+    yield from PrefixScores(queries, dims, layer_norm=layer_norm).scores(corpus)
 
 
 def check_width(embeddings: Embeddings, dim: int) -> None:

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.engines.flat.representations import Representations
-from nestvec.measure.exhaustive import rank
+from nestvec.measure.exhaustive import ExhaustiveSearch
+from nestvec.measure.first_stage import RANKED_BYTES
 from nestvec.metrics.ranking import Ranked
 from nestvec.types import Embeddings, OperatingPoint, Rows
 
-_RANKED_BYTES = 512 * 2**20  # size of the rankings of chunks that are held at a time
+LIST_BYTES = 2**30  # maximum size of ranked lists; more queries are processed in blocks
 
 
 class DocumentRows(NamedTuple):
@@ -26,25 +27,121 @@ class DocumentRows(NamedTuple):
         doc_of_row: Number of the document of each row, [n_rows].
         own_row: Row that contains the query itself and is left out of its ranking, [n_queries]; -1
             if there is none.
+        parts: Rows of disjoint parts of the corpus that can be searched separately, each ascending;
+            None for one part with all rows.
     """
 
     doc_of_row: Rows
     own_row: Rows
+    parts: Sequence[Rows] | None = None
 
     def needed(self, depth: int) -> int:
         """Return the number of rows to rank so that ``depth`` documents remain."""
         extra = int((self.own_row >= 0).any())
         return min(rows_needed(self.doc_of_row, depth) + extra, len(self.doc_of_row))
 
-    def part(self, queries: Rows, rows: Rows) -> DocumentRows:
-        """Return the values of some queries, for a corpus that contains only the given rows."""
-        place = np.full(len(self.doc_of_row) + 1, -1, dtype=np.int64)  # the last is for no row
-        place[rows] = np.arange(len(rows))
-        return DocumentRows(self.doc_of_row[rows], place[self.own_row[queries]])
-
-    def block(self, queries: slice) -> DocumentRows:
-        """Return the values of a block of queries."""
+    def of_queries(self, queries: Rows) -> DocumentRows:
+        """Return the values of some queries."""
         return DocumentRows(self.doc_of_row, self.own_row[queries])
+
+
+class DocumentSearch:
+    """Ranks documents at operating points, in the whole corpus or in parts of the corpus."""
+
+    def __init__(
+        self,
+        points: Sequence[OperatingPoint],
+        queries: Embeddings,
+        corpus: Representations,
+        documents: DocumentRows,
+        *,
+        depth: int,
+        on_step: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepare a search. Rankings of the first stages are stored if they fit ``LIST_BYTES``.
+
+        Args:
+            points: As in ``exhaustive.rank``.
+            queries: As in ``exhaustive.rank``.
+            corpus: As in ``exhaustive.rank``.
+            documents: The documents that the rows form, the row that each query ignores, and the
+                parts of the corpus.
+            depth: Number of documents to return.
+            on_step: As in ``exhaustive.rank``.
+        """
+        self._queries, self._corpus, self._documents = queries, corpus, documents
+        self._depth, self._width = depth, documents.needed(depth)
+        rows = documents.doc_of_row
+        self._is_chunked = not np.array_equal(rows, np.arange(len(rows)))
+        self._parts = documents.parts or [np.arange(len(corpus))]
+        self._on_step = on_step
+        self._block = self._queries_at_once(points)
+        self._search: ExhaustiveSearch | None = None
+        if len(queries) <= self._block:
+            self._search = self._new_search(points, queries, range(len(self._parts)))
+
+    def rank(
+        self,
+        points: Sequence[OperatingPoint],
+        *,
+        parts: Sequence[int] | None = None,
+        queries: Rows | None = None,
+    ) -> dict[OperatingPoint, Ranked]:
+        """Return the best documents of each query at each point.
+
+        Args:
+            points: Some of the points of this search.
+            parts: Numbers of the parts to search; None for all parts.
+            queries: Numbers of the queries, [n]; None for all queries.
+
+        Returns:
+            Scores and documents for each point, [n_queries, at most depth], best first; ties
+            between chunks are in ascending row. If a shortlist contains fewer documents, the last
+            ones are -1 with a score of -inf.
+        """
+        numbers = np.arange(len(self._queries)) if queries is None else queries
+        chosen = range(len(self._parts)) if parts is None else parts
+        blocks = []
+        for start in range(0, max(1, len(numbers)), self._block):
+            own = numbers[start : start + self._block]
+            if self._search is not None:
+                found = self._search.rank(points, parts=chosen, queries=own)
+            else:
+                found = self._new_search(points, self._queries[own], chosen).rank(points)
+            blocks.append({point: self._documents_in(each, own) for point, each in found.items()})
+        return {
+            point: Ranked(*map(np.concatenate, zip(*(each[point] for each in blocks), strict=True)))
+            for point in points
+        }
+
+    def _new_search(
+        self, points: Sequence[OperatingPoint], queries: Embeddings, parts: Sequence[int]
+    ) -> ExhaustiveSearch:
+        step, self._on_step = self._on_step, _no_step  # only the first search counts steps
+        return ExhaustiveSearch(
+            points,
+            queries,
+            self._corpus,
+            depth=self._width,
+            parts=[self._parts[number] for number in parts],
+            on_step=step,
+        )
+
+    def _documents_in(self, ranked: Ranked, queries: Rows) -> Ranked:
+        documents = self._documents.of_queries(queries)
+        if self._is_chunked:
+            return collapse(ranked, documents, self._depth)
+        return _leave_out(ranked, documents.own_row).top(self._depth)
+
+    def _queries_at_once(self, points: Sequence[OperatingPoint]) -> int:
+        """Return the number of queries whose lists fit ``LIST_BYTES``."""
+        first = {point.stages[0].representation: 0 for point in points}
+        for stage in (point.stages[0] for point in points):
+            first[stage.representation] = max(
+                first[stage.representation], stage.keep or self._width
+            )
+        lists = RANKED_BYTES * sum(first.values()) * len(self._parts)
+        return max(1, LIST_BYTES // (lists + 12 * self._width * len(points)))
 
 
 def rank_documents(
@@ -54,38 +151,9 @@ def rank_documents(
     documents: DocumentRows,
     *,
     depth: int,
-    on_step: Callable[[], None] = lambda: None,
 ) -> dict[OperatingPoint, Ranked]:
-    """Return the best documents of each query at each point.
-
-    Args:
-        points: As in ``exhaustive.rank``.
-        queries: As in ``exhaustive.rank``.
-        corpus: As in ``exhaustive.rank``.
-        documents: The documents that the rows form, and the row that each query ignores.
-        depth: Number of documents to return.
-        on_step: As in ``exhaustive.rank``.
-
-    Returns:
-        Scores and documents for each point, [n_queries, at most depth], best first; ties between
-        chunks are in ascending row. If a shortlist contains fewer documents, the last ones are -1
-        with a score of -inf.
-    """
-    doc_of_row, width = documents.doc_of_row, documents.needed(depth)
-    if np.array_equal(doc_of_row, np.arange(len(doc_of_row))):
-        ranked = rank(points, queries, corpus, depth=width, on_step=on_step)
-        return {p: _leave_out(each, documents.own_row).top(depth) for p, each in ranked.items()}
-    parts = []
-    size = max(1, _RANKED_BYTES // (12 * width * len(points)))
-    for start in range(0, len(queries), size):
-        step, block = on_step if start == 0 else _no_step, slice(start, start + size)
-        found = rank(points, queries[block], corpus, depth=width, on_step=step)
-        inside = documents.block(block)
-        parts.append({point: collapse(each, inside, depth) for point, each in found.items()})
-    return {
-        point: Ranked(*map(np.concatenate, zip(*(part[point] for part in parts), strict=True)))
-        for point in points
-    }
+    """Return the best documents of each query in the whole corpus, as ``DocumentSearch`` does."""
+    return DocumentSearch(points, queries, corpus, documents, depth=depth).rank(points)
 
 
 def rows_needed(doc_of_row: Rows, depth: int) -> int:
@@ -136,4 +204,4 @@ def _leave_out(ranked: Ranked, own_row: Rows) -> Ranked:
 
 
 def _no_step() -> None:
-    """Do nothing: steps are counted for the first block of queries only."""
+    """Do nothing."""

@@ -21,14 +21,15 @@ from nestvec.measure.baselines import (
     measure_baseline,
 )
 from nestvec.measure.cost import costs
-from nestvec.measure.documents import rank_documents
+from nestvec.measure.documents import DocumentSearch
 from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.scores import RankingScorer, full_recall_depths, query_scores, ranked_depth
 from nestvec.measure.texts import Texts, slices_of
-from nestvec.measure.trend import SizeTrend, count_parts, size_trend, trend_rows
+from nestvec.measure.trend import Quarters, SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
+from nestvec.metrics.relevance import parse_metric
 from nestvec.models.encoding import embed, embed_timed
 from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
@@ -72,20 +73,33 @@ def evaluate(
     baselines = baselines_for(grid.baselines, data.evidence)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
-    n_steps = count_steps(points) + len(points) + count_parts(texts) + len(baselines)
+    n_parts = count_parts(len(texts.doc_ids), len(texts.query_ids))
+    n_steps = count_steps(points) + len(points) + n_parts + len(baselines)
     step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
+    labels = texts.labels()
+    labeled = any(parse_metric(metric).needs_labels for metric in metrics)
+    quarters = Quarters.draw(labels, labeled=labeled) if n_parts else None
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
-        ranked = rank_documents(points, queries, corpus, texts.documents, depth=depth, on_step=step)
+        search = DocumentSearch(
+            points,
+            queries,
+            corpus,
+            texts.documents if quarters is None else quarters.split(texts.documents),
+            depth=depth,
+            on_step=step,
+        )
+        ranked = search.rank(points)
         with closing(engine_class(engine).trial(corpus, texts.row_ids, data.corpus)) as trial:
             cost = costs(points, queries, trial, k=grid.depth, on_step=step)
-        scorer = RankingScorer(metrics, texts.labels(), ranked[points[0]].rows)
+        scorer = RankingScorer(metrics, labels, ranked[points[0]].rows)
         scores_by_point = scorer.scores_by_point(ranked)
         rows = trend_rows(points, scores_by_point[metrics[0]].mean(axis=1), cost)
-        whole = {metric: values[rows] for metric, values in scores_by_point.items()}
-        chosen = [points[row] for row in rows]
-        trend = size_trend(chosen, queries, corpus, texts, whole=whole, on_part=step)
+        trend: list[SizeTrend] = [{} for _ in rows]
+        if quarters is not None:
+            whole = {metric: values[rows] for metric, values in scores_by_point.items()}
+            chosen = [points[row] for row in rows]
+            trend = size_trend(chosen, search, quarters, labels, whole=whole, on_part=step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
-    labels = scorer.labels
     scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, labels)
     task = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)

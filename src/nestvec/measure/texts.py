@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,45 +84,12 @@ class Texts:
         """Return the relevance labels of each query."""
         return RelevanceLabels.from_qrels(self.qrels, self.query_ids, self.doc_ids)
 
-    def part(self, queries: Rows, docs: NDArray[np.bool_]) -> TextSubset:
-        """Return the subset of the given queries and documents.
-
-        Args:
-            queries: Positions of queries.
-            docs: True for the documents of the subset, [n_docs].
-        """
-        rows = np.flatnonzero(docs[self.documents.doc_of_row])
-        inside = {
-            id_ for id_, inside_part in zip(self.doc_ids, docs.tolist(), strict=True) if inside_part
-        }
-        query_ids = [self.query_ids[query] for query in queries.tolist()]
-        qrels = {
-            query_id: {id_: grade for id_, grade in self.qrels[query_id].items() if id_ in inside}
-            for query_id in query_ids
-        }
-        labels = RelevanceLabels.from_qrels(qrels, query_ids, self.doc_ids)
-        return TextSubset(rows, self.documents.part(queries, rows), labels)
-
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
         """Return the title of each document, or the beginning of its text."""
         # The last row of a document has the lowest id and most often contains the beginning.
         shown_row = dict(zip(self.documents.doc_of_row.tolist(), self.row_ids, strict=True))
         documents = (data.corpus[shown_row[doc]] for doc in docs)
         return np.array([preview(each.title or each.text) for each in documents], dtype=np.str_)
-
-
-class TextSubset(NamedTuple):
-    """Some queries and some documents of a data set.
-
-    Attributes:
-        rows: Rows of the subset, ascending.
-        documents: Document of each of these rows, and the row that each query ignores.
-        labels: Relevance labels of the documents for the queries.
-    """
-
-    rows: Rows
-    documents: DocumentRows
-    labels: RelevanceLabels
 
 
 def preview(text: str) -> str:

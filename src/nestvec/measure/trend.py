@@ -7,20 +7,18 @@ each size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.curve.point import Cost, SizeRetention
-from nestvec.engines.flat.representations import Representations
-from nestvec.measure.documents import rank_documents
+from nestvec.measure.documents import DocumentRows, DocumentSearch
 from nestvec.measure.scores import RankingScorer
-from nestvec.measure.texts import Texts, TextSubset
 from nestvec.metrics.intervals import retention_intervals, retentions
-from nestvec.metrics.relevance import parse_metric
-from nestvec.types import Embeddings, OperatingPoint, Scores
+from nestvec.metrics.relevance import RelevanceLabels
+from nestvec.types import OperatingPoint, Scores
 
 _QUARTERS = 4
 _PARTS = ((0,), (1,), (2,), (3,), (0, 1), (2, 3))
@@ -35,7 +33,7 @@ _Size = tuple[int, Mapping[str, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
-class _Split:
+class Quarters:
     """A seeded random split of the documents into quarters.
 
     Attributes:
@@ -47,18 +45,28 @@ class _Split:
     scored: NDArray[np.bool_]
 
     @classmethod
-    def draw(cls, texts: Texts, *, labeled: bool) -> _Split:
-        """Split the documents; with labels, score a query in the quarters of its relevant ones."""
-        rng, n_queries = np.random.default_rng(_SEED), len(texts.query_ids)
-        of_doc = rng.permutation(len(texts.doc_ids)) % _QUARTERS
+    def draw(cls, labels: RelevanceLabels, *, labeled: bool) -> Quarters:
+        """Split the documents.
+
+        Args:
+            labels: The relevance labels; without labels, only the sizes of the data set.
+            labeled: Whether a query is scored in the quarters of its relevant documents; if not, in
+                one random quarter.
+        """
+        rng, n_queries = np.random.default_rng(_SEED), labels.n_queries
+        of_doc = rng.permutation(labels.n_docs) % _QUARTERS
         if not labeled:
             return cls(of_doc, np.eye(_QUARTERS, dtype=bool)[rng.integers(4, size=n_queries)])
-        quarter = dict(zip(texts.doc_ids, of_doc.tolist(), strict=True))
         scored = np.zeros((n_queries, _QUARTERS), dtype=bool)
-        for of_query, query_id in zip(scored, texts.query_ids, strict=True):
-            graded = texts.qrels[query_id].items()
-            of_query[[quarter[id_] for id_, grade in graded if grade > 0 and id_ in quarter]] = True
+        query, row = np.divmod(labels.keys, labels.n_docs)
+        scored[query, of_doc[row]] = True
         return cls(of_doc, scored)
+
+    def split(self, documents: DocumentRows) -> DocumentRows:
+        """Return the same rows with the quarters as parts."""
+        of_row = self.of_doc[documents.doc_of_row]
+        rows = [np.flatnonzero(of_row == quarter) for quarter in range(_QUARTERS)]
+        return documents._replace(parts=rows)
 
     def documents(self, part: Sequence[int]) -> NDArray[np.bool_]:
         """Return whether each document is in one of the given quarters, [n_docs]."""
@@ -96,9 +104,9 @@ def trend_rows(
 
 def size_trend(
     points: Sequence[OperatingPoint],
-    queries: Embeddings,
-    corpus: Representations,
-    texts: Texts,
+    search: DocumentSearch,
+    quarters: Quarters,
+    labels: RelevanceLabels,
     *,
     whole: Mapping[str, NDArray[np.float64]],
     on_part: Callable[[], None] = lambda: None,
@@ -111,58 +119,42 @@ def size_trend(
 
     Args:
         points: Measured points; full precision is first.
-        queries: [n_queries, full_dim].
-        corpus: The full corpus.
-        texts: The data set as lists.
-        whole: Score of each query in the full corpus, [n_points, n_queries], by metric.
-        on_part: Called after each of ``count_parts(texts)`` parts.
+        search: A search whose parts are the quarters.
+        quarters: The quarters.
+        labels: Relevance labels of the whole corpus.
+        whole: Score of each query in the whole corpus, [n_points, n_queries], by metric.
+        on_part: Called after each of ``count_parts`` parts.
 
     Returns:
-        The trend of each point. It is empty if the data set is too small: fewer than 100 documents
-        in a quarter, or fewer than 20 queries.
+        The trend of each point.
     """
-    if not count_parts(texts):
-        return [{} for _ in points]
-    labeled = any(parse_metric(metric).needs_labels for metric in whole)
-    split = _Split.draw(texts, labeled=labeled)
     sizes: list[_Size] = []
+    n_documents, n_queries = labels.n_docs, labels.n_queries
     for parts in (_PARTS[:_QUARTERS], _PARTS[_QUARTERS:]):
         total = {metric: np.zeros_like(values) for metric, values in whole.items()}
-        times = np.zeros(len(queries))
+        times = np.zeros(n_queries)
         for part in parts:
-            rows = np.flatnonzero(split.scored[:, part].any(axis=1))
-            subset = texts.part(rows, split.documents(part))
-            scores = _score_part(points, queries[rows], corpus, subset, whole)
-            for metric, values in scores.items():
+            rows = np.flatnonzero(quarters.scored[:, part].any(axis=1))
+            ranked = search.rank(points, parts=part, queries=rows)
+            inside = labels.part(rows, quarters.documents(part))
+            scorer = RankingScorer(tuple(whole), inside, ranked[points[0]].rows)
+            for metric, values in scorer.scores_by_point(ranked).items():
                 total[metric][:, rows] += values
             times[rows] += 1
             on_part()
         scored = times > 0
         means = {metric: values[:, scored] / times[scored] for metric, values in total.items()}
-        sizes.append((len(corpus) // len(parts), means))
-    return _trend([*sizes, (len(corpus), whole)])
+        sizes.append((n_documents // len(parts), means))
+    return _trend([*sizes, (n_documents, whole)])
 
 
-def count_parts(texts: Texts) -> int:
-    """Return the number of parts that are searched; 0 if the data set is too small."""
-    enough = (
-        len(texts.doc_ids) // _QUARTERS >= _MIN_QUARTER and len(texts.query_ids) >= _MIN_QUERIES
-    )
+def count_parts(n_documents: int, n_queries: int) -> int:
+    """Return the number of parts that are searched; 0 if the data set is too small.
+
+    The trend is not measured with fewer than 100 documents in a quarter, or fewer than 20 queries.
+    """
+    enough = n_documents // _QUARTERS >= _MIN_QUARTER and n_queries >= _MIN_QUERIES
     return len(_PARTS) if enough else 0
-
-
-def _score_part(
-    points: Sequence[OperatingPoint],
-    queries: Embeddings,
-    corpus: Representations,
-    part: TextSubset,
-    metrics: Iterable[str],
-) -> dict[str, NDArray[np.float64]]:
-    """Return the scores of a part's queries in this part, [n_points, n_queries], by metric."""
-    metrics = tuple(metrics)
-    depth = max(parse_metric(metric).k for metric in metrics)
-    ranked = rank_documents(points, queries, corpus.part(part.rows), part.documents, depth=depth)
-    return RankingScorer(metrics, part.labels, ranked[points[0]].rows).scores_by_point(ranked)
 
 
 def _trend(sizes: Sequence[_Size]) -> list[SizeTrend]:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from nestvec.types import Embeddings, Rows
 
+_LAST_ID = -2  # the id of row 0; FAISS drops the id -1
+_NO_ID = -(2**62)  # lower than the id of each row, so that empty positions are replaced first
+
 
 class Ranked(NamedTuple):
     """The best rows of each query, best first, ties by ascending row.
@@ -41,22 +44,62 @@ def best(scores: Embeddings, k: int, *, first_row: int = 0, so_far: Ranked | Non
     Returns:
         [n_queries, at most k].
     """
-    if so_far is None:
-        nothing = np.empty((len(scores), 0))
-        so_far = Ranked(nothing.astype(np.float32), nothing.astype(np.int64))
-    n_rows = scores.shape[1] + so_far.rows.shape[1]
-    k = min(k, n_rows)
-    # The heap returns any of the tied rows. One more result shows whether a tie crosses rank k.
-    found = _heap(scores, min(k + 1, n_rows), first_row, so_far)
-    if n_rows > k:
-        straddles = found.scores[:, k - 1] == found.scores[:, k]
-        for line in np.flatnonzero(straddles):
-            tied = found.scores[line, k - 1]
-            above = int(np.count_nonzero(found.scores[line, :k] > tied))
-            before = so_far.rows[line][so_far.scores[line] == tied]
-            equal = np.append(before, np.flatnonzero(scores[line] == tied) + first_row)
-            found.rows[line, above:k] = equal[: k - above]
-    return _order_ties(*found.top(k))
+    before = 0 if so_far is None else so_far.rows.shape[1]
+    top = TopRows(len(scores), min(k, scores.shape[1] + before), so_far)
+    top.add(scores, np.arange(first_row, first_row + scores.shape[1]))
+    return top.ranked()
+
+
+class TopRows:
+    """The best rows of each query among the blocks of scores added so far."""
+
+    def __init__(self, n_queries: int, k: int, so_far: Ranked | None = None) -> None:
+        """Start with no rows, or with the best rows of earlier blocks.
+
+        Args:
+            n_queries: Number of queries.
+            k: Number of rows to select. At least this many rows must be added.
+            so_far: The best rows of earlier blocks, at most ``k`` of each query.
+        """
+        self._scores = np.full((n_queries, k), -np.inf, dtype=np.float32)
+        self._ids = np.full((n_queries, k), _NO_ID, dtype=np.int64)
+        if so_far is not None and so_far.rows.shape[1]:
+            # An ascending array is a valid min-heap.
+            n = so_far.rows.shape[1]
+            self._scores[:, k - n :] = so_far.scores[:, ::-1]
+            self._ids[:, k - n :] = _LAST_ID - so_far.rows[:, ::-1]
+
+    def add(self, scores: Embeddings, rows: Rows) -> None:
+        """Add a block.
+
+        Args:
+            scores: float32 [n_queries, n_rows], C-contiguous.
+            rows: The row of each column, ascending and higher than all rows added before.
+        """
+        # FAISS drops equal scores in ascending order of id, and a new score only replaces a lower
+        # one. The ids descend with the rows, so that the lowest rows remain.
+        ids = _LAST_ID - rows
+        heap = self._heap()
+        heap.addn_with_ids(len(rows), _pointer(scores), _pointer(ids), 0, 0, len(scores))
+
+    def ranked(self) -> Ranked:
+        """Return the best rows, best first. No block can be added afterwards."""
+        self._heap().reorder()
+        return _order_ties(self._scores, _LAST_ID - self._ids)
+
+    def _heap(self) -> Any:
+        import faiss
+
+        heap: Any = faiss.float_minheap_array_t()
+        heap.nh, heap.k = self._scores.shape
+        heap.val, heap.ids = _pointer(self._scores), _pointer(self._ids)
+        return heap
+
+
+def _pointer(values: NDArray[Any]) -> Any:
+    import faiss
+
+    return faiss.swig_ptr(values)
 
 
 def order(scores: Embeddings, rows: Rows) -> Ranked:
@@ -68,23 +111,6 @@ def order(scores: Embeddings, rows: Rows) -> Ranked:
     """
     sequence: NDArray[np.intp] = np.argsort(-scores, axis=-1)
     return _order_ties(*_take(scores, rows, sequence))
-
-
-def _heap(scores: Embeddings, width: int, first_row: int, so_far: Ranked) -> Ranked:
-    """Return the best ``width`` of the scores and of ``so_far``, ties in any order."""
-    import faiss
-
-    heap_scores = np.full((len(scores), width), -np.inf, dtype=np.float32)
-    heap_rows = np.full((len(scores), width), -1, dtype=np.int64)
-    # An ascending array is a valid min-heap.
-    empty = width - so_far.rows.shape[1]
-    heap_scores[:, empty:], heap_rows[:, empty:] = (each[:, ::-1] for each in so_far)
-    heap: Any = faiss.float_minheap_array_t()
-    heap.nh, heap.k = len(scores), width
-    heap.val, heap.ids = faiss.swig_ptr(heap_scores), faiss.swig_ptr(heap_rows)
-    heap.addn(scores.shape[1], faiss.swig_ptr(scores), first_row, 0, len(scores))
-    heap.reorder()
-    return Ranked(heap_scores, heap_rows)
 
 
 def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:

@@ -71,24 +71,58 @@ class RelevanceLabels:
             for doc_id, grade in qrels.get(query_id, {}).items()
             if grade > 0
         ]
-        query = np.array([number for number, _, _ in relevant], dtype=np.int64)
-        row = np.array([row for _, row, _ in relevant], dtype=np.int64)
-        grade = np.array([grade for _, _, grade in relevant], dtype=np.float64)
+        return cls._of(
+            np.array([number for number, _, _ in relevant], dtype=np.int64),
+            np.array([row for _, row, _ in relevant], dtype=np.int64),
+            np.array([grade for _, _, grade in relevant], dtype=np.float64),
+            n_queries=len(query_ids),
+            n_docs=len(doc_ids),
+        )
 
+    @classmethod
+    def _of(
+        cls,
+        query: NDArray[np.int64],
+        row: NDArray[np.int64],
+        grade: NDArray[np.float64],
+        *,
+        n_queries: int,
+        n_docs: int,
+    ) -> RelevanceLabels:
+        """Sort the relevant documents, [n] each; row -1 is not in the corpus."""
         ideal = np.lexsort((-grade, query))
         query, row, grade = query[ideal], row[ideal], grade[ideal]
         first = np.searchsorted(query, query)  # index of the first document of the same query
         known = np.flatnonzero(row >= 0)
-        keys = query[known] * len(doc_ids) + row[known]
+        keys = query[known] * n_docs + row[known]
         ascending = np.argsort(keys)
         return cls(
-            n_queries=len(query_ids),
-            n_docs=len(doc_ids),
+            n_queries=n_queries,
+            n_docs=n_docs,
             keys=keys[ascending],
             key_grades=grade[known][ascending],
             query=query,
             grade=grade,
             place=np.arange(len(query), dtype=np.int64) - first,
+        )
+
+    def part(self, queries: Rows, docs: NDArray[np.bool_]) -> RelevanceLabels:
+        """Return the labels of some queries for a part of the documents of the corpus.
+
+        Args:
+            queries: Numbers of the queries, without repetition; they are numbered again from 0.
+            docs: True for the documents of the part, [n_docs]. Their rows do not change.
+        """
+        query, row = np.divmod(self.keys, max(1, self.n_docs))
+        place = np.full(self.n_queries, -1, dtype=np.int64)
+        place[queries] = np.arange(len(queries))
+        inside = docs[row] & (place[query] >= 0)
+        return self._of(
+            place[query][inside],
+            row[inside],
+            self.key_grades[inside],
+            n_queries=len(queries),
+            n_docs=self.n_docs,
         )
 
     def grades(self, ranked: Rows) -> Grades:

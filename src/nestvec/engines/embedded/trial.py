@@ -24,7 +24,7 @@ from nestvec.data.corpus import Corpus
 from nestvec.engines.embedded import documents as tables
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.documents import Row
-from nestvec.engines.embedded.folder import DATABASE, FROM_VECTORS
+from nestvec.engines.embedded.folder import DATABASE, FROM_VECTORS, coded_keys
 from nestvec.engines.embedded.part import Part, id_table
 from nestvec.engines.embedded.searching import PointSearch
 from nestvec.engines.embedded.sizes import planned_bytes, text_bytes
@@ -99,8 +99,7 @@ class EmbeddedTrial:
 
     def build_s(self, point: OperatingPoint) -> float:
         """Return the seconds to fit codecs and encode the codes of all stages."""
-        keys = {stage.representation for stage in point.stages}
-        return sum(self._corpus[key].build_s for key in keys)
+        return sum(self._corpus[key].build_s for key in coded_keys(point))
 
     def lookup_ms(self, k: int) -> float:
         """Time one check for a new commit and one lookup of ``k`` documents."""
@@ -126,7 +125,7 @@ class EmbeddedTrial:
         if any(precision in FROM_VECTORS for _, precision in _later(point)):
             vectors = self._vector_file(stored_for(point))
         snapshot = self._snapshot(part, stored_for(point), vectors)
-        codecs = [self._corpus[stage.representation].codec for stage in point.stages]
+        codecs = [self._corpus.codec(stage.representation) for stage in point.stages]
         search = PointSearch(snapshot, point, codecs)
 
         def hits(embeddings: Embeddings, k: int) -> Hits:

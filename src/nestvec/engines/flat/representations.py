@@ -1,17 +1,17 @@
 """Encode a corpus at each dim and precision when the codes are first used.
 
-The corpus may be memory-mapped: it is read and encoded in blocks, never as a whole. Codes are
-stored in memory up to a limit, then in temporary files.
+The corpus may be memory-mapped: it is read and encoded in blocks, never as a whole. Codes that are
+requested together are encoded in one pass. Codes are stored in memory up to a limit, then in
+temporary files.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from functools import cached_property
 from types import TracebackType
 
 import numpy as np
@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import as_stored
-from nestvec.engines.flat.scoring import ZeroPrefixes
+from nestvec.codec.quantizer import QUANTIZERS
+from nestvec.codec.rows import EmbeddingRows
+from nestvec.engines.flat.code_store import CodeStore, StoredCodes
+from nestvec.engines.flat.scoring import ZeroPrefixes, is_in
 from nestvec.types import CodeKey, Codes, Embeddings, Rows
 
-MEMORY_BYTES = 2**30  # for all codes of a corpus in memory; further codes are stored in files
-BLOCK_BYTES = 64 * 2**20  # of float32 embeddings encoded at a time
-_PAIRS = 16_384  # pairs of documents compared at a time
+BLOCK_BYTES = 8 * 2**20  # of float32 embeddings encoded at a time: blocks fit the caches
+_FLOATS = ("float32", "float16")  # precisions that single rows can be converted to without codes
+_PAIRS = 4_096  # pairs of documents compared at a time
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,14 @@ class Representation:
     build_s: float
 
 
+@dataclass
+class _Encoded:
+    """The stored codes of a whole corpus, and the seconds that they cost so far."""
+
+    codes: StoredCodes
+    build_s: float
+
+
 class Representations:
     """All representations of one corpus; each is computed once, when it is first used.
 
@@ -49,7 +60,7 @@ class Representations:
     that.
     """
 
-    def __init__(self, corpus: Embeddings, *, layer_norm: bool) -> None:
+    def __init__(self, corpus: Embeddings | EmbeddingRows, *, layer_norm: bool) -> None:
         """Store a reference to the embeddings; nothing is encoded yet.
 
         Args:
@@ -57,11 +68,11 @@ class Representations:
             layer_norm: Whether the model requires layer normalization before truncation.
         """
         self.layer_norm = layer_norm
-        self.zeros = _find_zeros(corpus, layer_norm=layer_norm)
         self._corpus = corpus
         self._rows: Rows | None = None  # None: all rows
-        self._codes = _CodeStore()
-        self._cached: dict[CodeKey, Representation] = {}
+        self._store = CodeStore()
+        self._codecs: dict[CodeKey, tuple[Codec, float]] = {}
+        self._encoded: dict[CodeKey, _Encoded] = {}
 
     def __enter__(self) -> Representations:
         """Return itself."""
@@ -78,8 +89,8 @@ class Representations:
 
     def close(self) -> None:
         """Delete the temporary files, which are shared with all subsets (``part``)."""
-        self._cached.clear()
-        self._codes.close()
+        self._encoded.clear()
+        self._store.close()
 
     def __len__(self) -> int:
         """Return the number of documents."""
@@ -97,39 +108,96 @@ class Representations:
         Args:
             rows: The rows of the subset, ascending.
         """
-        part = copy(self)  # shares the cached representations
+        part = copy(self)  # shares the codecs and the codes
         part._rows = rows if self._rows is None else self._rows[rows]
         _, found, own = np.intersect1d(self.zeros.rows, rows, return_indices=True)
         part.zeros = ZeroPrefixes(own.astype(np.int64), self.zeros.lengths[found])
         return part
+
+    @cached_property
+    def zeros(self) -> ZeroPrefixes:
+        """The rows that begin with zeros."""
+        return ZeroPrefixes.concatenated(
+            (start, ZeroPrefixes.find(as_stored(block, layer_norm=self.layer_norm)))
+            for start, block in self._blocks()
+        )
 
     @property
     def empty(self) -> Rows:
         """The rows of zero vectors, ascending."""
         return self.zeros.within(self.full_dim)
 
+    def codec(self, key: CodeKey) -> Codec:
+        """Return the codec of (dim, precision), fitted on the whole corpus."""
+        self._fit([key])
+        return self._codecs[key][0]
+
+    def encode(self, keys: Iterable[CodeKey]) -> None:
+        """Encode the whole corpus at each (dim, precision), in one pass over the embeddings."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self._encoded]
+        if not missing:
+            return
+        self._fit(missing)
+        n = len(self._corpus)
+        # The smallest codes are stored first, because the first codes are stored in memory.
+        missing.sort(key=lambda key: self._codecs[key][0].bytes_per_vector)
+        encoded: dict[CodeKey, _Encoded] = {}
+        for key in missing:
+            codec, fit_s = self._codecs[key]
+            encoded[key] = _Encoded(self._store.create((n, codec.bytes_per_vector)), fit_s)
+        for _, block in self._blocks():
+            start = time.perf_counter()
+            stored = _stored(block, layer_norm=self.layer_norm)
+            shared = time.perf_counter() - start
+            for key, each in encoded.items():
+                start = time.perf_counter()
+                values = stored[key[1] == "float32"][:, : key[0]]
+                each.codes.append(self._codecs[key][0].encode_stored(values))
+                each.build_s += shared + time.perf_counter() - start
+        self._encoded |= encoded
+
     def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
-        whole = self._whole(key)
-        if self._rows is None:
-            return whole
-        return Representation(whole.codec, whole.codes[self._rows], whole.build_s)
+        self.encode([key])
+        codes = self._encoded[key].codes.array()
+        if self._rows is not None:
+            codes = codes[self._rows]
+        return Representation(self._codecs[key][0], codes, self._encoded[key].build_s)
 
-    def embeddings(self, block: slice) -> Embeddings:
+    def embeddings(self, rows: slice | Rows) -> Embeddings:
         """Return the embeddings of a block of documents, [n, full_dim]."""
-        return self._corpus[self._selected(block)]
+        return self._corpus[self._selected(rows)]
 
-    def decoded(self, key: CodeKey, block: slice = slice(None)) -> Embeddings:
+    def quantized(self, key: CodeKey, rows: slice | Rows) -> Embeddings:
+        """Return what ``Codec.decode_quantized`` returns for a block of documents, [n, dim].
+
+        Prefixes of zeros are not treated separately.
+        """
+        self.encode([key])
+        codes = self._encoded[key].codes.array()
+        return self._codecs[key][0].decode_quantized(codes[self._selected(rows)])
+
+    def decoded(self, key: CodeKey, rows: slice | Rows = slice(None)) -> Embeddings:
         """Return the decoded codes of a block of documents, [n, dim].
 
-        A prefix of zeros is decoded as zeros. Its code is ignored.
+        A prefix of zeros is decoded as zeros. Its code is ignored. Floats are converted from the
+        embeddings if the corpus has no codes of this key.
+
+        Args:
+            key: (dim, precision).
+            rows: The documents, as a slice or as row numbers in any order.
         """
-        whole = self._whole(key)
-        vectors = whole.codec.decode(whole.codes[self._selected(block)])
-        start, stop, _ = block.indices(len(self))
+        codec = self.codec(key)
+        if key[1] in _FLOATS and key not in self._encoded:
+            stored = _stored(self.embeddings(rows), layer_norm=self.layer_norm)
+            vectors = codec.decode_stored(stored[key[1] == "float32"][:, : key[0]])
+        else:
+            self.encode([key])
+            vectors = codec.decode(self._encoded[key].codes.array()[self._selected(rows)])
         empty = self.zeros.within(key[0])
-        first, last = np.searchsorted(empty, (start, stop))
-        vectors[empty[first:last] - start] = 0
+        if len(empty):
+            numbers = np.arange(len(self))[rows] if isinstance(rows, slice) else rows
+            vectors[is_in(empty, numbers)] = 0
         return vectors
 
     def equal_codes(self, key: CodeKey, rows: Rows, others: Rows) -> NDArray[np.bool_]:
@@ -142,90 +210,61 @@ class Representations:
             rows: The first document of each pair, [n].
             others: The second document of each pair, [n].
         """
-        values = self._corpus if key[1] == "float32" else self._whole(key).codes
-        if self._rows is not None:
-            rows, others = self._rows[rows], self._rows[others]
         equal = np.empty(len(rows), dtype=bool)
         for start in range(0, len(rows), _PAIRS):
             pairs = slice(start, start + _PAIRS)
-            equal[pairs] = (values[rows[pairs]] == values[others[pairs]]).all(axis=1)
+            one, two = (self._comparable(key, each[pairs]) for each in (rows, others))
+            equal[pairs] = (one == two).all(axis=1)
         return equal
 
-    def _selected(self, block: slice) -> slice | Rows:
-        return block if self._rows is None else self._rows[block]
+    def _comparable(self, key: CodeKey, rows: Rows) -> NDArray[np.generic]:
+        if key[1] == "float32":
+            return self.embeddings(rows)
+        if key in self._encoded:
+            return self._encoded[key].codes.array()[self._selected(rows)]
+        return self.decoded(key, rows)
 
-    def _whole(self, key: CodeKey) -> Representation:
-        """Return the representation of the whole corpus, not only of the subset."""
-        if key not in self._cached:
+    def _selected(self, rows: slice | Rows) -> slice | Rows:
+        return rows if self._rows is None else self._rows[rows]
+
+    def _fit(self, keys: Iterable[CodeKey]) -> None:
+        """Fit codecs on one sample of the whole corpus."""
+        missing = [key for key in keys if key not in self._codecs]
+        fitted = any(QUANTIZERS[precision].fits for _, precision in missing)
+        if not missing:
+            return
+        start = time.perf_counter()
+        rows = sample_rows(len(self._corpus), "int8" if fitted else "float32")
+        sample = np.empty((len(rows), self.full_dim), dtype=np.float16)
+        size = self._block_rows()
+        for at in range(0, len(rows), size):
+            block = self._corpus[rows[at : at + size]]
+            sample[at : at + size] = _stored(block, layer_norm=self.layer_norm)[0]
+        shared = time.perf_counter() - start
+        for key in missing:
             start = time.perf_counter()
-            codec = self._fit(key)
-            blocks = (
-                codec.encode_stored(self._stored(block, key)) for block in _blocks(self._corpus)
-            )
-            codes = self._codes.store(blocks, (len(self._corpus), codec.bytes_per_vector))
-            self._cached[key] = Representation(codec, codes, time.perf_counter() - start)
-        return self._cached[key]
+            # Vectors are encoded from float16 at all precisions that are fitted.
+            own = sample[:, : key[0]] if QUANTIZERS[key[1]].fits else sample[:1, : key[0]]
+            codec = Codec.fit_stored(own, *key, layer_norm=self.layer_norm)
+            seconds = time.perf_counter() - start
+            self._codecs[key] = codec, seconds + (shared if QUANTIZERS[key[1]].fits else 0.0)
 
-    def _fit(self, key: CodeKey) -> Codec:
-        rows = sample_rows(len(self._corpus), key[1])
-        sample = self._stored(self._corpus[rows], key).astype(np.float32)
-        return Codec.fit_stored(sample, *key, layer_norm=self.layer_norm)
+    def _block_rows(self) -> int:
+        return max(1, BLOCK_BYTES // (4 * self.full_dim))
 
-    def _stored(self, embeddings: Embeddings, key: CodeKey) -> NDArray[np.floating]:
-        """Return vectors as an index stores them, so that their codes equal those of an index.
-
-        An index stores float32 vectors only if a stage uses float32. All other codes are computed
-        from vectors rounded to float16.
-        """
-        unit = as_stored(embeddings, layer_norm=self.layer_norm)
-        return unit if key[1] == "float32" else unit.astype(np.float16)
+    def _blocks(self) -> Iterator[tuple[int, Embeddings]]:
+        size = self._block_rows()
+        for start in range(0, len(self._corpus), size):
+            yield start, self._corpus[start : start + size]
 
 
-class _CodeStore:
-    """Stores arrays of codes in memory up to ``MEMORY_BYTES``, and further arrays in files."""
+def _stored(
+    embeddings: Embeddings, *, layer_norm: bool
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return vectors as an index stores them, as float16 and as float32.
 
-    def __init__(self) -> None:
-        self._in_memory = 0
-        self._folder: TemporaryDirectory[str] | None = None
-        self._files = 0
-
-    def store(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
-        """Store blocks, and return them as one array of a shape."""
-        size = shape[0] * shape[1]
-        if self._in_memory + size > MEMORY_BYTES:
-            return self._store_in_file(blocks, shape)
-        self._in_memory += size
-        codes = np.empty(shape, dtype=np.uint8)
-        start = 0
-        for block in blocks:
-            codes[start : start + len(block)] = block
-            start += len(block)
-        return codes
-
-    def _store_in_file(self, blocks: Iterator[Codes], shape: tuple[int, int]) -> Codes:
-        if self._folder is None:
-            self._folder = TemporaryDirectory(prefix="nestvec-codes-")
-        path = Path(self._folder.name) / str(self._files)
-        self._files += 1
-        with path.open("wb") as file:
-            for block in blocks:
-                file.write(block.data)
-        return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
-
-    def close(self) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-            self._folder = None
-        self._in_memory = 0
-
-
-def _find_zeros(corpus: Embeddings, *, layer_norm: bool) -> ZeroPrefixes:
-    starts = np.cumsum([0, *(len(block) for block in _blocks(corpus))]).tolist()
-    found = (ZeroPrefixes.find(as_stored(each, layer_norm=layer_norm)) for each in _blocks(corpus))
-    return ZeroPrefixes.concatenated(zip(starts, found, strict=False))
-
-
-def _blocks(corpus: Embeddings) -> Iterator[Embeddings]:
-    size = max(1, BLOCK_BYTES // (4 * corpus.shape[1]))
-    for start in range(0, len(corpus), size):
-        yield corpus[start : start + size]
+    An index stores float32 vectors only if a stage uses float32. All other codes are computed from
+    vectors rounded to float16.
+    """
+    unit = as_stored(embeddings, layer_norm=layer_norm)
+    return unit.astype(np.float16), unit
