@@ -24,9 +24,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import numpy as np
-from record import record
 
 import nestvec as nv
+from record import record
 
 DIMS, FULL_DIM = (768, 256, 128, 64), 768
 CLUSTERS, SEED, K = 2_000, 7, 100

@@ -158,7 +158,7 @@ class OperatingPoint:
         return ">".join(str(stage) for stage in self.stages)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Document:
     """A text of the corpus, with title and metadata."""
 
@@ -178,7 +178,7 @@ class Document:
     @property
     def content(self) -> str:
         """The text to encode: title and text, joined as in BEIR."""
-        return f"{self.title} {self.text}".strip()
+        return f"{self.title} {self.text}".strip() if self.title else self.text.strip()
 
 
 def _booleans_in(metadata: Metadata) -> dict[str, bool | list[bool]]:

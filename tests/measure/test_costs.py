@@ -126,6 +126,16 @@ def test_single_searches_use_one_thread_and_batches_all(threads):
     assert faiss.omp_get_max_threads() == threads
 
 
+def test_slow_searches_are_timed_on_fewer_queries(monkeypatch):
+    clock = itertools.count()  # seconds: each reading of the clock is one second later
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: float(next(clock)))
+    watched = WatchedTrial()
+    (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, watched).values()
+    sizes = [size for size, _, _ in watched.seen]
+    assert sizes == [1] * (cost.WARM_UP + cost.LEAST_QUERIES) + [cost.LEAST_BATCH]
+    assert row.batch_qps == cost.LEAST_BATCH  # in one second
+
+
 def test_bytes_and_build_time_are_those_of_the_engine():
     (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, WatchedTrial()).values()
     assert (row.ram_bytes_per_vector, row.disk_bytes_per_vector) == (1, 2)

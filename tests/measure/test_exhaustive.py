@@ -13,7 +13,7 @@ from nestvec.codec.prefix import as_stored, layer_normalize, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.flat import code_store, representations
 from nestvec.engines.flat.representations import Representations
-from nestvec.measure import candidates, first_stage
+from nestvec.measure import first_stage
 from nestvec.measure.exhaustive import count_steps, rank
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.prefix import prefix
+from nestvec.codec.rows import EmbeddingRows
 from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings
 
@@ -52,7 +53,9 @@ class Projection:
         return unit @ self.matrix
 
 
-def fit_svd(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) -> Projection:
+def fit_svd(
+    embeddings: Embeddings | EmbeddingRows, *, layer_norm: bool = False, seed: int = 0
+) -> Projection:
     """Fit the right singular vectors of the unit vectors.
 
     The vectors are not centered, so that full-width cosines do not change.
@@ -69,7 +72,9 @@ def fit_svd(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) 
     return Projection(_axes(moments))
 
 
-def fit_pca(embeddings: Embeddings, *, layer_norm: bool = False, seed: int = 0) -> Projection:
+def fit_pca(
+    embeddings: Embeddings | EmbeddingRows, *, layer_norm: bool = False, seed: int = 0
+) -> Projection:
     """Fit the principal axes of the centered unit vectors; arguments as in ``fit_svd``.
 
     Centering changes cosines at every width, so that even full-width scores can differ from the
@@ -110,7 +115,7 @@ def random_dims(full_dim: int, *, seed: int = 0) -> Projection:
 
 
 def _moments(
-    embeddings: Embeddings, layer_norm: bool, seed: int
+    embeddings: Embeddings | EmbeddingRows, layer_norm: bool, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return E[x x^T] and E[x] of the unit vectors x that are not zero."""
     if not len(embeddings):

@@ -14,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 
 from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
+from nestvec.codec.rows import EmbeddingRows
 from nestvec.curve.point import BaselinePoint
 from nestvec.engines.flat.representations import Representations
 from nestvec.errors import require
+from nestvec.files.mapped import new_embeddings
 from nestvec.measure.documents import collapse, rank_documents
 from nestvec.measure.grid import Baseline
 from nestvec.measure.scores import RankingScorer
@@ -26,6 +28,7 @@ from nestvec.metrics.ranking import Ranked, best
 from nestvec.types import Embeddings, Evidence, OperatingPoint, Rows
 
 _BLOCK = 256  # queries scored at a time
+_PROJECTED = 4_096  # documents projected at a time
 _logger = logging.getLogger(__name__)
 
 
@@ -91,7 +94,7 @@ class BaselineTask:
 
     texts: Texts
     queries: Embeddings
-    documents: Embeddings
+    documents: Embeddings | EmbeddingRows
     layer_norm: bool
     scorer: RankingScorer
     depth: int
@@ -110,7 +113,9 @@ class MeasuredBaseline(NamedTuple):
 
 
 def measure_baseline(name: Baseline, dims: Sequence[int], on: BaselineTask) -> MeasuredBaseline:
-    """Measure one baseline at all dims; the projected corpus is held in memory.
+    """Measure one baseline at all dims.
+
+    A projected corpus that is larger than ``files.mapped.IN_MEMORY_BYTES`` is stored in a file.
 
     Raises:
         MissingExtra: If the baseline is BM25 and bm25s is not installed.
@@ -118,9 +123,11 @@ def measure_baseline(name: Baseline, dims: Sequence[int], on: BaselineTask) -> M
     if name == "bm25":
         return _measure_bm25(on)
     projection = _fit(name, on)
-    queries, documents = (
-        projection.apply(side, layer_norm=on.layer_norm) for side in (on.queries, on.documents)
-    )
+    queries = projection.apply(on.queries, layer_norm=on.layer_norm)
+    documents = new_embeddings(*on.documents.shape)
+    for start in range(0, len(documents), _PROJECTED):
+        rows = slice(start, start + _PROJECTED)
+        documents[rows] = projection.apply(on.documents[rows], layer_norm=on.layer_norm)
     points = [OperatingPoint.single(dim, "float32") for dim in dims]
     # The projection already applied the model's layer normalization.
     with Representations(documents, layer_norm=False) as corpus:

@@ -17,9 +17,11 @@ from nestvec.engines.engine import Search, Trial
 from nestvec.types import CodeKey, Embeddings, OperatingPoint
 
 WARM_UP = 3
-TIMED_QUERIES = 100
+TIMED_QUERIES, LEAST_QUERIES = 100, 20
+ENOUGH_S = 1.0  # after this time, LEAST_QUERIES are enough: long scans differ little in time
 TIMED_K = 10
-BATCH = 64
+BATCH, LEAST_BATCH = 64, 24  # FAISS scores 20 or more queries with matrix products
+BATCH_S = 1.0  # maximum duration of a larger batch than the least, estimated on one thread
 COLD_QUERIES = 10
 
 
@@ -38,8 +40,10 @@ def costs(
 
     Args:
         points: Operating points to measure.
-        queries: [n_queries, full_dim]. The first 100 are timed one by one, the first 64 as a batch
-            on all threads of FAISS, and the first 10 with rescore codes that are read from disk.
+        queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after a second,
+            but at least 20. The first 64 are timed as a batch on all threads of FAISS, or fewer if
+            one query takes long, but at least 24. The first 10 are timed with rescore codes that
+            are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.
         on_step: Called after each point.
@@ -78,7 +82,7 @@ class _Timer:
         search = self.trial.searcher(point)
         searches, lookups = self._single_ms(search)
         p50, p95, p99 = np.percentile(searches + lookups, (50, 95, 99)).tolist()
-        qps = self._batch_qps(search)
+        qps = self._batch_qps(search, float(np.median(searches)))
         del search  # it maps the files that a cold search must read from disk
         reading = self._reading_ms(point, float(np.median(searches)))
         return Cost(
@@ -99,13 +103,19 @@ class _Timer:
         """Time queries one at a time on one thread: searches and lookups, [2, n_queries]."""
         queries, times = self.queries[:TIMED_QUERIES], []
         with one_thread():
-            for query in (*queries[:WARM_UP], *queries):
+            for query in queries[:WARM_UP]:
+                self._ms(search, query[None])
+            start = time.perf_counter()
+            for query in queries:
                 times.append((self._ms(search, query[None]), self.trial.lookup_ms(self.k)))
-        return np.array(times[-len(queries) :]).T
+                if len(times) >= LEAST_QUERIES and time.perf_counter() - start > ENOUGH_S:
+                    break
+        return np.array(times).T
 
-    def _batch_qps(self, search: Search) -> float:
+    def _batch_qps(self, search: Search, single_ms: float) -> float:
         """Return the queries per second of a batch, on all threads of FAISS."""
-        batch = self.queries[:BATCH]
+        within = int(BATCH_S * 1000 / max(single_ms, 1e-3))
+        batch = self.queries[: min(BATCH, max(LEAST_BATCH, within))]
         return len(batch) / self._ms(search, batch) * 1000
 
     def _reading_ms(self, point: OperatingPoint, warm_ms: float) -> float | None:

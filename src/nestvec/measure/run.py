@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from nestvec.codec.rows import EmbeddingRows
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import Cost, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
@@ -30,7 +31,7 @@ from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import Quarters, SizeTrend, count_parts, size_trend, trend_rows
 from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.metrics.relevance import parse_metric
-from nestvec.models.encoding import embed, embed_timed
+from nestvec.models.encoding import embed_rows, embed_timed
 from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
 from nestvec.types import Embeddings, Encoder, OnProgress, OperatingPoint, begin_step
@@ -154,10 +155,12 @@ def _points(
 
 def _encode(
     model: Encoder, texts: Texts, on_progress: OnProgress
-) -> tuple[Embeddings, Embeddings, float | None]:
+) -> tuple[Embeddings | EmbeddingRows, Embeddings, float | None]:
     """Return the vectors of documents and of queries, and the encoding time of a query."""
     begin_step(on_progress, "encode corpus", "texts")
-    documents = embed(model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress)
+    documents = embed_rows(
+        model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress
+    )
     begin_step(on_progress, "encode queries", "texts")
     queries, encode_ms = embed_timed(
         model, texts.query_ids, texts.queries, kind="query", on_progress=on_progress

@@ -62,9 +62,11 @@ class Texts:
         """
         row_ids = sorted(data.corpus, reverse=True)
         parents = _parents(data.corpus, group_by)
-        doc_ids = sorted(set(parents.values()), reverse=True)
-        position = {id_: number for number, id_ in enumerate(doc_ids)}
-        doc_of_row = np.array([position[parents[id_]] for id_ in row_ids], dtype=np.int64)
+        doc_ids, doc_of_row = row_ids, np.arange(len(row_ids))
+        if group_by is not None:
+            doc_ids = sorted(set(parents.values()), reverse=True)
+            position = {id_: number for number, id_ in enumerate(doc_ids)}
+            doc_of_row = np.array([position[parents[id_]] for id_ in row_ids], dtype=np.int64)
         own_row = _own_rows(data, row_ids)
         n_self_matches = int((own_row >= 0).sum())
         if keep_self:
@@ -87,8 +89,9 @@ class Texts:
     def titles(self, data: RetrievalSet, docs: Iterable[int]) -> NDArray[np.str_]:
         """Return the title of each document, or the beginning of its text."""
         # The last row of a document has the lowest id and most often contains the beginning.
-        shown_row = dict(zip(self.documents.doc_of_row.tolist(), self.row_ids, strict=True))
-        documents = (data.corpus[shown_row[doc]] for doc in docs)
+        last_row = np.zeros(len(self.doc_ids), dtype=np.int64)
+        last_row[self.documents.doc_of_row] = np.arange(len(self.row_ids))
+        documents = (data.corpus[self.row_ids[last_row[doc]]] for doc in docs)
         return np.array([preview(each.title or each.text) for each in documents], dtype=np.str_)
 
 
@@ -128,8 +131,9 @@ def _is_own(data: RetrievalSet, id_: str, query: str) -> bool:
 
 
 def _parents(corpus: Mapping[str, Document], field: str | None) -> dict[str, str]:
+    """Return the document of each row that has a group; other rows are their own documents."""
     if field is None:
-        return {id_: id_ for id_ in corpus}
+        return {}
     _check_field("document", field, [document.metadata for document in corpus.values()])
     return {id_: str(document.metadata.get(field, id_)) for id_, document in corpus.items()}
 

@@ -64,7 +64,8 @@ class RelevanceLabels:
             query_ids: Query ids, in the order of the rankings to score.
             doc_ids: Document ids, in row order.
         """
-        rows = {doc_id: row for row, doc_id in enumerate(doc_ids)}
+        labeled = {doc_id for query_id in query_ids for doc_id in qrels.get(query_id, {})}
+        rows = {doc_id: row for row, doc_id in enumerate(doc_ids) if doc_id in labeled}
         relevant = [
             (number, rows.get(doc_id, -1), float(grade))
             for number, query_id in enumerate(query_ids)

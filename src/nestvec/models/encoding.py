@@ -9,6 +9,7 @@ from itertools import islice
 
 import numpy as np
 
+from nestvec.codec.rows import EmbeddingRows
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.paired import encoder_of
 from nestvec.models.precomputed import PrecomputedVectors
@@ -16,6 +17,7 @@ from nestvec.types import Document, Embeddings, Encoder, Kind, OnProgress, Timed
 from nestvec.wording import count_text
 
 TIMED = 32  # texts that are encoded one by one to measure the time
+COPIED_BYTES = 256 * 2**20  # vectors up to this size are copied to memory in the order of the ids
 _BATCH = 1_024  # documents; an interrupt loses at most one batch
 _logger = logging.getLogger(__name__)
 _CHECKED = 16_384  # rows checked at a time, so that a mapped array can be larger than memory
@@ -67,6 +69,24 @@ def embed(
         first = f"{len(bad)} of {len(ids)} texts, the first is {ids[bad[0]]!r}"
         raise ModelError(f"{model.info.name}: returned NaN or infinite values for {first}.")
     return embeddings
+
+
+def embed_rows(
+    model: Encoder,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    *,
+    kind: Kind,
+    on_progress: OnProgress | None = None,
+) -> Embeddings | EmbeddingRows:
+    """Return the embeddings of texts as ``embed`` does, but do not copy many precomputed vectors.
+
+    Vectors of more than ``COPIED_BYTES`` are read from their file when they are used.
+    """
+    if not isinstance(model, PrecomputedVectors):
+        return embed(model, ids, texts, kind=kind, on_progress=on_progress)
+    rows = model.select(ids, kind=kind)
+    return rows if 4 * len(rows) * rows.shape[1] > COPIED_BYTES else rows[:]
 
 
 def _not_finite(embeddings: Embeddings) -> list[int]:

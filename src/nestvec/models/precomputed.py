@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nestvec.codec.rows import EmbeddingRows
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.files.atomic import replace_file
 from nestvec.models.base import BaseEncoder
@@ -144,10 +145,18 @@ class PrecomputedVectors(BaseEncoder):
         Raises:
             DataError: If an id has no vector.
         """
+        return self.select(ids, kind=kind)[:]
+
+    def select(self, ids: Sequence[str], *, kind: Kind) -> EmbeddingRows:
+        """Return the vectors of ids, in the given order, without reading them.
+
+        Raises:
+            DataError: If an id has no vector.
+        """
         self.check(ids, kind=kind)
         found = self._vectors[kind]
         rows = np.fromiter((found.rows[name] for name in ids), dtype=np.int64, count=len(ids))
-        return found.stored.values[rows].astype(np.float32)
+        return EmbeddingRows(found.stored.values, rows)
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
