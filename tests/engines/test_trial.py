@@ -1,6 +1,7 @@
 """The trial: compared with exact search, by hand, and with an index."""
 
 import tempfile
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from made_index import build
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
+from nestvec.engines.embedded import trial as trial_module
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.sizes import planned_bytes
 from nestvec.engines.embedded.trial import EmbeddedTrial
@@ -126,6 +128,22 @@ def test_a_cold_search_returns_the_same_hits_and_leaves_no_file(
     assert list(tmp_path.iterdir()) != []
     trial.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_codes_larger_than_memory_are_scanned_in_part(monkeypatch, vectors, queries):
+    vectors[[3, 140]] = 0
+    monkeypatch.setattr(trial_module, "SCANNED_BYTES", 100 * 16)
+    with closing(EmbeddedTrial(Representations(vectors, layer_norm=False), ids_of(N), {})) as trial:
+        wide, narrow = map(OperatingPoint.parse, ("16:int8@100>32:float16", "16:binary@40>32:int8"))
+        assert trial.scanned_share(wide) == 100 / N
+        assert trial.scanned_share(narrow) == 1
+        rows = [[N - 1 - int(id_) for id_ in line] for line in trial.searcher(wide)(queries, 5).ids]
+        scores = exact("32:float16", vectors, queries)[:, :100]
+        scores[:, 3] = 0
+        assert np.max(rows) < 100
+        np.testing.assert_array_equal(rows, np.argsort(-scores)[:, :5])
+        found = trial.searcher(narrow)(queries, 40).ids
+        assert np.max([N - 1 - int(id_) for line in found for id_ in line]) >= 100
 
 
 def test_lookup_ms_is_measured_if_there_are_documents(vectors):

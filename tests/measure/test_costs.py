@@ -48,8 +48,8 @@ def threads():
 class WatchedTrial:
     """Searches that only record their arguments."""
 
-    def __init__(self):
-        self.seen, self.cold = [], []
+    def __init__(self, share=1.0):
+        self.seen, self.cold, self.share = [], [], share
 
     def searcher(self, point):
         return self._search(self.seen)
@@ -63,6 +63,9 @@ class WatchedTrial:
             return Hits([], [])
 
         return search
+
+    def scanned_share(self, point):
+        return self.share
 
     def bytes(self, point):
         return PointBytes(1, 2, 3, 4)
@@ -134,6 +137,14 @@ def test_slow_searches_are_timed_on_fewer_queries(monkeypatch):
     sizes = [size for size, _, _ in watched.seen]
     assert sizes == [1] * (cost.WARM_UP + cost.LEAST_QUERIES) + [cost.LEAST_BATCH]
     assert row.batch_qps == cost.LEAST_BATCH  # in one second
+
+
+def test_the_time_of_a_part_is_extrapolated_to_the_corpus(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: float(next(clock)))
+    (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, WatchedTrial(0.25), k=7).values()
+    assert row.p50_ms == row.p95_ms == 4 * 1000 + 700  # a search of a second, and a lookup
+    assert row.batch_qps == cost.LEAST_BATCH / 4
 
 
 def test_bytes_and_build_time_are_those_of_the_engine():

@@ -174,7 +174,12 @@ class Codec:
 
     def encode(self, embeddings: Embeddings) -> Codes:
         """Return codes, [n, full_dim] -> [n, bytes_per_vector]."""
-        vectors = self.prepare(embeddings)
+        return self.encode_prefixes(prefix(embeddings, self.dim, layer_norm=self.layer_norm))
+
+    def encode_prefixes(self, prefixes: Embeddings) -> Codes:
+        """Return the codes of vectors that ``prefix`` has truncated and renormalized, [n, dim]."""
+        quantizer = QUANTIZERS[self.precision]
+        vectors = prefixes @ _rotation(self.dim) if quantizer.rotated else prefixes
         if self.center is not None:
             vectors = self.center.residuals(vectors)
         vectors = np.ascontiguousarray(vectors)

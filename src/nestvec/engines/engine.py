@@ -73,6 +73,13 @@ class Trial(Protocol):
         """Return the search of a point, with all its data in memory."""
         ...
 
+    def scanned_share(self, point: OperatingPoint) -> float:
+        """Return the share of the corpus that a search of the point scans, above 0 and up to 1.
+
+        A search scans less than the whole corpus if the codes do not fit in memory.
+        """
+        ...
+
     def cold_searcher(self, point: OperatingPoint) -> Search | None:
         """Return the search of a point, with its files dropped from the page cache.
 

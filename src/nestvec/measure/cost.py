@@ -18,7 +18,7 @@ from nestvec.types import CodeKey, Embeddings, OperatingPoint
 
 WARM_UP = 3
 TIMED_QUERIES, LEAST_QUERIES = 100, 20
-ENOUGH_S = 1.0  # after this time, LEAST_QUERIES are enough: long scans differ little in time
+ENOUGH_S = 0.5  # after this time, LEAST_QUERIES are enough: long scans differ little in time
 TIMED_K = 10
 BATCH, LEAST_BATCH = 64, 24  # FAISS scores 20 or more queries with matrix products
 BATCH_S = 1.0  # maximum duration of a larger batch than the least, estimated on one thread
@@ -40,10 +40,10 @@ def costs(
 
     Args:
         points: Operating points to measure.
-        queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after a second,
-            but at least 20. The first 64 are timed as a batch on all threads of FAISS, or fewer if
-            one query takes long, but at least 24. The first 10 are timed with rescore codes that
-            are read from disk.
+        queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after half a
+            second, but at least 20. The first 64 are timed as a batch on all threads of FAISS, or
+            fewer if one query takes long, but at least 24. The first 10 are timed with rescore
+            codes that are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.
         on_step: Called after each point.
@@ -81,8 +81,11 @@ class _Timer:
         size = self.trial.bytes(point)
         search = self.trial.searcher(point)
         searches, lookups = self._single_ms(search)
-        p50, p95, p99 = np.percentile(searches + lookups, (50, 95, 99)).tolist()
-        qps = self._batch_qps(search, float(np.median(searches)))
+        share = self.trial.scanned_share(point)
+        # The time of a scan is proportional to the number of documents.
+        times = searches / share + lookups
+        p50, p95, p99 = np.percentile(times, (50, 95, 99)).tolist()
+        qps = self._batch_qps(search, float(np.median(searches))) * share
         del search  # it maps the files that a cold search must read from disk
         reading = self._reading_ms(point, float(np.median(searches)))
         return Cost(

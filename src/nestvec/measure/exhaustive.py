@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from nestvec.engines.flat.representations import Representations
+from nestvec.engines.flat.representations import FROM_EMBEDDINGS, Representations
 from nestvec.measure.candidates import Candidates
 from nestvec.measure.first_stage import FirstStage
 from nestvec.metrics.ranking import Ranked, order
@@ -73,7 +73,7 @@ class ExhaustiveSearch:
             for stage in (point.stages[0] for point in points)
         )
         later = {stage.representation for point in points for stage in point.stages[1:]}
-        corpus.encode({*coded(lengths), *coded(later)})
+        corpus.encode(key for key in coded_keys(points) if key[1] != "float32")
         self._first = FirstStage(lengths, queries, corpus, parts=parts, on_step=on_step)
         self._candidates = {key: Candidates(key, queries, corpus) for key in later}
 
@@ -161,9 +161,15 @@ def count_steps(points: Sequence[OperatingPoint]) -> int:
     return len({point.stages[0].representation for point in points})
 
 
-def coded(keys: Iterable[CodeKey]) -> list[CodeKey]:
-    """Return the (dim, precision) that are scored from codes and not from the embeddings."""
-    return [key for key in keys if key[1] != "float32"]
+def coded_keys(points: Iterable[OperatingPoint]) -> set[CodeKey]:
+    """Return each (dim, precision) of which an index of one of the points stores codes.
+
+    Exhaustive ranking does not use the codes of float32.
+    """
+    stages = [point.stages for point in points]
+    later = {stage.representation for each in stages for stage in each[1:]}
+    stored = {key for key in later if key[1] not in FROM_EMBEDDINGS}
+    return stored | {each[0].representation for each in stages}
 
 
 def _equalize_scores(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:

@@ -23,7 +23,7 @@ from nestvec.measure.baselines import (
 )
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import DocumentSearch
-from nestvec.measure.exhaustive import Steps, count_steps
+from nestvec.measure.exhaustive import Steps, coded_keys, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.scores import RankingScorer, full_recall_depths, query_scores, ranked_depth
@@ -81,6 +81,7 @@ def evaluate(
     labeled = any(parse_metric(metric).needs_labels for metric in metrics)
     quarters = Quarters.draw(labels, labeled=labeled) if n_parts else None
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
+        corpus.encode(coded_keys(points))  # one pass for ranking and for the trial
         search = DocumentSearch(
             points,
             queries,

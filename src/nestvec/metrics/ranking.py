@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nestvec.types import Embeddings, Rows
 
+_RARE = 8  # scores are rare if at most 1/8 of a block can enter
 _LAST_ID = -2  # the id of row 0; FAISS drops the id -1
 _NO_ID = -(2**62)  # lower than the id of each row, so that empty positions are replaced first
 
@@ -79,8 +80,22 @@ class TopRows:
         # FAISS drops equal scores in ascending order of id, and a new score only replaces a lower
         # one. The ids descend with the rows, so that the lowest rows remain.
         ids = _LAST_ID - rows
+        # The first score of a min-heap is the lowest. Only higher scores can enter the heap, and
+        # NumPy finds these faster than FAISS if they are rare.
         heap = self._heap()
-        heap.addn_with_ids(len(rows), _pointer(scores), _pointer(ids), 0, 0, len(scores))
+        entering = scores > self._scores[:, :1]
+        counts = np.count_nonzero(entering, axis=1)
+        width = int(counts.max(initial=0))
+        if width > len(rows) // _RARE:
+            heap.addn_with_ids(len(rows), _pointer(scores), _pointer(ids), 0, 0, len(scores))
+        elif width:
+            lines, columns = np.nonzero(entering)
+            places = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
+            higher = np.full((len(scores), width), -np.inf, dtype=np.float32)
+            higher[lines, places] = scores[lines, columns]
+            own_ids = np.full(higher.shape, _NO_ID, dtype=np.int64)
+            own_ids[lines, places] = ids[columns]
+            heap.addn_with_ids(width, _pointer(higher), _pointer(own_ids), width, 0, len(scores))
 
     def ranked(self) -> Ranked:
         """Return the best rows, best first. No block can be added afterwards."""

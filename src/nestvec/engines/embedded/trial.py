@@ -20,6 +20,7 @@ import numpy as np
 
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
+from nestvec.codec.quantizer import code_bytes
 from nestvec.data.corpus import Corpus
 from nestvec.engines.embedded import documents as tables
 from nestvec.engines.embedded.database import Database
@@ -33,12 +34,14 @@ from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.engine import Search
 from nestvec.engines.flat.representations import Representations
+from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.engines.manifest import Stored, stored_for
 from nestvec.engines.results import PointBytes
 from nestvec.files.mapped import map_array
 from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
 
 SAMPLED_DOCUMENTS = 2_000
+SCANNED_BYTES = 4 * 2**30  # maximum size of the codes that a search scans
 _BLOCK = 16_384  # vectors written at a time
 _READ_BYTES = 1 << 24  # read at a time, to load a file into the page cache
 
@@ -51,7 +54,7 @@ class EmbeddedTrial:
     ) -> None:
         """Prepare a trial, as ``Engine.trial`` does. Files are written when they are needed."""
         self._corpus = corpus
-        self._id_table = id_table(ids)
+        self._ids, self._id_table = ids, id_table(ids)
         self._id_bytes = float(np.mean([len(id_.encode()) for id_ in ids])) if ids else 0.0
         sample = _spread(ids, SAMPLED_DOCUMENTS)
         self._sample = list(Corpus.of({id_: documents[id_] for id_ in sample if id_ in documents}))
@@ -69,6 +72,10 @@ class EmbeddedTrial:
             _load(file)
             self._dropped.remove(file)
         return search
+
+    def scanned_share(self, point: OperatingPoint) -> float:
+        """Return the share of the corpus whose codes of the first stage fit ``SCANNED_BYTES``."""
+        return self._n_scanned(point.stages[0].representation) / max(1, len(self._corpus))
 
     def cold_searcher(self, point: OperatingPoint) -> Search | None:
         """Return the search of a point, with the files of its later stages not in the page cache.
@@ -137,17 +144,25 @@ class EmbeddedTrial:
         """Return the part whose codes of the point's first stage are in memory."""
         first = point.stages[0].representation
         if self._part is None or self._part[0] != first:
-            n = len(self._corpus)
+            self._part = None  # frees the codes before others are loaded
+            n, zeros = self._n_scanned(first), self._corpus.zeros
             rows = np.arange(n, dtype=np.int64)
-            zeros = self._corpus.zeros
-            self._part = first, Part(Span(0, n), rows, self._id_table, zeros, self._codes(first))
+            table = self._id_table
+            if n < len(self._corpus):
+                inside = zeros.rows < n
+                zeros = ZeroPrefixes(zeros.rows[inside], zeros.lengths[inside])
+                table = id_table(self._ids[:n])
+            self._part = first, Part(Span(0, n), rows, table, zeros, self._codes(first, n))
         return self._part[1]
 
-    def _codes(self, scanned: CodeKey) -> Callable[[Codec], Codes]:
+    def _n_scanned(self, first: CodeKey) -> int:
+        return min(len(self._corpus), max(1, SCANNED_BYTES // code_bytes(*first)))
+
+    def _codes(self, scanned: CodeKey, n: int) -> Callable[[Codec], Codes]:
         def make(codec: Codec) -> Codes:
             key = (codec.dim, codec.precision)
             codes = self._corpus[key].codes
-            return codes if key == scanned else self._mapped(key, codes)
+            return codes[:n] if key == scanned else self._mapped(key, codes)
 
         return make
 

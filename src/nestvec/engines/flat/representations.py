@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
-from nestvec.codec.prefix import as_stored
+from nestvec.codec.prefix import as_stored, prefix
 from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.codec.rows import EmbeddingRows
 from nestvec.engines.flat.code_store import CodeStore, StoredCodes
@@ -26,7 +26,8 @@ from nestvec.engines.flat.scoring import ZeroPrefixes, is_in
 from nestvec.types import CodeKey, Codes, Embeddings, Rows
 
 BLOCK_BYTES = 8 * 2**20  # of float32 embeddings encoded at a time: blocks fit the caches
-_FLOATS = ("float32", "float16")  # precisions that single rows can be converted to without codes
+FROM_EMBEDDINGS = ("float32", "float16")
+"""Precisions in which single documents are decoded without codes of the whole corpus."""
 _PAIRS = 4_096  # pairs of documents compared at a time
 
 
@@ -147,12 +148,15 @@ class Representations:
             encoded[key] = _Encoded(self._store.create((n, codec.bytes_per_vector)), fit_s)
         for _, block in self._blocks():
             start = time.perf_counter()
-            stored = _stored(block, layer_norm=self.layer_norm)
+            halves, unit = _stored(block, layer_norm=self.layer_norm)
+            rounded = halves.astype(np.float32)
+            prefixes: dict[tuple[int, bool], Embeddings] = {}
             shared = time.perf_counter() - start
             for key, each in encoded.items():
-                start = time.perf_counter()
-                values = stored[key[1] == "float32"][:, : key[0]]
-                each.codes.append(self._codecs[key][0].encode_stored(values))
+                start, name = time.perf_counter(), (key[0], key[1] == "float32")
+                if name not in prefixes:
+                    prefixes[name] = prefix(unit if name[1] else rounded, key[0])
+                each.codes.append(self._codecs[key][0].encode_prefixes(prefixes[name]))
                 each.build_s += shared + time.perf_counter() - start
         self._encoded |= encoded
 
@@ -188,7 +192,7 @@ class Representations:
             rows: The documents, as a slice or as row numbers in any order.
         """
         codec = self.codec(key)
-        if key[1] in _FLOATS and key not in self._encoded:
+        if key[1] in FROM_EMBEDDINGS and key not in self._encoded:
             stored = _stored(self.embeddings(rows), layer_norm=self.layer_norm)
             vectors = codec.decode_stored(stored[key[1] == "float32"][:, : key[0]])
         else:
