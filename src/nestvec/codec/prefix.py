@@ -24,9 +24,10 @@ def layer_normalize(embeddings: Embeddings) -> Embeddings:
 def normalize(embeddings: Embeddings) -> Embeddings:
     """Scale each vector to unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
     lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
-    unit: Embeddings = np.divide(
-        embeddings, lengths, out=np.zeros_like(embeddings), where=lengths > 0
-    )
+    positive = lengths > 0
+    if positive.all():  # several times faster than a division with a condition
+        return embeddings / lengths
+    unit: Embeddings = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=positive)
     return unit
 
 

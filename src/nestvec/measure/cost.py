@@ -20,7 +20,7 @@ WARM_UP = 3
 TIMED_QUERIES, LEAST_QUERIES = 100, 20
 ENOUGH_S = 0.5  # after this time, LEAST_QUERIES are enough: long scans differ little in time
 TIMED_K = 10
-BATCH, LEAST_BATCH = 64, 24  # FAISS scores 20 or more queries with matrix products
+BATCH, LEAST_BATCH = 64, 20  # FAISS scores 20 or more queries with matrix products
 BATCH_S = 1.0  # maximum duration of a larger batch than the least, estimated on one thread
 COLD_QUERIES = 10
 
@@ -42,7 +42,7 @@ def costs(
         points: Operating points to measure.
         queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after half a
             second, but at least 20. The first 64 are timed as a batch on all threads of FAISS, or
-            fewer if one query takes long, but at least 24. The first 10 are timed with rescore
+            fewer if one query takes long, but at least 20. The first 10 are timed with rescore
             codes that are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.

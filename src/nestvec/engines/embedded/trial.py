@@ -33,7 +33,7 @@ from nestvec.engines.embedded.snapshot import Snapshot, Tail
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.engine import Search
-from nestvec.engines.flat.representations import Representations
+from nestvec.engines.flat.representations import BLOCK_BYTES, Representations
 from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.engines.manifest import Stored, stored_for
 from nestvec.engines.results import PointBytes
@@ -42,7 +42,6 @@ from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingP
 
 SAMPLED_DOCUMENTS = 2_000
 SCANNED_BYTES = 4 * 2**30  # maximum size of the codes that a search scans
-_BLOCK = 16_384  # vectors written at a time
 _READ_BYTES = 1 << 24  # read at a time, to load a file into the page cache
 
 
@@ -182,8 +181,9 @@ class EmbeddedTrial:
         file = Path(self._folder.name) / f"{stored}.vectors"
         if not file.exists():
             with file.open("wb") as opened:
-                for start in range(0, len(self._corpus), _BLOCK):
-                    block = self._corpus.embeddings(slice(start, start + _BLOCK))
+                size = max(1, BLOCK_BYTES // (4 * self._corpus.full_dim))
+                for start in range(0, len(self._corpus), size):
+                    block = self._corpus.embeddings(slice(start, start + size))
                     unit = as_stored(block, layer_norm=self._corpus.layer_norm)
                     opened.write(np.ascontiguousarray(unit.astype(stored)).data)
         return file

@@ -146,9 +146,11 @@ class Representations:
         for key in missing:
             codec, fit_s = self._codecs[key]
             encoded[key] = _Encoded(self._store.create((n, codec.bytes_per_vector)), fit_s)
-        for _, block in self._blocks():
+        zeros = []
+        for first_row, block in self._blocks():
             start = time.perf_counter()
             halves, unit = _stored(block, layer_norm=self.layer_norm)
+            zeros.append((first_row, ZeroPrefixes.find(halves)))
             rounded = halves.astype(np.float32)
             prefixes: dict[tuple[int, bool], Embeddings] = {}
             shared = time.perf_counter() - start
@@ -159,6 +161,8 @@ class Representations:
                 each.codes.append(self._codecs[key][0].encode_prefixes(prefixes[name]))
                 each.build_s += shared + time.perf_counter() - start
         self._encoded |= encoded
+        if self._rows is None:
+            self.zeros = ZeroPrefixes.concatenated(zeros)  # without another pass
 
     def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
