@@ -13,7 +13,9 @@ from nestvec.engines.embedded import trial as trial_module
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.sizes import planned_bytes
 from nestvec.engines.embedded.trial import EmbeddedTrial
+from nestvec.engines.flat import representations
 from nestvec.engines.flat.representations import Representations
+from nestvec.measure.exhaustive import rank
 from nestvec.metrics.ranking import best
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
@@ -144,6 +146,22 @@ def test_codes_larger_than_memory_are_scanned_in_part(monkeypatch, vectors, quer
         np.testing.assert_array_equal(rows, np.argsort(-scores)[:, :5])
         found = trial.searcher(narrow)(queries, 40).ids
         assert np.max([N - 1 - int(id_) for line in found for id_ in line]) >= 100
+
+
+def test_only_the_scanned_codes_of_float32_are_stored(monkeypatch, vectors, queries):
+    monkeypatch.setattr(representations, "BLOCK_BYTES", 4 * 32 * 20)
+    monkeypatch.setattr(representations, "FLOAT_CODES_BYTES", 4 * 16 * 50)
+    corpus = Representations(vectors, layer_norm=False)
+    with closing(EmbeddedTrial(corpus, ids_of(N), {})) as trial:
+        point = OperatingPoint.parse("16:float32")
+        assert trial.scanned_share(point) == 40 / N  # two blocks of 20
+        rows = [
+            [N - 1 - int(id_) for id_ in line] for line in trial.searcher(point)(queries, 5).ids
+        ]
+        scores = exact("16:float32", vectors, queries)[:, :40]
+        np.testing.assert_array_equal(rows, np.argsort(-scores)[:, :5])
+    (ranked,) = rank([point], queries, corpus, depth=N).values()
+    assert ranked.rows.shape == (len(queries), N)
 
 
 def test_lookup_ms_is_measured_if_there_are_documents(vectors):

@@ -13,8 +13,8 @@ from nestvec.codec.prefix import as_stored, layer_normalize, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.flat import code_store, representations
 from nestvec.engines.flat.representations import Representations
-from nestvec.measure import first_stage
-from nestvec.measure.exhaustive import count_steps, rank
+from nestvec.measure import candidates, first_stage
+from nestvec.measure.exhaustive import ExhaustiveSearch, count_steps, rank
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
 N, DEPTH = 500, 20
@@ -175,6 +175,60 @@ def test_a_part_is_ranked_with_the_codecs_of_the_whole():
         part.part(np.arange(50, 100)).decoded((64, "int4")),
         corpus.decoded((64, "int4"))[rows[50:100]],
     )
+
+
+@pytest.mark.parametrize("matrix_bytes", [0, 2**30])
+def test_parts_are_ranked_like_a_corpus_of_their_own(monkeypatch, matrix_bytes):
+    monkeypatch.setattr(candidates, "MATRIX_BYTES", matrix_bytes)
+    corpus, numbers = Representations(CORPUS, layer_norm=False), np.array([7, 3, 20])
+    of_row = np.random.default_rng(3).integers(0, 4, N)
+    parts = [np.flatnonzero(of_row == part) for part in range(4)]
+    search = ExhaustiveSearch(POINTS, QUERIES, corpus, depth=DEPTH, parts=parts)
+    assert_same(search.rank(POINTS), rank(POINTS, QUERIES, corpus, depth=DEPTH))
+    for chosen in ([2], [3, 0]):
+        rows = np.sort(np.concatenate([parts[number] for number in chosen]))
+        alone = rank(POINTS, QUERIES[numbers], corpus.part(rows), depth=DEPTH)
+        found = search.rank(POINTS, parts=chosen, queries=numbers)
+        for point, (scores, places) in alone.items():
+            np.testing.assert_allclose(found[point].scores, scores, atol=1e-6)
+            exact = last_scores(point, QUERIES[numbers], CORPUS)
+            assert_same_ranking(found[point].rows, rows[places], exact)
+
+
+def test_only_new_candidates_are_scored(monkeypatch):
+    monkeypatch.setattr(candidates, "MATRIX_BYTES", 0)
+    scored = []
+
+    class Watched(Representations):
+        def decoded(self, key, rows=slice(None)):
+            scored.extend(rows.tolist())
+            return super().decoded(key, rows)
+
+    corpus = Watched(CORPUS, layer_norm=False)
+    later = candidates.Candidates((64, "int8"), QUERIES, corpus)
+    first = np.arange(50).reshape(25, 2)
+    later.scores([first, first])
+    assert sorted(scored) == list(range(50))
+    later.scores([np.append(first, np.full((25, 1), 99), axis=1)])
+    assert sorted(scored) == [*range(50), *[99] * 25]
+    exact = last_scores(OperatingPoint.parse("64:int8"), QUERIES, CORPUS)
+    (scores,) = later.scores([first[[5, 2]]], np.array([5, 2]))
+    np.testing.assert_allclose(scores, exact[[[5], [2]], first[[5, 2]]], atol=1e-6)
+
+
+def test_codes_do_not_depend_on_codes_encoded_in_the_same_pass():
+    whole = CORPUS.copy()
+    whole[[7, 400]] = 0
+    keys = [(dim, precision) for dim in (64, 32) for precision in PRECISIONS]
+    together = Representations(whole, layer_norm=True)
+    together.encode(keys)
+    for key in keys:
+        alone = Representations(whole, layer_norm=True)
+        np.testing.assert_array_equal(together[key].codes, alone[key].codes)
+        stored = as_stored(whole, layer_norm=True)
+        codec = Codec.fit_stored(stored, *key, layer_norm=True)
+        np.testing.assert_array_equal(alone[key].codes, codec.encode_stored(stored))
+    assert together.empty.tolist() == [7, 400]
 
 
 def test_the_number_of_steps_equals_the_count():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fakes import NestedHashEncoder, made_set
-from nestvec.measure import trend
+from nestvec.measure import documents, trend
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.measure.texts import Texts
@@ -87,6 +87,15 @@ def test_narrow_prefixes_lose_more_as_the_corpus_grows():
     curve = evaluate(NestedHashEncoder(), made_set(2_000, 200), replace(GRID, shortlisted=()))
     quarter, half, whole = (size.retention for size in curve["16:float32"].by_size["overlap@10"])
     assert quarter > half > whole
+
+
+def test_the_trend_does_not_depend_on_the_memory_for_lists(data, curve, monkeypatch):
+    monkeypatch.setattr(documents, "LIST_BYTES", 300_000)  # of a few queries
+    in_blocks = evaluate(NestedHashEncoder(), data, GRID)
+    for row, expected in zip(in_blocks.points, curve.points, strict=True):
+        assert row.metrics == pytest.approx(expected.metrics)
+        if row.by_size and expected.by_size:
+            np.testing.assert_allclose(row.by_size["ndcg@10"], expected.by_size["ndcg@10"])
 
 
 @pytest.mark.parametrize(("n", "queries"), [(399, 60), (801, 19)])

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nestvec.metrics.ranking import best, order
+from nestvec.metrics.ranking import TopRows, best, order
 
 FEW_DISTINCT = st.sampled_from([-1.0, -0.0, 0.0, 0.5, 1.0])
 
@@ -57,6 +57,21 @@ def test_best_equals_a_stable_sort_on_any_scores(scores, k):
     expected_scores, expected_rows = reference(scores, k)
     found_scores, found_rows = best(scores, k)
     np.testing.assert_array_equal(found_rows, expected_rows)
+    np.testing.assert_array_equal(found_scores, expected_scores)
+
+
+@settings(deadline=None)  # FAISS's threads may wait for each other
+@given(st.integers(0, 2**32 - 1), st.integers(2, 300), st.integers(1, 8))
+def test_rare_high_scores_of_large_blocks_are_found_with_ties(seed, distinct, k):
+    scores = np.random.default_rng(seed).integers(0, distinct, (3, 700)).astype(np.float32)
+    rows = np.arange(0, 2100, 3)
+    top = TopRows(3, k)
+    for start in range(0, 700, 150):
+        block = np.ascontiguousarray(scores[:, start : start + 150])
+        top.add(block, rows[start : start + 150])
+    expected_scores, expected_places = reference(scores, k)
+    found_scores, found_rows = top.ranked()
+    np.testing.assert_array_equal(found_rows, rows[expected_places])
     np.testing.assert_array_equal(found_scores, expected_scores)
 
 

@@ -93,6 +93,7 @@ def evaluate(
         ranked = search.rank(points)
         with closing(engine_class(engine).trial(corpus, texts.row_ids, data.corpus)) as trial:
             cost = costs(points, queries, trial, k=grid.depth, on_step=step)
+            extrapolated = sum(trial.scanned_share(point) < 1 for point in points)
         scorer = RankingScorer(metrics, labels, ranked[points[0]].rows)
         scores_by_point = scorer.scores_by_point(ranked)
         rows = trend_rows(points, scores_by_point[metrics[0]].mean(axis=1), cost)
@@ -102,6 +103,7 @@ def evaluate(
             chosen = [points[row] for row in rows]
             trend = size_trend(chosen, search, quarters, labels, whole=whole, on_part=step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
+        counts["extrapolated_latencies"] = extrapolated
     scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
     full_recall = full_recall_depths(ranked, labels)
     task = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)

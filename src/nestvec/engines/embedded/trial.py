@@ -41,7 +41,7 @@ from nestvec.files.mapped import map_array
 from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
 
 SAMPLED_DOCUMENTS = 2_000
-SCANNED_BYTES = 4 * 2**30  # maximum size of the codes that a search scans
+SCANNED_BYTES = 2**30  # maximum size of the codes that a search scans, more than any cache
 _READ_BYTES = 1 << 24  # read at a time, to load a file into the page cache
 
 
@@ -155,7 +155,8 @@ class EmbeddedTrial:
         return self._part[1]
 
     def _n_scanned(self, first: CodeKey) -> int:
-        return min(len(self._corpus), max(1, SCANNED_BYTES // code_bytes(*first)))
+        most = max(1, SCANNED_BYTES // code_bytes(*first))
+        return min(most, len(self._corpus[first].codes))
 
     def _codes(self, scanned: CodeKey, n: int) -> Callable[[Codec], Codes]:
         def make(codec: Codec) -> Codes:

@@ -28,6 +28,7 @@ from nestvec.types import CodeKey, Codes, Embeddings, Rows
 BLOCK_BYTES = 8 * 2**20  # of float32 embeddings encoded at a time: blocks fit the caches
 FROM_EMBEDDINGS = ("float32", "float16")
 """Precisions in which single documents are decoded without codes of the whole corpus."""
+FLOAT_CODES_BYTES = 2**30  # maximum size of stored float32 codes
 _PAIRS = 4_096  # pairs of documents compared at a time
 
 
@@ -37,7 +38,8 @@ class Representation:
 
     Attributes:
         codec: The codec, fitted on the whole corpus.
-        codes: [n, bytes_per_vector]; may be memory-mapped.
+        codes: [n, bytes_per_vector]; may be memory-mapped. Codes of float32 are searched but not
+            used for ranking. Only the first ``FLOAT_CODES_BYTES`` are stored.
         build_s: Seconds to fit the codec and to encode the whole corpus.
     """
 
@@ -48,10 +50,11 @@ class Representation:
 
 @dataclass
 class _Encoded:
-    """The stored codes of a whole corpus, and the seconds that they cost so far."""
+    """The stored codes of a corpus, the seconds that they cost so far, and their number."""
 
     codes: StoredCodes
     build_s: float
+    n_rows: int
 
 
 class Representations:
@@ -139,13 +142,13 @@ class Representations:
         if not missing:
             return
         self._fit(missing)
-        n = len(self._corpus)
         # The smallest codes are stored first, because the first codes are stored in memory.
         missing.sort(key=lambda key: self._codecs[key][0].bytes_per_vector)
         encoded: dict[CodeKey, _Encoded] = {}
         for key in missing:
             codec, fit_s = self._codecs[key]
-            encoded[key] = _Encoded(self._store.create((n, codec.bytes_per_vector)), fit_s)
+            shape = self._n_stored(key), codec.bytes_per_vector
+            encoded[key] = _Encoded(self._store.create(shape), fit_s, shape[0])
         zeros = []
         for first_row, block in self._blocks():
             start = time.perf_counter()
@@ -155,6 +158,8 @@ class Representations:
             prefixes: dict[tuple[int, bool], Embeddings] = {}
             shared = time.perf_counter() - start
             for key, each in encoded.items():
+                if first_row + len(block) > each.n_rows:
+                    continue
                 start, name = time.perf_counter(), (key[0], key[1] == "float32")
                 if name not in prefixes:
                     prefixes[name] = prefix(unit if name[1] else rounded, key[0])
@@ -170,7 +175,8 @@ class Representations:
         codes = self._encoded[key].codes.array()
         if self._rows is not None:
             codes = codes[self._rows]
-        return Representation(self._codecs[key][0], codes, self._encoded[key].build_s)
+        build_s = self._encoded[key].build_s * len(self._corpus) / max(1, self._encoded[key].n_rows)
+        return Representation(self._codecs[key][0], codes, build_s)
 
     def embeddings(self, rows: slice | Rows) -> Embeddings:
         """Return the embeddings of a block of documents, [n, full_dim]."""
@@ -196,7 +202,7 @@ class Representations:
             rows: The documents, as a slice or as row numbers in any order.
         """
         codec = self.codec(key)
-        if key[1] in FROM_EMBEDDINGS and key not in self._encoded:
+        if key[1] == "float32" or (key[1] in FROM_EMBEDDINGS and key not in self._encoded):
             stored = _stored(self.embeddings(rows), layer_norm=self.layer_norm)
             vectors = codec.decode_stored(stored[key[1] == "float32"][:, : key[0]])
         else:
@@ -231,6 +237,12 @@ class Representations:
         if key in self._encoded:
             return self._encoded[key].codes.array()[self._selected(rows)]
         return self.decoded(key, rows)
+
+    def _n_stored(self, key: CodeKey) -> int:
+        """Return the number of rows whose codes are stored: all, or whole blocks for float32."""
+        n, size = len(self._corpus), self._block_rows()
+        limit = FLOAT_CODES_BYTES // (4 * key[0])
+        return n if key[1] != "float32" or n <= limit else min(n, max(1, limit // size) * size)
 
     def _selected(self, rows: slice | Rows) -> slice | Rows:
         return rows if self._rows is None else self._rows[rows]
