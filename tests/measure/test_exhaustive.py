@@ -13,7 +13,7 @@ from nestvec.codec.prefix import as_stored, layer_normalize, prefix
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.flat import code_store, representations
 from nestvec.engines.flat.representations import Representations
-from nestvec.measure import candidates, first_stage
+from nestvec.measure import candidate_scores, first_stage
 from nestvec.measure.exhaustive import ExhaustiveSearch, count_steps, rank
 from nestvec.types import PRECISIONS, Document, OperatingPoint
 
@@ -179,7 +179,7 @@ def test_a_part_is_ranked_with_the_codecs_of_the_whole():
 
 @pytest.mark.parametrize("matrix_bytes", [0, 2**30])
 def test_parts_are_ranked_like_a_corpus_of_their_own(monkeypatch, matrix_bytes):
-    monkeypatch.setattr(candidates, "MATRIX_BYTES", matrix_bytes)
+    monkeypatch.setattr(candidate_scores, "MATRIX_BYTES", matrix_bytes)
     corpus, numbers = Representations(CORPUS, layer_norm=False), np.array([7, 3, 20])
     of_row = np.random.default_rng(3).integers(0, 4, N)
     parts = [np.flatnonzero(of_row == part) for part in range(4)]
@@ -196,7 +196,7 @@ def test_parts_are_ranked_like_a_corpus_of_their_own(monkeypatch, matrix_bytes):
 
 
 def test_only_new_candidates_are_scored(monkeypatch):
-    monkeypatch.setattr(candidates, "MATRIX_BYTES", 0)
+    monkeypatch.setattr(candidate_scores, "MATRIX_BYTES", 0)
     scored = []
 
     class Watched(Representations):
@@ -205,7 +205,7 @@ def test_only_new_candidates_are_scored(monkeypatch):
             return super().decoded(key, rows)
 
     corpus = Watched(CORPUS, layer_norm=False)
-    later = candidates.Candidates((64, "int8"), QUERIES, corpus)
+    later = candidate_scores.CandidateScores((64, "int8"), QUERIES, corpus)
     first = np.arange(50).reshape(25, 2)
     later.scores([first, first])
     assert sorted(scored) == list(range(50))

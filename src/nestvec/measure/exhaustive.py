@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from nestvec.engines.flat.representations import FROM_EMBEDDINGS, Representations
-from nestvec.measure.candidates import Candidates
+from nestvec.measure.candidate_scores import CandidateScores
 from nestvec.measure.first_stage import FirstStage
 from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import CodeKey, Embeddings, OnProgress, OperatingPoint, Rows, Stage
@@ -75,7 +75,7 @@ class ExhaustiveSearch:
         later = {stage.representation for point in points for stage in point.stages[1:]}
         corpus.encode(key for key in coded_keys(points) if key[1] != "float32")
         self._first = FirstStage(lengths, queries, corpus, parts=parts, on_step=on_step)
-        self._candidates = {key: Candidates(key, queries, corpus) for key in later}
+        self._candidates = {key: CandidateScores(key, queries, corpus) for key in later}
 
     def rank(
         self,

@@ -14,7 +14,7 @@ MATRIX_BYTES = 512 * 2**20  # a larger matrix of all scores is not computed
 _ROWS = 4_096  # documents or candidates decoded at a time
 
 
-class Candidates:
+class CandidateScores:
     """The scores of candidates, stored for later shortlists.
 
     If the scores of all documents fit ``MATRIX_BYTES``, they are computed by matrix products. In a
