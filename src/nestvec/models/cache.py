@@ -21,9 +21,9 @@ import os
 import platform
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -39,6 +39,18 @@ CHUNK = 1024  # texts between two writes; a killed process loses at most this ma
 _NS_PER_MS = 1_000_000
 
 Settings = Mapping[str, str]
+
+
+class EncodedRows(NamedTuple):
+    """The vectors of some of the texts that are encoded.
+
+    Attributes:
+        rows: Positions of the texts, [n].
+        vectors: float32 [n, full_dim].
+    """
+
+    rows: list[int]
+    vectors: Embeddings
 
 
 class ConfiguredEncoder(Encoder, Protocol):
@@ -96,20 +108,24 @@ class CachedEncoder(BaseEncoder):
         for row in self._store.fill(keys, embeddings):
             missing[keys[row]].append(row)
         done = len(texts) - sum(map(len, missing.values()))
-        if done and on_progress is not None:
-            on_progress(done, len(texts))
+        report = on_progress or _ignore
+        if done:
+            report(done, len(texts))
         unseen = list(missing)
-        for start in range(0, len(unseen), CHUNK):
-            chunk = unseen[start : start + CHUNK]
-            within = None if on_progress is None else _shifted(on_progress, done, len(texts))
-            vectors = self._compute([texts[missing[key][0]] for key in chunk], kind, within)
+
+        def within(done_in_batch: int, n_batch: int) -> None:
+            if done_in_batch < n_batch:
+                report(done + done_in_batch, len(texts))
+
+        new = [texts[missing[key][0]] for key in unseen]
+        for rows, vectors in self._batches(new, kind, within if on_progress else None):
+            batch = [unseen[row] for row in rows]
             if np.isfinite(vectors).all():  # callers report vectors that are not finite
-                self._store.add(chunk, vectors)
-            for key, vector in zip(chunk, vectors, strict=True):
+                self._add(batch, vectors)
+            for key, vector in zip(batch, vectors, strict=True):
                 embeddings[missing[key]] = vector
                 done += len(missing[key])
-            if on_progress is not None:
-                on_progress(done, len(texts))
+            report(done, len(texts))
         return embeddings
 
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
@@ -140,11 +156,22 @@ class CachedEncoder(BaseEncoder):
         stored = (read_numbers(file, ("nanoseconds",)) or {}).get("nanoseconds")
         if stored is not None and stored > 0:
             return stored / _NS_PER_MS
-        _, milliseconds = encode_each(
-            min(TIMED, len(texts)), lambda rows: self.uncached.encode(texts[rows], kind=kind)
-        )
+        milliseconds = self._measure_ms(texts, kind)
         write_numbers(file, {"nanoseconds": round(milliseconds * _NS_PER_MS)})
         return milliseconds
+
+    def missing(self, texts: Sequence[str], *, kind: Kind) -> list[str]:
+        """Return the texts that are not in the cache, each once."""
+        unique = list(dict.fromkeys(texts))
+        return [unique[row] for row in self._store.unknown(self._keys(unique, kind))]
+
+    def _add(self, keys: Sequence[bytes], vectors: Embeddings) -> None:
+        self._store.add(keys, vectors)
+
+    def _measure_ms(self, texts: Sequence[str], kind: Kind) -> float:
+        return encode_each(
+            min(TIMED, len(texts)), lambda rows: self.uncached.encode(texts[rows], kind=kind)
+        )[1]
 
     def _keys(self, texts: Sequence[str], kind: Kind) -> list[bytes]:
         prompt = self.info.prompts[kind]
@@ -157,7 +184,18 @@ class CachedEncoder(BaseEncoder):
             keys.append(key.digest())
         return keys
 
-    def _compute(self, texts: list[str], kind: Kind, on_progress: OnProgress | None) -> Embeddings:
+    def _batches(
+        self, texts: Sequence[str], kind: Kind, on_progress: OnProgress | None
+    ) -> Iterator[EncodedRows]:
+        """Yield the vectors of all texts in batches; each batch is stored before the next one."""
+        for start in range(0, len(texts), CHUNK):
+            chunk = texts[start : start + CHUNK]
+            vectors = self._compute(chunk, kind, on_progress)
+            yield EncodedRows(list(range(start, start + len(chunk))), vectors)
+
+    def _compute(
+        self, texts: Sequence[str], kind: Kind, on_progress: OnProgress | None
+    ) -> Embeddings:
         found = self.uncached.encode(texts, kind=kind, on_progress=on_progress)
         vectors = np.asarray(found, dtype=np.float32)
         expected = (len(texts), self.info.full_dim)
@@ -167,14 +205,8 @@ class CachedEncoder(BaseEncoder):
         return vectors
 
 
-def _shifted(on_progress: OnProgress, before: int, total: int) -> OnProgress:
-    """Report the progress of a chunk as progress of all texts; the caller reports its end."""
-
-    def within(done: int, n_chunk: int) -> None:
-        if done < n_chunk:
-            on_progress(before + done, total)
-
-    return within
+def _ignore(done: int, total: int) -> None:
+    """Report no progress."""
 
 
 def model_key(info: ModelInfo, settings: Settings) -> str:

@@ -12,9 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
 from nestvec.errors import InvalidArgument, ModelError, require
+from nestvec.models.api.address import is_api_name
+from nestvec.models.api.loading import load_api_model
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.device import check_device, warn_if_unused
 from nestvec.models.in_memory import encoder_in_memory
@@ -43,6 +45,7 @@ _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.py", "*.safetensors"]
 ENCODER_MEMBERS = ("info", "encode", "count_truncated")
 _NOT_DOWNLOADED = ["onnx/*", "openvino/*"]
 _STORED = "Its vectors are stored, so no text is encoded."
+_AT_AN_API = "The model runs at its API."
 _ON_CPU = "A static model runs on the CPU in float32."
 
 
@@ -54,16 +57,19 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     device: str | None = None,
     dtype: DType | None = "float32",
     trust_remote_code: bool = False,
-    cache: Path | Literal[True] | None = None,
+    cache: Path | bool | None = None,
     models: Rows | None = None,
     model: str | None = None,
     query_model: str | Path | None = None,
     same_space: bool = False,
+    base_url: str | None = None,
 ) -> Encoder:
-    """Load a model folder, a file or folder of vectors, or a model of the Hugging Face hub.
+    """Load a model folder, vectors, a model of the Hugging Face hub, or an API model.
 
     Args:
-        name_or_path: The folder or file, or a hub id such as ``"BAAI/bge-small-en-v1.5"``.
+        name_or_path: The folder, a file or folder of vectors, a hub id such as
+            ``"BAAI/bge-small-en-v1.5"``, or an API model such as
+            ``"openai:text-embedding-3-large"``.
         dims: Dims to measure; overrides the model's configuration. full_dim is always added.
         prompts: Prefixes of texts by kind ("query", "document"); override the model's
             configuration. ``nestvec.models.prompts`` describes where prompts come from otherwise.
@@ -74,7 +80,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         trust_remote_code: Whether to run Python code from the model folder.
         cache: Folder of the embedding cache; True selects the folder that the commands use
             (``$NESTVEC_CACHE``). Cached texts are not encoded again. Static models and
-            precomputed vectors are not cached: they are faster than a disk.
+            precomputed vectors are not cached: they are faster than a disk. API models are cached
+            by default; False disables the cache.
         models: A TOML file with rows of known models, or such rows. These rows take precedence
             over nestvec's own table. None uses the file that ``$NESTVEC_MODELS`` names, if any.
         model: Name of the model that computed the vectors of a folder of vectors; None for the
@@ -83,6 +90,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
             documents. The query prompt is then its prompt.
         same_space: Whether you know that both models share a space. Families in the table of
             known models do not require this.
+        base_url: Address of the server of an API model, such as ``"http://127.0.0.1:8000/v1"``.
+            By default, the address of the vendor.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
@@ -96,7 +105,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     """
     if query_model is not None or same_space:
         load_any = partial(
-            load_model,
+            _load_at,
+            base_url,
             device=device,
             dtype=dtype,
             trust_remote_code=trust_remote_code,
@@ -107,6 +117,14 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         pair = PairOptions(query_model, same_space, prompts or {}, models)
         return load_pair(documents, load_any, pair)
     options = _options(name_or_path, dims, prompts, models)
+    cache_folder = default_cache_folder() if cache is True else cache or None
+    if is_api_name(options.name):
+        warn_if_unused(options.name, _AT_AN_API, device=device, dtype=dtype)
+        place = default_cache_folder() if cache is None else cache_folder
+        return load_api_model(options, base_url=base_url, cache=place)
+    if base_url is not None:
+        problem = f"{options.name}: is not an API model, so base_url={base_url!r:.80} has no effect"
+        raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
     folder = local_path(options.name, models)
     if has_vectors(folder):
         if prompts:
@@ -127,15 +145,20 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         check_device(device)
         chosen = _dtype(options, dtype)
         load = partial(_load_transformer, folder, options, device, chosen, trust_remote_code)
-        if cache is None:
+        if cache_folder is None:
             encoder = load()
         else:
-            place = default_cache_folder() if cache is True else cache
             encoder = load_cached(
-                folder, options, settings(chosen), load, cache=place, device=device
+                folder, options, settings(chosen), load, cache=cache_folder, device=device
             )
     warn_of_folder(folder, encoder.info, options)
     return encoder
+
+
+def _load_at(base_url: str | None, name_or_path: str | Path, **options: Any) -> Encoder:
+    """Load one model of a pair: the address applies to a model that is behind an API."""
+    url = base_url if is_api_name(str(name_or_path)) else None
+    return load_model(name_or_path, base_url=url, **options)
 
 
 def _options(
@@ -232,8 +255,8 @@ def _hub_id(name: str, models: Rows | None) -> str:
     known = find_known(name, models)
     if known is not None and known.api:
         raise ModelError(
-            f"{name} is available through an API only. Embed the texts with the API and pass the "
-            "folder of vectors."
+            f"{name} is available through an API only. Load it with the name of the API, such as "
+            f"openai:{name}, or pass a folder of its vectors."
         )
     if "/" in name:
         return name

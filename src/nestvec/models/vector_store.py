@@ -31,6 +31,7 @@ Numbers = dict[str, int | None]
 KEY_BYTES = 32
 _SUFFIX = ".shard"
 _SUM_BYTES = 32
+_PARTS = 16  # small shards before they are replaced by one
 _FLOAT = np.dtype("<f4")
 _logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class VectorStore:
         self._dim = dim
         self._places: dict[bytes, tuple[Path, int]] = {}
         self._seen: set[Path] = set()
+        self._parts: dict[Path, tuple[Sequence[bytes], Embeddings]] = {}
         self._checked: dict[Path, Embeddings] = {}  # mapped vectors of verified shards
 
     def fill(self, keys: Sequence[bytes], out: Embeddings) -> list[int]:
@@ -110,12 +112,20 @@ class VectorStore:
                 out[rows] = vectors[[self._places[keys[row]][1] for row in rows]]
         return sorted(missing)
 
-    def add(self, keys: Sequence[bytes], vectors: Embeddings) -> None:
+    def unknown(self, keys: Sequence[bytes]) -> list[int]:
+        """Return the rows of unknown keys, ascending; no vector is read."""
+        self._scan()
+        return [row for row, key in enumerate(keys) if key not in self._places]
+
+    def add(self, keys: Sequence[bytes], vectors: Embeddings) -> Path:
         """Write a shard.
 
         Args:
             keys: [n], 32 bytes each.
             vectors: float32 [n, dim].
+
+        Returns:
+            The file of the shard.
 
         Raises:
             DataError: If the file cannot be written.
@@ -125,6 +135,40 @@ class VectorStore:
         with replace_cache_file(file) as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
         self._register(file, keys)
+        return file
+
+    def add_part(self, keys: Sequence[bytes], vectors: Embeddings) -> None:
+        """Write a small shard. Several of them are later replaced by one shard.
+
+        A store maps each shard to memory, so thousands of small shards would exceed the limit of
+        open files.
+
+        Args:
+            keys: [n], 32 bytes each.
+            vectors: float32 [n, dim].
+
+        Raises:
+            DataError: If the file cannot be written.
+        """
+        self._parts[self.add(keys, vectors)] = keys, vectors
+        if len(self._parts) >= _PARTS:
+            self.join_parts()
+
+    def join_parts(self) -> None:
+        """Replace the small shards that this store has written by one shard.
+
+        Raises:
+            DataError: If the file cannot be written.
+        """
+        parts, self._parts = self._parts, {}
+        if len(parts) < 2:
+            return
+        keys = [key for keys, _ in parts.values() for key in keys]
+        self.add(keys, np.concatenate([vectors for _, vectors in parts.values()]))
+        for file in parts:
+            self._checked.pop(file, None)
+            with suppress(OSError):  # the keys now refer to the new shard
+                file.unlink()
 
     def _scan(self) -> None:
         for file in self._folder.glob(f"*{_SUFFIX}"):

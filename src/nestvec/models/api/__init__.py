@@ -1,0 +1,1 @@
+"""Models behind HTTP APIs: OpenAI and compatible servers, Gemini, Voyage, Cohere, nestvec."""
