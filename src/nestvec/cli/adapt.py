@@ -7,20 +7,24 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from nestvec.cli.api_costs import confirm_cost, texts_by_kind
 from nestvec.cli.console import check_output, print_line, print_next, print_wrapped, shown_path
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
+    BaseUrlOption,
     CacheOption,
     DeviceOption,
     DocumentPromptOption,
     DtypeOption,
     ModelsOption,
+    PricesOption,
     QueryModelOption,
     QueryPromptOption,
     SameSpaceOption,
     SeedOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
+    YesOption,
     parse_ints,
     parse_prompts,
     prompt_options,
@@ -124,6 +128,9 @@ def adapt(
     models: ModelsOption = None,
     query_model: QueryModelOption = None,
     same_space: SameSpaceOption = False,
+    base_url: BaseUrlOption = None,
+    prices: PricesOption = None,
+    yes: YesOption = False,
 ) -> None:
     """Fit an adapter that makes truncated vectors better.
 
@@ -159,7 +166,10 @@ def adapt(
         vectors_model=model,
         query_model=query_model,
         same_space=same_space,
+        base_url=base_url,
     )
+    if texts is not None:
+        confirm_cost(encoder, texts_by_kind(texts), prices=prices, yes=yes)
     with progress("adapt") as on_progress:
         adapter = fit_adapter(encoder, texts, config=config, on_progress=on_progress)
     save_adapter(adapter, out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nestvec.cli.api_costs import confirm_cost, texts_by_kind
 from nestvec.cli.console import (
     check_output,
     print_json,
@@ -21,17 +22,20 @@ from nestvec.cli.console import (
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     AdapterOption,
+    BaseUrlOption,
     CacheOption,
     DeviceOption,
     DocumentPromptOption,
     DtypeOption,
     ModelArgument,
     ModelsOption,
+    PricesOption,
     QueryModelOption,
     QueryPromptOption,
     SameSpaceOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
+    YesOption,
     parse_ints,
     parse_prompts,
     parse_words,
@@ -211,6 +215,9 @@ def evaluate(
     models: ModelsOption = None,
     query_model: QueryModelOption = None,
     same_space: SameSpaceOption = False,
+    base_url: BaseUrlOption = None,
+    prices: PricesOption = None,
+    yes: YesOption = False,
     as_json: _AsJson = False,
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
@@ -247,7 +254,9 @@ def evaluate(
         vectors_model=vectors_model,
         query_model=query_model,
         same_space=same_space,
+        base_url=base_url,
     )
+    confirm_cost(encoder, texts_by_kind(data), prices=prices, yes=yes)
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 
 from nestvec.cli import index_documents, index_files, index_model
+from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import (
     check_output,
     print_next,
@@ -19,10 +20,11 @@ from nestvec.cli.console import (
     resumable,
     shown_path,
 )
-from nestvec.cli.index_files import close_and_report, open_texts
+from nestvec.cli.index_files import close_and_report, open_texts, stored_texts
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
     AdapterOption,
+    BaseUrlOption,
     CacheOption,
     CorpusArgument,
     DeviceOption,
@@ -35,11 +37,13 @@ from nestvec.cli.options import (
     PassageWordsOption,
     PlanOption,
     PointOption,
+    PricesOption,
     QueryModelOption,
     QueryPromptOption,
     SameSpaceOption,
     TrustRemoteCodeOption,
     VectorsModelOption,
+    YesOption,
     parse_prompts,
 )
 from nestvec.cli.progress import progress
@@ -104,6 +108,9 @@ def build(
     models: ModelsOption = None,
     query_model: QueryModelOption = None,
     same_space: SameSpaceOption = False,
+    base_url: BaseUrlOption = None,
+    prices: PricesOption = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Encode a corpus and write an index for one operating point.
@@ -132,7 +139,10 @@ def build(
         vectors_model=vectors_model,
         query_model=query_model,
         same_space=same_space,
+        base_url=base_url,
     )
+    texts = (document.content for _, document in documents)
+    confirm_cost(encoder, {"document": texts}, prices=prices, yes=yes)
     with (
         resumable(lambda: count_unfinished(out), documents.length),
         progress("encode documents", unit="documents") as on_progress,
@@ -196,6 +206,9 @@ def reembed(
     models: ModelsOption = None,
     query_model: QueryModelOption = None,
     same_space: SameSpaceOption = False,
+    base_url: BaseUrlOption = None,
+    prices: PricesOption = None,
+    yes: YesOption = False,
 ) -> None:
     """Encode the documents of an index with another model.
 
@@ -223,9 +236,11 @@ def reembed(
         vectors_model=vectors_model,
         query_model=query_model,
         same_space=same_space,
+        base_url=base_url,
     )
     with Index.open(index) as opened:
         total = len(opened)
+        confirm_cost(encoder, {"document": stored_texts(opened)}, prices=prices, yes=yes)
     with (
         resumable(lambda: count_unfinished(index), total),
         progress("encode documents", unit="documents") as on_progress,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import print_next, print_wrapped, resumable, shown_path
 from nestvec.cli.index_files import close_and_report, open_texts
 from nestvec.cli.models import load_index_model, shared_cache
@@ -20,7 +21,9 @@ from nestvec.cli.options import (
     IndexModelOption,
     JsonOption,
     PassageWordsOption,
+    PricesOption,
     TrustRemoteCodeOption,
+    YesOption,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -49,6 +52,8 @@ def add(
     device: DeviceOption = None,
     cache: CacheOption = True,
     trust_remote_code: TrustRemoteCodeOption = False,
+    prices: PricesOption = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add the documents of a corpus that are not in an index yet.
@@ -72,6 +77,9 @@ def add(
     with Index.open(index, encoder, cache=place) as opened:
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)
+        if changes.count:
+            texts = changes.texts()
+            confirm_cost(opened.model, {"document": texts}, prices=prices, yes=yes)
         with (
             resumable(lambda: compare(opened, documents).same - changes.same, changes.count),
             progress("encode documents", unit="documents") as on_progress,

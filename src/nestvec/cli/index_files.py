@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from nestvec.data.corpus import Corpus
     from nestvec.engines.results import Stats
     from nestvec.index.index import Index
+
+_BLOCK = 1_024  # documents read at a time
 
 
 def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
@@ -55,6 +58,13 @@ def close_and_report(index: Index, *, seconds: float, as_json: bool = False) -> 
         print_json({**found.to_json(), "disk_bytes": disk_bytes, "seconds": round(seconds, 3)})
         return
     print_wrapped(f"{documents}: {sizes(found.resident_bytes, disk_bytes)}, {seconds:.0f} s")
+
+
+def stored_texts(index: Index) -> Iterator[str]:
+    """Yield the texts of all documents of an index."""
+    ids = index.ids()
+    while block := list(islice(ids, _BLOCK)):
+        yield from (document.content for document in index.get(block).values())
 
 
 def sizes(resident_bytes: int, disk_bytes: int) -> str:

@@ -9,6 +9,7 @@ import typer
 from nestvec.cli.console import print_next, print_wrapped, shown_path
 from nestvec.cli.models import load_encoder
 from nestvec.cli.options import (
+    BaseUrlOption,
     CacheOption,
     DeviceOption,
     DocumentPromptOption,
@@ -39,6 +40,7 @@ def model(
     models: ModelsOption = None,
     query_model: QueryModelOption = None,
     same_space: SameSpaceOption = False,
+    base_url: BaseUrlOption = None,
 ) -> None:
     """Record the model that made the vectors of an index.
 
@@ -60,6 +62,7 @@ def model(
         models=models,
         query_model=query_model,
         same_space=same_space,
+        base_url=base_url,
     )
     with Index.open(index) as opened:
         lowest = opened.record_model(encoder)

@@ -15,6 +15,7 @@ import typer
 
 from nestvec.cli import (
     adapt,
+    batch,
     convert,
     demo,
     evaluate,
@@ -50,6 +51,7 @@ app.command("apply")(adapt.apply)
 app.command("convert")(convert.convert)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
+app.add_typer(batch.app, name="batch")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("serve")(serve.serve)

@@ -26,6 +26,7 @@ def load_encoder(
     vectors_model: str | None = None,
     query_model: str | None = None,
     same_space: bool = False,
+    base_url: str | None = None,
 ) -> Encoder:
     """Load a model, with an adapter if one is given.
 
@@ -43,11 +44,12 @@ def load_encoder(
         dtype=parse_dtype(dtype),
         device=device,
         trust_remote_code=trust_remote_code,
-        cache=shared_cache(cache),
         models=models,
         model=vectors_model,
         query_model=query_model,
         same_space=same_space,
+        cache=shared_cache(cache) or False,
+        base_url=base_url,
     )
     return with_adapter(loaded, adapter)
 

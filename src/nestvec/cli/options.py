@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from nestvec.types import Kind, ModelInfo
 
 ModelArgument = Annotated[
-    str, typer.Argument(help="Model folder, Hugging Face hub id, or file or folder of vectors.")
+    str,
+    typer.Argument(
+        help="Model folder, Hugging Face hub id, file or folder of vectors, or API model such as "
+        "openai:text-embedding-3-large."
+    ),
 ]
 CorpusArgument = Annotated[
     Path,
@@ -88,6 +92,25 @@ TrustRemoteCodeOption = Annotated[
         "--trust-remote-code",
         help="Run Python code that comes with the model. Use it only if you trust the source.",
     ),
+]
+BaseUrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        help="Address of the server of an API model, such as http://127.0.0.1:8000/v1.",
+        show_default="the address of the vendor",
+    ),
+]
+PricesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--prices",
+        help="TOML file with the prices of API models, from which the cost is estimated.",
+    ),
+]
+YesOption = Annotated[
+    bool,
+    typer.Option("--yes", help="Send texts to an API model without asking about the cost."),
 ]
 IndexDtypeOption = Annotated[
     str | None,

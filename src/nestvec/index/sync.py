@@ -42,6 +42,11 @@ class Changes:
         """The number of documents to encode."""
         return len(self.new) + len(self.changed)
 
+    def texts(self) -> Iterator[str]:
+        """Yield the texts of the documents to encode; the corpus is read."""
+        ids = {*self.new, *self.changed}
+        return (document.content for id_, document in self.corpus if id_ in ids)
+
 
 def compare(index: Index, corpus: Corpus | Mapping[str, Document]) -> Changes:
     """Compare an index with a corpus. No model is loaded."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.api.address import is_api_name
@@ -127,12 +127,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
     folder = local_path(options.name, models)
     if has_vectors(folder):
-        if prompts:
-            raise InvalidArgument(
-                f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
-            )
         warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
-        return PrecomputedVectors.load(folder, model=model, dims=options.dims, models=models)
+        return _load_vectors(folder, options, model)
     if model is not None:
         raise InvalidArgument(
             f"{folder}: is a model, so model={model!r} has no effect. Remove this argument."
@@ -153,6 +149,14 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
             )
     warn_of_folder(folder, encoder.info, options)
     return encoder
+
+
+def _load_vectors(folder: Path, options: ModelOptions, model: str | None) -> PrecomputedVectors:
+    if options.prompts:
+        raise InvalidArgument(
+            f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
+        )
+    return PrecomputedVectors.load(folder, model=model, dims=options.dims, models=options.models)
 
 
 def _load_at(base_url: str | None, name_or_path: str | Path, **options: Any) -> Encoder:
