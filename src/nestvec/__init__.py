@@ -39,7 +39,6 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.models.adapted import AdaptedEncoder
     from nestvec.models.adapter import Adapter
     from nestvec.models.adapter_file import load_adapter, save_adapter
-    from nestvec.models.api.costs import CostEstimate, estimate_cost
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
@@ -56,7 +55,6 @@ __all__ = [
     "Adapter",
     "Budget",
     "Corpus",
-    "CostEstimate",
     "Curve",
     "CurvePoint",
     "DamagedFile",
@@ -84,7 +82,6 @@ __all__ = [
     "build_index",
     "convert_embeddings",
     "create_app",
-    "estimate_cost",
     "evaluate",
     "evaluate_similarity",
     "export_results",
@@ -108,7 +105,6 @@ _MODULES = {
     "Adapter": "nestvec.models.adapter",
     "Budget": "nestvec.planning.budget",
     "Corpus": "nestvec.data.corpus",
-    "CostEstimate": "nestvec.models.api.costs",
     "Curve": "nestvec.curve.curve",
     "CurvePoint": "nestvec.curve.point",
     "DamagedFile": "nestvec.errors",
@@ -135,7 +131,6 @@ _MODULES = {
     "build_index": "nestvec.index.building",
     "convert_embeddings": "nestvec.sources.save",
     "create_app": "nestvec.serve.app",
-    "estimate_cost": "nestvec.models.api.costs",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
     "export_results": "nestvec.export.results",

@@ -7,6 +7,7 @@ import pytest
 import nestvec as nv
 from api_server import running_api
 from fakes import NestedHashEncoder
+from nestvec.models.api.costs import estimate_cost
 from refusals import refusal
 
 PRICES = """
@@ -33,7 +34,7 @@ def prices(tmp_path):
 
 def test_only_texts_that_are_not_cached_cost_something(model, prices):
     texts = ["a" * 4_000, "b" * 8_000, "b" * 8_000, "", "é" * 2_000]
-    found = nv.estimate_cost(model, texts, prices=prices)
+    found = estimate_cost(model, texts, prices=prices)
     assert (found.texts, found.cached, found.requests) == (3, 2, 1)
     assert found.tokens == 1_000 + 2_000 + 1_000
     assert found.cost == pytest.approx(4_000 * 2 / 1e6)
@@ -44,16 +45,16 @@ def test_only_texts_that_are_not_cached_cost_something(model, prices):
         "per minute"
     )
     model.encode(texts, kind="document")
-    later = nv.estimate_cost(model, texts, prices=prices)
+    later = estimate_cost(model, texts, prices=prices)
     assert (later.texts, later.cost) == (0, 0)
-    assert nv.estimate_cost(model, texts, kind="query", prices=prices).texts == 3
+    assert estimate_cost(model, texts, kind="query", prices=prices).texts == 3
 
 
 def test_an_unknown_price_is_stated(model, prices):
     prices.write_text("[other]\nprice_per_million_tokens = 1\n", "utf-8")
     for found in (
-        nv.estimate_cost(model, ["a"]),
-        nv.estimate_cost(model, ["a"], prices=prices),
+        estimate_cost(model, ["a"]),
+        estimate_cost(model, ["a"], prices=prices),
     ):
         assert found.cost is None
         assert str(found).endswith("; price unknown")
@@ -72,9 +73,9 @@ def test_an_unknown_price_is_stated(model, prices):
 )
 def test_prices_that_cannot_be_used_are_one_line(model, prices, text, problem):
     prices.write_text(text, "utf-8")
-    assert problem in refusal(nv.estimate_cost, model, ["a"], prices=prices)
+    assert problem in refusal(estimate_cost, model, ["a"], prices=prices)
 
 
 def test_other_models_have_no_costs():
     with pytest.raises(nv.InvalidArgument, match="is not an API model"):
-        nv.estimate_cost(NestedHashEncoder(), ["a"])
+        estimate_cost(NestedHashEncoder(), ["a"])
