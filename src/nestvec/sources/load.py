@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from nestvec.sources.folders import STEMS, find_vectors
 from nestvec.sources.hdf5_files import open_hdf5
 from nestvec.sources.model_name import read_model_name
 from nestvec.sources.npy_files import open_npy, open_npz
+from nestvec.sources.openai_batch import read_openai_batch
 from nestvec.sources.raw_records import RAW_FORMATS, open_raw
 from nestvec.sources.shards import open_folder
 from nestvec.sources.stored import StoredEmbeddings
@@ -115,6 +115,6 @@ def _open_json_lines(path: Path, columns: Columns) -> VectorStream:
     """Open JSON Lines, which can be the answers of a batch of the OpenAI API."""
     if not is_batch_answer(first_row(path, is_csv=False)):
         return open_jsonl(path, columns)
-    stored = import_module("nestvec.sources.openai_batch").read_openai_batch(path)
+    stored = read_openai_batch(path)
     stream = array_stream(path, np.asarray(stored.values), stored.ids)
     return replace(stream, model=stored.model)
