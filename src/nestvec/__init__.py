@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from nestvec.version import __version__
 
 if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at run time
+    from nestvec.bulk.embedding import embed_corpus
     from nestvec.curve.curve import Curve
     from nestvec.curve.point import CurvePoint
     from nestvec.data.corpus import Corpus, open_corpus
@@ -82,6 +83,7 @@ __all__ = [
     "build_index",
     "convert_embeddings",
     "create_app",
+    "embed_corpus",
     "evaluate",
     "evaluate_similarity",
     "export_results",
@@ -131,6 +133,7 @@ _MODULES = {
     "build_index": "nestvec.index.building",
     "convert_embeddings": "nestvec.sources.save",
     "create_app": "nestvec.serve.app",
+    "embed_corpus": "nestvec.bulk.embedding",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
     "export_results": "nestvec.export.results",

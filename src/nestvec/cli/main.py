@@ -18,6 +18,7 @@ from nestvec.cli import (
     batch,
     convert,
     demo,
+    embed,
     evaluate,
     export,
     index,
@@ -49,6 +50,7 @@ app.command("train")(train.train)
 app.command("adapt")(adapt.adapt)
 app.command("apply")(adapt.apply)
 app.command("convert")(convert.convert)
+app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
 app.add_typer(batch.app, name="batch")

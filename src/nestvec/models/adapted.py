@@ -19,6 +19,7 @@ from nestvec.models.base import BaseEncoder
 from nestvec.models.cache import CachedEncoder
 from nestvec.models.load import as_encoder
 from nestvec.models.paired import PairedEncoder, stores_documents
+from nestvec.models.transformer import TransformerEncoder
 from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ class AdaptedEncoder(BaseEncoder):
         found = self.base.encode(texts, kind=kind, on_progress=on_progress)
         return self.adapter.apply(np.asarray(found, dtype=np.float32), kind)
 
+    def encode_counted(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> tuple[Embeddings, int]:
+        """Return the result of ``encode``, and the number of texts that are truncated."""
+        found, truncated = encode_counted(self.base, texts, kind=kind, on_progress=on_progress)
+        return self.adapter.apply(np.asarray(found, dtype=np.float32), kind), truncated
+
     def encode_ms(self, texts: Sequence[str], *, kind: Kind) -> float | None:
         """Return the stored time of the base model; the adapter adds a negligible time."""
         base = self.base
@@ -65,6 +73,19 @@ class AdaptedEncoder(BaseEncoder):
     def count_truncated(self, texts: Sequence[str], *, kind: Kind) -> int:
         """Count the texts that are longer than the model's maximum length."""
         return self.base.count_truncated(texts, kind=kind)
+
+
+def encode_counted(
+    model: Encoder, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+) -> tuple[Embeddings, int]:
+    """Return embeddings [n, full_dim], and the number of texts that the model truncates.
+
+    Transformers tokenize each text once for both.
+    """
+    if isinstance(model, AdaptedEncoder | TransformerEncoder):
+        return model.encode_counted(texts, kind=kind, on_progress=on_progress)
+    embeddings = model.encode(texts, kind=kind, on_progress=on_progress)
+    return embeddings, model.count_truncated(texts, kind=kind)
 
 
 def unadapted(model: Encoder) -> Encoder:

@@ -53,10 +53,22 @@ def embed(
     model = encoder_of(model, kind)
     if isinstance(model, PrecomputedVectors):
         return model.take(ids, kind=kind)
-    embeddings = np.asarray(
-        model.encode(texts, kind=kind, on_progress=on_progress), dtype=np.float32
-    )
-    expected = (len(texts), model.info.full_dim)
+    return check_encoded(model, ids, model.encode(texts, kind=kind, on_progress=on_progress))
+
+
+def check_encoded(model: Encoder, ids: Sequence[str], encoded: object) -> Embeddings:
+    """Return what a model encoded as float32, checked.
+
+    Args:
+        model: The encoder.
+        ids: Ids of the texts, [n].
+        encoded: The result of its method ``encode``, [n, full_dim].
+
+    Raises:
+        ModelError: If the shape differs, or values are NaN or infinite.
+    """
+    embeddings: Embeddings = np.asarray(encoded, dtype=np.float32)
+    expected = (len(ids), model.info.full_dim)
     if embeddings.shape != expected:
         shape = f"{list(embeddings.shape)}, not {list(expected)}"
         raise ModelError(f"{model.info.name}: returned embeddings of shape {shape}.")

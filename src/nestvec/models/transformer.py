@@ -9,17 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import takewhile
 from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nestvec.files.mapped import new_embeddings
 from nestvec.models.failures import encoding_errors
-from nestvec.models.sentence_transformer import DType, SentenceTransformerEncoder, quiet
-from nestvec.types import Embeddings, Kind
+from nestvec.models.sentence_transformer import CHUNK, DType, SentenceTransformerEncoder, quiet
+from nestvec.models.token_batches import CPU_TOKENS, GPU_TOKENS, encode_batches, token_batches
+from nestvec.types import Embeddings, Kind, OnProgress, Rows
 
 _MOST_THREADS = 4
+_WINDOW = 16_384  # texts that are sorted by length at a time
+_TOKENS = {True: CPU_TOKENS, False: GPU_TOKENS}
 _BY_TASK = ("query_length", "document_length", "query_expansion")
 _AFTER = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout"}
 
@@ -57,14 +63,67 @@ class TransformerEncoder(SentenceTransformerEncoder):
         after = [id_ for id_, _ in takewhile(itemgetter(1), rest)]
         return before, after[::-1]
 
+    def _encode(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None
+    ) -> Embeddings:
+        """Encode texts, float32 [n, full_dim], neither normalized nor truncated."""
+        return self.encode_counted(texts, kind=kind, on_progress=on_progress)[0]
+
+    def encode_counted(
+        self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None = None
+    ) -> tuple[Embeddings, int]:
+        """Return the result of ``encode``, and the number of texts that are truncated.
+
+        Each text is tokenized once. Windows of many texts are sorted by length.
+
+        Args:
+            texts: The texts, [n].
+            kind: "query" or "document".
+            on_progress: Called with the number of encoded texts and the number of all texts.
+
+        Raises:
+            ModelError: If the model cannot encode texts.
+        """
+        embeddings = new_embeddings(len(texts), self.info.full_dim)
+        on_cpu = self._model.device.type == "cpu"
+        truncated = done = 0
+        for start in range(0, len(texts), _WINDOW):
+            window = texts[start : start + _WINDOW]
+            ids, longer = self._tokenize_window(window, kind)
+            truncated += longer
+            batches = token_batches([len(each) for each in ids], _TOKENS[on_cpu])
+            encode = partial(self._encode_rows, ids)
+            for rows, vectors in encode_batches(encode, batches, on_cpu=on_cpu):
+                embeddings[start + rows] = vectors
+                done += len(rows)
+                if on_progress is not None:
+                    on_progress(done, len(texts))
+        return embeddings, truncated
+
+    def _encode_rows(self, ids: Sequence[NDArray[np.int32]], rows: Rows) -> Embeddings:
+        return self.encode_tokens([ids[row] for row in rows])
+
+    def _tokenize_window(
+        self, texts: Sequence[str], kind: Kind
+    ) -> tuple[list[NDArray[np.int32]], int]:
+        """Return the token ids of each text, and the number of texts that are truncated."""
+        found, truncated = list[NDArray[np.int32]](), 0
+        for start in range(0, len(texts), CHUNK):  # encodings need much more memory than ids
+            encodings = self._encodings(texts[start : start + CHUNK], kind)
+            found += (np.array(each.ids, dtype=np.int32) for each in encodings)
+            truncated += sum(bool(each.overflowing) for each in encodings)
+        return found, truncated
+
     def tokenize(self, texts: Sequence[str], *, kind: Kind) -> list[list[int]]:
         """Return token ids of each text, with prompt and special tokens, truncated."""
+        return [encoding.ids for encoding in self._encodings(texts, kind)]
+
+    def _encodings(self, texts: Sequence[str], kind: Kind) -> Any:
         prompt = self.info.prompts[kind]
         with encoding_errors(self.info.name):
-            encodings = self._tokenizer.encode_batch_fast([prompt + text for text in texts])
-        return [encoding.ids for encoding in encodings]
+            return self._tokenizer.encode_batch_fast([prompt + text for text in texts])
 
-    def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
+    def encode_tokens(self, ids: Sequence[Sequence[int] | NDArray[np.int32]]) -> Embeddings:
         """Encode one batch, padded to its longest text; callers sort and split larger inputs."""
         import torch
 

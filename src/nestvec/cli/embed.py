@@ -1,0 +1,186 @@
+"""``nestvec embed``: embed a large corpus, and store its vectors in shards."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast, get_args
+
+import typer
+
+from nestvec.cli.console import check_output, print_json, print_line, print_wrapped, resumable
+from nestvec.cli.models import load_encoder
+from nestvec.cli.options import (
+    AdapterOption,
+    DeviceOption,
+    DocumentPromptOption,
+    DtypeOption,
+    JsonOption,
+    ModelArgument,
+    PassageWordsOption,
+    QueryPromptOption,
+    TrustRemoteCodeOption,
+    parse_prompts,
+)
+from nestvec.cli.progress import progress
+from nestvec.errors import InvalidArgument
+from nestvec.wording import count_text
+
+if TYPE_CHECKING:
+    from nestvec.bulk.embedding import Embedded
+    from nestvec.types import Kind, Precision
+
+_Corpus = Annotated[
+    str,
+    typer.Argument(
+        help="BEIR folder, folder of text files, one JSONL, CSV or Parquet file, or one of these "
+        "in object storage, such as s3://bucket/corpus.jsonl."
+    ),
+]
+_Out = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        help="Folder or s3://bucket/prefix to write. Documents are stored in its subfolder "
+        "'corpus', queries in 'queries'.",
+    ),
+]
+_Kind = Annotated[
+    str,
+    typer.Option("--kind", help="What the texts are, 'document' or 'query': prompts can differ."),
+]
+_Dim = Annotated[
+    int | None,
+    typer.Option(
+        "--dim",
+        min=1,
+        help="Number of dimensions to store, such as 256.",
+        show_default="all dimensions of the model",
+    ),
+]
+_Precision = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        help="Format of each vector: float32, float16, int8, int4, int2, binary or pq4.",
+    ),
+]
+_ShardRows = Annotated[
+    int,
+    typer.Option(
+        "--shard-rows",
+        min=1,
+        help="Number of vectors of each file. An interruption loses at most one file.",
+    ),
+]
+_Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Embed on the Ray cluster at this address, such as 10.0.0.1:6379 or auto.",
+        show_default="embed in this process",
+    ),
+]
+
+
+def embed(
+    model: ModelArgument,
+    corpus: _Corpus,
+    out: _Out,
+    kind: _Kind = "document",
+    dim: _Dim = None,
+    precision: _Precision = "float16",
+    shard_rows: _ShardRows = 16_384,
+    ray: _Ray = None,
+    passage_words: PassageWordsOption = None,
+    adapter: AdapterOption = None,
+    query_prompt: QueryPromptOption = None,
+    document_prompt: DocumentPromptOption = None,
+    dtype: DtypeOption = "float32",
+    device: DeviceOption = None,
+    trust_remote_code: TrustRemoteCodeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Embed a large corpus and store the vectors in Parquet files.
+
+    After an interruption, the same command continues: complete files are not embedded again.
+
+    Example: nestvec embed model corpus.jsonl --out vectors --dim 256 --precision int8
+    """
+    from nestvec.bulk.embedding import count_embedded, embed_texts
+    from nestvec.bulk.job import Settings
+    from nestvec.bulk.ray import embed_on_ray
+    from nestvec.bulk.texts import TextSource
+    from nestvec.files.object_storage import is_object_storage
+
+    chosen = _kind(kind)
+    if not is_object_storage(out):
+        check_output(Path(out), folder=True)
+    start = time.perf_counter()
+    load = partial(
+        load_encoder,
+        model,
+        adapter=adapter,
+        prompts=parse_prompts(query_prompt, document_prompt),
+        dtype=dtype,
+        device=device,
+        cache=False,
+        trust_remote_code=trust_remote_code,
+    )
+    settings = Settings(chosen, dim, cast("Precision", precision), shard_rows)
+    source = TextSource(corpus, chosen, passage_words)
+    with (
+        resumable(lambda: count_embedded(out, chosen), None),
+        progress("embed texts", unit="texts") as on_progress,
+    ):
+        if ray is None:
+            with source.opened() as texts:
+                done = embed_texts(load(), texts, out, settings, on_progress=on_progress)
+        else:
+            done = embed_on_ray(load, source, out, settings, address=ray, on_progress=on_progress)
+    seconds = time.perf_counter() - start
+    if as_json:
+        print_json(_summary(done, seconds))
+    else:
+        _report(done, seconds)
+
+
+def _kind(name: str) -> Kind:
+    from nestvec.types import Kind
+
+    if name not in get_args(Kind):
+        raise InvalidArgument(f"--kind {name!r} is not one of document, query.")
+    return cast("Kind", name)
+
+
+def _summary(done: Embedded, seconds: float) -> dict[str, object]:
+    manifest = done.manifest
+    return {
+        "place": done.place,
+        "model": manifest.model.name,
+        "kind": manifest.kind,
+        "dim": manifest.dim,
+        "precision": manifest.precision,
+        "vectors": manifest.rows,
+        "encoded": done.encoded,
+        "shards": len(manifest.shards),
+        "zero_vectors": sum(shard.zero_vectors for shard in manifest.shards),
+        "truncated_texts": sum(shard.truncated for shard in manifest.shards),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _report(done: Embedded, seconds: float) -> None:
+    from nestvec.models.prompts import prompts_text
+
+    manifest = done.manifest
+    earlier = manifest.rows - done.encoded
+    resumed = f", {earlier:,} of them by an earlier run" if earlier else ""
+    rate = f" ({done.encoded / seconds:,.0f} texts/s)" if done.encoded else ""
+    print_wrapped(
+        f"{count_text(manifest.rows, 'vector')} of {manifest.dim} dims as {manifest.precision}"
+        f"{resumed}: {count_text(len(manifest.shards), 'file')}, {seconds:.0f} s{rate}"
+    )
+    print_line(f"folder   {done.place}")
+    print_wrapped(prompts_text(manifest.model))
