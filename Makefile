@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser check format constraints clean
+.PHONY: help demo test test-engines browser check format constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## Show the targets
@@ -26,6 +26,22 @@ demo: $(VENV)/.installed-all  ## Run the whole loop on the documentation of this
 
 test: check browser  ## Run every check: lint, format, types, tests
 	$(BIN)/python -m pytest
+
+# One environment for each engine, whose packages may contradict those of the others. A test fails
+# if its engine cannot be started. All servers listen on the loopback interface only.
+ENGINES := ray s3
+
+test-engines: $(ENGINES:%=test-engine-%)  ## Run the tests with real clusters and servers
+
+test-engine-%: .venv-%/.installed
+	.venv-$*/bin/python -m pytest -c tests/engines_outside/pytest.ini tests/engines_outside/test_$**.py
+
+.venv-%/.installed: export PIP_CONSTRAINT = constraints/$*.txt
+.venv-%/.installed: export PIP_BUILD_CONSTRAINT = constraints/$*.txt
+.venv-%/.installed: pyproject.toml constraints/%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --editable '.[test-$*]'
+	touch $@
 
 # The tests of the page need Chromium. Without Chromium they are skipped, and the target succeeds.
 browser:
@@ -68,5 +84,5 @@ constraints:  ## Write constraints.txt again, with the newest versions
 	cp "$$folder/constraints.txt" constraints.txt
 
 clean:  ## Remove what these targets made, but not nestvec-demo
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES:%=.venv-%) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

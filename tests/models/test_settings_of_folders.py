@@ -9,6 +9,7 @@ from sentence_transformers import SentenceTransformer
 
 from nestvec.errors import ModelError
 from nestvec.models.load import as_encoder, load_model
+from nestvec.models.sentence_transformer import SentenceTransformerEncoder
 from nestvec.models.transformer import TransformerEncoder
 
 TEXTS = ["read", "a table " * 5, "read a csv file"]
@@ -111,11 +112,20 @@ def test_a_model_with_its_own_length_for_queries_shows_no_tokens(bert_folder):
 def test_a_model_without_a_padding_token_is_one_line(bert_folder):
     library_model = SentenceTransformer(str(bert_folder), device="cpu")
     library_model.tokenizer.pad_token = None
-    model = as_encoder(library_model)
+    model = SentenceTransformerEncoder(as_encoder(library_model).info, library_model)
     with pytest.raises(ModelError, match=r"has no padding token\. Set tokenizer\.") as raised:
         model.encode(TEXTS, kind="document")
     assert "\n" not in str(raised.value)
     assert isinstance(raised.value.__cause__, ValueError)
+
+
+def test_a_plain_model_without_a_padding_token_encodes_texts_of_different_lengths(bert_folder):
+    library_model = SentenceTransformer(str(bert_folder), device="cpu")
+    library_model.tokenizer.pad_token = None
+    model = as_encoder(library_model)
+    texts = ["csv", "read a csv file"]
+    each = np.stack([model.encode(text, kind="document") for text in texts])
+    np.testing.assert_allclose(model.encode(texts, kind="document"), each, atol=1e-6)
 
 
 @pytest.mark.parametrize(

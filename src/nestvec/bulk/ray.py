@@ -12,6 +12,7 @@ complete or writes the same bytes again.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 LoadModel = Callable[[], Encoder]
 """Loads the model; sent to each worker, so a module-level function or a partial of one."""
 
-_RETRIES = -1  # without limit: workers on cheap machines end often
 
 
 def embed_on_ray(
@@ -145,17 +145,15 @@ def _records(
             fn_kwargs={"source": source, "shard_rows": job.manifest.shard_rows},
             batch_format="pyarrow",
             num_cpus=0,
-            max_retries=_RETRIES,
         )
+        # Ray Data restarts an actor that ends, and runs its task again.
         written = read.map_batches(
             ShardWorker,
             fn_constructor_args=(load, out, job.form, checksums),
             batch_size=1,
             batch_format="pyarrow",
-            concurrency=(1, max(1, gpus or cpus)),
+            compute=data.ActorPoolStrategy(min_size=1, max_size=max(1, gpus or cpus)),
             **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
-            max_restarts=_RETRIES,
-            max_task_retries=_RETRIES,
         )
         for row in written.iter_rows():
             record: dict[str, Any] = json.loads(row["record"])
@@ -176,6 +174,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Any]]:
     try:
         if not connected:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = data.DataContext.get_current()
         before = context.target_max_block_size, context.enable_progress_bars
         context.target_max_block_size, context.enable_progress_bars = 1, False

@@ -1,0 +1,134 @@
+"""Embed a corpus from and to a real S3 server: SeaweedFS, on the loopback interface."""
+
+import json
+import socket
+
+import pytest
+from conftest import program, started, wait_until
+from pyarrow import fs
+
+from nestvec.bulk.embedding import count_embedded, embed_corpus, embed_texts
+from nestvec.bulk.job import Settings
+from nestvec.bulk.texts import TextSource
+from nestvec.data.corpus import open_corpus
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.files.object_storage import Bucket
+from nestvec.models.load import load_model
+from nestvec.sources.manifest import EmbeddingsManifest
+
+KEY, SECRET = "test-key", "test-secret-value"
+
+
+def free_ports(count):
+    """Return ports that are free, and whose gRPC ports (plus 10,000) are valid."""
+    sockets = [socket.socket() for _ in range(count)]
+    ports, number = [], 20_000
+    for each in sockets:
+        while True:
+            number += 1
+            try:
+                each.bind(("127.0.0.1", number))
+                break
+            except OSError:
+                continue
+        ports.append(number)
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """The URL of an empty bucket; the environment names its server."""
+    folder = tmp_path_factory.mktemp("s3")
+    keys, log = folder / "keys.json", folder / "weed.log"
+    identity = {
+        "name": "tests",
+        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
+        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+    }
+    keys.write_text(json.dumps({"identities": [identity]}))
+    (folder / "data").mkdir()
+    s3, master, volume, filer = free_ports(4)
+    command = [program("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+    command += [f"-dir={folder / 'data'}", "-master.volumeSizeLimitMB=64"]
+    command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
+    command += ["-s3", f"-s3.port={s3}", f"-s3.config={keys}"]
+    with pytest.MonkeyPatch.context() as patch, started(command, log):
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3}")
+        server = fs.S3FileSystem(
+            endpoint_override=f"127.0.0.1:{s3}",
+            scheme="http",
+            region="us-east-1",
+            allow_bucket_creation=True,
+        )
+
+        def is_ready():
+            try:
+                server.create_dir("embeddings")
+                with server.open_output_stream("embeddings/ready") as stream:
+                    stream.write(b"ready")
+            except OSError:
+                return False
+            return True
+
+        wait_until(is_ready, 60, log)
+        yield "s3://embeddings"
+
+
+def contents(url):
+    found = Bucket(url)
+    return {name: found.read(name) for name in found.names()}
+
+
+def test_objects_equal_the_files_of_a_local_run(bucket, word_model, corpus_file, tmp_path):
+    Bucket(f"{bucket}/texts").write("corpus.jsonl", corpus_file.read_bytes())
+    with TextSource(f"{bucket}/texts/corpus.jsonl").opened() as texts:
+        done = embed_texts(
+            load_model(word_model), texts, f"{bucket}/equal", Settings(shard_rows=90)
+        )
+    assert (done.place, done.encoded) == ("s3://embeddings/equal/corpus", 400)
+    embed_corpus(str(word_model), open_corpus(corpus_file), tmp_path, shard_rows=90)
+    local = {path.name: path.read_bytes() for path in (tmp_path / "corpus").iterdir()}
+    assert contents(f"{bucket}/equal/corpus") == local
+    assert EmbeddingsManifest.from_text(local["embeddings.json"].decode(), "x").rows == 400
+
+
+def test_a_prefix_is_read_as_a_folder(bucket, corpus_file):
+    Bucket(f"{bucket}/folder").write("corpus.jsonl", corpus_file.read_bytes())
+    Bucket(f"{bucket}/folder").write("image.png", b"no text")
+    with TextSource(f"{bucket}/folder").opened() as texts:
+        assert dict(texts) == dict(open_corpus(corpus_file))
+
+
+def test_an_interrupted_run_continues(bucket, word_model, corpus_file):
+    out, texts = f"{bucket}/continued", open_corpus(corpus_file)
+
+    def interrupt(done, _total):
+        if done >= 180:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_corpus(str(word_model), texts, out, shard_rows=90, on_progress=interrupt)
+    stored = count_embedded(out)
+    assert 90 <= stored < 400
+    again = embed_corpus(str(word_model), texts, out, shard_rows=90)
+    assert again.encoded == 400 - stored
+    assert embed_corpus(str(word_model), texts, out, shard_rows=90).encoded == 0
+
+
+def test_failures_are_one_line_without_credentials(bucket, monkeypatch):
+    with pytest.raises(InvalidArgument, match="names no bucket"):
+        Bucket("s3://")
+    with (
+        pytest.raises(DataError, match="has no object with a suffix"),
+        TextSource(f"{bucket}/nothing").opened(),
+    ):
+        pass
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret-value")
+    with pytest.raises(DataError, match=r"s3://embeddings/x/y: cannot be written") as raised:
+        Bucket(f"{bucket}/x").write("y", b"z")
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
