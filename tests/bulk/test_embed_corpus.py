@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nestvec.bulk.embedding import count_embedded, embed_corpus
-from nestvec.bulk.job import Settings
+from nestvec.bulk.job import EmbedSettings
 from nestvec.bulk.texts import TextSource, split_texts
 from nestvec.codec.prefix import prefix
 from nestvec.data.corpus import Corpus
@@ -242,4 +242,4 @@ def test_only_one_shard_of_texts_is_read_at_a_time():
 
 def test_settings_have_limits():
     with pytest.raises(InvalidArgument, match="shard_rows"):
-        Settings(shard_rows=0)
+        EmbedSettings(shard_rows=0)

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import time
 from functools import partial
+from pathlib import Path
 
 import pytest
-from conftest import program, started, wait_until
 
+from conftest import program, started, wait_until
 from nestvec.bulk.embedding import embed_corpus
-from nestvec.bulk.job import Settings
+from nestvec.bulk.job import EmbedSettings
 from nestvec.bulk.ray import embed_on_ray
 from nestvec.bulk.texts import TextSource
 from nestvec.data.corpus import open_corpus
@@ -45,7 +46,7 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ray")
     token, log = folder / "token", folder / "ray.log"
     token.write_text(secrets.token_hex(32))
-    tests = os.path.dirname(__file__)
+    tests = Path(__file__).parent
     settings = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
@@ -93,7 +94,7 @@ def expected(word_model, corpus_file, tmp_path_factory):
 
 
 def embed(load, corpus, out, precision="float16", **options):
-    settings = Settings(precision=precision, shard_rows=ROWS)
+    settings = EmbedSettings(precision=precision, shard_rows=ROWS)
     return embed_on_ray(load, TextSource(str(corpus)), out, settings, address=ADDRESS, **options)
 
 
@@ -133,18 +134,16 @@ def test_a_killed_worker_and_a_killed_node_change_no_shard(
 
 def kill_a_worker():
     """Kill one process of an actor that encodes; return its process id."""
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    title = file.read()
-                with open(f"/proc/{name}/environ", "rb") as file:
-                    ours = os.environ["RAY_AUTH_TOKEN_PATH"].encode() in file.read()
-            except OSError:
-                continue
-            if ours and WORKER.encode() in title:
-                os.kill(int(name), signal.SIGKILL)
-                return int(name)
+    token = os.environ["RAY_AUTH_TOKEN_PATH"].encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_bytes()
+            ours = token in (process / "environ").read_bytes()
+        except OSError:  # the process has ended
+            continue
+        if ours and WORKER.encode() in title:
+            os.kill(int(process.name), signal.SIGKILL)
+            return int(process.name)
     return None
 
 
@@ -153,6 +152,6 @@ def test_a_cluster_that_does_not_run_is_one_line(word_model, corpus_file, tmp_pa
     load = partial(load_model, str(word_model))
     with pytest.raises(ModelError, match="cannot be used") as raised:
         embed_on_ray(
-            load, TextSource(str(corpus_file)), tmp_path, Settings(), address="127.0.0.1:1"
+            load, TextSource(str(corpus_file)), tmp_path, EmbedSettings(), address="127.0.0.1:1"
         )
     assert "\n" not in str(raised.value)

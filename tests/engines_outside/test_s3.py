@@ -4,11 +4,11 @@ import json
 import socket
 
 import pytest
-from conftest import program, started, wait_until
 from pyarrow import fs
 
+from conftest import program, started, wait_until
 from nestvec.bulk.embedding import count_embedded, embed_corpus, embed_texts
-from nestvec.bulk.job import Settings
+from nestvec.bulk.job import EmbedSettings
 from nestvec.bulk.texts import TextSource
 from nestvec.data.corpus import open_corpus
 from nestvec.errors import DataError, InvalidArgument
@@ -87,7 +87,7 @@ def test_objects_equal_the_files_of_a_local_run(bucket, word_model, corpus_file,
     Bucket(f"{bucket}/texts").write("corpus.jsonl", corpus_file.read_bytes())
     with TextSource(f"{bucket}/texts/corpus.jsonl").opened() as texts:
         done = embed_texts(
-            load_model(word_model), texts, f"{bucket}/equal", Settings(shard_rows=90)
+            load_model(word_model), texts, f"{bucket}/equal", EmbedSettings(shard_rows=90)
         )
     assert (done.place, done.encoded) == ("s3://embeddings/equal/corpus", 400)
     embed_corpus(str(word_model), open_corpus(corpus_file), tmp_path, shard_rows=90)

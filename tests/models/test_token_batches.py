@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nestvec.models.load import load_model
 from nestvec.models.token_batches import encode_batches, token_batches
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # on a busy machine
 @given(st.lists(st.integers(0, 300), max_size=60), st.integers(1, 1_000))
 def test_each_text_is_in_one_batch_and_batches_are_limited(lengths, tokens):
     batches = token_batches(lengths, tokens)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestvec.bulk.job import SHARD_ROWS, Job, Settings, sample_embeddings, start_job
+from nestvec.bulk.job import SHARD_ROWS, EmbedSettings, Job, sample_embeddings, start_job
 from nestvec.bulk.shard import embed_shard, finished_shard, write_shard
 from nestvec.bulk.store import locked_store, store_at
 from nestvec.bulk.texts import ShardTexts, split_texts
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Embedded:
+class EmbeddedCorpus:
     """The result of a run.
 
     Attributes:
@@ -49,7 +49,7 @@ def embed_corpus(  # noqa: PLR0913 - all but three arguments are keyword-only
     precision: Precision = "float16",
     shard_rows: int = SHARD_ROWS,
     on_progress: OnProgress | None = None,
-) -> Embedded:
+) -> EmbeddedCorpus:
     """Embed texts and store their vectors in Parquet shards, resumable after an interruption.
 
     Vectors are truncated, renormalized and quantized, in this order. The same call continues an
@@ -85,7 +85,7 @@ def embed_corpus(  # noqa: PLR0913 - all but three arguments are keyword-only
         >>> done.manifest.rows  # doctest: +SKIP
         5183
     """
-    settings = Settings(kind, dim, precision, shard_rows)
+    settings = EmbedSettings(kind, dim, precision, shard_rows)
     return embed_texts(as_encoder(model), Corpus.of(corpus), out, settings, on_progress=on_progress)
 
 
@@ -93,10 +93,10 @@ def embed_texts(
     encoder: Encoder,
     corpus: Corpus,
     out: Path | str,
-    settings: Settings,
+    settings: EmbedSettings,
     *,
     on_progress: OnProgress | None = None,
-) -> Embedded:
+) -> EmbeddedCorpus:
     """Embed texts as ``embed_corpus`` does.
 
     Raises:
@@ -120,7 +120,7 @@ def embed_texts(
             done += shard.rows
             if on_progress is not None:
                 on_progress(done, job.manifest.total)
-        return Embedded(store.place, job.finish(), encoded)
+        return EmbeddedCorpus(store.place, job.finish(), encoded)
 
 
 def count_embedded(out: Path | str, kind: Kind = "document") -> int:

@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Settings:
+class EmbedSettings:
     """How to embed texts.
 
     Attributes:
@@ -162,7 +162,7 @@ class Job:
         self.manifest = manifest
 
 
-def start_job(store: ShardStore, model: Encoder, corpus: Corpus, settings: Settings) -> Job:
+def start_job(store: ShardStore, model: Encoder, corpus: Corpus, settings: EmbedSettings) -> Job:
     """Begin a job, or continue the job whose manifest the store has.
 
     Args:

@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nestvec.bulk.embedding import Embedded, counted, fit_codec
-from nestvec.bulk.job import Job, Settings, start_job
+from nestvec.bulk.embedding import EmbeddedCorpus, counted, fit_codec
+from nestvec.bulk.job import EmbedSettings, Job, start_job
 from nestvec.bulk.shard import ShardFormat, embed_shard, finished_shard, write_shard
 from nestvec.bulk.store import locked_store, store_at
 from nestvec.bulk.texts import ShardTexts, TextSource, split_texts
@@ -35,16 +35,15 @@ LoadModel = Callable[[], Encoder]
 """Loads the model; sent to each worker, so a module-level function or a partial of one."""
 
 
-
 def embed_on_ray(
     load: LoadModel,
     source: TextSource,
     out: Path | str,
-    settings: Settings,
+    settings: EmbedSettings,
     *,
     address: str,
     on_progress: OnProgress | None = None,
-) -> Embedded:
+) -> EmbeddedCorpus:
     """Embed texts on a Ray cluster; the shards are those of ``embed_corpus``.
 
     Vectors are equal up to rounding, and bytes are equal if the processors, the libraries and the
@@ -82,7 +81,7 @@ def embed_on_ray(
                 encoded += shard.rows if record["encoded"] else 0
                 if on_progress is not None:
                     on_progress(done, job.manifest.total)
-        return Embedded(store.place, job.finish(), encoded)
+        return EmbeddedCorpus(store.place, job.finish(), encoded)
 
 
 def read_texts(_: pa.Table, source: TextSource, shard_rows: int) -> Iterator[pa.Table]:

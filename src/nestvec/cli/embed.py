@@ -28,7 +28,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
-    from nestvec.bulk.embedding import Embedded
+    from nestvec.bulk.embedding import EmbeddedCorpus
     from nestvec.types import Kind, Precision
 
 _Corpus = Annotated[
@@ -109,7 +109,7 @@ def embed(
     Example: nestvec embed model corpus.jsonl --out vectors --dim 256 --precision int8
     """
     from nestvec.bulk.embedding import count_embedded, embed_texts
-    from nestvec.bulk.job import Settings
+    from nestvec.bulk.job import EmbedSettings
     from nestvec.bulk.ray import embed_on_ray
     from nestvec.bulk.texts import TextSource
     from nestvec.files.object_storage import is_object_storage
@@ -128,7 +128,7 @@ def embed(
         cache=False,
         trust_remote_code=trust_remote_code,
     )
-    settings = Settings(chosen, dim, cast("Precision", precision), shard_rows)
+    settings = EmbedSettings(chosen, dim, cast("Precision", precision), shard_rows)
     source = TextSource(corpus, chosen, passage_words)
     with (
         resumable(lambda: count_embedded(out, chosen), None),
@@ -154,7 +154,7 @@ def _kind(name: str) -> Kind:
     return cast("Kind", name)
 
 
-def _summary(done: Embedded, seconds: float) -> dict[str, object]:
+def _summary(done: EmbeddedCorpus, seconds: float) -> dict[str, object]:
     manifest = done.manifest
     return {
         "place": done.place,
@@ -171,7 +171,7 @@ def _summary(done: Embedded, seconds: float) -> dict[str, object]:
     }
 
 
-def _report(done: Embedded, seconds: float) -> None:
+def _report(done: EmbeddedCorpus, seconds: float) -> None:
     from nestvec.models.prompts import prompts_text
 
     manifest = done.manifest
