@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.models.adapted import AdaptedEncoder
     from nestvec.models.adapter import Adapter
     from nestvec.models.adapter_file import load_adapter, save_adapter
+    from nestvec.models.api.costs import estimate_cost
     from nestvec.models.load import load_model
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
@@ -84,6 +85,7 @@ __all__ = [
     "convert_embeddings",
     "create_app",
     "embed_corpus",
+    "estimate_cost",
     "evaluate",
     "evaluate_similarity",
     "export_results",
@@ -133,6 +135,7 @@ _MODULES = {
     "build_index": "nestvec.index.building",
     "convert_embeddings": "nestvec.sources.save",
     "create_app": "nestvec.serve.app",
+    "estimate_cost": "nestvec.models.api.costs",
     "embed_corpus": "nestvec.bulk.embedding",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
