@@ -2,24 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
 
-from nestvec.models.static import save_static_model
 from nestvec.types import Document
-
-WORDS = ["[UNK]", *(f"w{number}" for number in range(40))]
+from word_model import WORDS, save_word_model
 
 
 @pytest.fixture(scope="session")
 def word_model(tmp_path_factory):
     """The folder of a static model of 32 dims."""
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    table = np.random.default_rng(0).standard_normal((len(WORDS), 32)).astype(np.float32)
-    folder = tmp_path_factory.mktemp("models") / "words"
-    save_static_model(table, tokenizer, folder, matryoshka_dims=(32, 16, 8), extra={})
-    return folder
+    return save_word_model(tmp_path_factory.mktemp("models") / "words")
 
 
 @pytest.fixture(scope="session")

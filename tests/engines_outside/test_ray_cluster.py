@@ -46,7 +46,7 @@ def cluster(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ray")
     token, log = folder / "token", folder / "ray.log"
     token.write_text(secrets.token_hex(32))
-    tests = Path(__file__).parent
+    tests = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[1]}"
     settings = {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
@@ -147,8 +147,7 @@ def kill_a_worker():
     return None
 
 
-def test_a_cluster_that_does_not_run_is_one_line(word_model, corpus_file, tmp_path, monkeypatch):
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1")
+def test_a_cluster_that_does_not_run_is_one_line(word_model, corpus_file, tmp_path):
     load = partial(load_model, str(word_model))
     with pytest.raises(ModelError, match="cannot be used") as raised:
         embed_on_ray(

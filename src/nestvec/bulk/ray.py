@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -30,6 +31,8 @@ from nestvec.types import Encoder, OnProgress, begin_step
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_REACHABLE_S = 10.0
 
 LoadModel = Callable[[], Encoder]
 """Loads the model; sent to each worker, so a module-level function or a partial of one."""
@@ -172,6 +175,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Any]]:
     connected = ray.is_initialized()
     try:
         if not connected:
+            _check_reachable(address)
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         context = data.DataContext.get_current()
@@ -181,7 +185,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Any]]:
             yield ray, data
         finally:
             context.target_max_block_size, context.enable_progress_bars = before
-    except (ray.exceptions.RayError, ConnectionError, ValueError) as error:
+    except (ray.exceptions.RayError, OSError, ValueError) as error:
         if isinstance(error, NestvecError):
             raise
         problem = f"the Ray cluster at {address} cannot be used ({first_line(error)})"
@@ -189,3 +193,14 @@ def _connected(address: str) -> Iterator[tuple[Any, Any]]:
     finally:
         if not connected:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that a server listens at ``host:port``; Ray itself would try for minutes.
+
+    Raises:
+        OSError: If none does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdigit():  # not "auto", and not a URL
+        socket.create_connection((host, int(port)), timeout=_REACHABLE_S).close()
