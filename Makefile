@@ -19,7 +19,7 @@ INSTALL_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-i
 .DELETE_ON_ERROR:
 
 help:  ## Show the targets
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 18
 
 demo: $(VENV)/.installed-all  ## Run the whole loop on the documentation of this Python
 	$(BIN)/nestvec demo
