@@ -36,6 +36,7 @@ test-engines: $(ENGINES:%=test-engine-%)  ## Run the tests with real clusters an
 test-engine-%: .venv-%/.installed
 	.venv-$*/bin/python -m pytest -c tests/engines_outside/pytest.ini tests/engines_outside/test_$**.py
 
+.PRECIOUS: .venv-%/.installed
 .venv-%/.installed: export PIP_CONSTRAINT = constraints/$*.txt
 .venv-%/.installed: export PIP_BUILD_CONSTRAINT = constraints/$*.txt
 .venv-%/.installed: pyproject.toml constraints/%.txt
