@@ -1,4 +1,4 @@
-"""Real servers on the loopback interface for the tests of one engine.
+"""Real servers for the tests of one engine, in a network namespace without other interfaces.
 
 These tests run in the environment of their engine: see `make test-engines`. Without the packages of
 the engine they fail.
@@ -15,8 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loopback import leave_network
 
 from word_model import WORDS, save_word_model
+
+leave_network()  # before any thread and any server starts
 
 
 def program(name):

@@ -3,6 +3,7 @@
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import time
 from functools import partial
@@ -154,3 +155,8 @@ def test_a_cluster_that_does_not_run_is_one_line(word_model, corpus_file, tmp_pa
             load, TextSource(str(corpus_file)), tmp_path, EmbedSettings(), address="127.0.0.1:1"
         )
     assert "\n" not in str(raised.value)
+
+
+def test_no_other_address_can_be_reached():
+    with pytest.raises(OSError, match="unreachable"):
+        socket.create_connection(("192.0.2.1", 80), timeout=5)
