@@ -11,14 +11,15 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.types import CodeKey, Embeddings, Rows
 
 MATRIX_BYTES = 512 * 2**20  # a larger matrix of all scores is not computed
-_ROWS = 4_096  # documents or candidates decoded at a time
+_ROWS = 4_096  # documents decoded at a time
+_DENSE = 2  # with more than one candidate for 2 documents, all documents of a block are scored
 
 
 class CandidateScores:
     """The scores of candidates, stored for later shortlists.
 
     If the scores of all documents fit ``MATRIX_BYTES``, they are computed by matrix products. In a
-    larger corpus, only candidates are scored.
+    larger corpus, only blocks with many candidates are scored as a whole.
     """
 
     def __init__(self, key: CodeKey, queries: Embeddings, corpus: Representations) -> None:
@@ -66,16 +67,27 @@ class CandidateScores:
         new = np.setdiff1d(pairs, self._pairs, assume_unique=True)
         if not len(new):
             return
-        prepared = self._corpus.codec(self._key).prepare(self._queries)
-        scores = np.empty(len(new), dtype=np.float32)
-        # Pairs are scored in ascending order of row, so that the corpus is read in order.
-        numbers, rows = np.divmod(new, len(self._corpus))
-        by_row = np.argsort(rows, kind="stable")
-        for start in range(0, len(new), _ROWS):
-            chosen = by_row[start : start + _ROWS]
-            vectors = self._corpus.decoded(self._key, rows[chosen])
-            scores[chosen] = np.einsum("nd,nd->n", vectors, prepared[numbers[chosen]])
         pairs = np.concatenate((self._pairs, new))
         ascending = np.argsort(pairs, kind="stable")
         self._pairs = pairs[ascending]
-        self._scores = np.concatenate((self._scores, scores))[ascending]
+        self._scores = np.concatenate((self._scores, self._score(new)))[ascending]
+
+    def _score(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Score pairs in ascending order of row, so that the corpus is read in order."""
+        prepared = self._corpus.codec(self._key).prepare(self._queries)
+        scores = np.empty(len(pairs), dtype=np.float32)
+        queries, rows = np.divmod(pairs, len(self._corpus))
+        by_row = np.argsort(rows, kind="stable")
+        starts = np.arange(0, len(self._corpus), _ROWS)
+        ends = np.searchsorted(rows[by_row], starts + _ROWS)
+        for start, first, end in zip(starts, [0, *ends[:-1]], ends, strict=True):
+            chosen = by_row[first:end]
+            own, numbers = rows[chosen], queries[chosen]
+            if len(chosen) > _ROWS // _DENSE:  # one product is faster than decoding rows repeatedly
+                block = slice(start, min(start + _ROWS, len(self._corpus)))
+                product = prepared @ self._corpus.decoded(self._key, block).T
+                scores[chosen] = product[numbers, own - start]
+            elif len(chosen):
+                vectors = self._corpus.decoded(self._key, own)
+                scores[chosen] = np.einsum("nd,nd->n", vectors, prepared[numbers])
+        return scores

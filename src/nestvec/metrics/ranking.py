@@ -83,13 +83,13 @@ class TopRows:
         # The first score of a min-heap is the lowest. Only higher scores can enter the heap, and
         # NumPy finds these faster than FAISS if they are rare.
         heap = self._heap()
-        entering = scores > self._scores[:, :1]
-        counts = np.count_nonzero(entering, axis=1)
+        # The search in one dimension is many times faster than np.nonzero.
+        lines, columns = np.divmod(np.flatnonzero(scores > self._scores[:, :1]), max(1, len(rows)))
+        counts = np.bincount(lines, minlength=len(scores))
         width = int(counts.max(initial=0))
         if width > len(rows) // _RARE:
             heap.addn_with_ids(len(rows), _pointer(scores), _pointer(ids), 0, 0, len(scores))
         elif width:
-            lines, columns = np.nonzero(entering)
             places = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
             higher = np.full((len(scores), width), -np.inf, dtype=np.float32)
             higher[lines, places] = scores[lines, columns]
