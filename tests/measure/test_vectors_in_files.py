@@ -12,7 +12,8 @@ from nestvec.codec.rows import EmbeddingRows
 from nestvec.measure.grid import BASELINES, Grid
 from nestvec.measure.run import evaluate
 from nestvec.models import encoding
-from nestvec.models.precomputed import PrecomputedVectors, write_ids
+from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.sources.ids import write_ids
 
 GRID = Grid(precisions=("float32", "int8"), shortlisted=("binary",), keeps=(40,))
 _BOUNDED = """
