@@ -12,6 +12,7 @@ import nestvec as nv
 from api_server import running_api
 from conftest import run_in, write_jsonl
 from made_serving import static_model
+from nestvec.cli.models import ModelChoice
 from nestvec.serve.app import create_app
 from serving_client import running
 from ten_documents import WORDS
@@ -109,8 +110,9 @@ def test_a_terminal_is_asked(place, api, monkeypatch):
     monkeypatch.setattr(api_costs, "sys", SimpleNamespace(stdin=Terminal, stderr=Terminal))
     monkeypatch.setattr(api_costs.typer, "confirm", lambda *_, **__: asked.append(1) or False)
     model = nv.load_model("openai:tiny", base_url=api.url)
+    choice = ModelChoice(prices=place / "prices.toml")
     with pytest.raises(SystemExit) as ended:
-        api_costs.confirm_cost(model, {"document": ["a"]}, prices=place / "prices.toml", yes=False)
+        api_costs.confirm_cost(model, {"document": ["a"]}, choice)
     assert (ended.value.code, asked) == (1, [1])
 
 

@@ -5,16 +5,24 @@ Memory is bounded by one shard. ``ray`` distributes shards over a cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nestvec.bulk.job import SHARD_ROWS, EmbedSettings, Job, sample_embeddings, start_job
+from nestvec.bulk.job import (
+    SHARD_ROWS,
+    EmbedSettings,
+    Job,
+    sample_embeddings,
+    sample_texts,
+    start_job,
+)
 from nestvec.bulk.shard import embed_shard, finished_shard, write_shard
 from nestvec.bulk.store import locked_store, store_at
-from nestvec.bulk.texts import ShardTexts, split_texts
+from nestvec.bulk.texts import ShardTexts, TextSource, split_texts
+from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.data.corpus import Corpus
 from nestvec.models.load import as_encoder
 from nestvec.sources.manifest import MANIFEST, EmbeddingsManifest, Shard
@@ -125,11 +133,41 @@ def embed_texts(
 
 def count_embedded(out: Path | str, kind: Kind = "document") -> int:
     """Return the number of vectors that an interrupted run has stored."""
+    manifest = _stored_manifest(out, kind)
+    return 0 if manifest is None else manifest.rows
+
+
+def texts_to_encode(source: TextSource, out: Path | str, settings: EmbedSettings) -> Iterator[str]:
+    """Yield the texts that a run would encode.
+
+    Texts of shards that an earlier run completed are left out. The texts of a sample that a codec
+    is fitted on are encoded once more, so they are yielded twice.
+
+    Args:
+        source: The texts.
+        out: As in ``embed_corpus``.
+        settings: How to embed the texts.
+
+    Raises:
+        DataError: If the texts or the manifest of the earlier run cannot be read.
+    """
+    manifest = _stored_manifest(out, settings.kind)
+    finished = {shard.file for shard in manifest.shards} if manifest else set()
+    fitted = manifest is not None and manifest.codec is not None
+    with source.opened() as corpus:
+        if QUANTIZERS[settings.precision].fits and not fitted:
+            texts = counted(corpus)
+            if (texts.length or 0) > settings.shard_rows:
+                yield from (text for _, text in sample_texts(texts))
+        for each in split_texts(corpus, settings.shard_rows):
+            if each.file not in finished:
+                yield from each.texts
+
+
+def _stored_manifest(out: Path | str, kind: Kind) -> EmbeddingsManifest | None:
     store = store_at(out, kind)
     content = store.read(MANIFEST)
-    if content is None:
-        return 0
-    return EmbeddingsManifest.from_text(content.decode(), store.place).rows
+    return None if content is None else EmbeddingsManifest.from_text(content.decode(), store.place)
 
 
 def counted(corpus: Corpus) -> Corpus:

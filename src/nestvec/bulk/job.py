@@ -207,14 +207,25 @@ def sample_embeddings(
     Returns:
         Raw model output [at most ``SAMPLE_ROWS``, full_dim].
     """
+    ids, texts = list[str](), list[str]()
+    for id_, text in sample_texts(corpus):
+        ids.append(id_)
+        texts.append(text)
+    return embed(model, ids, texts, kind=kind, on_progress=on_progress)
+
+
+def sample_texts(corpus: Corpus) -> Iterator[tuple[str, str]]:
+    """Yield ids and texts of at most ``SAMPLE_ROWS`` texts, evenly spread over the corpus.
+
+    Args:
+        corpus: The texts; ``length`` is known.
+    """
     total = corpus.length or 0
     rows = np.unique(np.linspace(0, total - 1, min(total, SAMPLE_ROWS)).astype(np.int64))
-    chosen, ids, texts = set(rows.tolist()), list[str](), list[str]()
-    for row, (id_, document) in enumerate(corpus):
-        if row in chosen:
-            ids.append(id_)
-            texts.append(document.content)
-    return embed(model, ids, texts, kind=kind, on_progress=on_progress)
+    chosen = set(rows.tolist())
+    yield from (
+        (id_, document.content) for row, (id_, document) in enumerate(corpus) if row in chosen
+    )
 
 
 def _plain_codec(manifest: EmbeddingsManifest) -> Codec:

@@ -38,13 +38,14 @@ LoadModel = Callable[[], Encoder]
 """Loads the model; sent to each worker, so a module-level function or a partial of one."""
 
 
-def embed_on_ray(
+def embed_on_ray(  # noqa: PLR0913 - all but four arguments are keyword-only
     load: LoadModel,
     source: TextSource,
     out: Path | str,
     settings: EmbedSettings,
     *,
     address: str,
+    model: Encoder | None = None,
     on_progress: OnProgress | None = None,
 ) -> EmbeddedCorpus:
     """Embed texts on a Ray cluster; the shards are those of ``embed_corpus``.
@@ -58,6 +59,7 @@ def embed_on_ray(
         out: As in ``embed_corpus``; reachable from all nodes.
         settings: How to embed the texts.
         address: Address of the cluster, as in ``ray.init``.
+        model: The model, if it is already loaded here.
         on_progress: As in ``embed_corpus``.
 
     Raises:
@@ -68,7 +70,7 @@ def embed_on_ray(
     """
     require("ray.data", extra="ray")
     with source.opened() as corpus, locked_store(out, settings.kind) as store:
-        texts, model = counted(corpus), load()
+        texts, model = counted(corpus), model or load()
         job = start_job(store, model, texts, settings)
         fit_codec(job, model, texts, on_progress)
         if job.needs_codec and texts.length:  # a single shard, whose own vectors fit the codec

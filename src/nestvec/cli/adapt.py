@@ -9,22 +9,13 @@ import typer
 
 from nestvec.cli.api_costs import confirm_cost, texts_by_kind
 from nestvec.cli.console import check_output, print_line, print_next, print_wrapped, shown_path
-from nestvec.cli.models import load_encoder
+from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
-    BaseUrlOption,
-    CacheOption,
-    DeviceOption,
     DocumentPromptOption,
-    DtypeOption,
     ModelsOption,
-    PricesOption,
-    QueryModelOption,
     QueryPromptOption,
-    SameSpaceOption,
     SeedOption,
     TrustRemoteCodeOption,
-    VectorsModelOption,
-    YesOption,
     parse_ints,
     parse_prompts,
     prompt_options,
@@ -104,9 +95,11 @@ _Applied = Annotated[
 ]
 
 
+@model_options(*ENCODING)
 def adapt(
     source: _Source,
     corpus: _Corpus = None,
+    *,
     out: _Out = Path("adapter.safetensors"),
     pairs: _Pairs = None,
     qrels: _Qrels = None,
@@ -118,19 +111,7 @@ def adapt(
     sample: _Sample = 100_000,
     steps: _Steps = 200,
     seed: SeedOption = 0,
-    model: VectorsModelOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
-    base_url: BaseUrlOption = None,
-    prices: PricesOption = None,
-    yes: YesOption = False,
+    choice: ModelChoice,
 ) -> None:
     """Fit an adapter that makes truncated vectors better.
 
@@ -154,22 +135,9 @@ def adapt(
     )
     check_output(out)
     texts = _texts(corpus, pairs, qrels, split)
-    prompts = parse_prompts(query_prompt, document_prompt)
-    encoder = load_encoder(
-        source,
-        prompts=prompts,
-        dtype=dtype,
-        device=device,
-        cache=cache,
-        trust_remote_code=trust_remote_code,
-        models=models,
-        vectors_model=model,
-        query_model=query_model,
-        same_space=same_space,
-        base_url=base_url,
-    )
+    encoder = load_encoder(source, choice)
     if texts is not None:
-        confirm_cost(encoder, texts_by_kind(texts), prices=prices, yes=yes)
+        confirm_cost(encoder, texts_by_kind(texts), choice)
     with progress("adapt") as on_progress:
         adapter = fit_adapter(encoder, texts, config=config, on_progress=on_progress)
     save_adapter(adapter, out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,6 +12,7 @@ from nestvec.cli.console import fail, log, warn
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from nestvec.cli.models import ModelChoice
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.data.similarity import SimilaritySet
     from nestvec.data.training import TrainingPairs
@@ -23,13 +23,7 @@ if TYPE_CHECKING:
 _DECLINED = 1  # exit code
 
 
-def confirm_cost(
-    model: Encoder,
-    texts: Mapping[Kind, Iterable[str]],
-    *,
-    prices: Path | None,
-    yes: bool,
-) -> None:
+def confirm_cost(model: Encoder, texts: Mapping[Kind, Iterable[str]], choice: ModelChoice) -> None:
     """Print the estimated cost of an API model, and ask for confirmation if it may cost something.
 
     Nothing is asked for other models, if all texts are cached, if the price is 0, or if the price
@@ -39,8 +33,7 @@ def confirm_cost(
     Args:
         model: Any model.
         texts: The texts by kind.
-        prices: The file of prices.
-        yes: Whether the user confirmed with ``--yes``.
+        choice: The file of prices, and whether the user confirmed with ``--yes``.
 
     Raises:
         InvalidArgument: If ``--yes`` is required.
@@ -50,16 +43,16 @@ def confirm_cost(
 
     api = api_encoder(model)
     if api is None:
-        if prices is not None:
+        if choice.prices is not None:
             warn(f"--prices has no effect: {model.info.name} is not an API model")
         return
     first, *others = (
-        estimate_cost(model, each, kind=kind, prices=prices) for kind, each in texts.items()
+        estimate_cost(model, each, kind=kind, prices=choice.prices) for kind, each in texts.items()
     )
     total = sum(others, start=first)
     log(str(total))
     may_cost = api.address.is_vendor if total.cost is None else total.cost > 0
-    if yes or not may_cost:
+    if choice.yes or not may_cost:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidArgument(

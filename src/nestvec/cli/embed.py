@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import check_output, print_json, print_line, print_wrapped, resumable
-from nestvec.cli.models import load_encoder
+from nestvec.cli.models import COSTS, LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
-    AdapterOption,
-    DeviceOption,
-    DocumentPromptOption,
-    DtypeOption,
     JsonOption,
     ModelArgument,
     PassageWordsOption,
-    QueryPromptOption,
-    TrustRemoteCodeOption,
-    parse_prompts,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -84,22 +79,19 @@ _Ray = Annotated[
 ]
 
 
+@model_options("adapter", *LOADING, "base_url", *COSTS)
 def embed(
     model: ModelArgument,
     corpus: _Corpus,
     out: _Out,
+    *,
     kind: _Kind = "document",
     dim: _Dim = None,
     precision: _Precision = "float16",
     shard_rows: _ShardRows = 16_384,
     ray: _Ray = None,
     passage_words: PassageWordsOption = None,
-    adapter: AdapterOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    trust_remote_code: TrustRemoteCodeOption = False,
+    choice: ModelChoice,
     as_json: JsonOption = False,
 ) -> None:
     """Embed a large corpus and store the vectors in Parquet files.
@@ -108,7 +100,7 @@ def embed(
 
     Example: nestvec embed model corpus.jsonl --out vectors --dim 256 --precision int8
     """
-    from nestvec.bulk.embedding import count_embedded, embed_texts
+    from nestvec.bulk.embedding import count_embedded, embed_texts, texts_to_encode
     from nestvec.bulk.job import EmbedSettings
     from nestvec.bulk.ray import embed_on_ray
     from nestvec.bulk.texts import TextSource
@@ -118,27 +110,22 @@ def embed(
     if not is_object_storage(out):
         check_output(Path(out), folder=True)
     start = time.perf_counter()
-    load = partial(
-        load_encoder,
-        model,
-        adapter=adapter,
-        prompts=parse_prompts(query_prompt, document_prompt),
-        dtype=dtype,
-        device=device,
-        cache=False,
-        trust_remote_code=trust_remote_code,
-    )
+    load = partial(load_encoder, model, replace(choice, cache=False))
     settings = EmbedSettings(chosen, dim, cast("Precision", precision), shard_rows)
     source = TextSource(corpus, chosen, passage_words)
+    encoder = load()
+    confirm_cost(encoder, {chosen: texts_to_encode(source, out, settings)}, choice)
     with (
         resumable(lambda: count_embedded(out, chosen), None),
         progress("embed texts", unit="texts") as on_progress,
     ):
         if ray is None:
             with source.opened() as texts:
-                done = embed_texts(load(), texts, out, settings, on_progress=on_progress)
+                done = embed_texts(encoder, texts, out, settings, on_progress=on_progress)
         else:
-            done = embed_on_ray(load, source, out, settings, address=ray, on_progress=on_progress)
+            done = embed_on_ray(
+                load, source, out, settings, address=ray, model=encoder, on_progress=on_progress
+            )
     seconds = time.perf_counter() - start
     if as_json:
         print_json(_summary(done, seconds))

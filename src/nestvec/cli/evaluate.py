@@ -19,25 +19,10 @@ from nestvec.cli.console import (
     shown_path,
     width,
 )
-from nestvec.cli.models import load_encoder
+from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
-    AdapterOption,
-    BaseUrlOption,
-    CacheOption,
-    DeviceOption,
-    DocumentPromptOption,
-    DtypeOption,
     ModelArgument,
-    ModelsOption,
-    PricesOption,
-    QueryModelOption,
-    QueryPromptOption,
-    SameSpaceOption,
-    TrustRemoteCodeOption,
-    VectorsModelOption,
-    YesOption,
     parse_ints,
-    parse_prompts,
     parse_words,
 )
 from nestvec.cli.progress import progress
@@ -182,9 +167,11 @@ _AsJson = Annotated[
 ]
 
 
+@model_options("adapter", *ENCODING)
 def evaluate(
     model: ModelArgument,
     dataset: _Dataset,
+    *,
     out: _Out = Path("curve.json"),
     split: _Split = None,
     subset: _Subset = None,
@@ -204,20 +191,7 @@ def evaluate(
     engine: _Engine = "embedded",
     strict: _Strict = False,
     keep_self: _KeepSelf = False,
-    adapter: AdapterOption = None,
-    vectors_model: VectorsModelOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
-    base_url: BaseUrlOption = None,
-    prices: PricesOption = None,
-    yes: YesOption = False,
+    choice: ModelChoice,
     as_json: _AsJson = False,
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
@@ -241,22 +215,8 @@ def evaluate(
     labeled = {"split": split, "subset": subset, "revision": dataset_revision}
     data = _load(dataset, labeled, queries=queries, source=make_queries, strict=strict)
     ranked = read_runs(runs or [], data)
-    encoder = load_encoder(
-        model,
-        dims=parse_ints(dims, option="--dims"),
-        adapter=adapter,
-        prompts=parse_prompts(query_prompt, document_prompt),
-        dtype=dtype,
-        device=device,
-        cache=cache,
-        trust_remote_code=trust_remote_code,
-        models=models,
-        vectors_model=vectors_model,
-        query_model=query_model,
-        same_space=same_space,
-        base_url=base_url,
-    )
-    confirm_cost(encoder, texts_by_kind(data), prices=prices, yes=yes)
+    encoder = load_encoder(model, choice, dims=parse_ints(dims, option="--dims"))
+    confirm_cost(encoder, texts_by_kind(data), choice)
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)

@@ -21,30 +21,15 @@ from nestvec.cli.console import (
     shown_path,
 )
 from nestvec.cli.index_files import close_and_report, open_texts, stored_texts
-from nestvec.cli.models import load_encoder
+from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
-    AdapterOption,
-    BaseUrlOption,
-    CacheOption,
     CorpusArgument,
-    DeviceOption,
-    DocumentPromptOption,
-    DtypeOption,
     IndexArgument,
     JsonOption,
     ModelArgument,
-    ModelsOption,
     PassageWordsOption,
     PlanOption,
     PointOption,
-    PricesOption,
-    QueryModelOption,
-    QueryPromptOption,
-    SameSpaceOption,
-    TrustRemoteCodeOption,
-    VectorsModelOption,
-    YesOption,
-    parse_prompts,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -89,28 +74,17 @@ _Undo = Annotated[
 ]
 
 
+@model_options("adapter", *ENCODING)
 def build(
     model: ModelArgument,
     corpus: CorpusArgument,
     out: _Out,
+    *,
     plan: PlanOption = None,
     point: _BuildPoint = None,
     stored: _Stored = None,
     passage_words: PassageWordsOption = None,
-    adapter: AdapterOption = None,
-    vectors_model: VectorsModelOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
-    base_url: BaseUrlOption = None,
-    prices: PricesOption = None,
-    yes: YesOption = False,
+    choice: ModelChoice,
     as_json: JsonOption = False,
 ) -> None:
     """Encode a corpus and write an index for one operating point.
@@ -127,22 +101,9 @@ def build(
     check_output(out, folder=True)
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
-    encoder = load_encoder(
-        model,
-        adapter=adapter,
-        prompts=parse_prompts(query_prompt, document_prompt),
-        dtype=dtype,
-        device=device,
-        cache=cache,
-        trust_remote_code=trust_remote_code,
-        models=models,
-        vectors_model=vectors_model,
-        query_model=query_model,
-        same_space=same_space,
-        base_url=base_url,
-    )
+    encoder = load_encoder(model, choice)
     texts = (document.content for _, document in documents)
-    confirm_cost(encoder, {"document": texts}, prices=prices, yes=yes)
+    confirm_cost(encoder, {"document": texts}, choice)
     with (
         resumable(lambda: count_unfinished(out), documents.length),
         progress("encode documents", unit="documents") as on_progress,
@@ -191,24 +152,13 @@ def use(index: IndexArgument, point: _UsePoint) -> None:
         close_and_report(opened, seconds=time.perf_counter() - start)
 
 
+@model_options("adapter", *ENCODING)
 def reembed(
     index: IndexArgument,
     model: _NewModel,
+    *,
     point: PointOption = None,
-    adapter: AdapterOption = None,
-    vectors_model: VectorsModelOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
-    base_url: BaseUrlOption = None,
-    prices: PricesOption = None,
-    yes: YesOption = False,
+    choice: ModelChoice,
 ) -> None:
     """Encode the documents of an index with another model.
 
@@ -224,23 +174,10 @@ def reembed(
 
     chosen = None if point is None else OperatingPoint.parse(point)
     start = time.perf_counter()
-    encoder = load_encoder(
-        model,
-        adapter=adapter,
-        prompts=parse_prompts(query_prompt, document_prompt),
-        dtype=dtype,
-        device=device,
-        cache=cache,
-        trust_remote_code=trust_remote_code,
-        models=models,
-        vectors_model=vectors_model,
-        query_model=query_model,
-        same_space=same_space,
-        base_url=base_url,
-    )
+    encoder = load_encoder(model, choice)
     with Index.open(index) as opened:
         total = len(opened)
-        confirm_cost(encoder, {"document": stored_texts(opened)}, prices=prices, yes=yes)
+        confirm_cost(encoder, {"document": stored_texts(opened)}, choice)
     with (
         resumable(lambda: count_unfinished(index), total),
         progress("encode documents", unit="documents") as on_progress,

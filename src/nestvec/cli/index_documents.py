@@ -11,19 +11,14 @@ import typer
 from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import print_next, print_wrapped, resumable, shown_path
 from nestvec.cli.index_files import close_and_report, open_texts
-from nestvec.cli.models import load_index_model, shared_cache
+from nestvec.cli.models import COSTS, ModelChoice, load_index_model, model_options, shared_cache
 from nestvec.cli.options import (
-    CacheOption,
     CorpusArgument,
-    DeviceOption,
     IndexArgument,
     IndexDtypeOption,
     IndexModelOption,
     JsonOption,
     PassageWordsOption,
-    PricesOption,
-    TrustRemoteCodeOption,
-    YesOption,
 )
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
@@ -42,18 +37,15 @@ _IdsFile = Annotated[
 ]
 
 
+@model_options("dtype", "device", "trust_remote_code", "cache", *COSTS, dtype=IndexDtypeOption)
 def add(
     index: IndexArgument,
     corpus: CorpusArgument,
+    *,
     upsert: _Upsert = False,
     passage_words: PassageWordsOption = None,
     model: IndexModelOption = None,
-    dtype: IndexDtypeOption = None,
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    prices: PricesOption = None,
-    yes: YesOption = False,
+    choice: ModelChoice,
     as_json: JsonOption = False,
 ) -> None:
     """Add the documents of a corpus that are not in an index yet.
@@ -65,21 +57,14 @@ def add(
 
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
-    place = shared_cache(cache)
-    encoder = load_index_model(
-        index,
-        model,
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        cache=place,
-    )
+    place = shared_cache(choice.cache)
+    encoder = load_index_model(index, model, choice, cache=place)
     with Index.open(index, encoder, cache=place) as opened:
         changes = compare(opened, documents)
         _check(changes, upsert=upsert)
         if changes.count:
             texts = changes.texts()
-            confirm_cost(opened.model, {"document": texts}, prices=prices, yes=yes)
+            confirm_cost(opened.model, {"document": texts}, choice)
         with (
             resumable(lambda: compare(opened, documents).same - changes.same, changes.count),
             progress("encode documents", unit="documents") as on_progress,

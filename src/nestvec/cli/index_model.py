@@ -7,20 +7,9 @@ from typing import Annotated
 import typer
 
 from nestvec.cli.console import print_next, print_wrapped, shown_path
-from nestvec.cli.models import load_encoder
+from nestvec.cli.models import LOADING, PAIR, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
-    BaseUrlOption,
-    CacheOption,
-    DeviceOption,
-    DocumentPromptOption,
-    DtypeOption,
     IndexArgument,
-    ModelsOption,
-    QueryModelOption,
-    QueryPromptOption,
-    SameSpaceOption,
-    TrustRemoteCodeOption,
-    parse_prompts,
 )
 
 _Model = Annotated[
@@ -28,19 +17,12 @@ _Model = Annotated[
 ]
 
 
+@model_options(*LOADING, *PAIR, "cache", "base_url")
 def model(
     index: IndexArgument,
     model: _Model,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: DtypeOption = "float32",
-    device: DeviceOption = None,
-    cache: CacheOption = True,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
-    base_url: BaseUrlOption = None,
+    *,
+    choice: ModelChoice,
 ) -> None:
     """Record the model that made the vectors of an index.
 
@@ -52,18 +34,7 @@ def model(
     from nestvec.index.index import Index
     from nestvec.models.prompts import prompts_text
 
-    encoder = load_encoder(
-        model,
-        prompts=parse_prompts(query_prompt, document_prompt),
-        dtype=dtype,
-        device=device,
-        cache=cache,
-        trust_remote_code=trust_remote_code,
-        models=models,
-        query_model=query_model,
-        same_space=same_space,
-        base_url=base_url,
-    )
+    encoder = load_encoder(model, choice)
     with Index.open(index) as opened:
         lowest = opened.record_model(encoder)
     print_wrapped(f"recorded {encoder.info.name}; lowest cosine to the stored vectors {lowest:.4f}")

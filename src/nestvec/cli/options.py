@@ -69,7 +69,7 @@ SameSpaceOption = Annotated[
     ),
 ]
 _DTYPE = "Data type that the model computes in: float32 or bfloat16."
-DtypeOption = Annotated[str, typer.Option("--dtype", help=_DTYPE)]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", help=_DTYPE)]
 DeviceOption = Annotated[
     str | None,
     typer.Option(

@@ -10,17 +10,11 @@ import typer
 
 from nestvec.cli.console import print_line, warnings_shown, width
 from nestvec.cli.hits import hit_lines
-from nestvec.cli.models import load_index_model
+from nestvec.cli.models import PAIR, ModelChoice, load_index_model, model_options
 from nestvec.cli.options import (
-    DeviceOption,
     IndexArgument,
     IndexDtypeOption,
     IndexModelOption,
-    QueryModelOption,
-    QueryPromptOption,
-    SameSpaceOption,
-    TrustRemoteCodeOption,
-    parse_prompts,
 )
 from nestvec.errors import InvalidArgument
 from nestvec.wording import milliseconds_text
@@ -51,20 +45,19 @@ _Exact = Annotated[
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object for each hit.")]
 
 
+@model_options(
+    *("query_prompt", "dtype", "device", "trust_remote_code", *PAIR), dtype=IndexDtypeOption
+)
 def search(
     index: IndexArgument,
     query: _Query,
+    *,
     k: _K = 10,
     where: _Where = None,
     point: _Point = None,
     exact: _Exact = False,
     model: IndexModelOption = None,
-    query_prompt: QueryPromptOption = None,
-    dtype: IndexDtypeOption = None,
-    device: DeviceOption = None,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
+    choice: ModelChoice,
     as_json: _AsJson = False,
 ) -> None:
     """Search an index for a text.
@@ -75,16 +68,7 @@ def search(
 
     if k < 1:
         raise InvalidArgument(f"-k {k} is less than 1. Choose 1 or more.")
-    encoder = load_index_model(
-        index,
-        model,
-        prompts=parse_prompts(query_prompt, None),
-        dtype=dtype,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        query_model=query_model,
-        same_space=same_space,
-    )
+    encoder = load_index_model(index, model, choice)
     with Index.open(index, encoder) as opened:
 
         def run() -> Hits:

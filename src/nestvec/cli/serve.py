@@ -11,19 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.console import print_line
+from nestvec.cli.models import LOADING, PAIR, ModelChoice, model_options
 from nestvec.cli.options import (
-    AdapterOption,
-    DeviceOption,
-    DocumentPromptOption,
-    ModelsOption,
     PlanOption,
-    QueryModelOption,
-    QueryPromptOption,
-    SameSpaceOption,
     ServeDtypeOption,
-    TrustRemoteCodeOption,
     parse_dtype,
-    parse_prompts,
 )
 from nestvec.errors import require
 
@@ -131,23 +123,16 @@ _AllowHost = Annotated[
 ]
 
 
+@model_options("adapter", *LOADING, *PAIR, dtype=ServeDtypeOption)
 def serve(
     paths: _Paths,
+    *,
     host: _Host = "127.0.0.1",
     port: _Port = 8000,
     name: _Name = None,
     tier: _Tier = None,
     curve: _Curve = None,
     plan: PlanOption = None,
-    adapter: AdapterOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: ServeDtypeOption = None,
-    device: DeviceOption = None,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
-    query_model: QueryModelOption = None,
-    same_space: SameSpaceOption = False,
     api_key_file: _ApiKeyFile = None,
     insecure: _Insecure = False,
     writable: _Writable = False,
@@ -158,6 +143,7 @@ def serve(
     decode_token_ids: _DecodeTokenIds = None,
     allow_origin: _AllowOrigin = None,
     allow_host: _AllowHost = None,
+    choice: ModelChoice,
 ) -> None:
     """Serve an index or a model over HTTP.
 
@@ -185,18 +171,18 @@ def serve(
     with listen(host, port) as listening:
         served = load_served(
             paths,
-            adapter=adapter,
-            prompts=parse_prompts(query_prompt, document_prompt),
+            adapter=choice.adapter,
+            prompts=choice.prompts,
             name=name,
             tiers=tiers,
             curve=curve,
             plan=plan,
-            dtype=parse_dtype(dtype),
-            device=device,
-            trust_remote_code=trust_remote_code,
-            models=models,
-            query_model=query_model,
-            same_space=same_space,
+            dtype=parse_dtype(choice.dtype),
+            device=choice.device,
+            trust_remote_code=choice.trust_remote_code,
+            models=choice.models,
+            query_model=choice.query_model,
+            same_space=choice.same_space,
         )
         _serve_until_stopped(served, settings, listening)
 

@@ -18,13 +18,9 @@ from nestvec.cli.console import (
     warn,
 )
 from nestvec.cli.hits import shorten
+from nestvec.cli.models import LOADING, ModelChoice, model_options
 from nestvec.cli.options import (
-    DeviceOption,
-    DocumentPromptOption,
-    ModelsOption,
-    QueryPromptOption,
     TrainDtypeOption,
-    TrustRemoteCodeOption,
     parse_dtype,
     parse_ints,
     parse_prompts,
@@ -77,9 +73,11 @@ _Loading = dict[str, Any]
 """Keyword arguments for loading a model: device, trust_remote_code and models."""
 
 
+@model_options(*LOADING, dtype=TrainDtypeOption)
 def train(
     pairs: PairsOption,
     out: OutOption,
+    *,
     model: StartArgument = None,
     static: StaticOption = False,
     dims: DimsOption = None,
@@ -98,12 +96,7 @@ def train(
     hard_negatives: HardNegativesOption = None,
     out_dim: OutDimOption = None,
     report_to: ReportToOption = None,
-    query_prompt: QueryPromptOption = None,
-    document_prompt: DocumentPromptOption = None,
-    dtype: TrainDtypeOption = None,
-    device: DeviceOption = None,
-    trust_remote_code: TrustRemoteCodeOption = False,
-    models: ModelsOption = None,
+    choice: ModelChoice,
 ) -> None:
     """Train a Matryoshka model on pairs or triplets of texts.
 
@@ -124,20 +117,20 @@ def train(
         learning_rate=learning_rate,
         max_tokens=max_tokens,
         mini_batch_size=mini_batch_size,
-        dtype=parse_dtype(dtype),
+        dtype=parse_dtype(choice.dtype),
         hard_negatives=hard_negatives,
         out_dim=out_dim,
         best_at=best_at,
         test=test,
         twin=twin or None,
         report_to=tuple(report_to) if report_to else None,
-        query_prompt=query_prompt,
-        document_prompt=document_prompt,
+        query_prompt=choice.query_prompt,
+        document_prompt=choice.document_prompt,
     )
     loading: _Loading = {
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-        "models": models,
+        "device": choice.device,
+        "trust_remote_code": choice.trust_remote_code,
+        "models": choice.models,
     }
     (_train_static if static else _finetune)(model, pairs, out, given, loading)
     _probe(out, known, loading)
