@@ -12,6 +12,9 @@ import nestvec as nv
 from api_server import running_api
 from conftest import run_in, write_jsonl
 from made_serving import static_model
+from nestvec.bulk.embedding import texts_to_encode
+from nestvec.bulk.job import EmbedSettings
+from nestvec.bulk.texts import TextSource
 from nestvec.cli.models import ModelChoice
 from nestvec.serve.app import create_app
 from serving_client import running
@@ -122,3 +125,42 @@ def test_batch_files_are_written(place):
     assert "60 requests written to requests.jsonl" in ended.out
     first = json.loads((place / "requests.jsonl").read_text().splitlines()[0])
     assert first["custom_id"] == "d0"
+
+
+def test_embed_asks_about_the_cost_of_texts_that_no_complete_shard_has(place, api):
+    typed = ["embed", "openai:tiny", "data", "--out", "vectors", "--shard-rows", "25"]
+    typed += ["--base-url", api.url, "--prices", "prices.toml"]
+    refused = run_in(place, *typed)
+    assert refused.code == 2
+    assert "60 texts to send" in refused.err
+    assert "Add --yes to send the texts." in refused.err
+    assert not (place / "vectors").exists()
+    assert run_in(place, *typed, "--yes").code == 0
+    remove_shard(place / "vectors" / "corpus", "00001.parquet")
+    again = run_in(place, *typed, "--yes")
+    assert again.code == 0, again.err
+    assert "25 texts to send" in again.err
+    assert "60 vectors of 64 dims as float16, 35 of them by an earlier run" in again.out
+
+
+def remove_shard(folder, name):
+    """Return to the state before a shard was complete."""
+    (folder / name).unlink()
+    manifest = json.loads((folder / "embeddings.json").read_text())
+    manifest["shards"] = [each for each in manifest["shards"] if each["file"] != name]
+    (folder / "embeddings.json").write_text(json.dumps(manifest | {"complete": False}))
+
+
+def test_the_estimate_of_embed_contains_the_sample_of_the_codec(place, api):
+    typed = ["embed", "openai:tiny", "data", "--out", "vectors", "--shard-rows", "40"]
+    typed += ["--base-url", api.url, "--prices", "prices.toml", "--precision", "int8"]
+    # 60 texts of the sample, sent before the 60 texts of the two shards, are the same texts.
+    assert len([*texts_of(place, 40)]) == 120
+    assert len([*texts_of(place, 60)]) == 60
+    assert run_in(place, *typed, "--yes").code == 0
+    assert sum(len(each.body["input"]) for each in api.received) == 121
+
+
+def texts_of(place, shard_rows):
+    settings = EmbedSettings(precision="int8", shard_rows=shard_rows)
+    return texts_to_encode(TextSource(str(place / "data")), place / "vectors", settings)

@@ -1,10 +1,15 @@
 """Options that several commands share: the same names everywhere, and what they do."""
 
+from __future__ import annotations
+
+import inspect
 import json
 import re
 
 import pytest
 
+from nestvec.cli.models import ModelChoice, model_options
+from nestvec.cli.options import IndexDtypeOption
 from nestvec.curve.curve import Curve
 from nestvec.engines import registry
 from nestvec.engines.embedded.engine import EmbeddedEngine
@@ -12,18 +17,28 @@ from nestvec.engines.engine import Capabilities
 from nestvec.measure import run
 from nestvec.recipes import finetuned
 
-LOADING = {"--dtype", "--device", "--trust-remote-code"}
-SHARED = {*LOADING, "--adapter", "--model", "--cache", "--no-cache"}
+COMPUTING = {"--dtype", "--device", "--trust-remote-code"}
+PROMPTS = {"--query-prompt", "--document-prompt"}
+LOADING = {*COMPUTING, *PROMPTS, "--models"}
+PAIR = {"--query-model", "--same-space"}
+COSTS = {"--prices", "--yes"}
+CACHE = {"--cache", "--no-cache"}
+RECORDED = {*LOADING, *PAIR, *CACHE, "--base-url"}
+ENCODING = {*RECORDED, *COSTS, "--model"}
+SHARED = {*ENCODING, "--adapter"}
 ACCEPTED = {
     "train": LOADING,
-    "adapt": {*LOADING, "--model", "--cache", "--no-cache"},
-    "apply": {"--trust-remote-code"},
-    "evaluate": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
-    "index build": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
-    "index add": {*LOADING, "--model", "--cache", "--no-cache"},
-    "index reembed": {*LOADING, "--adapter", "--model", "--cache", "--no-cache"},
-    "search": {*LOADING, "--model"},
-    "serve": {*LOADING, "--adapter"},
+    "adapt": ENCODING,
+    "apply": {*PROMPTS, "--trust-remote-code", "--models"},
+    "batch write": PROMPTS,
+    "embed": {*LOADING, *COSTS, "--adapter", "--base-url"},
+    "evaluate": {*ENCODING, "--adapter"},
+    "index build": {*ENCODING, "--adapter"},
+    "index add": {*COMPUTING, *CACHE, *COSTS, "--model"},
+    "index model": RECORDED,
+    "index reembed": {*ENCODING, "--adapter"},
+    "search": {*COMPUTING, *PAIR, "--model", "--query-prompt"},
+    "serve": {*LOADING, *PAIR, "--adapter"},
 }
 
 
@@ -42,8 +57,27 @@ def refused(ended, message):
 
 @pytest.mark.parametrize("command", ACCEPTED)
 def test_options_have_the_same_names_everywhere(nestvec, command):
-    options = set(re.findall(r"--[a-z-]+", nestvec(*command.split(), "--help").out))
+    text = nestvec(*command.split(), "--help").out
+    options = set(re.findall(r"--[a-z-]+", text[text.index("\nOptions:") :]))
     assert options & SHARED == ACCEPTED[command]
+
+
+def test_a_command_receives_its_options_and_the_defaults_of_all_others():
+    received = []
+
+    @model_options("device", "dtype", dtype=IndexDtypeOption)
+    def command(name: str, *, choice: ModelChoice, as_json: bool = False) -> None:
+        received.append((name, choice, as_json))
+
+    names = [*inspect.signature(command).parameters]
+    assert names == ["name", "dtype", "device", "as_json"]
+    command(name="model", dtype=None, device="cuda", as_json=True)
+    assert received == [("model", ModelChoice(dtype=None, device="cuda"), True)]
+
+
+def test_an_unknown_option_of_a_command_is_refused():
+    with pytest.raises(ValueError, match="devise: no field of ModelChoice"):
+        model_options("device", "devise")
 
 
 @pytest.mark.parametrize("option", ["--metric", "--slice"])

@@ -12,11 +12,12 @@ import pytest
 from fakes import NestedHashEncoder
 from made_serving import NAME, HeldEncoder, demo_like, static_model
 from nestvec.errors import DataError, InvalidArgument
+from nestvec.models.api.address import is_loopback
 from nestvec.serve import logs
 from nestvec.serve.app import create_app
 from nestvec.serve.keys import read_keys
 from nestvec.serve.served import Served
-from nestvec.serve.settings import Limits, Settings, check_binding, is_loopback
+from nestvec.serve.settings import Limits, Settings, check_binding
 from serving_client import Client, error_of, running
 
 KEY, OTHER = "a-key-of-24-characters-1", "a-key-of-24-characters-2"

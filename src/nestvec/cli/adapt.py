@@ -45,8 +45,9 @@ _Out = Annotated[Path, typer.Option(help="Adapter file to write.")]
 _Pairs = Annotated[
     list[Path] | None,
     typer.Option(
+        metavar="PATH",
         help="Fit on pairs of texts instead of a corpus: JSONL, CSV or Parquet. Repeat the option "
-        "for several files."
+        "for several files.",
     ),
 ]
 _Qrels = Annotated[

@@ -12,9 +12,9 @@ from nestvec.cli.options import (
     CorpusArgument,
     DocumentPromptOption,
     QueryPromptOption,
+    parse_kind,
     parse_prompts,
 )
-from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 app = typer.Typer(help="Write files for batch APIs.", rich_markup_mode=None)
@@ -48,14 +48,13 @@ def write(
     from nestvec.data.corpus import open_corpus
     from nestvec.models.api.batch_file import write_openai_batch
 
-    if kind not in ("document", "query"):
-        raise InvalidArgument(f"--kind {kind!r} is unknown. Choose document or query.")
+    chosen = parse_kind(kind)
     check_output(out)
     written = write_openai_batch(
         model,
         ((id_, document.content) for id_, document in open_corpus(corpus)),
         out,
-        kind="query" if kind == "query" else "document",
+        kind=chosen,
         prompts=parse_prompts(query_prompt, document_prompt),
     )
     files = ", ".join(shown_path(file) for file in written.files)

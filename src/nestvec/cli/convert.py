@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from nestvec.cli.console import check_output, print_json, print_next, print_wrapped, shown_path
-from nestvec.cli.options import JsonOption
+from nestvec.cli.options import JsonOption, parse_kind
 from nestvec.cli.progress import progress
 from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.sources.save import FloatName, Saved
-    from nestvec.types import Kind
 
 _Source = Annotated[
     Path,
@@ -59,7 +58,7 @@ _VectorColumn = Annotated[
 _NumberRows = Annotated[
     bool, typer.Option("--number-rows", help="Use row numbers as ids instead of a column.")
 ]
-_DTYPES, _KINDS = ("float16", "float32"), ("document", "query")
+_DTYPES = ("float16", "float32")
 
 
 def convert(
@@ -80,7 +79,7 @@ def convert(
     from nestvec.sources.save import convert_embeddings
     from nestvec.sources.stream import Columns
 
-    _check("--kind", kind, _KINDS)
+    chosen = parse_kind(kind)
     _check("--dtype", dtype, (None, *_DTYPES))
     check_output(target)
     with progress("convert", unit="vectors") as on_progress:
@@ -88,7 +87,7 @@ def convert(
             source,
             target,
             to=to,
-            kind=cast("Kind", kind),
+            kind=chosen,
             dtype=cast("FloatName | None", dtype),
             columns=Columns(id_column, vector_column, number_rows),
             on_progress=on_progress,

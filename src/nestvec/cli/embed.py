@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,14 +17,14 @@ from nestvec.cli.options import (
     JsonOption,
     ModelArgument,
     PassageWordsOption,
+    parse_kind,
 )
 from nestvec.cli.progress import progress
-from nestvec.errors import InvalidArgument
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
     from nestvec.bulk.embedding import EmbeddedCorpus
-    from nestvec.types import Kind, Precision
+    from nestvec.types import Precision
 
 _Corpus = Annotated[
     str,
@@ -106,7 +106,7 @@ def embed(
     from nestvec.bulk.texts import TextSource
     from nestvec.files.object_storage import is_object_storage
 
-    chosen = _kind(kind)
+    chosen = parse_kind(kind)
     if not is_object_storage(out):
         check_output(Path(out), folder=True)
     start = time.perf_counter()
@@ -131,14 +131,6 @@ def embed(
         print_json(_summary(done, seconds))
     else:
         _report(done, seconds)
-
-
-def _kind(name: str) -> Kind:
-    from nestvec.types import Kind
-
-    if name not in get_args(Kind):
-        raise InvalidArgument(f"--kind {name!r} is not one of document, query.")
-    return cast("Kind", name)
 
 
 def _summary(done: EmbeddedCorpus, seconds: float) -> dict[str, object]:

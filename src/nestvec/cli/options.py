@@ -200,6 +200,19 @@ def parse_words(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
+def parse_kind(name: str) -> Kind:
+    """Read ``--kind``.
+
+    Raises:
+        InvalidArgument: If this is no kind of texts.
+    """
+    kinds: tuple[Kind, ...] = ("document", "query")
+    for kind in kinds:
+        if kind == name:
+            return kind
+    raise InvalidArgument(f"--kind {name!r} is not one of {', '.join(kinds)}.")
+
+
 def parse_prompts(query: str | None, document: str | None) -> dict[Kind, str]:
     """Return the prompts that options name, by kind; an empty prompt counts."""
     given: dict[Kind, str | None] = {"query": query, "document": document}

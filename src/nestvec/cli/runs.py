@@ -19,6 +19,7 @@ RunsOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--run",
+        metavar="FILE",
         help="Ranking of another system to compare with, as a TREC run file (query Q0 document "
         "rank score tag). Repeat the option for several runs.",
     ),

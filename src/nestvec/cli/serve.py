@@ -111,14 +111,16 @@ _DecodeTokenIds = Annotated[
 _AllowOrigin = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="URL",
         help="Web site whose pages may call the API, such as https://example.org. Repeat the "
-        "option for several sites."
+        "option for several sites.",
     ),
 ]
 _AllowHost = Annotated[
     list[str] | None,
     typer.Option(
-        help="Host name under which clients reach the server. Repeat the option for several names."
+        metavar="HOST",
+        help="Host name under which clients reach the server. Repeat the option for several names.",
     ),
 ]
 
@@ -153,9 +155,9 @@ def serve(
     """
     require("fastapi", extra="serve")
     require("uvicorn", extra="serve")
+    from nestvec.models.api.address import is_loopback
     from nestvec.serve.running import listen
     from nestvec.serve.served import load_served
-    from nestvec.serve.settings import is_loopback
     from nestvec.serve.tiers import read_tiers
 
     settings = replace(
@@ -196,8 +198,9 @@ def _access(
     insecure: bool,
 ) -> Settings:
     """Return the settings of who may connect: API keys, accepted host names and web sites."""
+    from nestvec.models.api.address import is_loopback
     from nestvec.serve.keys import read_keys
-    from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding, is_loopback
+    from nestvec.serve.settings import LOOPBACK_NAMES, Settings, check_binding
 
     keys = read_keys(api_key_file, os.environ)
     check_binding(host, keys=keys, insecure=insecure)

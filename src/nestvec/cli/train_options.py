@@ -16,8 +16,9 @@ StartArgument = Annotated[
 PairsOption = Annotated[
     list[Path],
     typer.Option(
+        metavar="PATH",
         help="Training texts: a JSONL, CSV or Parquet file, or a BEIR folder. Repeat the option "
-        "for several files."
+        "for several files.",
     ),
 ]
 OutOption = Annotated[Path, typer.Option(help="Model folder to write.")]
@@ -117,7 +118,8 @@ OutDimOption = Annotated[
 ReportToOption = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="NAME",
         help="Experiment tracker that receives the losses: tensorboard, wandb and others. Repeat "
-        "the option for several trackers."
+        "the option for several trackers.",
     ),
 ]

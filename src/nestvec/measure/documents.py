@@ -90,9 +90,9 @@ class DocumentSearch:
         """Return the best documents of each query at each point.
 
         Args:
-            points: Some of the points of this search.
-            parts: Numbers of the parts to search; None for all parts.
-            queries: Numbers of the queries, [n]; None for all queries.
+            points: As in ``ExhaustiveSearch.rank``.
+            parts: As in ``ExhaustiveSearch.rank``.
+            queries: As in ``ExhaustiveSearch.rank``.
 
         Returns:
             Scores and documents for each point, [n_queries, at most depth], best first; ties

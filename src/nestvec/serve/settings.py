@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass, field
 
 from nestvec.errors import InvalidArgument, refuse_string
+from nestvec.models.api.address import is_loopback
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -91,16 +91,6 @@ class Settings:
                 "--accept-token-ids and --decode-token-ids exclude each other: token ids are those "
                 "of the served model, or those of another encoding. Pass one of the options."
             )
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a server on this host can be reached only from the same machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def check_binding(host: str, *, keys: tuple[str, ...], insecure: bool) -> None:

@@ -10,7 +10,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.api.dialect import Dialect
@@ -56,7 +56,7 @@ class ApiAddress:
     @property
     def is_local(self) -> bool:
         """Whether the server runs on this computer."""
-        return _is_loopback(urlsplit(self.base_url))
+        return is_loopback(urlsplit(self.base_url).hostname or "")
 
 
 def is_api_name(name: str) -> bool:
@@ -130,7 +130,7 @@ def check_base_url(url: str) -> str:
         )
     if parts.scheme not in ("http", "https") or not host:
         raise InvalidArgument(f"base_url={url!r:.80} is not an HTTP address. Example: {_EXAMPLE}")
-    if parts.scheme == "http" and not _is_loopback(parts):
+    if parts.scheme == "http" and not is_loopback(host):
         raise InvalidArgument(
             f"base_url={url!r:.80} is not encrypted. Use https, or a server on this computer "
             "(http://127.0.0.1:PORT/v1), for example through an SSH tunnel."
@@ -150,8 +150,8 @@ def host_of(url: str) -> str:
     return f"{(parts.hostname or '').rstrip('.')}{port}"
 
 
-def _is_loopback(parts: SplitResult) -> bool:
-    host = parts.hostname or ""
+def is_loopback(host: str) -> bool:
+    """Return whether a host can be reached only from the same machine."""
     if host == "localhost":
         return True
     try:
