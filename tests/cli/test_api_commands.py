@@ -95,9 +95,17 @@ def test_a_command_without_a_terminal_requires_yes_if_texts_cost_something(place
     assert "nothing to pay" in again.err or "about 0.00 USD" in again.err
 
 
+def test_a_missing_key_is_reported_before_the_cost_is_confirmed(place):
+    ended = run_in(place, "evaluate", "openai:text-embedding-3-small", "data", "--out", "c.json")
+    assert ended.code == 2
+    assert "needs a key. Set the environment variable OPENAI_API_KEY." in ended.err
+    assert "--yes" not in ended.err
+
+
 def test_a_server_with_an_unknown_price_needs_no_confirmation(place, api):
     ended = run_in(place, "evaluate", "openai:tiny", "data", "--base-url", api.url, *GRID)
     assert ended.code == 0, ended.err
+    assert "openai:tiny float32" in ended.out  # without the address
     assert "price unknown" in ended.err
 
 

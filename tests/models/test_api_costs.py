@@ -67,7 +67,10 @@ def test_an_unknown_price_is_stated(model, prices):
         ("[tiny]\n", "price_per_million_tokens=None is not a number"),
         ("[tiny]\nprice_per_million_tokens = -1", "=-1 is not a number from 0"),
         ("[tiny]\nprice_per_million_tokens = nan", "=nan is not a number"),
-        ("[tiny]\nprice = 1", "has other fields than"),
+        (
+            "[tiny]\nprice = 1",
+            "the field 'price' is unknown. Use currency, price_per",
+        ),
         ("[tiny]\nprice_per_million_tokens = 1\ntokens_per_minute = 0", "is not a number above 0"),
     ],
 )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -13,6 +17,7 @@ import nestvec as nv
 from api_server import WIDTH, Fault, running_api, texts_of, vector_of
 from nestvec.models.api import client, retry
 from nestvec.models.api.requests import send_all
+from nestvec.models.known_row import KnownModel
 
 TEXTS = [f"text number {number}" for number in range(700)]
 BUSY = {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
@@ -271,7 +276,34 @@ def test_answers_under_way_are_cached_when_another_request_fails(server):
     assert {server.encoded[text] for text in TEXTS} == {1}
 
 
-def test_an_interrupt_stores_the_answers_under_way():
+def test_ctrl_c_stores_the_answers_under_way(server):
+    texts = [f"text number {number}" for number in range(2_000)]  # 8 requests
+    model = load(server)
+    interrupted = threading.Event()
+
+    def hold(answer):
+        assert interrupted.wait(20)
+        return answer
+
+    def interrupt(answer):
+        while len(server.received) < 1 + 4:
+            time.sleep(0.01)
+        time.sleep(0.2)  # by then, the main thread waits for answers
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        interrupted.set()
+        return answer
+
+    server.faults = [Fault(change=interrupt), *(Fault(change=hold) for _ in range(3))]
+    with pytest.raises(KeyboardInterrupt):
+        model.encode(texts, kind="document")
+    assert len(server.received) == 1 + 4
+    found = load(server).encode(texts, kind="document")
+    np.testing.assert_array_equal(found, expected(texts))
+    assert {server.encoded[text] for text in texts} == {1}
+
+
+def test_no_request_is_sent_after_the_caller_stops_reading():
     sent = []
 
     def send(rows, stop):
@@ -315,6 +347,16 @@ def test_blank_texts_are_not_sent_and_have_zero_vectors(server):
     found = load(server).encode(["", "x", "  \n"], kind="document")
     np.testing.assert_array_equal(found, [np.zeros(WIDTH), vector_of("x"), np.zeros(WIDTH)])
     assert texts_of(server.received[-1].body) == ["x"]
+
+
+def test_prompts_that_only_the_folder_of_a_model_contains_are_named(server, caplog):
+    row = KnownModel(("org/named",), WIDTH, query_prompt_name="web_search_query")
+    load(server, "openai:org/named", models=[row])
+    assert "org/named has prompts ('web_search_query') in the configuration" in caplog.text
+    caplog.clear()
+    load(server, "openai:org/named", models=[row], prompts={"query": "", "document": ""})
+    load(server, "voyage:org/named", models=[row])  # sends the kind of text
+    assert "has prompts" not in caplog.text
 
 
 def test_prompts_are_added_before_texts_are_sent(server):

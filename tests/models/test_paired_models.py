@@ -106,6 +106,8 @@ def test_the_models_of_voyage_4_share_a_space():
         for name in ("voyage:voyage-4-large", "models/voyage-4-nano", "voyage-3-large")
     ]
     assert sharing.share_space(infos[0], infos[1])
+    proxied = fake_info(name="voyage:voyage-4-large@https://proxy.example.com/v1")
+    assert sharing.share_space(proxied, infos[1])
     assert not sharing.share_space(infos[0], infos[2])
 
 

@@ -38,8 +38,10 @@ def confirm_cost(model: Encoder, texts: Mapping[Kind, Iterable[str]], choice: Mo
     Raises:
         InvalidArgument: If ``--yes`` is required.
         DataError: If the file of prices cannot be used.
+        ModelError: If the vendor's API needs a key and none is set.
     """
     from nestvec.models.api.costs import api_encoder, estimate_cost
+    from nestvec.models.api.keys import find_key
 
     api = api_encoder(model)
     if api is None:
@@ -54,6 +56,7 @@ def confirm_cost(model: Encoder, texts: Mapping[Kind, Iterable[str]], choice: Mo
     may_cost = api.address.is_vendor if total.cost is None else total.cost > 0
     if choice.yes or not may_cost:
         return
+    find_key(api.address)  # without a key there is nothing to confirm
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InvalidArgument(
             f"{total.model} may charge for {total.texts:,} texts, and there is no terminal to ask. "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.api.address import is_api_name
+from nestvec.models.api.dialects import DIALECTS
 from nestvec.models.api.loading import load_api_model
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.device import check_device, warn_if_unused
@@ -259,8 +260,9 @@ def _hub_id(name: str, models: Rows | None) -> str:
     known = find_known(name, models)
     if known is not None and known.api:
         raise ModelError(
-            f"{name} is available through an API only. Load it with the name of the API, such as "
-            f"openai:{name}, or pass a folder of its vectors."
+            f"{name} is available through an API only. Put the name of the API first, as in "
+            f"openai:text-embedding-3-large (one of {', '.join(DIALECTS)}), or pass a folder of "
+            "its vectors."
         )
     if "/" in name:
         return name

@@ -58,7 +58,8 @@ def warn_of_row(info: ModelInfo, models: Rows | None = None) -> None:
     elif known.pooling and info.pooling and known.pooling != info.pooling:
         _logger.warning(
             "%s uses %s pooling, but the known model %s uses %s pooling (%s). The vectors may be "
-            "wrong. If the folder is right, add a row to a file and pass the file with --models.",
+            "wrong. If the folder is right, write a correct row to a file and pass the file with "
+            "--models.",
             *(info.name, info.pooling, known.name, known.pooling, known.origin),
         )
     if known.prompts_refused and any(info.prompts.values()):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.models.adapter_file import check_unadapted
+from nestvec.models.api.address import model_part
 from nestvec.models.known import Rows, find_known
 from nestvec.models.known_row import last_part
 from nestvec.models.paired import PairedEncoder, stores_documents
@@ -111,8 +112,7 @@ def share_space(one: ModelInfo, other: ModelInfo, models: Rows | None = None) ->
 
 
 def _one_family(one: str, other: str, models: Rows | None) -> bool:
-    # The name of an API model begins with its dialect: "voyage:voyage-4-large".
-    rows = [find_known(name.rpartition(":")[2], models) for name in (one, other)]
+    rows = [find_known(model_part(name), models) for name in (one, other)]
     spaces = {"" if row is None else row.space for row in rows}
     return len(spaces) == 1 and spaces != {""}
 

@@ -68,6 +68,25 @@ def is_api_name(name: str) -> bool:
     return name.partition(":")[0] in DIALECTS and ":" in name
 
 
+def model_part(name: str) -> str:
+    """Return the name of a model at its API; other names are returned unchanged.
+
+    >>> model_part("voyage:voyage-4-large@https://HOST/v1"), model_part("intfloat/e5-base")
+    ('voyage-4-large', 'intfloat/e5-base')
+    """
+    match = _NAME.fullmatch(name) if is_api_name(name) else None
+    return name if match is None else match["model"]
+
+
+def without_address(name: str) -> str:
+    """Return the name of an API model without its address, to show the name in a table.
+
+    >>> without_address("openai:my-model@https://HOST/v1")
+    'openai:my-model'
+    """
+    return name.partition("@http")[0] if is_api_name(name) else name
+
+
 def parse_name(name: str, base_url: str | None) -> ApiAddress:
     """Return the address of a model.
 
@@ -82,7 +101,7 @@ def parse_name(name: str, base_url: str | None) -> ApiAddress:
     """
     match = _NAME.fullmatch(name)
     if match is None or not match["model"].strip():
-        raise ModelError(f"{name}: names no model. Example: openai:text-embedding-3-large")
+        raise ModelError(f"{name!r} names no model. Example: openai:text-embedding-3-large")
     dialect = DIALECTS[match["dialect"]]
     named = match["url"] and check_base_url(match["url"])
     given = base_url and check_base_url(base_url)

@@ -172,8 +172,10 @@ def read_price(path: Path, address: ApiAddress) -> ApiPrice | None:
 
 
 def _price(path: Path, name: str, values: Any) -> ApiPrice:
-    if not isinstance(values, dict) or not set(values) <= _FIELDS:
-        raise DataError(path, f"[{name!r}] has other fields than {', '.join(sorted(_FIELDS))}.")
+    unknown = sorted(set(values) - _FIELDS) if isinstance(values, dict) else [name]
+    if unknown:
+        known = ", ".join(sorted(_FIELDS))
+        raise DataError(path, f"[{name!r}] the field {unknown[0]!r} is unknown. Use {known}.")
     price, limit = values.get("price_per_million_tokens"), values.get("tokens_per_minute")
     if not _is_number(price) or price < 0:
         problem = f"[{name!r}] price_per_million_tokens={price!r} is not a number from 0."

@@ -114,6 +114,8 @@ def _describe(
     matching = known if known is not None and known.full_dim == served.full_dim else None
     widths = _widths(served, options, matching, address)
     prompts, source = _prompts(options, None if address.dialect.has_prompts else matching)
+    if matching is not None and not (address.dialect.input_types or any(prompts.values())):
+        _warn_of_named_prompts(address, options, matching)
     parts: dict[str, Any] = {
         "dialect": address.dialect.name,
         "host": address.host,
@@ -155,6 +157,18 @@ def _prompts(options: ModelOptions, known: KnownModel | None) -> tuple[Mapping[K
         source = known.origin
     changed = {kind: text for kind, text in options.prompts.items() if found[kind] != text}
     return {**found, **options.prompts}, REQUESTED if changed else source
+
+
+def _warn_of_named_prompts(address: ApiAddress, options: ModelOptions, known: KnownModel) -> None:
+    """Log that the prompts of a model are in its folder only, which a server may not use."""
+    names = [name for name in (known.query_prompt_name, known.document_prompt_name) if name]
+    if names and not options.prompts:
+        _logger.warning(
+            "%s has prompts (%s) in the configuration of its folder, which %s cannot read. Texts "
+            "are sent without prompts, which can lower the quality. Set prompts with "
+            "--query-prompt and --document-prompt, or in Python with load_model(prompts=...).",
+            *(known.name, ", ".join(map(repr, names)), address.name),
+        )
 
 
 def _sha256(values: Mapping[str, Any]) -> str:
