@@ -142,6 +142,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
 
 def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:
     """Yield everything that affects the vector of a text."""
+    from nestvec.models.api.address import is_api_name
     from nestvec.models.prompts import prompts_text
 
     encoder = found.encoder
@@ -156,7 +157,8 @@ def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:
     yield "pooling", encoder.pooling or "unknown"
     if encoder.layer_norm:
         yield "layer norm", "before truncation"
-    yield "dtype", encoder.dtype or ("float32" if encoder.weights else "unknown")
+    local = encoder.weights and not is_api_name(encoder.name)
+    yield "dtype", encoder.dtype or ("float32" if local else "unknown")
     if found.adapter:
         yield "adapter", found.adapter[:12]
     limit = encoder.max_tokens

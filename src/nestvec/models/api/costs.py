@@ -1,7 +1,7 @@
 """Estimate what an API model costs before texts are sent.
 
 Only texts that are not in the embedding cache count, each text once. Tokens are estimated: UTF-8
-bytes of prompt and text / 4. nestvec knows no prices: a TOML file of the user contains them.
+bytes of prompt and text / 4. A TOML file of the user contains the prices.
 
     ["openai:text-embedding-3-large"]
     price_per_million_tokens = 0.13
