@@ -32,7 +32,7 @@ def test_queries_are_embedded_from_the_same_folder(nestvec, place):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--kind", "text"], "--kind 'text' is not one of document, query."),
+        (["--kind", "text"], "--kind 'text' is unknown. Choose document or query."),
         (["--precision", "int9"], "precision 'int9' is not one of float32, float16"),
         (["--dim", "999"], "dim=999 is not from 1 to full_dim=32"),
         (["--passage-words", "9"], "passage_words applies to documents in a folder of text files"),

@@ -210,7 +210,7 @@ def parse_kind(name: str) -> Kind:
     for kind in kinds:
         if kind == name:
             return kind
-    raise InvalidArgument(f"--kind {name!r} is not one of {', '.join(kinds)}.")
+    raise InvalidArgument(f"--kind {name!r} is unknown. Choose {' or '.join(kinds)}.")
 
 
 def parse_prompts(query: str | None, document: str | None) -> dict[Kind, str]:
