@@ -1,5 +1,6 @@
 """Folders of shards and folders with documents and queries, as other programs write them."""
 
+import hashlib
 import json
 import sys
 from types import ModuleType
@@ -149,7 +150,8 @@ def embedded(folder, *, precision="float16", complete=True, values=VECTORS, code
     for number, part in enumerate(PARTS):
         name = f"{number:05}.parquet"
         pq.write_table(pa.table({"id": IDS[part], "vector": values[part]}), folder / name)
-        shards.append(Shard(name, part.stop - part.start, "0" * 64))
+        checksum = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        shards.append(Shard(name, part.stop - part.start, checksum))
     info = nv.ModelInfo("owner/own", "1" * 64, DIM, (DIM, 4), "config.json", True)
     manifest = EmbeddingsManifest(
         info, "document", DIM, precision, tuple(shards), codec=codec, complete=complete
@@ -188,6 +190,9 @@ def test_unfinished_missing_and_shorter_shards_are_named(tmp_path):
     embedded(tmp_path, values=lists(VECTORS))
     pq.write_table(table(slice(25, 49)), tmp_path / "00001.parquet")
     fails(tmp_path, r"00001.parquet: has 24 vectors, but embeddings.json states 25")
+    embedded(tmp_path, values=lists(VECTORS))
+    pq.write_table(table(PARTS[1], VECTORS + 1), tmp_path / "00001.parquet")
+    fails(tmp_path, r"00001.parquet: differs from its checksum in embeddings.json\. Run the same")
     (tmp_path / "00001.parquet").unlink()
     fails(tmp_path, r"00001.parquet: is missing, but embeddings.json lists it")
 

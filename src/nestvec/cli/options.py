@@ -233,7 +233,7 @@ def prompt_options(model: ModelInfo) -> str:
 
 
 def _query_model_options(model: ModelInfo) -> str:
-    from nestvec.models.sharing import share_space
+    from nestvec.models.spaces import share_space
 
     queries = model.query_model
     if queries is None:

@@ -165,14 +165,23 @@ def _check_parts(documents: ModelInfo, queries: Encoder) -> None:
             problem = f"{each.name} {which}, so it cannot be paired with another model."
             raise InvalidArgument(f"{problem} Pair two plain models.")
     if documents.full_dim != info.full_dim:
-        raise ModelMismatch(
-            f"{documents.name} has {documents.full_dim} dims, but the query model {info.name} has "
-            f"{info.full_dim} dims. {_ONE_WIDTH} Choose a query model of {documents.full_dim} dims."
-        )
+        raise ModelMismatch(_different_widths(documents, info))
     if documents.layer_norm and not info.layer_norm:
         raise ModelMismatch(_only_one_normalizes(documents, info))
     if info.layer_norm and not documents.layer_norm and documents.weights:
         raise ModelMismatch(_only_one_normalizes(info, documents))
+
+
+def _different_widths(documents: ModelInfo, queries: ModelInfo) -> str:
+    dims = documents.full_dim
+    problem = (
+        f"{documents.name} has {dims} dims, but the query model {queries.name} has "
+        f"{queries.full_dim} dims. {_ONE_WIDTH} Choose a query model of {dims} dims"
+    )
+    if documents.weights or dims > queries.full_dim:
+        return f"{problem}."
+    embed = f"nestvec embed MODEL QUERIES --kind query --dim {dims}"
+    return f"{problem}, or store vectors of the queries, too: {embed}."
 
 
 def _only_one_normalizes(one: ModelInfo, other: ModelInfo) -> str:
@@ -206,7 +215,8 @@ def _paired_info(documents: ModelInfo, queries: ModelInfo, *, stored: bool) -> M
 
 
 def _prompts_source(documents: ModelInfo, queries: ModelInfo, *, stored: bool) -> str:
-    if stored or documents.prompts_source == queries.prompts_source:
+    unknown = stored and not documents.prompts_source
+    if unknown or documents.prompts_source == queries.prompts_source:
         return queries.prompts_source
     of_queries, of_documents = (each.prompts_source or "none" for each in (queries, documents))
     return f"{of_queries}; document: {of_documents}"

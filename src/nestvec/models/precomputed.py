@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,16 +25,18 @@ from nestvec.models.folder_config import configured_dims
 from nestvec.models.info import choose_dims, published_facts
 from nestvec.models.known import Rows
 from nestvec.models.model_of_vectors import model_of_vectors
+from nestvec.models.spaces import share_space
 from nestvec.sources.folders import STEMS, find_vectors
 from nestvec.sources.formats import is_vectors_file
 from nestvec.sources.load import load_embeddings
-from nestvec.sources.manifest import read_manifest
+from nestvec.sources.manifest import MANIFEST, read_manifest
 from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
 from nestvec.sources.save import save_embeddings
 from nestvec.sources.stored import StoredEmbeddings
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 _IDS_AT_ONCE = 100_000
+_NOUNS: Mapping[Kind, str] = {"document": "documents", "query": "queries"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class PrecomputedVectors(BaseEncoder):
 
         Raises:
             DataError: If a file is damaged, a row is NaN, infinite or zero, an id is missing or
-                appears twice, or the vectors of documents and queries differ in dim.
+                appears twice, or the vectors of documents and queries differ in dim or in model.
             InvalidArgument: If a requested dim is larger than full_dim, or the vectors must not be
                 truncated.
             ModelError: If ``config.json`` in the folder is not JSON or has impossible dims.
@@ -88,6 +91,8 @@ class PrecomputedVectors(BaseEncoder):
         found = find_vectors(path)
         if not found:
             raise DataError(path, "contains no vectors, such as corpus.npy or corpus.parquet")
+        recorded = _recorded_models(found)
+        _check_one_space(path, recorded, models)
         # Each kind is read from the folder, so that the name of the model is read, too.
         vectors = {kind: _Vectors(load_embeddings(path, kind=kind)) for kind in found}
         full_dim = _common_dim(path, vectors)
@@ -97,7 +102,7 @@ class PrecomputedVectors(BaseEncoder):
         name, row = model_of_vectors(
             path, full_dim, stated=model, recorded=first.model, models=models
         )
-        configured = _configured_dims(path, found, full_dim)
+        configured = _configured_dims(path, recorded, full_dim)
         chosen = choose_dims(full_dim, requested=dims, configured=configured, known=row)
         info = ModelInfo(
             name=str(path),
@@ -107,6 +112,7 @@ class PrecomputedVectors(BaseEncoder):
             dims_source=chosen.source,
             dims_trained=chosen.trained,
             **published_facts(configured, row),
+            **_recorded_facts(found, recorded),
         )
         return cls(info, vectors, model_name=name)
 
@@ -131,7 +137,9 @@ class PrecomputedVectors(BaseEncoder):
             DataError: If an id has no vector.
         """
         if kind not in self._vectors:
-            raise DataError(self._info.name, f"contains no {STEMS[kind]} vectors")
+            problem = f"contains no vectors of {_NOUNS[kind]}. Add them as {STEMS[kind]}.*"
+            other = ", or encode queries with --query-model MODEL" if kind == "query" else ""
+            raise DataError(self._info.name, f"{problem}{other}.")
         found = self._vectors[kind]
         missing = [name for name in ids if name not in found.rows]
         if missing:
@@ -234,18 +242,67 @@ def _common_dim(path: Path, vectors: Mapping[Kind, _Vectors]) -> int:
     return full_dim
 
 
+def _recorded_models(found: Mapping[Kind, Path]) -> dict[Kind, ModelInfo]:
+    """Return the models that ``nestvec embed`` recorded, by the kind of their vectors."""
+    manifests = {kind: read_manifest(place) for kind, place in found.items() if place.is_dir()}
+    return {kind: each.model for kind, each in manifests.items() if each is not None}
+
+
+def _check_one_space(path: Path, recorded: Mapping[Kind, ModelInfo], models: Rows | None) -> None:
+    """Check that the recorded models of documents and of queries share a space.
+
+    Raises:
+        DataError: If they do not.
+    """
+    if len(recorded) < len(STEMS):
+        return
+    documents, queries = recorded["document"], recorded["query"]
+    if documents.adapter == queries.adapter and (
+        documents.fingerprint == queries.fingerprint or share_space(documents, queries, models)
+    ):
+        return
+    if documents.identity == queries.identity:
+        problem = "has documents and queries of different adapters"
+    else:
+        problem = f"has documents of {documents.identity}, but queries of {queries.identity}"
+    raise DataError(path, f"{problem}. Embed both with one model.")
+
+
+def _recorded_facts(
+    found: Mapping[Kind, Path], recorded: Mapping[Kind, ModelInfo]
+) -> dict[str, Any]:
+    """Return the fields of ``ModelInfo`` that ``nestvec embed`` recorded.
+
+    The adapter is no such field: it is already applied to the vectors.
+    """
+    model = recorded.get("document") or recorded.get("query")
+    if model is None:
+        return {}
+    facts: dict[str, Any] = {
+        "prompts_source": f"recorded in {MANIFEST}",
+        "pooling": model.pooling,
+        "dtype": model.dtype,
+        "max_tokens": model.max_tokens,
+    }
+    if "document" in recorded:
+        facts |= {"document_prompt": model.document_prompt, "document_task": model.document_task}
+    if "query" in recorded or "query" not in found:  # other files of queries record no prompt
+        of_queries = recorded.get("query", model)
+        facts |= {"query_prompt": of_queries.query_prompt, "query_task": of_queries.query_task}
+    return facts
+
+
 def _configured_dims(
-    path: Path, found: Mapping[Kind, Path], full_dim: int
+    path: Path, recorded: Mapping[Kind, ModelInfo], full_dim: int
 ) -> tuple[int, ...] | None:
     """Return the trained dims that a folder records, in its configuration or its manifest."""
     configured = configured_dims(path) if path.is_dir() else None
     if configured is not None:
         return configured
-    folder = found.get("document") or found["query"]
-    manifest = read_manifest(folder) if folder.is_dir() else None
-    if manifest is None or not manifest.model.dims_trained:
+    model = recorded.get("document") or recorded.get("query")
+    if model is None or not model.dims_trained:
         return None
-    return tuple(dim for dim in manifest.model.dims if dim <= full_dim) or None
+    return tuple(dim for dim in model.dims if dim <= full_dim) or None
 
 
 def _fingerprint(vectors: StoredEmbeddings) -> str:

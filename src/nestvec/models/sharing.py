@@ -13,11 +13,11 @@ from pathlib import Path
 
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.models.adapter_file import check_unadapted
-from nestvec.models.api.address import model_part
 from nestvec.models.known import Rows, find_known
 from nestvec.models.known_row import last_part
 from nestvec.models.paired import PairedEncoder, stores_documents
 from nestvec.models.precomputed import PrecomputedVectors
+from nestvec.models.spaces import one_family, share_space
 from nestvec.sources.manifest import read_manifest
 from nestvec.sources.model_name import read_model_name
 from nestvec.types import Encoder, Kind, ModelInfo
@@ -104,19 +104,6 @@ def check_query_options(query_model: object, *, same_space: bool) -> None:
         raise InvalidArgument(f"{problem} Name a query model, or omit the option.")
 
 
-def share_space(one: ModelInfo, other: ModelInfo, models: Rows | None = None) -> bool:
-    """Return whether two models are known to share a space: equal weights, or one family."""
-    if one.weights and one.weights == other.weights:
-        return True
-    return _one_family(one.name, other.name, models)
-
-
-def _one_family(one: str, other: str, models: Rows | None) -> bool:
-    rows = [find_known(model_part(name), models) for name in (one, other)]
-    spaces = {"" if row is None else row.space for row in rows}
-    return len(spaces) == 1 and spaces != {""}
-
-
 def _unknown_space(documents: str, queries: str) -> str:
     return (
         f"{queries} and {documents} are not known to share a space, so their vectors cannot be "
@@ -144,7 +131,14 @@ def _check_stored(
                 "encodes queries for them. Pass --same-space if you are sure.",
                 *(path, queries.name),
             )
-    elif not (same_space or _agrees(recorded, queries, models)):
+        return
+    if isinstance(recorded, ModelInfo) and recorded.adapter:
+        raise ModelMismatch(
+            f"{path} contains vectors of {recorded.name} with an adapter, which a query model does "
+            "not have. Store vectors of the queries with the same adapter: nestvec embed MODEL "
+            "QUERIES --kind query --adapter FILE."
+        )
+    if not (same_space or _agrees(recorded, queries, models)):
         name = recorded if isinstance(recorded, str) else recorded.name
         raise ModelMismatch(_unknown_space(f"{name}, the model of {path},", queries.name))
 
@@ -154,7 +148,7 @@ def _agrees(recorded: ModelInfo | str, queries: ModelInfo, models: Rows | None) 
         same = recorded.fingerprint == queries.fingerprint
         return same or share_space(recorded, queries, models)
     same = last_part(recorded) == last_part(queries.name)
-    return same or _one_family(recorded, queries.name, models)
+    return same or one_family(recorded, queries.name, models)
 
 
 def _recorded_model(documents: Encoder, path: Path, models: Rows | None) -> ModelInfo | str | None:

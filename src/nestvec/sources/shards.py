@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ def open_folder(folder: Path, columns: Columns) -> VectorStream:
         columns: The names of the columns.
 
     Raises:
-        DataError: If a shard is missing, incomplete or unreadable, or the shards are not complete.
+        DataError: If a shard is missing, incomplete or unreadable, or the run is unfinished. A
+            shard that differs from its checksum is an error when it is read.
         MissingExtra: If ``pyarrow`` is not installed.
     """
     manifest = read_manifest(folder)
@@ -86,7 +88,7 @@ def _open_embedded(folder: Path, manifest: EmbeddingsManifest, columns: Columns)
         else:
             stream = _open_codes(path, manifest.codec)
         _check_rows(path, shard, stream)
-        streams.append(stream)
+        streams.append(_verified(path, shard, stream))
     joined = _joined(folder, streams, manifest.model.name)
     return replace(joined, zeros_allowed=True)
 
@@ -95,6 +97,22 @@ def _check_rows(path: Path, shard: Shard, stream: VectorStream) -> None:
     if stream.rows != shard.rows:
         problem = f"has {stream.rows} vectors, but {MANIFEST} states {shard.rows}"
         raise DataError(path, f"{problem}. {_CONTINUE}")
+
+
+def _verified(path: Path, shard: Shard, stream: VectorStream) -> VectorStream:
+    """Compare the checksum of a shard each time before its vectors are read."""
+
+    def read() -> Iterator[Block]:
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(path, f"cannot be read ({error.strerror})") from error
+        if found != shard.sha256:
+            raise DataError(path, f"differs from its checksum in {MANIFEST}. {_CONTINUE}")
+        yield from stream.read()
+
+    return replace(stream, read=read)
 
 
 def _open_codes(path: Path, codec: Codec) -> VectorStream:
