@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import sys
-from types import ModuleType
 
 import datasets
 import numpy as np
@@ -16,12 +14,12 @@ import nestvec as nv
 from nestvec.codec.codec import Codec
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.sources.manifest import EmbeddingsManifest, Shard, write_manifest
-from nestvec.sources.stored import StoredEmbeddings
 from vector_files import fails
 
 N, DIM = 60, 16
 IDS = [f"d{row}" for row in range(N)]
 VECTORS = np.random.default_rng(5).standard_normal((N, DIM)).astype(np.float32)
+ROWS = VECTORS.tolist()
 PARTS = [slice(0, 25), slice(25, 50), slice(50, N)]
 
 
@@ -206,11 +204,14 @@ def test_zero_vectors_are_allowed_only_where_nestvec_wrote_them(tmp_path):
     fails(tmp_path / "own", r"'d3' \(row 3\) is all zeros")
 
 
-def test_answers_of_a_batch_are_read_by_their_own_reader(tmp_path, monkeypatch):
-    reader = ModuleType("nestvec.sources.openai_batch")
-    reader.read_openai_batch = lambda path: StoredEmbeddings(path, IDS, VECTORS, "a-model")
-    monkeypatch.setitem(sys.modules, reader.__name__, reader)
-    (tmp_path / "corpus.jsonl").write_text('{"custom_id": "d0", "response": {}}\n')
+def test_answers_of_a_batch_can_be_the_vectors_of_a_folder(tmp_path):
+    vectors = ({"data": [{"index": 0, "embedding": row}], "model": "a-model"} for row in ROWS)
+    answers = (
+        {"custom_id": name, "response": {"status_code": 200, "body": body}}
+        for name, body in zip(IDS, vectors, strict=True)
+    )
+    lines = (json.dumps(answer) + "\n" for answer in answers)
+    (tmp_path / "corpus.jsonl").write_text("".join(lines))
     loaded = nv.load_embeddings(tmp_path / "corpus.jsonl")
     same(loaded)
     assert loaded.model == "a-model"

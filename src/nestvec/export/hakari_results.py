@@ -179,5 +179,5 @@ def _notes(curve: Curve, given: ResultNames) -> Iterator[str]:
     ]
     if maps:
         yield f"{', '.join(maps)} is left out: HAKARI-Bench divides by at most k documents."
-    yield "Codes are those of nestvec: queries stay float32, and names of variants say nestvec."
+    yield "Codes are those of nestvec: queries stay float32, and names of variants contain nestvec."
     yield from result_names.common_notes(curve, "HAKARI-Bench")

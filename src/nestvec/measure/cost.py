@@ -42,7 +42,7 @@ def costs(
         points: Operating points to measure.
         queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after half a
             second, but at least 20. The first 64 are timed as a batch on all threads of FAISS, or
-            fewer if one query takes long, but at least 20. The first 10 are timed with rescore
+            fewer if one query is slow, but at least 20. The first 10 are timed with rescore
             codes that are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.

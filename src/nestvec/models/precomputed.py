@@ -26,7 +26,7 @@ from nestvec.models.info import choose_dims, published_facts
 from nestvec.models.known import Rows
 from nestvec.models.model_of_vectors import model_of_vectors
 from nestvec.models.spaces import share_space
-from nestvec.sources.folders import STEMS, find_vectors
+from nestvec.sources.folders import NOUNS, STEMS, find_vectors
 from nestvec.sources.formats import is_vectors_file
 from nestvec.sources.load import load_embeddings
 from nestvec.sources.manifest import MANIFEST, read_manifest
@@ -36,7 +36,6 @@ from nestvec.sources.stored import StoredEmbeddings
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 _IDS_AT_ONCE = 100_000
-_NOUNS: Mapping[Kind, str] = {"document": "documents", "query": "queries"}
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class PrecomputedVectors(BaseEncoder):
             DataError: If an id has no vector.
         """
         if kind not in self._vectors:
-            problem = f"contains no vectors of {_NOUNS[kind]}. Add them as {STEMS[kind]}.*"
+            problem = f"contains no vectors of {NOUNS[kind]}. Add them as {STEMS[kind]}.*"
             other = ", or encode queries with --query-model MODEL" if kind == "query" else ""
             raise DataError(self._info.name, f"{problem}{other}.")
         found = self._vectors[kind]

@@ -25,6 +25,7 @@ from nestvec.sources.text_rows import first_row, is_batch_answer
 from nestvec.types import Kind
 
 STEMS: Mapping[Kind, str] = {"document": "corpus", "query": "queries"}
+NOUNS: Mapping[Kind, str] = {"document": "documents", "query": "queries"}
 _SHARDS = (".parquet", ".arrow")
 _STATE, _SPLITS, _DATA = "state.json", "dataset_dict.json", "data"
 _MODEL_FILES = ("modules.json", "config.json")

@@ -1,4 +1,4 @@
-"""Read vectors from files of any format that people use for them, and from folders of shards.
+"""Read vectors from files of all supported formats, and from folders of shards.
 
 ``docs/vectors.md`` lists the formats. The content of a file determines its reader.
 """
@@ -15,7 +15,7 @@ from nestvec.errors import DataError
 from nestvec.sources import formats
 from nestvec.sources.arrow_files import open_arrow, open_parquet_vectors
 from nestvec.sources.faiss_files import open_faiss
-from nestvec.sources.folders import STEMS, find_vectors
+from nestvec.sources.folders import NOUNS, STEMS, find_vectors
 from nestvec.sources.hdf5_files import open_hdf5
 from nestvec.sources.model_name import read_model_name
 from nestvec.sources.npy_files import open_npy, open_npz
@@ -93,7 +93,7 @@ def open_vectors(path: Path, *, kind: Kind = "document", columns: Columns) -> Ve
         return _open_file(path, kind, columns)
     found = find_vectors(path)
     if kind not in found:
-        problem = f"contains no vectors of {kind}s"
+        problem = f"contains no vectors of {NOUNS[kind]}"
         raise DataError(path, f"{problem}: neither {STEMS[kind]}.* nor a folder {STEMS[kind]}")
     place = found[kind]
     stream = open_folder(place, columns) if place.is_dir() else _open_file(place, kind, columns)

@@ -1,4 +1,4 @@
-"""Write vectors to files of any format that people use for them, and convert between formats.
+"""Write vectors to files of all supported formats, and convert between formats.
 
 Vectors are written in blocks. The files appear under their names only when they are complete.
 """
