@@ -9,6 +9,8 @@ import nestvec as nv
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.errors import DataError, ModelMismatch
 from nestvec.measure.grid import Grid
+from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapter import Adapter, Head
 from nestvec.models.load import load_model
 from nestvec.types import Document
 
@@ -82,3 +84,11 @@ def test_missing_queries_and_narrow_documents_are_one_clear_error(word_model, da
         nv.evaluate(tmp_path, dataset, Grid(dims=(8,)))
     with pytest.raises(ModelMismatch, match=r"has 8 dims.*nestvec embed .* --kind query --dim 8"):
         load_model(tmp_path, query_model=word_model)
+
+
+def test_a_query_model_is_refused_for_documents_with_an_adapter(word_model, dataset, tmp_path):
+    head = Head(np.eye(32, dtype=np.float32))
+    adapter = Adapter("linear", (16,), "", "", False, head, head, 0)
+    nv.embed_corpus(AdaptedEncoder(load_model(word_model), adapter), dataset.corpus, tmp_path)
+    with pytest.raises(ModelMismatch, match=r"with an adapter.*--kind query --adapter FILE\.$"):
+        load_model(tmp_path, query_model=word_model, same_space=True)

@@ -108,4 +108,4 @@ def test_a_file_with_documents_and_queries_is_evaluated(nestvec, place, values):
 def test_a_file_without_queries_cannot_be_evaluated(nestvec, values):
     ended = nestvec("evaluate", "v.parquet", "set", "--out", "c.json")
     assert ended.code == 2
-    assert "v.parquet: contains no queries vectors" in ended.err
+    assert "v.parquet: contains no vectors of queries" in ended.err

@@ -53,7 +53,7 @@ def test_a_kind_without_a_file_is_named(tmp_path):
     save_vectors(IDS, VECTORS, tmp_path, kind="document")
     vectors = PrecomputedVectors.load(tmp_path)
     assert vectors.ids("query") == []
-    with pytest.raises(DataError, match="contains no queries vectors"):
+    with pytest.raises(DataError, match=r"contains no vectors of queries\. Add"):
         vectors.take(["q1"], kind="query")
 
 
