@@ -11,15 +11,15 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.types import CodeKey, Embeddings, Rows
 
 MATRIX_BYTES = 512 * 2**20  # a larger matrix of all scores is not computed
-_ROWS = 4_096  # documents decoded at a time
-_DENSE = 2  # with more than one candidate for 2 documents, all documents of a block are scored
+_ROWS = 4_096  # documents or candidates scored at a time
+_PRODUCT = 128  # a product scores this many pairs in the time of one separate pair
 
 
 class CandidateScores:
     """The scores of candidates, stored for later shortlists.
 
     If the scores of all documents fit ``MATRIX_BYTES``, they are computed by matrix products. In a
-    larger corpus, only blocks with many candidates are scored as a whole.
+    larger corpus, only documents that are candidates of any query are scored.
     """
 
     def __init__(self, key: CodeKey, queries: Embeddings, corpus: Representations) -> None:
@@ -78,16 +78,18 @@ class CandidateScores:
         scores = np.empty(len(pairs), dtype=np.float32)
         queries, rows = np.divmod(pairs, len(self._corpus))
         by_row = np.argsort(rows, kind="stable")
-        starts = np.arange(0, len(self._corpus), _ROWS)
-        ends = np.searchsorted(rows[by_row], starts + _ROWS)
-        for start, first, end in zip(starts, [0, *ends[:-1]], ends, strict=True):
-            chosen = by_row[first:end]
-            own, numbers = rows[chosen], queries[chosen]
-            if len(chosen) > _ROWS // _DENSE:  # one product is faster than decoding rows repeatedly
-                block = slice(start, min(start + _ROWS, len(self._corpus)))
-                product = prepared @ self._corpus.decoded(self._key, block).T
-                scores[chosen] = product[numbers, own - start]
-            elif len(chosen):
-                vectors = self._corpus.decoded(self._key, own)
-                scores[chosen] = np.einsum("nd,nd->n", vectors, prepared[numbers])
+        distinct, firsts = np.unique(rows[by_row], return_index=True)
+        for start in range(0, len(distinct), _ROWS):
+            own = distinct[start : start + _ROWS]
+            end = firsts[start + _ROWS] if start + _ROWS < len(distinct) else len(pairs)
+            chosen = by_row[firsts[start] : end]
+            vectors = self._corpus.decoded(self._key, own)
+            places, numbers = np.searchsorted(own, rows[chosen]), queries[chosen]
+            if _PRODUCT * len(chosen) > len(prepared) * len(own):
+                scores[chosen] = (prepared @ vectors.T)[numbers, places]
+                continue
+            for at in range(0, len(chosen), _ROWS):
+                some = slice(at, at + _ROWS)
+                one, other = vectors[places[some]], prepared[numbers[some]]
+                scores[chosen[some]] = np.einsum("nd,nd->n", one, other)
         return scores

@@ -16,7 +16,7 @@ from nestvec.curve.point import Cost
 from nestvec.engines.engine import Search, Trial
 from nestvec.types import CodeKey, Embeddings, OperatingPoint
 
-WARM_UP = 3
+WARM_UP, WARM_S = 3, 0.1  # queries before the timing starts; after this time, no further ones
 TIMED_QUERIES, LEAST_QUERIES = 100, 20
 ENOUGH_S = 0.5  # after this time, LEAST_QUERIES are enough: long scans differ little in time
 TIMED_K = 10
@@ -106,8 +106,11 @@ class _Timer:
         """Time queries one at a time on one thread: searches and lookups, [2, n_queries]."""
         queries, times = self.queries[:TIMED_QUERIES], []
         with one_thread():
+            start = time.perf_counter()
             for query in queries[:WARM_UP]:
                 self._ms(search, query[None])
+                if time.perf_counter() - start > WARM_S:
+                    break
             start = time.perf_counter()
             for query in queries:
                 times.append((self._ms(search, query[None]), self.trial.lookup_ms(self.k)))
