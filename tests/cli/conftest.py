@@ -1,35 +1,16 @@
 """A small data set of made-up words, the whole loop run on it once, and a way to type commands."""
 
 import json
-import os
 import shutil
-import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from nestvec.cli import main, progress
+from ended_commands import run_in, write_jsonl
 
 SUBJECTS = 60
 HOSTILE = "\x1b[31mred\x1b]0;mine\x07\u202e"
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def write_jsonl(path: Path, rows) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def write_dataset(folder: Path) -> None:
@@ -57,26 +38,6 @@ def write_dataset(folder: Path) -> None:
         lines = [f"{id_}\td{i}\t1\n" for id_, i, of in questions if of == split]
         text = "query-id\tcorpus-id\tscore\n" + "".join(lines)
         (folder / "qrels" / f"{split}.tsv").write_text(text, encoding="utf-8")
-
-
-def run_in(folder: Path, *arguments: str) -> Ended:
-    """Type a command in a folder, in this process; its own errors come through as they are."""
-    before, argv = Path.cwd(), sys.argv
-    out, err = StringIO(), StringIO()
-    try:
-        os.chdir(folder)
-        sys.argv = ["nestvec", *map(str, arguments)]
-        with (
-            patch.multiple(progress, SHORT_S=600, FIRST_LINE_S=600),  # also on a slow machine
-            redirect_stdout(out),
-            redirect_stderr(err),
-            pytest.raises(SystemExit) as end,
-        ):
-            main.run()
-    finally:
-        os.chdir(before)
-        sys.argv = argv
-    return Ended(end.value.code or 0, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

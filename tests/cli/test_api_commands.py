@@ -10,7 +10,7 @@ import pytest
 
 import nestvec as nv
 from api_server import running_api
-from conftest import run_in, write_jsonl
+from ended_commands import run_in, write_jsonl
 from made_serving import static_model
 from nestvec.bulk.embedding import texts_to_encode
 from nestvec.bulk.job import EmbedSettings
