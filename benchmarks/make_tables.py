@@ -198,6 +198,20 @@ def large_corpus() -> str:
     return markdown(lines)
 
 
+def bulk() -> str:
+    """Compare the processor time of encoding with that of the library."""
+    tasks = results("bulk")["tasks"]
+    library = [name for name in next(iter(tasks.values()))["medians"] if name != "nestvec"]
+    sizes = [name.rpartition("=")[2] for name in library]
+    lines = [["texts", *(f"library, batches of {size}" for size in sizes), "nestvec"]]
+    for task, found in tasks.items():
+        medians = found["medians"]
+        own = medians["nestvec"]["processor_s"]
+        times = [f"{medians[name]['processor_s'] / own:.2f}" for name in library]
+        lines.append([task, *times, "1.00"])
+    return markdown(lines)
+
+
 def bytes_() -> str:
     """List what is kept at equal bytes, alone and rescored, the best alone in bold."""
     rows = results("bytes")
@@ -235,6 +249,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "proxies": proxies,
     "evaluator": evaluator,
     "large_corpus": large_corpus,
+    "bulk": bulk,
     "bytes": bytes_,
     "finetune_sts": training_tables.finetune_sts,
     "finetune_pairs": training_tables.finetune_pairs,
