@@ -97,11 +97,9 @@ def evaluate(
         scorer = RankingScorer(metrics, labels, ranked[points[0]].rows)
         scores_by_point = scorer.scores_by_point(ranked)
         rows = trend_rows(points, scores_by_point[metrics[0]].mean(axis=1), cost)
-        trend: list[SizeTrend] = [{} for _ in rows]
-        if quarters is not None:
-            whole = {metric: values[rows] for metric, values in scores_by_point.items()}
-            chosen = [points[row] for row in rows]
-            trend = size_trend(chosen, search, quarters, labels, whole=whole, on_part=step)
+        whole = {metric: values[rows] for metric, values in scores_by_point.items()}
+        chosen = [points[row] for row in rows]
+        trend = size_trend(chosen, search, quarters, labels, whole=whole, on_part=step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
         counts["extrapolated_latencies"] = extrapolated
     scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)

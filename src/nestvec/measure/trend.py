@@ -105,7 +105,7 @@ def trend_rows(
 def size_trend(
     points: Sequence[OperatingPoint],
     search: DocumentSearch,
-    quarters: Quarters,
+    quarters: Quarters | None,
     labels: RelevanceLabels,
     *,
     whole: Mapping[str, NDArray[np.float64]],
@@ -120,14 +120,16 @@ def size_trend(
     Args:
         points: Measured points; full precision is first.
         search: A search whose parts are the quarters.
-        quarters: The quarters.
+        quarters: The quarters; None for a corpus that is too small.
         labels: Relevance labels of the whole corpus.
         whole: Score of each query in the whole corpus, [n_points, n_queries], by metric.
         on_part: Called after each of ``count_parts`` parts.
 
     Returns:
-        The trend of each point.
+        The trend of each point; empty without quarters.
     """
+    if quarters is None:
+        return [{} for _ in points]
     sizes: list[_Size] = []
     n_documents, n_queries = labels.n_docs, labels.n_queries
     for parts in (_PARTS[:_QUARTERS], _PARTS[_QUARTERS:]):

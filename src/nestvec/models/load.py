@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -142,14 +142,24 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         check_device(device)
         chosen = _dtype(options, dtype)
         load = partial(_load_transformer, folder, options, device, chosen, trust_remote_code)
-        if cache_folder is None:
-            encoder = load()
-        else:
-            encoder = load_cached(
-                folder, options, settings(chosen), load, cache=cache_folder, device=device
-            )
+        encoder = _cached(folder, options, chosen, load, cache=cache_folder, device=device)
     warn_of_folder(folder, encoder.info, options)
     return encoder
+
+
+def _cached(
+    folder: Path,
+    options: ModelOptions,
+    dtype: DType,
+    load: Callable[[], SentenceTransformerEncoder],
+    *,
+    cache: Path | None,
+    device: str | None,
+) -> Encoder:
+    """Return the model with a cache; without a cache folder, load the model at once."""
+    if cache is None:
+        return load()
+    return load_cached(folder, options, settings(dtype), load, cache=cache, device=device)
 
 
 def _load_vectors(folder: Path, options: ModelOptions, model: str | None) -> PrecomputedVectors:
