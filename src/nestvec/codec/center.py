@@ -71,8 +71,15 @@ class Center:
         return np.append(self.mean, np.float32(self.scale))
 
     def residuals(self, vectors: Embeddings) -> Embeddings:
-        """Return what is quantized: (vectors - mean) / scale, [n, dim]."""
-        return (vectors - self.mean) / np.float32(self.scale)
+        """Return what is quantized: (vectors - mean) / scale, [n, dim].
+
+        Differences to the mean that are as small as rounding are 0, so that equal vectors have
+        equal codes: a matrix product may round them differently.
+        """
+        residuals = vectors - self.mean
+        residuals[np.abs(residuals) < _SMALLEST] = 0
+        residuals /= np.float32(self.scale)
+        return residuals
 
     def vectors(self, decoded: Embeddings) -> Embeddings:
         """Return the vectors of decoded residuals, [n, dim]."""
