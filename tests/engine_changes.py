@@ -11,7 +11,6 @@ from engine_setup import (
     PLAIN,
     POINTS,
     QUERIES,
-    STAGED,
     VECTORS,
     N,
     assert_same,
@@ -26,7 +25,6 @@ from nestvec.types import Document, Hits, OperatingPoint
 class Changes:
     """Tests of changes; ``EngineContract`` has the fixtures."""
 
-    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
     def test_added_documents_are_found_at_once(self, open_index, point):
         index = open_index(point, ids=[f"d{number}" for number in range(100)])
         for number in (150, 160):
@@ -46,7 +44,6 @@ class Changes:
         assert index.get(["d2", "d8"]) == {"d2": CORPUS["d2"]}
         assert index.search(QUERIES, 3) == before
 
-    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
     def test_an_upsert_replaces_some_and_adds_the_others(self, open_index, point):
         index = open_index(point, ids=["d1", "d2", "d3"])
         new = Document("new text", "new title", {"n": -1})
@@ -58,7 +55,6 @@ class Changes:
         assert sorted(ids) == ["d1", "d2", "d3", "d4"]  # the old "d2" is gone
         assert index.search(VECTORS[[2]], 1).scores[0][0] < 0.99
 
-    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
     def test_deleted_documents_are_not_found_any_more(self, open_index, point):
         index = open_index(point)
         assert index.delete(["d5", "no such id", "d6", "d5"]) == 2
@@ -72,7 +68,7 @@ class Changes:
         assert index.search(VECTORS[[5]], 1).ids == [["d5"]]
 
     def test_an_index_can_be_used_after_all_documents_are_deleted(self, setup, open_index):
-        index = open_index(STAGED)
+        index = open_index(setup.staged)
         assert index.delete(list(CORPUS)) == N
         assert index.search(QUERIES[:1], 3) == Hits([[]], [[]])
         setup.settle(index)
@@ -115,7 +111,6 @@ class Changes:
 
     # Persistence
 
-    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
     def test_a_reopened_index_is_the_same(self, setup, tmp_path, point):
         needs_point(setup, point)
         index = setup.create(tmp_path / "index", MODEL, point)

@@ -21,6 +21,11 @@ from engine_setup import CORPUS, MODEL, PLAIN, VECTORS, needs_point
 class EngineContract(Searches, Changes):
     """The tests of the contract; a subclass defines the fixture ``setup``."""
 
+    @pytest.fixture(params=["plain", "staged"])
+    def point(self, setup, request):
+        """A point of one stage, and a point whose first stage makes a shortlist."""
+        return PLAIN if request.param == "plain" else setup.staged
+
     @pytest.fixture
     def open_index(self, setup, tmp_path):
         """A function that creates an index of the corpus, or of some documents, with a point."""

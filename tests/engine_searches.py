@@ -10,10 +10,8 @@ import pytest
 
 from engine_setup import (
     CORPUS,
-    PLAIN,
     POINTS,
     QUERIES,
-    STAGED,
     VECTORS,
     N,
     assert_same,
@@ -120,12 +118,12 @@ class Searches:
         (ids,) = index.search(QUERIES[:1], 100).ids
         assert sorted(ids) == ["d1", "d2", "d3"]
 
-    def test_a_shortlist_shorter_than_k_limits_the_hits(self, open_index):
-        hits = open_index(STAGED).search(QUERIES, 100)
+    def test_a_shortlist_shorter_than_k_limits_the_hits(self, setup, open_index):
+        hits = open_index(setup.staged).search(QUERIES, 100)
         assert {len(ids) for ids in hits.ids} == {40}
 
-    def test_hits_of_a_query_do_not_depend_on_the_batch(self, open_index):
-        index = open_index(STAGED)
+    def test_hits_of_a_query_do_not_depend_on_the_batch(self, setup, open_index):
+        index = open_index(setup.staged)
         together = index.search(QUERIES, 10)
         for number in range(len(QUERIES)):
             (ids,) = index.search(QUERIES[number : number + 1], 10).ids
@@ -145,18 +143,18 @@ class Searches:
 
     def test_a_search_accepts_another_point(self, setup, open_index):
         needs(setup, "any_point")
-        index = open_index(STAGED)
+        index = open_index(setup.staged)
         for text in POINTS:
             point = OperatingPoint.parse(text)
             if capabilities(setup.name).can_run(point):
                 assert_same(index.search(QUERIES, 10, point=point), brute_force(setup, point, 10))
-        assert_same(index.search(QUERIES, 10), brute_force(setup, STAGED, 10))
+        assert_same(index.search(QUERIES, 10), brute_force(setup, setup.staged, 10))
 
     # Exact search
 
     def test_an_exact_search_equals_numpy_in_float64_up_to_rounding(self, setup, open_index):
         needs(setup, "exact")
-        index = open_index(STAGED)
+        index = open_index(setup.staged)
         scores = unit(QUERIES) @ unit(VECTORS).T
         for k in (1, 10, N + 1):
             hits = index.search(QUERIES, k, exact=True)
@@ -168,7 +166,7 @@ class Searches:
     def test_an_exact_search_follows_filters_and_changes(self, setup, open_index):
         needs(setup, "exact")
         needs(setup, "filters")
-        index = open_index(STAGED)
+        index = open_index(setup.staged)
         index.delete(["d9"])
         index.add({"new": Document("", metadata={"n": 10})}, VECTORS[[9]])
         where = Where.parse("n >= 9 and n <= 10")
@@ -177,7 +175,6 @@ class Searches:
 
     # Filters
 
-    @pytest.mark.parametrize("point", [PLAIN, STAGED], ids=str)
     def test_a_filtered_search_equals_brute_force_over_matching_documents(
         self, setup, open_index, point
     ):

@@ -34,9 +34,11 @@ class EngineSetup(Protocol):
 
     Attributes:
         name: Its name in the registry.
+        staged: A point of two stages that the engine supports, with a shortlist of 40 documents.
     """
 
     name: str
+    staged: OperatingPoint
 
     def create(self, place: Path, model: ModelInfo, point: OperatingPoint) -> Engine:
         """Create an empty index that stores float32 vectors, and open it."""
@@ -60,9 +62,9 @@ class EngineSetup(Protocol):
 FULL_DIM = 32
 MODEL = ModelInfo("models/any", "e" * 64, FULL_DIM, (32, 16), "config.json", True)
 POINTS = ["32:float32", "32:float16", "16:int8", "16:int4", "8:binary", "16:pq4"]
+POINTS += ["16:float16", "16:float16@40>32:float32", "8:float32@90>16:float16@30>32:float32"]
 POINTS += ["16:binary@40>32:float16", "16:int8@30>32:float32", "8:binary@90>16:int8@30>32:float16"]
 PLAIN = OperatingPoint.parse("32:float32")
-STAGED = OperatingPoint.parse("16:binary@40>32:float16")
 N = 200
 
 

@@ -9,12 +9,14 @@ from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.manifest import Manifest
+from nestvec.types import OperatingPoint
 
 
 class EmbeddedSetup:
     """The setup of the embedded engine, whose codes are computed from the stored vectors."""
 
     name = "embedded"
+    staged = OperatingPoint.parse("16:binary@40>32:float16")
 
     def create(self, place, model, point):
         return EmbeddedEngine.create(str(place), Manifest(model, "float32", point))

@@ -7,6 +7,7 @@ the engine they fail.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,24 @@ def started(command, log, **environment):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def free_ports(count):
+    """Return ports that are free, and whose gRPC ports (plus 10,000) are valid."""
+    sockets = [socket.socket() for _ in range(count)]
+    ports, number = [], 20_000
+    for each in sockets:
+        while True:
+            number += 1
+            try:
+                each.bind(("127.0.0.1", number))
+                break
+            except OSError:
+                continue
+        ports.append(number)
+    for each in sockets:
+        each.close()
+    return ports
 
 
 def wait_until(ready, seconds, log):

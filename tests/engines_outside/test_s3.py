@@ -1,12 +1,11 @@
 """Embed a corpus from and to a real S3 server: SeaweedFS, on the loopback interface."""
 
 import json
-import socket
 
 import pytest
 from pyarrow import fs
 
-from conftest import program, started, wait_until
+from conftest import free_ports, program, started, wait_until
 from nestvec.bulk.embedding import count_embedded, embed_corpus, embed_texts
 from nestvec.bulk.job import EmbedSettings
 from nestvec.bulk.texts import TextSource
@@ -17,24 +16,6 @@ from nestvec.models.load import load_model
 from nestvec.sources.manifest import EmbeddingsManifest
 
 KEY, SECRET = "test-key", "test-secret-value"
-
-
-def free_ports(count):
-    """Return ports that are free, and whose gRPC ports (plus 10,000) are valid."""
-    sockets = [socket.socket() for _ in range(count)]
-    ports, number = [], 20_000
-    for each in sockets:
-        while True:
-            number += 1
-            try:
-                each.bind(("127.0.0.1", number))
-                break
-            except OSError:
-                continue
-        ports.append(number)
-    for each in sockets:
-        each.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, Self
 
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.flat.representations import Representations
-from nestvec.engines.manifest import Manifest, Stored
+from nestvec.engines.manifest import Manifest, Settings, Stored
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.models.adapter import Adapter
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Precision
@@ -41,6 +41,8 @@ class Capabilities:
         any_point: Whether a search can use another operating point than the index's own.
         explains: Whether a search can report the result of each stage.
         restores: Whether a replaced index can be kept as a backup and restored.
+        approximate: Whether the first stage can miss documents, for example in a graph. The curve
+            then ranks documents by the engine's own search, not by exhaustive scoring.
     """
 
     scanned: frozenset[Precision]
@@ -52,6 +54,7 @@ class Capabilities:
     any_point: bool = True
     explains: bool = True
     restores: bool = True
+    approximate: bool = False
 
     def can_run(self, point: OperatingPoint) -> bool:
         """Return whether the engine supports every stage of an operating point."""
@@ -93,6 +96,10 @@ class Trial(Protocol):
 
     def build_s(self, point: OperatingPoint) -> float:
         """Return the seconds to build the codes of a point from existing vectors."""
+        ...
+
+    def settings(self, point: OperatingPoint) -> Settings:
+        """Return the settings of the search structures of a point; empty if it is exhaustive."""
         ...
 
     def lookup_ms(self, k: int) -> float:
@@ -213,7 +220,12 @@ class Engine(Protocol):
 
     @classmethod
     def trial(
-        cls, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
+        cls,
+        corpus: Representations,
+        ids: Sequence[str],
+        documents: Mapping[str, Document],
+        *,
+        place: str | None = None,
     ) -> Trial:
         """Prepare the engine's search over vectors, so that it can be timed.
 
@@ -221,6 +233,8 @@ class Engine(Protocol):
             corpus: The vectors and their codes, in descending order of id.
             ids: [n], in the same order.
             documents: Documents by id, to measure their lookup time and bytes; may be empty.
+            place: The URL of the database that temporary indexes are created in; None for the
+                engine's default.
         """
         ...
 

@@ -26,6 +26,8 @@ from nestvec.version import __version__
 FORMAT, FORMAT_VERSION = "nestvec-index", 2
 Stored = Literal["float16", "float32"]
 """The precision in which full vectors are stored."""
+Settings = Mapping[str, int | float | str]
+"""Settings of the search structures of an engine, by name."""
 _CHECKSUM = "sha256"  # of all other values of the manifest
 
 
@@ -40,6 +42,8 @@ class Manifest:
         codecs: The codecs of the codes, by (dim, precision).
         encoder: The model that encodes texts, if it was recorded later: ``model`` then describes
             only the vectors, as for an index of precomputed vectors.
+        settings: The settings of the search structures of an engine that searches approximately,
+            such as ``ef_search``, and the overlap that was measured with them.
     """
 
     model: ModelInfo
@@ -47,6 +51,7 @@ class Manifest:
     point: OperatingPoint
     codecs: Mapping[CodeKey, Codec] = field(default_factory=dict)
     encoder: ModelInfo | None = None
+    settings: Settings = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the precision of stored vectors and the operating point.
@@ -111,6 +116,8 @@ class Manifest:
         }
         if self.encoder is not None:
             values["encoder"] = self.encoder.to_json()
+        if self.settings:
+            values["settings"] = dict(self.settings)
         return values | {_CHECKSUM: _checksum(values)}
 
     @classmethod
@@ -139,6 +146,7 @@ class Manifest:
                 OperatingPoint.parse(values["point"]),
                 {(codec.dim, codec.precision): codec for codec in codecs},
                 None if encoder is None else ModelInfo.from_json(encoder),
+                values.get("settings", {}),
             )
         except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
             raise DamagedFile(where, f"cannot be read ({error!r}). Rebuild the index.") from error

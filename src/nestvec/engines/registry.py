@@ -22,7 +22,12 @@ ENTRY_POINTS = "nestvec.engines"
 LOCAL = "embedded"
 """The engine of paths: places without a URL scheme."""
 
-_BUILT_IN = {LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine"}
+_BUILT_IN = {
+    LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine",
+    "pgvector": "nestvec.engines.pgvector.engine:PgvectorEngine",
+}
+_SCHEMES = {"postgresql": "pgvector", "postgres": "pgvector"}
+"""Engines by URL scheme, if the scheme is not the engine's name."""
 _SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -74,12 +79,14 @@ def engine_name(place: Path | str) -> str:
     scheme = _SCHEME.match(str(place)) if isinstance(place, str) else None
     if scheme is None:
         return LOCAL
-    name = scheme["name"].lower()
-    if name == LOCAL or name not in engines():
-        known = ", ".join(f"{each}://" for each in sorted(engines()) if each != LOCAL)
-        others = f", or a URL that begins with {known}" if known else ""
-        problem = f"no engine is installed for {name}://."
-        raise InvalidArgument(f"{problem} Pass the path of an index folder{others}.")
+    written = scheme["name"].lower()
+    name = _SCHEMES.get(written, written)
+    if (name in (LOCAL, *_SCHEMES.values()) and written not in _SCHEMES) or name not in engines():
+        others = set(engines()) - {LOCAL, *_SCHEMES.values()} | set(_SCHEMES)
+        known = ", ".join(f"{each}://" for each in sorted(others))
+        problem = f"no engine is installed for {written}://."
+        remedy = f"Pass the path of an index folder, or a URL that begins with {known}."
+        raise InvalidArgument(f"{problem} {remedy}")
     return name
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from nestvec.engines.manifest import Stored
+from nestvec.engines.manifest import Settings, Stored
 from nestvec.types import Hits, ModelInfo, Stage
 
 
@@ -105,6 +105,8 @@ class Stats:
         text_bytes: Bytes of texts, titles, metadata and their checksums.
         commits: Number of changes of the index.
         generation: Number of compactions of the index.
+        settings: Settings of the search structures, with the overlap that they retain; empty if
+            searches are exhaustive.
     """
 
     documents: int
@@ -124,6 +126,7 @@ class Stats:
     text_bytes: int
     commits: int
     generation: int
+    settings: Settings = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""

@@ -9,9 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Self, get_args
 
-import numpy as np
-
-from nestvec.codec.prefix import as_float32
+from nestvec.engines.checks import check_added
 from nestvec.engines.embedded.codecs import Codecs, make_codes, measure_drift
 from nestvec.engines.embedded.compaction import compact, shrink_database
 from nestvec.engines.embedded.folder import (
@@ -42,7 +40,7 @@ from nestvec.engines.engine import Capabilities
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Stored
 from nestvec.engines.results import Compacted
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError
 from nestvec.models.adapter import Adapter
 from nestvec.types import PRECISIONS, Document, Embeddings, ModelInfo, OperatingPoint
 
@@ -140,7 +138,12 @@ class EmbeddedEngine(EmbeddedReader):
 
     @classmethod
     def trial(
-        cls, corpus: Representations, ids: Sequence[str], documents: Mapping[str, Document]
+        cls,
+        corpus: Representations,
+        ids: Sequence[str],
+        documents: Mapping[str, Document],
+        *,
+        place: str | None = None,
     ) -> EmbeddedTrial:
         """Prepare this engine's search over vectors, as ``Engine.trial`` does."""
         return EmbeddedTrial(corpus, ids, documents)
@@ -167,9 +170,8 @@ class EmbeddedEngine(EmbeddedReader):
             IndexLocked: If another process changes the index.
             DataError: If the disk is full or the folder is read-only. The index is unchanged.
         """
-        embeddings = as_float32(embeddings)
-        self._check_added(added, embeddings)
         manifest = self.manifest
+        embeddings = check_added(manifest, added, embeddings)
         stored = manifest.as_stored(embeddings)
         with self._changing:
             drift = measure_drift(manifest.codecs.values(), stored)
@@ -305,16 +307,3 @@ class EmbeddedEngine(EmbeddedReader):
         if manifest.to_json() != self.manifest.to_json():
             save_manifest(manifest, self.path)
         return any(codec is not known.get(key) for key, codec in fitted.items())
-
-    def _check_added(self, added: Mapping[str, Document], embeddings: Embeddings) -> None:
-        expected = (len(added), self.manifest.model.full_dim)
-        if embeddings.shape != expected:
-            problem = f"embeddings have shape {embeddings.shape} for {expected[0]} documents."
-            raise InvalidArgument(f"{problem} Pass an array of shape {expected}.")
-        invalid = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        if len(invalid):
-            row = int(invalid[0])
-            more = f" ({len(invalid) - 1:,} more rows do, too)" if len(invalid) > 1 else ""
-            id_ = list(added)[row]
-            problem = f"vector {row} (id {id_!r}) contains NaN or infinity{more}."
-            raise InvalidArgument(f"{problem} Encode the document again, or omit the document.")

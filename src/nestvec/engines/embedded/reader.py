@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.prefix import as_float32, as_stored
+from nestvec.codec.prefix import as_stored
+from nestvec.engines.checks import check_search
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checking import check_everything, check_on_open
 from nestvec.engines.embedded.codecs import Codecs, make_codes
@@ -33,7 +34,7 @@ from nestvec.engines.embedded.state import TAIL_ROWS, next_parts
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.results import Explained, PointBytes, StageTrace, Stats
-from nestvec.errors import DamagedFile, InvalidArgument, ModelMismatch
+from nestvec.errors import DamagedFile
 from nestvec.models.adapter import Adapter
 from nestvec.models.adapter_file import adapter_path, load_adapter
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
@@ -156,7 +157,7 @@ class EmbeddedReader:
                 contains NaN or infinity, or ``check_fields`` refuses the condition.
             ModelMismatch: If the width of the queries is not the ``full_dim`` of the index.
         """
-        embeddings = self._checked(embeddings, k, point)
+        embeddings = check_search(self.manifest, embeddings, k, point)
         if len(embeddings) == 0:
             return Hits([], [])
         if exact:
@@ -175,7 +176,7 @@ class EmbeddedReader:
         point: OperatingPoint | None = None,
     ) -> Explained:
         """Search as ``search`` does, and also return the result of each stage."""
-        embeddings = self._checked(embeddings, k, point)
+        embeddings = check_search(self.manifest, embeddings, k, point)
         search, mask = self._search_and_mask(point, where)
         traces = [
             StageTrace(
@@ -316,21 +317,3 @@ class EmbeddedReader:
         for part in self._snapshot.parts:
             part.scan(first)
         make_codes(self._codecs, self._snapshot, self.manifest.point)
-
-    def _checked(self, embeddings: Embeddings, k: int, point: OperatingPoint | None) -> Embeddings:
-        embeddings = as_float32(embeddings)
-        stored = self.manifest.model
-        if point is not None:
-            self.manifest.check_point(point)
-        if k < 1:
-            raise InvalidArgument(f"k={k} is smaller than 1. Choose a k of at least 1.")
-        if embeddings.ndim != 2 or embeddings.shape[1] != stored.full_dim:
-            raise ModelMismatch(
-                f"queries have shape {embeddings.shape}, but the index of {stored.name} requires "
-                f"[n, {stored.full_dim}]. Encode at full width; the index truncates the vectors."
-            )
-        if not np.isfinite(embeddings).all():
-            raise InvalidArgument(
-                "a query vector contains NaN or infinity. Encode the query again."
-            )
-        return embeddings

@@ -35,7 +35,7 @@ from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.engine import Search
 from nestvec.engines.flat.representations import BLOCK_BYTES, Representations
 from nestvec.engines.flat.scoring import ZeroPrefixes
-from nestvec.engines.manifest import Stored, stored_for
+from nestvec.engines.manifest import Settings, Stored, stored_for
 from nestvec.engines.results import PointBytes
 from nestvec.files.mapped import map_array
 from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
@@ -106,6 +106,10 @@ class EmbeddedTrial:
     def build_s(self, point: OperatingPoint) -> float:
         """Return the seconds to fit codecs and encode the codes of all stages."""
         return sum(self._corpus[key].build_s for key in coded_keys(point))
+
+    def settings(self, point: OperatingPoint) -> Settings:
+        """Return no settings: every search is exhaustive."""
+        return {}
 
     def lookup_ms(self, k: int) -> float:
         """Time one check for a new commit and one lookup of ``k`` documents."""

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.engines.checks import existing_id
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checksums import vector_checksums
 from nestvec.engines.embedded.codecs import NO_DRIFT, Drift
@@ -35,7 +36,7 @@ from nestvec.engines.embedded.segments import Segment
 from nestvec.engines.embedded.snapshot import segment_of
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.manifest import Manifest
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError
 from nestvec.types import Document
 
 
@@ -107,7 +108,7 @@ class Writer:
         with self._committing():
             existing = documents.rows_of(self.database, list(added))
             if existing and not replace:
-                raise InvalidArgument(_exists_message(list(existing)))
+                raise existing_id(list(existing))
             segments = self.append(before.segments, vectors)
             changes = self._delete_rows(existing)
             documents.insert_rows(self.database, rows)
@@ -259,9 +260,3 @@ class Writer:
         """Return the newest segment file of a generation."""
         at = spans[-1].first_row
         return segment_of(self.folder, self.manifest, generation, len(spans) - 1, at)
-
-
-def _exists_message(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - 1:,} more" if len(ids) > 1 else ""
-    verb = "are" if len(ids) > 1 else "is"
-    return f"id {ids[0]!r}{more} {verb} already in the index. Use upsert to replace documents."

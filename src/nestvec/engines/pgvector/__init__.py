@@ -1,0 +1,1 @@
+"""The engine for PostgreSQL with pgvector."""

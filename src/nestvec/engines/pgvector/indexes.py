@@ -1,0 +1,178 @@
+"""The HNSW index of a table: when it is built, how wide it searches, and what it loses.
+
+Below ``LEAST_ROWS`` documents, a search scans the table and is exact. Above, one index serves the
+first stage of the operating point. ``ef_search`` is fitted when the index is built: the smallest
+tried value whose results overlap with those of a scan by ``LEAST_OVERLAP``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nestvec.engines.filters.condition import Condition
+from nestvec.engines.manifest import Settings
+from nestvec.engines.pgvector.connection import Connections
+from nestvec.engines.pgvector.statements import (
+    LARGEST_EF_SEARCH,
+    MAX_INDEXED_DIMS,
+    VectorColumn,
+    index_definition,
+)
+from nestvec.types import CodeKey, Embeddings, Hits, OperatingPoint
+
+LEAST_ROWS = 10_000
+M, EF_CONSTRUCTION = 16, 64
+LEAST_OVERLAP = 0.99
+K = 10
+EF_SEARCH = (40, 100, 200, 400, LARGEST_EF_SEARCH)
+_SAMPLED_QUERIES = 50
+_KNOWN_S = 5.0  # another process may have built or dropped an index
+_KEY = re.compile(r"_(?P<dim>[0-9]+)_(?P<precision>float32|float16)$")
+_logger = logging.getLogger(__name__)
+
+SearchFunction: TypeAlias = Callable[
+    [Embeddings, int, OperatingPoint | None, Condition | None], Hits
+]
+
+
+def first_index(point: OperatingPoint) -> CodeKey:
+    """Return the representation that the index of a point stores."""
+    return point.stages[0].representation
+
+
+class Indexes:
+    """The HNSW indexes of one table."""
+
+    def __init__(self, connections: Connections, table: str, vectors: VectorColumn) -> None:
+        """Name the table and its column of vectors."""
+        self._connections, self._table, self._vectors = connections, table, vectors
+        self._found: frozenset[CodeKey] = frozenset()
+        self._found_at = -_KNOWN_S
+        self._ef_search: int | None = None
+
+    def known(self) -> frozenset[CodeKey]:
+        """Return the representations of complete indexes."""
+        if time.monotonic() - self._found_at > _KNOWN_S:
+            self._refresh()
+        return self._found
+
+    def ef_search(self, wanted: int, settings: Settings) -> int:
+        """Return ``hnsw.ef_search`` for a number of candidates."""
+        fitted = self._ef_search or int(settings.get("ef_search", EF_SEARCH[0]))
+        return min(LARGEST_EF_SEARCH, max(fitted, wanted))
+
+    def use_ef_search(self, connection: Any, ef_search: int) -> None:
+        """Set ``hnsw.ef_search`` of a connection, if it has another value."""
+        if getattr(connection, "nestvec_ef_search", None) != ef_search:
+            connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", [str(ef_search)])
+            connection.nestvec_ef_search = ef_search
+
+    def prepare(self, point: OperatingPoint, rows: int, search: SearchFunction) -> Settings:
+        """Build the index of a point if the table is large enough, and fit its ``ef_search``."""
+        key = first_index(point)
+        if rows < LEAST_ROWS:
+            return {}
+        if key[0] > MAX_INDEXED_DIMS[key[1]]:
+            _logger.warning(
+                "%s: pgvector indexes at most %d dims of %s, so every search scans the table. "
+                "Use a first stage with fewer dims.",
+                *(point, MAX_INDEXED_DIMS[key[1]], key[1]),
+            )
+            return {}
+        if key not in self._refresh():
+            self._create(key)
+            self._refresh()
+        ef_search, overlap = self._fit(point, search)
+        return {
+            "index": "hnsw",
+            "m": M,
+            "ef_construction": EF_CONSTRUCTION,
+            "ef_search": ef_search,
+            f"overlap@{K}": round(overlap, 4),
+        }
+
+    def drop_others(self, key: CodeKey) -> None:
+        """Drop all indexes of vectors except that of one representation."""
+        for other in self._refresh() - {key}:
+            self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {self._name(other)}")
+        self._refresh()
+
+    def rebuild(self) -> None:
+        """Rebuild all indexes of vectors while searches continue."""
+        for key in self._refresh():
+            self._execute(f"REINDEX INDEX CONCURRENTLY {self._name(key)}")
+
+    def bytes(self) -> int:
+        """Return the size of all indexes of vectors."""
+        names = [self._name(key) for key in self._refresh()]
+        query = "SELECT coalesce(sum(pg_relation_size(name::regclass)), 0) FROM unnest(%s) AS name"
+        return int(self._connections.run(lambda c: c.execute(query, [names]).fetchone())[0])
+
+    def _fit(self, point: OperatingPoint, search: SearchFunction) -> tuple[int, float]:
+        """Return the smallest ``ef_search`` that retains enough, and its overlap."""
+        queries = self._sample()
+        found_before, self._found = self._found, frozenset()
+        self._found_at = time.monotonic() + 3600
+        try:
+            expected = search(queries, K, point, None).ids
+        finally:
+            self._found, self._found_at = found_before, time.monotonic()
+        try:
+            for ef_search in EF_SEARCH:
+                self._ef_search = ef_search
+                overlap = _overlap(expected, search(queries, K, point, None).ids)
+                if overlap >= LEAST_OVERLAP:
+                    break
+        finally:
+            self._ef_search = None
+        if overlap < LEAST_OVERLAP:
+            _logger.warning(
+                "%s: the index finds %.1f %% of the best %d documents, also with ef_search=%d.",
+                *(point, 100 * overlap, K, ef_search),
+            )
+        return ef_search, overlap
+
+    def _sample(self) -> Embeddings:
+        column, table = self._vectors.column, self._table
+        query = f'SELECT {column} FROM "{table}" ORDER BY hashtext(id) LIMIT {_SAMPLED_QUERIES}'
+        rows = self._connections.run(lambda connection: connection.execute(query).fetchall())
+        vectors = [each.to_numpy() if hasattr(each, "to_numpy") else each for (each,) in rows]
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _create(self, key: CodeKey) -> None:
+        name, definition = self._name(key), index_definition(self._vectors, key)
+        self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")  # of an interrupted build
+        self._execute(
+            f'CREATE INDEX CONCURRENTLY {name} ON "{self._table}" USING hnsw ({definition}) '
+            f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
+        )
+
+    def _execute(self, statement: str) -> None:
+        self._connections.run(lambda connection: connection.execute(statement))
+
+    def _name(self, key: CodeKey) -> str:
+        return f'"{self._table}_{key[0]}_{key[1]}"'
+
+    def _refresh(self) -> frozenset[CodeKey]:
+        query = """
+            SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+            JOIN pg_am AS a ON a.oid = c.relam
+            WHERE i.indrelid = to_regclass(%s) AND i.indisvalid AND a.amname = 'hnsw'
+        """
+        values = [f'"{self._table}"']
+        rows = self._connections.run(lambda c: c.execute(query, values).fetchall())
+        keys = (_KEY.search(name) for (name,) in rows)
+        self._found = frozenset((int(k["dim"]), k["precision"]) for k in keys if k)  # type: ignore[misc]
+        self._found_at = time.monotonic()
+        return self._found
+
+
+def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
+    pairs = zip(expected, found, strict=True)
+    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))

@@ -1,0 +1,79 @@
+"""The URL of an index in a database: its credentials, and the parameters that nestvec reads.
+
+``postgresql://user:password@host/database?table=docs&sslmode=require`` has credentials, a parameter
+of nestvec (``table``) and a parameter of the database's own client (``sslmode``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from nestvec.errors import InvalidArgument
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A parsed URL.
+
+    Attributes:
+        url: The URL with its credentials, without the parameters that nestvec reads. It must not
+            be stored, logged or printed.
+        shown: The URL without credentials.
+        parameters: The parameters that nestvec reads, by name.
+    """
+
+    url: str
+    shown: str
+    parameters: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """Show the URL without credentials."""
+        return f"Place({self.shown!r})"
+
+    @classmethod
+    def parse(cls, url: str, parameters: Iterable[str]) -> Place:
+        """Split a URL.
+
+        Args:
+            url: The URL.
+            parameters: The names of the parameters that nestvec reads. Other parameters remain
+                part of ``url`` and are not shown: they can be credentials, too.
+
+        Raises:
+            InvalidArgument: If the URL cannot be parsed, or repeats a parameter.
+        """
+        try:
+            parts = urlsplit(url)
+            pairs = parse_qsl(parts.query, keep_blank_values=True)
+        except ValueError:
+            problem = "the URL of the index cannot be parsed."
+            raise InvalidArgument(f"{problem} Write it as scheme://host/name.") from None
+        own = [(name, value) for name, value in pairs if name in set(parameters)]
+        if len(dict(own)) != len(own):
+            names = ", ".join(name for name, _ in own)
+            raise InvalidArgument(f"the URL repeats a parameter: {names}. Write each name once.")
+        others = urlencode([pair for pair in pairs if pair not in own])
+        host = parts.netloc.rpartition("@")[2]
+        return cls(
+            urlunsplit((parts.scheme, parts.netloc, parts.path, others, "")),
+            urlunsplit((parts.scheme, host, parts.path, urlencode(own), "")),
+            dict(own),
+        )
+
+
+def check_name(name: str, what: str) -> str:
+    """Return the name of a table or a collection.
+
+    Raises:
+        InvalidArgument: If it is not 1 to 48 ASCII letters, digits and underscores, or begins with
+            a digit.
+    """
+    if not _NAME.fullmatch(name):
+        limit = "Use 1 to 48 letters a-z or A-Z, digits and underscores, a digit not first."
+        raise InvalidArgument(f"{what} {name!r:.60} is not a valid name. {limit}")
+    return name
