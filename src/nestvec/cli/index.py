@@ -19,6 +19,7 @@ from nestvec.cli.console import (
     print_wrapped,
     resumable,
     shown_path,
+    shown_place,
 )
 from nestvec.cli.index_files import close_and_report, open_texts, stored_texts
 from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
@@ -32,6 +33,7 @@ from nestvec.cli.options import (
     PointOption,
 )
 from nestvec.cli.progress import progress
+from nestvec.engines.places import is_url
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -42,7 +44,12 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Build an index and change it.", rich_markup_mode=None)
 
 
-_Out = Annotated[Path, typer.Option(help="Index folder to write.")]
+_Out = Annotated[
+    str,
+    typer.Option(
+        help="Index folder to write, or URL such as postgresql://host/database?table=docs."
+    ),
+]
 _BuildPoint = Annotated[
     str | None,
     typer.Option(
@@ -98,7 +105,8 @@ def build(
     from nestvec.models.prompts import prompts_text, query_model_text
 
     chosen, precision = _planned_point(plan, point), _stored(stored)
-    check_output(out, folder=True)
+    if not is_url(out):
+        check_output(Path(out), folder=True)
     start = time.perf_counter()
     documents = open_texts(corpus, passage_words)
     encoder = load_encoder(model, choice)
@@ -112,16 +120,16 @@ def build(
             encoder, documents, chosen, out, stored=precision, on_progress=on_progress
         )
     with index:
-        close_and_report(index, seconds=time.perf_counter() - start, as_json=as_json)
+        close_and_report(index, out, seconds=time.perf_counter() - start, as_json=as_json)
     if as_json:
         return
     if encoder.info.query_model is not None:
         print_wrapped(query_model_text(encoder.info))
     elif isinstance(encoder, PrecomputedVectors):
-        print_next(f"nestvec index model {shown_path(out)} MODEL")
+        print_next(f"nestvec index model {shown_place(out)} MODEL")
         return
     print_wrapped(prompts_text(encoder.info))
-    print_next(f'nestvec search {shown_path(out)} "your question"')
+    print_next(f'nestvec search {shown_place(out)} "your question"')
 
 
 def _planned_point(plan: Path | None, point: str | None) -> Plan | OperatingPoint:
@@ -149,7 +157,7 @@ def use(index: IndexArgument, point: _UsePoint) -> None:
     start = time.perf_counter()
     with Index.open(index) as opened:
         opened.use(chosen)
-        close_and_report(opened, seconds=time.perf_counter() - start)
+        close_and_report(opened, index, seconds=time.perf_counter() - start)
 
 
 @model_options("adapter", *ENCODING)
@@ -184,7 +192,7 @@ def reembed(
     ):
         changed = reembed_index(index, encoder, point=chosen, on_progress=on_progress)
     with changed:
-        close_and_report(changed, seconds=time.perf_counter() - start)
+        close_and_report(changed, index, seconds=time.perf_counter() - start)
     print_wrapped(prompts_text(encoder.info))
 
 
@@ -223,9 +231,9 @@ def adapt(
                 index, load_adapter(adapter), point=chosen, on_progress=on_progress
             )
     with changed:
-        close_and_report(changed, seconds=time.perf_counter() - start)
+        close_and_report(changed, index, seconds=time.perf_counter() - start)
     if adapter is not None:
-        place = shown_path(index)
+        place = shown_place(index)
         print_wrapped(
             f"previous index: {shown_path(Path(backup_place(index)))} "
             f"(restore it with: nestvec index adapt {place} --undo)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.api_costs import confirm_cost
-from nestvec.cli.console import print_next, print_wrapped, resumable, shown_path
+from nestvec.cli.console import print_next, print_wrapped, resumable, shown_place
 from nestvec.cli.index_files import close_and_report, open_texts
 from nestvec.cli.models import COSTS, ModelChoice, load_index_model, model_options, shared_cache
 from nestvec.cli.options import (
@@ -72,7 +72,7 @@ def add(
             apply_changes(opened, changes, on_progress=on_progress)
         if not as_json:
             print_wrapped(_done(changes))
-        close_and_report(opened, seconds=time.perf_counter() - start, as_json=as_json)
+        close_and_report(opened, index, seconds=time.perf_counter() - start, as_json=as_json)
 
 
 def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) -> None:
@@ -89,9 +89,9 @@ def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) ->
         missing = len(wanted) - deleted
         absent = f"; {count_text(missing, 'id')} not found" if missing else ""
         print_wrapped(f"deleted {count_text(deleted, 'document')}{absent}")
-        close_and_report(opened, seconds=time.perf_counter() - start)
+        close_and_report(opened, index, seconds=time.perf_counter() - start)
     if deleted:
-        print_next(f"nestvec index compact {shown_path(index)}")
+        print_next(f"nestvec index compact {shown_place(index)}")
 
 
 def _check(changes: Changes, *, upsert: bool) -> None:

@@ -38,13 +38,14 @@ def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
     return open_corpus(corpus, passage_words=passage_words)
 
 
-def close_and_report(index: Index, *, seconds: float, as_json: bool = False) -> None:
+def close_and_report(index: Index, place: str, *, seconds: float, as_json: bool = False) -> None:
     """Close an index, and print its number of documents, its point, its size and the time.
 
     The size is measured after closing: until then, changed files are on the disk twice.
 
     Args:
         index: The index.
+        place: Its path or URL.
         seconds: The time of the command.
         as_json: Print all statistics and warnings as one JSON object instead.
     """
@@ -53,7 +54,7 @@ def close_and_report(index: Index, *, seconds: float, as_json: bool = False) -> 
     documents = f"{count_text(len(index), 'document')} at {index.point}"
     found = index.stats()
     index.close()
-    disk_bytes = engine_at(index.place).disk_bytes(index.place)
+    disk_bytes = engine_at(place).disk_bytes(place)
     if as_json:
         print_json({**found.to_json(), "disk_bytes": disk_bytes, "seconds": round(seconds, 3)})
         return
@@ -86,11 +87,11 @@ def compact(index: IndexArgument) -> None:
         if done.pinned:
             pinned = size_text(done.pinned)
             print_wrapped(f"{pinned} more become free when programs that use the old files end")
-        close_and_report(opened, seconds=time.perf_counter() - start)
+        close_and_report(opened, index, seconds=time.perf_counter() - start)
 
 
 def verify(index: IndexArgument) -> None:
-    """Compare every byte of an index with its checksums.
+    """Check every document and vector of an index; a folder is compared with its checksums.
 
     Example: nestvec index verify index
     """
@@ -101,7 +102,7 @@ def verify(index: IndexArgument) -> None:
         opened.verify()
         size, documents = size_text(opened.stats().disk_bytes), count_text(len(opened), "document")
         seconds = time.perf_counter() - start
-        print_wrapped(f"intact: {documents}, {size} match their checksums, {seconds:.0f} s")
+        print_wrapped(f"intact: {documents}, {size} checked, {seconds:.0f} s")
 
 
 def stats(index: IndexArgument, as_json: JsonOption = False) -> None:
@@ -127,8 +128,7 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     yield "point", found.point
     yield from _model_rows(found)
     yield "vectors", found.stored
-    uncoded = f", {count_text(found.uncoded, 'document')} without codes" if found.uncoded else ""
-    yield "codes", count_text(found.parts, "part") + uncoded
+    yield from _code_rows(found)
     if found.outside is not None:
         yield (
             "outside",
@@ -137,7 +137,18 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
     yield "memory", size_text(found.resident_bytes)
     vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)
     yield "disk", f"{size_text(found.disk_bytes)}: vectors and codes {vectors}, texts {texts}"
-    yield "changes", f"{found.commits:,}, {count_text(found.generation, 'compaction')}"
+    if found.commits:
+        yield "changes", f"{found.commits:,}, {count_text(found.generation, 'compaction')}"
+
+
+def _code_rows(found: Stats) -> Iterator[tuple[str, str]]:
+    """Yield the codes of an engine of nestvec, or the search structures of a database."""
+    uncoded = f", {count_text(found.uncoded, 'document')} without codes" if found.uncoded else ""
+    if found.parts or uncoded:
+        yield "codes", count_text(found.parts, "part") + uncoded
+    settings = ", ".join(f"{name} {value}" for name, value in found.settings.items())
+    if settings or not (found.parts or uncoded):
+        yield "search", settings or "exhaustive"
 
 
 def _model_rows(found: Stats) -> Iterator[tuple[str, str]]:

@@ -154,7 +154,7 @@ def load_encoder(model: str, choice: ModelChoice, *, dims: Sequence[int] | None 
 
 
 def load_index_model(
-    index: Path, model: str | None, choice: ModelChoice, *, cache: Path | None = None
+    index: str, model: str | None, choice: ModelChoice, *, cache: Path | None = None
 ) -> Encoder | None:
     """Load the model of an index if an option says how; else the index loads it when needed.
 

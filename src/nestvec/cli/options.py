@@ -25,7 +25,9 @@ CorpusArgument = Annotated[
     Path,
     typer.Argument(help="BEIR folder, folder of text files, or one JSONL, CSV or Parquet file."),
 ]
-IndexArgument = Annotated[Path, typer.Argument(help="Index folder.")]
+IndexArgument = Annotated[
+    str, typer.Argument(help="Index folder, or URL such as postgresql://host/database?table=docs.")
+]
 
 AdapterOption = Annotated[
     Path | None,

@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nestvec.errors import InvalidArgument
 
+_SHOWN_PARAMETERS = ("table", "collection")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 
 
@@ -64,6 +66,17 @@ class Place:
             urlunsplit((parts.scheme, host, parts.path, urlencode(own), "")),
             dict(own),
         )
+
+
+def is_url(place: object) -> bool:
+    """Return whether a place is a URL, and not the path of a folder."""
+    return isinstance(place, str) and _SCHEME.match(place) is not None
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL to be shown: without user, password, and parameters that may be credentials."""
+    place = Place.parse(url, _SHOWN_PARAMETERS)
+    return place.shown
 
 
 def check_name(name: str, what: str) -> str:

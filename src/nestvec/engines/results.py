@@ -95,7 +95,7 @@ class Stats:
         adapter: SHA-256 of the adapter that transformed the vectors; "" without an adapter.
         stored: Precision of the stored vectors.
         point: Operating point of searches, in text form.
-        parts: Number of parts of the codes.
+        parts: Number of parts of the codes; 0 for an engine that keeps no codes of its own.
         uncoded: Number of documents without codes, which are scored from their vectors.
         outside: Share of the values that the calibration of the codecs does not fit, among values
             added since the codecs were fitted; None if no values were added or nothing is fitted.
@@ -103,8 +103,8 @@ class Stats:
         disk_bytes: Bytes on disk: ``vector_bytes``, ``text_bytes`` and small files.
         vector_bytes: Bytes of full vectors, codes and the table of ids.
         text_bytes: Bytes of texts, titles, metadata and their checksums.
-        commits: Number of changes of the index.
-        generation: Number of compactions of the index.
+        commits: Number of changes of the index; 0 if the engine does not count them.
+        generation: Number of compactions of the index; 0 if the engine does not count them.
         settings: Settings of the search structures, with the overlap that they retain; empty if
             searches are exhaustive.
     """

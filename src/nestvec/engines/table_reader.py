@@ -179,7 +179,7 @@ class TableReader:
             adapter=manifest.model.adapter,
             stored=manifest.stored,
             point=str(manifest.point),
-            parts=1,
+            parts=0,
             uncoded=0,
             outside=None,
             resident_bytes=sizes.resident,

@@ -52,6 +52,11 @@ def adapt_index(
             index is then unchanged.
     """
     kind, place, backup = engine_at(path), str(path), backup_place(path)
+    if not kind.capabilities.restores:
+        raise InvalidArgument(
+            "this engine keeps no backup, so its index cannot be adapted in place. Apply the "
+            "adapter to the model, and build a new index."
+        )
     if kind.exists(backup) and not kind.exists(place):
         problem = "adapting this index was interrupted. Restore the index with --undo."
         raise DataError(place, problem)

@@ -12,13 +12,18 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from nestvec.errors import DataError, InvalidArgument, require
+from nestvec.errors import DataError, InvalidArgument, first_line, require
 
 Result = TypeVar("Result")
 CONNECT_S = 10.0
 """Longest wait for one connection."""
 RETRY_S = 30.0
 """A call is repeated for at most this time after its connection was lost."""
+SESSION = {
+    "hnsw.iterative_scan": "relaxed_order",  # strict_order loses neighbors beyond ef_search
+    "jit": "off",  # compiling costs more than one search
+}
+"""Settings of each connection."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 _MAX_CONNECTIONS = 16
 
@@ -122,7 +127,8 @@ class Connections:
 
     def _configure(self, connection: Any) -> None:
         self._register(connection)
-        connection.execute("SET hnsw.iterative_scan = relaxed_order")
+        for name, value in SESSION.items():
+            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
 
     def _check(self, url: str) -> None:
         """Connect without the pool, which hides the reason of a failure."""
@@ -138,5 +144,4 @@ class Connections:
 
     def _error(self, error: Exception) -> DataError:
         """Return an error of one line."""
-        text = " ".join(str(error).split()) or type(error).__name__
-        return DataError(self.shown, f"{text.rstrip('.')}.")
+        return DataError(self.shown, f"{first_line(error).rstrip('.')}.")

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,7 @@ LEAST_OVERLAP = 0.99
 K = 10
 EF_SEARCH = (40, 100, 200, 400, LARGEST_EF_SEARCH)
 _SAMPLED_QUERIES = 50
+_LONG_S = 3_600.0
 _KNOWN_S = 5.0  # another process may have built or dropped an index
 _KEY = re.compile(r"_(?P<dim>[0-9]+)_(?P<precision>float32|float16)$")
 _logger = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Indexes:
     def prepare(self, point: OperatingPoint, rows: int, search: SearchFunction) -> Settings:
         """Build the index of a point if the table is large enough, and fit its ``ef_search``."""
         key = first_index(point)
+        self._execute(f'ANALYZE "{self._table}"')  # the planner decides by the number of matches
         if rows < LEAST_ROWS:
             return {}
         if key[0] > MAX_INDEXED_DIMS[key[1]]:
@@ -111,20 +114,18 @@ class Indexes:
     def bytes(self) -> int:
         """Return the size of all indexes of vectors."""
         names = [self._name(key) for key in self._refresh()]
-        query = "SELECT coalesce(sum(pg_relation_size(name::regclass)), 0) FROM unnest(%s) AS name"
+        size = "coalesce(sum(pg_relation_size(name::regclass)), 0)"
+        query = f"SELECT {size} FROM unnest(%s::text[]) AS name"
         return int(self._connections.run(lambda c: c.execute(query, [names]).fetchone())[0])
 
     def _fit(self, point: OperatingPoint, search: SearchFunction) -> tuple[int, float]:
         """Return the smallest ``ef_search`` that retains enough, and its overlap."""
-        queries = self._sample()
-        found_before, self._found = self._found, frozenset()
-        self._found_at = time.monotonic() + 3600
-        try:
+        queries, wanted = self._sample(), point.stages[0].keep or K
+        with self._without_indexes():
             expected = search(queries, K, point, None).ids
-        finally:
-            self._found, self._found_at = found_before, time.monotonic()
+        tried = sorted({min(LARGEST_EF_SEARCH, max(wanted, each)) for each in EF_SEARCH})
         try:
-            for ef_search in EF_SEARCH:
+            for ef_search in tried:
                 self._ef_search = ef_search
                 overlap = _overlap(expected, search(queries, K, point, None).ids)
                 if overlap >= LEAST_OVERLAP:
@@ -137,6 +138,16 @@ class Indexes:
                 *(point, 100 * overlap, K, ef_search),
             )
         return ef_search, overlap
+
+    @contextmanager
+    def _without_indexes(self) -> Iterator[None]:
+        """Let searches of this thread scan the table."""
+        known, self._found = self._found, frozenset()
+        self._found_at = time.monotonic() + _LONG_S
+        try:
+            yield
+        finally:
+            self._found, self._found_at = known, time.monotonic()
 
     def _sample(self) -> Embeddings:
         column, table = self._vectors.column, self._table
