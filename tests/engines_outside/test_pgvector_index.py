@@ -6,11 +6,14 @@ import pytest
 from postgres import PostgresServer
 
 from conftest import free_ports
+from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.filters.postgresql import compile_condition
 from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.pgvector.engine import PgvectorEngine
 from nestvec.engines.pgvector.statements import search_statement
+from nestvec.errors import InvalidArgument
+from nestvec.index.copying import copy_index
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 N, FULL_DIM = 12_000, 64
@@ -216,3 +219,19 @@ def test_a_build_continues_after_the_server_was_killed(tmp_path):
         engine.close()
     finally:
         own.remove()
+
+
+def test_an_index_is_copied_to_postgresql_and_back(server, tmp_path):
+    local = tmp_path / "local"
+    engine = EmbeddedEngine.create(
+        str(local), Manifest(MODEL, "float16", OperatingPoint.parse("32:int8@100>64:float16"))
+    )
+    engine.add({f"d{n}": DOCUMENTS[f"d{n}"] for n in range(2_000)}, VECTORS[:2_000])
+    engine.close()
+    url = f"{server.url}?table=copied"
+    with pytest.raises(InvalidArgument, match="cannot search by the point 32:int8@100>64:float16"):
+        copy_index(local, url)
+    copy_index(local, url, point=POINT).close()
+    back = copy_index(url, tmp_path / "back")
+    assert (len(back), back.point) == (2_000, POINT)
+    back.close()

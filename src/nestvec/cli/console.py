@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 
 from nestvec.data.processes import block_interrupts
-from nestvec.engines.places import is_url, without_credentials
+from nestvec.engines.places import is_url, shown_place
 from nestvec.errors import DataError, require
 
 BAD_INPUT = 2
@@ -168,11 +168,9 @@ def shown_path(path: Path | str) -> str:
     return shlex.quote(str(path))
 
 
-def shown_place(place: Path | str) -> str:
+def shell_place(place: Path | str) -> str:
     """Return the place of an index for a command line: a path, or a URL without credentials."""
-    if isinstance(place, str) and is_url(place):
-        return shlex.quote(without_credentials(place))
-    return shown_path(place)
+    return shlex.quote(shown_place(place)) if is_url(place) else shown_path(place)
 
 
 def check_output(path: Path, *, folder: bool = False) -> None:

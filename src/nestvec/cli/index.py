@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli import index_documents, index_files, index_model
+from nestvec.cli import index_copy, index_documents, index_files, index_model
 from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import (
     check_output,
     print_next,
     print_wrapped,
     resumable,
+    shell_place,
     shown_path,
-    shown_place,
 )
+from nestvec.cli.index_copy import stored_precision
 from nestvec.cli.index_files import close_and_report, open_texts, stored_texts
 from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
@@ -37,7 +38,6 @@ from nestvec.engines.places import is_url
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from nestvec.engines.manifest import Stored
     from nestvec.planning.choose import Plan
     from nestvec.types import OperatingPoint
 
@@ -104,7 +104,7 @@ def build(
     from nestvec.models.precomputed import PrecomputedVectors
     from nestvec.models.prompts import prompts_text, query_model_text
 
-    chosen, precision = _planned_point(plan, point), _stored(stored)
+    chosen, precision = _planned_point(plan, point), stored_precision(stored)
     if not is_url(out):
         check_output(Path(out), folder=True)
     start = time.perf_counter()
@@ -126,10 +126,10 @@ def build(
     if encoder.info.query_model is not None:
         print_wrapped(query_model_text(encoder.info))
     elif isinstance(encoder, PrecomputedVectors):
-        print_next(f"nestvec index model {shown_place(out)} MODEL")
+        print_next(f"nestvec index model {shell_place(out)} MODEL")
         return
     print_wrapped(prompts_text(encoder.info))
-    print_next(f'nestvec search {shown_place(out)} "your question"')
+    print_next(f'nestvec search {shell_place(out)} "your question"')
 
 
 def _planned_point(plan: Path | None, point: str | None) -> Plan | OperatingPoint:
@@ -233,21 +233,12 @@ def adapt(
     with changed:
         close_and_report(changed, index, seconds=time.perf_counter() - start)
     if adapter is not None:
-        place = shown_place(index)
+        place = shell_place(index)
         print_wrapped(
             f"previous index: {shown_path(Path(backup_place(index)))} "
             f"(restore it with: nestvec index adapt {place} --undo)"
         )
         print_next(f'nestvec search {place} "your question"')
-
-
-def _stored(name: str | None) -> Stored | None:
-    from nestvec.engines.manifest import Stored
-
-    known = get_args(Stored)
-    if name is not None and name not in known:
-        raise InvalidArgument(f"--stored {name!r} is not one of {', '.join(known)}.")
-    return cast("Stored | None", name)
 
 
 app.command("build")(build)
@@ -256,6 +247,7 @@ app.command("delete")(index_documents.delete)
 app.command("use")(use)
 app.command("reembed")(reembed)
 app.command("adapt")(adapt)
+app.command("copy")(index_copy.copy)
 app.command("model")(index_model.model)
 app.command("compact")(index_files.compact)
 app.command("verify")(index_files.verify)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.api_costs import confirm_cost
-from nestvec.cli.console import print_next, print_wrapped, resumable, shown_place
+from nestvec.cli.console import print_next, print_wrapped, resumable, shell_place
 from nestvec.cli.index_files import close_and_report, open_texts
 from nestvec.cli.models import COSTS, ModelChoice, load_index_model, model_options, shared_cache
 from nestvec.cli.options import (
@@ -91,7 +91,7 @@ def delete(index: IndexArgument, ids: _Ids = None, ids_file: _IdsFile = None) ->
         print_wrapped(f"deleted {count_text(deleted, 'document')}{absent}")
         close_and_report(opened, index, seconds=time.perf_counter() - start)
     if deleted:
-        print_next(f"nestvec index compact {shown_place(index)}")
+        print_next(f"nestvec index compact {shell_place(index)}")
 
 
 def _check(changes: Changes, *, upsert: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nestvec.cli.console import print_next, print_wrapped, shown_place
+from nestvec.cli.console import print_next, print_wrapped, shell_place
 from nestvec.cli.models import LOADING, PAIR, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
     IndexArgument,
@@ -39,4 +39,4 @@ def model(
         lowest = opened.record_model(encoder)
     print_wrapped(f"recorded {encoder.info.name}; lowest cosine to the stored vectors {lowest:.4f}")
     print_wrapped(prompts_text(encoder.info))
-    print_next(f'nestvec search {shown_place(index)} "your question"')
+    print_next(f'nestvec search {shell_place(index)} "your question"')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nestvec.errors import InvalidArgument
@@ -73,10 +74,10 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and _SCHEME.match(place) is not None
 
 
-def without_credentials(url: str) -> str:
-    """Return a URL to be shown: without user, password, and parameters that may be credentials."""
-    place = Place.parse(url, _SHOWN_PARAMETERS)
-    return place.shown
+def shown_place(place: Path | str) -> str:
+    """Return a place as text: a URL without credentials or parameters that may be credentials."""
+    text = str(place)
+    return Place.parse(text, _SHOWN_PARAMETERS).shown if is_url(text) else text
 
 
 def check_name(name: str, what: str) -> str:

@@ -17,8 +17,8 @@ from nestvec.codec.codec import Codec
 from nestvec.types import Embeddings, Hits, Precision, Stage
 
 
-class Candidates(NamedTuple):
-    """The candidates of one query.
+class Shortlist(NamedTuple):
+    """The candidates of one query, from the first stage.
 
     Attributes:
         ids: Their ids, in any order.
@@ -30,7 +30,7 @@ class Candidates(NamedTuple):
 
 
 def rescore(
-    queries: Embeddings, candidates: Iterable[Candidates], stages: Sequence[Stage], k: int
+    queries: Embeddings, candidates: Iterable[Shortlist], stages: Sequence[Stage], k: int
 ) -> Hits:
     """Run the stages of an operating point over candidates of its first stage.
 
