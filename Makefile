@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines browser check format constraints clean
+.PHONY: help demo test test-engines test-kills browser check format constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## Show the targets
@@ -35,6 +35,11 @@ test-engines: $(ENGINES:%=test-engine-%)  ## Run the tests with real clusters an
 
 test-engine-%: .venv-%/.installed
 	.venv-$*/bin/python -m pytest -c tests/engines_outside/pytest.ini tests/engines_outside/test_$**.py
+
+# Kill servers and processes 25 times each during a load; `make test-engines` kills them three times.
+test-kills: .venv-pgvector/.installed  ## Run the tests that kill servers and loading processes
+	NESTVEC_KILLS=25 .venv-pgvector/bin/python -m pytest -c tests/engines_outside/pytest.ini \
+		tests/engines_outside/test_pgvector_kills.py
 
 .PRECIOUS: .venv-%/.installed
 .venv-%/.installed: export PIP_CONSTRAINT = constraints/$*.txt

@@ -143,8 +143,9 @@ _Baselines = Annotated[
 _Engine = Annotated[
     str,
     typer.Option(
-        help="Engine whose index is timed. Only operating points that the engine supports are "
-        "measured."
+        help="Engine to measure: 'embedded', 'pgvector', or the URL of a database, such as "
+        "postgresql://localhost/search. Temporary indexes are deleted afterwards.",
+        metavar="NAME|URL",
     ),
 ]
 _Strict = Annotated[
@@ -223,10 +224,10 @@ def evaluate(
 
 
 def _check_before_work(out: Path, engine: str) -> None:
-    from nestvec.engines.registry import engine_class
+    from nestvec.engines.registry import named_engine
 
     check_output(out)
-    engine_class(engine)  # raises for an unknown name
+    named_engine(engine)  # raises for an unknown name
 
 
 def _print_json(curve: Curve) -> None:

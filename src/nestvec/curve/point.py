@@ -95,6 +95,8 @@ class CurvePoint:
         by_size: Retention at several corpus sizes, by metric, smallest size first.
         k_for_full_recall: Smallest k whose recall@k equals recall@10 of full float32; None if no
             measured depth is enough or there are no relevance labels.
+        settings: Settings of the engine's search structures at this point; empty if the search is
+            exhaustive.
     """
 
     point: OperatingPoint
@@ -104,6 +106,7 @@ class CurvePoint:
     interval: Mapping[str, Interval] = field(default_factory=dict)
     by_size: Mapping[str, tuple[SizeRetention, ...]] = field(default_factory=dict)
     k_for_full_recall: int | None = None
+    settings: Mapping[str, int | float | str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
@@ -116,6 +119,7 @@ class CurvePoint:
                 metric: [each._asdict() for each in sizes] for metric, sizes in self.by_size.items()
             },
             "k_for_full_recall": self.k_for_full_recall,
+            **({"settings": dict(self.settings)} if self.settings else {}),
             **asdict(self.cost),
         }
 
@@ -133,6 +137,7 @@ class CurvePoint:
                 for metric, sizes in values["by_size"].items()
             },
             k_for_full_recall=values["k_for_full_recall"],
+            settings=values.get("settings", {}),
         )
 
 

@@ -13,9 +13,10 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from nestvec.engines.engine import Capabilities, Engine
+from nestvec.engines.places import is_url
 from nestvec.errors import InvalidArgument, MissingExtra
 
 ENTRY_POINTS = "nestvec.engines"
@@ -98,6 +99,32 @@ def engine_at(place: Path | str) -> type[Engine]:
         MissingExtra: If it cannot be imported.
     """
     return engine_class(engine_name(place))
+
+
+class NamedEngine(NamedTuple):
+    """An engine, and the database that it uses.
+
+    Attributes:
+        name: The name of the engine.
+        kind: Its class.
+        place: The URL of a database; None for the engine's default.
+    """
+
+    name: str
+    kind: type[Engine]
+    place: str | None
+
+
+def named_engine(text: str) -> NamedEngine:
+    """Import the engine of a name or of a URL.
+
+    Raises:
+        InvalidArgument: If there is no such engine.
+        MissingExtra: If it cannot be imported.
+    """
+    place = text if is_url(text) else None
+    name = text if place is None else engine_name(text)
+    return NamedEngine(name, engine_class(name), place)
 
 
 def open_engine(place: Path | str, *, verify: bool = False) -> Engine:

@@ -31,6 +31,7 @@ def costs(
     trial: Trial,
     *,
     k: int = TIMED_K,
+    on_search: Callable[[OperatingPoint, Search], None] = lambda point, search: None,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[OperatingPoint, Cost]:
     """Count bytes and time searches: single queries on one thread, warm and cold, and a batch.
@@ -46,13 +47,14 @@ def costs(
             codes that are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.
+        on_search: Called with each point and its search, before the search is timed.
         on_step: Called after each point.
     """
     measured: dict[OperatingPoint, Cost] = {}
     timer = _Timer(queries, k, trial)
     # Sorted, so that points with the same first stage share one scan.
     for point in sorted(points, key=lambda point: point.stages[0].representation):
-        measured[point] = timer.cost(point)
+        measured[point] = timer.cost(point, on_search)
         on_step()
     return measured
 
@@ -76,10 +78,13 @@ class _Timer:
     trial: Trial
     read: dict[_Read, float | None] = field(default_factory=dict)
 
-    def cost(self, point: OperatingPoint) -> Cost:
+    def cost(
+        self, point: OperatingPoint, on_search: Callable[[OperatingPoint, Search], None]
+    ) -> Cost:
         """Measure one point."""
         size = self.trial.bytes(point)
         search = self.trial.searcher(point)
+        on_search(point, search)
         searches, lookups = self._single_ms(search)
         share = self.trial.scanned_share(point)
         # The time of a scan is proportional to the number of documents.

@@ -80,6 +80,11 @@ class DocumentSearch:
         if len(queries) <= self._block:
             self._search = self._new_search(points, queries, range(len(self._parts)))
 
+    @property
+    def width(self) -> int:
+        """The number of rows to rank, so that ``depth`` documents remain."""
+        return self._width
+
     def rank(
         self,
         points: Sequence[OperatingPoint],
@@ -108,7 +113,7 @@ class DocumentSearch:
                 found = self._search.rank(points, parts=chosen, queries=own)
             else:
                 found = self._new_search(points, self._queries[own], chosen).rank(points)
-            blocks.append({point: self._documents_in(each, own) for point, each in found.items()})
+            blocks.append({point: self.documents_in(each, own) for point, each in found.items()})
         return {
             point: Ranked(*map(np.concatenate, zip(*(each[point] for each in blocks), strict=True)))
             for point in points
@@ -127,7 +132,13 @@ class DocumentSearch:
             on_step=step,
         )
 
-    def _documents_in(self, ranked: Ranked, queries: Rows) -> Ranked:
+    def documents_in(self, ranked: Ranked, queries: Rows) -> Ranked:
+        """Return the best documents of ranked rows, as ``rank`` does.
+
+        Args:
+            ranked: Scores and rows, [n_queries, n]; -1 is empty.
+            queries: Numbers of the queries, [n_queries].
+        """
         documents = self._documents.of_queries(queries)
         if self._is_chunked:
             return collapse(ranked, documents, self._depth)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, get_args
 
 from nestvec.codec.quantizer import can_code
+from nestvec.engines.engine import Capabilities
 from nestvec.errors import InvalidArgument, check_least, refuse_string
 from nestvec.metrics.relevance import parse_metric
 from nestvec.types import PRECISIONS, Evidence, OperatingPoint, Precision, Stage
@@ -110,6 +111,28 @@ class Grid:
         if self.metrics or depth != _DEFAULT_DEPTH:
             return self.metrics or (f"recall@{depth}", f"ndcg@{depth}", f"overlap@{depth}")
         return ("ndcg@10", "recall@100", "overlap@10")
+
+    def for_engine(self, engine: Capabilities) -> Grid:
+        """Return the grid with default precisions that an engine supports.
+
+        Precisions that differ from the defaults are not changed. An engine without any default
+        precision of a shortlist makes shortlists with its precisions below 32 bits, or float32.
+        """
+
+        def supported(name: str, by: frozenset[Precision]) -> tuple[Precision, ...]:
+            chosen: tuple[Precision, ...] = getattr(self, name)
+            if chosen != getattr(DEFAULT_GRID, name):
+                return chosen
+            known = tuple(each for each in PRECISIONS if each in by)
+            smaller = tuple(each for each in known if each != "float32")
+            return tuple(each for each in chosen if each in by) or smaller or known
+
+        return replace(
+            self,
+            precisions=supported("precisions", engine.scanned),
+            shortlisted=supported("shortlisted", engine.scanned),
+            rescored=supported("rescored", engine.rescored),
+        )
 
     def widths(self, model_dims: Sequence[int]) -> tuple[int, ...]:
         """Return the widths to measure, widest first.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nestvec.codec.rows import EmbeddingRows
 from nestvec.curve.curve import Curve
-from nestvec.curve.point import Cost, CurvePoint, Interval
+from nestvec.curve.point import CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
-from nestvec.engines.registry import LOCAL, capabilities, engine_class
+from nestvec.engines.registry import LOCAL, NamedEngine, named_engine
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.baselines import (
     BaselineTask,
@@ -21,16 +20,15 @@ from nestvec.measure.baselines import (
     baselines_for,
     measure_baseline,
 )
-from nestvec.measure.cost import costs
-from nestvec.measure.documents import DocumentSearch
-from nestvec.measure.exhaustive import Steps, coded_keys, count_steps
+from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
-from nestvec.measure.scores import RankingScorer, full_recall_depths, query_scores, ranked_depth
+from nestvec.measure.points import PointResults, PointTask, measure_points
+from nestvec.measure.scores import query_scores, ranked_depth
 from nestvec.measure.texts import Texts, slices_of
-from nestvec.measure.trend import Quarters, SizeTrend, count_parts, size_trend, trend_rows
+from nestvec.measure.trend import Quarters, count_parts
 from nestvec.metrics.intervals import retention_intervals, retentions
-from nestvec.metrics.relevance import parse_metric
+from nestvec.metrics.relevance import RelevanceLabels, parse_metric
 from nestvec.models.encoding import embed_rows, embed_timed
 from nestvec.models.info import check_truncation
 from nestvec.models.load import as_encoder
@@ -56,7 +54,8 @@ def evaluate(
         model: An encoder, a ``SentenceTransformer``, a folder, a hub id, or precomputed vectors.
         data: Corpus, queries and relevance labels, if any.
         grid: Operating points, metrics and baselines.
-        engine: Engine to time. Points that it cannot run are skipped, except the reference.
+        engine: Name of the engine to measure, or the URL of a database for temporary indexes.
+            Points that it cannot run are skipped, except the reference.
         on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
@@ -65,52 +64,34 @@ def evaluate(
         ModelError: If the model returns NaN, infinite values or vectors of another width.
         MissingExtra: If the grid contains BM25 and bm25s is not installed.
     """
-    model = as_encoder(model)
+    model, chosen = as_encoder(model), named_engine(engine)
     _check(data)
+    grid = grid.for_engine(chosen.kind.capabilities)
     metrics = grid.metrics_for(data.evidence)
-    points = _points(model, data, grid, engine)
+    points = _points(model, data, grid, chosen)
     texts = Texts.of(data, group_by=grid.group_by, keep_self=grid.keep_self)
     slices = slices_of(data, grid.slice_by)
     baselines = baselines_for(grid.baselines, data.evidence)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
-    n_parts = count_parts(len(texts.doc_ids), len(texts.query_ids))
+    labels, depth = texts.labels(), ranked_depth(metrics)
+    quarters = None if chosen.kind.capabilities.approximate else _quarters(labels, metrics)
+    n_parts = 0 if quarters is None else count_parts(labels.n_docs, labels.n_queries)
     n_steps = count_steps(points) + len(points) + n_parts + len(baselines)
-    step, depth = Steps(n_steps, on_progress), ranked_depth(metrics)
-    labels = texts.labels()
-    labeled = any(parse_metric(metric).needs_labels for metric in metrics)
-    quarters = Quarters.draw(labels, labeled=labeled) if n_parts else None
+    step = Steps(n_steps, on_progress)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
-        corpus.encode(coded_keys(points))  # one pass for ranking and for the trial
-        search = DocumentSearch(
-            points,
-            queries,
-            corpus,
-            texts.documents if quarters is None else quarters.split(texts.documents),
-            depth=depth,
-            on_step=step,
-        )
-        ranked = search.rank(points)
-        with closing(engine_class(engine).trial(corpus, texts.row_ids, data.corpus)) as trial:
-            cost = costs(points, queries, trial, k=grid.depth, on_step=step)
-            extrapolated = sum(trial.scanned_share(point) < 1 for point in points)
-        scorer = RankingScorer(metrics, labels, ranked[points[0]].rows)
-        scores_by_point = scorer.scores_by_point(ranked)
-        rows = trend_rows(points, scores_by_point[metrics[0]].mean(axis=1), cost)
-        whole = {metric: values[rows] for metric, values in scores_by_point.items()}
-        chosen = [points[row] for row in rows]
-        trend = size_trend(chosen, search, quarters, labels, whole=whole, on_part=step)
+        task = PointTask(points, queries, corpus, data, texts, labels, metrics, depth, grid.depth)
+        found = measure_points(task, chosen, quarters, step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
-        counts["extrapolated_latencies"] = extrapolated
-    scores = query_scores(ranked, scores_by_point, labels, texts=texts, data=data, slices=slices)
-    full_recall = full_recall_depths(ranked, labels)
-    task = BaselineTask(texts, queries, documents, model.info.layer_norm, scorer, depth)
-    others = _measure_baselines(baselines, grid.widths(model.info.dims), task, step)
+        counts["extrapolated_latencies"] = found.extrapolated
+    scores = query_scores(found.ranked, found.scores, labels, texts=texts, data=data, slices=slices)
+    compared = BaselineTask(texts, queries, documents, model.info.layer_norm, found.scorer, depth)
+    others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
     return Curve(
         model=model.info,
-        dataset=_describe(data, grid, engine),
+        dataset=_describe(data, grid, chosen),
         machine=describe_machine(),
-        points=_rows(points, scores, cost, dict(zip(rows, trend, strict=True)), full_recall),
+        points=_rows(points, scores, found),
         scores=scores,
         encode_ms=encode_ms,
         baselines={name: each.points for name, each in others.items()},
@@ -130,9 +111,9 @@ def _check(data: RetrievalSet) -> None:
 
 
 def _points(
-    model: Encoder, data: RetrievalSet, grid: Grid, engine: str
+    model: Encoder, data: RetrievalSet, grid: Grid, engine: NamedEngine
 ) -> tuple[OperatingPoint, ...]:
-    can_run = capabilities(engine).can_run
+    can_run = engine.kind.capabilities.can_run
     full, *others = grid.points(
         full_dim=model.info.full_dim,
         model_dims=model.info.dims,
@@ -142,12 +123,12 @@ def _points(
     # The reference is always measured, because retention is relative to it.
     points = (full, *(point for point in others if can_run(point)))
     if len(points) == 1 and not can_run(full):
-        problem = f"Engine {engine} cannot run any point of this grid."
+        problem = f"Engine {engine.name} cannot run any point of this grid."
         raise InvalidArgument(f"{problem} Choose other precisions or another engine.")
     if skipped := [point for point in others if not can_run(point)]:
         _logger.warning(
             "engine %s cannot run %d of the operating points, such as %s, which are not measured.",
-            engine,
+            engine.name,
             len(skipped),
             skipped[0],
         )
@@ -180,11 +161,7 @@ def _measure_baselines(
 
 
 def _rows(
-    points: Sequence[OperatingPoint],
-    scores: QueryScores,
-    cost: Mapping[OperatingPoint, Cost],
-    trend: Mapping[int, SizeTrend],
-    recall_depths: Sequence[int | None],
+    points: Sequence[OperatingPoint], scores: QueryScores, found: PointResults
 ) -> tuple[CurvePoint, ...]:
     # The first point is the reference.
     means = {metric: values.mean(axis=1) for metric, values in scores.metrics.items()}
@@ -198,16 +175,25 @@ def _rows(
             point=point,
             metrics={metric: float(mean[i]) for metric, mean in means.items()},
             retention={metric: float(share[i]) for metric, share in shares.items()},
-            cost=cost[point],
+            cost=found.cost[point],
             interval={metric: Interval(*each[i]) for metric, each in intervals.items()},
-            by_size=trend.get(i, {}),
-            k_for_full_recall=recall_depths[i],
+            by_size=found.trend.get(i, {}),
+            k_for_full_recall=found.full_recall[i],
+            settings=found.settings.get(point, {}),
         )
         for i, point in enumerate(points)
     )
 
 
-def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, Any]:
+def _quarters(labels: RelevanceLabels, metrics: Sequence[str]) -> Quarters | None:
+    """Return the parts of the corpus for the trend; None if the data set is too small."""
+    if not count_parts(labels.n_docs, labels.n_queries):
+        return None
+    labeled = any(parse_metric(metric).needs_labels for metric in metrics)
+    return Quarters.draw(labels, labeled=labeled)
+
+
+def _describe(data: RetrievalSet, grid: Grid, engine: NamedEngine) -> dict[str, Any]:
     return {
         "name": data.name,
         "split": data.split,
@@ -217,7 +203,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: str) -> dict[str, Any]:
         "depth": grid.depth,
         "evidence": data.evidence,
         "group_by": grid.group_by,
-        "engine": engine,
+        "engine": engine.name,
         "labels": data.labels or None,
         "grades": sorted({grade for each in data.qrels.values() for grade in each.values()}),
     }

@@ -114,12 +114,21 @@ def _sentences(findings: Findings) -> Iterator[str]:
         yield _why_not_cheaper(findings)
         yield from _why_this_first_stage(findings)
     yield from _longer_list(findings)
+    yield from _settings(findings)
     yield _sizes(findings)
     yield (
         f"Every budget is tested on the same held-out half of the queries (seed {findings.seed}). "
         f"If you try many budgets and report the best one, the "
         f"{_percent(findings.budget.confidence)} confidence no longer holds."
     )
+
+
+def _settings(findings: Findings) -> Iterator[str]:
+    """Yield the settings of the engine's search structures that were measured."""
+    settings = findings.chosen.row.settings
+    if settings:
+        shown = ", ".join(f"{name} {value}" for name, value in settings.items())
+        yield f"Measured with the engine's own index: {shown}."
 
 
 def _percent(share: float) -> str:
