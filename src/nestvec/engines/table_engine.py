@@ -191,6 +191,7 @@ class TableEngine(TableReader):
         if added:
             vectors = self.manifest.as_stored(embeddings)
             self._table.add(added, vectors, replace=replace)
+            self._fields_until.clear()
 
     def build_codes(self) -> None:
         """Build the columns and search structures of the index's own point."""
@@ -198,6 +199,7 @@ class TableEngine(TableReader):
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents, commit, and return the number of deleted documents."""
+        self._fields_until.clear()
         return self._table.delete(list(dict.fromkeys(ids))) if ids else 0
 
     def use(self, point: OperatingPoint) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.checks import check_search
 from nestvec.engines.engine import Capabilities
-from nestvec.engines.filters.condition import Condition
-from nestvec.engines.filters.fields import check_fields
+from nestvec.engines.filters.condition import Condition, FieldTest
+from nestvec.engines.filters.fields import check_fields, tests_of
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.results import Explained, PointBytes, Stats
 from nestvec.engines.tables import DocumentTables, Record
@@ -31,6 +31,8 @@ from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 MANIFEST_AGE_S = 5.0
 """A search uses the operating point of a manifest that is at most this old."""
+FIELDS_AGE_S = 60.0
+"""A filter whose fields another process has removed meanwhile finds nothing for so long."""
 NO_INDEX = "contains no index. Build it with nestvec index build."
 _SAMPLED = 1_000  # documents whose fields are read first to check a filter
 _BLOCK = 1_024  # vectors checked at a time
@@ -54,6 +56,7 @@ class TableReader:
         """
         self._tables, self._name = tables, name
         self._lock = threading.Lock()
+        self._fields_until: dict[FieldTest, float] = {}  # accepted tests, and how long they are
         try:
             record = tables.read(name)
             if record is None:
@@ -233,7 +236,14 @@ class TableReader:
         return self._record.manifest
 
     def _may_match(self, where: Condition) -> bool:
-        """Check the fields of a filter; return False if the index has no documents."""
+        """Check the fields of a filter; return False if the index has no documents.
+
+        The fields of accepted filters are remembered for ``FIELDS_AGE_S``, until this engine
+        changes the index.
+        """
+        now = time.monotonic()
+        if all(self._fields_until.get(test, 0.0) > now for test in tests_of(where)):
+            return True
         try:
             found = self._table.field_kinds(where.fields, _SAMPLED)
             check_fields(where, found, self._table.field_names)
@@ -242,4 +252,5 @@ class TableReader:
                 return False
             found = self._table.field_kinds(where.fields, None)
             check_fields(where, found, self._table.field_names)
+        self._fields_until |= dict.fromkeys(tests_of(where), now + FIELDS_AGE_S)
         return True

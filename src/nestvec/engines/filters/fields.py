@@ -106,7 +106,7 @@ def check_fields(
         InvalidArgument: If no document has a field, or no document has a value of a compared type.
         TypeError: If the tree contains an unknown node.
     """
-    for test in _tests(condition):
+    for test in tests_of(condition):
         kinds = found[test.field]
         if not kinds.values:
             raise unknown_field(test.field, all_fields())
@@ -126,13 +126,18 @@ def unknown_field(name: str, all_fields: Iterable[str]) -> InvalidArgument:
     return InvalidArgument(f"{problem} The fields are: {listed}{more}.")
 
 
-def _tests(condition: Condition) -> Iterator[FieldTest]:
+def tests_of(condition: Condition) -> Iterator[FieldTest]:
+    """Yield the conditions on single fields in a tree.
+
+    Raises:
+        TypeError: If the tree contains an unknown node.
+    """
     match condition:
         case Not(part):
-            yield from _tests(part)
+            yield from tests_of(part)
         case And(parts) | Or(parts):
             for part in parts:
-                yield from _tests(part)
+                yield from tests_of(part)
         case FieldTest():
             yield condition
         case _:
