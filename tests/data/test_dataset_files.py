@@ -10,6 +10,7 @@ import pytest
 
 from nestvec.data.corpus import is_text_folder, load_corpus, open_corpus
 from nestvec.data.retrieval import load_dataset
+from nestvec.errors import InvalidArgument
 from refusals import refusal
 
 CORPUS = [{"_id": f"d{n}", "title": f"T{n}", "text": f"text {n}"} for n in range(4)]
@@ -223,3 +224,40 @@ def test_a_folder_of_texts_with_other_tables_remains_a_folder_of_texts(tmp_path)
     write(tmp_path, {"a.md": "# A\ntext", "data/sales.csv": "year,n\n2020,1\n", "x.csv": "a\n1\n"})
     assert is_text_folder(tmp_path)
     assert list(load_corpus(tmp_path)) == ["a.md"]
+
+
+def test_ids_of_stored_vectors_replace_a_missing_corpus(tmp_path, caplog):
+    files = {"queries.jsonl": QUERIES, "qrels/test.tsv": LABELS}
+    write(tmp_path, files)
+    message = refusal(load_dataset, tmp_path)
+    assert "has no corpus.jsonl" in message
+    assert "pass stored vectors in place of the model (load_dataset: document_ids)." in message
+    ids = [each["_id"] for each in CORPUS]
+    with caplog.at_level(logging.WARNING):
+        data = load_dataset(tmp_path, document_ids=iter(ids))
+    assert not warnings(caplog)
+    assert (list(data.corpus), data.qrels, data.has_texts) == (ids, QRELS, False)
+    for wrong, problem in ([], "is empty"), (["a", "a"], "'a' twice"), ([1], "1, which"):
+        with pytest.raises(InvalidArgument, match=problem):
+            load_dataset(tmp_path, document_ids=wrong)
+
+
+def test_ids_do_not_replace_texts(tmp_path):
+    write(tmp_path, {"corpus.csv": CORPUS, "queries.jsonl": QUERIES, "qrels/test.tsv": LABELS})
+    data = load_dataset(tmp_path, document_ids=["other"])
+    assert (len(data.corpus), data.has_texts) == (4, True)
+
+
+def test_a_query_log_needs_no_texts_of_documents(tmp_path):
+    write(tmp_path, {"queries.jsonl": QUERIES})
+    data = load_dataset(tmp_path, document_ids=["a", "b"])
+    assert (list(data.corpus), data.evidence, data.has_texts) == (["a", "b"], "agreement", False)
+
+
+def test_queries_with_the_id_of_a_document_are_reported_without_texts(tmp_path, caplog):
+    write(tmp_path, {"queries.jsonl": QUERIES, "qrels/test.tsv": LABELS})
+    query = next(iter(QRELS))
+    with caplog.at_level(logging.WARNING):
+        load_dataset(tmp_path, document_ids=[*(each["_id"] for each in CORPUS), query])
+    [message] = warnings(caplog)
+    assert f"1 query with the id of a document, such as {query!r}" in message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -135,8 +137,9 @@ def adapt(
         seed=seed,
     )
     check_output(out)
-    texts = _texts(corpus, pairs, qrels, split)
-    encoder = load_encoder(source, choice)
+    load = cache(partial(load_encoder, source, choice))
+    texts = _texts(corpus, pairs, qrels, split, load)
+    encoder = load()
     if texts is not None:
         confirm_cost(encoder, texts_by_kind(texts), choice)
     with progress("adapt") as on_progress:
@@ -196,15 +199,21 @@ def apply(
 
 
 def _texts(
-    corpus: Path | None, pairs: list[Path] | None, qrels: Path | None, split: str
+    corpus: Path | None,
+    pairs: list[Path] | None,
+    qrels: Path | None,
+    split: str,
+    load_model: Callable[[], Encoder],
 ) -> Texts | None:
     """Load the corpus, the pairs or the labeled data set that is given, if any."""
     if sum(each is not None and each != [] for each in (corpus, pairs, qrels)) > 1:
         raise InvalidArgument("CORPUS, --pairs and --qrels exclude each other. Pass one of them.")
     if qrels is not None:
         from nestvec.data.retrieval import load_dataset
+        from nestvec.models.paired import ids_without_texts
 
-        return load_dataset(qrels, split=split, strict=True)
+        ids = ids_without_texts(qrels, load_model)
+        return load_dataset(qrels, split=split, strict=True, document_ids=ids)
     if pairs:
         from nestvec.data.training import load_pairs
 

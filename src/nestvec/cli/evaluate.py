@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from nestvec.measure.grid import Grid
     from nestvec.types import Encoder
 
+_logger = logging.getLogger(__name__)
 _EVIDENCE = {
     "labels": "",
     "made queries": "evidence: queries generated from the corpus, not written by users",
@@ -214,9 +218,10 @@ def evaluate(
         keep_self=keep_self,
     )
     labeled = {"split": split, "subset": subset, "revision": dataset_revision}
-    data = _load(dataset, labeled, queries=queries, source=make_queries, strict=strict)
+    load = cache(partial(load_encoder, model, choice, dims=parse_ints(dims, option="--dims")))
+    data = _load(dataset, labeled, load, queries=queries, source=make_queries, strict=strict)
     ranked = read_runs(runs or [], data)
-    encoder = load_encoder(model, choice, dims=parse_ints(dims, option="--dims"))
+    grid, encoder = _without_texts(grid, data), load()
     confirm_cost(encoder, texts_by_kind(data), choice)
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
@@ -242,9 +247,21 @@ def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
     print_next(_next(curve, out))
 
 
+def _without_texts(grid: Grid, data: RetrievalSet | SimilaritySet) -> Grid:
+    """Leave out baselines that need texts of documents, with a warning, if there are none."""
+    from nestvec.data.retrieval import RetrievalSet
+
+    if not isinstance(data, RetrievalSet) or data.has_texts or "bm25" not in grid.baselines:
+        return grid
+    _logger.warning("bm25 is not measured: %s has no texts of documents", data.name)
+    others = tuple(name for name in grid.baselines if name != "bm25")
+    return replace(grid, baselines=others)
+
+
 def _load(
     dataset: Path,
     labeled: dict[str, str | None],
+    load_model: Callable[[], Encoder],
     *,
     queries: Path | None,
     source: str | None,
@@ -255,6 +272,7 @@ def _load(
     from nestvec.data.made_queries import make_queries
     from nestvec.data.retrieval import load_dataset, load_query_log
     from nestvec.data.similarity import load_similarity
+    from nestvec.models.paired import ids_without_texts
 
     if queries is not None and source is not None:
         raise InvalidArgument("--queries and --make-queries exclude each other. Pass one of them.")
@@ -270,7 +288,8 @@ def _load(
         return make_queries(load_corpus(dataset), source=chosen, name=dataset.resolve().name)
     if dataset.is_file():
         return load_similarity(dataset)
-    return load_dataset(dataset, strict=strict, **labeled)
+    ids = ids_without_texts(dataset, load_model)
+    return load_dataset(dataset, strict=strict, document_ids=ids, **labeled)
 
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:

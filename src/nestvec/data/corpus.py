@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from typing import Any
 
 from nestvec.data.dataset_files import find_corpus
 from nestvec.data.metadata import MetadataReader
+from nestvec.data.parquet_rows import open_parquet
 from nestvec.data.passages import PASSAGE_WORDS
 from nestvec.data.records import (
     Part,
@@ -35,7 +37,7 @@ from nestvec.data.records import (
 )
 from nestvec.data.tally import Tally
 from nestvec.data.text_files import SUFFIXES, read_text_files
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError, InvalidArgument, refuse_string
 from nestvec.types import Document
 
 _OWN_COLUMNS = ("_id", "id", "title", "text")
@@ -200,6 +202,41 @@ def load_documents(files: Sequence[Part]) -> dict[str, Document]:
     """
     tally = Tally(*map(path_of, files))
     return dict(Corpus(lambda: _read_documents(files, tally), source=str(tally.path)))
+
+
+def without_texts(ids: Iterable[str]) -> dict[str, Document]:
+    """Return documents of which only the ids are known.
+
+    Raises:
+        InvalidArgument: If there is no id, or an id is not a string or appears twice.
+    """
+    refuse_string(ids, "document_ids")
+    listed = list(ids)
+    if not listed:
+        raise InvalidArgument("document_ids is empty. Pass the ids of the stored vectors.")
+    other = next((id_ for id_ in listed if not isinstance(id_, str)), None)
+    if other is not None:
+        raise InvalidArgument(f"document_ids contains {other!r}, which is not a string.")
+    documents = dict.fromkeys(listed, Document(""))
+    if len(documents) < len(listed):
+        first = next(id_ for id_, count in Counter(listed).items() if count > 1)
+        raise InvalidArgument(f"document_ids contains {first!r} twice. Ids must be unique.")
+    return documents
+
+
+def states_texts(path: Path) -> bool:
+    """Return whether a table of documents has a column of texts; a table of vectors has none.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    if suffix_of(path) == ".parquet":
+        with open_parquet(path) as file:
+            return "text" in file.schema_arrow.names
+    if has_no_header(path):
+        return True
+    _, row = next(read_records(path))
+    return "text" in row
 
 
 def _files_of(path: Path) -> Sequence[Path]:

@@ -7,7 +7,8 @@ A file is found by its name. Parts such as ``corpus-00000-of-00002.parquet`` for
                queries.<split>.*
     labels     qrels/<split>.*, qrels/<split>-*, qrels.*, qrels-<split>.*, data/<split>-*
 
-Files are not opened, except to check that ``data/<split>`` contains labels.
+Files are not opened, except to check that ``data/<split>`` contains labels. A set of stored vectors
+may have no corpus file.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class DatasetFiles:
 
     Attributes:
         folder: The folder.
-        corpus: Tables of documents.
+        corpus: Tables of documents; empty if there are none.
         queries: Tables of queries; empty if there are none.
         qrels: Tables of relevance labels, by split; empty if there are none.
     """
@@ -55,16 +56,26 @@ class DatasetFiles:
         """Find the files in a folder.
 
         Raises:
-            DataError: If there is no corpus, or relevance labels have an unknown format.
+            DataError: If there is no such folder, or relevance labels have an unknown format.
         """
         if not folder.is_dir():
             raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
-        corpus = _find(folder, _CORPUS)
-        if not corpus:
-            problem = "has no corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)"
-            raise DataError(folder, f"{problem}, so it is not a retrieval set")
         queries = _find(folder, _QUERIES) or _find_by_split(folder, _QUERIES[0])
-        return cls(folder, corpus, queries, _find_qrels(folder))
+        return cls(folder, _find(folder, _CORPUS), queries, _find_qrels(folder))
+
+    def check_corpus(self) -> None:
+        """Check that there is a table of documents.
+
+        Raises:
+            DataError: If there is none.
+        """
+        if self.corpus:
+            return
+        problem = "has no corpus.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)"
+        if not (self.queries and self.qrels):
+            raise DataError(self.folder, f"{problem}, so it is not a retrieval set")
+        remedy = "Add the texts, or pass stored vectors in place of the model"
+        raise DataError(self.folder, f"{problem}. {remedy} (load_dataset: document_ids).")
 
     def choose_split(self, split: str | None) -> str:
         """Return the split to load: ``split``, else the preferred one.
@@ -97,14 +108,22 @@ class DatasetFiles:
         others = ", ".join(sorted(set(self.qrels) - {split}))
         return f"{file} (other splits: {others})" if others else file
 
-    def warn_unread(self, used: Iterable[Path]) -> None:
-        """Log a warning if the folder contains other tables, except those of other splits."""
+    def warn_unread(self, used: Iterable[Path], *, vectors: bool = False) -> None:
+        """Log a warning if the folder contains other tables, except those of other splits.
+
+        Args:
+            used: The files that were read.
+            vectors: Whether tables of documents and of queries can be vectors, which are read
+                elsewhere.
+        """
         others = [parts for name, parts in self.queries.items() if name not in _QUERIES]
         known = {*used, *(path for parts in (*self.qrels.values(), *others) for path in parts)}
         tally = Tally(self.folder)
         for path in _data_files(self.folder):
-            if path not in known:
-                tally.add("data files that are not read", path.relative_to(self.folder).as_posix())
+            place = path.relative_to(self.folder)
+            of_vectors = vectors and place.parts[0].partition(".")[0] in (*_CORPUS, *_QUERIES)
+            if path not in known and not of_vectors:
+                tally.add("data files that are not read", place.as_posix())
         tally.log()
 
     def _pick(self, tables: Tables, names: Sequence[str]) -> Parts:

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+import logging
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from nestvec.data.corpus import Corpus, load_corpus, load_documents
+from nestvec.data.corpus import (
+    Corpus,
+    load_corpus,
+    load_documents,
+    states_texts,
+    without_texts,
+)
 from nestvec.data.dataset_files import DatasetFiles, find_corpus
 from nestvec.data.hub import (
     check_no_hub_options,
@@ -27,7 +33,7 @@ from nestvec.data.hub import (
 )
 from nestvec.data.labels import read_qrels
 from nestvec.data.metadata import MetadataReader
-from nestvec.data.query_log import MAX_QUERIES, query_column_of, read_query_log
+from nestvec.data.query_log import MAX_QUERIES, QueryLog, query_column_of, read_query_log
 from nestvec.data.records import (
     Part,
     Row,
@@ -42,10 +48,12 @@ from nestvec.data.tally import Tally
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.atomic import replace_folder
 from nestvec.types import Document, Evidence, Metadata
+from nestvec.wording import count_text
 
 Qrels = Mapping[str, Mapping[str, int]]
 
 _HEADER = ("query-id", "corpus-id", "score")
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class RetrievalSet:
         query_fields: Values of the other columns of each query, by query id.
         labels: The file of the relevance labels, and the splits that were not loaded; "" without
             labels.
+        has_texts: Whether the documents have texts; False if only their ids are known.
     """
 
     name: str
@@ -78,15 +87,16 @@ class RetrievalSet:
     evidence: Evidence = "labels"
     query_fields: Mapping[str, Metadata] = field(default_factory=dict)
     labels: str = ""
+    has_texts: bool = True
 
 
 class _Sources(NamedTuple):
-    """Where the tables of a retrieval set are."""
+    """Where the tables of a retrieval set are; ``corpus`` can be ids of documents without texts."""
 
     name: str
     split: str
     labels: str
-    corpus: Sequence[Part]
+    corpus: Sequence[Part] | dict[str, Document]
     queries: Sequence[Part]
     qrels: Sequence[Part]
 
@@ -98,6 +108,7 @@ def load_dataset(
     strict: bool = False,
     subset: str | None = None,
     revision: str | None = None,
+    document_ids: Iterable[str] | None = None,
 ) -> RetrievalSet:
     """Load one split of a retrieval set; a folder without labels is loaded as a query log.
 
@@ -111,9 +122,12 @@ def load_dataset(
             counting them.
         subset: Name of one set of a repository that contains several, such as "NanoSciFact".
         revision: Branch, tag or commit of the repository; None for its main branch.
+        document_ids: Ids of stored vectors of documents, such as ``load_embeddings(path).ids``. If
+            the folder has no texts of documents, these are its documents. Otherwise not used.
 
     Raises:
-        InvalidArgument: If a folder does not have subsets or revisions.
+        InvalidArgument: If a folder does not have subsets or revisions, or an id is no string or
+            appears twice.
         DataError: If a file is missing or malformed, the hub cannot be reached, the split or the
             subset does not exist, or none of the queries has a relevant document.
         MissingExtra: If the hub is needed and ``datasets`` is not installed.
@@ -125,16 +139,37 @@ def load_dataset(
         tables = (found.corpus,), (found.queries,), (found.qrels,)
         return _load_labeled(_Sources(found.name, found.split, found.labels, *tables), strict)
     files = DatasetFiles.find(path)
+    documents = None
+    if document_ids is not None and lacks_texts(path):
+        documents = without_texts(document_ids)
+    else:
+        files.check_corpus()
     if split is None and not files.qrels:
-        return _load_unlabeled(files)
+        return _load_unlabeled(files, documents)
     split = files.choose_split(split)
-    sources = files.corpus_of(split), files.queries_of(split), files.qrels[split]
-    if not sources[1]:
+    corpus = () if documents else files.corpus_of(split)
+    queries, qrels = files.queries_of(split), files.qrels[split]
+    if not queries:
         raise DataError(path, "has relevance labels but no queries.jsonl (or .parquet, .csv, .tsv)")
     folder, labels = files.folder.resolve().name, files.describe_labels(split)
-    data = _load_labeled(_Sources(folder, split, labels, *sources), strict)
-    files.warn_unread(chain(*sources))
+    data = _load_labeled(
+        _Sources(folder, split, labels, documents or corpus, queries, qrels), strict
+    )
+    files.warn_unread((*corpus, *queries, *qrels), vectors=documents is not None)
     return data
+
+
+def lacks_texts(path: Path) -> bool:
+    """Return whether a folder of queries has no texts of documents, so that only ids are needed.
+
+    Raises:
+        DataError: If a file cannot be read.
+    """
+    if not path.is_dir():
+        return False
+    files = DatasetFiles.find(path)
+    tables = [part for parts in files.corpus.values() for part in parts[:1]]
+    return bool(files.queries) and not any(map(states_texts, tables))
 
 
 def _is_in_hub_layout(name: str, subset: str | None) -> bool:
@@ -148,7 +183,9 @@ def _is_in_hub_layout(name: str, subset: str | None) -> bool:
 
 
 def _load_labeled(sources: _Sources, strict: bool) -> RetrievalSet:
-    corpus, (texts, fields) = load_documents(sources.corpus), _load_queries(sources.queries)
+    has_texts = not isinstance(sources.corpus, dict)
+    corpus = sources.corpus if isinstance(sources.corpus, dict) else load_documents(sources.corpus)
+    texts, fields = _load_queries(sources.queries)
     grades, counts = read_qrels(sources.qrels, queries=texts, documents=corpus, strict=strict)
     qrels = {
         query_id: labels
@@ -163,6 +200,8 @@ def _load_labeled(sources: _Sources, strict: bool) -> RetrievalSet:
         "queries_without_labels": len(texts) - len(grades),
         "empty_queries": sum(not texts[query_id].strip() for query_id in qrels),
     }
+    if not has_texts:
+        _warn_of_same_ids(sources.name, corpus, qrels)
     return RetrievalSet(
         name=sources.name,
         split=sources.split,
@@ -172,19 +211,36 @@ def _load_labeled(sources: _Sources, strict: bool) -> RetrievalSet:
         counts=counts,
         query_fields={query_id: fields[query_id] for query_id in qrels},
         labels=sources.labels,
+        has_texts=has_texts,
     )
 
 
-def _load_unlabeled(files: DatasetFiles) -> RetrievalSet:
+def _warn_of_same_ids(name: str, corpus: Container[str], queries: Iterable[str]) -> None:
+    """Log that queries can be documents: without texts, this is not known."""
+    same = [id_ for id_ in queries if id_ in corpus]
+    if same:
+        _logger.warning(
+            "%s: %s with the id of a document, such as %r. Without texts of documents it is not "
+            "known whether a query is itself a document, so no document is left out.",
+            *(name, count_text(len(same), "query"), same[0]),
+        )
+
+
+def _load_unlabeled(files: DatasetFiles, documents: dict[str, Document] | None) -> RetrievalSet:
     queries = files.queries_of()
     if not queries:
         log = "Pass a query log (load_query_log, --queries)"
         generated = "generate queries from the corpus (make_queries, --make-queries title)"
         problem = "has neither qrels nor queries.jsonl (or .parquet, .csv, .tsv)"
         raise DataError(files.folder, f"{problem}. {log}, or {generated}.")
-    data = load_query_log(files.folder, queries)
-    files.warn_unread((*files.corpus_of(), *queries))
-    return data
+    if documents is None:
+        data = load_query_log(files.folder, queries)
+        files.warn_unread((*files.corpus_of(), *queries))
+        return data
+    data = _with_query_log(files.folder, documents, read_query_log(queries))
+    files.warn_unread(queries, vectors=True)
+    _warn_of_same_ids(data.name, documents, data.queries)
+    return replace(data, has_texts=False)
 
 
 def load_query_log(
@@ -208,8 +264,12 @@ def load_query_log(
     """
     corpus = load_corpus(corpus_path)
     log = read_query_log(queries_path, limit=limit, seed=seed)
+    return _with_query_log(Path(corpus_path), corpus, log)
+
+
+def _with_query_log(path: Path, corpus: dict[str, Document], log: QueryLog) -> RetrievalSet:
     return RetrievalSet(
-        name=Path(corpus_path).resolve().name.partition(".")[0],
+        name=path.resolve().name.partition(".")[0],
         split="query log",
         corpus=corpus,
         queries=log.queries,

@@ -94,11 +94,32 @@ def embed_rows(
     """Return the embeddings of texts as ``embed`` does, but do not copy many precomputed vectors.
 
     Vectors of more than ``COPIED_BYTES`` are read from their file when they are used.
+
+    Raises:
+        InvalidArgument: If texts of documents are needed and there are none.
+        NestvecError: As in ``embed``.
     """
+    model = encoder_of(model, kind)
     if not isinstance(model, PrecomputedVectors):
+        if kind == "document":
+            check_texts(model, texts)
         return embed(model, ids, texts, kind=kind, on_progress=on_progress)
     rows = model.select(ids, kind=kind)
     return rows if 4 * len(rows) * rows.shape[1] > COPIED_BYTES else rows[:]
+
+
+def check_texts(model: Encoder, texts: Sequence[str]) -> None:
+    """Check, before all documents are encoded, that there is a text to encode.
+
+    Raises:
+        InvalidArgument: If a model encodes documents and all of them are empty.
+    """
+    model = encoder_of(model, "document")
+    if isinstance(model, PrecomputedVectors) or any(text.strip() for text in texts):
+        return
+    problem = f"None of {count_text(len(texts), 'document')} has a text"
+    remedy = "Pass the stored vectors of the documents in place of the model, or add the texts."
+    raise InvalidArgument(f"{problem}, so {model.info.name} cannot encode them. {remedy}")
 
 
 def _not_finite(embeddings: Embeddings) -> list[int]:

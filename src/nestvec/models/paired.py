@@ -11,8 +11,10 @@ import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
+from nestvec.data.retrieval import lacks_texts
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.models.base import BaseEncoder
 from nestvec.models.differences import differences
@@ -131,6 +133,23 @@ def stores_documents(model: Encoder) -> bool:
     if isinstance(documents, RecordedEncoder):
         return documents.stored
     return isinstance(documents, PrecomputedVectors)
+
+
+def ids_without_texts(dataset: Path, load: Callable[[], Encoder]) -> list[str] | None:
+    """Return the ids of stored documents for a data set that has no texts of documents.
+
+    Args:
+        dataset: The path of the data set.
+        load: Loads the model, or the stored vectors. Called only if there are no texts.
+
+    Returns:
+        The ids; None if the data set has texts, or a model encodes documents.
+    """
+    if not lacks_texts(dataset):
+        return None
+    model = load()
+    documents = model.by_kind["document"] if isinstance(model, PairedEncoder) else model
+    return documents.ids("document") if isinstance(documents, PrecomputedVectors) else None
 
 
 def encoded_kinds(model: Encoder) -> tuple[Kind, ...]:

@@ -23,7 +23,7 @@ from nestvec.data.training import TrainingPairs
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.models.adapter import Adapter, Method
 from nestvec.models.adapter_file import check_unadapted
-from nestvec.models.encoding import embed
+from nestvec.models.encoding import check_texts, embed
 from nestvec.models.load import as_encoder, is_library_model
 from nestvec.models.paired import stores_documents
 from nestvec.models.precomputed import PrecomputedVectors
@@ -184,6 +184,7 @@ def _encode(
     corpus = data.corpus if isinstance(data, RetrievalSet) else data
     ids = _subsample(list(corpus), labels.documents, config)
     texts = [corpus[id_].content for id_ in ids]
+    check_texts(model, texts)
     begin_step(on_progress, "encode corpus", "texts")
     documents = embed(model, ids, texts, kind="document", on_progress=on_progress)
     if labeled is None or not labels.queries:
