@@ -8,6 +8,8 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
+from ended_commands import write_jsonl
+
 
 def test_a_corpus_is_embedded_and_the_same_command_continues(nestvec, place):
     first = nestvec("embed", "model", "data", "--out", "vectors", "--dim", 16, "--json")
@@ -27,6 +29,29 @@ def test_queries_are_embedded_from_the_same_folder(nestvec, place):
     done = nestvec("embed", "model", "data", "--out", "vectors", "--kind", "query")
     assert done.code == 0, done.err
     assert pq.read_table(place / "vectors" / "queries" / "00000.parquet").num_rows == 120
+
+
+def test_queries_need_no_corpus_file(nestvec, place):
+    (place / "data/corpus.jsonl").unlink()
+    done = nestvec("embed", "model", "data", "--out", "vectors", "--kind", "query")
+    assert done.code == 0, done.err
+    assert pq.read_table(place / "vectors" / "queries" / "00000.parquet").num_rows == 120
+    (place / "data/queries.jsonl").unlink()
+    done = nestvec("embed", "model", "data", "--out", "others", "--kind", "query")
+    assert done.code == 2
+    assert "data: has no queries.jsonl" in done.err
+
+
+def test_warnings_about_queries_do_not_name_documents(nestvec, place):
+    rows = [{"_id": "a", "text": "one"}, {"_id": "b", "text": "one"}, {"_id": "b", "text": "one"}]
+    write_jsonl(place / "data/queries.jsonl", rows)
+    done = nestvec("embed", "model", "data", "--out", "vectors", "--kind", "query")
+    assert "repeated queries, skipped: 1, such as 'b'" in done.err
+    assert "queries with the same text as an earlier query: 1, such as 'b'" in done.err
+    assert "document" not in done.err
+    write_jsonl(place / "data/queries.jsonl", [*rows, {"_id": "b", "text": "two"}])
+    done = nestvec("embed", "model", "data", "--out", "vectors", "--kind", "query")
+    assert "id 'b' appears twice, with different queries" in done.err
 
 
 @pytest.mark.parametrize(
@@ -66,12 +91,18 @@ run()
 """
 
 
-def test_an_interrupt_names_what_is_stored(place):
+@pytest.mark.parametrize(("kind", "nouns"), [("document", "documents"), ("query", "queries")])
+def test_an_interrupt_names_what_is_stored(place, kind, nouns):
     command = [sys.executable, "-c", INTERRUPTED, "embed", "model", "data", "--out", "vectors"]
     done = subprocess.run(
-        [*command, "--shard-rows", "20"], cwd=place, capture_output=True, text=True, timeout=120
+        [*command, "--shard-rows", "20", "--kind", kind],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 128 + signal.SIGINT
-    assert "interrupted. 40" in done.stderr
+    assert f"interrupted. 40 {nouns} are stored." in done.stderr
     assert "Run the same command again to continue." in done.stderr
-    assert not (place / "vectors" / "corpus" / "00002.parquet").exists()
+    folder = "corpus" if kind == "document" else "queries"
+    assert not (place / "vectors" / folder / "00002.parquet").exists()

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from nestvec.data.corpus import Corpus, is_text_folder, open_corpus
+from nestvec.data.corpus import Corpus, is_text_folder, open_corpus, open_queries
 from nestvec.data.dataset_files import DatasetFiles
 from nestvec.data.text_files import SUFFIXES
 from nestvec.errors import DataError, InvalidArgument
@@ -68,8 +68,8 @@ class TextSource:
     """Documents or queries at a local path or a URL of object storage.
 
     Attributes:
-        place: As ``path`` of ``open_corpus``, or ``s3://bucket/prefix``. For queries, a BEIR
-            folder, or a file with the columns of a corpus.
+        place: As ``path`` of ``open_corpus``, or ``s3://bucket/prefix``. For queries, a folder
+            with ``queries.jsonl``, or a file with the columns of a corpus.
         kind: "document" or "query".
         passage_words: As in ``open_corpus``, for a folder of text files only; None for its
             default.
@@ -105,9 +105,10 @@ class TextSource:
 
 def _open_queries(path: Path) -> Corpus:
     if not path.is_dir():
-        return open_corpus(path)
+        return open_queries(path)
     files = DatasetFiles.find(path).queries_of()
-    if len(files) != 1:
-        problem = f"has {len(files)} files of queries (queries.jsonl). Name one file."
-        raise DataError(path, problem)
-    return open_corpus(files[0])
+    if not files:
+        raise DataError(path, "has no queries.jsonl (or .jsonl.gz, .parquet, .csv, .tsv)")
+    if len(files) > 1:
+        raise DataError(path, f"has {len(files)} files of queries. Name one of them.")
+    return open_queries(files[0])

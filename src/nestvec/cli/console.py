@@ -25,6 +25,7 @@ from rich.console import Console
 from nestvec.data.processes import block_interrupts
 from nestvec.engines.places import is_url, shown_place
 from nestvec.errors import DataError, require
+from nestvec.wording import count_text
 
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -136,12 +137,15 @@ def draws_bars() -> bool:
 
 
 @contextmanager
-def resumable(count_stored: Callable[[], int], total: int | None) -> Iterator[None]:
+def resumable(
+    count_stored: Callable[[], int], total: int | None, *, noun: str = "document"
+) -> Iterator[None]:
     """On Ctrl-C, exit with the number of documents that the same command need not encode again.
 
     Args:
         count_stored: Counts the documents that are stored.
         total: Number of documents; None if it is not known.
+        noun: What is encoded instead of documents, in the singular.
     """
     try:
         yield
@@ -149,9 +153,14 @@ def resumable(count_stored: Callable[[], int], total: int | None) -> Iterator[No
         stored = count_stored()
         if stored == 0:
             raise
-        of_total = "" if total is None else f" of {total:,}"
-        problem = f"interrupted. {stored:,}{of_total} documents are stored"
-        fail(f"{problem}. Run the same command again to continue.", code=INTERRUPTED)
+        counted = count_text(stored, noun)
+        if total is not None:
+            counted = f"{stored:,} of {count_text(total, noun)}"
+        verb = "is" if (total or stored) == 1 else "are"
+        fail(
+            f"interrupted. {counted} {verb} stored. Run the same command again to continue.",
+            code=INTERRUPTED,
+        )
 
 
 def load_torch() -> None:

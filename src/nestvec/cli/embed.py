@@ -30,7 +30,8 @@ _Corpus = Annotated[
     str,
     typer.Argument(
         help="BEIR folder, folder of text files, one JSONL, CSV or Parquet file, or one of these "
-        "in object storage, such as s3://bucket/corpus.jsonl."
+        "in object storage, such as s3://bucket/corpus.jsonl. With '--kind query', a folder needs "
+        "only queries.jsonl."
     ),
 ]
 _Out = Annotated[
@@ -116,7 +117,7 @@ def embed(
     encoder = load()
     confirm_cost(encoder, {chosen: texts_to_encode(source, out, settings)}, choice)
     with (
-        resumable(lambda: count_embedded(out, chosen), None),
+        resumable(lambda: count_embedded(out, chosen), None, noun=chosen),
         progress("embed texts", unit="texts") as on_progress,
     ):
         if ray is None:

@@ -38,8 +38,9 @@ from nestvec.data.records import (
 from nestvec.data.tally import Tally
 from nestvec.data.text_files import SUFFIXES, read_text_files
 from nestvec.errors import DataError, InvalidArgument, refuse_string
-from nestvec.types import Document
+from nestvec.types import Document, Kind
 
+_NOUNS: Mapping[Kind, str] = {"document": "documents", "query": "queries"}
 _OWN_COLUMNS = ("_id", "id", "title", "text")
 # Values with leading zeros or a plus sign are codes and telephone numbers, not numbers. Integers
 # of more than 15 digits cannot all be represented as floats, which JSON readers use.
@@ -90,10 +91,15 @@ class Corpus:
         return self.known_digest or _digest_and_count(self)[0]
 
     @classmethod
-    def checked(cls, read: Callable[[], Iterator[tuple[str, Document]]], tally: Tally) -> Corpus:
+    def checked(
+        cls,
+        read: Callable[[], Iterator[tuple[str, Document]]],
+        tally: Tally,
+        kind: Kind = "document",
+    ) -> Corpus:
         """Create a corpus and read it once: errors are raised and duplicates are reported now."""
         unread = cls(read, source=str(tally.path))
-        digest, length = _digest_and_count(_count_duplicates(unread, tally))
+        digest, length = _digest_and_count(_count_duplicates(unread, tally, kind))
         tally.log()
         return replace(unread, length=length, known_digest=digest)
 
@@ -153,9 +159,21 @@ def open_corpus(
     if is_text_folder(path):
         texts = load_corpus(path, passage_words=passage_words, overlap_words=overlap_words)
         return Corpus.checked(lambda: iter(texts.items()), Tally(path))
-    files = _files_of(path)
+    return _open_files(_files_of(path), "document")
+
+
+def open_queries(path: Path) -> Corpus:
+    """Open a file of queries with the columns of a corpus, as ``open_corpus`` does.
+
+    Raises:
+        DataError: If the file is missing or malformed, or an id appears twice.
+    """
+    return _open_files((path,), "query")
+
+
+def _open_files(files: Sequence[Path], kind: Kind) -> Corpus:
     tally = Tally(*files)
-    return Corpus.checked(lambda: _read_documents(files, tally), tally)
+    return Corpus.checked(lambda: _read_documents(files, tally, kind), tally, kind)
 
 
 def load_corpus(
@@ -243,7 +261,9 @@ def _files_of(path: Path) -> Sequence[Path]:
     return find_corpus(path) if path.is_dir() else (path,)
 
 
-def _read_documents(files: Sequence[Part], tally: Tally) -> Iterator[tuple[str, Document]]:
+def _read_documents(
+    files: Sequence[Part], tally: Tally, kind: Kind = "document"
+) -> Iterator[tuple[str, Document]]:
     """Yield ids and documents; a repeated document is skipped.
 
     Only the ids and a hash of each document are stored.
@@ -258,9 +278,9 @@ def _read_documents(files: Sequence[Part], tally: Tally) -> Iterator[tuple[str, 
                 seen[id_] = content
                 yield id_, document
             elif seen[id_] == content:
-                tally.add("repeated documents, skipped", id_)
+                tally.add(f"repeated {_NOUNS[kind]}, skipped", id_)
             else:
-                problem = f"id {id_!r} appears twice, with different documents"
+                problem = f"id {id_!r} appears twice, with different {_NOUNS[kind]}"
                 raise DataError(path, f"{problem}. Ids must be unique.", line=line)
     tally.log()
 
@@ -275,14 +295,14 @@ def _document_of(path: Path, row: Row, *, line: int, tally: Tally) -> tuple[str,
 
 
 def _count_duplicates(
-    documents: Iterable[tuple[str, Document]], tally: Tally
+    documents: Iterable[tuple[str, Document]], tally: Tally, kind: Kind
 ) -> Iterator[tuple[str, Document]]:
     """Yield the documents, and count those with the text of an earlier document."""
     seen: set[int] = set()  # hashes, because the texts may not fit in memory
     for id_, document in documents:
         key = hash(document.content)
         if key in seen and document.content.strip():
-            tally.add("documents with the same text as an earlier document", id_)
+            tally.add(f"{_NOUNS[kind]} with the same text as an earlier {kind}", id_)
         seen.add(key)
         yield id_, document
 
