@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from nestvec.models.folder_config import pooling_of
+from nestvec.errors import ModelError
+from nestvec.models.folder_config import configured_tasks, pooling_of
 
 
 def write(folder, pooling, kind="sentence_transformers.models.Pooling"):
@@ -38,3 +39,16 @@ def test_a_folder_without_modules_is_mean_pooled_and_own_code_states_nothing(tmp
     assert pooling_of(tmp_path) == "mean"
     write(tmp_path, {}, kind="custom.Pooled")
     assert pooling_of(tmp_path) == ""
+
+
+@pytest.mark.parametrize("own", [{}, {"nestvec": {"train": {}}}, {"nestvec": "text"}])
+def test_folders_without_tasks_name_none(tmp_path, own):
+    (tmp_path / "config.json").write_text(json.dumps(own))
+    assert configured_tasks(tmp_path) is None
+
+
+@pytest.mark.parametrize("tasks", ["query", {"query": 1}])
+def test_tasks_that_are_not_text_are_refused(tmp_path, tasks):
+    (tmp_path / "config.json").write_text(json.dumps({"nestvec": {"tasks": tasks}}))
+    with pytest.raises(ModelError, match="tasks of nestvec are"):
+        configured_tasks(tmp_path)

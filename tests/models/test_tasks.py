@@ -1,8 +1,6 @@
 """Models whose modules accept a task: the table names it, and vectors depend on it."""
 
-import json
 import logging
-import shutil
 
 import numpy as np
 import pytest
@@ -11,50 +9,16 @@ from nestvec.index.building import build_index
 from nestvec.index.index import Index
 from nestvec.models.differences import differences
 from nestvec.models.info import recorded_row
-from nestvec.models.known_row import KnownModel
 from nestvec.models.load import load_model
 from nestvec.models.prompts import prompts_text
 from nestvec.types import Document, TokenEncoder
-
-MODULE = '''
-from torch import nn, ones_like
-
-
-class TaskShift(nn.Module):
-    """Adds a number to each vector that depends on the task."""
-
-    def forward(self, features, task=None, **kwargs):
-        number = {"retrieval.query": 1.0, "retrieval.passage": 2.0, "query": 3.0, "document": 4.0}
-        vectors = features["sentence_embedding"]
-        features["sentence_embedding"] = vectors + number[task] * ones_like(vectors)
-        return features
-
-    def save(self, output_path, **kwargs):
-        pass
-
-    @classmethod
-    def load(cls, *args, **kwargs):
-        return cls()
-'''
-TASKS = {"query_task": "retrieval.query", "document_task": "retrieval.passage"}
+from task_model import TASKS, rows, write_task_model
 
 
 @pytest.fixture
 def task_folder(bert_folder, tmp_path):
     """A model with task adapters, in a folder that has no known name."""
-    folder = shutil.copytree(bert_folder, tmp_path / "task-model")
-    modules = json.loads((folder / "modules.json").read_text())
-    name = str(len(modules))
-    kind = "task_module.TaskShift"
-    modules.append({"idx": int(name), "name": name, "path": name, "type": kind, "kwargs": ["task"]})
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / name).mkdir()
-    (folder / "task_module.py").write_text(MODULE)
-    return folder
-
-
-def rows(folder, width, **values):
-    return [KnownModel(names=(folder.name,), full_dim=width, **values)]
+    return write_task_model(bert_folder, tmp_path / "task-model")
 
 
 @pytest.fixture

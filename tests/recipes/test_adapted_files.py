@@ -20,6 +20,7 @@ from nestvec.models.static import save_static_model
 from nestvec.recipes import adapted_files
 from nestvec.recipes.adapted_files import apply_adapter, save_matrix
 from nestvec.recipes.adapting import fit_adapter
+from task_model import TASKS, rows, write_task_model
 
 RNG = np.random.default_rng(0)
 MATRIX, OTHER = RNG.standard_normal((2, 8, 8)).astype(np.float32)
@@ -207,3 +208,20 @@ def test_an_adapted_encoder_returns_transformed_vectors(vectors):
     assert adapted.info.adapter == fitted.digest()
     with pytest.raises(ModelMismatch, match="Transform them"):
         AdaptedEncoder(load_model(vectors), adapter())
+
+
+def test_tasks_that_only_the_table_knows_are_saved_with_an_adapter(bert_folder, tmp_path, caplog):
+    folder, out = write_task_model(bert_folder, tmp_path / "base"), tmp_path / "out"
+    known = rows(folder, 64, **TASKS)
+    model = load_model(folder, models=known, trust_remote_code=True)
+    matrix, *_ = np.linalg.qr(np.random.default_rng(0).standard_normal((64, 64)))
+    rotation = adapter(matrix.astype(np.float32), base=model.info.fingerprint)
+    apply_adapter(rotation, folder, out, models=known, trust_remote_code=True)
+    caplog.clear()
+    adapted = load_model(out, trust_remote_code=True)
+    assert not caplog.records
+    assert (adapted.info.query_task, adapted.info.document_task) == tuple(TASKS.values())
+    for kind in ("query", "document"):
+        expected = rotation.apply(model.encode(["find a table"], kind=kind), kind)
+        found = adapted.encode(["find a table"], kind=kind)
+        np.testing.assert_allclose(found, expected, atol=1e-4)

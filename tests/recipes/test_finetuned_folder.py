@@ -17,6 +17,7 @@ from nestvec.recipes.finetuned import (
     load_dev_set,
 )
 from nestvec.train.config import FinetuneConfig
+from task_model import TASKS, rows, write_task_model
 
 PAIRS = "anchor,positive\nread a csv,a csv file\nfind a file,a table\na table,read\n"
 ALIKE = [("read a csv", "read a csv"), ("read a csv", "read a file"), ("read a csv", "find table")]
@@ -133,3 +134,24 @@ def test_prompts_that_only_nestvec_knows_are_used_and_saved(bert_folder, pairs, 
     info, saved = load_model(tmp_path / "out").info, SentenceTransformer(str(tmp_path / "out"))
     assert (info.query_prompt, info.document_prompt) == ("read ", "a file ")
     assert saved.prompts == {"query": "read ", "document": "a file "}
+
+
+def test_tasks_that_only_the_table_knows_are_saved(bert_folder, pairs, tmp_path, caplog):
+    folder = write_task_model(bert_folder, tmp_path / "base")
+    known = rows(folder, 64, **TASKS)
+    base = load_base(str(folder), models=known, trust_remote_code=True)
+    finetune_and_save(base, pairs, CONFIG, tmp_path / "out")
+    caplog.clear()
+    trained = load_model(tmp_path / "out", trust_remote_code=True)
+    assert not caplog.records
+    assert (trained.info.query_task, trained.info.document_task) == tuple(TASKS.values())
+    file = tmp_path / "out" / "config.json"
+    values = json.loads(file.read_text())
+    del values["nestvec"]["tasks"]
+    file.write_text(json.dumps(values))
+    without = load_model(tmp_path / "out", trust_remote_code=True)
+    assert without.info.fingerprint != trained.info.fingerprint
+    again = load_model(
+        tmp_path / "out", trust_remote_code=True, models=rows(tmp_path / "out", 64, **TASKS)
+    )
+    assert again.info.fingerprint == trained.info.fingerprint

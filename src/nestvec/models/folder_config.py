@@ -1,19 +1,21 @@
-"""Read and write what the configuration files of a model folder state: dims, pooling, prompts."""
+"""Read and write what the configuration files of a model folder state: dims, pooling, tasks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from nestvec.errors import ModelError
+from nestvec.types import Kind, ModelInfo
 
 CONFIG, OWN_KEY = "config.json", "nestvec"
 """File of the model's configuration, and the key of the values that nestvec adds."""
 MODULES = "modules.json"
 LIBRARY_CONFIG = "config_sentence_transformers.json"
 _DIMS_KEY = "matryoshka_dimensions"  # vLLM reads the dims there
+_TASKS_KEY = "tasks"
 _MEAN = "mean"  # Sentence Transformers pools a transformer without modules.json in this way
 # Names of the pooling modes in configurations of Sentence Transformers before version 5.
 _EARLIER_MODES = {
@@ -45,8 +47,17 @@ def write_config(file: Path, values: object) -> None:
     file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
-def add_to_config(folder: Path, *, dims: Iterable[int], own: Mapping[str, object]) -> None:
+def add_to_config(
+    folder: Path, *, dims: Iterable[int], own: Mapping[str, object], model: ModelInfo
+) -> None:
     """Write the Matryoshka dims and the values of nestvec to ``config.json``; others remain.
+
+    Args:
+        folder: The model folder.
+        dims: The Matryoshka dims.
+        own: The values of nestvec.
+        model: The model that the folder was derived from. Its tasks are written, because they may
+            be known by the name of that model only.
 
     Raises:
         ModelError: If the file is not a JSON object.
@@ -54,7 +65,8 @@ def add_to_config(folder: Path, *, dims: Iterable[int], own: Mapping[str, object
     file = folder / CONFIG
     values = read_config(file)
     values[_DIMS_KEY] = sorted(dims, reverse=True)
-    values[OWN_KEY] = own
+    tasks = {"query": model.query_task, "document": model.document_task}
+    values[OWN_KEY] = {**own, _TASKS_KEY: tasks} if any(tasks.values()) else own
     write_config(file, values)
 
 
@@ -80,6 +92,25 @@ def configured_dims(folder: Path) -> tuple[int, ...] | None:
     if not isinstance(dims, list) or any(type(dim) is not int for dim in dims):
         raise ModelError(f"{file}: {_DIMS_KEY} is not a list of whole numbers: {dims!r}")
     return tuple(dims)
+
+
+def configured_tasks(folder: Path) -> dict[Kind, str] | None:
+    """Return the tasks that nestvec wrote to a folder's ``config.json``, by kind; None without any.
+
+    Raises:
+        ModelError: If the tasks are not text, or the file is not JSON.
+    """
+    file = folder / CONFIG
+    own = read_config(file).get(OWN_KEY)
+    tasks = own.get(_TASKS_KEY) if isinstance(own, dict) else None
+    if tasks is None:
+        return None
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    values = {kind: tasks.get(kind, "") for kind in kinds} if isinstance(tasks, dict) else {}
+    if not values or not all(isinstance(value, str) for value in values.values()):
+        expected = '{"query": "...", "document": "..."}'
+        raise ModelError(f"{file}: tasks of {OWN_KEY} are {tasks!r:.80}, not {expected}")
+    return values
 
 
 def pooling_of(folder: Path) -> str:

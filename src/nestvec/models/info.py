@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 
 from nestvec.errors import InvalidArgument, ModelError
 from nestvec.models.fingerprint import fingerprint_folder
-from nestvec.models.folder_config import configured_dims, pooling_of
+from nestvec.models.folder_config import configured_dims, configured_tasks, pooling_of
 from nestvec.models.known import Rows, find_known
 from nestvec.models.known_row import KnownModel
 from nestvec.models.prompts import REQUESTED, choose_prompts
@@ -68,7 +68,7 @@ def describe(
     widths = choose_dims(full_dim, requested=options.dims, configured=configured, known=known)
     prompts = choose_prompts(folder, options.prompts, known)
     both: dict[Kind, str] = {"query": prompts.query, "document": prompts.document}
-    tasks: dict[Kind, str] = {} if known is None else known.tasks
+    tasks = configured_tasks(folder) or ({} if known is None else known.tasks)
     fingerprints = fingerprint_folder(folder, both, tasks)
     return ModelInfo(
         name=options.name,

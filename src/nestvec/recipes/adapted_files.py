@@ -175,7 +175,7 @@ def _write_vectors(
             transformed.flush()
             write_ids(folder / f"{stem}.ids.txt", ids)
         save_adapter(adapter, folder / ADAPTER)
-        _describe(adapter, folder)
+        _describe(adapter, folder, vectors)
     return total
 
 
@@ -188,7 +188,7 @@ def _write_static(adapter: Adapter, source: Path, model: StaticEncoder, out: Pat
         config = read_config(file)
         config["prompts"] = stated_prompts(model.info, config.get("prompts") or {})
         write_config(file, config)
-        _describe(adapter, folder)
+        _describe(adapter, folder, model)
 
 
 def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path) -> None:
@@ -205,10 +205,10 @@ def _write_model(adapter: Adapter, model: SentenceTransformerEncoder, out: Path)
     with replace_folder(out, marker=MARKER) as folder, quiet():
         with writing(out):
             library_model.save(str(folder))
-        _describe(adapter, folder)
+        _describe(adapter, folder, model)
 
 
-def _describe(adapter: Adapter, folder: Path) -> None:
+def _describe(adapter: Adapter, folder: Path, model: Encoder) -> None:
     """Write the dims of the adapter, its method and its digest to the configuration."""
     own = {"adapter": {"method": adapter.method, "digest": adapter.digest()}}
-    add_to_config(folder, dims=adapter.dims, own=own)
+    add_to_config(folder, dims=adapter.dims, own=own, model=model.info)

@@ -286,7 +286,8 @@ class _Run:
         with replace_folder(path, marker=MARKER) as folder, quiet():
             with writing(path):
                 self.base.library_model.save(str(folder))
-            add_to_config(folder, dims=dims, own={"train": asdict(self.config)})
+            own = {"train": asdict(self.config)}
+            add_to_config(folder, dims=dims, own=own, model=self.base.info)
             if data is not None:
                 curve = measure_widths(_as_saved(self.base, folder, name=str(path)), data, dims)
                 # Retention is not defined for a full-width score of 0; the model is still written.
