@@ -48,7 +48,13 @@ def test_truncation_is_refused_where_dims_are_chosen(static_folder, tmp_path):
     assert not model.info.is_trained_for(4) and model.info.is_trained_for(8)
     with pytest.raises(InvalidArgument, match="dim=4 is refused"):
         build_index(model, CORPUS, "4:int8@5>8:float16", tmp_path / "index")
-    build_index(model, CORPUS, "8:int8", tmp_path / "index").close()
+    with build_index(model, CORPUS, "8:int8", tmp_path / "index") as index:
+        for search in (index.search, index.explain):
+            with pytest.raises(InvalidArgument, match=rf"dim=4 is refused for .*: {REASON}"):
+                search(["table"], point="4:int8@5>8:float16")
+            search(["table"], point="8:float16")
+        with pytest.raises(InvalidArgument, match="dim=4 is refused"):
+            index.use("4:int8")
 
 
 def test_a_grid_of_smaller_dims_is_refused(tmp_path):

@@ -152,3 +152,26 @@ def test_a_vector_of_the_default_dims_is_no_query(tmp_path):
         vector = answer_of(client).json()["data"][0]["embedding"]
         answer = client.post("/v1/search", {"embedding": vector})
         assert "Send the full vector (dimensions=64)" in error_of(answer)["message"]
+
+
+def test_a_model_that_must_not_be_truncated_is_served_at_full_width_only(tmp_path):
+    info = fake_info(dims=(64,), dims_trained=False, not_prefixes="its widths are separate layers")
+    settings = Settings(allow_any_point=True, allow_any_dimension=True)
+    refused = "is refused for tiny: its widths are separate layers. Use full_dim=64"
+    with build_index(NestedHashEncoder(info), CORPUS, "64:int8", tmp_path / "index") as index:
+        client = client_of(info, settings, index=index)
+        assert width_of(answer_of(client, dimensions=64)) == 64
+        error = error_of(answer_of(client, dimensions=16))
+        assert f"dim=16 {refused}" in error["message"]
+        assert error["param"] == "dimensions"
+        answer = client.post("/v1/search", {"query": "read csv", "point": "16:int8@5>64:float16"})
+        assert answer.status_code == 400
+        assert f"dim=16 {refused}" in error_of(answer)["message"]
+        answer = client.post("/v1/search", {"query": "read csv", "point": "64:float16"})
+        assert answer.status_code == 200
+        for wrong in (
+            {"settings": Settings(default_dimensions=16, allow_any_dimension=True)},
+            {"tiers": TIERS},
+        ):
+            with pytest.raises(InvalidArgument, match=refused):
+                client_of(info, index=index, **wrong)

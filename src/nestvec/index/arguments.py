@@ -66,15 +66,19 @@ def point_for(given: PlannedPoint | OperatingPoint | str, model: ModelInfo) -> O
 
 
 def parse_search_options(
-    where: str | None, point: OperatingPoint | str | None
+    where: str | None, point: OperatingPoint | str | None, model: ModelInfo
 ) -> tuple[Condition | None, OperatingPoint | None]:
     """Parse a filter and an operating point; None is returned as None.
 
     Raises:
-        InvalidArgument: If one of them cannot be parsed.
+        InvalidArgument: If one of them cannot be parsed, or the model's embeddings must not be
+            truncated and the point does so.
     """
     condition = None if where is None else Where.parse(where)
-    return condition, OperatingPoint.parse(point) if isinstance(point, str) else point
+    parsed = OperatingPoint.parse(point) if isinstance(point, str) else point
+    if parsed is not None:
+        check_truncation(model, [parsed])
+    return condition, parsed
 
 
 def documents_of(

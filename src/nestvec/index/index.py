@@ -199,12 +199,13 @@ class Index:
 
         Raises:
             InvalidArgument: If k is below 1, the queries are neither texts nor vectors, a vector
-                contains NaN, the filter or the point cannot be parsed, or no document has a field
-                of the filter, or a value of a type that the filter compares with the field.
+                contains NaN, the filter or the point cannot be parsed, the point truncates vectors
+                that must not be truncated, or no document has a field of the filter, or a value of
+                a type that the filter compares with the field.
             ModelError: If the model cannot encode texts, or cannot be found.
             ModelMismatch: If the width of the vectors is not that of the model.
         """
-        condition, search_point = parse_search_options(where, point)
+        condition, search_point = parse_search_options(where, point, self.info)
         embeddings = self._embeddings(queries)
         found = self._engine.search(embeddings, k, where=condition, point=search_point, exact=exact)
         return replace(found, get=self._engine.get)
@@ -218,7 +219,7 @@ class Index:
         point: OperatingPoint | str | None = None,
     ) -> Explained:
         """Search as ``search`` does, and also return the hits, time and bytes of each stage."""
-        condition, search_point = parse_search_options(where, point)
+        condition, search_point = parse_search_options(where, point, self.info)
         embeddings = self._embeddings(queries)
         found = self._engine.explain(embeddings, k, where=condition, point=search_point)
         return replace(found, hits=replace(found.hits, get=self._engine.get))

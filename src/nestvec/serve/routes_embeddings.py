@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, Discriminator, Field, Tag
 
+from nestvec.errors import InvalidArgument
 from nestvec.serve.embedder import Embedded
 from nestvec.serve.encodings import Format, format_vectors
 from nestvec.serve.errors import bad_request, documented
@@ -18,7 +19,7 @@ from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.request_body import RequestBody
 from nestvec.serve.serving import Serving
 from nestvec.serve.tiers import requested
-from nestvec.types import Kind
+from nestvec.types import Kind, OperatingPoint
 
 _LONG = 16  # vectors; larger responses are serialized in a thread
 
@@ -137,6 +138,10 @@ def _dim(serving: Serving, request: EmbeddingsRequest, tier: str | None) -> int:
     if dim > full_dim:
         problem = f"dimensions={dim} is larger than full_dim={full_dim} of {served.name}"
         raise bad_request(f"{problem}. Choose {served.trained_dims_text}.", "dimensions")
+    try:
+        served.check_truncation(OperatingPoint.single(dim, "float32"))
+    except InvalidArgument as error:
+        raise bad_request(str(error), "dimensions") from error
     if not serving.accepts_dim(dim):
         raise bad_request(
             f"dimensions={dim} is not a trained width of {served.name}. Choose "

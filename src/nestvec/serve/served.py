@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,6 +18,7 @@ from nestvec.index.index import Index
 from nestvec.index.model import encoder_for, load_for_index
 from nestvec.models.adapted import unadapted, with_adapter
 from nestvec.models.differences import differences, same_model
+from nestvec.models.info import check_truncation
 from nestvec.models.known import Rows
 from nestvec.models.load import load_model
 from nestvec.models.paired import PairedEncoder, encoded_kinds
@@ -105,6 +106,7 @@ class Served:
             if widest > self.info.full_dim:
                 problem = f"dim={widest} is larger than full_dim={self.info.full_dim}"
                 raise InvalidArgument(f"tier {name}={point}: {problem}")
+            self.check_truncation(point)
         for kind, measured in (("curve", self.curve), ("plan", self.plan)):
             if measured is not None and not same_model(measured.model, self.info):
                 raise ModelMismatch(
@@ -137,6 +139,14 @@ class Served:
         info = self.info
         trained = {dim for dim in info.dims if info.is_trained_for(dim)}
         return tuple(sorted({*trained, info.full_dim}, reverse=True))
+
+    def check_truncation(self, point: OperatingPoint) -> None:
+        """Check that the vectors of the model may be truncated to the dims of a point.
+
+        Raises:
+            InvalidArgument: If they must not be truncated.
+        """
+        check_truncation(replace(self.info, name=self.name), [point])
 
     @property
     def trained_dims_text(self) -> str:

@@ -13,6 +13,7 @@ from nestvec.serve.metrics import Metrics
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
 from nestvec.serve.threads import Threads
+from nestvec.types import OperatingPoint
 
 _OF_ENCODER = {
     "nestvec_queued_items": "Texts waiting or being encoded.",
@@ -163,6 +164,7 @@ def _check_default_dimensions(served: Served, settings: Settings) -> None:
     if not 1 <= dim <= info.full_dim:
         problem = f"{option} is not from 1 to full_dim={info.full_dim} of {served.name}."
         raise InvalidArgument(f"{problem} Choose {served.trained_dims_text}.")
+    served.check_truncation(OperatingPoint.single(dim, "float32"))
     allowed = info.is_trained_for(dim) or dim in served.chosen_dims
     if not (allowed or settings.allow_any_dimension):
         raise InvalidArgument(

@@ -124,7 +124,7 @@ def requested_point(serving: Serving, model: str | None, text: str | None) -> Op
 
 
 def _check(serving: Serving, point: OperatingPoint) -> None:
-    """Reject points that cost too much.
+    """Reject points that cost too much, or that the model does not allow.
 
     A new width requires a new copy of all codes.
     """
@@ -132,6 +132,10 @@ def _check(serving: Serving, point: OperatingPoint) -> None:
     if not settings.allow_any_point:
         known = ", ".join(served.tiers) or "none"
         raise bad_request(f"point {point}: this server accepts only tiers ({known})", "point")
+    try:
+        served.check_truncation(point)
+    except InvalidArgument as error:
+        raise bad_request(f"point {point}: {error}", "point") from error
     keeps = [stage.keep or 0 for stage in point.stages]
     if max(keeps) > settings.limits.keep:
         problem = f"keep={max(keeps)} is larger than the limit of {settings.limits.keep}"
