@@ -5,7 +5,10 @@ import json
 
 import pytest
 
+from nestvec.data.corpus import load_corpus
 from nestvec.data.records import check_columns, filled_text_of, read_records, text_of
+from nestvec.data.retrieval import load_dataset
+from nestvec.data.similarity import load_similarity
 from nestvec.errors import DataError, MissingExtra
 from refusals import refusal
 
@@ -105,3 +108,14 @@ def test_texts_must_be_strings_and_filled_where_asked():
         text_of("x", {"a": None}, "a", line=3)
     with pytest.raises(DataError, match="x:3: 'a' is empty"):
         filled_text_of("x", {"a": " \n"}, "a", line=3)
+
+
+@pytest.mark.parametrize("load", [load_dataset, load_corpus, load_similarity])
+@pytest.mark.parametrize("name", ["glove.hdf5", "glove"])
+def test_vectors_of_ann_benchmarks_are_no_data_set(tmp_path, load, name):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / name, "w") as file:
+        file["train"], file["neighbors"] = [[1.0]], [[0]]
+    message = refusal(load, tmp_path / name)
+    assert f"{name}: contains vectors (HDF5) and no data set. Pass the file in place of" in message
+    assert "exact neighbors, not relevance labels" in message

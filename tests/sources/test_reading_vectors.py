@@ -209,7 +209,8 @@ def test_hdf5_of_ann_benchmarks(tmp_path, caplog):
     neighbors = np.zeros((5, 10), dtype=np.int32)
     write_hdf5(path, train=VECTORS, test=VECTORS[:5], neighbors=neighbors, distances=neighbors)
     numbered(nv.load_embeddings(path), caplog)
-    assert f"{path}: data sets 'distances', 'neighbors' are not read (not ids or vectors)" in (
+    unread = f"{path}: data sets 'distances', 'neighbors' are not read (not ids or vectors; "
+    assert f"{unread}neighbors are exact nearest neighbors, not relevance labels)" in (
         caplog.messages
     )
     assert any("distance 'euclidean' is not used" in text for text in caplog.messages)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nestvec.data.labels import LABEL_FORMATS, PLAIN_SUFFIXES, has_labels
-from nestvec.data.records import suffix_of
+from nestvec.data.records import refuse_vectors, suffix_of
 from nestvec.data.tally import Tally
 from nestvec.errors import DataError
 
@@ -58,6 +58,8 @@ class DatasetFiles:
         Raises:
             DataError: If there is no such folder, or relevance labels have an unknown format.
         """
+        if folder.is_file():
+            refuse_vectors(folder)
         if not folder.is_dir():
             raise DataError(folder, "does not exist" if not folder.exists() else "is not a folder")
         queries = _find(folder, _QUERIES) or _find_by_split(folder, _QUERIES[0])

@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ TEXT_COLUMNS = ("text", "query")
 """Names of the column with the text of a query."""
 _DIGIT = re.compile("[0-9]")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # the first bytes of a file
 _MAX_SHOWN = 40  # characters of a value in an error message
 _SUFFIXES = ".jsonl, .csv, .tsv (each also .gz) or .parquet"
 
@@ -65,6 +67,7 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
     elif suffix in _DELIMITERS:
         rows = read_csv(path, delimiter=_DELIMITERS[suffix])
     else:
+        refuse_vectors(path)
         raise DataError(path, f"has an unknown file type. Expected {_SUFFIXES}.")
     empty = True
     for row in rows:
@@ -72,6 +75,23 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
         yield row
     if empty:
         raise DataError(path, "contains no rows")
+
+
+def refuse_vectors(path: Path) -> None:
+    """Refuse an HDF5 file, such as those of ann-benchmarks, in place of texts or a data set.
+
+    Raises:
+        DataError: If the file is HDF5.
+    """
+    start = b""
+    with suppress(OSError), path.open("rb") as file:  # unreadable files are refused elsewhere
+        start = file.read(len(_HDF5))
+    if start != _HDF5:
+        return
+    problem = "contains vectors (HDF5) and no data set. Pass the file in place of the model"
+    remedy = "and a folder with queries and labels as the data set"
+    reason = "The neighbors of ann-benchmarks are exact neighbors, not relevance labels"
+    raise DataError(path, f"{problem}, {remedy}. {reason}, and are not used.")
 
 
 def path_of(part: Part) -> Path:

@@ -29,6 +29,7 @@ from nestvec.types import Kind
 
 BENCHMARK_NAMES: Mapping[Kind, str] = {"document": "train", "query": "test"}
 IDS_OF = "{}_ids"
+_NEIGHBORS = "neighbors"
 _NAMES = (*VECTOR_COLUMNS, "vectors", "embeddings")
 _COSINE = ("angular", "cosine", "dot")
 _logger = logging.getLogger(__name__)
@@ -147,7 +148,10 @@ def _warn_unread(path: Path, file: Any, unread: list[str]) -> None:
     others = [name for name in unread if name not in {*both, *both.values()}]
     if others:
         shown = ", ".join(map(repr, others))
-        _logger.warning("%s: data sets %s are not read (not ids or vectors)", path, shown)
+        reason = "not ids or vectors"
+        if _NEIGHBORS in others:
+            reason += "; neighbors are exact nearest neighbors, not relevance labels"
+        _logger.warning("%s: data sets %s are not read (%s)", path, shown, reason)
     distance = file.attrs.get("distance")
     if distance is not None and str(distance) not in _COSINE:
         _logger.warning(
