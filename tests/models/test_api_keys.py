@@ -169,3 +169,26 @@ def test_local_requests_use_no_proxy(monkeypatch):
     with running_api() as server:
         nv.load_model("openai:tiny", base_url=server.url)
         assert len(server.received) == 1
+
+
+def test_a_refusal_without_a_key_names_the_variables_of_the_host(monkeypatch):
+    with running_api() as server:
+
+        def refusal_of(name, url):
+            server.faults = [Fault(401, {"detail": "no"})] * retry.ATTEMPTS
+            with pytest.raises(nv.ModelError) as caught:
+                nv.load_model(name, base_url=url)
+            return str(caught.value)
+
+        of_any = "no key was sent, because NESTVEC_API_KEY is not set"
+        assert refusal_of("openai:tiny", server.url).endswith(f"Reason: {of_any}.")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        only = f"{of_any} (OPENAI_API_KEY is sent only to api.openai.com)"
+        assert only in refusal_of("openai:tiny", server.url)
+        monkeypatch.delenv("OPENAI_API_KEY")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        both = "no key was sent, because none of OPENAI_API_KEY, NESTVEC_API_KEY is set"
+        assert both in refusal_of("openai:tiny", None)
+        monkeypatch.setenv("NESTVEC_API_KEY", KEY)
+        monkeypatch.setenv("NESTVEC_API_HOST", "embeddings.example.com")
+        assert ", or set OPENAI_API_KEY" in refusal_of("openai:tiny", None)

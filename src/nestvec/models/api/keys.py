@@ -58,13 +58,25 @@ def find_key(address: ApiAddress) -> ApiKey:
         raise ModelError(f"{address.name}: needs a key. Set the environment variable {names}.")
     own = _first_set((OWN_KEY,))
     if own is None:
-        return ApiKey("", f"no key was sent, because {OWN_KEY} is not set")
+        return ApiKey("", _without_key(address, owner))
     host = os.environ.get(OWN_HOST, "").strip()
     if host_of(host) == address.host if host else address.chosen:
         return own
-    return ApiKey(
-        "", f"{OWN_KEY} was not sent. To send it to this host, set {OWN_HOST}={address.host}"
-    )
+    reason = f"{OWN_KEY} was not sent. To send it to this host, set {OWN_HOST}={address.host}"
+    if address.host == owner and vendor:
+        reason += f", or set {' or '.join(vendor)}"
+    return ApiKey("", reason)
+
+
+def _without_key(address: ApiAddress, owner: str) -> str:
+    """Name the variables whose key would be sent to the host of an address; none of them is set."""
+    vendor = address.dialect.keys
+    if address.host == owner and vendor:
+        names = f"none of {', '.join((*vendor, OWN_KEY))} is set"
+        return f"no key was sent, because {names}"
+    reason = f"no key was sent, because {OWN_KEY} is not set"
+    other = _first_set(vendor)
+    return reason if other is None else f"{reason} ({other.source} is sent only to {owner})"
 
 
 def _first_set(names: tuple[str, ...]) -> ApiKey | None:
