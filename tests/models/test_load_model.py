@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import huggingface_hub
@@ -158,3 +159,17 @@ def test_a_device_and_a_dtype_without_effect_are_reported(static_folder, vectors
         caplog.clear()
         load_model(folder, device="cpu")
         assert not caplog.records
+
+
+def test_models_of_many_vectors_are_refused(bert_folder, tmp_path):
+    """The library would load them as plain transformers, and average the vectors of tokens."""
+    refused = "returns a vector for each token .multi-vector, as ColBERT does.*Choose a model that"
+    with pytest.raises(ModelError, match=refused):
+        load_model("jinaai/jina-colbert-v2")  # before it is downloaded
+    for name, architecture in (("jina-colbert-v2", "BertModel"), ("mine", "HF_ColBERT")):
+        folder = shutil.copytree(bert_folder, tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": [architecture]}))
+        (folder / "modules.json").unlink()
+        with pytest.raises(ModelError, match=refused):
+            load_model(folder)

@@ -47,7 +47,7 @@ def models(name: _Name = None, models: ModelsOption = None, as_json: JsonOption 
         return
     for sentence in explain(row):
         print_wrapped(sentence)
-    if not row.api:
+    if not (row.api or row.multi_vector):
         code = " --trust-remote-code" if row.remote_code else ""
         print_next(f"nestvec evaluate {row.name} DATASET --out curve.json{code}")
 
@@ -78,6 +78,8 @@ def explain(row: KnownModel) -> Iterator[str]:
 
 def trained_dims_text(row: KnownModel) -> str:
     """Return the trained dims of a model on a few characters."""
+    if row.multi_vector:
+        return "multi-vector: refused"
     if row.not_prefixes:
         return "must not be truncated"
     if row.trained_dims:
@@ -88,6 +90,8 @@ def trained_dims_text(row: KnownModel) -> str:
 
 
 def _truncation(row: KnownModel) -> str:
+    if row.multi_vector:
+        return "It returns a vector for each token (multi-vector), so nestvec refuses it."
     if row.not_prefixes:
         return f"Its embeddings must not be truncated: {row.not_prefixes}."
     if row.trained_dims:

@@ -47,6 +47,7 @@ class KnownModel:
         license: SPDX identifier, or the name of the terms of an API.
         space: Name of the embedding space that the model shares with other models; "" if none.
         api: Whether the model is available through an API only.
+        multi_vector: Whether the model returns a vector for each token, which is refused.
         note: Further facts for users, in full sentences.
         source: URL of the publication.
         checked: Date on which the row was compared with its source.
@@ -72,6 +73,7 @@ class KnownModel:
     license: str = ""
     space: str = ""
     api: bool = False
+    multi_vector: bool = False
     note: str = ""
     source: str = ""
     checked: datetime.date | None = None

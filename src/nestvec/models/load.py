@@ -20,6 +20,7 @@ from nestvec.models.api.dialects import DIALECTS
 from nestvec.models.api.loading import load_api_model
 from nestvec.models.cache import default_cache_folder
 from nestvec.models.device import check_device, warn_if_unused
+from nestvec.models.folder_config import CONFIG, read_config
 from nestvec.models.in_memory import encoder_in_memory
 from nestvec.models.info import ModelOptions, refuse_dtype
 from nestvec.models.known import Rows, find_known
@@ -198,7 +199,24 @@ def _dtype(options: ModelOptions, requested: DType | None) -> DType:
     return requested
 
 
+def _check_one_vector(name: str, models: Rows | None = None, folder: Path | None = None) -> None:
+    """Refuse models that return a vector for each token.
+
+    Without this check, such a model would be loaded as a plain transformer with mean pooling.
+
+    Raises:
+        ModelError: If the row of the model or the configuration in its folder states this.
+    """
+    known = find_known(name, models)
+    stated = [] if folder is None else read_config(folder / CONFIG).get("architectures") or []
+    colbert = any("colbert" in str(each).lower() for each in stated)
+    if colbert or (known is not None and known.multi_vector):
+        problem = f"{name}: returns a vector for each token (multi-vector, as ColBERT does)"
+        raise ModelError(f"{problem}. Choose a model that returns one vector for each text.")
+
+
 def _check_model_folder(folder: Path) -> None:
+    _check_one_vector(str(folder), folder=folder)
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise ModelError(
             f"{folder}: contains no model (modules.json or config.json) "
@@ -267,6 +285,7 @@ def local_path(name: str, models: Rows | None = None) -> Path:
 
 
 def _hub_id(name: str, models: Rows | None) -> str:
+    _check_one_vector(name, models)
     known = find_known(name, models)
     if known is not None and known.api:
         raise ModelError(
