@@ -50,7 +50,8 @@ _Dataset = Annotated[
     Path,
     typer.Argument(
         help="BEIR folder; or the hub id of a retrieval set, such as mteb/scifact; or a corpus, "
-        "with --queries or --make-queries; or one file of scored pairs, triplets or labeled texts."
+        "with --queries or --make-queries; or one file of scored pairs, triplets or labeled texts. "
+        "If the vectors of documents are stored, a BEIR folder needs no corpus file."
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Curve file to write.")]
