@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
@@ -69,98 +70,110 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     """Load a model folder, vectors, a model of the Hugging Face hub, or an API model.
 
     Args:
-        name_or_path: The folder, a file or folder of vectors, a hub id such as
-            ``"BAAI/bge-small-en-v1.5"``, or an API model such as
-            ``"openai:text-embedding-3-large"``.
-        dims: Dims to measure; overrides the model's configuration. full_dim is always added.
-        prompts: Prefixes of texts by kind ("query", "document"); override the model's
-            configuration. ``nestvec.models.prompts`` describes where prompts come from otherwise.
-        device: A PyTorch device: "cpu", "cuda", "cuda:1", "mps". None lets Sentence Transformers
-            choose. Static models and precomputed vectors use no device.
+        name_or_path: A model folder, a file or folder of vectors, a hub id such as
+            ``"BAAI/bge-small-en-v1.5"``, or an API model: ``"openai:text-embedding-3-large"``.
+        dims: Dims to measure instead of the configured ones. full_dim is always added.
+        prompts: Prefixes of texts by kind ("query", "document") instead of the configured ones.
+        device: A PyTorch device, such as "cuda:1". None lets Sentence Transformers choose.
         dtype: Data type of the computation. None selects bfloat16 if the processor supports it.
-            Static models and precomputed vectors are always float32.
         trust_remote_code: Whether to run Python code from the model folder.
-        cache: Folder of the embedding cache; True selects the folder that the commands use
-            (``$NESTVEC_CACHE``). Cached texts are not encoded again. Static models and
-            precomputed vectors are not cached: they are faster than a disk. API models are cached
-            by default; False disables the cache.
-        models: A TOML file with rows of known models, or such rows. These rows take precedence
-            over nestvec's own table. None uses the file that ``$NESTVEC_MODELS`` names, if any.
-        model: Name of the model that computed the vectors of a folder of vectors; None for the
-            name that the folder records, else the name of the folder.
-        query_model: Another model that encodes queries; it must share a space with the model of
-            documents. The query prompt is then its prompt.
+        cache: Folder of the embedding cache; True selects the folder that the commands use. None
+            caches only API models. Static models and stored vectors are never cached.
+        models: Known models that override nestvec's own table: rows, or a TOML file of rows.
+            None uses the file that ``$NESTVEC_MODELS`` names, if any.
+        model: Name of the model that computed stored vectors, instead of the recorded name.
+        query_model: Another model, which encodes queries; the query prompt is then its prompt.
         same_space: Whether you know that both models share a space. Families in the table of
             known models do not require this.
-        base_url: Address of the server of an API model, such as ``"http://127.0.0.1:8000/v1"``.
-            By default, the address of the vendor.
+        base_url: Address of the server of an API model. None selects the address of the vendor.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
-        DataError: If a folder of vectors or ``models`` cannot be used, or the cache cannot be
-            written.
-        InvalidArgument: If a dim is not from 1 to full_dim or the model must not be truncated, a
-            prompt has an unknown kind, the device is not available, or the model must not compute
-            in ``dtype``.
+        DataError: If vectors or ``models`` cannot be used, or the cache cannot be written.
+        InvalidArgument: If the model does not allow the value of an argument.
         ModelMismatch: If it is not known that the two models share a space.
         MissingExtra: If a required library is not installed.
     """
-    if query_model is not None or same_space:
-        load_any = partial(
-            _load_at,
-            base_url,
-            device=device,
-            dtype=dtype,
-            trust_remote_code=trust_remote_code,
-            cache=cache,
-            models=models,
-        )
-        documents = partial(load_any, name_or_path, dims=dims, model=model)
-        pair = PairOptions(query_model, same_space, prompts or {}, models)
-        return load_pair(documents, load_any, pair)
-    options = _options(name_or_path, dims, prompts, models)
-    cache_folder = default_cache_folder() if cache is True else cache or None
-    if is_api_name(options.name):
-        warn_if_unused(options.name, _AT_AN_API, device=device, dtype=dtype)
-        place = default_cache_folder() if cache is None else cache_folder
-        return load_api_model(options, base_url=base_url, cache=place)
-    if base_url is not None:
-        problem = f"{options.name}: is not an API model, so base_url={base_url!r:.80} has no effect"
-        raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
-    folder = local_path(options.name, models)
-    if has_vectors(folder):
-        warn_if_unused(options.name, _STORED, device=device, dtype=dtype)
-        return _load_vectors(folder, options, model)
-    if model is not None:
-        raise InvalidArgument(
-            f"{folder}: is a model, so model={model!r} has no effect. Remove this argument."
-        )
-    if is_static(folder) or is_model2vec(folder):
-        warn_if_unused(options.name, _ON_CPU, device=device, dtype=dtype)
-        encoder: Encoder = StaticEncoder.load(folder, options)
-    else:
+    loader = _Loader(device, dtype, trust_remote_code, cache, models, base_url)
+    if query_model is None and not same_space:
+        return loader.load(name_or_path, dims=dims, prompts=prompts, model=model)
+    documents = partial(loader.load_one_of_pair, name_or_path, dims=dims, model=model)
+    pair = PairOptions(query_model, same_space, prompts or {}, models)
+    return load_pair(documents, loader.load_one_of_pair, pair)
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Loads models by name. The fields are the arguments that both models of a pair share."""
+
+    device: str | None
+    dtype: DType | None
+    trust_remote_code: bool
+    cache: Path | bool | None
+    models: Rows | None
+    base_url: str | None
+
+    def load(
+        self,
+        name_or_path: str | Path,
+        *,
+        dims: Sequence[int] | None = None,
+        prompts: Mapping[Kind, str] | None = None,
+        model: str | None = None,
+    ) -> Encoder:
+        """Load one model; the arguments are those of ``load_model``."""
+        options = _options(name_or_path, dims, prompts, self.models)
+        if is_api_name(options.name):
+            return self._load_api_model(options)
+        if self.base_url is not None:
+            url = f"base_url={self.base_url!r:.80}"
+            problem = f"{options.name}: is not an API model, so {url} has no effect"
+            raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
+        folder = local_path(options.name, self.models)
+        if has_vectors(folder):
+            self._warn_if_unused(options, _STORED)
+            return _load_vectors(folder, options, model)
+        if model is not None:
+            raise InvalidArgument(
+                f"{folder}: is a model, so model={model!r} has no effect. Remove this argument."
+            )
+        if is_static(folder) or is_model2vec(folder):
+            self._warn_if_unused(options, _ON_CPU)
+            encoder: Encoder = StaticEncoder.load(folder, options)
+        else:
+            encoder = self._load_transformer(folder, options)
+        warn_of_folder(folder, encoder.info, options)
+        return encoder
+
+    def load_one_of_pair(self, name_or_path: str | Path, **options: Any) -> Encoder:
+        """Load a model of a pair, in which the address is only for a model behind an API."""
+        at_api = is_api_name(str(name_or_path))
+        loader = self if at_api else replace(self, base_url=None)
+        return loader.load(name_or_path, **options)
+
+    def _load_api_model(self, options: ModelOptions) -> Encoder:
+        self._warn_if_unused(options, _AT_AN_API)
+        cache = default_cache_folder() if self.cache is None else self._cache_folder
+        return load_api_model(options, base_url=self.base_url, cache=cache)
+
+    def _load_transformer(self, folder: Path, options: ModelOptions) -> Encoder:
+        """Load a transformer at once or, with a cache, when a text must be encoded."""
         _check_model_folder(folder)
-        check_device(device)
-        chosen = _dtype(options, dtype)
-        load = partial(_load_transformer, folder, options, device, chosen, trust_remote_code)
-        encoder = _cached(folder, options, chosen, load, cache=cache_folder, device=device)
-    warn_of_folder(folder, encoder.info, options)
-    return encoder
+        check_device(self.device)
+        dtype, cache = _dtype(options, self.dtype), self._cache_folder
+        load = partial(
+            _load_transformer, folder, options, self.device, dtype, self.trust_remote_code
+        )
+        if cache is None:
+            return load()
+        return load_cached(folder, options, settings(dtype), load, cache=cache, device=self.device)
 
+    @property
+    def _cache_folder(self) -> Path | None:
+        return default_cache_folder() if self.cache is True else self.cache or None
 
-def _cached(
-    folder: Path,
-    options: ModelOptions,
-    dtype: DType,
-    load: Callable[[], SentenceTransformerEncoder],
-    *,
-    cache: Path | None,
-    device: str | None,
-) -> Encoder:
-    """Return the model with a cache; without a cache folder, load the model at once."""
-    if cache is None:
-        return load()
-    return load_cached(folder, options, settings(dtype), load, cache=cache, device=device)
+    def _warn_if_unused(self, options: ModelOptions, why: str) -> None:
+        warn_if_unused(options.name, why, device=self.device, dtype=self.dtype)
 
 
 def _load_vectors(folder: Path, options: ModelOptions, model: str | None) -> PrecomputedVectors:
@@ -169,12 +182,6 @@ def _load_vectors(folder: Path, options: ModelOptions, model: str | None) -> Pre
             f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
         )
     return PrecomputedVectors.load(folder, model=model, dims=options.dims, models=options.models)
-
-
-def _load_at(base_url: str | None, name_or_path: str | Path, **options: Any) -> Encoder:
-    """Load one model of a pair: the address applies to a model that is behind an API."""
-    url = base_url if is_api_name(str(name_or_path)) else None
-    return load_model(name_or_path, base_url=url, **options)
 
 
 def _options(

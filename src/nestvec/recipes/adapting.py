@@ -80,9 +80,8 @@ def fit_adapter(
             raise InvalidArgument(
                 "data refers to ids, but an array of vectors has no ids. Load a folder of vectors."
             )
-        sample = _sample(
-            _subsample_rows(as_embeddings(model), config), _SampleQueries(), layer_norm=False
-        )
+        rows = _subsample_rows(as_embeddings(model), config)
+        sample = _sample(rows, _SampleQueries(), layer_norm=False)
         return fit(sample, Base("", "an array of vectors"), config, on_progress=on_progress)
     info = model.info
     if info.adapter:
@@ -91,16 +90,20 @@ def fit_adapter(
     _check_config(config, info.full_dim)  # before anything is encoded
     if isinstance(model, PrecomputedVectors):
         documents, queries = _look_up(model, data, config)
-        fingerprint = ""  # the folder's fingerprint is of its vectors, not of their model
-        name = model.model_name or info.name
     else:
         documents, queries = _encode(model, data, config, on_progress)
-        # The fingerprint of stored documents is of their vectors, not of their model.
-        fingerprint = "" if stores_documents(model) else info.fingerprint
-        name = info.name
     sample = _sample(documents, queries, layer_norm=info.layer_norm)
-    base = Base(fingerprint, name, info.layer_norm, info.matryoshka or info.dims_trained)
-    return fit(sample, base, config, on_progress=on_progress)
+    return fit(sample, _base(model), config, on_progress=on_progress)
+
+
+def _base(model: Encoder) -> Base:
+    """Describe the model that the adapter is for."""
+    info, name = model.info, model.info.name
+    if isinstance(model, PrecomputedVectors):
+        name = model.model_name or name
+    # The fingerprint of stored vectors does not identify the model that computed the vectors.
+    fingerprint = "" if stores_documents(model) else info.fingerprint
+    return Base(fingerprint, name, info.layer_norm, info.matryoshka or info.dims_trained)
 
 
 def _configure(

@@ -208,8 +208,12 @@ class Served:
 
 @dataclass(frozen=True)
 class _ServedFiles:
+    """Where the parts are that a server serves."""
+
     model: Path | str | None = None
     index: Path | None = None
+    curve: Path | None = None
+    plan: Path | None = None
     demo: DemoFolder | None = None
 
 
@@ -242,26 +246,22 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         curve: Curve file; None for the curve of the demo folder, if there is one.
         plan: Plan file; None for the plan of the demo folder, if there is one.
         dtype: Data type in which a transformer computes. None is the data type that the index
-            was encoded in. Without an index, None is bfloat16 on processors that support it, with
-            cosines of .9999 or more to float32.
+            records; without an index, bfloat16 on processors that support it.
         device: As in ``load_model``.
         trust_remote_code: As in ``load_model``.
-        models: As in ``load_model``. An index records what its model needs, so this has no effect
-            on the model of an index.
+        models: As in ``load_model``, without effect on the model that an index records.
         query_model: As in ``load_model``; None for the one that the index records.
         same_space: As in ``load_model``.
 
     Raises:
-        InvalidArgument: If the paths are not at most one index and one model, a tier has too
-            many dims, or the device is not available.
-        DataError: If a file cannot be used.
-        ModelError: If the model cannot be loaded.
-        ModelMismatch: If the index, the curve or the plan is for another model.
+        InvalidArgument: If the paths are not at most one index and one model.
+        NestvecError: As ``load_model``, ``with_adapter`` and ``Served``, or if a file or the index
+            cannot be used.
     """
     paths = [paths] if isinstance(paths, str | Path) else paths
-    found = _find(paths)
+    files = _find(paths, curve, plan)
     loaded = _load(
-        found,
+        files,
         models,
         prompts=prompts,
         dtype=dtype,
@@ -270,32 +270,17 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
         query_model=query_model,
         same_space=same_space,
     )
-    encoder, index = _open(found.index, with_adapter(loaded, adapter))
-    info = encoder.info if index is None else index.info
-    curve, plan = _measured(found.demo, info, curve, plan)
-    try:
-        return Served(
-            name=name or _short_name(paths, encoder),
-            model=None if isinstance(encoder, PrecomputedVectors) else encoder,
-            index=index,
-            curve=None if curve is None else Curve.load(curve),
-            plan=None if plan is None else Plan.load(plan),
-            tiers=tiers or {},
-            examples=() if found.demo is None else load_examples(found.demo.data),
-        )
-    except NestvecError:
-        if index is not None:
-            index.close()
-        raise
+    name = name or _short_name(paths, loaded)
+    return _join(files, with_adapter(loaded, adapter), name=name, tiers=tiers or {})
 
 
-def _find(paths: Sequence[Path | str]) -> _ServedFiles:
+def _find(paths: Sequence[Path | str], curve: Path | None, plan: Path | None) -> _ServedFiles:
     model: Path | str | None = None
     index: Path | None = None
     for path in paths:
         folder = DemoFolder(Path(path))
         if folder.index.is_dir() and folder.model.is_dir() and len(paths) == 1:
-            return _ServedFiles(folder.model, folder.index, folder)
+            return _ServedFiles(folder.model, folder.index, curve, plan, folder)
         if engine_at(path).exists(str(path)):
             if index is not None:
                 raise InvalidArgument(f"{index} and {path} are two indexes. Serve only one.")
@@ -304,27 +289,27 @@ def _find(paths: Sequence[Path | str]) -> _ServedFiles:
             raise InvalidArgument(f"{model} and {path} are two models. Serve only one.")
         else:
             model = path
-    return _ServedFiles(model, index)
+    return _ServedFiles(model, index, curve, plan)
 
 
-def _load(found: _ServedFiles, models: Rows | None, **options: Any) -> Encoder:
+def _load(files: _ServedFiles, models: Rows | None, **options: Any) -> Encoder:
     """Load the given model, or the model that the index names."""
-    if models is not None and found.index is not None:
+    if models is not None and files.index is not None:
         _logger.warning(
             "%s records what its model needs, so the given known models have no effect.",
-            found.index,
+            files.index,
         )
-    if found.index is None:
-        if found.model is None:
+    if files.index is None:
+        if files.model is None:
             raise InvalidArgument("nothing to serve. Pass an index or a model.")
-        return load_model(found.model, models=models, **options)
-    if found.model is not None:
-        return load_for_index(str(found.model), str(found.index), **options)
+        return load_model(files.model, models=models, **options)
+    if files.model is not None:
+        return load_for_index(str(files.model), str(files.index), **options)
     try:
-        return load_for_index(None, str(found.index), **options)
+        return load_for_index(None, str(files.index), **options)
     except ModelError as error:
         problem = f"{str(error).rstrip('.')}. Or pass the model folder with the index."
-        raise DataError(found.index, problem) from error
+        raise DataError(files.index, problem) from error
 
 
 def _open(place: Path | None, model: Encoder) -> tuple[Encoder, Index | None]:
@@ -340,10 +325,31 @@ def _open(place: Path | None, model: Encoder) -> tuple[Encoder, Index | None]:
         raise
 
 
-def _measured(
-    demo: DemoFolder | None, info: ModelInfo, curve: Path | None, plan: Path | None
-) -> tuple[Path | None, Path | None]:
+def _join(
+    files: _ServedFiles, model: Encoder, *, name: str, tiers: Mapping[str, OperatingPoint]
+) -> Served:
+    """Open the other parts, and join them to the model; close the index if they do not fit."""
+    encoder, index = _open(files.index, model)
+    curve, plan = _measured(files, encoder.info if index is None else index.info)
+    try:
+        return Served(
+            name=name,
+            model=None if isinstance(encoder, PrecomputedVectors) else encoder,
+            index=index,
+            curve=None if curve is None else Curve.load(curve),
+            plan=None if plan is None else Plan.load(plan),
+            tiers=tiers,
+            examples=() if files.demo is None else load_examples(files.demo.data),
+        )
+    except NestvecError:
+        if index is not None:
+            index.close()
+        raise
+
+
+def _measured(files: _ServedFiles, info: ModelInfo) -> tuple[Path | None, Path | None]:
     """Return the files of the curve and the plan, by default those of the demo."""
+    curve, plan, demo = files.curve, files.plan, files.demo
     if demo is None:
         return curve, plan
     if info.adapter:
