@@ -20,7 +20,7 @@ from nestvec.models.cache import CachedEncoder
 from nestvec.models.load import as_encoder
 from nestvec.models.paired import PairedEncoder, stores_documents
 from nestvec.models.transformer import TransformerEncoder
-from nestvec.types import Embeddings, Encoder, Kind, ModelInfo, OnProgress, TimedEncoder
+from nestvec.types import Embeddings, Encoder, Kind, OnProgress, TimedEncoder
 
 if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
@@ -45,11 +45,6 @@ class AdaptedEncoder(BaseEncoder):
         self._info = adapted_info(base.info, adapter)
         self.base = base
         self.adapter = adapter
-
-    @property
-    def info(self) -> ModelInfo:
-        """Information about the adapted model."""
-        return self._info
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None

@@ -11,12 +11,17 @@ from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
 
 class BaseEncoder(ABC):
-    """An ``Encoder`` that checks its input; subclasses encode lists of strings."""
+    """An ``Encoder`` that checks its input; subclasses encode lists of strings.
+
+    A subclass sets ``_info``, or overrides ``info``.
+    """
+
+    _info: ModelInfo
 
     @property
-    @abstractmethod
     def info(self) -> ModelInfo:
         """Information about the model."""
+        return self._info
 
     @abstractmethod
     def _encode(

@@ -44,11 +44,6 @@ class RecordedEncoder(BaseEncoder):
         self.stored = stored
 
     @property
-    def info(self) -> ModelInfo:
-        """Information about the model."""
-        return self._info
-
-    @property
     def loaded(self) -> Encoder:
         """The model, loaded at the first use.
 
@@ -99,11 +94,6 @@ class PairedEncoder(BaseEncoder):
         _check_parts(documents.info, queries)
         self.by_kind: Mapping[Kind, Encoder] = {"document": documents, "query": queries}
         self._info = _paired_info(documents.info, queries.info, stored=stores_documents(documents))
-
-    @property
-    def info(self) -> ModelInfo:
-        """Information about both models."""
-        return self._info
 
     def _encode(
         self, texts: Sequence[str], *, kind: Kind, on_progress: OnProgress | None

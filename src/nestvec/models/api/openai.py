@@ -5,6 +5,7 @@ Voyage's API and the server ``nestvec serve`` have the same format with addition
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from nestvec.models.api.dialect import Body, Dialect, RawAnswer, TextRequest
@@ -49,27 +50,19 @@ OPENAI = Dialect(
     tokens=50_000,  # the API accepts 300,000
     base_url_variable="OPENAI_BASE_URL",
 )
-VOYAGE = Dialect(
+_WITH_INPUT_TYPES = replace(
+    OPENAI, input_types={"query": "query", "document": "document"}, base_url_variable=""
+)
+VOYAGE = replace(
+    _WITH_INPUT_TYPES,
     name="voyage",
     base_url="https://api.voyageai.com/v1",
     keys=("VOYAGE_API_KEY",),
-    path=_path,
     body=_voyage_body,
-    read=_read,
     texts=128,
     tokens=40_000,  # the strictest limit of a model is 120,000
-    input_types={"query": "query", "document": "document"},
     requests_width=True,
 )
-NESTVEC = Dialect(
-    name="nestvec",
-    base_url="",
-    keys=(),
-    path=_path,
-    body=_nestvec_body,
-    read=_read,
-    texts=256,
-    tokens=50_000,
-    input_types={"query": "query", "document": "document"},
-    has_prompts=True,
+NESTVEC = replace(
+    _WITH_INPUT_TYPES, name="nestvec", base_url="", keys=(), body=_nestvec_body, has_prompts=True
 )
