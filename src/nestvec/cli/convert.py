@@ -49,14 +49,14 @@ _IdColumn = Annotated[
     str | None,
     typer.Option(help="Column of the ids in SOURCE, such as doc_id.", show_default="id or _id"),
 ]
+_NumberRows = Annotated[
+    bool, typer.Option("--number-rows", help="Use row numbers as ids instead of a column.")
+]
 _VectorColumn = Annotated[
     str | None,
     typer.Option(
         help="Column of the vectors in SOURCE, such as emb.", show_default="vector or embedding"
     ),
-]
-_NumberRows = Annotated[
-    bool, typer.Option("--number-rows", help="Use row numbers as ids instead of a column.")
 ]
 _DTYPES = ("float16", "float32")
 
@@ -68,8 +68,8 @@ def convert(
     kind: _KindOption = "document",
     dtype: _StoredDtype = None,
     id_column: _IdColumn = None,
-    vector_column: _VectorColumn = None,
     number_rows: _NumberRows = False,
+    vector_column: _VectorColumn = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write vectors to a file of another format, in bounded memory.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from nestvec.cli.options import (
     AdapterOption,
@@ -33,7 +33,19 @@ from nestvec.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from nestvec.models.sentence_transformer import DType
     from nestvec.types import Encoder, Kind
+
+
+class Loading(TypedDict):
+    """Keyword arguments of ``load_model``, ``load_for_index`` and ``load_served``."""
+
+    prompts: dict[Kind, str]
+    dtype: DType | None
+    device: str | None
+    trust_remote_code: bool
+    query_model: str | None
+    same_space: bool
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,22 @@ class ModelChoice:
     def prompts(self) -> dict[Kind, str]:
         """The prompts that options name, by kind."""
         return parse_prompts(self.query_prompt, self.document_prompt)
+
+    @property
+    def loading(self) -> Loading:
+        """The arguments that every function that loads a model has.
+
+        Raises:
+            InvalidArgument: If the dtype is unknown.
+        """
+        return Loading(
+            prompts=self.prompts,
+            dtype=parse_dtype(self.dtype),
+            device=self.device,
+            trust_remote_code=self.trust_remote_code,
+            query_model=self.query_model,
+            same_space=self.same_space,
+        )
 
 
 LOADING = ("query_prompt", "document_prompt", "dtype", "device", "trust_remote_code", "models")
@@ -139,16 +167,11 @@ def load_encoder(model: str, choice: ModelChoice, *, dims: Sequence[int] | None 
     loaded = load_model(
         model,
         dims=dims,
-        prompts=choice.prompts,
-        dtype=parse_dtype(choice.dtype),
-        device=choice.device,
-        trust_remote_code=choice.trust_remote_code,
         models=choice.models,
         model=choice.vectors_model,
-        query_model=choice.query_model,
-        same_space=choice.same_space,
         cache=shared_cache(choice.cache) or False,
         base_url=choice.base_url,
+        **choice.loading,
     )
     return with_adapter(loaded, choice.adapter)
 
@@ -173,17 +196,7 @@ def load_index_model(
         return None
     from nestvec.index.model import load_for_index
 
-    return load_for_index(
-        model,
-        str(index),
-        prompts=choice.prompts,
-        dtype=parse_dtype(choice.dtype),
-        device=choice.device,
-        trust_remote_code=choice.trust_remote_code,
-        cache=cache,
-        query_model=choice.query_model,
-        same_space=choice.same_space,
-    )
+    return load_for_index(model, str(index), cache=cache, **choice.loading)
 
 
 def shared_cache(wanted: bool) -> Path | None:

@@ -12,11 +12,7 @@ import typer
 
 from nestvec.cli.console import print_line
 from nestvec.cli.models import LOADING, PAIR, ModelChoice, model_options
-from nestvec.cli.options import (
-    PlanOption,
-    ServeDtypeOption,
-    parse_dtype,
-)
+from nestvec.cli.options import PlanOption, ServeDtypeOption
 from nestvec.errors import require
 
 if TYPE_CHECKING:
@@ -174,17 +170,12 @@ def serve(
         served = load_served(
             paths,
             adapter=choice.adapter,
-            prompts=choice.prompts,
             name=name,
             tiers=tiers,
             curve=curve,
             plan=plan,
-            dtype=parse_dtype(choice.dtype),
-            device=choice.device,
-            trust_remote_code=choice.trust_remote_code,
             models=choice.models,
-            query_model=choice.query_model,
-            same_space=choice.same_space,
+            **choice.loading,
         )
         _serve_until_stopped(served, settings, listening)
 

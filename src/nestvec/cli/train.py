@@ -98,10 +98,9 @@ def train(
     report_to: ReportToOption = None,
     choice: ModelChoice,
 ) -> None:
-    """Train a Matryoshka model on pairs or triplets of texts.
+    """Train a Matryoshka model on pairs, triplets or scored pairs of texts.
 
-    Scored pairs are possible, too. The command fine-tunes MODEL. With --static, it trains a
-    static model, which starts from MODEL's token vectors or, without MODEL, from random ones.
+    The command fine-tunes MODEL, or trains a static model with --static.
 
     Example: nestvec train --static --pairs pairs.jsonl --out model
     """

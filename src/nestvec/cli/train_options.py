@@ -24,7 +24,11 @@ PairsOption = Annotated[
 OutOption = Annotated[Path, typer.Option(help="Model folder to write.")]
 StaticOption = Annotated[
     bool,
-    typer.Option("--static", help="Train a static model: a table of token vectors, fast on a CPU."),
+    typer.Option(
+        "--static",
+        help="Train a static model: a table of token vectors, fast on a CPU. The table starts from "
+        "MODEL's token vectors or, without MODEL, from random ones.",
+    ),
 ]
 DimsOption = Annotated[
     str | None,
