@@ -92,7 +92,7 @@ def test_bad_json_lines_are_named(tmp_path, monkeypatch, ids, rows, message, bat
         ('{"id": "a", "embedding": [1]}\n{"id": "b", "emb', ":2: is not JSON"),
         ('{"name": "a", "embedding": [1]}\n', "has no column id or _id .*--id-column"),
         ('{"id": "a", "emb": [1]}\n', "has no column vector or embedding .*--vector-column NAME"),
-        ('{"id": "\\ud800", "embedding": [1]}\n', "not valid text"),
+        ('{"id": "\\ud800", "embedding": [1]}\n', "contains a lone surrogate"),
         ("\n\n", "is not a known file|is empty"),
     ],
 )

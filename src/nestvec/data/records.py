@@ -18,7 +18,7 @@ from typing import Any
 
 from nestvec.data.parquet_rows import read_rows
 from nestvec.data.tally import Tally
-from nestvec.errors import DataError
+from nestvec.errors import DataError, first_line
 from nestvec.wording import count_text
 
 Row = dict[str, Any]
@@ -63,7 +63,7 @@ def read_records(path: Path | str) -> Iterator[tuple[int, Row]]:
     if suffix == ".parquet" and path.suffix.lower() != ".gz":
         rows = read_rows(path)
     elif suffix == ".jsonl":
-        rows = _read_jsonl(path)
+        rows = read_objects(path)
     elif suffix in _DELIMITERS:
         rows = read_csv(path, delimiter=_DELIMITERS[suffix])
     else:
@@ -149,6 +149,34 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     _check_file(path)
     yield from enumerate(_read_lines(path), start=1)
+
+
+def read_objects(path: Path, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Row]]:
+    """Yield the JSON object in each line of a file (also ``.gz``) with its line number, from 1.
+
+    Args:
+        path: The file. Empty lines are skipped.
+        parse: A parser of JSON that raises ValueError.
+
+    Raises:
+        DataError: If the file cannot be read, or a line is not an object or contains a lone
+            surrogate.
+    """
+    for line, text in read_lines(path):
+        if not text.strip():
+            continue
+        try:
+            row = parse(text)
+            if "\\ud" in text.lower():  # a lone surrogate is valid JSON but not valid text
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise DataError(path, "contains a lone surrogate (\\ud...)", line=line) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(path, f"is not JSON ({first_line(error)})", line=line) from error
+        if not isinstance(row, dict):
+            kind = type(row).__name__
+            raise DataError(path, f"expected a JSON object in each line, not a {kind}", line=line)
+        yield line, row
 
 
 def suffix_of(path: Path) -> str:
@@ -267,24 +295,6 @@ def _read_lines(path: Path) -> Iterator[str]:
         raise DataError(path, f"is a broken gzip file ({error})", line=line + 1) from error
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror})") from error
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[int, Row]]:
-    for line, text in enumerate(_read_lines(path), start=1):
-        if not text.strip():
-            continue
-        try:
-            row = json.loads(text)
-            if "\\ud" in text.lower():  # a lone surrogate is valid JSON but not valid text
-                json.dumps(row, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            raise DataError(path, "contains a lone surrogate (\\ud...)", line=line) from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(path, f"is not JSON ({error})", line=line) from error
-        if not isinstance(row, dict):
-            kind = type(row).__name__
-            raise DataError(path, f"expected a JSON object in each line, not a {kind}", line=line)
-        yield line, row
 
 
 def read_csv(path: Path, *, delimiter: str) -> Iterator[tuple[int, Row]]:

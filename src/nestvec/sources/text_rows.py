@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.data.parquet_rows import warn_unread
-from nestvec.data.records import read_csv, read_lines, suffix_of
-from nestvec.errors import DataError, first_line
+from nestvec.data.records import read_csv, read_objects, suffix_of
+from nestvec.errors import DataError
 from nestvec.sources.ids import as_id
 from nestvec.sources.stream import REMEDY, Block, Columns, VectorStream
 
@@ -195,18 +195,7 @@ def _bad_row(
 
 
 def _jsonl_rows(path: Path) -> Rows:
-    parse = _parser()
-    for line, text in read_lines(path):
-        if not text.strip():
-            continue
-        try:
-            row = parse(text)
-        except (ValueError, RecursionError) as error:
-            raise DataError(path, f"is not JSON ({first_line(error)})", line=line) from error
-        if not isinstance(row, dict):
-            kind = type(row).__name__
-            raise DataError(path, f"expected a JSON object in each line, not a {kind}", line=line)
-        yield line, row
+    return read_objects(path, _parser())
 
 
 @cache
