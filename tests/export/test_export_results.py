@@ -177,6 +177,26 @@ def test_names_that_are_unknown_are_named(curve, tmp_path):
     assert "/home/person" not in "".join(f.read_text() for f in tmp_path.rglob("*.json"))
 
 
+@pytest.mark.parametrize(
+    ("name", "public"),
+    [
+        ("openai:text-embedding-3-small", "text-embedding-3-small"),
+        ("openai:mine@http://127.0.0.1:8000/v1", "mine"),
+        ("nestvec:owner/mine@https://example.org/v1", "owner/mine"),
+        ("owner/mine", "owner/mine"),
+    ],
+)
+def test_the_name_of_an_api_model_is_its_name_at_the_api(curve, name, public):
+    assert ResultNames().complete(replace(curve, model=fake_info(name=name))).model == public
+
+
+def test_a_relative_path_is_no_hub_id(curve, tmp_path, monkeypatch):
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    local = replace(curve, model=fake_info(name="models/mine"))
+    assert ResultNames().complete(local).model == "mine"
+
+
 def test_graded_labels_are_named_where_the_other_program_ignores_grades(curve, tmp_path):
     assert curve.dataset["grades"] == [1, 2]
     assert "grades of the labels" in notes(curve, tmp_path, "hakari")

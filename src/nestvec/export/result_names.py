@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from nestvec.curve.curve import Curve
 from nestvec.errors import refuse_string
 from nestvec.metrics.relevance import parse_metric
+from nestvec.models.api.address import model_part
 from nestvec.wording import count_text
 
 _HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
@@ -33,7 +35,8 @@ class ResultNames:
     """Names in the result files of another program; "" uses the name in the curve.
 
     Attributes:
-        model: Name of the model, such as "owner/name"; a path is shortened to its last part.
+        model: Name of the model, such as "owner/name"; by default a hub id, the name of an API
+            model at its API, or the last part of a path.
         task: Name of the task, such as "SciFact"; by default, the name of the data set.
         dataset: Hub id of the data set; by default, the name of the data set.
         languages: Languages of the texts as MTEB writes them, such as "eng-Latn".
@@ -110,7 +113,8 @@ def common_notes(curve: Curve, program: str) -> Iterator[str]:
 
 
 def _public_name(name: str) -> str:
-    """Return a hub id unchanged, and the last part of a path."""
-    if _HUB_ID.fullmatch(name):
+    """Return a hub id, the name of an API model at its API, or the last part of a path."""
+    name = model_part(name)
+    if _HUB_ID.fullmatch(name) and not Path(name).is_dir():
         return name
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1] or "model"
