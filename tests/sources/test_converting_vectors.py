@@ -137,6 +137,20 @@ def test_formats_without_ids_get_a_file_of_ids(tmp_path):
     assert nv.save_embeddings(IDS, VECTORS, tmp_path / "v.npz").ids_file is None
 
 
+def test_the_ids_of_another_file_are_not_replaced(tmp_path):
+    """``v.npy`` and ``v.fvecs`` share ``v.ids.txt``: other ids would silently rename the rows."""
+    nv.save_embeddings(IDS, VECTORS, tmp_path / "v.npy")
+    nv.save_embeddings(IDS, VECTORS, tmp_path / "v.fvecs")
+    other = [f"other {id_}" for id_ in IDS]
+    message = "v.ids.txt: contains the ids of v.fvecs, .* Choose another name for v.npy."
+    with pytest.raises(DataError, match=message):
+        nv.save_embeddings(other, VECTORS, tmp_path / "v.npy")
+    same(nv.load_embeddings(tmp_path / "v.npy"))
+    (tmp_path / "v.fvecs").unlink()
+    nv.save_embeddings(other, VECTORS, tmp_path / "v.npy")
+    same(nv.load_embeddings(tmp_path / "v.npy"), other)
+
+
 def test_queries_are_converted_when_named(tmp_path):
     nv.save_embeddings(IDS, VECTORS, tmp_path / "v" / "corpus.parquet")
     nv.save_embeddings(["q"], VECTORS[:1], tmp_path / "v" / "queries.jsonl")
@@ -175,13 +189,13 @@ def saved_parquet(folder):
 
 def test_arguments_that_cannot_be_used_are_refused(tmp_path):
     source = saved_parquet(tmp_path)
-    with pytest.raises(InvalidArgument, match=f"Choose one of {', '.join(TARGETS)}"):
+    with pytest.raises(InvalidArgument, match=f"Choose one of {', '.join(TARGETS)}, or .* --to"):
         nv.convert_embeddings(source, tmp_path / "v.bvecs")
-    with pytest.raises(InvalidArgument, match="format 'bvecs' is not one"):
+    with pytest.raises(InvalidArgument, match="with the format 'bvecs'"):
         nv.convert_embeddings(source, tmp_path / "v.npy", to="bvecs")
     with pytest.raises(InvalidArgument, match="both source and target"):
         nv.convert_embeddings(source, source)
-    with pytest.raises(InvalidArgument, match="appears twice"):
+    with pytest.raises(InvalidArgument, match="id 'a' appears twice"):
         nv.save_embeddings(["a", "a"], VECTORS[:2], tmp_path / "v.npy")
     with pytest.raises(InvalidArgument, match="2 ids for embeddings of shape"):
         nv.save_embeddings(["a", "b"], VECTORS, tmp_path / "v.npy")

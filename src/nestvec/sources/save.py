@@ -5,6 +5,7 @@ Vectors are written in blocks. The files appear under their names only when they
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,8 +19,9 @@ from nestvec.errors import DataError, InvalidArgument, refuse_string
 from nestvec.files.atomic import replace_file, replace_files
 from nestvec.sources import formats, write_arrays, write_tables
 from nestvec.sources.folders import find_vectors
-from nestvec.sources.ids import RowNumbers, check_ids, check_unique, ids_file, write_ids
+from nestvec.sources.ids import RowNumbers, check_ids, check_unique, ids_file, read_ids, write_ids
 from nestvec.sources.load import open_vectors
+from nestvec.sources.raw_records import RAW_FORMATS
 from nestvec.sources.stream import (
     Block,
     Columns,
@@ -109,9 +111,11 @@ def save_embeddings(
     refuse_string(ids, "ids")
     values, path = as_embeddings(embeddings), Path(path).expanduser()
     if values.ndim != 2 or len(ids) != len(values):
-        raise InvalidArgument(f"{len(ids)} ids for embeddings of shape {list(values.shape)}")
+        problem = f"{len(ids)} ids for embeddings of shape {list(values.shape)}"
+        raise InvalidArgument(f"{problem}. Pass embeddings [n, dim] and n ids.")
     if len(set(ids)) != len(ids):
-        raise InvalidArgument("An id appears twice. Ids must be unique.")
+        id_ = Counter(ids).most_common(1)[0][0]
+        raise InvalidArgument(f"id {id_!r:.80} appears twice. Ids must be unique.")
     name = _target(path, to)
     if name in _WITHOUT_IDS:
         check_ids(ids)
@@ -164,9 +168,11 @@ def _target(path: Path, to: str | None) -> str:
     if name == formats.ARROW_STREAM:
         name = formats.ARROW
     if name not in TARGETS:
-        given = f"format {to!r}" if to is not None else f"the suffix of {path.name!r}"
-        problem = f"{given} is not one that can be written"
-        raise InvalidArgument(f"{problem}. Choose one of {', '.join(TARGETS)}.")
+        given = f"the format {to!r}" if to is not None else f"the suffix of {path.name!r}"
+        choices = ", ".join(TARGETS)
+        if to is None:
+            choices += ", or name the format with --to (in Python: to=...)"
+        raise InvalidArgument(f"vectors cannot be written with {given}. Choose one of {choices}.")
     return name
 
 
@@ -221,6 +227,25 @@ def _cast(block: Block, dtype: FloatType) -> NDArray[np.floating[Any]]:
     return values
 
 
+def _check_shared(path: Path, ids: Sequence[str]) -> None:
+    """Check that no other file needs the ids that would be replaced: ``v.npy`` and ``v.fvecs``.
+
+    Raises:
+        DataError: If another file without ids has the same name and other ids.
+    """
+    names = ids_file(path)
+    others = sorted(each for each in path.parent.iterdir() if _uses_ids(each, names))
+    others = [each for each in others if each.name != path.name]
+    if others and names.is_file() and read_ids(names) != list(ids):
+        problem = f"contains the ids of {others[0].name}, which differ from those of {path.name}"
+        raise DataError(names, f"{problem}. Choose another name for {path.name}.")
+
+
+def _uses_ids(path: Path, names: Path) -> bool:
+    stored_elsewhere = (formats.NPY, formats.FAISS, *RAW_FORMATS)
+    return ids_file(path) == names and formats.format_of_name(path) in stored_elsewhere
+
+
 def _writer(name: str, path: Path, kind: Kind) -> Writer:
     if name == formats.JSONL:
         return write_tables.jsonl_writer(path)
@@ -251,6 +276,7 @@ def _write(
         with replace_files(path, ids_file(path)) as (temporary, names):
             writer(temporary, counted.blocks(), stored)
             check_ids(counted.ids)
+            _check_shared(path, counted.ids)
             write_ids(names, counted.ids)
     warn_of_numbers(stream, counted.rows)
     return Saved(
