@@ -92,7 +92,7 @@ def test_attempts_are_limited(server):
     server.faults = [Fault(500, {"error": {"message": "broken"}})] * retry.ATTEMPTS
     assert failure(model.encode, ["x"], kind="query") == (
         f"openai:tiny@{server.url}: {server.url}/embeddings answered 500: broken "
-        "(after 6 attempts). Run the same command again later."
+        "in each of 6 attempts. Run the same command again later."
     )
     assert not server.faults
 
@@ -161,7 +161,8 @@ def test_an_endpoint_that_is_down_is_one_line(monkeypatch):
         url = stopped.url
     message = failure(nv.load_model, "openai:tiny", base_url=url, cache=False)
     assert f"{url}/embeddings cannot be reached (ConnectError" in message
-    assert "(after 3 attempts)" in message
+    remedy = "Check the base URL, and that the server is running."
+    assert message.endswith(f"in each of 3 attempts. {remedy}")
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,10 @@ class ApiClient:
 
     def _wait(self, failed: _Retry, attempt: int, url: str, stop: threading.Event) -> None:
         if attempt == (ATTEMPTS if self._answered else FIRST_ATTEMPTS):
-            tries = f"after {attempt} attempts"
-            raise self._error(url, f"{failed.reason} ({tries}). Run the same command again later.")
+            remedy = "Run the same command again later."
+            if not self._answered:
+                remedy = "Check the base URL, and that the server is running."
+            raise self._error(url, f"{failed.reason} in each of {attempt} attempts. {remedy}")
         if failed.wait is not None and failed.wait > LONGEST_WAIT_S:
             problem = f"{failed.reason}, and asks to wait {failed.wait:,.0f} s"
             raise self._error(
