@@ -39,8 +39,10 @@ def read_keys(file: Path | None, environment: Mapping[str, str]) -> tuple[str, .
         return _checked(keys, VARIABLE)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(file, f"cannot be read ({error})") from error
+    except OSError as error:
+        raise DataError(file, f"cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(file, f"is not UTF-8 ({error.reason})") from error
     keys = tuple(line.strip() for line in lines if line.strip() and line.strip()[0] != "#")
     if not keys:
         raise DataError(file, "has no API key. Write one key per line.")

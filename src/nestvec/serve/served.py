@@ -105,7 +105,8 @@ class Served:
             widest = max(stage.dim for stage in point.stages)
             if widest > self.info.full_dim:
                 problem = f"dim={widest} is larger than full_dim={self.info.full_dim}"
-                raise InvalidArgument(f"tier {name}={point}: {problem}")
+                limit = f"Choose dims from 1 to {self.info.full_dim}."
+                raise InvalidArgument(f"tier {name}={point}: {problem}. {limit}")
             self.check_truncation(point)
         for kind, measured in (("curve", self.curve), ("plan", self.plan)):
             if measured is not None and not same_model(measured.model, self.info):
