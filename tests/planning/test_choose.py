@@ -109,7 +109,7 @@ def test_unconfirmed_plan_names_the_safest_point_and_the_queries_needed():
     assert not chosen.confirmed
     assert chosen.point != OperatingPoint.parse(FULL)
     assert chosen.at_least < 0.98
-    assert any("The curve has 150, " in reason for reason in chosen.reasons)
+    assert any("The curve has 150 queries, " in reason for reason in chosen.reasons)
     assert "NOT CONFIRMED" in str(chosen)
 
 

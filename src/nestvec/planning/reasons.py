@@ -263,6 +263,6 @@ def _more_queries(findings: Findings) -> str:
     more = findings.queries_needed - n_queries
     return (
         f"If the estimate is right, about {findings.queries_needed:,} queries (half of them for "
-        f"the test) would confirm the target in 4 of 5 cases. The curve has {n_queries:,}"
+        f"the test) would confirm the target in 4 of 5 cases. The curve has {n_queries:,} queries"
         + (f", {more:,} too few." if more > 0 else ", so the test may have failed by chance.")
     )
