@@ -65,6 +65,15 @@ def test_examples_of_the_help_are_commands_that_exist(nestvec):
                 assert option in text.replace("Example", "", 1).split(example, 1)[1]
 
 
+def test_help_and_errors_name_arguments_in_capitals_as_help_texts_do(nestvec):
+    text = nestvec("convert", "--help").out
+    assert re.search(r"Usage: nestvec convert \[OPTIONS\] \W?SOURCE\W? \W?TARGET", text)
+    assert "Format of TARGET" in text
+    text = nestvec("index", "build", "--help").out
+    assert re.search(r"\[OPTIONS\] \W?MODEL\W? \W?CORPUS", text)
+    assert "Missing argument 'QUERY'" in nestvec("search", "index").err
+
+
 def test_the_bare_command_shows_help_and_the_version_is_asked_for(nestvec):
     assert "Usage: nestvec" in nestvec().out
     assert re.fullmatch(r"nestvec \d+\.\d+\.\d+\n", nestvec("--version").out)

@@ -144,6 +144,20 @@ def test_a_terminal_shows_a_bar(monkeypatch):
     assert "documents/s" in seen.getvalue()
 
 
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_terminal_breaks_long_lines_between_words(monkeypatch, is_terminal):
+    seen = screen(monkeypatch, is_terminal=is_terminal)
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "1,000 texts to send, about 21,000 tokens, 4 requests; price unknown"
+    console.log(text)
+    lines = seen.getvalue().splitlines()
+    if is_terminal:
+        assert max(map(len, lines)) <= 40
+        assert " ".join(line.strip() for line in lines) == text
+    else:
+        assert lines == [text]
+
+
 def test_a_pipe_gets_lines_without_control_codes(monkeypatch):
     seen = screen(monkeypatch, is_terminal=False)
     work()

@@ -47,11 +47,14 @@ def print_line(line: str) -> None:
 
 def print_wrapped(text: str) -> None:
     """Print a text on standard output, broken into lines between words, not before a unit."""
-    text = _BEFORE_UNIT.sub("\u00a0", text)  # printed as a space
-    for line in wrap(
-        text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    ):
+    for line in _wrapped(_BEFORE_UNIT.sub("\u00a0", text)):  # printed as a space
         print_line(line)
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(
+        text, width(), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def print_next(*commands: str, heading: str = "Next") -> None:
@@ -81,8 +84,12 @@ def warn(message: str) -> None:
 
 
 def log(line: str) -> None:
-    """Print a line about long work on standard error, above a progress bar if there is one."""
-    _errors.print(printable(line), markup=False)
+    """Print a line about long work on standard error, above a progress bar if there is one.
+
+    On a terminal, a long line is broken between words.
+    """
+    text = printable(line)
+    _errors.print("\n".join(_wrapped(text)) if draws_bars() else text, markup=False)
 
 
 class _Warnings(logging.Handler):

@@ -12,6 +12,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from nestvec.cli import (
     adapt,
@@ -80,6 +81,16 @@ def _options(
     """Accept the options that come before a command."""
 
 
+def _with_capitals(command: Any) -> Any:
+    """Name the arguments of a command in capitals, as help texts and error messages do."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument" and parameter.metavar is None:
+            parameter.metavar = parameter.name.upper()
+    for each in getattr(command, "commands", {}).values():
+        _with_capitals(each)
+    return command
+
+
 def run() -> None:
     """Run the command line; bad input prints one line and exits with code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -87,7 +98,8 @@ def run() -> None:
             stream.reconfigure(errors="replace")  # a terminal may lack characters
     show_warnings()
     try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="nestvec", standalone_mode=False)
+        command = _with_capitals(get_command(app))
+        code = command(sys.argv[1:] or ["--help"], prog_name="nestvec", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         _end(error)
         raise
