@@ -75,6 +75,16 @@ def test_requests_that_cannot_be_answered_are_not_written(tmp_path, texts, probl
     assert not list(tmp_path.iterdir())
 
 
+def test_an_error_in_a_later_file_leaves_all_files_unchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_file, "MOST_REQUESTS", 3)
+    write_openai_batch("openai:tiny", TEXTS, tmp_path / "r.jsonl")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    texts = [(id_, f"other {text}") for id_, text in TEXTS[:4]]
+    with pytest.raises(nv.InvalidArgument, match="Remove it from the texts"):
+        write_openai_batch("openai:tiny", [*texts, ("blank", " ")], tmp_path / "r.jsonl")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
 def test_failed_requests_are_named_and_answered_by_another_file(tmp_path, caplog):
     write(tmp_path / "a.jsonl", [answer("d0", vector_of("0")), failed("d1"), failed("d2")])
     assert list(read_openai_batch(tmp_path / "a.jsonl").ids) == ["d0"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 from nestvec.errors import InvalidArgument
-from nestvec.files.atomic import replace_files
+from nestvec.files.atomic import replace_file
 from nestvec.models.api.address import parse_name
 from nestvec.models.api.dialect import TextRequest
 from nestvec.models.api.openai import OPENAI
@@ -56,7 +57,7 @@ def write_openai_batch(
     Raises:
         InvalidArgument: If the model is of another API, or an id is empty or appears twice, or a
             text is blank.
-        DataError: If a file cannot be written.
+        DataError: If a file cannot be written. No file is changed after an error.
     """
     address = parse_name(model, None)
     if address.dialect is not OPENAI:
@@ -64,13 +65,14 @@ def write_openai_batch(
     prompt = (prompts or {}).get(kind, "")
     files: list[Path] = []
     count = 0
-    for lines in _parts(_lines(address.model, texts, prompt)):
-        number = len(files) + 1
-        file = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
-        with replace_files(file) as (temporary,):
+    with ExitStack() as replaced:  # all files or, after an error, none
+        for lines in _parts(_lines(address.model, texts, prompt)):
+            number = len(files) + 1
+            file = out if number == 1 else out.with_stem(f"{out.stem}-{number}")
+            temporary = replaced.enter_context(replace_file(file))
             temporary.write_bytes(b"".join(lines))
-        files.append(file)
-        count += len(lines)
+            files.append(file)
+            count += len(lines)
     if not files:
         raise InvalidArgument("There are no texts to write.")
     return BatchFiles(files, count)
@@ -83,7 +85,8 @@ def _lines(model: str, texts: Iterable[tuple[str, str]], prompt: str) -> Iterato
         if not id_ or id_ in seen:
             raise InvalidArgument(f"id {id_!r:.80} is empty or appears twice. Ids must be unique.")
         if not text.strip():
-            raise InvalidArgument(f"the text of id {id_!r:.80} is blank, which the API refuses.")
+            problem = f"the text of id {id_!r:.80} is blank, which the API refuses"
+            raise InvalidArgument(f"{problem}. Remove it from the texts.")
         seen.add(id_)
         long = long or (id_ if len(id_) > _LONG_ID else "")
         body = OPENAI.body(TextRequest(model, [f"{prompt}{text}"], "", None))
