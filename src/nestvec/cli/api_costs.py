@@ -26,9 +26,9 @@ _DECLINED = 1  # exit code
 def confirm_cost(model: Encoder, texts: Mapping[Kind, Iterable[str]], choice: ModelChoice) -> None:
     """Print the estimated cost of an API model, and ask for confirmation if it may cost something.
 
-    Nothing is asked for other models, if all texts are cached, if the price is 0, or if the price
-    of a server that is not the vendor's is unknown. Without a terminal, ``--yes`` is required where
-    a terminal would ask.
+    No confirmation is requested for other models, if all texts are cached, if the price is 0, or if
+    the price of a server that is not the vendor's is unknown. Without a terminal, ``--yes`` is
+    required instead of the confirmation.
 
     Args:
         model: Any model.

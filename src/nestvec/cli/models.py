@@ -179,7 +179,7 @@ def load_encoder(model: str, choice: ModelChoice, *, dims: Sequence[int] | None 
 def load_index_model(
     index: str, model: str | None, choice: ModelChoice, *, cache: Path | None = None
 ) -> Encoder | None:
-    """Load the model of an index if an option says how; else the index loads it when needed.
+    """Load the model of an index if an option names how; else the index loads it when needed.
 
     Args:
         index: The index folder.

@@ -68,7 +68,7 @@ class _Step:
         next_line: Time from when the next line is due, in seconds.
         done: How much is done.
         total: How much there is; None until it is known.
-        grows: The total grew, so that it says nothing about the time left.
+        grows: The total grew, so the time left cannot be estimated.
         first: Time and ``done`` of the first report: work that was done before does not count in
             the rate.
         last: Time of the last report.
