@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,6 +227,41 @@ def test_a_demo_that_fails_is_undone_and_one_that_succeeds_replaces(tmp_path):
         (folder.data / "corpus.jsonl").write_text("second")
     names = {path.relative_to(folder.out).as_posix() for path in folder.out.rglob("*")}
     assert names == {"data", "data/corpus.jsonl", "notes.txt"}
+
+
+@pytest.mark.parametrize("began", [[], ["data/corpus.jsonl"]])
+def test_a_demo_that_was_killed_is_undone_by_the_next(tmp_path, began):
+    folder = DemoFolder(tmp_path / "out")
+
+    def write(*names, text):
+        for name in names:
+            (folder.out / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder.out / name).write_text(text)
+
+    with replacing(folder):
+        write("data/corpus.jsonl", "plan.json", text="first")
+    with replacing(folder):
+        write(*began, text="never")
+        shutil.copytree(folder.out, tmp_path / "killed")
+    killed = DemoFolder(tmp_path / "killed")
+    with pytest.raises(ZeroDivisionError), replacing(killed):
+        raise ZeroDivisionError
+    assert killed.plan.read_text() == "first"
+    assert (killed.data / "corpus.jsonl").read_text() == "first"
+    assert {path.name for path in killed.out.iterdir()} == {"data", "plan.json"}
+
+
+def test_what_a_killed_demo_had_begun_to_remove_is_removed(tmp_path):
+    folder = DemoFolder(tmp_path / "out")
+    with replacing(folder):
+        folder.data.mkdir()
+        (folder.data / "corpus.jsonl").write_text("kept")
+    (folder.out / ".obsolete-1").mkdir()
+    (folder.out / ".obsolete-1" / "plan.json").write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(folder):
+        raise ZeroDivisionError
+    assert {path.name for path in folder.out.iterdir()} == {"data"}
+    assert (folder.data / "corpus.jsonl").read_text() == "kept"
 
 
 def test_a_reader_that_leaves_the_pipe_gets_no_traceback(place):

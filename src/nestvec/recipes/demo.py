@@ -44,6 +44,7 @@ MATRYOSHKA, TWIN = "Matryoshka", "no Matryoshka"
 _QUICK = StaticConfig(batch_size=256, epochs=30)  # more epochs: few pairs give few steps each
 _SHOWN = 2  # documents for each question
 _MARKER = "data/corpus.jsonl"
+_EARLIER, _OBSOLETE = ".earlier-", ".obsolete-"  # folders with the output of an earlier run
 _WRITTEN = (
     *("data", "model", "twin", "index", "curve.json", "curve.scores.npz"),
     *("twin.json", "twin.scores.npz", "plan.json", "curve.svg", "report.html"),
@@ -126,27 +127,42 @@ def replacing(folder: DemoFolder) -> Iterator[None]:
     """Move an earlier demo's output aside while the block writes, and restore it on failure.
 
     Files of two runs are never mixed, because they do not fit together: an index, for example,
-    requires the model it was built with.
+    requires the model it was built with. If an earlier run was killed, what it moved aside is
+    restored first.
 
     Raises:
         DataError: If the folder contains other files than a demo's, or cannot be written.
     """
+    _clean_up_after_kill(folder.out)
     check_replaceable(folder.out, marker=_MARKER)
     was_there = folder.out.exists()
     folder.out.mkdir(parents=True, exist_ok=True)
-    aside = Path(mkdtemp(prefix=".earlier-", dir=folder.out))
+    aside = Path(mkdtemp(prefix=_EARLIER, dir=folder.out))
     _move(folder.out, aside)
     try:
         yield
     except BaseException:
-        for name in _WRITTEN:
-            _remove(folder.out / name)
-        _move(aside, folder.out)
-        aside.rmdir()
+        _restore(aside, folder.out)
         if not was_there:
             folder.out.rmdir()
         raise
-    shutil.rmtree(aside)
+    shutil.rmtree(aside.rename(aside.with_name(aside.name.replace(_EARLIER, _OBSOLETE))))
+
+
+def _clean_up_after_kill(out: Path) -> None:
+    """Restore what a killed run moved aside, and remove what it had begun to remove."""
+    for aside in out.glob(f"{_EARLIER}*"):
+        _restore(aside, out)
+    for obsolete in out.glob(f"{_OBSOLETE}*"):
+        shutil.rmtree(obsolete)
+
+
+def _restore(aside: Path, out: Path) -> None:
+    """Remove the output of an unfinished run, and move the earlier output back."""
+    for name in _WRITTEN:
+        _remove(out / name)
+    _move(aside, out)
+    aside.rmdir()
 
 
 def _move(source: Path, target: Path) -> None:
