@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _Paths = Annotated[
     list[str],
     typer.Argument(
-        help="What to serve: an index folder, a model folder or hub id, one of each, or the "
-        "folder that 'nestvec demo' wrote."
+        help="What to serve: an index (folder or URL), a model folder or hub id, one of each, or "
+        "the folder that 'nestvec demo' wrote."
     ),
 ]
 _Host = Annotated[str, typer.Option(help="Address to listen on.")]

@@ -39,7 +39,7 @@ class Capabilities:
         filters: Whether a search can be limited to documents that match a condition.
         exact: Whether a search can score every document by its full stored vector.
         any_point: Whether a search can use another operating point than the index's own.
-        explains: Whether a search can report the result of each stage.
+        explains: Whether ``explain`` reports each stage; otherwise it reports all stages together.
         restores: Whether a replaced index can be kept as a backup and restored.
         approximate: Whether the first stage can miss documents, for example in a graph. The curve
             then ranks documents by the engine's own search, not by exhaustive scoring.

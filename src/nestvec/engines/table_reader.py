@@ -22,7 +22,7 @@ from nestvec.engines.engine import Capabilities
 from nestvec.engines.filters.condition import Condition, FieldTest
 from nestvec.engines.filters.fields import check_fields, tests_of
 from nestvec.engines.manifest import Manifest
-from nestvec.engines.results import Explained, PointBytes, Stats
+from nestvec.engines.results import Explained, PointBytes, StageTrace, Stats
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.models.adapter import Adapter
@@ -147,9 +147,16 @@ class TableReader:
         where: Condition | None = None,
         point: OperatingPoint | None = None,
     ) -> Explained:
-        """Raise an error: the stages of a search run inside the database."""
-        problem = f"{self.place} runs all stages of a search in the database, so that"
-        raise InvalidArgument(f"{problem} single stages cannot be shown. Search without explain.")
+        """Search as ``search`` does, and also return the time of all stages together.
+
+        The database runs all stages in one call, so the trace has one entry: the last stage.
+        """
+        start = time.perf_counter()
+        hits = self.search(embeddings, k, where=where, point=point)
+        milliseconds = (time.perf_counter() - start) * 1000
+        last = (point or self.manifest.point).stages[-1]
+        kept = max(map(len, hits.ids), default=0)
+        return Explained(hits, (StageTrace(last, kept, milliseconds, 0, lambda: hits),))
 
     def verify(self) -> None:
         """Read every document, and check that its vector is finite and of unit length or zero.

@@ -12,6 +12,7 @@ import numpy as np
 
 from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import load_dataset
+from nestvec.engines.places import is_url, shown_place
 from nestvec.engines.registry import engine_at, open_engine
 from nestvec.errors import DataError, InvalidArgument, ModelError, ModelMismatch, NestvecError
 from nestvec.index.index import Index
@@ -212,7 +213,7 @@ class _ServedFiles:
     """Where the parts are that a server serves."""
 
     model: Path | str | None = None
-    index: Path | None = None
+    index: Path | str | None = None
     curve: Path | None = None
     plan: Path | None = None
     demo: DemoFolder | None = None
@@ -277,15 +278,16 @@ def load_served(  # noqa: PLR0913 - one keyword for each part
 
 def _find(paths: Sequence[Path | str], curve: Path | None, plan: Path | None) -> _ServedFiles:
     model: Path | str | None = None
-    index: Path | None = None
+    index: Path | str | None = None
     for path in paths:
         folder = DemoFolder(Path(path))
         if folder.index.is_dir() and folder.model.is_dir() and len(paths) == 1:
             return _ServedFiles(folder.model, folder.index, curve, plan, folder)
         if engine_at(path).exists(str(path)):
             if index is not None:
-                raise InvalidArgument(f"{index} and {path} are two indexes. Serve only one.")
-            index = Path(path)
+                both = f"{shown_place(index)} and {shown_place(path)}"
+                raise InvalidArgument(f"{both} are two indexes. Serve only one.")
+            index = path
         elif model is not None:
             raise InvalidArgument(f"{model} and {path} are two models. Serve only one.")
         else:
@@ -298,7 +300,7 @@ def _load(files: _ServedFiles, models: Rows | None, **options: Any) -> Encoder:
     if models is not None and files.index is not None:
         _logger.warning(
             "%s records what its model needs, so the given known models have no effect.",
-            files.index,
+            shown_place(files.index),
         )
     if files.index is None:
         if files.model is None:
@@ -310,10 +312,10 @@ def _load(files: _ServedFiles, models: Rows | None, **options: Any) -> Encoder:
         return load_for_index(None, str(files.index), **options)
     except ModelError as error:
         problem = f"{str(error).rstrip('.')}. Or pass the model folder with the index."
-        raise DataError(files.index, problem) from error
+        raise DataError(shown_place(files.index), problem) from error
 
 
-def _open(place: Path | None, model: Encoder) -> tuple[Encoder, Index | None]:
+def _open(place: Path | str | None, model: Encoder) -> tuple[Encoder, Index | None]:
     """Open the index, if there is one, and return the encoder of its queries and the index."""
     if place is None:
         return model, None
@@ -368,5 +370,8 @@ def _if_there(path: Path) -> Path | None:
 
 
 def _short_name(paths: Sequence[Path | str], model: Encoder) -> str:
-    last = Path(paths[0] if len(paths) == 1 else model.info.name)
+    first = paths[0]
+    if len(paths) == 1 and is_url(first):  # the model is not named by the path of the index
+        first = model.info.name
+    last = Path(first if len(paths) == 1 else model.info.name)
     return last.resolve().name.replace(":", "-") or "model"
