@@ -61,9 +61,14 @@ class EngineSetup(Protocol):
 
 FULL_DIM = 32
 MODEL = ModelInfo("models/any", "e" * 64, FULL_DIM, (32, 16), "config.json", True)
-POINTS = ["32:float32", "32:float16", "16:int8", "16:int4", "8:binary", "16:pq4"]
+POINTS = ["32:float32", "32:float16", "16:int8", "16:int4", "8:binary", "16:sign", "16:pq4"]
 POINTS += ["16:float16", "16:float16@40>32:float32", "8:float32@90>16:float16@30>32:float32"]
-POINTS += ["16:binary@40>32:float16", "16:int8@30>32:float32", "8:binary@90>16:int8@30>32:float16"]
+POINTS += [
+    "32:sign@60>32:float16",
+    "16:binary@40>32:float16",
+    "16:int8@30>32:float32",
+    "8:binary@90>16:int8@30>32:float16",
+]
 PLAIN = OperatingPoint.parse("32:float32")
 N = 200
 

@@ -33,7 +33,7 @@ Metadata = Mapping[str, MetadataValue]
 """Fields of a document or a query, by name."""
 
 Kind = Literal["query", "document"]
-Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary", "pq4"]
+Precision = Literal["float32", "float16", "int8", "int4", "int2", "binary", "sign", "pq4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 CodeKey = tuple[int, Precision]
 """Identifies a representation: (dim, precision)."""

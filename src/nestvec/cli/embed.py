@@ -59,7 +59,7 @@ _Precision = Annotated[
     str,
     typer.Option(
         "--precision",
-        help="Format of each vector: float32, float16, int8, int4, int2, binary or pq4.",
+        help="Format of each vector: float32, float16, int8, int4, int2, binary, sign or pq4.",
     ),
 ]
 _ShardRows = Annotated[

@@ -102,7 +102,7 @@ _Precisions = Annotated[
     str | None,
     typer.Option(
         help="Precisions of vectors to measure, such as float32,int8,binary.",
-        show_default="all except pq4",
+        show_default="all except pq4 and sign",
     ),
 ]
 _Keeps = Annotated[

@@ -6,7 +6,9 @@ quantizer. Scores are asymmetric: the query stays float, the document is decoded
 
     score(q, x) = <prepare(q), decode(encode(x))>
 
-So quantization adds no error to the query.
+So quantization adds no error to the query. The precision ``sign`` is symmetric: ``prepare`` returns
+the signs of the query, and the score is the number of dims with equal signs minus the number with
+different signs, dim - 2 * (Hamming distance of the codes). Sums of these numbers are exact.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from nestvec.codec.quantizer import (
     Quantizer,
     check_codable,
     code_bytes,
+    decode_signs,
+    encode_signs,
     fit_quantizer,
     new_index,
 )
@@ -151,10 +155,15 @@ class Codec:
     def prepare(self, embeddings: Embeddings) -> Embeddings:
         """Return float unit prefixes, rotated if the quantizer is, [n, full_dim] -> [n, dim].
 
-        Queries are prepared and not quantized.
+        Queries are prepared and not quantized, except for ``sign``: a query is 1 where its prefix
+        is above 0, and -1 elsewhere. A zero prefix remains zero.
         """
         quantizer = QUANTIZERS[self.precision]
-        return _prepare(embeddings, self.dim, quantizer, layer_norm=self.layer_norm)
+        prepared = _prepare(embeddings, self.dim, quantizer, layer_norm=self.layer_norm)
+        if self.precision == "sign":
+            signs = np.where(prepared > 0, np.float32(1), np.float32(-1))
+            return signs * prepared.any(axis=1, keepdims=True)
+        return prepared
 
     def split_queries(
         self, embeddings: Embeddings
@@ -185,6 +194,8 @@ class Codec:
         vectors = np.ascontiguousarray(vectors)
         if self.precision == "float32":
             return vectors.view(np.uint8)
+        if self.precision == "sign":
+            return encode_signs(vectors)
         codes: Codes = self._quantizer.sa_encode(vectors)
         return codes
 
@@ -233,6 +244,8 @@ class Codec:
         codes = np.ascontiguousarray(codes)
         if self.precision == "float32":
             return codes.view(np.float32)
+        if self.precision == "sign":
+            return decode_signs(codes, self.dim)
         decoded: Embeddings = self._quantizer.sa_decode(codes)
         return decoded
 

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from nestvec.codec.threads import one_thread
 from nestvec.errors import InvalidArgument
-from nestvec.types import Embeddings, Precision
+from nestvec.types import Codes, Embeddings, Precision
 
 PRODUCT = "PQx4"
+SIGN = "sign"
 _PRODUCT_BITS, _DIMS_PER_CODE = 4, 2
 _CENTROIDS = 2**_PRODUCT_BITS
 RANGE_VALUES = 2  # fitted values of each dimension of a scalar quantizer: minimum and extent
@@ -29,8 +30,9 @@ class Quantizer:
 
     Attributes:
         faiss_name: Type of the FAISS ScalarQuantizer, such as "QT_8bit". ``PRODUCT`` selects a
-            ProductQuantizer: each code of 4 bits selects one of 16 centroids of two dims. None
-            stores float32 unchanged.
+            ProductQuantizer: each code of 4 bits selects one of 16 centroids of two dims. ``SIGN``
+            stores one bit, 1 for a value above 0, and decodes it to 1 or -1; queries are encoded
+            alike. None stores float32 unchanged.
         bits: Bits for each dimension.
         rotated: Whether vectors are first multiplied by a random orthogonal matrix. The rotation
             preserves inner products and spreads the variance evenly over the dimensions, so one
@@ -65,6 +67,7 @@ QUANTIZERS: Mapping[Precision, Quantizer] = {
     "int4": Quantizer("QT_4bit_tqmse", 4, rotated=True, mean_shrinkage=0.0),
     "int2": Quantizer("QT_2bit_tqmse", 2, rotated=True, mean_shrinkage=2 / 3),
     "binary": Quantizer("QT_1bit_tqmse", 1, rotated=True, mean_shrinkage=6.0),
+    "sign": Quantizer(SIGN, 1),
     "pq4": Quantizer(PRODUCT, 2, fitted_values=_CENTROIDS),
 }
 
@@ -90,6 +93,17 @@ def check_codable(dim: int, precision: Precision) -> None:
 def code_bytes(dim: int, precision: Precision) -> int:
     """Return the size of one code in bytes."""
     return -(-dim * QUANTIZERS[precision].bits // 8)
+
+
+def encode_signs(vectors: Embeddings) -> Codes:
+    """Return the sign bits of vectors, [n, dim] -> [n, bytes]; the first dim is the lowest bit."""
+    return np.packbits(vectors > 0, axis=1, bitorder="little")
+
+
+def decode_signs(codes: Codes, dim: int) -> Embeddings:
+    """Return 1 for each bit that is set and -1 for the others, [n, bytes] -> [n, dim]."""
+    bits = np.unpackbits(codes, axis=1, count=dim, bitorder="little")
+    return bits.astype(np.float32) * 2 - 1
 
 
 def fit_quantizer(vectors: Embeddings, quantizer: Quantizer) -> NDArray[np.float32]:

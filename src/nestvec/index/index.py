@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from nestvec.codec.arrays import as_embeddings
 from nestvec.codec.codec import Codec
 from nestvec.data.corpus import Corpus
-from nestvec.engines.engine import Engine
+from nestvec.engines.engine import Capabilities, Engine
 from nestvec.engines.registry import open_engine
 from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.errors import NestvecError, refuse_string
@@ -143,6 +143,11 @@ class Index:
     def point(self) -> OperatingPoint:
         """The operating point of searches."""
         return self._engine.manifest.point
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The features that the engine of the index supports."""
+        return self._engine.capabilities
 
     @property
     def bytes(self) -> PointBytes:

@@ -24,7 +24,8 @@ _KEEPS = (10, 25, 50, 100, 200, 400, 1000)
 _KEEP_SHARE = 0.01  # maximum length of a default shortlist relative to the corpus
 _DEFAULT_DEPTH = 10
 # Without pq4: binary with twice the dims scores higher, and int2 is close (docs/precisions.md).
-_DEFAULT_PRECISIONS = tuple(precision for precision in PRECISIONS if precision != "pq4")
+# Without sign: binary has the same size and scores higher. Engines without binary measure sign.
+_DEFAULT_PRECISIONS = tuple(each for each in PRECISIONS if each not in ("pq4", "sign"))
 
 
 _LISTS = (

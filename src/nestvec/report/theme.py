@@ -57,6 +57,7 @@ LIGHT = Theme(
             "int4": "#009e73",
             "int2": "#e69f00",
             "binary": "#cc79a7",
+            "sign": "#8c6d31",
             "pq4": "#7d5ba6",
         }
     ),
@@ -77,6 +78,7 @@ DARK = Theme(
             "int4": "#2bbf92",
             "int2": "#f0b030",
             "binary": "#dd93bb",
+            "sign": "#c2a05a",
             "pq4": "#ab8ad6",
         }
     ),
@@ -89,6 +91,7 @@ MARKERS = MappingProxyType(
         "int4": "D",
         "int2": "^",
         "binary": "P",
+        "sign": "h",
         "pq4": "X",
     }
 )

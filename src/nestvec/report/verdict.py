@@ -30,6 +30,7 @@ _BITS: Mapping[str, str] = {
     "int4": "4 bits each",
     "int2": "2 bits each",
     "binary": "1 bit each",
+    "sign": "1 bit each",
     "pq4": "4 bits per pair",
 }
 

@@ -29,16 +29,23 @@ class IndexEntry(BaseModel):
 def index_entry(serving: Serving) -> IndexEntry | None:
     """Describe the served index, or return None without an index.
 
-    Product codes (pq4) are not listed, because building them takes seconds. Requests may use them.
+    Product codes (pq4) are not listed, because building them takes seconds, and sign codes, because
+    binary codes of the same size score higher. Requests may use them.
     """
     index, settings = serving.served.index, serving.settings
     if index is None:
         return None
-    unlisted = {"pq4"} if index.stats().stored == "float32" else {"pq4", "float32"}
+    unlisted = {"pq4", "sign"} if "binary" in index.capabilities.scanned else {"pq4"}
+    if index.stats().stored != "float32":
+        unlisted.add("float32")
     return IndexEntry(
         documents=len(index),
         dims=list(serving.served.searched_dims),
-        precisions=[name for name in PRECISIONS if name not in unlisted],
+        precisions=[
+            name
+            for name in PRECISIONS
+            if name in index.capabilities.scanned and name not in unlisted
+        ],
         any_point=settings.allow_any_point,
         most_kept=settings.limits.keep,
     )

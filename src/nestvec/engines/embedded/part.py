@@ -25,6 +25,7 @@ from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.embedded.state import Span
 from nestvec.engines.flat.scan import Scan
 from nestvec.engines.flat.scoring import ZeroPrefixes
+from nestvec.engines.flat.sign_scan import SignScan
 from nestvec.errors import DamagedFile, DataError
 from nestvec.types import Codes, Rows
 
@@ -100,7 +101,7 @@ class Part:
         self._texts = id_table[n:].data
         self._make_codes = make_codes
         self._codes: OnceMap[_Key, Codes] = OnceMap({})
-        self._scans: OnceMap[_Key, Scan] = OnceMap({})
+        self._scans: OnceMap[_Key, Scan | SignScan] = OnceMap({})
 
     def __len__(self) -> int:
         """Return the number of positions."""
@@ -116,10 +117,10 @@ class Part:
         """Return the codes of a codec, [n, bytes_per_vector]."""
         return self._codes.get(_key(codec), lambda: self._make_codes(codec))
 
-    def scan(self, codec: Codec) -> Scan:
+    def scan(self, codec: Codec) -> Scan | SignScan:
         """Return the scan of a codec's codes, which are in memory."""
-        empty = self.zeros.within(codec.dim)
-        return self._scans.get(_key(codec), lambda: Scan(codec, self.codes(codec), empty=empty))
+        empty, kind = self.zeros.within(codec.dim), SignScan if codec.precision == "sign" else Scan
+        return self._scans.get(_key(codec), lambda: kind(codec, self.codes(codec), empty=empty))
 
     def remapped(self) -> Part:
         """Return a copy with the same scans, whose other codes are mapped again."""

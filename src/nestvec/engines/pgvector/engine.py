@@ -15,8 +15,8 @@ from nestvec.engines.table_engine import TableEngine
 from nestvec.engines.tables import DocumentTables
 from nestvec.types import Precision
 
-PRECISIONS: frozenset[Precision] = frozenset({"float32", "float16"})
-"""``vector`` and ``halfvec``."""
+PRECISIONS: frozenset[Precision] = frozenset({"float32", "float16", "sign"})
+"""``vector``, ``halfvec`` and ``bit``."""
 
 
 class PgvectorEngine(TableEngine):

@@ -35,7 +35,7 @@ EF_SEARCH = (40, 100, 200, 400, LARGEST_EF_SEARCH)
 _SAMPLED_QUERIES = 50
 _LONG_S = 3_600.0
 _KNOWN_S = 5.0  # another process may have built or dropped an index
-_KEY = re.compile(r"_(?P<dim>[0-9]+)_(?P<precision>float32|float16)$")
+_KEY = re.compile(r"_(?P<dim>[0-9]+)_(?P<precision>float32|float16|sign)$")
 _logger = logging.getLogger(__name__)
 
 SearchFunction: TypeAlias = Callable[

@@ -4,6 +4,7 @@ The first stage orders by the expression of its index, if it has one. Its query 
 the type of the index. Without an index, and in later stages, the score is that of the codec:
 
     score(q, x) = <q, x>, q in float32, x rounded to the precision of the stage
+    score(q, x) = dim - 2 * (Hamming distance of the sign bits), for sign
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from nestvec.engines.filters.postgresql import Compiled
 from nestvec.engines.manifest import Stored
 from nestvec.types import CodeKey, Embeddings, OperatingPoint, Precision, Stage
 
-TYPES: dict[Precision, str] = {"float32": "vector", "float16": "halfvec"}
+TYPES: dict[Precision, str] = {"float32": "vector", "float16": "halfvec", "sign": "bit"}
 OPERATOR_CLASSES: dict[Precision, str] = {
     "float32": "vector_ip_ops",
     "float16": "halfvec_ip_ops",
+    "sign": "bit_hamming_ops",
 }
-MAX_INDEXED_DIMS: dict[Precision, int] = {"float32": 2_000, "float16": 4_000}
+MAX_INDEXED_DIMS: dict[Precision, int] = {"float32": 2_000, "float16": 4_000, "sign": 64_000}
 """The widest HNSW index of pgvector 0.8 by type."""
 LARGEST_EF_SEARCH = 1_000
 
@@ -43,6 +45,8 @@ class VectorColumn(NamedTuple):
         """Return the SQL of the codes of a representation, as an index stores them."""
         dim, precision = key
         column = self.column
+        if precision == "sign":
+            return f"(binary_quantize(subvector({column}, 1, {dim}))::bit({dim}))"
         if precision == "float16" and self.stored == "float32":
             column = f"{column}::halfvec({self.full_dim})"
         if dim == self.full_dim:
@@ -57,20 +61,23 @@ class Statement(NamedTuple):
     Attributes:
         text: SQL that returns rows of an id, the negative score, and the number of candidates of
             the first stage.
-        widths: The dims of the query prefixes, which are parameters of the statement, in order.
+        queries: The representations of the query, which are parameters of the statement, in order.
         values: The other parameters, between those of the first stage and of later stages.
     """
 
     text: str
-    widths: tuple[int, ...]
+    queries: tuple[CodeKey, ...]
     values: Sequence[object]
 
     def parameters(self, query: Embeddings) -> list[object]:
         """Return the parameters for a query [full_dim] of unit length or zero."""
-        from pgvector import Vector
+        from pgvector import Bit, Vector
 
-        vectors = [Vector(prefix(query[None], dim)[0]) for dim in self.widths]
-        return [*self.values, *vectors]
+        vectors = ((prefix(query[None], dim)[0], precision) for dim, precision in self.queries)
+        return [
+            *self.values,
+            *(Bit(each > 0) if name == "sign" else Vector(each) for each, name in vectors),
+        ]
 
 
 def search_statement(
@@ -109,8 +116,8 @@ def search_statement(
         f"WITH {', '.join(steps)} SELECT id, {_distance(vectors, last)} AS distance, "
         f"(SELECT count(*) FROM s0) FROM s{len(steps) - 1} ORDER BY distance, id DESC LIMIT {k}"
     )
-    widths = first.dim, *(stage.dim for stage in later or [first])
-    return Statement(statement, widths, values)
+    queries = (stage.representation for stage in (first, *(later or [first])))
+    return Statement(statement, tuple(queries), values)
 
 
 def index_definition(vectors: VectorColumn, key: CodeKey) -> str:
@@ -125,13 +132,16 @@ def can_index(point: OperatingPoint) -> bool:
 
 
 def _index_distance(vectors: VectorColumn, stage: Stage) -> str:
-    kind = TYPES[stage.precision]
-    return f"{vectors.expression(stage.representation)} <#> %b::{kind}({stage.dim})"
+    code, kind = vectors.expression(stage.representation), TYPES[stage.precision]
+    operator = "<~>" if stage.precision == "sign" else "<#>"
+    return f"{code} {operator} %b::{kind}({stage.dim})"
 
 
 def _distance(vectors: VectorColumn, stage: Stage) -> str:
     """Return the negative score of the codec."""
     code = vectors.expression(stage.representation)
+    if stage.precision == "sign":
+        return f"2 * ({code} <~> %b) - {stage.dim}"
     if stage.precision != "float32":
         code = f"{code}::vector({stage.dim})"
     return f"{code} <#> %b"
