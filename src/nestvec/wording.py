@@ -24,7 +24,7 @@ _COUNTS = {
     "bm25_queries_without_match": "queries without a word of the corpus, which score 0 with BM25",
     "zero_documents": "documents encoded as zero vectors, which score 0",
     "zero_queries": "queries encoded as zero vectors, which score 0",
-    "extrapolated_latencies": "operating points whose latency is extrapolated from 1 GiB of codes",
+    "extrapolated_latencies": "points whose latency is extrapolated from a part of the codes",
     "cut_documents": "documents truncated at the maximum length of the model",
     "cut_queries": "queries truncated at the maximum length of the model",
 }

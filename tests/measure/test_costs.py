@@ -129,20 +129,45 @@ def test_single_searches_use_one_thread_and_batches_all(threads):
     assert faiss.omp_get_max_threads() == threads
 
 
-def test_slow_searches_are_timed_on_fewer_queries(monkeypatch):
+@pytest.mark.parametrize(("precision", "batch"), [("float32", cost.LEAST_BATCH), ("int8", 4)])
+def test_slow_searches_are_timed_on_fewer_queries(monkeypatch, threads, precision, batch):
     clock = itertools.count()  # seconds: each reading of the clock is one second later
     monkeypatch.setattr(cost.time, "perf_counter", lambda: float(next(clock)))
     watched = WatchedTrial()
-    (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, watched).values()
+    point = OperatingPoint.parse(f"64:{precision}@20>64:float16")
+    (row,) = costs([point], QUERIES, watched).values()
     sizes = [size for size, _, _ in watched.seen]
-    assert sizes == [1] * (1 + cost.LEAST_QUERIES) + [cost.LEAST_BATCH]  # one is warm-up
-    assert row.batch_qps == cost.LEAST_BATCH  # in one second
+    assert sizes == [1] * (1 + cost.STABLE_QUERIES) + [batch]  # one is warm-up
+    assert row.batch_qps == batch  # in one second
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [((1.0, 1.08), 8), ((1.0, 1.2), 20)])
+def test_slow_searches_of_varying_time_are_timed_on_more_queries(monkeypatch, seconds, timed):
+    # The times of two searches, in turns, deviate from their mean by 4 % or by 9 %.
+    now, lasting = [0.0], itertools.cycle(seconds)
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+
+    class SlowTrial(WatchedTrial):
+        def _search(self, seen):
+            watched = super()._search(seen)
+
+            def search(embeddings, k):
+                now[0] += next(lasting)
+                return watched(embeddings, k)
+
+            return search
+
+    slow = SlowTrial()
+    costs([OperatingPoint.parse("64:int8")], QUERIES, slow)
+    alone = [size for size, _, _ in slow.seen][:-1]
+    assert alone == [1] * (1 + timed)  # one is warm-up
 
 
 def test_the_time_of_a_part_is_extrapolated_to_the_corpus(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(cost.time, "perf_counter", lambda: float(next(clock)))
-    (row,) = costs([OperatingPoint.parse("64:int8")], QUERIES, WatchedTrial(0.25), k=7).values()
+    point = OperatingPoint.parse("64:float32")
+    (row,) = costs([point], QUERIES, WatchedTrial(0.25), k=7).values()
     assert row.p50_ms == row.p95_ms == 4 * 1000 + 700  # a search of a second, and a lookup
     assert row.batch_qps == cost.LEAST_BATCH / 4
 

@@ -48,7 +48,9 @@ class Center:
     @classmethod
     def fit(cls, vectors: Embeddings, shrinkage: float) -> Center:
         """Compute mean and scale of unit vectors, [n, dim]; zero vectors are left out."""
-        vectors = vectors[vectors.any(axis=1)]
+        nonzero = vectors.any(axis=1)
+        if not nonzero.all():  # a selection copies all vectors
+            vectors = vectors[nonzero]
         if not len(vectors):
             return cls(np.zeros(vectors.shape[1], dtype=np.float32), 1.0, shrinkage)
         mean = vectors.mean(axis=0, dtype=np.float64)

@@ -108,7 +108,9 @@ class Codec:
             vectors = _prepare(_sample(embeddings), dim, quantizer, layer_norm=layer_norm)
             if quantizer.mean_shrinkage is not None:
                 center = Center.fit(vectors, quantizer.mean_shrinkage)
-                vectors, calibration = center.residuals(vectors), center.to_array()
+                calibration = center.to_array()
+                if quantizer.fitted_values:
+                    vectors = center.residuals(vectors)
             calibration = np.concatenate((calibration, fit_quantizer(vectors, quantizer)))
         codec = cls(dim, precision, layer_norm, calibration)
         if not quantizer.fits:

@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+def n_threads() -> int:
+    """Return the number of threads that FAISS uses for a batch of queries."""
+    import faiss
+
+    threads: int = faiss.omp_get_max_threads()
+    return threads
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run FAISS on one thread, for single queries and for work too small to parallelize."""

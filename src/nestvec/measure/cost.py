@@ -11,17 +11,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.codec.threads import one_thread
+from nestvec.codec.threads import n_threads, one_thread
 from nestvec.curve.point import Cost
 from nestvec.engines.engine import Search, Trial
-from nestvec.types import CodeKey, Embeddings, OperatingPoint
+from nestvec.types import CodeKey, Embeddings, OperatingPoint, Precision
 
 WARM_UP, WARM_S = 3, 0.1  # queries before the timing starts; after this time, no further ones
 TIMED_QUERIES, LEAST_QUERIES = 100, 20
-ENOUGH_S = 0.5  # after this time, LEAST_QUERIES are enough: long scans differ little in time
+ENOUGH_S = 0.25  # after this time, LEAST_QUERIES are enough
+STABLE_QUERIES, STABLE = 8, 0.05  # or fewer, if the times of a long scan deviate by at most 5 %
 TIMED_K = 10
 BATCH, LEAST_BATCH = 64, 20  # FAISS scores 20 or more queries with matrix products
-BATCH_S = 1.0  # maximum duration of a larger batch than the least, estimated on one thread
+ONE_BY_ONE = ("float16", "int8")  # FAISS scans these codes once for each query, on one thread
+EACH_THREAD = 2  # queries of the smallest batch that is scanned one by one
+BATCH_S = 0.5  # maximum duration of a larger batch than the least, estimated on one thread
 COLD_QUERIES = 10
 
 
@@ -41,10 +44,11 @@ def costs(
 
     Args:
         points: Operating points to measure.
-        queries: [n_queries, full_dim]. The first 100 are timed one by one, or fewer after half a
-            second, but at least 20. The first 64 are timed as a batch on all threads of FAISS, or
-            fewer if one query is slow, but at least 20. The first 10 are timed with rescore
-            codes that are read from disk.
+        queries: [n_queries, full_dim]. The first 100 are timed one by one. After a quarter of a
+            second, 20 are enough, or 8 if their times are stable. The first 64 are timed as a batch
+            on all threads of FAISS, or fewer if one query is slow: at least 20, or 2 for each
+            thread if FAISS scans the codes once for each query. The first 10 are timed with
+            rescore codes that are read from disk.
         trial: The engine's search over the corpus.
         k: Number of results of each search.
         on_search: Called with each point and its search, before the search is timed.
@@ -90,7 +94,8 @@ class _Timer:
         # The time of a scan is proportional to the number of documents.
         times = searches / share + lookups
         p50, p95, p99 = np.percentile(times, (50, 95, 99)).tolist()
-        qps = self._batch_qps(search, float(np.median(searches))) * share
+        first = point.stages[0].precision
+        qps = self._batch_qps(search, first, float(np.median(searches))) * share
         del search  # it maps the files that a cold search must read from disk
         reading = self._reading_ms(point, float(np.median(searches)))
         return Cost(
@@ -119,14 +124,17 @@ class _Timer:
             start = time.perf_counter()
             for query in queries:
                 times.append((self._ms(search, query[None]), self.trial.lookup_ms(self.k)))
-                if len(times) >= LEAST_QUERIES and time.perf_counter() - start > ENOUGH_S:
+                if time.perf_counter() - start > ENOUGH_S and _are_enough(times):
                     break
         return np.array(times).T
 
-    def _batch_qps(self, search: Search, single_ms: float) -> float:
+    def _batch_qps(self, search: Search, first: Precision, single_ms: float) -> float:
         """Return the queries per second of a batch, on all threads of FAISS."""
+        least = LEAST_BATCH
+        if first in ONE_BY_ONE:
+            least = min(least, EACH_THREAD * n_threads())
         within = int(BATCH_S * 1000 / max(single_ms, 1e-3))
-        batch = self.queries[: min(BATCH, max(LEAST_BATCH, within))]
+        batch = self.queries[: min(BATCH, max(least, within))]
         return len(batch) / self._ms(search, batch) * 1000
 
     def _reading_ms(self, point: OperatingPoint, warm_ms: float) -> float | None:
@@ -157,6 +165,14 @@ class _Timer:
         start = time.perf_counter()
         search(queries, self.k)
         return (time.perf_counter() - start) * 1000
+
+
+def _are_enough(times: Sequence[tuple[float, float]]) -> bool:
+    """Return whether more queries would hardly change the percentiles of the search times."""
+    if not STABLE_QUERIES <= len(times) < LEAST_QUERIES:
+        return len(times) >= LEAST_QUERIES
+    searches = [search for search, _ in times]
+    return float(np.std(searches)) <= STABLE * float(np.mean(searches))
 
 
 def _reads_from_disk() -> int:

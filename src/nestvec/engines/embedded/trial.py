@@ -41,7 +41,7 @@ from nestvec.files.mapped import map_array
 from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
 
 SAMPLED_DOCUMENTS = 2_000
-SCANNED_BYTES = 2**30  # maximum size of the codes that a search scans, more than any cache
+SCANNED_BYTES = 2**29  # maximum size of the codes that a search scans, more than any cache
 _READ_BYTES = 1 << 24  # read at a time, to load a file into the page cache
 
 

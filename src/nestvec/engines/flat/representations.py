@@ -28,7 +28,7 @@ from nestvec.types import CodeKey, Codes, Embeddings, Rows
 BLOCK_BYTES = 8 * 2**20  # of float32 embeddings encoded at a time: blocks fit the caches
 FROM_EMBEDDINGS = ("float32", "float16")
 """Precisions in which single documents are decoded without codes of the whole corpus."""
-FLOAT_CODES_BYTES = 2**30  # maximum size of stored float32 codes
+FLOAT_CODES_BYTES = 2**29  # maximum size of stored float32 codes
 _PAIRS = 4_096  # pairs of documents compared at a time
 
 
