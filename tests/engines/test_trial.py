@@ -132,6 +132,40 @@ def test_a_cold_search_returns_the_same_hits_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("text", ["16:binary@40>32:float16", "8:int8@60>16:int8@30>24:float16"])
+def test_vectors_stored_while_encoding_are_not_computed_again(vectors, queries, text):
+    vectors[[3, 77]] = 0
+    point, ids = OperatingPoint.parse(text), ids_of(N)
+    with closing(EmbeddedTrial(Representations(vectors, layer_norm=False), ids, {})) as trial:
+        expected = trial.searcher(point)(queries, 5)
+    (ranked,) = rank([point], queries, Representations(vectors, layer_norm=False), depth=5).values()
+    halves, some = as_stored(vectors).astype(np.float16), np.arange(0, N, 7)
+    with Representations(vectors, layer_norm=False) as corpus:
+        corpus.encode([stage.representation for stage in point.stages[:-1]], with_vectors=True)
+        file = corpus.vectors_file
+        np.testing.assert_array_equal(np.fromfile(file, np.float16).reshape(N, 32), halves)
+        vectors[:] = 1  # everything is read from the files
+        with closing(EmbeddedTrial(corpus, ids, {})) as trial:
+            assert trial.searcher(point)(queries, 5) == expected
+            assert trial._vector_file("float16") == file
+            assert trial._vector_file("float32") != file
+        (again,) = rank([point], queries, corpus, depth=5).values()
+        np.testing.assert_array_equal(again.rows, ranked.rows)
+        np.testing.assert_array_equal(again.scores, ranked.scores)
+        part = corpus.part(some)
+        assert part.vectors_file is None
+        np.testing.assert_array_equal(
+            part.decoded((32, "float16")), corpus.decoded((32, "float16"), some)
+        )
+    assert not file.exists()
+
+
+def test_the_vectors_of_an_empty_corpus_can_be_stored():
+    with Representations(np.empty((0, 8), np.float32), layer_norm=False) as corpus:
+        corpus.encode([], with_vectors=True)
+        assert corpus.vectors_file.stat().st_size == 0
+
+
 def test_codes_larger_than_memory_are_scanned_in_part(monkeypatch, vectors, queries):
     vectors[[3, 140]] = 0
     monkeypatch.setattr(trial_module, "SCANNED_BYTES", 100 * 16)

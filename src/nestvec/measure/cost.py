@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,11 +56,20 @@ def costs(
     """
     measured: dict[OperatingPoint, Cost] = {}
     timer = _Timer(queries, k, trial)
-    # Sorted, so that points with the same first stage share one scan.
-    for point in sorted(points, key=lambda point: point.stages[0].representation):
-        measured[point] = timer.cost(point, on_search)
-        on_step()
+    # Points with the same first stage share one scan.
+    for _, group in groupby(sorted(points, key=_first), key=_first):
+        warm = {}
+        for point in group:
+            warm[point] = timer.cost(point, on_search)
+            on_step()
+        # Cold searches come last: they drop files, which a warm search would have to load again.
+        for point, cost in warm.items():
+            measured[point] = replace(cost, cold_p50_ms=timer.cold_p50_ms(point, cost.p50_ms))
     return measured
+
+
+def _first(point: OperatingPoint) -> CodeKey:
+    return point.stages[0].representation
 
 
 _Read = tuple[tuple[int | None, CodeKey], ...]
@@ -74,18 +83,20 @@ class _Timer:
         queries: [n_queries, full_dim].
         k: Number of results of each search.
         trial: The engine's search over the corpus.
+        warm_ms: Median times of the searches that were timed one by one, by point.
         read: Cached times of reading codes from disk, by shortlist lengths and representations.
     """
 
     queries: Embeddings
     k: int
     trial: Trial
+    warm_ms: dict[OperatingPoint, float] = field(default_factory=dict)
     read: dict[_Read, float | None] = field(default_factory=dict)
 
     def cost(
         self, point: OperatingPoint, on_search: Callable[[OperatingPoint, Search], None]
     ) -> Cost:
-        """Measure one point."""
+        """Measure one point, with all data in memory."""
         size = self.trial.bytes(point)
         search = self.trial.searcher(point)
         on_search(point, search)
@@ -94,10 +105,8 @@ class _Timer:
         # The time of a scan is proportional to the number of documents.
         times = searches / share + lookups
         p50, p95, p99 = np.percentile(times, (50, 95, 99)).tolist()
-        first = point.stages[0].precision
-        qps = self._batch_qps(search, first, float(np.median(searches))) * share
-        del search  # it maps the files that a cold search must read from disk
-        reading = self._reading_ms(point, float(np.median(searches)))
+        self.warm_ms[point] = single_ms = float(np.median(searches))
+        qps = self._batch_qps(search, point.stages[0].precision, single_ms) * share
         return Cost(
             ram_bytes_per_vector=size.ram_per_vector,
             disk_bytes_per_vector=size.disk_per_vector,
@@ -109,8 +118,23 @@ class _Timer:
             p99_ms=p99,
             lookup_ms=float(np.median(lookups)),
             batch_qps=qps,
-            cold_p50_ms=None if reading is None else p50 + reading,
+            cold_p50_ms=None,
         )
+
+    def cold_p50_ms(self, point: OperatingPoint, warm_p50_ms: float) -> float | None:
+        """Return the median with rescore codes that are read from disk.
+
+        Points that read the same number of rows of the same codes share one measurement of the
+        additional time, because this time does not depend on the first stage. None if it cannot be
+        measured. ``cost`` must have measured the point.
+        """
+        read = tuple((stage.keep, later.representation) for stage, later in pairwise(point.stages))
+        if read not in self.read:
+            cold_ms = self._cold_ms(point)
+            reading = None if cold_ms is None else max(0.0, cold_ms - self.warm_ms[point])
+            self.read[read] = reading
+        additional = self.read[read]
+        return None if additional is None else warm_p50_ms + additional
 
     def _single_ms(self, search: Search) -> NDArray[np.float64]:
         """Time queries one at a time on one thread: searches and lookups, [2, n_queries]."""
@@ -137,19 +161,7 @@ class _Timer:
         batch = self.queries[: min(BATCH, max(least, within))]
         return len(batch) / self._ms(search, batch) * 1000
 
-    def _reading_ms(self, point: OperatingPoint, warm_ms: float) -> float | None:
-        """Return the additional time of a single query whose rescore codes are read from disk.
-
-        Points that read the same number of rows of the same codes share one measurement, because
-        the time does not depend on the first stage. None if it cannot be measured.
-        """
-        read = tuple((stage.keep, later.representation) for stage, later in pairwise(point.stages))
-        if read not in self.read:
-            cold_ms = self._cold_p50_ms(point)
-            self.read[read] = None if cold_ms is None else max(0.0, cold_ms - warm_ms)
-        return self.read[read]
-
-    def _cold_p50_ms(self, point: OperatingPoint) -> float | None:
+    def _cold_ms(self, point: OperatingPoint) -> float | None:
         reads, times = _reads_from_disk(), []
         with one_thread():
             for query in self.queries[:COLD_QUERIES]:

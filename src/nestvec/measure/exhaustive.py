@@ -172,6 +172,11 @@ def coded_keys(points: Iterable[OperatingPoint]) -> set[CodeKey]:
     return stored | {each[0].representation for each in stages}
 
 
+def rescores_halves(points: Iterable[OperatingPoint]) -> bool:
+    """Return whether a later stage of a point reads the float16 vectors of an index."""
+    return any(stage.precision == "float16" for point in points for stage in point.stages[1:])
+
+
 def _equalize_scores(found: Ranked, key: CodeKey, corpus: Representations) -> Ranked:
     """Set the scores of documents with equal codes to the same value, and sort them by row.
 

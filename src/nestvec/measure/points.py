@@ -18,7 +18,7 @@ from nestvec.engines.registry import NamedEngine
 from nestvec.measure.cost import costs
 from nestvec.measure.documents import DocumentSearch
 from nestvec.measure.engine_ranking import EngineRanking
-from nestvec.measure.exhaustive import Steps, coded_keys
+from nestvec.measure.exhaustive import Steps, coded_keys, rescores_halves
 from nestvec.measure.scores import RankingScorer, full_recall_depths
 from nestvec.measure.texts import Texts
 from nestvec.measure.trend import Quarters, SizeTrend, size_trend, trend_rows
@@ -97,7 +97,8 @@ def measure_points(
     points, corpus, texts = task.points, task.corpus, task.texts
     approximate = engine.kind.capabilities.approximate
     exhaustive = points[:1] if approximate else points
-    corpus.encode(coded_keys(exhaustive))  # one pass for ranking and for the trial
+    # One pass for ranking and for the trial.
+    corpus.encode(coded_keys(exhaustive), with_vectors=rescores_halves(exhaustive))
     search = DocumentSearch(
         exhaustive,
         task.queries,

@@ -62,7 +62,9 @@ class EmbeddedTrial:
         self._random = np.random.default_rng(0)
         self._text_bytes = 0.0  # mean bytes of a document in the database
         self._part: tuple[CodeKey, Part] | None = None
-        self._dropped: set[Path] = set()  # files that a cold search dropped from the page cache
+        # Files that may not be in the page cache: a cold search drops files, and other files that
+        # were written since can displace the file of the corpus.
+        self._dropped: set[Path] = {corpus.vectors_file} if corpus.vectors_file else set()
 
     def searcher(self, point: OperatingPoint) -> Search:
         """Return the search of a point, with all its files in the page cache."""
@@ -183,6 +185,9 @@ class EmbeddedTrial:
         return Path(self._folder.name) / f"{key[0]}-{key[1]}.codes"
 
     def _vector_file(self, stored: Stored) -> Path:
+        shared = self._corpus.vectors_file
+        if stored == "float16" and shared is not None:
+            return shared
         file = Path(self._folder.name) / f"{stored}.vectors"
         if not file.exists():
             with file.open("wb") as opened:

@@ -44,10 +44,14 @@ class CodeStore:
         if self._in_memory + size <= MEMORY_BYTES:
             self._in_memory += size
             return _InMemory(shape)
+        return self.create_file(shape)
+
+    def create_file(self, shape: tuple[int, int]) -> StoredFile:
+        """Return an array without rows in a file, like ``create``."""
         if self._folder is None:
             self._folder = TemporaryDirectory(prefix="nestvec-codes-")
         self._files += 1
-        return _InFile(Path(self._folder.name) / str(self._files), shape)
+        return StoredFile(Path(self._folder.name) / str(self._files), shape)
 
     def close(self) -> None:
         """Delete the files."""
@@ -70,15 +74,25 @@ class _InMemory:
         return self._codes
 
 
-class _InFile:
+class StoredFile:
+    """Codes in a file.
+
+    Attributes:
+        path: The file.
+    """
+
     def __init__(self, path: Path, shape: tuple[int, int]) -> None:
-        self._path, self._shape = path, shape
+        """Create an empty file; ``shape`` is as in ``CodeStore.create``."""
+        self.path, self._shape = path, shape
         path.touch()
 
     def append(self, block: Codes) -> None:
-        with self._path.open("ab") as file:
+        """Write the next rows."""
+        with self.path.open("ab") as file:
             file.write(np.ascontiguousarray(block).data)
 
     def array(self) -> Codes:
         """Map the file. A mapping that ends lets the system drop the pages of the file."""
-        return np.memmap(self._path, dtype=np.uint8, mode="r", shape=self._shape)
+        if not self._shape[0]:  # an empty file cannot be mapped
+            return np.empty(self._shape, dtype=np.uint8)
+        return np.memmap(self.path, dtype=np.uint8, mode="r", shape=self._shape)

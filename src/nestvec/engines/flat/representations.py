@@ -8,10 +8,11 @@ temporary files.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -21,9 +22,9 @@ from nestvec.codec.codec import Codec, sample_rows
 from nestvec.codec.prefix import as_stored, prefix
 from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.codec.rows import EmbeddingRows
-from nestvec.engines.flat.code_store import CodeStore, StoredCodes
+from nestvec.engines.flat.code_store import CodeStore, StoredCodes, StoredFile
 from nestvec.engines.flat.scoring import ZeroPrefixes, is_in
-from nestvec.types import CodeKey, Codes, Embeddings, Rows
+from nestvec.types import CodeKey, Codes, Embeddings, Precision, Rows
 
 BLOCK_BYTES = 8 * 2**20  # of float32 embeddings encoded at a time: blocks fit the caches
 FROM_EMBEDDINGS = ("float32", "float16")
@@ -77,6 +78,7 @@ class Representations:
         self._store = CodeStore()
         self._codecs: dict[CodeKey, tuple[Codec, float]] = {}
         self._encoded: dict[CodeKey, _Encoded] = {}
+        self._vectors: StoredFile | None = None  # at float16, as an index stores them
 
     def __enter__(self) -> Representations:
         """Return itself."""
@@ -94,6 +96,7 @@ class Representations:
     def close(self) -> None:
         """Delete the temporary files, which are shared with all subsets (``part``)."""
         self._encoded.clear()
+        self._vectors = None
         self._store.close()
 
     def __len__(self) -> int:
@@ -136,38 +139,73 @@ class Representations:
         self._fit([key])
         return self._codecs[key][0]
 
-    def encode(self, keys: Iterable[CodeKey]) -> None:
-        """Encode the whole corpus at each (dim, precision), in one pass over the embeddings."""
+    @property
+    def vectors_file(self) -> Path | None:
+        """A file of the vectors as an index stores them, float16 [n, full_dim].
+
+        None if ``encode`` has not stored them, and for a subset.
+        """
+        return None if self._vectors is None or self._rows is not None else self._vectors.path
+
+    def encode(self, keys: Iterable[CodeKey], *, with_vectors: bool = False) -> None:
+        """Encode the whole corpus at each (dim, precision), in one pass over the embeddings.
+
+        Args:
+            keys: Each (dim, precision).
+            with_vectors: Whether to store the vectors of an index at float16, in a temporary file.
+                They are then not computed again for later stages.
+        """
         missing = [key for key in dict.fromkeys(keys) if key not in self._encoded]
-        if not missing:
+        vectors = None
+        if with_vectors and self._vectors is None:
+            vectors = self._store.create_file((len(self._corpus), 2 * self.full_dim))
+        if not missing and vectors is None:
             return
-        self._fit(missing)
-        # The smallest codes are stored first, because the first codes are stored in memory.
-        missing.sort(key=lambda key: self._codecs[key][0].bytes_per_vector)
-        encoded: dict[CodeKey, _Encoded] = {}
-        for key in missing:
-            codec, fit_s = self._codecs[key]
-            shape = self._n_stored(key), codec.bytes_per_vector
-            encoded[key] = _Encoded(self._store.create(shape), fit_s, shape[0])
-        zeros = []
+        encoded, zeros = self._new_codes(missing), []
         for first_row, block in self._blocks():
             start = time.perf_counter()
             halves, unit = _stored(block, layer_norm=self.layer_norm)
             zeros.append((first_row, ZeroPrefixes.find(halves)))
-            rounded = halves.astype(np.float32)
-            prefixes: dict[tuple[int, bool], Embeddings] = {}
-            shared = time.perf_counter() - start
-            for key, each in encoded.items():
-                if first_row + len(block) > each.n_rows:
-                    continue
-                start, name = time.perf_counter(), (key[0], key[1] == "float32")
-                if name not in prefixes:
-                    prefixes[name] = prefix(unit if name[1] else rounded, key[0])
-                each.codes.append(self._codecs[key][0].encode_prefixes(prefixes[name]))
-                each.build_s += shared + time.perf_counter() - start
+            self._append(encoded, first_row, halves, unit, start=start)
+            if vectors is not None:
+                vectors.append(halves.view(np.uint8))
         self._encoded |= encoded
+        self._vectors = vectors or self._vectors
         if self._rows is None:
             self.zeros = ZeroPrefixes.concatenated(zeros)  # without another pass
+
+    def _new_codes(self, keys: list[CodeKey]) -> dict[CodeKey, _Encoded]:
+        """Fit codecs, and return codes without rows."""
+        self._fit(keys)
+        encoded: dict[CodeKey, _Encoded] = {}
+        # The smallest codes are stored first, because the first codes are stored in memory.
+        for key in sorted(keys, key=lambda key: self._codecs[key][0].bytes_per_vector):
+            codec, fit_s = self._codecs[key]
+            shape = self._n_stored(key), codec.bytes_per_vector
+            encoded[key] = _Encoded(self._store.create(shape), fit_s, shape[0])
+        return encoded
+
+    def _append(
+        self,
+        encoded: Mapping[CodeKey, _Encoded],
+        first_row: int,
+        halves: NDArray[np.floating],
+        unit: NDArray[np.floating],
+        *,
+        start: float,
+    ) -> None:
+        """Encode a block of stored vectors, which was read and normalized since ``start``."""
+        rounded = halves.astype(np.float32)
+        prefixes: dict[tuple[int, bool], Embeddings] = {}
+        shared = time.perf_counter() - start
+        for key, each in encoded.items():
+            if first_row + len(halves) > each.n_rows:
+                continue
+            start, name = time.perf_counter(), (key[0], key[1] == "float32")
+            if name not in prefixes:
+                prefixes[name] = prefix(unit if name[1] else rounded, key[0])
+            each.codes.append(self._codecs[key][0].encode_prefixes(prefixes[name]))
+            each.build_s += shared + time.perf_counter() - start
 
     def __getitem__(self, key: CodeKey) -> Representation:
         """Return the representation of (dim, precision)."""
@@ -203,8 +241,7 @@ class Representations:
         """
         codec = self.codec(key)
         if key[1] == "float32" or (key[1] in FROM_EMBEDDINGS and key not in self._encoded):
-            stored = _stored(self.embeddings(rows), layer_norm=self.layer_norm)
-            vectors = codec.decode_stored(stored[key[1] == "float32"][:, : key[0]])
+            vectors = codec.decode_stored(self._stored_vectors(rows, key[1])[:, : key[0]])
         else:
             self.encode([key])
             vectors = codec.decode(self._encoded[key].codes.array()[self._selected(rows)])
@@ -243,6 +280,13 @@ class Representations:
         n, size = len(self._corpus), self._block_rows()
         limit = FLOAT_CODES_BYTES // (4 * key[0])
         return n if key[1] != "float32" or n <= limit else min(n, max(1, limit // size) * size)
+
+    def _stored_vectors(self, rows: slice | Rows, precision: Precision) -> NDArray[np.floating]:
+        """Return vectors as an index stores them for a precision, [n, full_dim]."""
+        if precision != "float32" and self._vectors is not None:
+            return self._vectors.array().view(np.float16)[self._selected(rows)]
+        halves, unit = _stored(self.embeddings(rows), layer_norm=self.layer_norm)
+        return unit if precision == "float32" else halves
 
     def _selected(self, rows: slice | Rows) -> slice | Rows:
         return rows if self._rows is None else self._rows[rows]
