@@ -128,3 +128,13 @@ def test_one_dimensional_arrays_raise_and_empty_arrays_do_not():
     with pytest.raises(InvalidArgument, match=r"shape \(8,\). Pass an array of shape \[n, dim\]"):
         prefix(vectors(1, 8)[0], 4)
     assert prefix(np.empty((0, 8), dtype=np.float32), 4).shape == (0, 4)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dim", [3, 8])
+def test_truncation_does_not_change_the_vectors_of_the_caller(dtype, dim):
+    wide = np.random.default_rng(0).standard_normal((6, 16)).astype(dtype)
+    for own in (wide[:, :8], np.ascontiguousarray(wide[:, :8]), wide[::2, :8], wide[:1, :8]):
+        before = own.copy()
+        prefix(own, dim)
+        np.testing.assert_array_equal(own, before)

@@ -40,6 +40,7 @@ from nestvec.types import Codes, Embeddings, Precision
 ROTATION_SEED = 20260
 _EARLIER_KEY = "quantiser"  # the key "quantizer" in files of earlier versions
 FIT_ROWS, _FIT_SEED = 100_000, 4711  # FIT_ROWS: most vectors that a codec is fitted on
+_ROTATED = 4_096  # vectors rotated at a time: a new array of many vectors is slow to allocate
 _ERROR_ROWS = 1_000  # most vectors whose errors are computed
 MISFIT_ERROR = 1.5  # times the 99th percentile of the errors of fitted vectors
 _ROUNDING_ERROR = 1e-6
@@ -344,7 +345,11 @@ def _prepare(
     embeddings: Embeddings, dim: int, quantizer: Quantizer, *, layer_norm: bool
 ) -> Embeddings:
     vectors = prefix(embeddings, dim, layer_norm=layer_norm)
-    return vectors @ _rotation(dim) if quantizer.rotated else vectors
+    if quantizer.rotated:
+        for start in range(0, len(vectors), _ROTATED):
+            block = vectors[start : start + _ROTATED]
+            block[:] = block @ _rotation(dim)
+    return vectors
 
 
 def _rounded(stored: NDArray[np.floating], precision: Precision) -> Embeddings:

@@ -23,11 +23,18 @@ def layer_normalize(embeddings: Embeddings) -> Embeddings:
 
 def normalize(embeddings: Embeddings) -> Embeddings:
     """Scale each vector to unit length, [n, dim] -> [n, dim]; zero vectors stay zero."""
+    return _normalize(embeddings, None)
+
+
+def _normalize(embeddings: Embeddings, out: Embeddings | None) -> Embeddings:
+    """Normalize into an array, which may be the embeddings themselves; None for a new array."""
     lengths = np.sqrt(_squared_lengths(embeddings))[:, None].astype(np.float32)
     positive = lengths > 0
+    unit: Embeddings
     if positive.all():  # several times faster than a division with a condition
-        return embeddings / lengths
-    unit: Embeddings = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=positive)
+        unit = np.divide(embeddings, lengths, out=out)
+    else:
+        unit = np.divide(embeddings, lengths, out=np.zeros_like(embeddings), where=positive)
     return unit
 
 
@@ -49,7 +56,8 @@ def prefix(embeddings: Embeddings, dim: int, *, layer_norm: bool = False) -> Emb
     check_width(embeddings, dim)
     if layer_norm:
         embeddings = layer_normalize(embeddings)
-    return normalize(np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32))
+    vectors = np.ascontiguousarray(embeddings[:, :dim], dtype=np.float32)
+    return _normalize(vectors, None if np.may_share_memory(vectors, embeddings) else vectors)
 
 
 def as_float32(embeddings: NDArray[np.floating]) -> Embeddings:

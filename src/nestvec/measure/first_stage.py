@@ -92,10 +92,14 @@ class FirstStage:
         codec = corpus.codec(key)
         prepared, offsets = codec.split_queries(queries)
         empty = corpus.zeros.within(key[0])
+        memory = np.empty(0, dtype=np.float32)  # of the scores of all blocks
         for part in self._parts:
             top = self._top(key, part, len(queries))
             for rows in _blocks(part, key[0], len(queries)):
-                scores = prepared @ corpus.quantized(key, rows).T
+                if memory.size < len(queries) * len(rows):
+                    memory = np.empty(len(queries) * len(rows), dtype=np.float32)
+                scores = memory[: len(queries) * len(rows)].reshape(len(queries), len(rows))
+                np.matmul(prepared, corpus.quantized(key, rows).T, out=scores)
                 if offsets is not None:
                     scores += offsets[:, None]
                 if len(empty):
