@@ -93,6 +93,4 @@ class StoredFile:
 
     def array(self) -> Codes:
         """Map the file. A mapping that ends lets the system drop the pages of the file."""
-        if not self._shape[0]:  # an empty file cannot be mapped
-            return np.empty(self._shape, dtype=np.uint8)
         return np.memmap(self.path, dtype=np.uint8, mode="r", shape=self._shape)
