@@ -84,7 +84,7 @@ def _index(request: RecipeRequest, config: str) -> str:
     return f"""\
 from lancedb.index import {kind}
 
-table.create_index(vector_column_name="{request.fields()[0].name}", config={config})
+table.create_index("{request.fields()[0].name}", config={config})
 table.optimize()"""
 
 

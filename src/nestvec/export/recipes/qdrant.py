@@ -80,35 +80,44 @@ client.upload_points(
 
 def _query(request: RecipeRequest, quantizer: EngineQuantizer) -> str:
     """Return the query: each stage is the prefetch of the next one."""
-    first, *later = request.fields()
-    codes = ""
-    if quantizer.settings:
-        codes = ", quantization=models.QuantizationSearchParams(rescore=False)"
-    arguments = (
-        f"query=prefix(query, {first.dim}).tolist(),\n"
-        f'using="{first.name}",\n'
-        f"params=models.SearchParams(hnsw_ef={request.ef_search}{codes}),\n"
-        f"{'filter' if later else 'query_filter'}=where,\n"
-        f"limit={request.candidates},"
-    )
-    for field in later:
-        arguments = (
-            f"prefetch=models.Prefetch(\n{indent(arguments, ' ' * 4)}\n),\n"
-            f"query=prefix(query, {field.dim}).tolist(),\n"
-            f'using="{field.name}",\n'
-            "params=exact,\n"
-            f"limit={field.stage.keep or RESULTS},"
-        )
-    text = f'hits = client.query_points(\n    "{request.name}",\n{indent(arguments, " " * 4)}\n)'
+    *earlier, last = request.fields()
+    arguments = ""
+    for field in earlier:
+        arguments = _stage(request, field, quantizer, arguments, is_last=False)
+        arguments = f"prefetch=models.Prefetch(\n{indent(arguments, ' ' * 4)}\n),\n"
+    arguments = _stage(request, last, quantizer, arguments, is_last=True)
     where = (
         "where = None  # or models.Filter(must=[models.FieldCondition("
-        'key="category", match=models.MatchValue(value="news"))])'
+        'key="category", match=models.MatchValue(value="news"))])\n'
     )
     exact = (
-        "\nexact = models.SearchParams(\n    exact=True,"
-        " quantization=models.QuantizationSearchParams(ignore=True)\n)"
+        "exact = models.SearchParams(\n    exact=True,"
+        " quantization=models.QuantizationSearchParams(ignore=True)\n)\n"
     )
-    return f"{where}{exact if later else ''}\n{text}.points"
+    call = f'hits = client.query_points(\n    "{request.name}",\n{indent(arguments, " " * 4)}\n)'
+    return f"{where}{exact if earlier else ''}{call}.points"
+
+
+def _stage(
+    request: RecipeRequest,
+    field: StageField,
+    quantizer: EngineQuantizer,
+    prefetch: str,
+    *,
+    is_last: bool,
+) -> str:
+    """Return the arguments of a stage, which differ between a query and a prefetch."""
+    settings, where = ("search_params", "query_filter") if is_last else ("params", "filter")
+    lines = [f"query=prefix(query, {field.dim}).tolist(),", f'using="{field.name}",']
+    if prefetch:
+        lines.append(f"{settings}=exact,")
+    else:
+        codes = ", quantization=models.QuantizationSearchParams(rescore=False)"
+        more = codes if quantizer.settings else ""
+        lines.append(f"{settings}=models.SearchParams(hnsw_ef={request.ef_search}{more}),")
+        lines.append(f"{where}=where,")
+    lines.append(f"limit={field.stage.keep or RESULTS},")
+    return prefetch + "\n".join(lines)
 
 
 def _turbo(bits: str) -> EngineQuantizer:
