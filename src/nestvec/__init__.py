@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
         NestvecError,
         UnsupportedLibrary,
     )
+    from nestvec.export.recipes.writing import recipe
     from nestvec.export.result_names import ResultNames
     from nestvec.export.results import export_results
     from nestvec.index.building import build_index, reembed
@@ -98,6 +99,7 @@ __all__ = [
     "load_similarity",
     "open_corpus",
     "plan",
+    "recipe",
     "reembed",
     "save_adapter",
     "save_embeddings",
@@ -149,6 +151,7 @@ _MODULES = {
     "load_similarity": "nestvec.data.similarity",
     "open_corpus": "nestvec.data.corpus",
     "plan": "nestvec.planning.choose",
+    "recipe": "nestvec.export.recipes.writing",
     "reembed": "nestvec.index.building",
     "save_adapter": "nestvec.models.adapter_file",
     "save_embeddings": "nestvec.sources.save",

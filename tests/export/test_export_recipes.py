@@ -5,6 +5,7 @@ The tests in tests/engines_outside run the code, or check it with the clients of
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -79,6 +80,25 @@ def test_the_page_states_whether_the_code_was_tested():
     assert str(written).startswith(f"# {TWO} on pgvector\n\nTested: nestvec's tests run this code")
     assert "Untested (Vespa 8" in str(recipe(TWO, FULL_DIM, "vespa"))
     assert {e for e in RECIPE_ENGINES if recipe(TWO, FULL_DIM, e).tested} == {"pgvector", "lancedb"}
+
+
+def test_the_documentation_lists_each_engine_and_what_was_run():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \|(.*)", page.split("## Engines")[1], re.MULTILINE)[:9])
+    assert {*rows} == {*RECIPE_ENGINES}
+    for engine, row in rows.items():
+        assert ("untested" in row) is not recipe(TWO, FULL_DIM, engine).tested
+
+
+def test_the_documentation_names_the_quantizers():
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|", page.split("this quantizer:")[1], re.MULTILINE)
+    assert {engine for engine, _ in rows} == {*RECIPE_ENGINES}
+    for engine, row in rows:
+        for precision, cell in zip(PRECISIONS[2:], row.split("|"), strict=True):
+            written = str(recipe(f"128:{precision}@200>768:float32", FULL_DIM, engine)).lower()
+            words = re.findall(r"[a-z]\w+", cell.lower())
+            assert all(word.rstrip("s") in written for word in words), (engine, precision, cell)
 
 
 def test_a_recipe_is_plain_values():
