@@ -20,6 +20,8 @@ POINTS = (
     "16:int8@60>48:float32",
     "8:binary@200>16:int8@80>48:float16",
     "48:float32",
+    "48:sign@250>48:float32",
+    "48:sign",
 )
 
 
@@ -73,12 +75,15 @@ def parameters(query, widths):
 
 
 def expected(point, query, allowed):
-    """Return the ids and scores of exhaustive stages, in float64."""
+    """Return the ids and scores of exhaustive stages; equal scores are sorted by descending id."""
     found = allowed
     for stage in point.stages:
         codes = prefix(VECTORS[found], stage.dim).astype(np.float64)
-        scores = codes @ prefix(query[None], stage.dim)[0]
-        best = np.argsort(-scores)[: stage.keep or K]
+        wanted = prefix(query[None], stage.dim)[0]
+        if stage.precision == "sign":
+            codes, wanted = np.where(codes > 0, 1, -1), np.where(wanted > 0, 1, -1)
+        scores = codes @ wanted
+        best = np.lexsort((-found, -scores))[: stage.keep or K]
         found, scores = found[best], scores[best]
     return [f"d{n:03}" for n in found], scores
 
@@ -93,7 +98,8 @@ def test_the_query_finds_what_numpy_finds(connection, text, metric):
         rows = connection.execute(sql, parameters(query, widths)).fetchall()
         ids, scores = expected(point, query, np.arange(N))
         assert len({*ids} & {id_ for id_, *_ in rows}) >= K - 1  # halfvec and the graph
-        distances = [1 - score if metric == "cosine" else -score for score in scores]
+        distance_of_cosine = metric == "cosine" and point.stages[-1].precision != "sign"
+        distances = [1 - score if distance_of_cosine else -score for score in scores]
         np.testing.assert_allclose([row[1] for row in rows], distances, atol=0.02)
         assert rows[0][2] == (point.stages[0].keep or K)  # candidates
 

@@ -12,6 +12,7 @@ import pytest
 
 from nestvec.codec.prefix import prefix
 from nestvec.engines.pgvector.statements import VectorColumn, search_statement
+from nestvec.engines.registry import engines
 from nestvec.errors import InvalidArgument
 from nestvec.export.recipes.request import RESULTS
 from nestvec.export.recipes.writing import RECIPE_ENGINES, recipe
@@ -67,12 +68,13 @@ def test_a_quantizer_that_nestvec_does_not_measure_is_named(engine, precision):
     written = recipe(f"128:{precision}@200>768:float32", FULL_DIM, engine)
     notes = " ".join(written.notes)
     measured = precision in ("float32", "float16")
+    measured |= precision == "sign" and engine in ("pgvector", "vespa")
     if not measured:
         assert f"Not measured: {engine} has no {precision} codes" in notes
         assert "nestvec evaluate" in notes
     elif engine not in ("azure", "vespa"):
         assert "Not measured" not in notes
-    assert notes.count("nestvec evaluate --engine") == (engine == "pgvector" and not measured)
+    assert ("nestvec evaluate --engine" in notes) is (engine in engines() and "Not m" in notes)
 
 
 def test_the_page_states_whether_the_code_was_tested():
@@ -120,6 +122,17 @@ def test_pgvector_runs_the_statement_of_the_engine():
     assert re.sub(r"\$\d", "%b", " ".join(sql.split())) == " ".join(statement.text.split())
     assert re.findall(r"\$\d", query.split("\n", 1)[1]) == ["$1", "$2", "$3"]
     assert "SET hnsw.ef_search = 1000" in code_of(written)
+
+
+def test_pgvector_quantizes_the_query_of_sign_bits():
+    (query,) = [p.text for p in recipe("64:sign@90>768:float32", 768, "pgvector").parts[-1:]]
+    assert "<~> binary_quantize($1::vector(64))::bit(64)" in query
+
+
+def test_vespa_needs_whole_bytes_of_sign_bits():
+    written = recipe("12:sign@90>768:float32", 768, "vespa")
+    assert "tensor<int8>(x[12])" in code_of(written)
+    assert any("a multiple of 8 dims, and stage 12:sign@90 has 12" in n for n in written.notes)
 
 
 def test_pgvector_without_an_index_for_wide_first_stages():

@@ -159,6 +159,7 @@ def _notes(request: RecipeRequest, quantizer: EngineQuantizer) -> list[str]:
     return notes
 
 
+_ONE_BIT = EngineQuantizer("binaryQuantization (1 bit)", {"kind": "binaryQuantization"})
 RECIPE = EngineRecipe(
     version=f"REST API {_VERSION}; checked with the models of azure-search-documents 12.0",
     quantizers={
@@ -167,7 +168,8 @@ RECIPE = EngineRecipe(
         "int8": EngineQuantizer("scalarQuantization (int8)", _INT8),
         "int4": EngineQuantizer("scalarQuantization (int8)", _INT8),
         "int2": EngineQuantizer("scalarQuantization (int8)", _INT8),
-        "binary": EngineQuantizer("binaryQuantization (1 bit)", {"kind": "binaryQuantization"}),
+        "binary": _ONE_BIT,
+        "sign": _ONE_BIT,
         "pq4": EngineQuantizer("scalarQuantization (int8)", _INT8),
     },
     limits=EngineLimits(dims=4_096, candidates=None),

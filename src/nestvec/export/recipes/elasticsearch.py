@@ -19,6 +19,7 @@ from nestvec.export.recipes.request import EF_CONSTRUCTION, RESULTS, M, RecipeRe
 _SIMILARITY = {"ip": "dot_product", "cosine": "cosine"}
 _LEAST_BBQ_DIMS = 64
 _INT4 = EngineQuantizer("int4_hnsw (4 bits)", "int4_hnsw")
+_BBQ = EngineQuantizer("bbq_hnsw (1 bit)", "bbq_hnsw")
 _FLOAT = EngineQuantizer("hnsw (float32)", "hnsw", is_exact=True)
 
 
@@ -92,7 +93,8 @@ RECIPE = EngineRecipe(
         "int8": EngineQuantizer("int8_hnsw (8 bits)", "int8_hnsw"),
         "int4": _INT4,
         "int2": _INT4,
-        "binary": EngineQuantizer("bbq_hnsw (1 bit)", "bbq_hnsw"),
+        "binary": _BBQ,
+        "sign": _BBQ,
         "pq4": _INT4,
     },
     limits=EngineLimits(dims=4_096, candidates=10_000),

@@ -20,7 +20,7 @@ def _product_codes(dim: int, metric: str) -> str:
     return f'IvfPq(distance_type="{metric}", num_sub_vectors={divisor_near(dim, dim // 4)})'
 
 
-def _one_bit(dim: int, metric: str) -> str:
+def _one_bit_codes(dim: int, metric: str) -> str:
     return _config("HnswSq" if dim % 8 else "IvfRq")(dim, metric)
 
 
@@ -38,7 +38,7 @@ def _write(
     notes = ["maximum_nprobes(0) searches further partitions until there are enough candidates."]
     if len(request.point.stages) > 1:
         notes.append("LanceDB has no search in stages: NumPy rescores the candidates.")
-    if request.first.precision == "binary" and request.first.dim % 8:
+    if request.first.precision in ("binary", "sign") and request.first.dim % 8:
         notes.append(
             f"IvfRq needs a multiple of 8 dims, and stage {request.first} has {request.first.dim}. "
             f"The recipe uses HnswSq, which needs more memory."
@@ -115,6 +115,7 @@ def _query(request: RecipeRequest) -> str:
 
 _SCALAR = EngineQuantizer("IVF_HNSW_SQ (8 bits)", _config("HnswSq"))
 _FLAT = EngineQuantizer("IVF_FLAT", _config("IvfFlat"), is_exact=True)
+_ONE_BIT = EngineQuantizer("IVF_RQ (1 bit, rotated)", _one_bit_codes)
 RECIPE = EngineRecipe(
     version="LanceDB 0.40",
     quantizers={
@@ -123,7 +124,8 @@ RECIPE = EngineRecipe(
         "int8": _SCALAR,
         "int4": _SCALAR,
         "int2": _SCALAR,
-        "binary": EngineQuantizer("IVF_RQ (1 bit, rotated)", _one_bit),
+        "binary": _ONE_BIT,
+        "sign": _ONE_BIT,
         "pq4": EngineQuantizer("IVF_PQ with 2 bits a dim", _product_codes),
     },
     limits=EngineLimits(),

@@ -125,6 +125,9 @@ def _query(request: RecipeRequest, fields: tuple[StageField, ...], index: str) -
 
 
 _SQ6 = EngineQuantizer("HNSW_SQ with SQ6 (6 bits)", _graph("HNSW_SQ", sq_type="SQ6"))
+_ONE_BIT = EngineQuantizer(
+    "IVF_RABITQ (1 bit, rotated)", lambda dim: ("IVF_RABITQ", {"nlist": _LISTS})
+)
 RECIPE = EngineRecipe(
     version="Milvus 2.6; run with Milvus Lite 3.2, which does not build all of these indexes",
     quantizers={
@@ -135,9 +138,8 @@ RECIPE = EngineRecipe(
         "int8": EngineQuantizer("HNSW_SQ with SQ8", _graph("HNSW_SQ", sq_type="SQ8")),
         "int4": _SQ6,
         "int2": _SQ6,
-        "binary": EngineQuantizer(
-            "IVF_RABITQ (1 bit, rotated)", lambda dim: ("IVF_RABITQ", {"nlist": _LISTS})
-        ),
+        "binary": _ONE_BIT,
+        "sign": _ONE_BIT,
         "pq4": EngineQuantizer("HNSW_PQ with 2 bits a dim", _product_codes),
     },
     limits=EngineLimits(dims=32_768, candidates=16_384),

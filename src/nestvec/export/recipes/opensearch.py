@@ -100,6 +100,7 @@ def _script(request: RecipeRequest, field: StageField) -> dict[str, Any]:
     return {"lang": "knn", "source": "knn_score", "params": parameters}
 
 
+_ONE_BIT = EngineQuantizer("the Faiss encoder binary with 1 bit and a rotation", _encoder(1))
 _TWO_BITS = EngineQuantizer(
     "the Faiss encoder binary with 2 bits and a random rotation", _encoder(2)
 )
@@ -118,9 +119,8 @@ RECIPE = EngineRecipe(
         ),
         "int4": EngineQuantizer("the Faiss encoder binary with 4 bits and a rotation", _encoder(4)),
         "int2": _TWO_BITS,
-        "binary": EngineQuantizer(
-            "the Faiss encoder binary with 1 bit and a rotation", _encoder(1)
-        ),
+        "binary": _ONE_BIT,
+        "sign": _ONE_BIT,
         "pq4": _TWO_BITS,
     },
     limits=EngineLimits(dims=16_000, candidates=10_000),

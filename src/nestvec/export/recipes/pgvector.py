@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from itertools import count
 
 from nestvec.engines.manifest import Stored
 from nestvec.engines.pgvector.connection import SESSION
@@ -84,12 +83,15 @@ def _query(table: str, vectors: VectorColumn, point: OperatingPoint, *, indexed:
         table, vectors, point.stages, RESULTS, condition=(_FILTER, []), indexed=indexed
     )
     *between, last = statement.text.split("%b")
-    numbers = count(1)
-    text = "".join(f"{each}${next(numbers)}" for each in between) + last
+    placeholders = [
+        f"binary_quantize(${number}::vector({dim}))" if precision == "sign" else f"${number}"
+        for number, (dim, precision) in enumerate(statement.queries, 1)
+    ]
+    text = "".join(map("".join, zip(between, placeholders, strict=True))) + last
     text = _CLAUSE.sub(r"\n    \1 ", text)
     text = _STEP.sub(r"\1\n\2", text)
     parameters = ", ".join(
-        f"${number}: the first {dim} dims" for number, dim in enumerate(statement.widths, 1)
+        f"${number}: the first {dim} dims" for number, (dim, _) in enumerate(statement.queries, 1)
     )
     return f"-- Parts of the query vector, each normalized to unit length: {parameters}\n{text};"
 
@@ -118,6 +120,11 @@ def _notes(request: RecipeRequest, point: OperatingPoint, *, indexed: bool) -> l
             f"{first} has {first.dim:,}. Every search scans the table. Choose a first stage with "
             f"fewer dims."
         )
+    if request.first.precision == "binary":
+        notes.append(
+            "pgvector's binary_quantize keeps only signs. To use it, measure and plan points of "
+            "the precision sign."
+        )
     if indexed and request.candidates > LARGEST_EF_SEARCH:
         notes.append(
             f"hnsw.ef_search is at most {LARGEST_EF_SEARCH:,}. The iterative scan continues until "
@@ -135,6 +142,7 @@ RECIPE = EngineRecipe(
         "int4": _HALF,
         "int2": _HALF,
         "binary": _HALF,
+        "sign": EngineQuantizer("bit (sign bits, Hamming distance)", is_exact=True),
         "pq4": _HALF,
     },
     limits=EngineLimits(dims=16_000),

@@ -140,6 +140,10 @@ RECIPE = EngineRecipe(
         "int4": _turbo("BITS4"),
         "int2": _turbo("BITS2"),
         "binary": _turbo("BITS1"),
+        "sign": EngineQuantizer(
+            "binary quantization (sign bits)",
+            "models.BinaryQuantization(binary=models.BinaryQuantizationConfig(always_ram=True))",
+        ),
         "pq4": EngineQuantizer(
             "product quantization (x16)",
             "models.ProductQuantization(\n        product=models.ProductQuantizationConfig(\n"

@@ -184,10 +184,14 @@ def _notes(request: RecipeRequest, kind: str, first: StageField) -> list[str]:
             f"Send {first.name} and the query of stage 1 as {_USES[kind]}(prefix(vector, "
             f"{first.dim}))."
         )
-    if kind == "bits":
+    if kind == "bits" and request.first.precision == "binary":
         notes.append(
             "Sign bits are neither rotated nor centered, as nestvec's binary codes are. They can "
             "lose much more."
+        )
+    if kind == "int8" and request.first.dim % 8:
+        notes.append(
+            f"Bits need a multiple of 8 dims, and stage {request.first} has {request.first.dim}."
         )
     if any(stage.precision == "float16" for stage in request.point.stages):
         notes.append("float16 is stored as bfloat16, which has 8 bits of precision instead of 11.")
@@ -204,6 +208,7 @@ RECIPE = EngineRecipe(
         "int4": _INT8,
         "int2": _INT8,
         "binary": EngineQuantizer("sign bits with the Hamming distance", "bits"),
+        "sign": EngineQuantizer("sign bits with the Hamming distance", "bits", is_exact=True),
         "pq4": _INT8,
     },
     limits=EngineLimits(),

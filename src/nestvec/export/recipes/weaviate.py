@@ -127,6 +127,7 @@ RECIPE = EngineRecipe(
         "binary": EngineQuantizer(
             "rotational quantization (1 bit)", "rq(bits=1, rescore_limit={limit})"
         ),
+        "sign": EngineQuantizer("binary quantization (sign bits)", "bq(rescore_limit={limit})"),
         "pq4": EngineQuantizer("product quantization (2 bits a dim)", "pq(segments={segments})"),
     },
     limits=EngineLimits(dims=65_535, candidates=10_000),
