@@ -103,10 +103,10 @@ def _quantizer_notes(request: RecipeRequest, engine: str, quantizer: EngineQuant
         return []
     stage = request.first
     run = "save the results of this query as a TREC run, and pass it to nestvec evaluate --run FILE"
-    own = f"use nestvec evaluate --engine {engine}, or " if engine in engines() else ""
+    own = f"run nestvec evaluate --engine {engine}, or " if engine in engines() else ""
     return [
         f"Not measured: {engine} has no {stage.precision} codes of nestvec. The index of stage "
-        f"{stage} uses the nearest quantizer, {quantizer.name}.",
+        f"{stage} uses another quantizer: {quantizer.name}.",
         f"Measure the loss on your data: {own}{run}.",
     ]
 
