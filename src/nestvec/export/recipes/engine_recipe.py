@@ -51,6 +51,7 @@ class EngineRecipe:
         write: Returns the parts and the notes that are specific to the engine.
         stores_float16: Whether fields of float16 vectors exist.
         float_codes: The float precisions that the index of the first stage can have.
+        stores_full: Whether the whole vector is stored, even if no stage scores all of its dims.
         skips_middle: Whether only the first and the last stage are run.
         tested: Whether tests run the code on the engine itself.
     """
@@ -61,5 +62,6 @@ class EngineRecipe:
     write: Write
     stores_float16: bool = False
     float_codes: tuple[Precision, ...] = ("float32", "float16")
+    stores_full: bool = False
     skips_middle: bool = False
     tested: bool = False

@@ -148,5 +148,6 @@ RECIPE = EngineRecipe(
     limits=EngineLimits(dims=16_000),
     write=_write,
     stores_float16=True,
+    stores_full=True,
     tested=True,
 )

@@ -89,9 +89,10 @@ def _check(request: RecipeRequest, engine: str, described: EngineRecipe) -> None
         problem = f"A stage of {request.point} has {widest} dims, more than full_dim"
         raise InvalidArgument(f"{problem}={request.full_dim}. Choose a point with fewer dims.")
     dims, candidates = described.limits
-    if dims is not None and widest > dims:
+    stored = request.full_dim if described.stores_full else widest
+    if dims is not None and stored > dims:
         problem = f"{engine} stores vectors of at most {dims:,} dims, and {request.point} needs"
-        raise InvalidArgument(f"{problem} {widest:,}. Choose a point with fewer dims.")
+        raise InvalidArgument(f"{problem} {stored:,}. Choose a point or a model with fewer dims.")
     if candidates is not None and request.candidates > candidates:
         problem = f"A search of {engine} returns at most {candidates:,} documents, and"
         keep = f"{request.point} keeps {request.candidates:,}"
