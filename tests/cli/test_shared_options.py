@@ -14,7 +14,6 @@ from nestvec.curve.curve import Curve
 from nestvec.engines import registry
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.engine import Capabilities
-from nestvec.measure import run
 from nestvec.recipes import finetuned
 
 COMPUTING = {"--dtype", "--device", "--trust-remote-code"}
@@ -177,8 +176,7 @@ def test_another_engine_limits_the_grid_and_needs_a_search(nestvec, place, monke
     halves = frozenset({"float16"})
     capabilities = Capabilities(frozenset({"int8"}), frozenset({"int8"}), halves, max_stages=1)
     engine = type("SmallEngine", (EmbeddedEngine,), {"capabilities": capabilities})
-    for module in (registry, run):
-        monkeypatch.setattr(module, "engine_class", lambda name: engine)
+    monkeypatch.setattr(registry, "engine_class", lambda name: engine)
     ended = nestvec(*["evaluate", "model", "data", "--engine", "small", "--out", "new.json"])
     assert ended.code == 0, ended.err
     curve = Curve.load(place / "new.json")

@@ -9,7 +9,7 @@ import pytest
 from nestvec.codec import codec as codec_module
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import normalize, prefix
-from nestvec.codec.quantizer import PRODUCT, QUANTIZERS, can_code
+from nestvec.codec.quantizer import PRODUCT, QUANTIZERS, SIGN, can_code
 from nestvec.errors import InvalidArgument
 from nestvec.types import PRECISIONS
 
@@ -83,7 +83,7 @@ def test_codecs_do_not_change_their_input():
 def test_every_quantizer_is_in_the_installed_faiss():
     for precision in PRECISIONS:
         name = QUANTIZERS[precision].faiss_name
-        assert name in (None, PRODUCT) or hasattr(faiss.ScalarQuantizer, name), precision
+        assert name in (None, PRODUCT, SIGN) or hasattr(faiss.ScalarQuantizer, name), precision
 
 
 @pytest.mark.parametrize(("dim", "precision"), CODABLE)
@@ -92,9 +92,11 @@ def test_bytes_per_vector_is_the_width_of_a_code(dim, precision):
     codes = codec.encode(vectors(4, 300))
     assert codes.dtype == np.uint8
     assert codes.shape == (4, codec.bytes_per_vector)
-    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "binary": 1, "pq4": 2}
+    bits = {"float32": 32, "float16": 16, "int8": 8, "int4": 4, "int2": 2, "pq4": 2}
+    bits |= {"binary": 1, "sign": 1}
     assert codec.bytes_per_vector == int(np.ceil(dim * bits[precision] / 8))
-    assert codec.new_faiss_index().sa_code_size() == codec.bytes_per_vector
+    if precision != "sign":
+        assert codec.new_faiss_index().sa_code_size() == codec.bytes_per_vector
     assert codec.decode(codes).shape == (4, dim)
 
 
@@ -148,8 +150,11 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
         x /= np.linalg.norm(x, axis=1, keepdims=True)
         return x @ codec_module._rotation(dim).astype(np.float64) if precision in FIXED else x
 
-    x = prepared(corpus)
-    if precision == "int8":
+    x, q = prepared(corpus), prepared(queries)
+    if precision == "sign":
+        x, q = (np.where(each > 0, 1.0, -1.0) for each in (x, q))
+        tolerance = 0
+    elif precision == "int8":
         low, extent = x.min(0), np.ptp(x, axis=0)
         x = low + extent * (np.floor((x - low) / extent * 255 + 1e-9) + 0.5) / 255
         tolerance = 1e-2 / 255 * dim  # a value on the border of two codes may get either
@@ -172,12 +177,12 @@ def test_scores_equal_a_float64_reference_of_the_formula(precision, layer_norm):
     else:
         x = x.astype(np.float16 if precision == "float16" else np.float64)
         tolerance = 1e-4 if precision == "float16" else 1e-6
-    np.testing.assert_allclose(scores, prepared(queries) @ x.T.astype(np.float64), atol=tolerance)
+    np.testing.assert_allclose(scores, q @ x.T.astype(np.float64), atol=tolerance)
 
 
 def test_a_query_loses_nothing_to_quantization():
     queries = vectors(5, 64)
-    for precision in PRECISIONS:
+    for precision in set(PRECISIONS) - {"sign"}:
         codec = Codec.fit(vectors(50, 64), 32, precision)
         prepared = codec.prepare(queries)
         np.testing.assert_allclose(
@@ -219,7 +224,8 @@ def test_one_vector_is_enough_to_fit(precision):
     corpus = vectors(1, 16)
     codec = Codec.fit(corpus, 16, precision)
     score = (codec.prepare(corpus) @ codec.decode(codec.encode(corpus)).T).item()
-    assert score == pytest.approx(1, abs=0.05)  # the vector is the mean of the corpus
+    best = 16 if precision == "sign" else 1
+    assert score == pytest.approx(best, abs=0.05)  # the vector is the mean of the corpus
 
 
 def test_equal_vectors_have_equal_codes_in_any_batch():

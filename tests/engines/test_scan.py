@@ -11,6 +11,7 @@ from nestvec.codec.codec import Codec
 from nestvec.codec.quantizer import can_code
 from nestvec.engines.flat import fast_scan
 from nestvec.engines.flat.scan import Scan
+from nestvec.engines.flat.sign_scan import SignScan
 from nestvec.types import PRECISIONS
 
 NONE = np.empty(0, dtype=np.int64)
@@ -39,7 +40,8 @@ def vectors(n, dim, seed=0):
 def made(corpus, dim, precision, empty=NONE):
     codec = Codec.fit(corpus, dim, precision)
     codes = codec.encode(corpus)
-    return codec, codes, Scan(codec, codes, empty=empty)
+    kind = SignScan if precision == "sign" else Scan
+    return codec, codes, kind(codec, codes, empty=empty)
 
 
 def reference(codec, codes, queries, k, empty=NONE):
@@ -121,7 +123,7 @@ def test_a_zero_query_scores_0_with_the_first_rows(n, precision):
     scores, rows = scan.search(queries, 10)
     assert (scores[1] == 0).all()
     np.testing.assert_array_equal(rows[1], np.arange(min(10, n)))
-    assert scores[0].any()
+    assert scores[[0, 2]].any()
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -2,8 +2,8 @@
 // The server checks whether the index supports a point.
 
 /** From the fewest bits to the most, in the order of the slider. */
-export const PRECISIONS = ["binary", "int2", "pq4", "int4", "int8", "float16", "float32"];
-export const BITS = { binary: 1, int2: 2, pq4: 2, int4: 4, int8: 8, float16: 16, float32: 32 };
+export const PRECISIONS = ["sign", "binary", "int2", "pq4", "int4", "int8", "float16", "float32"];
+export const BITS = { sign: 1, binary: 1, int2: 2, pq4: 2, int4: 4, int8: 8, float16: 16, float32: 32 };
 
 const STAGE = /^([0-9]{1,9}):([a-z0-9]+)(?:@([0-9]{1,9}))?$/;
 
