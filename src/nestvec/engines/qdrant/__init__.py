@@ -1,0 +1,1 @@
+"""The engine for Qdrant Edge, the embedded form of Qdrant."""

@@ -1,0 +1,144 @@
+"""The HNSW graph of a shard: when it is built, how wide it is searched, and what it loses.
+
+Below ``LEAST_ROWS`` documents, a search scores every document. Above, a graph serves the first
+stage of the operating point. ``hnsw_ef`` is fitted when the graph is built: the smallest tried
+value whose results overlap with those of an exhaustive search by ``LEAST_OVERLAP``.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+
+from nestvec.engines.manifest import Settings
+from nestvec.engines.qdrant.columns import FULL, NamedVectors, as_arrays
+from nestvec.engines.qdrant.requests import Body, search_params
+from nestvec.engines.qdrant.searching import Searcher, candidates
+from nestvec.engines.qdrant.shards import OpenShard
+from nestvec.errors import InvalidArgument
+from nestvec.types import Embeddings, Hits, OperatingPoint
+
+LEAST_ROWS = 20_000
+M, EF_CONSTRUCT = 16, 100
+LEAST_OVERLAP = 0.99
+K = 10
+HNSW_EF = (64, 128, 256, 512, 1_024, 2_048)
+_SAMPLED_QUERIES = 50
+_logger = logging.getLogger(__name__)
+NO_INDEXING: Body = {"indexing_threshold": 1_000_000_000, "default_segment_number": 1}
+"""Parameters of the optimizer: build no graph."""
+_INDEXING: Body = {"indexing_threshold": 1, "default_segment_number": 1}
+
+
+class Quantization(NamedTuple):
+    """A quantization of the vectors of the first stage.
+
+    Attributes:
+        config: Its parameters, as Qdrant's REST API has them.
+        oversampling: Number of candidates for each result that the original vectors rescore.
+    """
+
+    config: Body
+    oversampling: float
+
+
+QUANTIZATIONS = {
+    "int8": Quantization({"scalar": {"type": "int8"}}, 2.0),
+    "turbo4": Quantization({"turbo": {"bits": "bits4"}}, 4.0),
+    "turbo2": Quantization({"turbo": {"bits": "bits2"}}, 8.0),
+    "turbo1": Quantization({"turbo": {"bits": "bits1"}}, 16.0),
+}
+"""By the value of ``quantization`` in the URL. ``none`` removes a quantization."""
+NO_QUANTIZATION = "none"
+
+
+def check_quantization(name: str) -> str:
+    """Return the name of a quantization.
+
+    Raises:
+        InvalidArgument: If it is unknown.
+    """
+    known = [NO_QUANTIZATION, *QUANTIZATIONS]
+    if name not in known:
+        problem = f"quantization={name!r:.40} is unknown."
+        raise InvalidArgument(f"{problem} Choose one of: {', '.join(known)}.")
+    return name
+
+
+class Graph:
+    """The HNSW graph of one shard."""
+
+    def __init__(self, shard: OpenShard, columns: NamedVectors, searcher: Searcher) -> None:
+        """Use an open shard."""
+        self._shard, self._columns, self._searcher = shard, columns, searcher
+
+    def params(self, point: OperatingPoint, settings: Settings, k: int) -> Body | None:
+        """Return the parameters of a search by a point; None if its first stage has no graph."""
+        if settings.get("first_stage") != first_stage(point):
+            return None
+        wanted = point.stages[0].keep or candidates(k)
+        oversampling = settings.get("oversampling")
+        return search_params(
+            max(int(settings["hnsw_ef"]), wanted),
+            None if oversampling is None else float(oversampling),
+        )
+
+    def prepare(self, point: OperatingPoint, quantization: str) -> Settings:
+        """Build the graph of the first stage if there are enough documents, and fit ``hnsw_ef``."""
+        if self._shard.count() < LEAST_ROWS:
+            return {}
+        name = self._columns.layout.name(point.stages[0].representation)
+        chosen = QUANTIZATIONS.get(quantization)
+        graph: Body = {"m": M, "ef_construct": EF_CONSTRUCT, "full_scan_threshold": 1}
+        params: Body = {"hnsw_config": graph}
+        if chosen is not None:
+            params["quantization_config"] = chosen.config
+        self._shard.reconfigure(
+            self._columns.layout.config(self._columns.existing(), {name: params}, _INDEXING)
+        )
+        self._shard.optimize()
+        settings: dict[str, int | float | str] = {
+            "index": "hnsw",
+            "first_stage": first_stage(point),
+            "m": M,
+            "ef_construct": EF_CONSTRUCT,
+        }
+        if chosen is not None:
+            settings |= {"quantization": quantization, "oversampling": chosen.oversampling}
+        hnsw_ef, overlap = self._fit(point, settings)
+        return settings | {"hnsw_ef": hnsw_ef, f"overlap@{K}": round(overlap, 4)}
+
+    def _fit(self, point: OperatingPoint, settings: Settings) -> tuple[int, float]:
+        """Return the smallest ``hnsw_ef`` that retains enough, and its overlap."""
+        queries = self._sample()
+        expected = self._searcher.exhaustive(queries, point.stages, K, None)
+        for hnsw_ef in HNSW_EF:
+            params = self.params(point, {**settings, "hnsw_ef": hnsw_ef}, K)
+            found = self._searcher.approximate(queries, point.stages, K, None, params or {})
+            overlap = _overlap(expected, found)
+            if overlap >= LEAST_OVERLAP:
+                break
+        else:
+            _logger.warning(
+                "%s: the index finds %.1f %% of the best %d documents, also with hnsw_ef=%d.",
+                *(point, 100 * overlap, K, hnsw_ef),
+            )
+        return hnsw_ef, overlap
+
+    def _sample(self) -> Embeddings:
+        """Return stored vectors; points are in the order of a hash of their ids."""
+        block = next(self._shard.scroll([], vectors=[FULL]))
+        return as_arrays(block[:_SAMPLED_QUERIES])
+
+
+def first_stage(point: OperatingPoint) -> str:
+    """Return the representation of the first stage as a text."""
+    dim, precision = point.stages[0].representation
+    return f"{dim}:{precision}"
+
+
+def _overlap(expected: Hits, found: Hits) -> float:
+    pairs = zip(expected.ids, found.ids, strict=True)
+    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))

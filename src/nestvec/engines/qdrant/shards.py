@@ -1,0 +1,244 @@
+"""Open shards of Qdrant Edge: one per folder and process, shared by all engine objects.
+
+Edge lets one process open a folder, once. ``WriterLock`` reports which process that is. The calls
+of a shard are serialized: Edge holds the interpreter's lock during a call, so that more threads
+would not be faster.
+
+Edge writes each change to its log before the call returns. After a kill, the next process that
+opens the folder repeats the changes of the log. ``update`` also flushes them to disk, so that they
+survive a power failure.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nestvec.engines.embedded.folder import WriterLock
+from nestvec.engines.qdrant import objects
+from nestvec.engines.qdrant.requests import Body
+from nestvec.errors import DataError, IndexLocked, NestvecError, first_line
+from nestvec.types import CodeKey
+
+Result = TypeVar("Result")
+SHARD = "shard"
+"""The subfolder of Edge's files."""
+BLOCK = 1_024
+"""Points that are read at a time."""
+_open: dict[Path, OpenShard] = {}
+_registry = threading.RLock()
+
+
+def create_shard(folder: Path, config: Body) -> None:
+    """Create the shard of a new index, and the indexes of its payload.
+
+    Raises:
+        DataError: If it cannot be created.
+    """
+    try:
+        path = folder / SHARD
+        path.mkdir(parents=True)
+        shard = objects.library().EdgeShard.create(str(path), objects.config(config))
+        for operation in objects.PAYLOAD_INDEXES:
+            shard.update(objects.update(operation))
+        shard.close()
+    except NestvecError:
+        raise
+    except Exception as error:  # Edge raises no narrower type
+        raise DataError(folder, f"cannot be created ({first_line(error)}).") from None
+
+
+class OpenShard:
+    """An open shard. Several threads may use it.
+
+    Attributes:
+        folder: The folder of the index.
+        changing: A lock for changes of several steps.
+        columns: The named vectors of prefixes; None before ``NamedVectors`` has read them.
+        complete: The names of those that every document has.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the shard of a folder; use ``open_shard``.
+
+        Raises:
+            IndexLocked: If another process has opened it.
+            DataError: If it cannot be opened.
+        """
+        self.folder, self.changing = folder, threading.RLock()
+        self.columns: dict[str, CodeKey] | None = None
+        self.complete: set[str] = set()
+        self._calls, self._users = threading.Lock(), 0
+        self._lock: WriterLock | None = WriterLock(folder)
+        self._shard: Any = None
+        try:
+            self._load(None)
+        except BaseException:
+            self._unlock()
+            raise
+
+    def query(self, bodies: Sequence[Body]) -> list[list[tuple[str, float]]]:
+        """Return the ids and the scores of the points that each query finds, best first."""
+        request = objects.library().QueryBatchRequest([objects.query(body) for body in bodies])
+        found = self._call(lambda shard: shard.query_batch(request)) if bodies else []
+        return [[(str(point.id), point.score) for point in points] for points in found]
+
+    def retrieve(self, points: Sequence[str], keys: list[str], vectors: list[str]) -> list[Any]:
+        """Return points with some keys of their payload and some vectors, in any order."""
+        return list(
+            self._call(lambda shard: shard.retrieve(list(points), keys or False, vectors or False))
+        )
+
+    def scroll(
+        self, keys: list[str], *, vectors: list[str] | None = None, where: Body | None = None
+    ) -> Iterator[list[Any]]:
+        """Yield blocks of all points that match a filter, in ascending order of point id."""
+        offset = None
+        while True:
+            request = objects.library().ScrollRequest(
+                offset=offset,
+                limit=BLOCK,
+                filter=objects.filter_of(where),
+                with_payload=keys or False,
+                with_vector=vectors or False,
+            )
+            block, offset = self._call(partial(_scroll, request=request))
+            if block:
+                yield block
+            if offset is None:
+                return
+
+    def count(self, where: Body | None = None) -> int:
+        """Return the exact number of points that match a filter."""
+        request = objects.library().CountRequest(exact=True, filter=objects.filter_of(where))
+        return int(self._call(lambda shard: shard.count(request)))
+
+    def has_any(self, where: Body) -> bool:
+        """Return whether a point matches a filter."""
+        request = objects.library().ScrollRequest(
+            limit=1, filter=objects.filter_of(where), with_payload=False, with_vector=False
+        )
+        return bool(self._call(partial(_scroll, request=request))[0])
+
+    def facet(self, key: str, limit: int) -> list[str]:
+        """Return the different texts of a key of the payload."""
+        request = objects.library().FacetRequest(key, limit=limit, exact=True)
+        return [hit.value for hit in self._call(lambda shard: shard.facet(request)).hits]
+
+    def indexed_keys(self) -> set[str]:
+        """Return the keys of the payload that have an index."""
+        return set(self._call(lambda shard: shard.info()).payload_schema)
+
+    def update(self, operation: Body, *, flush: bool = True) -> None:
+        """Apply one change, and flush it to disk."""
+        converted = objects.update(operation)
+        self._call(lambda shard: shard.update(converted))
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write all changes to disk, so that they survive a power failure."""
+        self._call(lambda shard: shard.flush())
+
+    def reconfigure(self, config: Body) -> None:
+        """Open the shard again with another configuration; searches wait."""
+        with self._calls:
+            if self._shard is not None:
+                self._shard.close()
+                self._load(config)
+
+    def optimize(self) -> None:
+        """Build the search structures, and remove deleted points.
+
+        Edge holds the interpreter's lock meanwhile: no other thread of the process runs.
+        """
+        self._call(lambda shard: shard.optimize())
+
+    def use(self) -> OpenShard:
+        """Count one more user."""
+        self._users += 1
+        return self
+
+    def release(self) -> None:
+        """Close the shard if no user is left."""
+        with _registry:
+            self._users -= 1
+            if self._users <= 0:
+                self.close()
+
+    def close(self) -> None:
+        """Close the shard for all users."""
+        with _registry, self._calls:
+            if _open.get(self.folder) is self:
+                del _open[self.folder]
+            shard, self._shard = self._shard, None
+            if shard is not None:
+                with suppress(Exception):
+                    shard.close()
+            self._unlock()
+
+    def _call(self, work: Callable[[Any], Result]) -> Result:
+        with self._calls:
+            if self._shard is None:
+                raise DataError(self.folder, "the index is closed. Open it again.")
+            try:
+                return work(self._shard)
+            except Exception as error:  # Edge raises no narrower type
+                raise DataError(self.folder, f"Qdrant Edge: {first_line(error)}") from None
+
+    def _load(self, config: Body | None) -> None:
+        path, library = self.folder / SHARD, objects.library()
+        self._shard = None
+        try:
+            self._shard = library.EdgeShard.load(str(path), config and objects.config(config))
+        except Exception as error:  # Edge raises no narrower type
+            text = first_line(error)
+            if "WouldBlock" in text:
+                problem = "is open in another process. Close the index there, or wait."
+                raise IndexLocked(self.folder, problem) from None
+            raise DataError(self.folder, f"cannot be opened ({text}).") from None
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+def _scroll(shard: Any, request: Any) -> Any:
+    return shard.scroll(request)
+
+
+def open_shard(folder: Path) -> OpenShard:
+    """Return the shard of a folder; each caller must release it.
+
+    Raises:
+        IndexLocked: If another process has opened it.
+        DataError: If it cannot be opened.
+    """
+    folder = folder.resolve()
+    with _registry:
+        if folder not in _open:
+            _open[folder] = OpenShard(folder)
+        return _open[folder].use()
+
+
+@contextmanager
+def closed_shard(folder: Path) -> Iterator[None]:
+    """Close the shard of a folder in this process, so that the folder can be moved or deleted.
+
+    Raises:
+        IndexLocked: If another process has opened it.
+    """
+    folder = folder.resolve()
+    with _registry:
+        if folder in _open:
+            _open[folder].close()
+        lock = WriterLock(folder)
+        try:
+            yield
+        finally:
+            lock.release()
