@@ -26,6 +26,7 @@ LOCAL = "embedded"
 _BUILT_IN = {
     LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine",
     "pgvector": "nestvec.engines.pgvector.engine:PgvectorEngine",
+    "qdrant-edge": "nestvec.engines.qdrant.engine:QdrantEdgeEngine",
 }
 _SCHEMES = {"postgresql": "pgvector", "postgres": "pgvector"}
 """Engines by URL scheme, if the scheme is not the engine's name."""
