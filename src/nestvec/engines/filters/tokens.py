@@ -6,7 +6,10 @@ kind compare as their sequences do, position by position.
 
     {"lang": "de"}      fields: "lang", "lang":string       values: "lang"="de"
     {"tags": ["a"]}     fields: "tags", "tags":list, "tags"[]:string       values: "tags"[]="a"
-    2**53 + 1           ordered: 9007199254740992.0, 1.0
+    "2026-03-01"        ordered: 58113236553332.0, 53865951402624.0
+
+The floats are integers below 1e15, because Qdrant Edge 0.9 reads other floats of a payload with an
+error of one unit in the last place.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import struct
 import sys
 from collections.abc import Iterator
 
@@ -100,7 +104,7 @@ def ordered(value: Value) -> list[float]:
     if isinstance(value, float) and math.isnan(value):
         return []
     if value > _LARGEST:
-        return [_LARGEST, 1.0]
+        return [*_bits(_LARGEST), 1.0]
     if value < -_LARGEST:
         return []
     return list(_ordered_number(value))
@@ -118,15 +122,22 @@ def _ordered_text(value: str) -> Iterator[float]:
 def _ordered_number(value: int | float) -> Iterator[float]:
     """Yield the largest float up to a number, then that of the rest, until nothing is left."""
     if isinstance(value, float):
-        yield value + 0.0  # -0.0 equals 0.0
+        yield from _bits(value)
         return
     rest, first = int(value), True
     while first or rest:
         part = float(rest)
         if int(part) > rest:
             part = math.nextafter(part, -math.inf)
-        yield part
+        yield from _bits(part)
         rest, first = rest - int(part), False
+
+
+def _bits(value: float) -> tuple[float, float]:
+    """Return the upper and the lower half of a float's bits, changed so that they are ordered."""
+    (bits,) = struct.unpack(">Q", struct.pack(">d", value + 0.0))  # -0.0 equals 0.0
+    bits = bits ^ (2**64 - 1) if bits >> 63 else bits | 1 << 63
+    return float(bits >> 32), float(bits & (2**32 - 1))
 
 
 def _value(value: Value) -> str:
