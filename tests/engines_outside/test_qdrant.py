@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +23,7 @@ from nestvec.engines.qdrant import indexing, table
 from nestvec.engines.qdrant.columns import NamedVectors
 from nestvec.engines.qdrant.engine import QdrantEdgeEngine
 from nestvec.engines.qdrant.indexing import HNSW_EF
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 
@@ -276,6 +277,19 @@ class TestFolders:
             found(f"t > '{'x' * 96}'")
         index.close()
 
+    def test_compacting_frees_the_space_of_deleted_documents(self, tmp_path):
+        index = create(tmp_path / "index")
+        corpus = {f"d{n}": Document("text " * 500) for n in range(4_000)}
+        index.add(corpus, np.resize(VECTORS, (4_000, 32)))
+        index.delete([f"d{n}" for n in range(3_900)])
+        before = index.stats().text_bytes
+        compacted = index.compact()
+        assert compacted.bytes_after < compacted.bytes_before
+        assert index.stats().text_bytes < 0.5 * before  # the log of changes remains
+        assert len(index) == 100
+        index.verify()
+        index.close()
+
     def test_a_point_without_vectors_is_refused_until_it_is_prepared(self, tmp_path):
         index = create(tmp_path / "index")
         index.add(CORPUS, VECTORS)
@@ -391,6 +405,30 @@ class TestProcesses:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.stdout.splitlines() == ["True 32:float32"], done.stderr
 
+    def test_an_index_that_another_process_serves_is_not_rebuilt(self, tmp_path):
+        index = create(tmp_path / "index")
+        place = index.place
+        index.close()
+        code = (
+            "from nestvec.engines.qdrant.engine import QdrantEdgeEngine as E\n"
+            f"E.open({place!r})\nprint('open', flush=True)\ninput()\n"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", code], **pipes) as server:
+            assert server.stdout.readline() == b"open\n"
+            manifest = Manifest(MODEL, "float32", PLAIN)
+            with (
+                pytest.raises(IndexLocked, match=str(server.pid)),
+                QdrantEdgeEngine.building(place, manifest, source={}) as index,
+            ):
+                pass
+            server.kill()
+        with QdrantEdgeEngine.building(place, manifest, source={}) as index:
+            index.add({"new": Document("")}, VECTORS[:1])
+        index = QdrantEdgeEngine.open(place)
+        assert list(index.ids()) == ["new"]
+        index.close()
+
     def test_engine_objects_of_one_process_share_the_index(self, tmp_path):
         one = create(tmp_path / "index")
         two = QdrantEdgeEngine.open(one.place)
@@ -439,6 +477,36 @@ class TestProcesses:
             assert len(index.search(QUERIES, 30).ids[0]) == 30
             index.close()
 
+    def test_a_kill_while_the_graph_is_built_loses_nothing(self, tmp_path):
+        index = create(tmp_path / "index", POINT, WIDE)
+        index.add(numbered(range(4_000)), wide_vectors(4_000, seed=1))
+        index.close()
+        for wait in (0.0, 0.3, 0.6, 0.9):
+            command = [sys.executable, "-c", BUILDER.format(place=index.place)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as builder:
+                assert builder.stdout.readline() == b"open\n"
+                time.sleep(wait)
+                builder.kill()
+            again = QdrantEdgeEngine.open(index.place, verify=True)
+            assert len(again) == len(set(again.ids())) == 4_000
+            again.close()
+        again = QdrantEdgeEngine.open(index.place)
+        again.build_codes()
+        queries = wide_vectors(20, seed=2)
+        found, expected = again.search(queries, 10), again.search(queries, 10, exact=True)
+        assert overlap(found, expected) > 0.5
+        again.close()
+
+
+BUILDER = """
+from nestvec.engines.qdrant import indexing
+from nestvec.engines.qdrant.engine import QdrantEdgeEngine
+
+indexing.LEAST_ROWS = 1_000
+index = QdrantEdgeEngine.open({place!r})
+print("open", flush=True)
+index.build_codes()
+"""
 
 WRITER = """
 import numpy as np

@@ -27,9 +27,14 @@ K = 10
 HNSW_EF = (64, 128, 256, 512, 1_024, 2_048)
 _SAMPLED_QUERIES = 50
 _logger = logging.getLogger(__name__)
-NO_INDEXING: Body = {"indexing_threshold": 1_000_000_000, "default_segment_number": 1}
+_OPTIMIZERS: Body = {
+    "default_segment_number": 1,
+    "deleted_threshold": 0.01,  # by default, Edge keeps up to 20 % of deleted points
+    "vacuum_min_vector_number": 1,
+}
+NO_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1_000_000_000}
 """Parameters of the optimizer: build no graph."""
-_INDEXING: Body = {"indexing_threshold": 1, "default_segment_number": 1}
+_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1}  # kB
 
 
 class Quantization(NamedTuple):

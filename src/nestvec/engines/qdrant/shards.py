@@ -226,6 +226,17 @@ def open_shard(folder: Path) -> OpenShard:
         return _open[folder].use()
 
 
+def check_unlocked(folder: Path) -> None:
+    """Check that no other process has opened the shard of a folder.
+
+    Raises:
+        IndexLocked: If another process has opened it.
+    """
+    with _registry:
+        if folder.exists() and folder.resolve() not in _open:
+            WriterLock(folder).release()
+
+
 @contextmanager
 def closed_shard(folder: Path) -> Iterator[None]:
     """Close the shard of a folder in this process, so that the folder can be moved or deleted.

@@ -194,8 +194,8 @@ class EdgeTable(DocumentTable):
         if where is None:
             return None
         compiled = compile_condition(where)
-        keys = set(ordered_keys(compiled)) - self._shard.indexed_keys()
-        for key in sorted(keys):
+        keys = set(ordered_keys(compiled))
+        for key in sorted(keys - self._shard.indexed_keys() if keys else keys):
             values = {"field_name": key, "field_schema": "float"}
             self._shard.update({"create_index": values})
         return compiled

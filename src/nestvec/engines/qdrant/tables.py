@@ -23,7 +23,13 @@ from nestvec.engines.manifest import Manifest
 from nestvec.engines.qdrant import objects
 from nestvec.engines.qdrant.columns import Layout
 from nestvec.engines.qdrant.indexing import NO_INDEXING, check_quantization
-from nestvec.engines.qdrant.shards import OpenShard, closed_shard, create_shard, open_shard
+from nestvec.engines.qdrant.shards import (
+    OpenShard,
+    check_unlocked,
+    closed_shard,
+    create_shard,
+    open_shard,
+)
 from nestvec.engines.qdrant.table import EdgeTable
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
@@ -110,8 +116,10 @@ class EdgeTables(DocumentTables):
         """Open the shard of an index.
 
         Raises:
-            IndexLocked: If another process has opened it.
+            IndexLocked: If another process has opened it, or the index that it will replace.
         """
+        if record.table != self.name:  # found now, and not after all documents are encoded
+            check_unlocked(self._path)
         shard = open_shard(self._folder(record.table))
         self._shards.append(shard)
         chosen = self._quantization
