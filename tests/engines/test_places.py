@@ -20,6 +20,12 @@ def test_credentials_and_unknown_parameters_are_not_shown():
 def test_a_host_is_optional_and_a_path_is_unchanged():
     assert Place.parse("postgresql:///search?table=a", ("table",)).shown.endswith("/search?table=a")
     assert shown_place("some/folder") == "some/folder"
+
+
+@pytest.mark.parametrize("url", ["qdrant-edge:///data/index", "postgresql:///search"])
+def test_a_url_without_a_host_is_shown_as_a_url(url):
+    assert shown_place(url) == url
+    assert is_url(shown_place(f"{url}?sslmode=require"))
     assert not is_url("some/folder")
     assert is_url("lance://folder")
 

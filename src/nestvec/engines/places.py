@@ -62,9 +62,10 @@ class Place:
             raise InvalidArgument(f"the URL repeats a parameter: {names}. Write each name once.")
         others = urlencode([pair for pair in pairs if pair not in own])
         host = parts.netloc.rpartition("@")[2]
+        shown = f"{parts.scheme}://{host}{parts.path}"  # urlunsplit omits an empty host
         return cls(
             urlunsplit((parts.scheme, parts.netloc, parts.path, others, "")),
-            urlunsplit((parts.scheme, host, parts.path, urlencode(own), "")),
+            f"{shown}?{urlencode(own)}" if own else shown,
             dict(own),
         )
 
