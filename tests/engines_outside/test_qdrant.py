@@ -368,6 +368,7 @@ class TestFolders:
         ("url", "problem"),
         [
             ("qdrant-edge://", "names no folder"),
+            ("qdrant-edge://notes#1", "names no folder"),
             ("qdrant-edge://x?quantization=int3", "quantization='int3' is unknown"),
             ("qdrant-edge://x?table=y", "the parameter 'table' of the URL is unknown"),
         ],

@@ -18,7 +18,7 @@ from nestvec.engines.qdrant.columns import FULL, Layout, as_arrays
 from nestvec.engines.qdrant.payloads import ID
 from nestvec.engines.qdrant.requests import Body, Step, approximate, exhaustive
 from nestvec.engines.qdrant.shards import OpenShard
-from nestvec.engines.rescoring import Candidates, rescore
+from nestvec.engines.rescoring import Shortlist, rescore
 from nestvec.types import Embeddings, Hits, Precision, Stage
 
 MARGIN: dict[Precision, float] = {"float32": 1e-5, "float16": 1e-3}
@@ -135,9 +135,7 @@ class Searcher:
         scored, _ = self._candidates(splits)
         return rescore(queries, scored, [_last(stage)], k)
 
-    def _candidates(
-        self, lists: Sequence[Sequence[str]]
-    ) -> tuple[list[Candidates], dict[str, str]]:
+    def _candidates(self, lists: Sequence[Sequence[str]]) -> tuple[list[Shortlist], dict[str, str]]:
         """Read the ids and the vectors of points; also return the points by id."""
         wanted = list(dict.fromkeys(point for points in lists for point in points))
         read = self._shard.retrieve(wanted, [ID], [FULL]) if wanted else []
@@ -149,7 +147,7 @@ class Searcher:
             chosen = [rows[point] for point in points if point in rows]
             empty = np.empty((0, self._layout.full_dim), np.float32)
             scored.append(
-                Candidates([ids[row] for row in chosen], vectors[chosen] if chosen else empty)
+                Shortlist([ids[row] for row in chosen], vectors[chosen] if chosen else empty)
             )
         return scored, {ids[row]: point for point, row in rows.items()}
 
