@@ -73,7 +73,7 @@ class OpenShard:
         self.columns: dict[str, CodeKey] | None = None
         self.complete: set[str] = set()
         self._calls, self._users = threading.Lock(), 0
-        self._lock: WriterLock | None = WriterLock(folder)
+        self._lock: WriterLock | None = _locked(folder)
         self._shard: Any = None
         try:
             self._load(None)
@@ -208,6 +208,16 @@ class OpenShard:
             self._lock = None
 
 
+def _locked(folder: Path) -> WriterLock:
+    """Acquire the lock of a folder, or report the process that has opened the index."""
+    try:
+        return WriterLock(folder)
+    except IndexLocked as error:
+        holder = str(error).partition("is being changed by ")[2]
+        problem = f"is open in {holder} Only one process can open an index of Qdrant Edge."
+        raise IndexLocked(folder, problem) from None
+
+
 def _scroll(shard: Any, request: Any) -> Any:
     return shard.scroll(request)
 
@@ -234,7 +244,7 @@ def check_unlocked(folder: Path) -> None:
     """
     with _registry:
         if folder.exists() and folder.resolve() not in _open:
-            WriterLock(folder).release()
+            _locked(folder).release()
 
 
 @contextmanager
@@ -248,7 +258,7 @@ def closed_shard(folder: Path) -> Iterator[None]:
     with _registry:
         if folder in _open:
             _open[folder].close()
-        lock = WriterLock(folder)
+        lock = _locked(folder)
         try:
             yield
         finally:

@@ -68,7 +68,8 @@ class EdgeTables(DocumentTables):
         """
         path, _, query = url.partition("://")[2].partition("?")
         if not Path(path).name or "#" in path:
-            raise InvalidArgument(f"{url} names no folder. Write {SCHEME}://PATH, without # in PATH.")
+            problem = f"{url} names no folder."
+            raise InvalidArgument(f"{problem} Write {SCHEME}://PATH, without # in PATH.")
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := parameters.keys() - {"quantization"}:
             problem = f"the parameter {min(unknown)!r:.40} of the URL is unknown."
