@@ -103,4 +103,9 @@ class TestGraph:
         assert settings["overlap@10"] >= 0.99
         assert self.exhaustive(index) == before  # an exhaustive search is not quantized
         assert overlap(index.search(self.queries, 10), before) >= 0.97
+        params = index._table._graph.params(POINT, settings, 10)
+        assert params["quantization"] == {"rescore": True, "oversampling": 4.0}
+        settings = {name: settings[name] for name in ("first_stage", "hnsw_ef")}
+        params = index._table._graph.params(POINT, settings, 10)
+        assert params["quantization"] == {"ignore": True}
         index.close()

@@ -62,13 +62,14 @@ def search_params(hnsw_ef: int, oversampling: float | None) -> Body:
     Args:
         hnsw_ef: Number of candidates that the search keeps. Below the limit of the query, the
             shortlist would be less exact without notice.
-        oversampling: Number of candidates for each result that the original vectors rescore; None
-            if the vectors are not quantized. Without a value, Edge would fetch one.
+        oversampling: Number of candidates for each result that the original vectors rescore.
+            Without a value, Edge would fetch one. None to search vectors that are not quantized:
+            Edge keeps quantized vectors if the new configuration has none.
     """
-    params: Body = {"hnsw_ef": hnsw_ef}
+    quantization: Body = {"ignore": True}
     if oversampling is not None:
-        params["quantization"] = {"rescore": True, "oversampling": oversampling}
-    return params
+        quantization = {"rescore": True, "oversampling": oversampling}
+    return {"hnsw_ef": hnsw_ef, "quantization": quantization}
 
 
 def _nearest(step: Step, where: Body | None, params: Body) -> Body:
