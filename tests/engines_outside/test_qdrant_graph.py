@@ -17,10 +17,11 @@ from qdrant_setup import (
 
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.filters.where import Where
-from nestvec.engines.qdrant import indexing, table
+from nestvec.engines.qdrant import table
 from nestvec.engines.qdrant.engine import QdrantEdgeEngine
 from nestvec.engines.qdrant.indexing import HNSW_EF
-from nestvec.types import Document, OperatingPoint
+from nestvec.engines.qdrant.shards import OpenShard
+from nestvec.types import Document
 
 TENTH, HUNDREDTH = Where.parse("n has 3"), Where.parse("tag = 't7'")
 
@@ -58,16 +59,18 @@ class TestGraph:
         assert overlap(found, self.exhaustive(large)) >= 0.97
         assert large.stats().settings == settings
 
-    def test_a_narrow_search_finds_less_so_that_the_graph_is_in_use(self, large, monkeypatch):
-        narrow = {**large.manifest.settings, "hnsw_ef": 1}
-        point = OperatingPoint.parse("16:float16")
-        large._table.manifest = replace(large.manifest, settings=narrow)
-        monkeypatch.setattr(indexing, "candidates", lambda k: 1)
-        found = large.search(self.queries, 10, point=point)
-        large._table.manifest = replace(large.manifest, settings={})
-        expected = large.search(self.queries, 10, point=point)
-        large._table.manifest = large.manifest
-        assert overlap(found, expected) < 1
+    def test_a_search_uses_the_graph(self, large, monkeypatch):
+        shard = large._table._shard
+        assert shard._call(lambda edge: edge.info()).indexed_vectors_count >= N
+        monkeypatch.setattr(large._table._searcher, "exhaustive", None)
+        monkeypatch.setattr(shard, "query", lambda bodies: sent.extend(bodies) or query(bodies))
+        query, sent = OpenShard.query.__get__(shard), []
+        large.search(self.queries[:1], 10)
+        (body,) = sent
+        assert (body["using"], body["params"]) == ("full", {"exact": True})
+        first = body["prefetch"]
+        assert (first["using"], first["limit"]) == ("p16_float16", 100)
+        assert first["params"]["hnsw_ef"] >= 100  # a smaller value would shorten the shortlist
 
     @pytest.mark.parametrize("where", [TENTH, HUNDREDTH], ids=["10 %", "1 %"])
     @pytest.mark.parametrize("most", [0, table.FILTERED_EXHAUSTIVE], ids=["graph", "exhaustive"])

@@ -59,7 +59,7 @@ class TestProcesses:
                 pytest.raises(IndexLocked, match=str(server.pid)),
                 QdrantEdgeEngine.building(place, manifest, source={}) as index,
             ):
-                pass
+                raise AssertionError("documents would be encoded now")
             server.kill()
         with QdrantEdgeEngine.building(place, manifest, source={}) as index:
             index.add({"new": Document("")}, VECTORS[:1])
