@@ -30,9 +30,10 @@ class QdrantSetup:
         engine.build_codes()
 
     def scores(self, queries, corpus, stage):
-        stored = as_stored(corpus)
-        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
-        return codec.prepare(queries) @ codec.decode_stored(stored).T
+        unit = as_stored(corpus)
+        codec = Codec.fit_stored(unit, stage.dim, stage.precision)
+        documents = codec.decode_stored(unit)
+        return codec.prepare(queries) @ documents.T
 
 
 N, DIM = 20_000, 64
