@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_condition import FIELDS, ODD_FIELDS, ODD_VALUES, TABLES, VALUES, is_true, trees
 
-from nestvec.engines.filters import tokens
+from nestvec.engines.filters import number_tokens as tokens
 from nestvec.engines.filters.condition import Comparison, Condition
 from nestvec.engines.filters.qdrant import compile_condition, encoded, ordered_keys
 from nestvec.engines.filters.where import Where

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from nestvec.engines.filters import tokens
+from nestvec.engines.filters import number_tokens as tokens
 from nestvec.engines.filters.condition import (
     And,
     Comparison,

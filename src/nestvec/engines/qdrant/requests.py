@@ -1,7 +1,6 @@
 """Request bodies in the form of Qdrant's REST API.
 
-``objects`` converts a body to the classes of Edge. A test checks the bodies against the models of
-Qdrant's client for servers.
+``objects`` converts a body to the classes of Edge. The bodies were not sent to a server.
 """
 
 from __future__ import annotations

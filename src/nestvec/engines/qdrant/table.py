@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.checks import existing_id
-from nestvec.engines.filters import tokens
+from nestvec.engines.filters import number_tokens as tokens
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.fields import FieldKinds, Kinds
 from nestvec.engines.filters.qdrant import FIELDS, compile_condition, has_field, ordered_keys
