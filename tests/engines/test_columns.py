@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.engines.embedded.columns import Column
+from nestvec.engines.filters.columns import Column
 from nestvec.engines.filters.condition import OPERATORS
 from nestvec.engines.filters.fields import Kinds
 from nestvec.errors import InvalidArgument

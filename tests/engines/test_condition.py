@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nestvec.engines.embedded.columns import Column
-from nestvec.engines.embedded.filtering import matching
+from nestvec.engines.filters.columns import Column
 from nestvec.engines.filters.condition import (
     OPERATORS,
     And,
@@ -23,6 +22,7 @@ from nestvec.engines.filters.condition import (
     Not,
     Or,
 )
+from nestvec.engines.filters.masks import matching
 from nestvec.engines.filters.where import Where
 from nestvec.errors import InvalidArgument
 
@@ -256,5 +256,5 @@ def test_an_unknown_node_is_refused():
             return "never"
 
     for unknown in (Near("year"), Never(), Not(Never()), And((Exists("year"), Near("year")))):
-        with pytest.raises(TypeError, match="is not a condition that this engine supports"):
+        with pytest.raises(TypeError, match="is not a known condition"):
             matching(unknown, columns_of(ROWS), len(ROWS))
