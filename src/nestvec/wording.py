@@ -13,6 +13,9 @@ _COUNTS = {
     "queries_without_relevant": "queries without a relevant document, ignored",
     "queries_without_labels": "queries without relevance labels in this split, ignored",
     "documents_without_group": "documents without the field of --group-by, each a group of its own",
+    "queries_with_empty_filter": "queries whose filter matches no document, not measured",
+    "filtered_relevant": "relevant documents that the filter of their query excludes, so that no "
+    "search finds them",
     "queries_not_sampled": "queries beyond the limit, not measured",
     "empty_documents": "documents without text",
     "empty_queries": "queries without text",
@@ -34,6 +37,8 @@ _COUNTS_OF_ONE = {
     "unknown_documents": "unknown document id in the relevance labels, ignored",
     "unknown_queries": "unknown query id in the relevance labels, ignored",
     "documents_without_group": "document without the field of --group-by, a group of its own",
+    "filtered_relevant": "relevant document that the filter of its query excludes, so that no "
+    "search finds it",
     "self_matches": "query that is a document of the corpus, and ignores its own document "
     "(--keep-self ranks it)",
     "self_matches_kept": "query that is a document of the corpus and finds itself",

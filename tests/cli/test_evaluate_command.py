@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from nestvec.data.retrieval import load_dataset
@@ -91,3 +92,27 @@ def test_settings_that_a_similarity_task_does_not_use_are_named(nestvec, place):
     write(place / "pairs.jsonl", pairs)
     ended = nestvec("evaluate", "model", "pairs.jsonl", "--baselines", "bm25", "--depth", "5", *ONE)
     assert "settings that a similarity task does not use: depth, baselines" in ended.err
+
+
+def test_filters_of_queries_are_measured_and_a_wrong_one_is_named(nestvec, place):
+    documents = rows(place / "data/corpus.jsonl")
+    for number, each in enumerate(documents):
+        each["metadata"] = {"number": number}
+    write(place / "data/corpus.jsonl", documents)
+    queries = rows(place / "data/queries.jsonl")
+    for number, each in enumerate(queries):
+        each["where"] = f"number < {len(documents) // 2}" if number % 2 else ""
+    write(place / "data/queries.jsonl", queries)
+    ended = nestvec("evaluate", "model", "data", "--filter-by", "where", *ONE)
+    assert ended.code == 0, ended.err
+    assert "that the filter of" in " ".join(ended.out.split())
+    assert json.loads((place / "new.json").read_text())["dataset"]["filter_by"] == "where"
+    with np.load(place / "new.scores.npz") as scores:
+        assert {*scores["slice:filter"].tolist()} == {"none", "above 10 %"}
+    for each in queries:
+        each["where"] = "numbr < 3"
+    write(place / "data/queries.jsonl", queries)
+    ended = nestvec("evaluate", "model", "data", "--filter-by", "where", *ONE)
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert "has the filter 'numbr < 3'. filter: no document has the field numbr." in ended.err

@@ -1,7 +1,7 @@
 """Save and load curves; other files raise."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +100,16 @@ def test_the_json_has_the_documented_keys(tmp_path, curve):
         "text_bytes_per_vector": None,
         "lookup_ms": 0.0,
     }
+
+
+def test_times_of_filtered_queries_are_saved_and_may_be_absent(tmp_path, curve):
+    first, *others = curve.points
+    timed = replace(first, filtered_p50_ms={"below 1 %": 1.5})
+    replace(curve, points=(timed, *others)).save(tmp_path / "curve.json")
+    rows = json.loads((tmp_path / "curve.json").read_text())["points"]
+    assert rows[0]["filtered_p50_ms"] == {"below 1 %": 1.5}
+    assert "filtered_p50_ms" not in rows[1]  # as in files of earlier versions
+    assert Curve.load(tmp_path / "curve.json").points == (timed, *others)
 
 
 def test_a_curve_of_version_2_is_loaded_with_its_version(tmp_path, curve):

@@ -1,5 +1,7 @@
 """Measure a retrieval set by PostgreSQL's own searches, choose a point, and deploy it."""
 
+from dataclasses import replace
+
 import numpy as np
 import psycopg
 import pytest
@@ -79,3 +81,42 @@ def test_a_plan_of_the_curve_is_built(server, measured):
     assert index.point == chosen.point
     assert len(index) == N
     index.close()
+
+
+def with_filters(data):
+    """Number the documents; the queries have no filter, or one that 10 % or 0.5 % match."""
+    corpus = {
+        id_: replace(document, metadata={"n": int(id_[1:])})
+        for id_, document in data.corpus.items()
+    }
+    texts = ("", f"n < {N // 10}", f"n < {N // 200}")
+    fields = {id_: {"where": texts[row % 3]} for row, id_ in enumerate(data.queries)}
+    return replace(data, corpus=corpus, query_fields=fields)
+
+
+def test_filtered_queries_are_ranked_by_the_index_with_their_filter(server, measured, monkeypatch):
+    data, model = with_filters(measured[0]), measured[1]
+    monkeypatch.setattr(indexes, "LEAST_ROWS", 1_000)
+    grid = Grid(dims=(64, 16), keeps=(50,), filter_by="where")
+    curve = evaluate(model, data, grid, engine=server.url)
+    local = evaluate(
+        model, data, replace(grid, precisions=("float32", "float16"), shortlisted=("float16",))
+    )
+    values = curve.scores.slices["filter"]
+    assert [int((values == name).sum()) for name in ("none", "1 to 10 %", "below 1 %")] == [40] * 3
+    most = {"none": N, "1 to 10 %": N // 10, "below 1 %": N // 200}
+    for row in curve.points:
+        assert {*row.filtered_p50_ms} == {"1 to 10 %", "below 1 %"}
+        assert all(0 < ms < 10_000 for ms in row.filtered_p50_ms.values())
+        for number, name in enumerate(values.tolist()):
+            top = curve.scores.top[curve.row_number(row.point), number]
+            assert (top >= 0).sum() == 10  # a filter does not shorten the results
+            assert all(int(id_[1:]) < most[name] for id_ in curve.scores.doc_ids[top])
+    assert curve["16:float16@50>64:float16"].settings["index"] == "hnsw"
+    assert curve.counts["filtered_relevant"] == local.counts["filtered_relevant"] > 40
+    for name in ("1 to 10 %", "below 1 %"):
+        inside = values == name
+        found = curve.per_query("overlap@10", "16:float16")[inside].mean()
+        assert found == pytest.approx(
+            local.per_query("overlap@10", "16:float16")[inside].mean(), abs=0.05
+        )

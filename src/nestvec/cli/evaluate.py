@@ -141,6 +141,14 @@ _Slices = Annotated[
         "of its own."
     ),
 ]
+_FilterBy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="Field of the queries that contains a filter, such as \"lang = 'de'\". Each query "
+        "then searches only the documents that match. Queries without the field have no filter.",
+    ),
+]
 _Baselines = Annotated[
     str | None,
     typer.Option(help="Other methods to measure for comparison: bm25,svd,pca,random."),
@@ -192,6 +200,7 @@ def evaluate(
     depth: _Depth = 10,
     group_by: _GroupBy = None,
     slices: _Slices = None,
+    filter_by: _FilterBy = None,
     baselines: _Baselines = None,
     runs: RunsOption = None,
     engine: _Engine = "embedded",
@@ -215,6 +224,7 @@ def evaluate(
         extra=parse_words(points),
         group_by=group_by,
         slice_by=parse_words(slices),
+        filter_by=filter_by,
         baselines=parse_words(baselines),
         keep_self=keep_self,
     )

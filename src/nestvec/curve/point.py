@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from nestvec.types import OperatingPoint
 
 _MAY_BE_ABSENT = ("cold_p50_ms", "text_bytes_per_vector")
+_LEFT_OUT = ("settings", "filtered_p50_ms")  # of the file, if they are empty
 
 
 class Interval(NamedTuple):
@@ -97,6 +98,9 @@ class CurvePoint:
             measured depth is enough or there are no relevance labels.
         settings: Settings of the engine's search structures at this point; empty if the search is
             exhaustive.
+        filtered_p50_ms: Median time of one query with a filter, by the share of documents that
+            match, such as "below 1 %"; the time includes what ``Cost.p50_ms`` includes. Empty
+            without filters, and if the first stage scores every document.
     """
 
     point: OperatingPoint
@@ -107,6 +111,7 @@ class CurvePoint:
     by_size: Mapping[str, tuple[SizeRetention, ...]] = field(default_factory=dict)
     k_for_full_recall: int | None = None
     settings: Mapping[str, int | float | str] = field(default_factory=dict)
+    filtered_p50_ms: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""
@@ -119,7 +124,7 @@ class CurvePoint:
                 metric: [each._asdict() for each in sizes] for metric, sizes in self.by_size.items()
             },
             "k_for_full_recall": self.k_for_full_recall,
-            **({"settings": dict(self.settings)} if self.settings else {}),
+            **{name: dict(getattr(self, name)) for name in _LEFT_OUT if getattr(self, name)},
             **asdict(self.cost),
         }
 
@@ -137,7 +142,7 @@ class CurvePoint:
                 for metric, sizes in values["by_size"].items()
             },
             k_for_full_recall=values["k_for_full_recall"],
-            settings=values.get("settings", {}),
+            **{name: values.get(name, {}) for name in _LEFT_OUT},
         )
 
 

@@ -11,7 +11,7 @@ behavior that every engine must have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
@@ -23,8 +23,13 @@ from nestvec.engines.results import Compacted, Explained, PointBytes, Stats
 from nestvec.models.adapter import Adapter
 from nestvec.types import Document, Embeddings, Hits, ModelInfo, OperatingPoint, Precision
 
-Search = Callable[[Embeddings, int], Hits]
-"""A function of embeddings [n_queries, full_dim] and k that returns the best k of each query."""
+
+class Search(Protocol):
+    """A search by one operating point. Only a trial of an approximate engine accepts a filter."""
+
+    def __call__(self, embeddings: Embeddings, k: int, where: Condition | None = None, /) -> Hits:
+        """Return the best ``k`` documents of each query, [n_queries, full_dim], that match."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.engine import Engine, Search
+from nestvec.engines.filters.condition import Condition
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Settings, Stored, stored_for
 from nestvec.engines.results import PointBytes
@@ -65,8 +66,8 @@ class ScratchTrial:
         """Return the engine's search by a point, whose search structures are built first."""
         index = self._using(point)
 
-        def search(embeddings: Embeddings, k: int) -> Hits:
-            return index.search(embeddings, k)
+        def search(embeddings: Embeddings, k: int, where: Condition | None = None, /) -> Hits:
+            return index.search(embeddings, k, where=where)
 
         return search
 

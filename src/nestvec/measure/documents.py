@@ -44,6 +44,19 @@ class DocumentRows(NamedTuple):
         """Return the values of some queries."""
         return DocumentRows(self.doc_of_row, self.own_row[queries])
 
+    def part(self, rows: Rows, queries: Rows) -> DocumentRows:
+        """Return the values of some queries for a subset of the corpus (``Representations.part``).
+
+        The numbers of the documents do not change.
+
+        Args:
+            rows: The rows of the subset, ascending; at least one.
+            queries: Numbers of the queries.
+        """
+        own = self.own_row[queries]
+        place = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
+        return DocumentRows(self.doc_of_row[rows], np.where(rows[place] == own, place, -1))
+
 
 class DocumentSearch:
     """Ranks documents at operating points, in the whole corpus or in parts of the corpus."""
@@ -80,11 +93,6 @@ class DocumentSearch:
         if len(queries) <= self._block:
             self._search = self._new_search(points, queries, range(len(self._parts)))
 
-    @property
-    def width(self) -> int:
-        """The number of rows to rank, so that ``depth`` documents remain."""
-        return self._width
-
     def rank(
         self,
         points: Sequence[OperatingPoint],
@@ -113,7 +121,7 @@ class DocumentSearch:
                 found = self._search.rank(points, parts=chosen, queries=own)
             else:
                 found = self._new_search(points, self._queries[own], chosen).rank(points)
-            blocks.append({point: self.documents_in(each, own) for point, each in found.items()})
+            blocks.append({point: self._documents_in(each, own) for point, each in found.items()})
         return {
             point: Ranked(*map(np.concatenate, zip(*(each[point] for each in blocks), strict=True)))
             for point in points
@@ -132,13 +140,7 @@ class DocumentSearch:
             on_step=step,
         )
 
-    def documents_in(self, ranked: Ranked, queries: Rows) -> Ranked:
-        """Return the best documents of ranked rows, as ``rank`` does.
-
-        Args:
-            ranked: Scores and rows, [n_queries, n]; -1 is empty.
-            queries: Numbers of the queries, [n_queries].
-        """
+    def _documents_in(self, ranked: Ranked, queries: Rows) -> Ranked:
         documents = self._documents.of_queries(queries)
         if self._is_chunked:
             return collapse(ranked, documents, self._depth)

@@ -53,9 +53,12 @@ class Grid:
         group_by: Metadata field of the documents with the id of the document that a chunk belongs
             to. Then whole documents are ranked, each at the rank of its best chunk.
         slice_by: Fields of the queries, for separate results by value.
-        baselines: Other methods to compare with the model.
+        baselines: Other methods to compare with the model; not with ``filter_by``.
         keep_self: Rank a query's own document if a query is itself a document of the corpus: the id
             and the text are equal. By default, each query ignores its own document.
+        filter_by: Field of the queries whose value is a filter, such as ``lang = 'de'``. Each query
+            then ranks only documents that match; a query without a filter ranks all documents.
+            Results are also shown by the share of documents that match, as the slice "filter".
     """
 
     dims: tuple[int, ...] | None = None
@@ -70,6 +73,7 @@ class Grid:
     slice_by: tuple[str, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     keep_self: bool = False
+    filter_by: str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings that do not depend on the model and the data."""
@@ -81,6 +85,15 @@ class Grid:
         for metric in self.metrics or ():
             parse_metric(metric)
         self._check_names()
+        self._check_filters()
+
+    def _check_filters(self) -> None:
+        if self.filter_by is not None and self.baselines:
+            problem = f"baselines are not measured with filters (filter_by={self.filter_by!r})."
+            raise InvalidArgument(f"{problem} Remove one of the two settings.")
+        if self.filter_by is not None and "filter" in self.slice_by:
+            problem = "slice_by contains 'filter', which is the name of the slice by selectivity."
+            raise InvalidArgument(f"{problem} Remove 'filter', or give the field another name.")
 
     def _check_names(self) -> None:
         for name in self.baselines:

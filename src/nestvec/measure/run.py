@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nestvec.codec.rows import EmbeddingRows
@@ -21,6 +22,7 @@ from nestvec.measure.baselines import (
     measure_baseline,
 )
 from nestvec.measure.exhaustive import Steps, count_steps
+from nestvec.measure.filters import filter_slices, read_filters
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.points import PointResults, PointTask, measure_points
@@ -59,31 +61,34 @@ def evaluate(
         on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
-        InvalidArgument: If a dim, engine or field does not exist, or a metric needs missing labels.
+        InvalidArgument: If a dim, engine or field does not exist, a metric needs missing labels,
+            or the filter of a query is refused.
         DataError: If there are no documents, no queries, or no relevant documents in the labels.
         ModelError: If the model returns NaN, infinite values or vectors of another width.
         MissingExtra: If the grid contains BM25 and bm25s is not installed.
     """
     model, chosen = as_encoder(model), named_engine(engine)
     _check(data)
+    data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
     metrics = grid.metrics_for(data.evidence)
     points = _points(model, data, grid, chosen)
     texts = Texts.of(data, group_by=grid.group_by, keep_self=grid.keep_self)
-    slices = slices_of(data, grid.slice_by)
+    slices = slices_of(data, grid.slice_by) | filter_slices(filters)
     baselines = baselines_for(grid.baselines, data.evidence)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
     labels, depth = texts.labels(), ranked_depth(metrics)
-    quarters = None if chosen.kind.capabilities.approximate else _quarters(labels, metrics)
+    no_trend = chosen.kind.capabilities.approximate or filters is not None
+    quarters = None if no_trend else _quarters(labels, metrics)
     n_parts = 0 if quarters is None else count_parts(labels.n_docs, labels.n_queries)
     n_steps = count_steps(points) + len(points) + n_parts + len(baselines)
     step = Steps(n_steps, on_progress)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         task = PointTask(points, queries, corpus, data, texts, labels, metrics, depth, grid.depth)
-        found = measure_points(task, chosen, quarters, step)
+        found = measure_points(replace(task, filters=filters), chosen, quarters, step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
-        counts["extrapolated_latencies"] = found.extrapolated
+        counts |= found.counts
     scores = query_scores(found.ranked, found.scores, labels, texts=texts, data=data, slices=slices)
     compared = BaselineTask(texts, queries, documents, model.info.layer_norm, found.scorer, depth)
     others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
@@ -180,6 +185,7 @@ def _rows(
             by_size=found.trend.get(i, {}),
             k_for_full_recall=found.full_recall[i],
             settings=found.settings.get(point, {}),
+            filtered_p50_ms=found.filtered_p50_ms.get(point, {}),
         )
         for i, point in enumerate(points)
     )
@@ -203,6 +209,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: NamedEngine) -> dict[str, 
         "depth": grid.depth,
         "evidence": data.evidence,
         "group_by": grid.group_by,
+        "filter_by": grid.filter_by,
         "engine": engine.name,
         "labels": data.labels or None,
         "grades": sorted({grade for each in data.qrels.values() for grade in each.values()}),

@@ -14,11 +14,13 @@ from nestvec.curve.curve import Curve
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.data.trec_runs import TrecRun, read_run
 from nestvec.errors import InvalidArgument
+from nestvec.measure.filters import keep_queries
 from nestvec.measure.texts import Texts
 from nestvec.metrics.relevance import Run, evaluate_run, parse_metric
 from nestvec.wording import count_text
 
 _KEPT = "self_matches_kept"  # a curve counts this if queries rank their own documents
+_EMPTY = "queries_with_empty_filter"  # a curve counts this if it leaves queries out
 _logger = logging.getLogger(__name__)
 
 
@@ -49,6 +51,8 @@ def add_run(
         >>> add_run(curve, data, "lucene.trec").baselines["lucene (run)"]  # doctest: +SKIP
     """
     ranked = run if isinstance(run, TrecRun) else read_run(run)
+    if _EMPTY in curve.counts:
+        data = keep_queries(data, curve.scores.query_ids.tolist())
     name = name or f"{ranked.name} (run)"
     _check(curve, data, ranked, name)
     metrics = [metric for metric in curve.full.metrics if parse_metric(metric).needs_labels]

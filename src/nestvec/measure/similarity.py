@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from nestvec.models.load import ModelLike
 
 NEIGHBORS = 10
-_SEARCH_ONLY = ("keeps", "metrics", "depth", "group_by", "slice_by", "baselines", "keep_self")
+_SEARCH_ONLY = (
+    *("keeps", "metrics", "depth", "group_by", "slice_by", "baselines", "keep_self"),
+    "filter_by",
+)
 _logger = logging.getLogger(__name__)
 
 

@@ -108,7 +108,7 @@ def slices_of(data: RetrievalSet, fields: Sequence[str]) -> dict[str, NDArray[np
     """
     known = [data.query_fields.get(id_, {}) for id_ in data.queries]
     for field in fields:
-        _check_field("query", field, known)
+        check_field("query", field, known)
     return {field: np.array([str(each.get(field, "")) for each in known]) for field in fields}
 
 
@@ -134,11 +134,21 @@ def _parents(corpus: Mapping[str, Document], field: str | None) -> dict[str, str
     """Return the document of each row that has a group; other rows are their own documents."""
     if field is None:
         return {}
-    _check_field("document", field, [document.metadata for document in corpus.values()])
+    check_field("document", field, [document.metadata for document in corpus.values()])
     return {id_: str(document.metadata.get(field, id_)) for id_, document in corpus.items()}
 
 
-def _check_field(what: str, field: str, known: Sequence[Metadata]) -> None:
+def check_field(what: str, field: str, known: Sequence[Metadata]) -> None:
+    """Check that at least one query or document has a field, and that no value is a list.
+
+    Args:
+        what: "query" or "document".
+        field: The name of the field.
+        known: The fields of each query or document.
+
+    Raises:
+        InvalidArgument: If none has the field, or a value is a list.
+    """
     fields = sorted({name for each in known for name in each})
     if field not in fields:
         known_fields = f"Fields: {', '.join(fields)}." if fields else "There are no fields."

@@ -104,7 +104,7 @@ def trend_rows(
 
 def size_trend(
     points: Sequence[OperatingPoint],
-    search: DocumentSearch,
+    search: DocumentSearch | None,
     quarters: Quarters | None,
     labels: RelevanceLabels,
     *,
@@ -119,7 +119,7 @@ def size_trend(
 
     Args:
         points: Measured points; full precision is first.
-        search: A search whose parts are the quarters.
+        search: A search whose parts are the quarters; None to measure no trend.
         quarters: The quarters; None for a corpus that is too small.
         labels: Relevance labels of the whole corpus.
         whole: Score of each query in the whole corpus, [n_points, n_queries], by metric.
@@ -128,7 +128,7 @@ def size_trend(
     Returns:
         The trend of each point; empty without quarters.
     """
-    if quarters is None:
+    if search is None or quarters is None:
         return [{} for _ in points]
     sizes: list[_Size] = []
     n_documents, n_queries = labels.n_docs, labels.n_queries

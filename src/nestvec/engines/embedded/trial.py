@@ -33,10 +33,12 @@ from nestvec.engines.embedded.snapshot import Snapshot, Tail
 from nestvec.engines.embedded.stacked import ScatteredRows, Stacked
 from nestvec.engines.embedded.state import Span, State
 from nestvec.engines.engine import Search
+from nestvec.engines.filters.condition import Condition
 from nestvec.engines.flat.representations import BLOCK_BYTES, Representations
 from nestvec.engines.flat.scoring import ZeroPrefixes
 from nestvec.engines.manifest import Settings, Stored, stored_for
 from nestvec.engines.results import PointBytes
+from nestvec.errors import InvalidArgument
 from nestvec.files.mapped import map_array
 from nestvec.types import CodeKey, Codes, Document, Embeddings, Hits, OperatingPoint
 
@@ -140,7 +142,10 @@ class EmbeddedTrial:
         codecs = [self._corpus.codec(stage.representation) for stage in point.stages]
         search = PointSearch(snapshot, point, codecs)
 
-        def hits(embeddings: Embeddings, k: int) -> Hits:
+        def hits(embeddings: Embeddings, k: int, where: Condition | None = None, /) -> Hits:
+            if where is not None:
+                problem = "a trial of the embedded engine cannot filter documents."
+                raise InvalidArgument(f"{problem} Measure filters by exhaustive scoring.")
             return snapshot.hits(search.search(embeddings, k))
 
         return hits
