@@ -15,14 +15,16 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.errors import InvalidArgument
 from nestvec.index.building import build_index
 from nestvec.measure.documents import DocumentRows
+from nestvec.measure.engine_ranking import EngineRanking
 from nestvec.measure.filters import FilterGroup, read_filters
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.measure.runs import add_run
+from nestvec.measure.texts import Texts
 from nestvec.metrics.relevance import evaluate_run
 from nestvec.planning.budget import Budget
 from nestvec.planning.choose import plan
-from nestvec.types import OperatingPoint
+from nestvec.types import Hits, OperatingPoint
 from nestvec.wording import count_texts
 
 N = 600
@@ -250,6 +252,51 @@ def test_self_matches_are_left_out_under_a_filter(data):
     for number, id_ in enumerate(queries):
         assert id_ == "d2" or id_ not in found_ids(curve, "64:float32", number)
     assert {*found_ids(curve, "64:float32", 1)} == {"d0", "d2"}  # query d1, n < 3
+
+
+class MadeTrial:
+    """The parts of a trial that rankings use; the lookup of a document takes one second."""
+
+    def settings(self, point):
+        return {"index": "made"}
+
+    def lookup_ms(self, k):
+        return 1000.0 * k
+
+
+def test_an_engine_that_misses_documents_searches_with_the_filters(data, curve):
+    data, filters = read_filters(data, "where")
+    texts, model, point = Texts.of(data), NestedHashEncoder(), OperatingPoint.parse("64:float32")
+    exact = BruteForce(data, str(point))
+    query_of = {}
+    calls = []
+
+    def search(embeddings, k, where=None, /):
+        calls.append((str(where), len(embeddings)))
+        text = next((text for text in FILTERS if text and Where.parse(text) == where), "")
+        found = [exact.best(query_of[each.tobytes()], text) for each in embeddings]
+        return Hits([ids for ids, _ in found], [scores for _, scores in found])
+
+    queries = model.encode(texts.queries, kind="query")
+    query_of.update(
+        {each.tobytes(): text for each, text in zip(queries, texts.queries, strict=True)}
+    )
+    ranking = EngineRanking(MadeTrial(), queries, texts, filters, depth=10)
+    ranking.add(point, search)
+    assert sorted(calls) == [
+        *(("None", 20), ("half = 'a'", 20), ("n < 3", 40)),
+        *(("n < 40 and half = 'b'", 20), ("tags has 't7'", 20)),
+    ]
+    for number in range(len(queries)):
+        found = ranking.ranked[point].rows[number]
+        assert [texts.doc_ids[row] for row in found if row >= 0] == found_ids(curve, point, number)
+    calls.clear()
+    ranking.time_filtered(point, search, 2)
+    assert {*ranking.filtered_p50_ms[point]} == {"below 1 %", "1 to 10 %", "above 10 %"}
+    assert all(2000 < ms < 3000 for ms in ranking.filtered_p50_ms[point].values())
+    assert {n for _, n in calls} == {1}
+    assert "None" not in {where for where, _ in calls}
+    assert ranking.settings == {point: {"index": "made"}}
 
 
 def test_queries_whose_filter_matches_nothing_are_not_measured(data, caplog):
