@@ -34,12 +34,19 @@ GRID = Grid(
     dims=(64, 16),
     precisions=("float32", "int8", "binary"),
     shortlisted=("binary",),
-    rescored=("int8",),
+    rescored=("int8", "float16"),
     keeps=(25,),
     metrics=("ndcg@10", "recall@10", "overlap@10"),
     filter_by="where",
 )
-POINTS = ("64:float32", "16:float32", "16:int8", "16:binary", "16:binary@25>64:int8")
+POINTS = (
+    "64:float32",
+    "16:float32",
+    "16:int8",
+    "16:binary",
+    "16:binary@25>64:int8",
+    "16:binary@25>64:float16",
+)
 
 
 def with_metadata(made, number_of):
@@ -130,7 +137,7 @@ def test_rankings_are_those_of_numpy_over_the_documents_that_match(point, data, 
             assert found == expected
 
 
-@pytest.mark.parametrize("point", ["16:int8", "16:binary@25>64:int8"])
+@pytest.mark.parametrize("point", ["16:int8", "16:binary@25>64:float16"])
 def test_rankings_are_those_of_filtered_searches_of_an_index(point, data, curve, tmp_path):
     index = build_index(NestedHashEncoder(), data.corpus, point, tmp_path / "index")
     for number, query in enumerate(data.queries.values()):
