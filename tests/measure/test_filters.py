@@ -186,7 +186,14 @@ def test_slices_are_the_shares_of_documents_that_match(data, curve):
     assert FilterGroup(where, np.arange(1), 0.1 + 1e-9).selectivity == "above 10 %"
     _, filters = read_filters(data, "where")
     assert len(filters.groups) == 5  # equal conditions with other spaces are one group
-    both = evaluate(NestedHashEncoder(), data, replace(GRID, slice_by=("lang",)))
+    steps = []
+    both = evaluate(
+        NestedHashEncoder(),
+        data,
+        replace(GRID, slice_by=("lang",)),
+        on_progress=lambda done, total: steps.append((done, total)),
+    )
+    assert steps[-1][0] == steps[-1][1]  # no steps of a trend, which is not measured
     assert list(both.scores.slices) == ["lang", "filter"]
 
 
