@@ -48,7 +48,10 @@ def test_a_curve_has_the_engines_own_results_and_settings(server, measured, monk
         model,
         data,
         Grid(
-            dims=(64, 16), precisions=("float32", "float16"), shortlisted=("float16",), keeps=(50,)
+            dims=(64, 16),
+            precisions=("float32", "float16", "sign"),
+            shortlisted=("float16", "sign"),
+            keeps=(50,),
         ),
     )
     exhaustive = evaluate(model, data, grid, engine=server.url)
