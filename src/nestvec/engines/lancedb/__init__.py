@@ -1,0 +1,1 @@
+"""The engine for LanceDB, in a local folder or on object storage."""

@@ -1,0 +1,143 @@
+"""The IVF index of a table: when it is built, how much it searches, and what it loses.
+
+Below ``LEAST_ROWS`` documents, a search scans the column of its first stage and is exact. Above,
+the column has an index ``IVF_FLAT``, which stores the prefixes themselves in partitions.
+``nprobes`` is fitted when the index is built: the smallest tried number of partitions whose results
+overlap with those of a scan by ``LEAST_OVERLAP``. Documents added later are scanned until
+``optimize`` adds them to the index. Two more indexes serve ids and filters.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nestvec.engines.filters.datafusion import TERMS
+from nestvec.engines.lancedb.opened import OpenTable
+from nestvec.engines.lancedb.rows import ID, VECTOR, vectors_of
+from nestvec.engines.manifest import Settings
+from nestvec.errors import require
+from nestvec.types import Embeddings, Hits, OperatingPoint
+
+LEAST_ROWS = 10_000
+LEAST_OVERLAP = 0.99
+K = 10
+_SAMPLED_QUERIES = 50
+_GROWTH = 2.0  # an index is built again if its ideal number of partitions differs by this factor
+_logger = logging.getLogger(__name__)
+
+FitSearch = Callable[[Embeddings, int, OperatingPoint, int | None], Hits]
+"""A search of queries, k, a point and a number of partitions; None to scan."""
+
+
+class Indexes:
+    """The indexes of one table."""
+
+    def __init__(self, table: OpenTable) -> None:
+        """Use an open table."""
+        self._table = table
+
+    def prepare(
+        self, column: str, point: OperatingPoint, built: Settings, search: FitSearch
+    ) -> Settings:
+        """Build the indexes if the table is large enough, and fit ``nprobes``.
+
+        Args:
+            column: The column of the first stage.
+            point: The operating point.
+            built: The settings of the present index of the column; empty without an index.
+            search: Searches the table.
+        """
+        rows = self._table.read(lambda table: int(table.count_rows()))
+        if rows < LEAST_ROWS:
+            return {}
+        partitions = int(math.sqrt(rows))
+        before = int(built.get("partitions", 0)) if self.has(column) else 0
+        if max(partitions, before) > _GROWTH * min(partitions, before):
+            self._build(column, partitions)
+            before = partitions
+        self._build_scalar()
+        nprobes, overlap = self._fit(point, before, search)
+        return {
+            "index": "ivf_flat",
+            "column": column,
+            "partitions": before,
+            "nprobes": nprobes,
+            f"overlap@{K}": round(overlap, 4),
+        }
+
+    def has(self, column: str) -> bool:
+        """Return whether a column has an index."""
+        return column in self._table.read(lambda table: [*_indexed(table)])
+
+    def bytes(self, column: str | None = None) -> int:
+        """Return the size of the indexes of a column, or of all indexes."""
+        found = self._table.read(lambda table: list(table.list_indices()))
+        return sum(each.size_bytes or 0 for each in found if column in (None, *each.columns))
+
+    def drop_others(self, column: str) -> None:
+        """Drop all indexes of vectors except that of one column."""
+        for name in self._table.read(_indexed).items():
+            if name[0] not in (column, ID, TERMS):
+                self._table.change(lambda table, each=name[1]: table.drop_index(each))  # type: ignore[misc]
+
+    def _build(self, column: str, partitions: int) -> None:
+        index: Any = require("lancedb.index", extra="lancedb")
+        config = index.IvfFlat(distance_type="dot", num_partitions=partitions)
+        self._table.change(lambda table: table.create_index(column, config=config, replace=True))
+
+    def _build_scalar(self) -> None:
+        index: Any = require("lancedb.index", extra="lancedb")
+        indexed = self._table.read(_indexed)
+        for column, config in ((ID, index.BTree()), (TERMS, index.LabelList())):
+            if column not in indexed:
+                self._table.change(
+                    lambda table, name=column, kind=config: table.create_index(name, config=kind)  # type: ignore[misc]
+                )
+
+    def _fit(self, point: OperatingPoint, partitions: int, search: FitSearch) -> tuple[int, float]:
+        """Return the smallest ``nprobes`` that retains enough, and its overlap."""
+        queries = self._sample()
+        expected = search(queries, K, point, None).ids
+        for nprobes in _tried(partitions):
+            overlap = _overlap(expected, search(queries, K, point, nprobes).ids)
+            if overlap >= LEAST_OVERLAP:
+                break
+        else:
+            _logger.warning(
+                "%s: the index finds %.1f %% of the best %d documents, also in all partitions.",
+                *(point, 100 * overlap, K),
+            )
+        return nprobes, overlap
+
+    def _sample(self) -> Embeddings:
+        """Return vectors of documents that are spread over the table."""
+
+        def sample(table: Any) -> Any:
+            step = max(1, table.count_rows() // _SAMPLED_QUERIES)
+            rows = [step * number for number in range(_SAMPLED_QUERIES)]
+            return table.take_offsets(rows).select([VECTOR]).to_arrow()
+
+        return vectors_of(self._table.read(sample)[VECTOR])
+
+
+def _indexed(table: Any) -> dict[str, str]:
+    """Return the names of the indexes by column."""
+    return {each.columns[0]: each.name for each in table.list_indices()}
+
+
+def _tried(partitions: int) -> Iterator[int]:
+    tried = 1
+    while tried < partitions:
+        yield tried
+        tried = max(tried + 1, int(1.5 * tried))
+    yield partitions
+
+
+def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
+    pairs = zip(expected, found, strict=True)
+    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))
