@@ -1,11 +1,8 @@
 """Embed a corpus from and to a real S3 server: SeaweedFS, on the loopback interface."""
 
-import json
-
 import pytest
-from pyarrow import fs
+from s3_server import s3_server
 
-from conftest import free_ports, program, started, wait_until
 from nestvec.bulk.embedding import count_embedded, embed_corpus, embed_texts
 from nestvec.bulk.job import EmbedSettings
 from nestvec.bulk.texts import TextSource
@@ -15,48 +12,12 @@ from nestvec.files.object_storage import Bucket
 from nestvec.models.load import load_model
 from nestvec.sources.manifest import EmbeddingsManifest
 
-KEY, SECRET = "test-key", "test-secret-value"
-
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory):
     """The URL of an empty bucket; the environment names its server."""
-    folder = tmp_path_factory.mktemp("s3")
-    keys, log = folder / "keys.json", folder / "weed.log"
-    identity = {
-        "name": "tests",
-        "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    keys.write_text(json.dumps({"identities": [identity]}))
-    (folder / "data").mkdir()
-    s3, master, volume, filer = free_ports(4)
-    command = [program("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
-    command += [f"-dir={folder / 'data'}", "-master.volumeSizeLimitMB=64"]
-    command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
-    command += ["-s3", f"-s3.port={s3}", f"-s3.config={keys}"]
-    with pytest.MonkeyPatch.context() as patch, started(command, log):
-        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3}")
-        server = fs.S3FileSystem(
-            endpoint_override=f"127.0.0.1:{s3}",
-            scheme="http",
-            region="us-east-1",
-            allow_bucket_creation=True,
-        )
-
-        def is_ready():
-            try:
-                server.create_dir("embeddings")
-                with server.open_output_stream("embeddings/ready") as stream:
-                    stream.write(b"ready")
-            except OSError:
-                return False
-            return True
-
-        wait_until(is_ready, 60, log)
-        yield "s3://embeddings"
+    with s3_server(tmp_path_factory.mktemp("s3"), "embeddings") as url:
+        yield url
 
 
 def contents(url):

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from nestvec.engines.filters.condition import Value
-from nestvec.engines.filters.fields import FieldKinds, Kinds
+from nestvec.engines.filters.fields import Kinds
 from nestvec.types import MetadataValue
 
 _LONGEST = 64  # characters of a value in a term; a longer one is replaced by its SHA-256
@@ -29,6 +29,8 @@ _KIND_NAMES = {
 }
 KINDS = tuple(_KIND_NAMES)
 """The kinds that terms distinguish."""
+_TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "list"}
+_TYPES[tuple] = "list"
 
 
 class Terms(NamedTuple):
@@ -131,12 +133,17 @@ def _equal(value: Value) -> str:
 
 
 def _kind_terms(field: str, value: object) -> Iterator[str]:
-    kinds = FieldKinds.of(value)
-    for kind in KINDS:
-        if kind in kinds.values:
-            yield kind_term(field, kind)
-        if kind in kinds.items:
-            yield item_kind_term(field, kind)
+    kind = _TYPES.get(type(value)) or _slow_kind(value)
+    if kind is not None:
+        yield _term("k", field, kind)
+    if isinstance(value, list | tuple):
+        for each in {_TYPES.get(type(item)) or _slow_kind(item) for item in value} - {None}:
+            yield _term("i", field, each)
+
+
+def _slow_kind(value: object) -> str | None:
+    """Return the kind of a value of a derived type."""
+    return _KIND_NAMES.get(Kinds.of(value))
 
 
 def _is_nan(value: object) -> bool:

@@ -133,11 +133,14 @@ class LanceFolder:
                 time.sleep(random.uniform(limit / 2, limit))
 
     @contextmanager
-    def changing(self, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    def changing(self, wait_s: float | None = None) -> Iterator[None]:
         """Prevent changes by other threads and, in a local folder, by other processes.
 
+        Args:
+            wait_s: Longest wait for another process; None for ``LOCK_WAIT_S``.
+
         Raises:
-            IndexLocked: If another process still changes the folder after ``wait_s``.
+            IndexLocked: If another process still changes the folder then.
         """
         with self._changing:
             lock = self._file_lock
@@ -145,7 +148,7 @@ class LanceFolder:
                 yield
                 return
             try:
-                lock.acquire(timeout=wait_s)
+                lock.acquire(timeout=LOCK_WAIT_S if wait_s is None else wait_s)
             except Timeout:
                 problem = "is being changed by another process. Try again when it has ended."
                 raise IndexLocked(self.shown, problem) from None

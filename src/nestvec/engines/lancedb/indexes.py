@@ -134,7 +134,7 @@ def _tried(partitions: int) -> Iterator[int]:
     tried = 1
     while tried < partitions:
         yield tried
-        tried = max(tried + 1, int(1.5 * tried))
+        tried *= 2
     yield partitions
 
 

@@ -1,0 +1,69 @@
+"""Load documents into an index in LanceDB in a process that tests kill.
+
+The process reports the number of each acknowledged batch, and continues where the index ends.
+"""
+
+import multiprocessing
+import time
+
+from lance_corpus import VECTORS, made_document
+
+BATCH = 10
+
+
+def ids_of(batch):
+    return [f"b{batch:04}-{number}" for number in range(BATCH)]
+
+
+def documents_of(batch):
+    return {id_: made_document(batch * BATCH + n) for n, id_ in enumerate(ids_of(batch))}
+
+
+def vectors_of(batch):
+    return VECTORS[batch * BATCH : (batch + 1) * BATCH]
+
+
+class Loader:
+    """A process that adds or upserts batches of documents."""
+
+    def __init__(self, place, first, last, *, replace=False):
+        context = multiprocessing.get_context("forkserver")
+        # lancedb itself must not be loaded before a fork: it starts threads.
+        context.set_forkserver_preload(["lance_corpus", "lance_namespace", "pyarrow"])
+        self._reports, sender = context.Pipe(duplex=False)
+        arguments = (place, first, last, replace, sender)
+        self.process = context.Process(target=_load, args=arguments, daemon=True)
+        self.process.start()
+        sender.close()
+
+    def wait_until_ready(self):
+        assert self._reports.recv() == "ready"
+
+    def kill_after(self, seconds):
+        time.sleep(seconds)
+        self.process.kill()
+
+    def acknowledged(self):
+        """Wait until the process ends, and return the batches that it has reported."""
+        found = []
+        try:
+            while True:
+                found.append(self._reports.recv())
+        except EOFError:
+            self.process.join()
+            return [batch for batch in found if batch != "ready"]
+
+
+def _load(place, first, last, replace, sender):
+    from nestvec.engines.lancedb import table
+    from nestvec.engines.lancedb.engine import LanceEngine
+
+    table.MOST_FRAGMENTS = 3  # so that merges of parts are interrupted, too
+    engine = LanceEngine.open(place)
+    present = set(engine.ids())
+    sender.send("ready")
+    for batch in range(first, last):
+        if replace or not present.issuperset(ids_of(batch)):
+            engine.add(documents_of(batch), vectors_of(batch), replace=replace)
+        sender.send(batch)
+    engine.close()
