@@ -1,5 +1,7 @@
 """LanceDB with an index of partitions: recall, filters, ties, later documents and settings."""
 
+import re
+
 import numpy as np
 import pytest
 from lance_corpus import (
@@ -21,6 +23,7 @@ from lance_corpus import (
 
 from nestvec.engines.filters.where import Where
 from nestvec.engines.lancedb import indexes
+from nestvec.engines.lancedb import table as table_module
 from nestvec.engines.lancedb.engine import LanceEngine
 from nestvec.engines.manifest import Manifest
 from nestvec.errors import InvalidArgument, ModelMismatch
@@ -48,41 +51,60 @@ def lance_table(engine):
     return engine._tables._folder.database.open_table(engine._record.table)
 
 
+def searched_partitions(engine):
+    """The number of partitions that a search reads, as Lance reports it."""
+    from nestvec.engines.lancedb.first_stage import FirstStage
+
+    plans = []
+
+    class Query:
+        def __init__(self, query):
+            self._query = query
+
+        def __getattr__(self, name):
+            return lambda *values, **named: Query(getattr(self._query, name)(*values, **named))
+
+        def to_arrow(self):
+            plans.append(self._query.analyze_plan())
+            return self._query.to_arrow()
+
+    class Table:
+        def __init__(self, table):
+            self._table = table
+
+        def search(self, *values, **named):
+            return Query(self._table.search(*values, **named))
+
+    original = FirstStage._fetch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            FirstStage, "_fetch", lambda self, table, *rest: original(self, Table(table), *rest)
+        )
+        engine.search(QUERIES[:1], 10)
+    return int(re.search(r"partitions_searched=(\d+)", plans[0])[1])
+
+
 def test_the_fitted_search_retains_the_exact_results(index):
     settings = index.manifest.settings
     assert settings["index"] == "ivf_flat"
     assert settings["overlap@10"] >= 0.99
-    assert 1 <= settings["nprobes"] < settings["partitions"]
+    assert searched_partitions(index) == settings["nprobes"] < N / settings["partition_rows"] / 2
     found = index.search(QUERIES, 10)
     assert overlap(expected_ids(QUERIES, range(N)), found.ids) >= 0.98
     exact = expected_ids(QUERIES, range(N), OperatingPoint.parse("64:float32"))
     assert overlap(exact, index.search(QUERIES, 10, exact=True).ids) == 1
 
 
-def test_searches_use_the_index(index):
-    table = lance_table(index)
-    stats = table.index_stats(f"{index.manifest.settings['column']}_idx")
-    assert (stats.index_type, stats.num_indexed_rows, stats.num_unindexed_rows) == (
-        "IVF_FLAT",
-        N,
-        0,
-    )
-    plans = []
-    original = type(index._table)._search
-
-    def search(self, queries, k, point, condition, nprobes):
-        plans.append(nprobes)
-        return original(self, queries, k, point, condition, nprobes)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(index._table), "_search", search)
-        index.search(QUERIES, 10)
-        index.search(QUERIES, 10, exact=True)
-    assert plans == [index.manifest.settings["nprobes"], None]
+def test_the_index_contains_all_documents(index):
+    stats = lance_table(index).index_stats(f"{index.manifest.settings['column']}_idx")
+    assert (stats.index_type, stats.num_indexed_rows) == ("IVF_FLAT", N)
+    assert stats.num_unindexed_rows == 0
 
 
+@pytest.mark.parametrize("scanned", [10_000, 0])  # with 0, the index is searched
 @pytest.mark.parametrize(("text", "share"), [("ten = 3", 10), ("hundred = 7", 100)])
-def test_a_selective_filter_returns_k_documents(index, text, share):
+def test_a_selective_filter_returns_k_documents(index, monkeypatch, text, share, scanned):
+    monkeypatch.setattr(indexes, "LEAST_ROWS", scanned)
     rows = [n for n in range(N) if n % share == (3 if share == 10 else 7)]
     hits = index.search(QUERIES, 10, where=Where.parse(text))
     assert {len(ids) for ids in hits.ids} == {10}
@@ -114,6 +136,7 @@ def test_a_scan_replaces_an_index_that_returns_too_few(index, monkeypatch):
 
     expected = expected_ids(QUERIES[:2], range(N))
     monkeypatch.setattr(FirstStage, "_fetch", fetch)
+    monkeypatch.setattr(indexes, "LEAST_ROWS", 0)
     assert index.search(QUERIES[:2], 10).ids == expected
 
 
@@ -126,15 +149,39 @@ def test_later_documents_are_found_and_then_indexed(tmp_path, monkeypatch):
     engine.add({IDS[n]: made_document(n) for n in range(3_000, 3_500)}, VECTORS[3_000:3_500])
     (found,) = engine.search(VECTORS[[3_345]], 1).ids
     assert found == [IDS[3_345]]
+    assert searched_partitions(engine) == engine.manifest.settings["nprobes"]
     column = f"{engine.manifest.settings['column']}_idx"
     assert lance_table(engine).index_stats(column).num_unindexed_rows == 500
     assert engine.delete([IDS[n] for n in range(100)]) == 100
     engine.compact()
     stats = lance_table(engine).index_stats(column)
     assert (stats.num_indexed_rows, stats.num_unindexed_rows) == (3_400, 0)
+    assert stats.num_indices == 1
+    assert searched_partitions(engine) == engine.manifest.settings["nprobes"]
     (found,) = engine.search(VECTORS[[3_345]], 1).ids
     assert found == [IDS[3_345]]
     assert overlap(expected_ids(QUERIES, range(100, 3_500)), engine.search(QUERIES, 10).ids) > 0.98
+    engine.close()
+
+
+def test_the_parts_of_an_index_are_merged(tmp_path, monkeypatch):
+    monkeypatch.setattr(indexes, "LEAST_ROWS", 1_000)
+    monkeypatch.setattr(table_module, "MOST_FRAGMENTS", 2)
+    monkeypatch.setattr(table_module, "MOST_INDEX_PARTS", 3)
+    engine = LanceEngine.create(f"lance://{tmp_path}/parts", manifest())
+    load(engine, 0, 1_500)
+    engine.build_codes()
+    parts = []
+    for first in range(1_500, 2_000, 20):
+        load(engine, first, first + 20)
+        column = f"{engine.manifest.settings['column']}_idx"
+        parts.append(lance_table(engine).index_stats(column).num_indices)
+    assert max(parts) == 3
+    assert min(parts[parts.index(3) :]) == 1
+    assert lance_table(engine).stats()["fragment_stats"]["num_fragments"] <= 6
+    assert engine.search(QUERIES, 10, exact=True).ids == expected_ids(
+        QUERIES, range(2_000), OperatingPoint.parse("64:float32")
+    )
     engine.close()
 
 

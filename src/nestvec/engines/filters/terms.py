@@ -137,8 +137,9 @@ def _kind_terms(field: str, value: object) -> Iterator[str]:
     if kind is not None:
         yield _term("k", field, kind)
     if isinstance(value, list | tuple):
-        for each in {_TYPES.get(type(item)) or _slow_kind(item) for item in value} - {None}:
-            yield _term("i", field, each)
+        for each in {_TYPES.get(type(item)) or _slow_kind(item) for item in value}:
+            if each is not None:
+                yield _term("i", field, each)
 
 
 def _slow_kind(value: object) -> str | None:

@@ -95,8 +95,8 @@ class FirstStage:
             query = query.where(self.condition)
         if self.nprobes is None:
             return query.bypass_vector_index().to_arrow()
-        # 0: search further partitions while a query has fewer than ``wanted`` candidates.
-        return query.minimum_nprobes(self.nprobes).maximum_nprobes(0).to_arrow()
+        # Without a maximum, Lance would search all partitions, also without a filter.
+        return query.minimum_nprobes(self.nprobes).maximum_nprobes(self.nprobes).to_arrow()
 
     def _last_ids(self) -> Candidates:
         """Return the matching documents with the last ids."""

@@ -3,7 +3,8 @@
 Below ``LEAST_ROWS`` documents, a search scans the column of its first stage and is exact. Above,
 the column has an index ``IVF_FLAT``, which stores the prefixes themselves in partitions.
 ``nprobes`` is fitted when the index is built: the smallest tried number of partitions whose results
-overlap with those of a scan by ``LEAST_OVERLAP``. Documents added later are scanned until
+overlap with those of a scan by ``LEAST_OVERLAP``. A filter that at most ``LEAST_ROWS`` documents
+match is searched by a scan of these documents. Documents added later are scanned until
 ``optimize`` adds them to the index. Two more indexes serve ids and filters.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from nestvec.codec.prefix import normalize
 from nestvec.engines.filters.datafusion import TERMS
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import ID, VECTOR, vectors_of
@@ -26,12 +28,22 @@ from nestvec.types import Embeddings, Hits, OperatingPoint
 LEAST_ROWS = 10_000
 LEAST_OVERLAP = 0.99
 K = 10
-_SAMPLED_QUERIES = 50
-_GROWTH = 2.0  # an index is built again if its ideal number of partitions differs by this factor
+_SAMPLED_QUERIES = 100
+_ITERATIONS, _SAMPLE_RATE = 10, 64  # of k-means
+_ROWS_PER_CANDIDATE = 4  # in the partitions that are searched
+_GROWTH = 2.0  # an index is built again if the best size of partitions differs by this factor
 _logger = logging.getLogger(__name__)
 
 FitSearch = Callable[[Embeddings, int, OperatingPoint, int | None], Hits]
 """A search of queries, k, a point and a number of partitions; None to scan."""
+
+
+def nprobes(settings: Settings, column: str, keep: int) -> int | None:
+    """Return the number of partitions to search for ``keep`` candidates; None without an index."""
+    if settings.get("column") != column:
+        return None
+    least = math.ceil(_ROWS_PER_CANDIDATE * keep / int(settings["partition_rows"]))
+    return max(least, int(settings["nprobes"]))
 
 
 class Indexes:
@@ -55,18 +67,18 @@ class Indexes:
         rows = self._table.read(lambda table: int(table.count_rows()))
         if rows < LEAST_ROWS:
             return {}
-        partitions = int(math.sqrt(rows))
-        before = int(built.get("partitions", 0)) if self.has(column) else 0
-        if max(partitions, before) > _GROWTH * min(partitions, before):
-            self._build(column, partitions)
-            before = partitions
+        size = int(math.sqrt(rows))
+        before = int(built.get("partition_rows", 0)) if self.has(column) else 0
+        if max(size, before) > _GROWTH * min(size, before):
+            self._build(column, size)
+            before = size
         self._build_scalar()
-        nprobes, overlap = self._fit(point, before, search)
+        fitted, overlap = self._fit(point, math.ceil(rows / before), search)
         return {
             "index": "ivf_flat",
             "column": column,
-            "partitions": before,
-            "nprobes": nprobes,
+            "partition_rows": before,
+            "nprobes": fitted,
             f"overlap@{K}": round(overlap, 4),
         }
 
@@ -85,9 +97,30 @@ class Indexes:
             if name[0] not in (column, ID, TERMS):
                 self._table.change(lambda table, each=name[1]: table.drop_index(each))  # type: ignore[misc]
 
-    def _build(self, column: str, partitions: int) -> None:
+    def merge_parts(self, settings: Settings, most: int) -> None:
+        """Build the index of vectors again if it has more than ``most`` parts.
+
+        Each ``optimize`` adds a part with the new rows, and a search reads all parts.
+        """
+        column = str(settings.get("column", ""))
+        name = self._table.read(_indexed).get(column)
+        if name is not None:
+            stats = self._table.read(lambda table: table.index_stats(name))
+            if stats is not None and stats.num_indices > most:
+                self._build(column, int(settings["partition_rows"]))
+
+    def _build(self, column: str, partition_rows: int) -> None:
+        """Build the index of a column.
+
+        ``optimize`` keeps the size of partitions, but replaces a number of partitions by its own.
+        """
         index: Any = require("lancedb.index", extra="lancedb")
-        config = index.IvfFlat(distance_type="dot", num_partitions=partitions)
+        config = index.IvfFlat(
+            distance_type="dot",
+            target_partition_size=partition_rows,
+            max_iterations=_ITERATIONS,
+            sample_rate=_SAMPLE_RATE,
+        )
         self._table.change(lambda table: table.create_index(column, config=config, replace=True))
 
     def _build_scalar(self) -> None:
@@ -103,8 +136,8 @@ class Indexes:
         """Return the smallest ``nprobes`` that retains enough, and its overlap."""
         queries = self._sample()
         expected = search(queries, K, point, None).ids
-        for nprobes in _tried(partitions):
-            overlap = _overlap(expected, search(queries, K, point, nprobes).ids)
+        for tried in _tried(partitions):
+            overlap = _overlap(expected, search(queries, K, point, tried).ids)
             if overlap >= LEAST_OVERLAP:
                 break
         else:
@@ -112,17 +145,22 @@ class Indexes:
                 "%s: the index finds %.1f %% of the best %d documents, also in all partitions.",
                 *(point, 100 * overlap, K),
             )
-        return nprobes, overlap
+        return tried, overlap
 
     def _sample(self) -> Embeddings:
-        """Return vectors of documents that are spread over the table."""
+        """Return queries between documents that are spread over the table, [n, full_dim].
+
+        A document is its own nearest neighbor, and easier to find than those of a query. So each
+        query is the mean of two documents.
+        """
 
         def sample(table: Any) -> Any:
             step = max(1, table.count_rows() // _SAMPLED_QUERIES)
             rows = [step * number for number in range(_SAMPLED_QUERIES)]
             return table.take_offsets(rows).select([VECTOR]).to_arrow()
 
-        return vectors_of(self._table.read(sample)[VECTOR])
+        vectors = vectors_of(self._table.read(sample)[VECTOR])
+        return normalize(vectors + np.roll(vectors, 1, axis=0))
 
 
 def _indexed(table: Any) -> dict[str, str]:
@@ -131,10 +169,10 @@ def _indexed(table: Any) -> dict[str, str]:
 
 
 def _tried(partitions: int) -> Iterator[int]:
-    tried = 1
+    tried = max(1, partitions // 64)
     while tried < partitions:
         yield tried
-        tried *= 2
+        tried = max(tried + 1, int(1.5 * tried))
     yield partitions
 
 

@@ -13,7 +13,7 @@ from nestvec.engines.checks import existing_id
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.datafusion import compile_condition
 from nestvec.engines.filters.fields import FieldKinds
-from nestvec.engines.lancedb import columns
+from nestvec.engines.lancedb import columns, indexes
 from nestvec.engines.lancedb.first_stage import FirstStage
 from nestvec.engines.lancedb.indexes import Indexes
 from nestvec.engines.lancedb.kinds import FieldReader
@@ -37,6 +37,9 @@ from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Stage
 MOST_FRAGMENTS, ROWS_PER_FRAGMENT = 32, 20_000
 """Small parts of the table, one for each ``add``, are merged when there are more than 32, and more
 than one for 20,000 documents: a merge can write a million documents again."""
+MOST_INDEX_PARTS, ROWS_PER_INDEX_PART = 8, 100_000
+"""Each of these merges adds a part to the index. It is built again when it has more than 8 parts,
+and more than one additional part for 100,000 documents."""
 KEPT_S = 600
 """Versions that were replaced by a merge of parts are readable for this time."""
 _SAMPLED = 1_000  # documents whose texts are measured
@@ -80,7 +83,11 @@ class LanceTable(DocumentTable):
                 if existing:
                     raise existing_id([id_ for id_ in ids if id_ in existing])
             if self._table.change(merge):
+                rows = self.count()
                 self._optimize(KEPT_S)
+                self._indexes.merge_parts(
+                    self.manifest.settings, MOST_INDEX_PARTS + rows // ROWS_PER_INDEX_PART
+                )
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents in one commit, and return the number of deleted documents."""
@@ -130,10 +137,13 @@ class LanceTable(DocumentTable):
             exact = Stage(self.manifest.model.full_dim, self.manifest.stored)
             return self._search(queries, k, OperatingPoint((exact,)), condition, None)
         point = self._searchable(point)
-        settings = self.manifest.settings
-        column = vector_column(point.stages[0].representation, self.manifest)
-        nprobes = int(settings["nprobes"]) if settings.get("column") == column else None
-        return self._search(queries, k, point, condition, nprobes)
+        first = point.stages[0]
+        column = vector_column(first.representation, self.manifest)
+        probed = indexes.nprobes(self.manifest.settings, column, first.keep or k)
+        if probed is not None and condition is not None:
+            matching = self._table.read(lambda table: int(table.count_rows(condition)))
+            probed = None if matching <= indexes.LEAST_ROWS else probed
+        return self._search(queries, k, point, condition, probed)
 
     def field_kinds(self, fields: Iterable[str], limit: int | None) -> dict[str, FieldKinds]:
         """Return the kinds of values of fields, over all documents."""
@@ -163,8 +173,11 @@ class LanceTable(DocumentTable):
             columns.remove_others(self._table, column)
 
     def compact(self) -> None:
-        """Merge the parts of the table, and delete all files of earlier versions."""
-        self._optimize(0)
+        """Merge the parts of the table and of its index, and delete files of earlier versions."""
+        with self._table.folder.changing():
+            self._optimize(0)  # adds new rows to the index as another part
+            self._indexes.merge_parts(self.manifest.settings, 1)
+            self._optimize(0)
 
     def sizes(self) -> TableSizes:
         """Return the bytes of the table: texts are measured on a sample."""
