@@ -53,7 +53,7 @@ def lance_table(engine):
 
 def searched_partitions(engine):
     """The number of partitions that a search reads, as Lance reports it."""
-    from nestvec.engines.lancedb.first_stage import FirstStage
+    from nestvec.engines.lancedb.column_search import ColumnSearch
 
     plans = []
 
@@ -75,10 +75,10 @@ def searched_partitions(engine):
         def search(self, *values, **named):
             return Query(self._table.search(*values, **named))
 
-    original = FirstStage._fetch
+    original = ColumnSearch._fetch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            FirstStage, "_fetch", lambda self, table, *rest: original(self, Table(table), *rest)
+            ColumnSearch, "_fetch", lambda self, table, *rest: original(self, Table(table), *rest)
         )
         engine.search(QUERIES[:1], 10)
     return int(re.search(r"partitions_searched=(\d+)", plans[0])[1])
@@ -126,16 +126,16 @@ def test_a_shortlist_of_the_index_is_complete(index):
 
 
 def test_a_scan_replaces_an_index_that_returns_too_few(index, monkeypatch):
-    from nestvec.engines.lancedb.first_stage import FirstStage
+    from nestvec.engines.lancedb.column_search import ColumnSearch
 
-    original = FirstStage._fetch
+    original = ColumnSearch._fetch
 
     def fetch(self, table, prefixes, wanted):
         rows = original(self, table, prefixes, wanted)
         return rows if self.nprobes is None else rows.slice(0, 5)
 
     expected = expected_ids(QUERIES[:2], range(N))
-    monkeypatch.setattr(FirstStage, "_fetch", fetch)
+    monkeypatch.setattr(ColumnSearch, "_fetch", fetch)
     monkeypatch.setattr(indexes, "LEAST_ROWS", 0)
     assert index.search(QUERIES[:2], 10).ids == expected
 
@@ -166,18 +166,18 @@ def test_later_documents_are_found_and_then_indexed(tmp_path, monkeypatch):
 
 def test_the_parts_of_an_index_are_merged(tmp_path, monkeypatch):
     monkeypatch.setattr(indexes, "LEAST_ROWS", 1_000)
-    monkeypatch.setattr(table_module, "MOST_FRAGMENTS", 2)
-    monkeypatch.setattr(table_module, "MOST_INDEX_PARTS", 3)
+    monkeypatch.setattr(table_module, "MOST_FRAGMENTS", 1)
+    monkeypatch.setattr(table_module, "MOST_INDEX_PARTS", 2)
     engine = LanceEngine.create(f"lance://{tmp_path}/parts", manifest())
     load(engine, 0, 1_500)
     engine.build_codes()
     parts = []
-    for first in range(1_500, 2_000, 20):
-        load(engine, first, first + 20)
+    for first in range(1_500, 2_000, 50):
+        load(engine, first, first + 50)
         column = f"{engine.manifest.settings['column']}_idx"
         parts.append(lance_table(engine).index_stats(column).num_indices)
-    assert max(parts) == 3
-    assert min(parts[parts.index(3) :]) == 1
+    assert max(parts) == 2
+    assert min(parts[parts.index(2) :]) == 1
     assert lance_table(engine).stats()["fragment_stats"]["num_fragments"] <= 6
     assert engine.search(QUERIES, 10, exact=True).ids == expected_ids(
         QUERIES, range(2_000), OperatingPoint.parse("64:float32")

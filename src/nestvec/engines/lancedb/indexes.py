@@ -46,7 +46,7 @@ def nprobes(settings: Settings, column: str, keep: int) -> int | None:
     return max(least, int(settings["nprobes"]))
 
 
-class Indexes:
+class LanceIndexes:
     """The indexes of one table."""
 
     def __init__(self, table: OpenTable) -> None:

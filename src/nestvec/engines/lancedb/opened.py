@@ -22,7 +22,7 @@ _ATTEMPTS = 4
 _IDS = 1_024  # ids in one condition
 
 
-class Records(Protocol):
+class IndexRecords(Protocol):
     """The records of the indexes of a folder."""
 
     def read(self, name: str) -> Record | None:
@@ -37,7 +37,7 @@ class Records(Protocol):
 class OpenTable:
     """The Lance table of one index. Several threads may use it."""
 
-    def __init__(self, folder: LanceFolder, records: Records, name: str, table: str) -> None:
+    def __init__(self, folder: LanceFolder, records: IndexRecords, name: str, table: str) -> None:
         """Name the index and its table.
 
         Args:

@@ -14,8 +14,8 @@ from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.datafusion import compile_condition
 from nestvec.engines.filters.fields import FieldKinds
 from nestvec.engines.lancedb import columns, indexes
-from nestvec.engines.lancedb.first_stage import FirstStage
-from nestvec.engines.lancedb.indexes import Indexes
+from nestvec.engines.lancedb.column_search import ColumnSearch
+from nestvec.engines.lancedb.indexes import LanceIndexes
 from nestvec.engines.lancedb.kinds import FieldReader
 from nestvec.engines.lancedb.opened import OpenTable, id_condition
 from nestvec.engines.lancedb.rows import (
@@ -57,7 +57,7 @@ class LanceTable(DocumentTable):
         """
         self.manifest = manifest
         self._table = table
-        self._indexes, self._fields = Indexes(table), FieldReader(table)
+        self._indexes, self._fields = LanceIndexes(table), FieldReader(table)
 
     def add(
         self, added: Mapping[str, Document], vectors: NDArray[np.floating], *, replace: bool
@@ -214,13 +214,13 @@ class LanceTable(DocumentTable):
         first = point.stages[0]
         column = vector_column(first.representation, self.manifest)
         keep = first.keep or k
-        stage = FirstStage(self._table, column, first.dim, keep, condition, nprobes)
+        stage = ColumnSearch(self._table, column, first.dim, keep, condition, nprobes)
         found = stage.candidates(queries)
         short = [row for row, each in enumerate(found) if len(each.ids) < keep]
         if short and nprobes is not None:
             matching = self._table.read(lambda table: int(table.count_rows(condition)))
             if min(len(found[row].ids) for row in short) < min(matching, keep):
-                scan = FirstStage(self._table, column, first.dim, keep, condition, None)
+                scan = ColumnSearch(self._table, column, first.dim, keep, condition, None)
                 for row, each in zip(short, scan.candidates(queries[short]), strict=True):
                     found[row] = each
         return rescore(queries, found, point.stages, k)

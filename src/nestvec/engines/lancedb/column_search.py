@@ -32,7 +32,7 @@ _DISTANCE = "_distance"
 
 
 @dataclass(frozen=True)
-class FirstStage:
+class ColumnSearch:
     """The first stage of a search.
 
     Attributes:
