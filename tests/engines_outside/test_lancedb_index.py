@@ -26,7 +26,7 @@ from nestvec.engines.lancedb import indexes
 from nestvec.engines.lancedb import table as table_module
 from nestvec.engines.lancedb.engine import LanceEngine
 from nestvec.engines.manifest import Manifest
-from nestvec.errors import InvalidArgument, ModelMismatch
+from nestvec.errors import DataError, InvalidArgument, ModelMismatch
 from nestvec.types import Document, OperatingPoint
 
 
@@ -48,7 +48,7 @@ def index(place):
 
 def lance_table(engine):
     """The Lance table of an engine."""
-    return engine._tables._folder.database.open_table(engine._record.table)
+    return engine._tables._folder.database.open_table(engine._tables.latest(engine._name).table)
 
 
 def searched_partitions(engine):
@@ -206,21 +206,22 @@ def test_an_interrupted_new_column_is_completed(tmp_path, monkeypatch):
     engine = LanceEngine.create(f"lance://{tmp_path}/column", manifest())
     load(engine, 0, 3_000)
     other = OperatingPoint.parse("32:float16@50>64:float32")
-    monkeypatch.setattr(columns, "_FILLED_ROWS", 500)
-    fill, calls = columns._fill, []
+    original, calls = columns.prefixes, []
 
     def interrupted(*arguments):
         calls.append(arguments)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        fill(*arguments)
+        if len(calls) == 2:
+            raise MemoryError("stopped")
+        return original(*arguments)
 
-    monkeypatch.setattr(columns, "_fill", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(columns, "prefixes", interrupted)
+    with pytest.raises((DataError, MemoryError), match="stopped"):
         engine.use(other)
+    assert len([*(tmp_path / "column").glob("documents_*")]) == 2
     assert engine.search(QUERIES, 10).ids == expected_ids(QUERIES, range(3_000))  # the old point
-    monkeypatch.setattr(columns, "_fill", fill)
+    monkeypatch.setattr(columns, "prefixes", original)
     engine.use(other)
+    assert len([*(tmp_path / "column").glob("documents_*")]) == 1
     assert engine.search(QUERIES, 10).ids == expected_ids(QUERIES, range(3_000), other)
     engine.close()
 

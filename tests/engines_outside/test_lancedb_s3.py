@@ -1,8 +1,6 @@
 """The engine contract on LanceDB on a real S3 server: SeaweedFS, on the loopback interface."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 from lance_corpus import QUERIES, SOURCE, VECTORS, expected_ids, load, manifest
@@ -135,18 +133,3 @@ def test_a_server_that_does_not_answer_is_reported(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"^s3://indexes/none: "):
         LanceEngine.exists("s3://indexes/none")
-
-
-def test_an_s3_index_is_built_by_the_command(bucket, word_model, corpus_file):
-    place = f"{bucket}/command"
-
-    def nestvec(*arguments):
-        program = [sys.executable, "-m", "nestvec.cli.main", *map(str, arguments)]
-        ended = subprocess.run(program, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
-
-    point = "16:float16@50>32:float32"
-    nestvec("index", "build", word_model, corpus_file, "--point", point, "--out", place)
-    assert "d" in nestvec("search", place, "w1 w2 w3", "-k", "3")
-    assert "400" in nestvec("index", "stats", place)

@@ -27,27 +27,23 @@ from nestvec.engines.filters.terms import (
     ordered_value,
     value_term,
 )
+from nestvec.errors import InvalidArgument
 
 TERMS, KEYS, ORDERED = "terms", "order_keys", "order_values"
 """The names of the columns."""
+MOST_LEVELS = 16
+"""The parser of Lance limits the depth of an expression."""
+_GROUP = 64  # conditions that are joined without parentheses
 
 
 def compile_condition(condition: Condition) -> str:
     """Return the SQL of a condition.
 
     Raises:
+        InvalidArgument: If ``and`` and ``or`` are nested in more than ``MOST_LEVELS`` levels.
         TypeError: If the tree contains an unknown node.
     """
-    match condition:
-        case Not(part):
-            return f"(NOT {compile_condition(part)})"
-        case And(parts):
-            return _joined("AND", [compile_condition(part) for part in parts])
-        case Or(parts):
-            return _joined("OR", [compile_condition(part) for part in parts])
-        case FieldTest():
-            return _test(condition)
-    raise TypeError(f"{type(condition).__name__} is not a known condition")
+    return _compile(condition, negated=False, level=0)
 
 
 def literal(text: str) -> str:
@@ -58,6 +54,27 @@ def literal(text: str) -> str:
 def has_any(terms: Iterable[str]) -> str:
     """Return the condition that a document has one of some terms."""
     return f"array_has_any({TERMS}, [{', '.join(map(literal, dict.fromkeys(terms)))}])"
+
+
+def _compile(condition: Condition, *, negated: bool, level: int) -> str:
+    """Return the SQL of a condition or of its negation.
+
+    Only single tests are negated: the time that DataFusion needs to plan nested negations grows
+    exponentially.
+    """
+    if level > MOST_LEVELS:
+        problem = f"filter: 'and' and 'or' are nested in more than {MOST_LEVELS} levels."
+        raise InvalidArgument(f"{problem} LanceDB cannot parse that. Write fewer groups.")
+    match condition:
+        case Not(part):
+            return _compile(part, negated=not negated, level=level)
+        case And(parts) | Or(parts):
+            word = "AND" if isinstance(condition, And) != negated else "OR"
+            compiled = [_compile(part, negated=negated, level=level + 1) for part in parts]
+            return _joined(word, compiled)
+        case FieldTest():
+            return f"(NOT {_test(condition)})" if negated else _test(condition)
+    raise TypeError(f"{type(condition).__name__} is not a known condition")
 
 
 def _test(test: FieldTest) -> str:
@@ -83,8 +100,8 @@ def _in(field: str, values: Sequence[Value], *, negated: bool) -> str:
 
 
 def _joined(word: str, parts: list[str]) -> str:
-    """Join conditions in pairs: the depth of the expression grows with the logarithm."""
+    """Join conditions in groups, so that no expression is as deep as there are parts."""
     while len(parts) > 1:
-        pairs = (parts[start : start + 2] for start in range(0, len(parts), 2))
-        parts = [f"({f' {word} '.join(pair)})" if len(pair) > 1 else pair[0] for pair in pairs]
+        groups = (parts[start : start + _GROUP] for start in range(0, len(parts), _GROUP))
+        parts = [f"({f' {word} '.join(group)})" for group in groups]
     return parts[0]

@@ -1,4 +1,8 @@
-"""The columns of prefixes of a table: add, fill and remove them while searches continue."""
+"""The columns of prefixes of a table: add and remove them while searches continue.
+
+Lance fills a column by writing its rows again, in a join whose memory grows with the table. So a
+column is added by a copy of the table, in bounded memory, which then replaces the table.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ from typing import Any
 
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import (
-    ID,
     VECTOR,
     arrow,
     column_key,
@@ -18,8 +21,6 @@ from nestvec.engines.lancedb.rows import (
 )
 from nestvec.types import CodeKey
 
-_FILLED_ROWS = 16_384  # in one commit
-
 
 def names(table: OpenTable) -> list[str]:
     """Return the names of all columns."""
@@ -27,21 +28,15 @@ def names(table: OpenTable) -> list[str]:
 
 
 def add(table: OpenTable, name: str, key: CodeKey) -> None:
-    """Add a column of prefixes, and fill it in blocks; an interrupted call is continued.
+    """Add a column of prefixes. Searches use the former table until the copy is complete.
 
-    Lance writes a row again to fill a column, so a call writes the whole table once.
+    A crash leaves the former table, and a copy that the next call deletes.
     """
     with table.folder.changing():
-        if name not in names(table):
+        former = table.read(lambda opened: opened.schema)
+        if name not in former.names:
             field = field_of(name, key)
-            table.change(lambda opened: opened.add_columns([field]))
-        while True:
-            filled = 0
-            for ids, vectors in _missing(table, name):
-                _fill(table, name, key, ids, vectors)
-                filled += len(ids)
-            if not filled:
-                return
+            table.replace_by(former.append(field), _with_column(table, former.names, field, key))
 
 
 def remove_others(table: OpenTable, name: str) -> None:
@@ -51,27 +46,10 @@ def remove_others(table: OpenTable, name: str) -> None:
         table.change(lambda opened: opened.drop_columns(unused))
 
 
-def _missing(table: OpenTable, name: str) -> Iterator[tuple[Any, Any]]:
-    """Yield the ids and vectors of rows without a prefix, in blocks."""
+def _with_column(table: OpenTable, former: list[str], field: Any, key: CodeKey) -> Iterator[Any]:
+    """Yield all rows with the new column as Arrow record batches."""
     pa = arrow()
-    blocks, rows = [], 0
-    for block in table.blocks([ID, VECTOR], f"{name} IS NULL"):
-        blocks.append(block)
-        rows += len(block)
-        if rows >= _FILLED_ROWS:
-            yield _joined(pa.Table.from_batches(blocks))
-            blocks, rows = [], 0
-    if rows:
-        yield _joined(pa.Table.from_batches(blocks))
-
-
-def _joined(rows: Any) -> tuple[Any, Any]:
-    return rows[ID].combine_chunks(), vectors_of(rows[VECTOR])
-
-
-def _fill(table: OpenTable, name: str, key: CodeKey, ids: Any, vectors: Any) -> None:
-    pa = arrow()
-    field = field_of(name, key)
-    filled = vector_array(prefixes(vectors, key), field.type)
-    rows = pa.table([ids, filled], schema=pa.schema([pa.field(ID, pa.string()), field]))
-    table.change(lambda opened: opened.merge_insert(ID).when_matched_update_all().execute(rows))
+    for block in table.blocks(former):
+        rows = pa.Table.from_batches([block])
+        filled = vector_array(prefixes(vectors_of(rows[VECTOR]), key), field.type)
+        yield from rows.append_column(field, filled).to_batches()

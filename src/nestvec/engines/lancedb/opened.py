@@ -33,6 +33,10 @@ class IndexRecords(Protocol):
         """Return the record that was read last."""
         ...
 
+    def move(self, name: str, columns: Any, batches: Iterator[Any]) -> None:
+        """Replace the table of an index by a new one, and delete the former."""
+        ...
+
 
 class OpenTable:
     """The Lance table of one index. Several threads may use it."""
@@ -98,6 +102,15 @@ class OpenTable:
         with self.folder.changing():
             self.record()
             return self.read(work)
+
+    def replace_by(self, columns: Any, batches: Iterator[Any]) -> None:
+        """Replace the table of the index by a new one, in one commit of the records.
+
+        Args:
+            columns: The Arrow schema of the new table.
+            batches: Its rows as Arrow record batches.
+        """
+        self._records.move(self._name, columns, batches)
 
     def blocks(self, columns: Sequence[str], condition: str | None = None) -> Iterator[Any]:
         """Yield the matching rows as Arrow record batches, in bounded memory."""

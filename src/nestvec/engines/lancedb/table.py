@@ -251,7 +251,7 @@ class LanceTable(DocumentTable):
 
     def _optimize(self, kept_s: float) -> None:
         """Merge small parts, add new rows to the indexes, and delete old versions."""
-        kept = timedelta(seconds=kept_s)
+        kept = timedelta(seconds=kept_s, microseconds=1)  # LanceDB prints a warning for 0
         self._table.change(lambda table: table.optimize(cleanup_older_than=kept))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace as with_values
 from datetime import timedelta
 from typing import Any, Self
@@ -67,9 +68,11 @@ class LanceTables(DocumentTables):
         return self._known.get(name)
 
     def write(self, name: str, record: Record) -> None:
-        """Write the record of an index; an existing record is replaced."""
+        """Write the record of an index; an existing record is replaced, except its table."""
         with self._folder.changing():
-            self._write({name: record})
+            former = self.read(name)
+            table = record.table if former is None else former.table
+            self._write({name: with_values(record, table=table)})
 
     def create(self, name: str, record: Record) -> None:
         """Create the empty table of an index, and write its record."""
@@ -83,6 +86,19 @@ class LanceTables(DocumentTables):
 
             self._call(create)
             self._write({name: with_values(record, table=table)})
+
+    def move(self, name: str, columns: Any, batches: Iterator[Any]) -> None:
+        """Replace the table of an index by a new one with these columns and rows."""
+        with self._folder.changing():
+            former = self.read(name)
+            if former is None:
+                raise DataError(self.shown, "contains no index any more. Build it again.")
+            self._drop_unnamed(name)
+            table = f"{name}_{secrets.token_hex(4)}"
+            rows = arrow().RecordBatchReader.from_batches(columns, batches)
+            self._call(lambda: self._folder.database.create_table(table, rows))
+            self._write({name: with_values(former, table=table)})
+            self._drop_table(former.table)
 
     def open(self, record: Record) -> LanceTable:
         """Open the table of an index."""
