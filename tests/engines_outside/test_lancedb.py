@@ -1,10 +1,12 @@
 """The engine contract on LanceDB in a local folder, and what a folder of tables can do wrong."""
 
 import math
+import subprocess
 
 import numpy as np
 import pytest
 
+from conftest import program
 from engine_contract import EngineContract
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
@@ -153,3 +155,23 @@ def test_an_invalid_url_is_refused_without_its_secrets(url, problem):
     with pytest.raises(InvalidArgument, match=problem) as raised:
         LanceEngine.exists(url)
     assert "secret" not in str(raised.value).replace("AWS_SECRET_ACCESS_KEY", "")
+
+
+def test_an_index_is_built_searched_and_shown_by_commands(tmp_path, word_model, corpus_file):
+    place = f"lance://{tmp_path}/command"
+
+    def nestvec(*arguments):
+        ended = subprocess.run(
+            [program("nestvec"), *map(str, arguments)], capture_output=True, text=True, cwd=tmp_path
+        )
+        return ended.stdout + ended.stderr
+
+    point, other = "16:float16@50>32:float32", "8:float16@50>32:float32"
+    nestvec("index", "build", word_model, corpus_file, "--point", point, "--out", place)
+    assert "3 of 400 documents" in nestvec("search", place, "w1 w2 w3", "-k", "3")
+    assert point in nestvec("index", "stats", place)
+    nestvec("index", "use", place, other)
+    assert other in nestvec("index", "stats", place)
+    refused = nestvec("search", place, "w1 w2", "--point", point)
+    assert f"Run nestvec index use {place} {point}." in " ".join(refused.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["command"]

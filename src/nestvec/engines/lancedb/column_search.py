@@ -18,11 +18,11 @@ import numpy as np
 from nestvec.codec.prefix import prefix
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import ID, VECTOR, vectors_of
-from nestvec.engines.rescoring import Candidates
+from nestvec.engines.rescoring import Shortlist
 from nestvec.types import Embeddings
 
 MORE, LEAST_MORE = 1.25, 32
-"""Candidates fetched, as a multiple of those kept, and the least number of additional ones."""
+"""Shortlist fetched, as a multiple of those kept, and the least number of additional ones."""
 MOST_TIED = 16_384
 """A scan fetches at most this number of candidates because of ties."""
 _TIE = 1e-6  # distances of equal vectors differ by less
@@ -51,7 +51,7 @@ class ColumnSearch:
     condition: str | None
     nprobes: int | None
 
-    def candidates(self, queries: Embeddings) -> list[Candidates]:
+    def candidates(self, queries: Embeddings) -> list[Shortlist]:
         """Return the candidates of each query: at least ``keep``, if as many match.
 
         Args:
@@ -59,7 +59,7 @@ class ColumnSearch:
         """
         wanted = max(int(MORE * self.keep), self.keep + LEAST_MORE)
         prefixes = prefix(queries, self.dim)
-        found: list[Candidates | None] = [None] * len(queries)
+        found: list[Shortlist | None] = [None] * len(queries)
         scored = np.flatnonzero(prefixes.any(axis=1))
         at_a_time = max(1, _FETCHED_BYTES // (wanted * queries.shape[1] * 4))
         for start in range(0, len(scored), at_a_time):
@@ -71,7 +71,7 @@ class ColumnSearch:
             tied = self._last_ids()
         return [tied if each is None else each for each in found]  # type: ignore[misc]
 
-    def _nearest(self, prefixes: Embeddings, wanted: int) -> Iterator[Candidates]:
+    def _nearest(self, prefixes: Embeddings, wanted: int) -> Iterator[Shortlist]:
         rows = self.table.read(lambda table: self._fetch(table, prefixes, wanted))
         numbers = np.zeros(len(rows), dtype=np.int64)
         if _QUERY in rows.column_names:
@@ -80,13 +80,13 @@ class ColumnSearch:
             own = rows.take(np.flatnonzero(numbers == query))
             yield self._without_ties(own, prefixes[query : query + 1], wanted)
 
-    def _without_ties(self, rows: Any, one: Embeddings, wanted: int) -> Candidates:
+    def _without_ties(self, rows: Any, one: Embeddings, wanted: int) -> Shortlist:
         """Return candidates of a query; scan again with more while the last ones tie."""
         while self.nprobes is None and wanted < MOST_TIED and _is_tied(rows, self.keep, wanted):
             wanted = min(4 * wanted, MOST_TIED)
             count = wanted
             rows = self.table.read(lambda table, n=count: self._fetch(table, one, n))  # type: ignore[misc]
-        return Candidates(rows[ID].to_pylist(), vectors_of(rows[VECTOR]))
+        return Shortlist(rows[ID].to_pylist(), vectors_of(rows[VECTOR]))
 
     def _fetch(self, table: Any, prefixes: Embeddings, wanted: int) -> Any:
         query = table.search(list(prefixes), vector_column_name=self.column).distance_type("dot")
@@ -98,7 +98,7 @@ class ColumnSearch:
         # Without a maximum, Lance would search all partitions, also without a filter.
         return query.minimum_nprobes(self.nprobes).maximum_nprobes(self.nprobes).to_arrow()
 
-    def _last_ids(self) -> Candidates:
+    def _last_ids(self) -> Shortlist:
         """Return the matching documents with the last ids."""
         blocks = self.table.blocks([ID], self.condition)
         ids = (id_ for block in blocks for id_ in block[ID].to_pylist())
@@ -106,12 +106,12 @@ class ColumnSearch:
         return fetched(self.table, last)
 
 
-def fetched(table: OpenTable, ids: Sequence[str]) -> Candidates:
+def fetched(table: OpenTable, ids: Sequence[str]) -> Shortlist:
     """Return documents by id as candidates."""
     parts = table.select([ID, VECTOR], ids)
     if not parts:
-        return Candidates([], np.empty((0, 0), dtype=np.float32))
-    return Candidates(
+        return Shortlist([], np.empty((0, 0), dtype=np.float32))
+    return Shortlist(
         [id_ for part in parts for id_ in part[ID].to_pylist()],
         np.concatenate([vectors_of(part[VECTOR]) for part in parts]),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -251,8 +252,11 @@ class LanceTable(DocumentTable):
 
     def _optimize(self, kept_s: float) -> None:
         """Merge small parts, add new rows to the indexes, and delete old versions."""
-        kept = timedelta(seconds=kept_s, microseconds=1)  # LanceDB prints a warning for 0
-        self._table.change(lambda table: table.optimize(cleanup_older_than=kept))
+        kept = timedelta(seconds=kept_s)
+        with warnings.catch_warnings():
+            # For 0, LanceDB warns that other readers fail: OpenTable repeats their calls.
+            warnings.simplefilter("ignore", UserWarning)
+            self._table.change(lambda table: table.optimize(cleanup_older_than=kept))
 
 
 def _is_fragmented(table: Any) -> bool:
