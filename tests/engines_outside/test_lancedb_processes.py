@@ -137,7 +137,9 @@ def test_a_reader_and_a_writer_follow_a_replaced_index(place):
         assert reader.search(QUERIES, 10).ids == expected_ids(QUERIES, range(200))
     assert reader.search(QUERIES, 10).ids == expected_ids(QUERIES, range(200, 500))
     assert len(reader) == 300
-    load(writer, 500, 600)  # not into the table that was deleted
+    numbers = range(500, 600)  # not into the table that was deleted
+    added = {f"d{number:05}": made_document(number) for number in numbers}
+    writer.add(added, VECTORS[500:600], replace=True)
     assert reader.search(QUERIES, 10).ids == expected_ids(QUERIES, range(200, 600))
     for engine in (reader, writer):
         engine.close()
