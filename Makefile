@@ -36,10 +36,16 @@ test-engines: $(ENGINES:%=test-engine-%)  ## Run the tests with real clusters an
 test-engine-%: .venv-%/.installed
 	.venv-$*/bin/python -m pytest -c tests/engines_outside/pytest.ini tests/engines_outside/test_$**.py
 
-# Kill servers and processes 25 times each during a load; `make test-engines` kills them three times.
-test-kills: .venv-pgvector/.installed  ## Run the tests that kill servers and loading processes
-	NESTVEC_KILLS=25 .venv-pgvector/bin/python -m pytest -c tests/engines_outside/pytest.ini \
-		tests/engines_outside/test_pgvector_kills.py
+# Servers and loading processes are killed three times each in the tests of an engine, and 25 times
+# here.
+KILLED := pgvector qdrant lancedb
+
+test-kills: export NESTVEC_KILLS = 25
+test-kills: $(KILLED:%=.venv-%/.installed)  ## Kill servers and loading processes 25 times each
+	for engine in $(KILLED); do \
+		.venv-$$engine/bin/python -m pytest -c tests/engines_outside/pytest.ini -k kill \
+			tests/engines_outside/test_$$engine*.py || exit 1; \
+	done
 
 .PRECIOUS: .venv-%/.installed
 .venv-%/.installed: export PIP_CONSTRAINT = constraints/$*.txt
