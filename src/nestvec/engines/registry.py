@@ -26,10 +26,18 @@ LOCAL = "embedded"
 _BUILT_IN = {
     LOCAL: "nestvec.engines.embedded.engine:EmbeddedEngine",
     "lancedb": "nestvec.engines.lancedb.engine:LanceEngine",
+    "milvus": "nestvec.engines.milvus.engine:MilvusEngine",
     "pgvector": "nestvec.engines.pgvector.engine:PgvectorEngine",
     "qdrant-edge": "nestvec.engines.qdrant.engine:QdrantEdgeEngine",
 }
-_SCHEMES = {"postgresql": "pgvector", "postgres": "pgvector", "lance": "lancedb", "s3": "lancedb"}
+_SCHEMES = {
+    "lance": "lancedb",
+    "s3": "lancedb",
+    "milvus": "milvus",
+    "milvus-lite": "milvus",
+    "postgresql": "pgvector",
+    "postgres": "pgvector",
+}
 """Engines by URL scheme, if the scheme is not the engine's name."""
 _SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://")
 

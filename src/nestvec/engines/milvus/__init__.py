@@ -1,0 +1,1 @@
+"""The engine of Milvus servers and of Milvus Lite."""
