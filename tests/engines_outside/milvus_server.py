@@ -42,6 +42,7 @@ class MilvusServer:
             with self.log.open("ab") as log:
                 self.process = subprocess.Popen(
                     command,
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
                     text=True,
@@ -56,7 +57,7 @@ class MilvusServer:
 
     def stop(self):
         if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            self.process.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
         self.kill()
@@ -87,7 +88,6 @@ def main(folder):
         config.template_text = config.template_text.replace(default, faster)
     server = Package(config, wait_for_started=False)
     server.start()
-    signal.signal(signal.SIGTERM, lambda *_: (server.stop(), sys.exit(0)))
     end = time.monotonic() + START_S
     while not ready(config.get("proxy_port")):
         if server.server_proc.poll() is not None or time.monotonic() > end:
@@ -96,7 +96,8 @@ def main(folder):
         time.sleep(0.2)
     sys.stdout.write(f"{config.get('proxy_port')}\n")
     sys.stdout.flush()
-    server.server_proc.wait()
+    sys.stdin.read()  # until the process of the tests ends
+    server.stop()
 
 
 def ready(port):

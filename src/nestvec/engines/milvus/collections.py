@@ -47,13 +47,16 @@ class IndexState(NamedTuple):
 
 
 def create_documents(connection: Connection, name: str, dim: int) -> None:
-    """Create and load the collection of documents with their full vectors; its index is FLAT."""
-    _create(connection, name, dim, documents=True)
+    """Create the collection of documents with their full vectors; its index is FLAT.
+
+    Milvus then loads the collection, for seconds. ``load`` waits until it is loaded.
+    """
+    create(connection, name, dim, documents=True)
 
 
 def create_prefixes(connection: Connection, name: str, dim: int) -> None:
-    """Create and load a collection of prefixes; its index is FLAT."""
-    _create(connection, name, dim, documents=False)
+    """Create a collection of prefixes, as ``create_documents`` does."""
+    create(connection, name, dim, documents=False)
 
 
 def create_records(connection: Connection, name: str) -> None:
@@ -73,7 +76,7 @@ def create_records(connection: Connection, name: str) -> None:
 
 def load(connection: Connection, name: str) -> None:
     """Load a collection into memory, so that it can be searched; return when it is loaded."""
-    connection.run(lambda client: client.load_collection(name, _async=True, timeout=CALL_S))
+    _begin_loading(connection, name)
     connection.wait(
         lambda client: getattr(client.get_load_state(name)["state"], "name", "") == "Loaded"
     )
@@ -145,7 +148,8 @@ def drop(connection: Connection, name: str) -> None:
     connection.run(lambda client: client.drop_collection(name, timeout=CALL_S))
 
 
-def _create(connection: Connection, name: str, dim: int, *, documents: bool) -> None:
+def create(connection: Connection, name: str, dim: int, *, documents: bool) -> None:
+    """Create a collection of documents or of prefixes, and begin to load it."""
     types = connection.types
     schema = connection.client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field(ID, types.VARCHAR, is_primary=True, max_length=LONGEST_TEXT)
@@ -155,6 +159,10 @@ def _create(connection: Connection, name: str, dim: int, *, documents: bool) -> 
     if documents:
         _add_texts(schema, types, DOCUMENT, LONGEST_TEXT)
     _build(connection, name, schema)
+
+
+def _begin_loading(connection: Connection, name: str) -> None:
+    connection.run(lambda client: client.load_collection(name, _async=True, timeout=CALL_S))
 
 
 def _add_texts(schema: Any, types: Any, field: str, longest: int) -> None:
@@ -174,4 +182,4 @@ def _build(connection: Connection, name: str, schema: Any) -> None:
         )
     )
     build_index(connection, name, "FLAT")
-    load(connection, name)
+    _begin_loading(connection, name)

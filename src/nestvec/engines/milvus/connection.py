@@ -62,7 +62,7 @@ class Connection:
         # pymilvus logs the traceback of every error that it raises. nestvec reports the error.
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         self.location, self.shown = location, location.shown
-        self.client: Any = self._connect()
+        self.client: Any = self._repeated(self._connect, CONNECT_S)
         version = self.run(lambda client: client.get_server_version(timeout=CALL_S))
         self.is_lite = str(version).startswith("milvus_lite")
 
@@ -80,16 +80,7 @@ class Connection:
             MissingCollection: If a collection does not exist.
             DataError: If the server cannot be reached, or refuses the call.
         """
-        end, number = time.monotonic() + RETRY_S, 0
-        while True:
-            try:
-                return work(self.client)
-            except self._pymilvus.MilvusException as error:
-                number += 1
-                limit = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**number)
-                if not _passes(error) or time.monotonic() + limit > end:
-                    raise self._error(error) from None
-                time.sleep(random.uniform(limit / 2, limit))
+        return self._repeated(lambda: work(self.client), RETRY_S)
 
     def wait(self, ready: Callable[[Any], bool]) -> None:
         """Wait until a function of the client returns true."""
@@ -101,6 +92,18 @@ class Connection:
     def close(self) -> None:
         """Close the client."""
         self.client.close()
+
+    def _repeated(self, attempt: Callable[[], Result], seconds: float) -> Result:
+        end, number = time.monotonic() + seconds, 0
+        while True:
+            try:
+                return attempt()
+            except self._pymilvus.MilvusException as error:
+                number += 1
+                limit = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**number)
+                if not _passes(error) or time.monotonic() + limit > end:
+                    raise self._error(error) from None
+                time.sleep(random.uniform(limit / 2, limit))
 
     def _connect(self) -> Any:
         place = self.location
@@ -116,7 +119,7 @@ class Connection:
             if place.is_lite and "lock" in str(error).lower():
                 problem = "another process uses this file. Milvus Lite allows one process."
                 raise IndexLocked(self.shown, problem) from None
-            raise self._error(error) from None
+            raise
 
     def _error(self, error: Any) -> DataError:
         """Return an error of one line, without credentials."""

@@ -100,6 +100,12 @@ class Prefixes:
             with suppress(MissingCollection):  # another process has dropped these prefixes
                 Rows(self._connection, name).delete(keys)
 
+    def create(self, dim: int) -> str:
+        """Create an empty collection of prefixes, and return its name."""
+        name = f"{self._table}_p{dim}_{secrets.token_hex(4)}"
+        collections.create_prefixes(self._connection, name, dim)
+        return name
+
     def build(self, dim: int) -> str:
         """Create a collection of the prefixes of all documents, and return its name.
 
@@ -107,8 +113,8 @@ class Prefixes:
         """
         for name in self._incomplete(self.names()):  # of an interrupted build
             collections.drop(self._connection, name)
-        name = f"{self._table}_p{dim}_{secrets.token_hex(4)}"
-        collections.create_prefixes(self._connection, name, dim)
+        name = self.create(dim)
+        collections.load(self._connection, name)
         step = block_size(4 * self._full_dim + 1_000)
         for rows in self._documents.blocks(_COPIED, block=step):
             self.write([name], rows, _vectors(rows))

@@ -200,10 +200,10 @@ class MilvusTable(DocumentTable):
         return kinds_of(field, {token: None for row in rows for token in row[TOKENS]})
 
     def _all_kinds(self, field: str) -> FieldKinds:
-        found: dict[str, None] = {}
-        for token in kind_tokens(field):
-            if self._stored.some([ID], 1, has_tokens([token])):
-                found[token] = None
+        left, found = set(kind_tokens(field)), dict[str, None]()
+        while left and (rows := self._stored.some([TOKENS], 1, has_tokens(sorted(left)))):
+            found.update(dict.fromkeys(rows[0][TOKENS]))
+            left -= found.keys()
         return kinds_of(field, found)
 
 

@@ -10,6 +10,7 @@ from typing import Self
 from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import CALL_S, Connection, MissingCollection
 from nestvec.engines.milvus.location import Location
+from nestvec.engines.milvus.prefixes import Prefixes
 from nestvec.engines.milvus.records import RECORDS, Records, moved
 from nestvec.engines.milvus.table import MilvusTable
 from nestvec.engines.tables import DocumentTables, Record
@@ -57,10 +58,14 @@ class MilvusTables(DocumentTables):
         self._records.create()
         table = f"{name}_{secrets.token_hex(4)}"
         collections.create_documents(self._connection, table, full_dim)
-        record = moved(record, table)
-        opened = MilvusTable(self._connection, self._records, record)
-        opened.prepare(record.manifest.point)
-        self._records.write(name, record)
+        dim, loaded = record.manifest.point.stages[0].dim, [table]
+        if dim < full_dim:
+            prefixes = Prefixes(self._connection, self._records, table, full_dim)
+            loaded.append(prefixes.create(dim))
+            self._records.publish(table, dim, loaded[-1])
+        for each in loaded:
+            collections.load(self._connection, each)
+        self._records.write(name, moved(record, table))
 
     def open(self, record: Record) -> MilvusTable:
         """Open the collections of an index.
