@@ -29,7 +29,7 @@ test: check browser  ## Run every check: lint, format, types, tests
 
 # One environment for each engine, whose packages may contradict those of the others. A test fails
 # if its engine cannot be started. All servers listen on the loopback interface only.
-ENGINES := ray s3 pgvector recipes qdrant lancedb
+ENGINES := ray s3 pgvector recipes qdrant lancedb milvus
 
 test-engines: $(ENGINES:%=test-engine-%)  ## Run the tests with real clusters and servers
 
