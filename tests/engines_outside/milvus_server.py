@@ -7,6 +7,7 @@ The package can start one server in a process, so the server is started by a pro
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -82,7 +83,19 @@ def main(folder):
     from milvus import MilvusServer as Package
     from milvus import MilvusServerConfig
 
-    config = MilvusServerConfig(data_dir=folder)
+    class Config(MilvusServerConfig):
+        def try_bind_port(self, port):  # also just after a server was killed
+            bound = socket.socket()
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                bound.bind(("127.0.0.1", port))
+                bound.listen()
+            except OSError:
+                bound.close()
+                return None
+            return bound
+
+    config = Config(data_dir=folder)
     for default, faster in SETTINGS.items():
         assert default in config.template_text, default
         config.template_text = config.template_text.replace(default, faster)

@@ -1,17 +1,27 @@
-"""The engine contract on a real Milvus server 2.3.5 and on Milvus Lite."""
+"""The engine contract on a real Milvus server 2.3.5, and the traps of that server."""
 
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
 import pytest
 from milvus_server import MilvusServer
+from milvus_setup import FUNNEL, WIDE, MilvusSetup, decaying, overlap
 
 from engine_contract import EngineContract
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
+from nestvec.codec.prefix import as_stored, prefix
+from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.engine import MilvusEngine
 from nestvec.engines.milvus.location import Location
-from nestvec.types import OperatingPoint
+from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.types import Document, OperatingPoint
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +39,7 @@ class Spares:
     A server loads an empty collection for two seconds, but several of them at the same time.
     """
 
-    AT_ONCE = 6
+    AT_ONCE = 8
 
     def __init__(self, url):
         self.connection = Connection(Location.parse(url))
@@ -61,33 +71,6 @@ def spares(server):
     return Spares(server.url)
 
 
-class MilvusSetup:
-    """The setup of Milvus, whose scores are those of the codecs that fit nothing."""
-
-    name = "milvus"
-    staged = OperatingPoint.parse("16:float16@40>32:float32")
-
-    def __init__(self, base, test):
-        self._base, self.beginning = base, f"t{abs(hash(test)) % 10**12}_"
-
-    def url(self, place):
-        return f"{self._base}?collection={self.beginning}{place.name.replace('-', '_')}"
-
-    def create(self, place, model, point):
-        return MilvusEngine.create(self.url(place), Manifest(model, "float32", point))
-
-    def open(self, place):
-        return MilvusEngine.open(self.url(place), verify=True)
-
-    def settle(self, engine):
-        engine.build_codes()
-
-    def scores(self, queries, corpus, stage):
-        stored = as_stored(corpus)
-        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
-        return codec.prepare(queries) @ codec.decode_stored(stored).T
-
-
 class TestServer(EngineContract):
     @pytest.fixture
     def setup(self, server, spares, request, monkeypatch):
@@ -97,7 +80,176 @@ class TestServer(EngineContract):
         spares.drop(made.beginning)
 
 
-class TestLite(EngineContract):
-    @pytest.fixture
-    def setup(self, tmp_path, request):
-        return MilvusSetup(f"milvus-lite://{tmp_path}/lite.db", request.node.nodeid)
+LARGE = 20_000
+OTHER = """
+import sys
+from milvus_setup import decaying
+from nestvec.engines.milvus.engine import MilvusEngine
+from nestvec.types import Document
+engine = MilvusEngine.open(sys.argv[1])
+engine.add({"from another process": Document("x")}, decaying(1, seed=9))
+print(len(engine), flush=True)
+sys.stdin.read()
+"""
+
+
+def brute_force(queries, vectors, k, rows=None):
+    """Return the ids of the exhaustive search by ``FUNNEL``."""
+    rows = np.arange(len(vectors)) if rows is None else rows
+    first = FUNNEL.stages[0]
+    stored = as_stored(vectors[rows])
+    found = []
+    for query in as_stored(queries):
+        scores = prefix(stored, first.dim) @ prefix(query[None], first.dim)[0]
+        shortlist = np.argsort(-scores)[: first.keep]
+        best = shortlist[np.argsort(-(stored[shortlist] @ query))[:k]]
+        found.append([f"d{row}" for row in rows[best]])
+    return found
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    made = decaying(LARGE, seed=1)
+    made[::1_000] = 0
+    return made
+
+
+@pytest.fixture(scope="module")
+def large_url(server):
+    return f"{server.url}?collection=large"
+
+
+@pytest.fixture(scope="module")
+def large(large_url, vectors):
+    """An index of 20,000 documents, of which 10 % and 1 % match a filter."""
+    with MilvusEngine.building(
+        large_url, Manifest(WIDE, "float32", FUNNEL), source={"of": "tests"}
+    ) as engine:
+        for start in range(0, LARGE, 4_000):
+            rows = range(start, start + 4_000)
+            batch = {f"d{row}": Document("", "", {"n": row, "tenth": row % 10}) for row in rows}
+            engine.add(batch, vectors[start : start + 4_000], build_codes=False)
+    engine = MilvusEngine.open(large_url)
+    yield engine
+    engine.close()
+
+
+class TestLargeIndex:
+    """An index with HNSW. The tests run in this order; the last ones change the index."""
+
+    def test_the_index_is_built_and_its_width_fitted(self, large):
+        settings = large.manifest.settings
+        assert settings["index"] == "hnsw"
+        assert settings["rows"] == LARGE == len(large)
+        assert settings["overlap@10"] >= 0.99
+        name = large._table._prefixes.complete(32)
+        state = collections.index_state(large._table._connection, name)
+        assert state == ("HNSW", LARGE, LARGE, "Finished")
+
+    def test_searches_in_the_index_find_what_a_scan_finds(self, large, vectors):
+        queries = decaying(40, seed=2)
+        assert overlap(large.search(queries, 10).ids, brute_force(queries, vectors, 10)) > 0.97
+
+    def test_an_exact_search_equals_numpy(self, large, vectors):
+        queries = decaying(10, seed=2)
+        scores = as_stored(queries) @ as_stored(vectors).T
+        expected = [[f"d{row}" for row in np.argsort(-each)[:10]] for each in scores]
+        assert large.search(queries, 10, exact=True).ids == expected
+
+    @pytest.mark.parametrize(("step", "filter_"), [(10, "tenth = 3"), (100, None)])
+    def test_a_filtered_search_returns_k_documents(self, large, vectors, step, filter_):
+        queries = decaying(20, seed=5)
+        rows = np.arange(3, LARGE, step)
+        if filter_ is None:
+            filter_ = f"n in ({', '.join(map(str, rows))})"
+        for k in (10, 50):
+            found = large.search(queries, k, where=Where.parse(filter_))
+            assert {len(ids) for ids in found.ids} == {k}
+            assert {int(id_[1:]) % step for ids in found.ids for id_ in ids} == {3}
+            assert overlap(found.ids, brute_force(queries, vectors, k, rows)) > 0.95
+
+    def test_zero_vectors_score_0_and_are_found(self, large, vectors):
+        zeros = Where.parse(f"n in ({', '.join(map(str, range(0, LARGE, 1_000)))})")
+        found = large.search(decaying(1, seed=6), 100, where=zeros)
+        expected = sorted((f"d{row}" for row in range(0, LARGE, 1_000)), reverse=True)
+        assert found.ids == [expected]
+        assert set(found.scores[0]) == {0.0}
+
+    def test_a_point_without_its_prefixes_is_refused(self, large):
+        with pytest.raises(InvalidArgument, match=r"no prefixes of 8 dims\. Run nestvec index use"):
+            large.search(decaying(1, seed=2), 3, point=OperatingPoint.parse("8:float16"))
+
+    def test_a_k_above_the_limit_of_milvus_is_refused(self, large):
+        with pytest.raises(InvalidArgument, match="20,000 documents are more than the 16,384"):
+            large.search(decaying(1, seed=2), LARGE, exact=True)
+
+    def test_another_process_finds_and_changes_the_same_documents(self, large, large_url):
+        command = [sys.executable, "-c", OTHER, large_url]
+        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, env=environment
+        ) as other:
+            assert int(other.stdout.readline()) == LARGE + 1
+            assert large.search(decaying(1, seed=9), 1).ids == [["from another process"]]
+            other.stdin.close()
+        assert large.delete(["from another process"]) == 1
+
+    def test_an_interrupted_change_is_completed_by_the_next_one(self, large, monkeypatch):
+        moved = decaying(1, seed=11)
+        with monkeypatch.context() as patch:
+            patch.setattr(Prefixes, "write", fail)
+            with pytest.raises(DataError, match="interrupted"):
+                large.add({"d5": Document("", "", {"n": 5})}, moved, replace=True)
+        assert large.search(moved, 1).ids != [["d5"]]  # its prefix is still the former one
+        large.add({"new": Document("")}, decaying(1, seed=12))
+        assert large.search(moved, 1).ids == [["d5"]]
+        assert large._table._records.journal(large._table._name) == []
+
+    def test_searches_continue_while_another_point_is_prepared(self, large, large_url):
+        queries, errors, done = decaying(2, seed=2), [], threading.Event()
+        reader = MilvusEngine.open(large_url)
+
+        def search():
+            while not done.is_set():
+                try:
+                    assert [len(ids) for ids in reader.search(queries, 10).ids] == [10, 10]
+                except Exception as error:
+                    errors.append(error)
+                    return
+
+        thread = threading.Thread(target=search)
+        thread.start()
+        try:
+            large.use(OperatingPoint.parse("16:float16@200>64:float32"))
+        finally:
+            done.set()
+            thread.join()
+        assert errors == []
+        assert len(large._table._prefixes.names()) == 1  # the former prefixes are dropped
+        assert reader.search(queries, 10) == large.search(queries, 10)
+        reader.close()
+
+    def test_a_killed_server_loses_nothing_and_open_indexes_continue(self, large, server):
+        queries = decaying(5, seed=2)
+        before, n = large.search(queries, 10), len(large)
+        exact = large.search(queries, 10, exact=True)
+        server.kill()
+        server.start()
+        assert len(large) == n
+        assert overlap(large.search(queries, 10).ids, before.ids) > 0.97
+        assert large.search(queries, 10, exact=True) == exact
+
+    def test_an_open_index_follows_its_replacement(self, large, large_url):
+        with MilvusEngine.building(
+            large_url, Manifest(WIDE, "float32", FUNNEL), source={"of": "others"}
+        ) as engine:
+            engine.add({"only": Document("x")}, decaying(1, seed=2))
+        assert large.search(decaying(1, seed=2), 3).ids == [["only"]]
+        names = large._table._connection.client.list_collections()
+        assert len([name for name in names if name.startswith("large")]) == 2
+
+
+def fail(*_):
+    raise DataError("here", "was interrupted")

@@ -24,6 +24,8 @@ from nestvec.types import Embeddings, Hits, OperatingPoint, Stage
 
 EF_SEARCH = 64
 """The width of a search whose index has no fitted width."""
+FILTERED = 8
+"""A filtered search is wider by this factor: most of the documents that it visits do not match."""
 
 
 class CandidateSearch:
@@ -98,7 +100,8 @@ class CandidateSearch:
         if name is None:
             raise StaleTable(dim, self._connection.shown)
         fitted = self.ef_search or int(self._manifest.settings.get("ef_search", EF_SEARCH))
-        request = Request(name, expression, fitted, vectors=False)
+        width = fitted * FILTERED if expression else fitted
+        request = Request(name, expression, width, vectors=False)
         found = nearest(self._connection, request, prefix(queries, dim), wanted)
         keys = list(dict.fromkeys(key for each in found for key in each.keys))
         stored = Rows(self._connection, self._table, self._connection.location.level)

@@ -6,6 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from nestvec.engines.milvus.location import Location
@@ -21,6 +22,7 @@ RETRY_S = 60.0
 STRONG = "Strong"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 _NOT_FOUND = 100  # the code of a missing collection, in 2.3, later versions and Lite
+_LITE_FAILED = "Open local milvus failed"  # all that Milvus Lite reports
 _PASSING = (
     "recovering",
     "not available",
@@ -59,8 +61,8 @@ class Connection:
         self._pymilvus: Any = require("pymilvus", extra="milvus")
         if location.is_lite:
             require("milvus_lite", extra="milvus")
-        # pymilvus logs the traceback of every error that it raises. nestvec reports the error.
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+        for name in ("pymilvus", "milvus_lite"):  # they log the traceback of every error they raise
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self.location, self.shown = location, location.shown
         self.client: Any = self._repeated(self._connect, CONNECT_S)
         version = self.run(lambda client: client.get_server_version(timeout=CALL_S))
@@ -116,9 +118,10 @@ class Connection:
                 timeout=CONNECT_S,
             )
         except self._pymilvus.MilvusException as error:
-            if place.is_lite and "lock" in str(error).lower():
-                problem = "another process uses this file. Milvus Lite allows one process."
-                raise IndexLocked(self.shown, problem) from None
+            if place.is_lite and _LITE_FAILED in str(error) and Path(place.uri, "LOCK").exists():
+                problem = "cannot be opened, probably because another process uses it."
+                remedy = "Milvus Lite allows one process: close the other one."
+                raise IndexLocked(self.shown, f"{problem} {remedy}") from None
             raise
 
     def _error(self, error: Any) -> DataError:

@@ -44,6 +44,7 @@ class Prefixes:
         self._documents = Rows(connection, table)
         self._complete: dict[int, str] = {}
         self._read_at = 0.0
+        self._failed: set[str] = set()  # entries of this process, after an error
         self._unrepaired = True  # entries of the journal may be left by other processes
 
     def complete(self, dim: int) -> str | None:
@@ -78,6 +79,7 @@ class Prefixes:
         try:
             yield names
         except BaseException:
+            self._failed |= {entry.id for entry in entries}
             self._unrepaired = True
             raise
         building = bool(self._incomplete(names))
@@ -139,7 +141,7 @@ class Prefixes:
     def repair(self) -> None:
         """Complete the changes of processes that ended, from the documents."""
         entries = self._records.journal(self._table)
-        abandoned = [each for each in entries if not each.open or each.age_s > ABANDONED_S]
+        abandoned = [each for each in entries if self._has_ended(each)]
         names = self.names()
         if not self._incomplete(names):
             self._derive(names, _keys(abandoned))
@@ -150,7 +152,7 @@ class Prefixes:
         """Write the prefixes of documents that changed meanwhile, until no change goes on."""
         while True:
             entries = self._records.journal(self._table)
-            if any(each.open and each.age_s <= ABANDONED_S for each in entries):
+            if not all(map(self._has_ended, entries)):
                 time.sleep(_POLL_S)
                 continue
             self._derive(self.names(), _keys(entries))
@@ -169,6 +171,9 @@ class Prefixes:
         if rows:
             self.write(names, rows, _vectors(rows))
         self.delete(names, [key for key in keys if key not in known])
+
+    def _has_ended(self, entry: Entry) -> bool:
+        return not entry.open or entry.age_s > ABANDONED_S or entry.id in self._failed
 
     def _incomplete(self, names: Sequence[str]) -> list[str]:
         """Return the collections of prefixes that are being built."""

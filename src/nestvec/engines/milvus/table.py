@@ -38,6 +38,7 @@ class MilvusTable(DocumentTable):
 
     Attributes:
         reread: Returns the present record of the index; None if it was deleted.
+        is_unfinished: Whether the index is being built, so that no search uses it yet.
     """
 
     def __init__(self, connection: Connection, records: Records, record: Record) -> None:
@@ -45,6 +46,7 @@ class MilvusTable(DocumentTable):
         self._connection, self._records = connection, records
         self.manifest = record.manifest
         self.reread: Callable[[], Record | None] = lambda: None
+        self.is_unfinished = False
         self._use(record.table)
         self._kinds: dict[str, tuple[float, FieldKinds]] = {}
 
@@ -154,12 +156,14 @@ class MilvusTable(DocumentTable):
             self._prefixes.repair()
             if is_current(self._connection, complete, self.manifest, rows, indexed=approximate):
                 return self.manifest.settings if approximate else {}
-        name = self._prefixes.build(dim)
+        is_own = complete is not None and self.is_unfinished
+        name = complete if complete is not None and is_own else self._prefixes.build(dim)
         settings: Settings = {}
         if approximate:
             search = CandidateSearch(self._connection, self._prefixes, self._name, self.manifest)
             settings = fit_index(self._connection, search, name, point)
-        self._prefixes.publish(name)
+        if not is_own:
+            self._prefixes.publish(name)
         return settings
 
     def remove_unused(self, point: OperatingPoint) -> None:

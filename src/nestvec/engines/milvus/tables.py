@@ -13,6 +13,7 @@ from nestvec.engines.milvus.location import Location
 from nestvec.engines.milvus.prefixes import Prefixes
 from nestvec.engines.milvus.records import RECORDS, Records, moved
 from nestvec.engines.milvus.table import MilvusTable
+from nestvec.engines.table_engine import UNFINISHED
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import InvalidArgument
 
@@ -56,7 +57,7 @@ class MilvusTables(DocumentTables):
             problem = f"vectors of {full_dim:,} dims are wider than the {WIDEST:,} of Milvus."
             raise InvalidArgument(f"{problem} Truncate the vectors before indexing.")
         self._records.create()
-        table = f"{name}_{secrets.token_hex(4)}"
+        table = f"{name.removesuffix(UNFINISHED)}_{secrets.token_hex(4)}"
         collections.create_documents(self._connection, table, full_dim)
         dim, loaded = record.manifest.point.stages[0].dim, [table]
         if dim < full_dim:
@@ -80,6 +81,7 @@ class MilvusTables(DocumentTables):
         table = MilvusTable(self._connection, self._records, record)
         name = self._names.get(record.table)
         table.reread = lambda: None if name is None else self.read(name)
+        table.is_unfinished = name is not None and name.endswith(UNFINISHED)
         return table
 
     def drop(self, name: str) -> None:
