@@ -47,6 +47,7 @@ class MilvusTable(DocumentTable):
         self.manifest = record.manifest
         self.reread: Callable[[], Record | None] = lambda: None
         self.is_unfinished = False
+        self._former: set[OperatingPoint | None] = set()  # own points, which searches may still use
         self._use(record.table)
         self._kinds: dict[str, tuple[float, FieldKinds]] = {}
 
@@ -119,7 +120,8 @@ class MilvusTable(DocumentTable):
             record = self.reread()
             if record is None:
                 raise
-            used = record.manifest.point if point == self.manifest.point else point
+            self._former |= {self.manifest.point}
+            used = record.manifest.point if point in self._former else point
             self.manifest = record.manifest
             self._use(record.table)
             again = CandidateSearch(self._connection, self._prefixes, self._name, self.manifest)
