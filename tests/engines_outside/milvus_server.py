@@ -17,10 +17,10 @@ from pathlib import Path
 
 START_S, ATTEMPTS = 60, 3
 SETTINGS = {
-    "  timeTickInterval: 200": "  timeTickInterval: 20",
-    "  checkInterval: 1000": "  checkChannelInterval: 50\n  checkSegmentInterval: 50\n"
-    "  checkIndexInterval: 100\n  leaderViewUpdateInterval: 1\n  updateNextTargetInterval: 1",
-    "  distPullInterval: 500": "  distPullInterval: 50",
+    "  timeTickInterval: 200": "  timeTickInterval: 50",
+    "  checkInterval: 1000": "  checkChannelInterval: 200\n  checkSegmentInterval: 200\n"
+    "  checkIndexInterval: 500\n  leaderViewUpdateInterval: 1\n  updateNextTargetInterval: 1",
+    "  distPullInterval: 500": "  distPullInterval: 200",
 }
 
 

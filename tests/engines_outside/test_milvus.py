@@ -39,7 +39,7 @@ class Spares:
     A server loads an empty collection for two seconds, but several of them at the same time.
     """
 
-    AT_ONCE = {(32, True): 20, (16, False): 8}  # by width, and whether of documents
+    AT_ONCE = 12
 
     def __init__(self, url):
         self.connection = Connection(Location.parse(url))
@@ -51,7 +51,7 @@ class Spares:
             return
         ready = self._ready.setdefault((dim, documents), [])
         if not ready:
-            for _ in range(self.AT_ONCE.get((dim, documents), 2)):
+            for _ in range(self.AT_ONCE if documents else 4):
                 self._made += 1
                 ready.append(f"spare_{self._made}")
                 self._create(self.connection, ready[-1], dim, documents=documents)
