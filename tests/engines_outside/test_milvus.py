@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.engine import MilvusEngine
 from nestvec.engines.milvus.location import Location
 from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.engines.tables import Record
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document, OperatingPoint
 
@@ -218,6 +220,7 @@ class TestLargeIndex:
                 except Exception as error:
                     errors.append(error)
                     return
+                time.sleep(0.1)
 
         thread = threading.Thread(target=search)
         thread.start()
@@ -250,6 +253,56 @@ class TestLargeIndex:
         assert large.search(decaying(1, seed=2), 3).ids == [["only"]]
         names = large._table._connection.client.list_collections()
         assert len([name for name in names if name.startswith("large")]) == 2
+
+
+class TestSmallIndex:
+    @pytest.fixture(scope="class")
+    def small(self, server):
+        point = OperatingPoint.parse("64:float32")
+        url = f"{server.url}?collection=small&consistency=session"
+        engine = MilvusEngine.create(url, Manifest(WIDE, "float32", point))
+        yield engine
+        engine.drop()
+
+    def test_with_session_consistency_a_process_finds_its_own_changes(self, small):
+        for number in range(20):
+            vector = decaying(1, seed=number)
+            small.add({f"d{number}": Document("")}, vector)
+            assert small.search(vector, 1).ids == [[f"d{number}"]]
+
+    def test_many_equal_scores_are_in_descending_order_of_id(self, small):
+        ids = [f"same{number}" for number in range(300)]
+        vectors = np.repeat(decaying(1, seed=99), 300, axis=0)
+        small.add({id_: Document("") for id_ in ids}, vectors)
+        assert small.search(vectors[:1], 10).ids == [sorted(ids, reverse=True)[:10]]
+
+    def test_a_document_longer_than_a_text_of_milvus_is_returned(self, small):
+        long = Document("ü" * 1_900_000, "title", {"more": "y" * 70_000})
+        small.add({"long": long}, decaying(1, seed=98))
+        assert small.get(["long"]) == {"long": long}
+        assert small.search(decaying(1, seed=1), 3, where=Where.parse("more exists")).ids == [
+            ["long"]
+        ]
+        with pytest.raises(InvalidArgument, match=r"'longer': it has .* Milvus stores 4,000,000"):
+            small.add({"longer": Document("x" * 4_000_001)}, decaying(1, seed=97))
+
+    def test_a_record_with_a_large_adapter_is_returned_and_removed(self, small):
+        stored, content = small._table._records, os.urandom(3_000_000)
+        stored.write("adapted", Record(small.manifest, "none", content))
+        assert stored.read("adapted").adapter == content
+        stored.remove("adapted")
+        assert stored.read("adapted") is None
+        assert stored._rows("adapter") == []
+
+    def test_the_full_width_has_an_index_of_its_own(self, small, monkeypatch):
+        monkeypatch.setattr("nestvec.engines.milvus.table.LEAST_ROWS", 2_000)
+        vectors = decaying(2_500, seed=4)
+        small.add({f"more{row}": Document("") for row in range(2_500)}, vectors)
+        small.build_codes()
+        assert small.manifest.settings["index"] == "hnsw"
+        queries = decaying(20, seed=5)
+        exact = small.search(queries, 10, exact=True).ids
+        assert overlap(small.search(queries, 10).ids, exact) > 0.97
 
 
 def fail(*_):
