@@ -20,7 +20,7 @@ from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.engine import MilvusEngine
 from nestvec.engines.milvus.location import Location
-from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.tables import Record
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document, OperatingPoint
@@ -201,7 +201,7 @@ class TestLargeIndex:
     def test_an_interrupted_change_is_completed_by_the_next_one(self, large, monkeypatch):
         moved = decaying(1, seed=11)
         with monkeypatch.context() as patch:
-            patch.setattr(Prefixes, "write", fail)
+            patch.setattr(PrefixCollections, "write", fail)
             with pytest.raises(DataError, match="interrupted"):
                 large.add({"d5": Document("", "", {"n": 5})}, moved, replace=True)
         assert large.search(moved, 1).ids != [["d5"]]  # its prefix is still the former one

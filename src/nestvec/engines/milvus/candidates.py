@@ -16,7 +16,7 @@ from nestvec.engines.manifest import Manifest
 from nestvec.engines.milvus.collections import EMBEDDING, ID, StaleTable
 from nestvec.engines.milvus.connection import Connection, MissingCollection
 from nestvec.engines.milvus.documents import Rows, block_size
-from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.milvus.rows import id_of
 from nestvec.engines.milvus.searching import Found, Request, check_wanted, nearest
 from nestvec.engines.rescoring import Candidates, rescore
@@ -37,7 +37,7 @@ class CandidateSearch:
     """
 
     def __init__(
-        self, connection: Connection, prefixes: Prefixes, table: str, manifest: Manifest
+        self, connection: Connection, prefixes: PrefixCollections, table: str, manifest: Manifest
     ) -> None:
         """Name the collection of documents, and their prefixes."""
         self._connection, self._prefixes = connection, prefixes

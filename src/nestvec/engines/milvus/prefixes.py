@@ -34,7 +34,7 @@ _WIDTH = re.compile(r"_p(?P<dim>[0-9]+)_[0-9a-f]{8}$")
 _COPIED = (EMBEDDING, TOKENS, ORDERED)
 
 
-class Prefixes:
+class PrefixCollections:
     """The collections of prefixes of one table. Several threads may use them."""
 
     def __init__(self, connection: Connection, records: Records, table: str, full_dim: int) -> None:

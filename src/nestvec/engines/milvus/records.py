@@ -4,7 +4,7 @@ A record is one row, and a new version of it is a new row: a reader takes the ne
 that a record changes in one step. Former versions are deleted afterwards.
 
 The journal has the keys of documents whose change has begun, for tables with prefixes. A change
-that a crash interrupted is completed by ``Prefixes.repair``.
+that a crash interrupted is completed by ``PrefixCollections.repair``.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from nestvec.engines.milvus.collections import DOCUMENT, EMBEDDING, ID, M
 from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.documents import Rows, block_size
 from nestvec.engines.milvus.fitting import fit_index, is_current
-from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.milvus.records import Records
 from nestvec.engines.milvus.rows import Row, document_rows, id_of, key_of, read_document
 from nestvec.engines.tables import DocumentTable, Record, TableSizes
@@ -197,7 +197,7 @@ class MilvusTable(DocumentTable):
     def _use(self, table: str) -> None:
         self._name, self._stored = table, Rows(self._connection, table)
         full_dim = self.manifest.model.full_dim
-        self._prefixes = Prefixes(self._connection, self._records, table, full_dim)
+        self._prefixes = PrefixCollections(self._connection, self._records, table, full_dim)
 
     def _some_kinds(self, field: str, limit: int) -> FieldKinds:
         expression = has_tokens([exists_token(field)])

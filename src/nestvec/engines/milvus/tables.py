@@ -10,7 +10,7 @@ from typing import Self
 from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import CALL_S, Connection, MissingCollection
 from nestvec.engines.milvus.location import Location
-from nestvec.engines.milvus.prefixes import Prefixes
+from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.milvus.records import RECORDS, Records, moved
 from nestvec.engines.milvus.table import MilvusTable
 from nestvec.engines.table_engine import UNFINISHED
@@ -61,7 +61,7 @@ class MilvusTables(DocumentTables):
         collections.create_documents(self._connection, table, full_dim)
         dim, loaded = record.manifest.point.stages[0].dim, [table]
         if dim < full_dim:
-            prefixes = Prefixes(self._connection, self._records, table, full_dim)
+            prefixes = PrefixCollections(self._connection, self._records, table, full_dim)
             loaded.append(prefixes.create(dim))
             self._records.publish(table, dim, loaded[-1])
         for each in loaded:
