@@ -19,7 +19,7 @@ from nestvec.engines.milvus.documents import Rows, block_size
 from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.milvus.rows import id_of
 from nestvec.engines.milvus.searching import Found, Request, check_wanted, nearest
-from nestvec.engines.rescoring import Candidates, rescore
+from nestvec.engines.rescoring import Shortlist, rescore
 from nestvec.types import Embeddings, Hits, OperatingPoint, Stage
 
 EF_SEARCH = 64
@@ -88,13 +88,13 @@ class CandidateSearch:
         indexed = "index" in self._manifest.settings and point == self._manifest.point
         return point is None or not indexed
 
-    def _documents(self, queries: Embeddings, wanted: int, expression: str) -> list[Candidates]:
+    def _documents(self, queries: Embeddings, wanted: int, expression: str) -> list[Shortlist]:
         request = Request(self._table, expression, EF_SEARCH, vectors=True)
         return [_candidates(each) for each in nearest(self._connection, request, queries, wanted)]
 
     def _shortlists(
         self, queries: Embeddings, wanted: int, dim: int, expression: str
-    ) -> list[Candidates]:
+    ) -> list[Shortlist]:
         """Search prefixes, and read the stored vectors of the candidates."""
         name = self.collection or self._prefixes.complete(dim)
         if name is None:
@@ -112,12 +112,12 @@ class CandidateSearch:
 
     def _completed(
         self,
-        found: list[Candidates],
+        found: list[Shortlist],
         queries: Embeddings,
         wanted: int,
         first: Stage,
         expression: str,
-    ) -> list[Candidates]:
+    ) -> list[Shortlist]:
         """Repeat the searches that returned fewer candidates than match, without an index."""
         short = [row for row, each in enumerate(found) if len(each.ids) < wanted]
         if not short:
@@ -133,10 +133,10 @@ class CandidateSearch:
 
     def _exhaustive(
         self, queries: Embeddings, wanted: int, dim: int, expression: str
-    ) -> list[Candidates]:
+    ) -> list[Shortlist]:
         """Score the prefixes of all matching documents, in bounded memory."""
         full_dim = queries.shape[1]
-        best = [Candidates([], np.empty((0, full_dim), np.float32)) for _ in queries]
+        best = [Shortlist([], np.empty((0, full_dim), np.float32)) for _ in queries]
         prefixes = prefix(queries, dim)
         step = block_size(4 * full_dim)
         for rows in self._stored.blocks([EMBEDDING], expression=expression, block=step):
@@ -150,25 +150,25 @@ class CandidateSearch:
 
 
 def _best(
-    former: Candidates, query: Embeddings, ids: list[str], vectors: Embeddings, limit: int
-) -> Candidates:
+    former: Shortlist, query: Embeddings, ids: list[str], vectors: Embeddings, limit: int
+) -> Shortlist:
     """Return the best of former candidates and other documents; equal scores by descending id."""
     all_ids = np.array([*former.ids, *ids], dtype=object)
     rows = np.concatenate([former.vectors, vectors])
     order = np.argsort(all_ids, kind="stable")[::-1]
     scores = np.einsum("nd,d->n", prefix(rows[order], len(query)), query)
     chosen = order[np.argsort(-scores, kind="stable")[:limit]]
-    return Candidates(all_ids[chosen].tolist(), rows[chosen])
+    return Shortlist(all_ids[chosen].tolist(), rows[chosen])
 
 
-def _candidates(found: Found) -> Candidates:
+def _candidates(found: Found) -> Shortlist:
     vectors = np.empty((0, 0), np.float32) if found.vectors is None else found.vectors
-    return Candidates([id_of(key) for key in found.keys], vectors)
+    return Shortlist([id_of(key) for key in found.keys], vectors)
 
 
-def _known(keys: Sequence[str], vectors: dict[str, Embeddings], full_dim: int) -> Candidates:
+def _known(keys: Sequence[str], vectors: dict[str, Embeddings], full_dim: int) -> Shortlist:
     """Return the candidates that the documents contain."""
     known = [key for key in keys if key in vectors]
     rows = [vectors[key] for key in known]
     stacked = np.stack(rows) if rows else np.empty((0, full_dim), np.float32)
-    return Candidates([id_of(key) for key in known], stacked)
+    return Shortlist([id_of(key) for key in known], stacked)
