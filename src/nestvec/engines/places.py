@@ -1,84 +1,18 @@
-"""The URL of an index in a database: its credentials, and the parameters that nestvec reads.
+"""The URL of an index in a database, and names of tables.
 
-``postgresql://user:password@host/database?table=docs&sslmode=require`` has credentials, a parameter
-of nestvec (``table``) and a parameter of the database's own client (``sslmode``).
+``sources.places`` parses URLs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nestvec.errors import InvalidArgument
+from nestvec.sources.places import Place, is_url, shown_place
 
-_SHOWN_PARAMETERS = ("table", "collection")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+__all__ = ["Place", "check_name", "is_url", "shown_place"]
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A parsed URL.
-
-    Attributes:
-        url: The URL with its credentials, without the parameters that nestvec reads. It must not
-            be stored, logged or printed.
-        shown: The URL without credentials.
-        parameters: The parameters that nestvec reads, by name.
-    """
-
-    url: str
-    shown: str
-    parameters: Mapping[str, str]
-
-    def __repr__(self) -> str:
-        """Show the URL without credentials."""
-        return f"Place({self.shown!r})"
-
-    @classmethod
-    def parse(cls, url: str, parameters: Iterable[str]) -> Place:
-        """Split a URL.
-
-        Args:
-            url: The URL.
-            parameters: The names of the parameters that nestvec reads. Other parameters remain
-                part of ``url`` and are not shown: they can be credentials, too.
-
-        Raises:
-            InvalidArgument: If the URL cannot be parsed, or repeats a parameter.
-        """
-        try:
-            parts = urlsplit(url)
-            pairs = parse_qsl(parts.query, keep_blank_values=True)
-        except ValueError:
-            problem = "the URL of the index cannot be parsed."
-            raise InvalidArgument(f"{problem} Write it as scheme://host/name.") from None
-        own = [(name, value) for name, value in pairs if name in set(parameters)]
-        if len(dict(own)) != len(own):
-            names = ", ".join(name for name, _ in own)
-            raise InvalidArgument(f"the URL repeats a parameter: {names}. Write each name once.")
-        others = urlencode([pair for pair in pairs if pair not in own])
-        host = parts.netloc.rpartition("@")[2]
-        shown = f"{parts.scheme}://{host}{parts.path}"  # urlunsplit omits an empty host
-        return cls(
-            urlunsplit((parts.scheme, parts.netloc, parts.path, others, "")),
-            f"{shown}?{urlencode(own)}" if own else shown,
-            dict(own),
-        )
-
-
-def is_url(place: object) -> bool:
-    """Return whether a place is a URL, and not the path of a folder."""
-    return isinstance(place, str) and _SCHEME.match(place) is not None
-
-
-def shown_place(place: Path | str) -> str:
-    """Return a place as text: a URL without credentials or parameters that may be credentials."""
-    text = str(place)
-    return Place.parse(text, _SHOWN_PARAMETERS).shown if is_url(text) else text
 
 
 def check_name(name: str, what: str) -> str:

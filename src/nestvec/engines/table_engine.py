@@ -18,7 +18,7 @@ from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.results import Compacted
 from nestvec.engines.scratch import ScratchTrial
-from nestvec.engines.table_reader import NO_INDEX, TableReader
+from nestvec.engines.table_reader import TableReader
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.models.adapter import Adapter
@@ -72,7 +72,7 @@ class TableEngine(TableReader):
         with cls._connected(place) as tables:
             record = tables.read(tables.name)
             if record is None:
-                raise DataError(tables.shown, NO_INDEX)
+                raise DataError(tables.shown, tables.why_missing(tables.name))
             return record.manifest
 
     @classmethod

@@ -33,7 +33,6 @@ MANIFEST_AGE_S = 5.0
 """A search uses the operating point of a manifest that is at most this old."""
 FIELDS_AGE_S = 60.0
 """A filter whose fields another process has removed meanwhile finds nothing for so long."""
-NO_INDEX = "contains no index. Build it with nestvec index build."
 _SAMPLED = 1_000  # documents whose fields are read first to check a filter
 _BLOCK = 1_024  # vectors checked at a time
 _LENGTH_ERROR = 1e-2  # largest deviation of the length of a stored vector from 1
@@ -60,7 +59,7 @@ class TableReader:
         try:
             record = tables.read(name)
             if record is None:
-                raise DataError(tables.shown, NO_INDEX)
+                raise DataError(tables.shown, tables.why_missing(name))
             self._record, self._read_at = record, time.monotonic()
             self._table = tables.open(record)
         except BaseException:

@@ -23,6 +23,8 @@ from nestvec.engines.filters.fields import FieldKinds
 from nestvec.engines.manifest import Manifest, Settings
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
+NO_INDEX = "contains no index. Build it with nestvec index build."
+
 
 @dataclass(frozen=True)
 class Record:
@@ -197,6 +199,10 @@ class DocumentTables(ABC):
     @abstractmethod
     def read(self, name: str) -> Record | None:
         """Return the record of an index; None if there is no index of this name."""
+
+    def why_missing(self, name: str) -> str:
+        """Return the problem, and what to do, if ``read`` finds no index of this name."""
+        return NO_INDEX
 
     @abstractmethod
     def write(self, name: str, record: Record) -> None:
