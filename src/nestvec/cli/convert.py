@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from nestvec.sources.save import FloatName, Saved
 
 _Source = Annotated[
-    Path,
+    str,
     typer.Argument(
         help="File of vectors (.npy, .npz, .parquet, .arrow, .jsonl, .csv, .hdf5, .fvecs, .bvecs, "
-        ".fbin, .faiss), or folder with corpus.* or with Parquet files."
+        ".fbin, .faiss), folder with corpus.* or with Parquet files, or URL of a PostgreSQL table."
     ),
 ]
 _Target = Annotated[

@@ -33,6 +33,8 @@ from nestvec.models.sentence_transformer import DType, SentenceTransformerEncode
 from nestvec.models.sharing import PairOptions, load_pair
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, exposes_tokens, fast_dtype
+from nestvec.sources.places import shown_place
+from nestvec.sources.postgresql import is_postgresql
 from nestvec.types import Encoder, Kind
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     """Load a model folder, vectors, a model of the Hugging Face hub, or an API model.
 
     Args:
-        name_or_path: A model folder, a file or folder of vectors, a hub id such as
-            ``"BAAI/bge-small-en-v1.5"``, or an API model: ``"openai:text-embedding-3-large"``.
+        name_or_path: A model folder, a file or folder of vectors, a table of PostgreSQL with
+            vectors, a hub id such as ``"BAAI/bge-small-en-v1.5"``, or an API model:
+            ``"openai:text-embedding-3-large"``.
         dims: Dims to measure instead of the configured ones. full_dim is always added.
         prompts: Prefixes of texts by kind ("query", "document") instead of the configured ones.
         device: A PyTorch device, such as "cuda:1". None lets Sentence Transformers choose.
@@ -129,6 +132,9 @@ class _Loader:
             url = f"base_url={self.base_url!r:.80}"
             problem = f"{options.name}: is not an API model, so {url} has no effect"
             raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
+        if is_postgresql(options.name):
+            self._warn_if_unused(options, _STORED)
+            return _load_vectors(options.name, options, model)
         folder = local_path(options.name, self.models)
         if has_vectors(folder):
             self._warn_if_unused(options, _STORED)
@@ -176,12 +182,15 @@ class _Loader:
         warn_if_unused(options.name, why, device=self.device, dtype=self.dtype)
 
 
-def _load_vectors(folder: Path, options: ModelOptions, model: str | None) -> PrecomputedVectors:
+def _load_vectors(
+    place: Path | str, options: ModelOptions, model: str | None
+) -> PrecomputedVectors:
     if options.prompts:
         raise InvalidArgument(
-            f"{folder}: contains vectors, so prompts have no effect. Remove the prompts."
+            f"{shown_place(place)}: contains vectors, so prompts have no effect. "
+            "Remove the prompts."
         )
-    return PrecomputedVectors.load(folder, model=model, dims=options.dims, models=options.models)
+    return PrecomputedVectors.load(place, model=model, dims=options.dims, models=options.models)
 
 
 def _options(
@@ -287,7 +296,7 @@ def local_path(name: str, models: Rows | None = None) -> Path:
             return path
         raise ModelError(f"{path}: is a file without vectors. Pass the model's folder.")
     if not _HUB_ID.fullmatch(name):
-        raise ModelError(f"{name}: there is no such folder.")
+        raise ModelError(f"{shown_place(name)}: there is no such folder.")
     return _download(_hub_id(name, models), name)
 
 

@@ -28,7 +28,7 @@ class ModelOfVectors(NamedTuple):
 
 
 def model_of_vectors(
-    path: Path, width: int, *, stated: str | None, recorded: str, models: Rows | None
+    path: Path | str, width: int, *, stated: str | None, recorded: str, models: Rows | None
 ) -> ModelOfVectors:
     """Return the known model of stored vectors.
 
@@ -36,7 +36,7 @@ def model_of_vectors(
     vectors have a width for which the model was not trained.
 
     Args:
-        path: The file or folder of vectors.
+        path: The file or folder of vectors, or the URL of a table without credentials.
         width: Number of dimensions of each vector.
         stated: Name of the model that the caller states, if any.
         recorded: Name that the folder records; "" if it records none.
@@ -51,7 +51,7 @@ def model_of_vectors(
             *(path, recorded, stated),
         )
     name = stated or recorded
-    known = find_known(name or (path.stem if path.is_file() else path.name), models)
+    known = find_known(name or _last_name(path), models)
     if known is None:
         if stated:
             _warn_of_unknown(stated, models)
@@ -65,6 +65,13 @@ def model_of_vectors(
             *(path, width, known.name, known.full_dim, known.origin),
         )
     return ModelOfVectors(name, row)
+
+
+def _last_name(path: Path | str) -> str:
+    """Return the name of a file without its suffix, or of a folder; "" for a table."""
+    if isinstance(path, str):
+        return ""
+    return path.stem if path.is_file() else path.name
 
 
 def _warn_of_unknown(name: str, models: Rows | None) -> None:

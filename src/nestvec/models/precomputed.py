@@ -1,4 +1,4 @@
-"""Precomputed vectors in a file or folder, looked up by id and accepted in place of a model.
+"""Precomputed vectors in a file, folder or table, looked up by id, in place of a model.
 
 ``nestvec.sources`` reads the files; ``docs/vectors.md`` lists the formats. A folder contains the
 vectors of documents (``corpus.*``) and optionally of queries (``queries.*``). Without a model,
@@ -31,6 +31,8 @@ from nestvec.sources.formats import is_vectors_file
 from nestvec.sources.load import load_embeddings
 from nestvec.sources.manifest import MANIFEST, read_manifest
 from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
+from nestvec.sources.places import shown_place
+from nestvec.sources.postgresql import is_postgresql
 from nestvec.sources.save import save_embeddings
 from nestvec.sources.stored import StoredEmbeddings
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
@@ -64,16 +66,16 @@ class PrecomputedVectors(BaseEncoder):
     @classmethod
     def load(
         cls,
-        path: Path,
+        path: Path | str,
         *,
         model: str | None = None,
         dims: tuple[int, ...] | None = None,
         models: Rows | None = None,
     ) -> PrecomputedVectors:
-        """Open a file or folder of vectors and check every row.
+        """Open a file, a folder or a table of vectors and check every row.
 
         Args:
-            path: The file or folder; ``.npy`` files are memory-mapped.
+            path: The file or folder, or the URL of a table; ``.npy`` files are memory-mapped.
             model: Name of the model of the vectors; by default the name that the folder records,
                 else the name of the file or folder.
             dims: Dims to measure.
@@ -87,13 +89,14 @@ class PrecomputedVectors(BaseEncoder):
             ModelError: If ``config.json`` in the folder is not JSON or has impossible dims.
             MissingExtra: If the library that reads the files is not installed.
         """
-        found = find_vectors(path)
+        found = _find(path)
         if not found:
             raise DataError(path, "contains no vectors, such as corpus.npy or corpus.parquet")
         recorded = _recorded_models(found)
         _check_one_space(path, recorded, models)
         # Each kind is read from the folder, so that the name of the model is read, too.
         vectors = {kind: _Vectors(load_embeddings(path, kind=kind)) for kind in found}
+        path = shown_place(path) if isinstance(path, str) else path
         full_dim = _common_dim(path, vectors)
         # Adding queries later must not change the fingerprint, so only the corpus counts if there
         # is one.
@@ -183,6 +186,13 @@ class PrecomputedVectors(BaseEncoder):
         return 0
 
 
+def _find(place: Path | str) -> Mapping[Kind, Path | str]:
+    """Return where the vectors of each kind are; a table contains documents."""
+    if isinstance(place, str):
+        return {"document": place} if is_postgresql(place) else find_vectors(Path(place))
+    return find_vectors(place)
+
+
 def has_vectors(path: Path) -> bool:
     """Return whether a path is a file of vectors, or a folder that contains precomputed vectors.
 
@@ -232,7 +242,7 @@ def _check_recorded(folder: Path, model: str) -> None:
         )
 
 
-def _common_dim(path: Path, vectors: Mapping[Kind, _Vectors]) -> int:
+def _common_dim(path: Path | str, vectors: Mapping[Kind, _Vectors]) -> int:
     full_dim, *others = {found.stored.dim for found in vectors.values()}
     if others:
         widths = (f"{STEMS[kind]} {found.stored.dim}" for kind, found in vectors.items())
@@ -241,13 +251,19 @@ def _common_dim(path: Path, vectors: Mapping[Kind, _Vectors]) -> int:
     return full_dim
 
 
-def _recorded_models(found: Mapping[Kind, Path]) -> dict[Kind, ModelInfo]:
+def _recorded_models(found: Mapping[Kind, Path | str]) -> dict[Kind, ModelInfo]:
     """Return the models that ``nestvec embed`` recorded, by the kind of their vectors."""
-    manifests = {kind: read_manifest(place) for kind, place in found.items() if place.is_dir()}
+    manifests = {
+        kind: read_manifest(place)
+        for kind, place in found.items()
+        if isinstance(place, Path) and place.is_dir()
+    }
     return {kind: each.model for kind, each in manifests.items() if each is not None}
 
 
-def _check_one_space(path: Path, recorded: Mapping[Kind, ModelInfo], models: Rows | None) -> None:
+def _check_one_space(
+    path: Path | str, recorded: Mapping[Kind, ModelInfo], models: Rows | None
+) -> None:
     """Check that the recorded models of documents and of queries share a space.
 
     Raises:
@@ -268,7 +284,7 @@ def _check_one_space(path: Path, recorded: Mapping[Kind, ModelInfo], models: Row
 
 
 def _recorded_facts(
-    found: Mapping[Kind, Path], recorded: Mapping[Kind, ModelInfo]
+    found: Mapping[Kind, Path | str], recorded: Mapping[Kind, ModelInfo]
 ) -> dict[str, Any]:
     """Return the fields of ``ModelInfo`` that ``nestvec embed`` recorded.
 
@@ -292,10 +308,11 @@ def _recorded_facts(
 
 
 def _configured_dims(
-    path: Path, recorded: Mapping[Kind, ModelInfo], full_dim: int
+    path: Path | str, recorded: Mapping[Kind, ModelInfo], full_dim: int
 ) -> tuple[int, ...] | None:
     """Return the trained dims that a folder records, in its configuration or its manifest."""
-    configured = configured_dims(path) if path.is_dir() else None
+    is_folder = isinstance(path, Path) and path.is_dir()
+    configured = configured_dims(Path(path)) if is_folder else None
     if configured is not None:
         return configured
     model = recorded.get("document") or recorded.get("query")

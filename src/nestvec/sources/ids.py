@@ -96,7 +96,7 @@ def stored_ids(path: Path, n: int) -> Sequence[str] | None:
     return ids
 
 
-def as_id(value: Any, path: Path, row: int) -> str:
+def as_id(value: Any, path: Path | str, row: int) -> str:
     """Return an id as text; a number such as 7 becomes "7".
 
     Raises:
@@ -119,7 +119,7 @@ def as_id(value: Any, path: Path, row: int) -> str:
     return text
 
 
-def check_unique(ids: Sequence[str], path: Path) -> None:
+def check_unique(ids: Sequence[str], path: Path | str) -> None:
     """Check that no id appears twice.
 
     Only a hash of 8 bytes of each id is stored, so that the check of millions of ids uses little

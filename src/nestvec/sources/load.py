@@ -1,4 +1,4 @@
-"""Read vectors from files of all supported formats, and from folders of shards.
+"""Read vectors from files of all formats, folders of shards, and tables of PostgreSQL.
 
 ``docs/vectors.md`` lists the formats. The content of a file determines its reader.
 """
@@ -20,6 +20,7 @@ from nestvec.sources.hdf5_files import open_hdf5
 from nestvec.sources.model_name import read_model_name
 from nestvec.sources.npy_files import open_npy, open_npz
 from nestvec.sources.openai_batch import read_openai_batch
+from nestvec.sources.postgresql import is_postgresql, open_postgresql
 from nestvec.sources.raw_records import RAW_FORMATS, open_raw
 from nestvec.sources.shards import open_folder
 from nestvec.sources.stored import StoredEmbeddings
@@ -46,7 +47,7 @@ def load_embeddings(
     vector_column: str | None = None,
     number_rows: bool = False,
 ) -> StoredEmbeddings:
-    """Read vectors and their ids from a file or a folder.
+    """Read vectors and their ids from a file, a folder or a table of PostgreSQL.
 
     The vectors are read in blocks. Vectors of more than 1 GiB are stored in a temporary file; a
     ``.npy`` file of float16 or float32 is mapped to memory instead.
@@ -63,7 +64,8 @@ def load_embeddings(
     Args:
         path: A file: ``.npy``, ``.npz``, Parquet, Arrow, JSON Lines, OpenAI batch answers, CSV,
             HDF5, ``.fvecs``, ``.bvecs``, ``.ivecs``, ``.fbin``, ``.u8bin`` or a flat FAISS index.
-            Or a folder: with files ``corpus.*`` and ``queries.*``, or with shards.
+            Or a folder: with files ``corpus.*`` and ``queries.*``, or with shards. Or a table of
+            PostgreSQL: ``postgresql://HOST/DATABASE?table=TABLE&id=COLUMN&vector=COLUMN``.
         kind: Whether to read documents or queries, if the file or folder can contain both.
         id_column: Column of the ids; by default ``id`` or ``_id``.
         vector_column: Column of the vectors; by default ``vector`` or ``embedding``.
@@ -79,16 +81,19 @@ def load_embeddings(
         MissingExtra: If the library that reads the format is not installed.
     """
     columns = Columns(id_column, vector_column, number_rows)
-    return collect(open_vectors(Path(path).expanduser(), kind=kind, columns=columns))
+    return collect(open_vectors(path, kind=kind, columns=columns))
 
 
-def open_vectors(path: Path, *, kind: Kind = "document", columns: Columns) -> VectorStream:
-    """Open a file or folder of vectors; nothing is checked before the stream is read.
+def open_vectors(path: Path | str, *, kind: Kind = "document", columns: Columns) -> VectorStream:
+    """Open a file, a folder or a table of vectors; no vector is checked before it is read.
 
     Raises:
         DataError: As ``load_embeddings``, for problems in the first bytes or the schema.
         MissingExtra: If the library that reads the format is not installed.
     """
+    if isinstance(path, str) and is_postgresql(path):
+        return open_postgresql(path, columns)
+    path = Path(path).expanduser()
     if not path.is_dir():
         return _open_file(path, kind, columns)
     found = find_vectors(path)

@@ -21,6 +21,7 @@ from nestvec.sources import formats, write_arrays, write_tables
 from nestvec.sources.folders import find_vectors
 from nestvec.sources.ids import RowNumbers, check_ids, check_unique, ids_file, read_ids, write_ids
 from nestvec.sources.load import open_vectors
+from nestvec.sources.postgresql import is_postgresql
 from nestvec.sources.raw_records import RAW_FORMATS
 from nestvec.sources.stream import (
     Block,
@@ -135,7 +136,7 @@ def convert_embeddings(  # noqa: PLR0913 - the options are keyword-only
     """Read vectors from a file or folder and write them to a file of another format.
 
     Args:
-        source: The file or folder, as in ``load_embeddings``.
+        source: The file, folder or table, as in ``load_embeddings``.
         target: The file to write; the suffix determines the format.
         to: The format of the target, if the suffix does not state it.
         kind: Whether to convert documents or queries, if the source contains both.
@@ -150,8 +151,9 @@ def convert_embeddings(  # noqa: PLR0913 - the options are keyword-only
             is then unchanged.
         MissingExtra: If the library that reads or writes a format is not installed.
     """
-    source, target = Path(source).expanduser(), Path(target).expanduser()
-    if source.resolve() == target.resolve():
+    target = Path(target).expanduser()
+    file = None if is_postgresql(source) else Path(source).expanduser()
+    if file is not None and file.resolve() == target.resolve():
         raise InvalidArgument(f"{target} is both source and target. Choose another target.")
     name = _target(target, to)
     stream = open_vectors(source, kind=kind, columns=columns or Columns())
@@ -159,7 +161,7 @@ def convert_embeddings(  # noqa: PLR0913 - the options are keyword-only
         stream = _reported(stream, on_progress)
     other: Kind = "query" if kind == "document" else "document"
     saved = _write(stream, target, name, dtype, kind=kind)
-    contained = find_vectors(source)
+    contained = {} if file is None else find_vectors(file)
     return replace(saved, other_kind=other if {kind, other} <= set(contained) else None)
 
 

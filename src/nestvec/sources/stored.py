@@ -26,7 +26,7 @@ class StoredEmbeddings:
         model: Name of the model that computed the vectors; "" if the file does not record it.
     """
 
-    path: Path
+    path: Path | str
     ids: Sequence[str]
     values: NDArray[np.floating[Any]]
     model: str = ""

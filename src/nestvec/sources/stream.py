@@ -38,7 +38,7 @@ class Block(NamedTuple):
         values: The vectors, numbers [m, dim].
     """
 
-    path: Path
+    path: Path | str
     start: int
     ids: Sequence[str] | None
     values: NDArray[Any]
@@ -60,7 +60,7 @@ class VectorStream:
             their number: a static model has no vector for a text of unknown words.
     """
 
-    path: Path
+    path: Path | str
     dtype: FloatType
     read: Callable[[], Iterator[Block]]
     rows: int | None = None
@@ -97,7 +97,7 @@ class Columns:
         if self.number_rows and self.ids is not None:
             raise InvalidArgument("id_column and number_rows exclude each other. Pass one of them.")
 
-    def find(self, present: Sequence[str], path: Path) -> tuple[str | None, str]:
+    def find(self, present: Sequence[str], path: Path | str) -> tuple[str | None, str]:
         """Choose the columns of the ids (None with ``number_rows``) and of the vectors.
 
         Raises:
@@ -129,7 +129,7 @@ def _choose(wanted: str | None, names: Sequence[str], present: Sequence[str]) ->
 
 
 def _missing(
-    path: Path, wanted: str | None, names: Sequence[str], present: Sequence[str], remedy: str
+    path: Path | str, wanted: str | None, names: Sequence[str], present: Sequence[str], remedy: str
 ) -> DataError:
     shown = " or ".join(names) if wanted is None else wanted
     columns = ", ".join(map(str, present))
@@ -287,5 +287,5 @@ def _append(stream: VectorStream, ids: list[str]) -> NDArray[Any]:
         raise DataError(place, f"cannot store the vectors of {stream.path} ({error})") from error
 
 
-def _empty(path: Path, shape: tuple[int, ...]) -> DataError:
+def _empty(path: Path | str, shape: tuple[int, ...]) -> DataError:
     return DataError(path, f"is empty: its shape is {list(shape)}.")

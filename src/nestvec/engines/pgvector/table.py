@@ -23,6 +23,7 @@ from nestvec.engines.pgvector.statements import (
     search_statement,
 )
 from nestvec.engines.tables import DocumentTable, TableSizes
+from nestvec.sources.postgresql import quoted
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Stage
 
 _BLOCK = 1_024  # ids read at a time
@@ -254,11 +255,6 @@ class PostgresTable(DocumentTable):
             f"INSERT INTO {self._table} AS t SELECT * FROM {source} "
             f"ON CONFLICT (id) DO UPDATE SET {assigned} WHERE {changed}"
         )
-
-
-def quoted(name: str) -> str:
-    """Return an identifier in quotes, for SQL."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _copy(

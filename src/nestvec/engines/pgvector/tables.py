@@ -8,13 +8,14 @@ from typing import Any, Self
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.pgvector.connection import Connections
 from nestvec.engines.pgvector.statements import TYPES, VectorColumn
-from nestvec.engines.pgvector.table import PostgresTable, quoted
-from nestvec.engines.places import Place, check_name
-from nestvec.engines.tables import DocumentTables, Record
-from nestvec.errors import DataError
+from nestvec.engines.pgvector.table import PostgresTable
+from nestvec.engines.places import check_name
+from nestvec.engines.tables import NO_INDEX, DocumentTables, Record
+from nestvec.errors import DataError, InvalidArgument
+from nestvec.sources.places import TABLE_PARAMETERS, Place
+from nestvec.sources.postgresql import quoted
 
 DEFAULT_TABLE = "documents"
-_PARAMETERS = ("table",)
 _RECORDS = """
 CREATE SCHEMA IF NOT EXISTS nestvec;
 CREATE TABLE IF NOT EXISTS nestvec.indexes (
@@ -43,9 +44,10 @@ _PLAIN_BYTES = 6_000  # a row must fit into a page of 8 kB
 class PostgresTables(DocumentTables):
     """A connection to a database, and the name of one table of documents in it."""
 
-    def __init__(self, connections: Connections, shown: str, name: str) -> None:
+    def __init__(self, connections: Connections, place: Place, name: str) -> None:
         """Use open connections."""
-        self._connections, self.shown, self.name = connections, shown, name
+        self._connections, self.shown, self.name = connections, place.shown, name
+        self._columns = [each for each in place.parameters if each != "table"]
 
     @classmethod
     def connect(cls, url: str) -> Self:
@@ -53,9 +55,18 @@ class PostgresTables(DocumentTables):
 
         The parameter ``table`` of the URL names the table: ``postgresql://host/db?table=docs``.
         """
-        place = Place.parse(url, _PARAMETERS)
+        place = Place.parse(url, TABLE_PARAMETERS)
         name = check_name(place.parameters.get("table", DEFAULT_TABLE), "table")
-        return cls(Connections(place.url, place.shown), place.shown, name)
+        return cls(Connections(place.url, place.shown), place, name)
+
+    def why_missing(self, name: str) -> str:
+        """Return why there is no index: a table that other programs wrote is named as such."""
+        if not self._connections.run(lambda connection: _table_exists(connection, name)):
+            return NO_INDEX
+        return (
+            f"table {name} is not an index of nestvec: it has no manifest. Measure its vectors "
+            "with nestvec evaluate, or convert them with nestvec convert and build an index."
+        )
 
     def read(self, name: str) -> Record | None:
         """Return the record of an index; None if there is no index of this name."""
@@ -83,11 +94,15 @@ class PostgresTables(DocumentTables):
     def create(self, name: str, record: Record) -> None:
         """Create the empty table of an index, and write its record."""
         model, stored = record.manifest.model, record.manifest.stored
+        if self._columns:
+            names = ", ".join(self._columns)
+            problem = f"{self.shown}: an index has its own columns, so {names} cannot be chosen."
+            raise InvalidArgument(f"{problem} Remove these parameters of the URL.")
 
         def create(connection: Any) -> None:
-            if _table_exists(connection, record.table):
-                problem = f"table {record.table} exists, and is not an index of nestvec."
-                raise DataError(self.shown, f"{problem} Choose another table with ?table=NAME.")
+            self._check_unused(connection, record.table)
+            if record.source:  # a build, whose table gets the final name when it is complete
+                self._check_unused(connection, self.name)
             kind = TYPES[stored]
             text = _DOCUMENTS.format(table=quoted(record.table), kind=kind, full_dim=model.full_dim)
             statements = text.split(";")
@@ -118,9 +133,8 @@ class PostgresTables(DocumentTables):
         def replace(connection: Any) -> None:
             if former is not None:
                 _drop(connection, name, former.table)
-            elif _table_exists(connection, name):
-                problem = f"table {name} exists, and is not an index of nestvec."
-                raise DataError(self.shown, f"{problem} Choose another table with ?table=NAME.")
+            else:
+                self._check_unused(connection, name)
             if new is not None:
                 rename = f"ALTER TABLE {quoted(new.table)} RENAME TO {quoted(name)}"
                 connection.execute(rename)
@@ -135,6 +149,16 @@ class PostgresTables(DocumentTables):
         """Close all connections."""
         self._connections.close()
 
+    def _check_unused(self, connection: Any, name: str) -> None:
+        """Check that no other program has written a table of this name.
+
+        Raises:
+            DataError: If there is such a table.
+        """
+        if _table_exists(connection, name) and not _is_recorded(connection, name):
+            problem = f"table {name} exists, and is not an index of nestvec."
+            raise DataError(self.shown, f"{problem} Choose another table with ?table=NAME.")
+
 
 def _write(connection: Any, name: str, record: Record) -> None:
     for statement in _RECORDS.split(";"):
@@ -147,6 +171,12 @@ def _write(connection: Any, name: str, record: Record) -> None:
         "adapter = excluded.adapter, source = excluded.source",
         [name, record.table, manifest, record.adapter, source],
     )
+
+
+def _is_recorded(connection: Any, table: str) -> bool:
+    (known,) = connection.execute("SELECT to_regclass('nestvec.indexes')").fetchone()
+    query = "SELECT 1 FROM nestvec.indexes WHERE table_name = %s"
+    return known is not None and connection.execute(query, [table]).fetchone() is not None
 
 
 def _drop(connection: Any, name: str, table: str) -> None:
