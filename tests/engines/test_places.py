@@ -17,6 +17,13 @@ def test_credentials_and_unknown_parameters_are_not_shown():
     assert shown_place(URL) == place.shown
 
 
+def test_other_parameters_remain_as_written():
+    others = "options=-c%20statement_timeout%3D200&password=a+b"
+    place = Place.parse(f"postgresql://host/search?{others}&table=my+docs&", ("table",))
+    assert place.url == f"postgresql://host/search?{others}"
+    assert place.parameters == {"table": "my docs"}
+
+
 def test_a_host_is_optional_and_a_path_is_unchanged():
     assert Place.parse("postgresql:///search?table=a", ("table",)).shown.endswith("/search?table=a")
     assert shown_place("some/folder") == "some/folder"

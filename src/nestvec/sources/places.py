@@ -53,15 +53,17 @@ class Place:
         """
         try:
             parts = urlsplit(url)
-            pairs = parse_qsl(parts.query, keep_blank_values=True)
+            # Others remain as written: clients differ in what they decode, such as "+".
+            written = [each for each in parts.query.split("&") if each]
+            pairs = [(each, *parse_qsl(each, keep_blank_values=True)[0]) for each in written]
         except ValueError:
             problem = "the URL cannot be parsed."
             raise InvalidArgument(f"{problem} Write it as scheme://host/name.") from None
-        own = [(name, value) for name, value in pairs if name in set(parameters)]
+        own = [(name, value) for _, name, value in pairs if name in set(parameters)]
         if len(dict(own)) != len(own):
             names = ", ".join(name for name, _ in own)
             raise InvalidArgument(f"the URL repeats a parameter: {names}. Write each name once.")
-        others = urlencode([pair for pair in pairs if pair not in own])
+        others = "&".join(each for each, name, _ in pairs if name not in dict(own))
         host = parts.netloc.rpartition("@")[2]
         shown = f"{parts.scheme}://{host}{parts.path}"  # urlunsplit omits an empty host
         return cls(
