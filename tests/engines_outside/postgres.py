@@ -25,18 +25,27 @@ START_S = 60
 
 
 class PostgresServer:
-    """A server with an empty database. ``fsync`` is off unless a test needs it."""
+    """A server with an empty database. ``fsync`` is off unless a test needs it.
 
-    def __init__(self, port, *, fsync=False):
+    With ``primary``, the server is a streaming replica of another server.
+    """
+
+    def __init__(self, port, *, fsync=False, primary=None):
         self.port, self._fsync = port, fsync
         self.folder = Path(tempfile.mkdtemp(prefix="nestvec-postgres-"))
         self.data, self.log = self.folder / "data", self.folder / "server.log"
         package = PACKAGE
         if OWNER:
+            os.chown(self.folder, OWNER["user"], OWNER["group"])
+        if primary is not None:
+            self.programs, self.process = primary.programs, None
+            source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "tests", "-c", "fast"]
+            self.call("pg_basebackup", "-R", "-X", "stream", "-D", self.data, "--no-sync", *source)
+            return
+        if OWNER:
             package = self.folder / PACKAGE.name
             for each in (PACKAGE, LIBRARIES):
                 shutil.copytree(each, self.folder / each.name)
-            os.chown(self.folder, OWNER["user"], OWNER["group"])
             self.folder.chmod(0o755)
         self.programs = package / "pginstall" / "bin"
         self.process = None

@@ -108,6 +108,7 @@ class TableEngine(TableReader):
         tables = cls.tables.connect(place)
         name = tables.name + UNFINISHED
         try:
+            tables.lock(name)  # before the table of another build is continued or dropped
             _start(tables, name, Record(manifest, name, _adapter_bytes(adapter), dict(source)))
         except BaseException:
             tables.close()

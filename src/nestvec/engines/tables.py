@@ -208,6 +208,17 @@ class DocumentTables(ABC):
     def write(self, name: str, record: Record) -> None:
         """Write the record of an index in one step; an existing record is replaced."""
 
+    def lock(self, name: str) -> None:
+        """Prevent builds of an index by other processes until ``close``, if the database can.
+
+        Args:
+            name: The name of the index, which need not exist yet.
+
+        Raises:
+            IndexLocked: If another process builds or changes the index.
+        """
+        return
+
     @abstractmethod
     def create(self, name: str, record: Record) -> None:
         """Create the empty table of an index, and write its record.

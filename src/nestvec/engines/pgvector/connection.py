@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from nestvec.errors import DataError, InvalidArgument, first_line, require
+from nestvec.engines.pgvector.failures import failure, is_temporary, missing_extension, unreachable
+from nestvec.engines.pgvector.locks import IndexLocks
+from nestvec.errors import DataError, InvalidArgument, require
 
 Result = TypeVar("Result")
 CONNECT_S = 10.0
@@ -22,8 +24,10 @@ RETRY_S = 30.0
 SESSION = {
     "hnsw.iterative_scan": "relaxed_order",  # strict_order loses neighbors beyond ef_search
     "jit": "off",  # compiling costs more than one search
+    "lock_timeout": "30s",  # a search or a change waits for another transaction
 }
 """Settings of each connection."""
+_SET = "SELECT set_config(%s, %s, false)"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 _MAX_CONNECTIONS = 16
 
@@ -54,9 +58,11 @@ class Connections:
             problem = f"{shown} is not a connection URL of PostgreSQL."
             remedy = "Write postgresql://USER@HOST:PORT/DATABASE."
             raise InvalidArgument(f"{problem} {remedy}") from None
+        options = {"autocommit": True, "connect_timeout": int(CONNECT_S)}
+        self._locks = IndexLocks(lambda: self._psycopg.connect(url, **options), shown)
         self._pool = pools.ConnectionPool(
             url,
-            kwargs={"autocommit": True, "connect_timeout": int(CONNECT_S)},
+            kwargs=options,
             min_size=0,
             max_size=_MAX_CONNECTIONS,
             timeout=CONNECT_S,
@@ -77,10 +83,42 @@ class Connections:
         """
         return self._repeated(lambda connection, _: work(connection))
 
-    def transact(self, work: Callable[[Any], Result]) -> Result:
-        """Run a function in one transaction, which is applied exactly once.
+    def maintain(self, *statements: str) -> None:
+        """Run statements outside of a transaction, which wait for locks without a limit.
 
         Raises:
+            DataError: If the database cannot be reached, or refuses a statement.
+        """
+
+        def work(connection: Any) -> None:
+            connection.execute("SET lock_timeout = 0")
+            try:
+                for statement in statements:
+                    connection.execute(statement)
+            finally:
+                if not connection.closed:
+                    connection.execute(_SET, ["lock_timeout", SESSION.get("lock_timeout", "0")])
+
+        self.run(work)
+
+    def lock(self, name: str) -> None:
+        """Prevent changes of the index of a table by other processes until ``close``.
+
+        Raises:
+            IndexLocked: If another process changes the index.
+            DataError: If the database cannot be reached.
+        """
+        self.run(lambda _: self._locks.acquire(name))
+
+    def transact(self, work: Callable[[Any], Result], *, index: str | None = None) -> Result:
+        """Run a function in one transaction, which is applied exactly once.
+
+        Args:
+            work: The function. It is repeated if the transaction fails for a temporary reason.
+            index: The name of the index that is changed; None without a lock.
+
+        Raises:
+            IndexLocked: If another process has locked the index.
             DataError: If the database cannot be reached, or refuses the statement.
         """
         begun: list[tuple[str, Result]] = []  # the transactions whose commit was sent
@@ -89,6 +127,8 @@ class Connections:
             if begun and self._is_committed(connection, begun[-1][0]):
                 return begun[-1][1]
             with connection.transaction():
+                if index is not None:
+                    self._locks.share(connection, index)
                 result = work(connection)
                 (xid,) = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
                 begun.append((xid, result))
@@ -99,23 +139,23 @@ class Connections:
     def close(self) -> None:
         """Close all connections."""
         self._closed.set()
+        self._locks.close()
         self._pool.close()
 
     def _repeated(self, attempt: Callable[[Any, int], Result]) -> Result:
-        lost = self._psycopg.OperationalError, self._psycopg.InterfaceError
         end, number = time.monotonic() + RETRY_S, 0
         while True:
             try:
-                with self._pool.connection() as connection:
+                with self._pool.connection(min(CONNECT_S, RETRY_S)) as connection:
                     return attempt(connection, number)
-            except lost as error:
+            except self._psycopg.Error as error:
                 number += 1
                 limit = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**number)
-                if time.monotonic() + limit > end or self._closed.is_set():
+                temporary = is_temporary(error, self._psycopg)
+                if not temporary or time.monotonic() + limit > end or self._closed.is_set():
                     raise self._error(error) from None
+                self._pool.check()  # all connections of a server that was stopped are lost
                 time.sleep(random.uniform(limit / 2, limit))
-            except self._psycopg.Error as error:
-                raise self._error(error) from None
 
     def _is_committed(self, connection: Any, xid: str) -> bool:
         """Return the outcome of a transaction; wait while the server still ends it."""
@@ -128,7 +168,7 @@ class Connections:
     def _configure(self, connection: Any) -> None:
         self._register(connection)
         for name, value in SESSION.items():
-            connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+            connection.execute(_SET, [name, value])
 
     def _check(self, url: str) -> None:
         """Connect without the pool, which hides the reason of a failure."""
@@ -138,10 +178,18 @@ class Connections:
                     "SELECT 1 FROM pg_extension WHERE extname = 'vector'"
                 ).fetchone()
                 if found is None:
-                    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                    self._create_extension(connection)
         except self._psycopg.Error as error:
-            raise self._error(error) from None
+            raise failure(self.shown, error, SESSION.get("lock_timeout", "0")) from None
+
+    def _create_extension(self, connection: Any) -> None:
+        try:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        except self._psycopg.Error as error:
+            raise missing_extension(self.shown, error) from None
 
     def _error(self, error: Exception) -> DataError:
         """Return an error of one line."""
-        return DataError(self.shown, f"{first_line(error).rstrip('.')}.")
+        if is_temporary(error, self._psycopg):
+            return unreachable(self.shown, RETRY_S, error)
+        return failure(self.shown, error, SESSION.get("lock_timeout", "0"))

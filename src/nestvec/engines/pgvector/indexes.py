@@ -78,7 +78,9 @@ class Indexes:
     def prepare(self, point: OperatingPoint, rows: int, search: SearchFunction) -> Settings:
         """Build the index of a point if the table is large enough, and fit its ``ef_search``."""
         key = first_index(point)
-        self._execute(f'ANALYZE "{self._table}"')  # the planner decides by the number of matches
+        self._connections.maintain(
+            f'ANALYZE "{self._table}"'
+        )  # the planner decides by the number of matches
         if rows < LEAST_ROWS:
             return {}
         if key[0] > MAX_INDEXED_DIMS[key[1]]:
@@ -103,13 +105,13 @@ class Indexes:
     def drop_others(self, key: CodeKey) -> None:
         """Drop all indexes of vectors except that of one representation."""
         for other in self._refresh() - {key}:
-            self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {self._name(other)}")
+            self._connections.maintain(f"DROP INDEX CONCURRENTLY IF EXISTS {self._name(other)}")
         self._refresh()
 
     def rebuild(self) -> None:
         """Rebuild all indexes of vectors while searches continue."""
         for key in self._refresh():
-            self._execute(f"REINDEX INDEX CONCURRENTLY {self._name(key)}")
+            self._connections.maintain(f"REINDEX INDEX CONCURRENTLY {self._name(key)}")
 
     def bytes(self) -> int:
         """Return the size of all indexes of vectors."""
@@ -158,14 +160,11 @@ class Indexes:
 
     def _create(self, key: CodeKey) -> None:
         name, definition = self._name(key), index_definition(self._vectors, key)
-        self._execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")  # of an interrupted build
-        self._execute(
+        self._connections.maintain(
+            f"DROP INDEX CONCURRENTLY IF EXISTS {name}",  # of an interrupted build
             f'CREATE INDEX CONCURRENTLY {name} ON "{self._table}" USING hnsw ({definition}) '
-            f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})"
+            f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})",
         )
-
-    def _execute(self, statement: str) -> None:
-        self._connections.run(lambda connection: connection.execute(statement))
 
     def _name(self, key: CodeKey) -> str:
         return f'"{self._table}_{key[0]}_{key[1]}"'

@@ -78,14 +78,14 @@ class PostgresTable(DocumentTable):
             if existing:
                 connection.execute(self._upsert(target))
 
-        self._connections.transact(copy)
+        self._connections.transact(copy, index=self._name)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents in one transaction, and return the number of deleted documents."""
         text = f"DELETE FROM {self._table} WHERE id = ANY(%s)"
         known = [id_ for id_ in ids if "\0" not in id_]
         return self._connections.transact(
-            lambda connection: int(connection.execute(text, [known]).rowcount)
+            lambda connection: int(connection.execute(text, [known]).rowcount), index=self._name
         )
 
     def count(self, where: Condition | None = None) -> int:
@@ -178,8 +178,11 @@ class PostgresTable(DocumentTable):
     def compact(self) -> None:
         """Rebuild the search structures, and free the space of deleted rows."""
         self._indexes.rebuild()
-        vacuum = f"VACUUM ANALYZE {self._table}"
-        self._connections.run(lambda connection: connection.execute(vacuum))
+        self._connections.maintain(f"VACUUM ANALYZE {self._table}")
+
+    def lock(self) -> None:
+        """Prevent changes by other processes, as ``DocumentTable.lock`` does."""
+        self._connections.lock(self._name)
 
     def sizes(self) -> TableSizes:
         """Return the bytes of the table: texts are measured on a sample."""

@@ -89,7 +89,13 @@ class PostgresTables(DocumentTables):
 
     def write(self, name: str, record: Record) -> None:
         """Write the record of an index; an existing record is replaced."""
-        self._connections.transact(lambda connection: _write(connection, name, record))
+        self._connections.transact(
+            lambda connection: _write(connection, name, record), index=record.table
+        )
+
+    def lock(self, name: str) -> None:
+        """Prevent changes by other processes, as ``DocumentTables.lock`` does."""
+        self._connections.lock(name)
 
     def create(self, name: str, record: Record) -> None:
         """Create the empty table of an index, and write its record."""
