@@ -19,6 +19,7 @@ from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.sources import postgresql
 from nestvec.sources.load import open_vectors
+from nestvec.sources.postgresql_corpus import open_table_corpus
 from nestvec.sources.save import convert_embeddings
 from nestvec.sources.stream import ANY_COLUMNS
 from nestvec.types import Document, ModelInfo, OperatingPoint
@@ -219,6 +220,53 @@ def test_a_recorded_url_is_not_connected_to(server, tmp_path):
         pytest.raises(ModelError, match="records no model"),
     ):
         index.search("any text")
+
+
+def test_texts_of_a_table_are_the_documents_of_an_index(server, tmp_path):
+    changed(
+        server,
+        """CREATE TABLE texts (key int PRIMARY KEY, embedding vector(16), body text,
+        "the title" varchar, fields jsonb)""",
+    )
+    changed(
+        server,
+        """INSERT INTO texts SELECT n, (SELECT embedding FROM docs WHERE id = n),
+        'text ' || n, 'title ' || n, jsonb_build_object('n', n) FROM generate_series(1, 40) AS n""",
+    )
+    changed(server, "INSERT INTO texts SELECT 0, embedding, '', NULL, NULL FROM docs WHERE id = 0")
+    names = {"table": "texts", "id": "key", "text": "body", "title": "the title"}
+    place = url(server, **names, metadata="fields")
+    corpus = open_table_corpus(place)
+    documents = dict(corpus)
+    assert list(documents) == [str(n) for n in range(41)] and corpus.length == 41
+    assert documents["7"] == Document("text 7", "title 7", {"n": 7})
+    assert documents["0"] == Document("", "", {})
+    out = tmp_path / "index"
+    command = ["index", "build", place, place, "--point", "16:float32", "--out", str(out)]
+    done = subprocess.run([program("nestvec"), *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "tests@" not in done.stdout + done.stderr
+    with nv.Index.open(out) as index:
+        hits = index.search(VECTORS[[9]], 1)
+        assert hits.ids == [["9"]] and index.get(["9"])["9"] == documents["9"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"table": "docs"}, "names no column of texts"),
+        ({"table": "docs", "text": "absent"}, r"has no column absent \(its columns: id, embedd"),
+        ({"table": "docs", "text": "body", "metadata": "body"}, "has the type text, not jsonb"),
+        ({"table": "docs", "text": "body", "id": "body"}, "id 'text' appears twice"),
+        ({"table": "listed", "text": "id", "metadata": "fields"}, "are list, not an object"),
+    ],
+)
+def test_a_table_without_usable_texts_is_one_line(server, parameters, problem):
+    changed(server, "CREATE TABLE IF NOT EXISTS listed (id int, fields jsonb)")
+    changed(server, "INSERT INTO listed VALUES (1, '[1]')")
+    with pytest.raises((DataError, InvalidArgument), match=problem) as caught:
+        open_table_corpus(url(server, **parameters))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_server_that_cannot_be_reached_is_one_line_without_the_password():

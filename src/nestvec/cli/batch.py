@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nestvec.cli.console import check_output, print_wrapped, shown_path
+from nestvec.cli.index_files import open_texts
 from nestvec.cli.options import (
     CorpusArgument,
     DocumentPromptOption,
@@ -45,14 +46,13 @@ def write(
 
     Example: nestvec batch write openai:text-embedding-3-small corpus.jsonl --out requests.jsonl
     """
-    from nestvec.data.corpus import open_corpus
     from nestvec.models.api.batch_file import write_openai_batch
 
     chosen = parse_kind(kind)
     check_output(out)
     written = write_openai_batch(
         model,
-        ((id_, document.content) for id_, document in open_corpus(corpus)),
+        ((id_, document.content) for id_, document in open_texts(corpus, None)),
         out,
         kind=chosen,
         prompts=parse_prompts(query_prompt, document_prompt),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from nestvec.cli.console import print_json, print_line, print_wrapped
 from nestvec.cli.options import IndexArgument, JsonOption
 from nestvec.errors import InvalidArgument
+from nestvec.sources.places import shown_place
 from nestvec.wording import count_text, percent, size_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _BLOCK = 1_024  # documents read at a time
 
 
-def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
+def open_texts(corpus: str, passage_words: int | None) -> Corpus:
     """Open a corpus; text files are split into passages of at most ``passage_words`` words.
 
     Raises:
@@ -29,11 +30,15 @@ def open_texts(corpus: Path, passage_words: int | None) -> Corpus:
         DataError: If the corpus cannot be read.
     """
     from nestvec.data.corpus import is_text_folder, open_corpus
+    from nestvec.sources.postgresql import is_postgresql
+    from nestvec.sources.postgresql_corpus import open_table_corpus
 
+    is_table = is_postgresql(corpus)
     if passage_words is None:
-        return open_corpus(corpus)
-    if not is_text_folder(corpus):
-        problem = f"--passage-words applies to a folder of text files, and {corpus} is none"
+        return open_table_corpus(corpus) if is_table else open_corpus(corpus)
+    if is_table or not is_text_folder(Path(corpus)):
+        shown = shown_place(corpus)
+        problem = f"--passage-words applies to a folder of text files, and {shown} is none"
         raise InvalidArgument(f"{problem}. Omit the option.")
     return open_corpus(corpus, passage_words=passage_words)
 

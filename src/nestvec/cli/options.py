@@ -22,8 +22,11 @@ ModelArgument = Annotated[
     ),
 ]
 CorpusArgument = Annotated[
-    Path,
-    typer.Argument(help="BEIR folder, folder of text files, or one JSONL, CSV or Parquet file."),
+    str,
+    typer.Argument(
+        help="BEIR folder, folder of text files, JSONL, CSV or Parquet file, or PostgreSQL table "
+        "such as postgresql://host/database?table=docs&text=body."
+    ),
 ]
 IndexArgument = Annotated[
     str, typer.Argument(help="Index folder, or URL such as postgresql://host/database?table=docs.")

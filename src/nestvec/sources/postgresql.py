@@ -33,7 +33,9 @@ ORDER BY a.attnum
 """
 
 
-class _Column(NamedTuple):
+class TableColumn(NamedTuple):
+    """The name of the type of a column, and the width that the type states (0 if none)."""
+
     kind: str
     dim: int
 
@@ -77,11 +79,11 @@ def open_postgresql(url: str, columns: Columns) -> VectorStream:
     chosen = Columns(
         given.get("id", columns.ids), given.get("vector", columns.vectors), columns.number_rows
     )
-    with _transaction(place) as connection:
+    with transaction(place) as connection:
         query = _query(connection, place, chosen)
 
     def read() -> Iterator[Block]:
-        with _transaction(place) as connection:
+        with transaction(place) as connection:
             yield from _blocks(connection, query, place.shown)
 
     dtype: FloatType = np.dtype(np.float16 if query.kind == "halfvec" else np.float32)
@@ -94,8 +96,14 @@ def quoted(name: str) -> str:
 
 
 @contextmanager
-def _transaction(place: Place) -> Iterator[Any]:
-    """Connect, and read one state of the database; errors have one line and no password."""
+def transaction(place: Place) -> Iterator[Any]:
+    """Connect, and read one state of the database; errors have one line and no password.
+
+    Raises:
+        InvalidArgument: If psycopg cannot parse the URL.
+        DataError: If the server cannot be reached, or refuses a statement.
+        MissingExtra: If psycopg is not installed.
+    """
     psycopg: Any = require("psycopg", extra="pgvector")
     try:
         psycopg.conninfo.conninfo_to_dict(place.url)
@@ -114,8 +122,8 @@ def _transaction(place: Place) -> Iterator[Any]:
 
 
 def _query(connection: Any, place: Place, columns: Columns) -> _Query:
-    table = _find_table(connection, place)
-    found = _columns(connection, table)
+    table = find_table(connection, place)
+    found = read_columns(connection, table)
     ids, vectors = columns.find(list(found), place.shown)
     kind, dim = found[vectors]
     if kind not in _NUMBERS:
@@ -130,8 +138,13 @@ def _query(connection: Any, place: Place, columns: Columns) -> _Query:
     return _Query(text, kind, dim, ids is None)
 
 
-def _find_table(connection: Any, place: Place) -> str:
-    """Return the quoted name of the table, which can contain the name of a schema."""
+def find_table(connection: Any, place: Place) -> str:
+    """Return the quoted name of the table of a URL, which can contain the name of a schema.
+
+    Raises:
+        InvalidArgument: If the URL names no table.
+        DataError: If there is no such table.
+    """
     name = place.parameters.get("table", "")
     if not name:
         problem = f"{place.shown} names no table."
@@ -146,9 +159,10 @@ def _find_table(connection: Any, place: Place) -> str:
     raise DataError(place.shown, problem)
 
 
-def _columns(connection: Any, table: str) -> Mapping[str, _Column]:
+def read_columns(connection: Any, table: str) -> Mapping[str, TableColumn]:
+    """Return the columns of a table or a view, in their order, by name."""
     rows = connection.execute(_COLUMNS, [table]).fetchall()
-    return {name: _Column(kind, max(0, modifier)) for name, kind, modifier in rows}
+    return {name: TableColumn(kind, max(0, modifier)) for name, kind, modifier in rows}
 
 
 def _blocks(connection: Any, query: _Query, shown: str) -> Iterator[Block]:
