@@ -16,7 +16,7 @@ _TEMPORARY = (
     "53300",  # too many connections
     "23505",  # another transaction added the same id; the next attempt finds the id
 )
-_READ_ONLY, _LOCKED, _CANCELED = "25006", "55P03", "57014"
+_READ_ONLY, _LOCKED, _CANCELED, _MISSING_TABLE = "25006", "55P03", "57014", "42P01"
 _EXTENSION = (
     "Install pgvector 0.8 or later on the server, and run CREATE EXTENSION vector as an "
     "administrator of the database."
@@ -29,6 +29,11 @@ def is_temporary(error: Any, psycopg: Any) -> bool:
     if code is None:  # the client lost the connection, or could not connect
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return str(code).startswith(_TEMPORARY)
+
+
+def is_missing_table(error: Exception) -> bool:
+    """Return whether a statement failed because a table, or its schema, does not exist."""
+    return getattr(error, "sqlstate", None) == _MISSING_TABLE
 
 
 def unreachable(shown: str, seconds: float, error: Exception) -> DataError:

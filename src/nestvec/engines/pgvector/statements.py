@@ -10,6 +10,7 @@ the type of the index. Without an index, and in later stages, the score is that 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from nestvec.codec.prefix import prefix
@@ -101,9 +102,20 @@ def search_statement(
     """
     text, values = ("true", []) if condition is None else condition
     first, *later = stages
+    statement = _search_text(table, vectors, tuple(stages), k, text, indexed)
+    queries = (stage.representation for stage in (first, *(later or [first])))
+    return Statement(statement, tuple(queries), values)
+
+
+@lru_cache(maxsize=256)
+def _search_text(
+    table: str, vectors: VectorColumn, stages: tuple[Stage, ...], k: int, where: str, indexed: bool
+) -> str:
+    """Return the SQL of ``search_statement``; a server searches by few points and filters."""
+    first, *later = stages
     order = _index_distance(vectors, first) if indexed else _distance(vectors, first)
     steps = [
-        f"s0 AS MATERIALIZED (SELECT id, {vectors.column} FROM {table} WHERE {text} "
+        f"s0 AS MATERIALIZED (SELECT id, {vectors.column} FROM {table} WHERE {where} "
         f"ORDER BY {order}, id DESC LIMIT {first.keep or k})"
     ]
     for number, stage in enumerate(later[:-1]):
@@ -112,12 +124,10 @@ def search_statement(
             f"ORDER BY {_distance(vectors, stage)}, id DESC LIMIT {stage.keep})"
         )
     last = stages[-1]
-    statement = (
+    return (
         f"WITH {', '.join(steps)} SELECT id, {_distance(vectors, last)} AS distance, "
         f"(SELECT count(*) FROM s0) FROM s{len(steps) - 1} ORDER BY distance, id DESC LIMIT {k}"
     )
-    queries = (stage.representation for stage in (first, *(later or [first])))
-    return Statement(statement, tuple(queries), values)
 
 
 def index_definition(vectors: VectorColumn, key: CodeKey) -> str:

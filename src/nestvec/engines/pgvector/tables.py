@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.pgvector.connection import Connections
+from nestvec.engines.pgvector.failures import is_missing_table
 from nestvec.engines.pgvector.statements import TYPES, VectorColumn
 from nestvec.engines.pgvector.table import PostgresTable
 from nestvec.engines.places import check_name
@@ -72,12 +73,14 @@ class PostgresTables(DocumentTables):
         """Return the record of an index; None if there is no index of this name."""
 
         def select(connection: Any) -> tuple[Any, ...] | None:
-            (known,) = connection.execute("SELECT to_regclass('nestvec.indexes')").fetchone()
-            if known is None:
-                return None
             columns = "table_name, manifest, adapter, source"
             query = f"SELECT {columns} FROM nestvec.indexes WHERE name = %s"
-            row: tuple[Any, ...] | None = connection.execute(query, [name]).fetchone()
+            try:
+                row: tuple[Any, ...] | None = connection.execute(query, [name]).fetchone()
+            except Exception as error:
+                if not is_missing_table(error):
+                    raise
+                return None
             return row
 
         row = self._connections.run(select)
