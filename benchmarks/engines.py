@@ -126,7 +126,7 @@ def _searches(engine: Engine, corpus: Corpus, where: str | None, exact: Rows) ->
         line[: len(ids)] = [int(id_) for id_ in ids]
     times = _times(search, corpus.queries)
     return {
-        "overlap@10": round(float(overlap(found, exact).mean()), 4),
+        "overlap@10": round(float(overlap(found, exact, K).mean()), 4),
         "ndcg@10": None if where is not None else corpus.ndcg([found]),
         "fewest_results": int((found >= 0).sum(axis=1).min()),
         "p50_ms": round(float(np.percentile(times, 50)), 3),

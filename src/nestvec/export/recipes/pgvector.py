@@ -17,10 +17,10 @@ from nestvec.engines.pgvector.statements import (
     index_definition,
     search_statement,
 )
-from nestvec.engines.pgvector.table import quoted
 from nestvec.export.recipes.engine_recipe import EngineLimits, EngineQuantizer, EngineRecipe
 from nestvec.export.recipes.parts import RecipePart
 from nestvec.export.recipes.request import RESULTS, RecipeRequest
+from nestvec.sources.postgresql import quoted
 from nestvec.types import OperatingPoint
 
 _HALF = EngineQuantizer("halfvec (float16), which is more exact than planned and needs more memory")
