@@ -26,7 +26,7 @@ class Place:
     """
 
     scheme = ""
-    points: tuple[str, ...] = ("128:float16@200>512:float16", "512:float16")
+    points: tuple[str, ...] = ("256:float16@200>512:float16", "512:float16")
 
     def __init__(self, folder: Path) -> None:
         """Create the folder."""
@@ -56,7 +56,7 @@ class Place:
 class EmbeddedPlace(Place):
     """The engine of nestvec."""
 
-    points = ("128:binary@200>512:float16", "512:int8")
+    points = ("512:binary@200>512:float16", "512:int8")
 
 
 class LancePlace(Place):
@@ -75,7 +75,7 @@ class MilvusPlace(Place):
     """Milvus Lite in a local file."""
 
     scheme = "milvus-lite://"
-    points = ("128:float32@200>512:float32", "512:float32")
+    points = ("256:float32@200>512:float32", "512:float32")
 
     def url(self, name: str) -> str:
         """Return the file."""
@@ -87,7 +87,8 @@ class PostgresPlace(Place):
 
     def __enter__(self) -> Self:
         """Start the server."""
-        sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "engines_outside"))
+        tests = Path(__file__).parents[1] / "tests"
+        sys.path += [str(tests / "engines_outside"), str(tests)]
         from postgres import PostgresServer
 
         self._server = PostgresServer(PORT, fsync=True).start()

@@ -83,8 +83,12 @@ class Connections:
         """
         return self._repeated(lambda connection, _: work(connection))
 
-    def maintain(self, *statements: str) -> None:
+    def maintain(self, *statements: str, memory_kb: int | None = None) -> None:
         """Run statements outside of a transaction, which wait for locks without a limit.
+
+        Args:
+            statements: The statements.
+            memory_kb: The memory that they may use in the server; None for the server's default.
 
         Raises:
             DataError: If the database cannot be reached, or refuses a statement.
@@ -92,12 +96,15 @@ class Connections:
 
         def work(connection: Any) -> None:
             connection.execute("SET lock_timeout = 0")
+            if memory_kb is not None:
+                connection.execute(_SET, ["maintenance_work_mem", f"{memory_kb}kB"])
             try:
                 for statement in statements:
                     connection.execute(statement)
             finally:
                 if not connection.closed:
                     connection.execute(_SET, ["lock_timeout", SESSION.get("lock_timeout", "0")])
+                    connection.execute("RESET maintenance_work_mem")
 
         self.run(work)
 

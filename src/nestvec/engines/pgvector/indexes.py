@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from nestvec.codec.quantizer import code_bytes
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Settings
 from nestvec.engines.pgvector.connection import Connections
@@ -33,6 +34,8 @@ LEAST_OVERLAP = 0.99
 K = 10
 EF_SEARCH = (40, 100, 200, 400, LARGEST_EF_SEARCH)
 _SAMPLED_QUERIES = 50
+_LEAST_KB, _MOST_KB = 64 * 1024, 2 * 1024 * 1024  # memory of the server to build a graph
+_NODE_BYTES = 500  # neighbors and headers of a node of the graph in memory, at m = 16
 _LONG_S = 3_600.0
 _KNOWN_S = 5.0  # another process may have built or dropped an index
 _KEY = re.compile(r"_(?P<dim>[0-9]+)_(?P<precision>float32|float16|sign)$")
@@ -91,7 +94,7 @@ class Indexes:
             )
             return {}
         if key not in self._refresh():
-            self._create(key)
+            self._create(key, rows)
             self._refresh()
         ef_search, overlap = self._fit(point, search)
         return {
@@ -158,12 +161,13 @@ class Indexes:
         vectors = [each.to_numpy() if hasattr(each, "to_numpy") else each for (each,) in rows]
         return np.asarray(vectors, dtype=np.float32)
 
-    def _create(self, key: CodeKey) -> None:
+    def _create(self, key: CodeKey, rows: int) -> None:
         name, definition = self._name(key), index_definition(self._vectors, key)
         self._connections.maintain(
             f"DROP INDEX CONCURRENTLY IF EXISTS {name}",  # of an interrupted build
             f'CREATE INDEX CONCURRENTLY {name} ON "{self._table}" USING hnsw ({definition}) '
             f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})",
+            memory_kb=_graph_kb(rows, key),
         )
 
     def _name(self, key: CodeKey) -> str:
@@ -181,6 +185,12 @@ class Indexes:
         self._found = frozenset((int(k["dim"]), k["precision"]) for k in keys if k)  # type: ignore[misc]
         self._found_at = time.monotonic()
         return self._found
+
+
+def _graph_kb(rows: int, key: CodeKey) -> int:
+    """Return the memory to build a graph: a graph that does not fit is built many times slower."""
+    needed = rows * (code_bytes(*key) + _NODE_BYTES) // 1024
+    return min(_MOST_KB, max(_LEAST_KB, needed))
 
 
 def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
