@@ -13,7 +13,7 @@ from nestvec.types import Document, ModelInfo, OperatingPoint
 class QdrantSetup:
     """The setup of Qdrant Edge, whose scores are those of the codecs that fit nothing."""
 
-    name = "qdrant-edge"
+    name = "qdrant"
     staged = OperatingPoint.parse("16:float16@40>32:float32")
 
     def create(self, place, model, point):

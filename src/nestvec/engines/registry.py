@@ -28,7 +28,7 @@ _BUILT_IN = {
     "lancedb": "nestvec.engines.lancedb.engine:LanceEngine",
     "milvus": "nestvec.engines.milvus.engine:MilvusEngine",
     "pgvector": "nestvec.engines.pgvector.engine:PgvectorEngine",
-    "qdrant-edge": "nestvec.engines.qdrant.engine:QdrantEdgeEngine",
+    "qdrant": "nestvec.engines.qdrant.engine:QdrantEdgeEngine",
 }
 _SCHEMES = {
     "lance": "lancedb",
@@ -37,8 +37,9 @@ _SCHEMES = {
     "milvus-lite": "milvus",
     "postgresql": "pgvector",
     "postgres": "pgvector",
+    "qdrant-edge": "qdrant",
 }
-"""Engines by URL scheme, if the scheme is not the engine's name."""
+"""The built-in engines by URL scheme. The scheme of another engine is its name."""
 _SCHEME = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -90,15 +91,13 @@ def engine_name(place: Path | str) -> str:
     scheme = _SCHEME.match(str(place)) if isinstance(place, str) else None
     if scheme is None:
         return LOCAL
-    written = scheme["name"].lower()
-    name = _SCHEMES.get(written, written)
-    if (name in (LOCAL, *_SCHEMES.values()) and written not in _SCHEMES) or name not in engines():
-        others = set(engines()) - {LOCAL, *_SCHEMES.values()} | set(_SCHEMES)
-        known = ", ".join(f"{each}://" for each in sorted(others))
+    written, known = scheme["name"].lower(), _schemes()
+    if written not in known:
+        listed = ", ".join(f"{each}://" for each in sorted(known))
         problem = f"no engine is installed for {written}://."
-        remedy = f"Pass the path of an index folder, or a URL that begins with {known}."
+        remedy = f"Pass the path of an index folder, or a URL that begins with {listed}."
         raise InvalidArgument(f"{problem} {remedy}")
-    return name
+    return known[written]
 
 
 def engine_at(place: Path | str) -> type[Engine]:
@@ -140,3 +139,8 @@ def named_engine(text: str) -> NamedEngine:
 def open_engine(place: Path | str, *, verify: bool = False) -> Engine:
     """Open an index by its path or URL, as ``Engine.open`` does."""
     return engine_at(place).open(str(place), verify=verify)
+
+
+def _schemes() -> Mapping[str, str]:
+    """Return the engine of each URL scheme."""
+    return {name: name for name in engines() if name not in _BUILT_IN} | _SCHEMES
