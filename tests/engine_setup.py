@@ -13,8 +13,11 @@ from typing import Literal, Protocol
 import numpy as np
 import pytest
 
+from nestvec.codec.codec import Codec
+from nestvec.codec.prefix import as_stored
 from nestvec.engines.engine import Engine
-from nestvec.engines.registry import capabilities
+from nestvec.engines.manifest import Manifest
+from nestvec.engines.registry import capabilities, engine_class
 from nestvec.types import (
     Document,
     Embeddings,
@@ -57,6 +60,35 @@ class EngineSetup(Protocol):
             corpus: [n, full_dim], the vectors of all documents: ``VECTORS``.
             stage: The stage, with its dim and precision.
         """
+
+
+class UrlSetup:
+    """The setup of a database, whose scores are those of codecs that fit nothing to a corpus."""
+
+    name: str
+    staged = OperatingPoint.parse("16:float16@40>32:float32")
+
+    def url(self, place: Path) -> str:
+        """Return the URL of an index."""
+        raise NotImplementedError
+
+    def create(self, place: Path, model: ModelInfo, point: OperatingPoint) -> Engine:
+        """Create an empty index that stores float32 vectors, and open it."""
+        return engine_class(self.name).create(self.url(place), Manifest(model, "float32", point))
+
+    def open(self, place: Path) -> Engine:
+        """Open an index again, and check it."""
+        return engine_class(self.name).open(self.url(place), verify=True)
+
+    def settle(self, engine: Engine) -> None:
+        """Build the search structures."""
+        engine.build_codes()
+
+    def scores(self, queries: Embeddings, corpus: Embeddings, stage: Stage) -> np.ndarray:
+        """Return the scores of the codec of a stage."""
+        stored = as_stored(corpus)
+        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
+        return codec.prepare(queries) @ codec.decode_stored(stored).T
 
 
 FULL_DIM = 32

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
-from nestvec.engines.manifest import Manifest
-from nestvec.engines.milvus.engine import MilvusEngine
+from engine_setup import UrlSetup
 from nestvec.types import ModelInfo, OperatingPoint
 
 FULL_DIM = 64
@@ -24,28 +21,13 @@ def overlap(found, expected):
     return np.mean([len({*one} & {*two}) / len(two) for one, two in pairs])
 
 
-class MilvusSetup:
-    """The setup of Milvus, whose scores are those of the codecs that fit nothing."""
+class MilvusSetup(UrlSetup):
+    """The setup of Milvus."""
 
     name = "milvus"
-    staged = OperatingPoint.parse("16:float16@40>32:float32")
 
     def __init__(self, base, test):
         self._base, self.beginning = base, f"t{abs(hash(test)) % 10**12}_"
 
     def url(self, place):
         return f"{self._base}?collection={self.beginning}{place.name.replace('-', '_')}"
-
-    def create(self, place, model, point):
-        return MilvusEngine.create(self.url(place), Manifest(model, "float32", point))
-
-    def open(self, place):
-        return MilvusEngine.open(self.url(place), verify=True)
-
-    def settle(self, engine):
-        engine.build_codes()
-
-    def scores(self, queries, corpus, stage):
-        stored = as_stored(corpus)
-        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
-        return codec.prepare(queries) @ codec.decode_stored(stored).T

@@ -2,38 +2,24 @@
 
 import numpy as np
 
-from engine_setup import MODEL, PLAIN
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
+from engine_setup import MODEL, PLAIN, UrlSetup
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.qdrant.engine import QdrantEdgeEngine
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 
-class QdrantSetup:
-    """The setup of Qdrant Edge, whose scores are those of the codecs that fit nothing."""
+class QdrantSetup(UrlSetup):
+    """The setup of Qdrant Edge."""
 
     name = "qdrant"
-    staged = OperatingPoint.parse("16:float16@40>32:float32")
+
+    def url(self, place):
+        return f"qdrant-edge://{place}"
 
     def create(self, place, model, point):
-        engine = QdrantEdgeEngine.create(
-            f"qdrant-edge://{place}", Manifest(model, "float32", point)
-        )
+        engine = super().create(place, model, point)
         engine.build_codes()  # the vectors that the point searches
         return engine
-
-    def open(self, place):
-        return QdrantEdgeEngine.open(f"qdrant-edge://{place}", verify=True)
-
-    def settle(self, engine):
-        engine.build_codes()
-
-    def scores(self, queries, corpus, stage):
-        unit = as_stored(corpus)
-        codec = Codec.fit_stored(unit, stage.dim, stage.precision)
-        documents = codec.decode_stored(unit)
-        return codec.prepare(queries) @ documents.T
 
 
 N, DIM = 20_000, 64

@@ -8,8 +8,7 @@ import pytest
 
 from conftest import program
 from engine_contract import EngineContract
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
+from engine_setup import UrlSetup
 from nestvec.engines.filters.condition import And, Comparison, In, Not, Or
 from nestvec.engines.lancedb.engine import LanceEngine
 from nestvec.engines.manifest import Manifest
@@ -17,25 +16,13 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 
-class LanceSetup:
-    """The setup of LanceDB, whose scores are those of the codecs that fit nothing."""
+class LanceSetup(UrlSetup):
+    """The setup of LanceDB in a folder."""
 
     name = "lancedb"
-    staged = OperatingPoint.parse("16:float16@40>32:float32")
 
-    def create(self, place, model, point):
-        return LanceEngine.create(f"lance://{place}", Manifest(model, "float32", point))
-
-    def open(self, place):
-        return LanceEngine.open(f"lance://{place}", verify=True)
-
-    def settle(self, engine):
-        engine.build_codes()
-
-    def scores(self, queries, corpus, stage):
-        stored = as_stored(corpus)
-        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
-        return codec.prepare(queries) @ codec.decode_stored(stored).T
+    def url(self, place):
+        return f"lance://{place}"
 
 
 class TestLanceDB(EngineContract):

@@ -9,13 +9,11 @@ from pyarrow import fs
 from s3_server import KEY, SECRET, s3_server
 
 from engine_contract import EngineContract
-from nestvec.codec.codec import Codec
-from nestvec.codec.prefix import as_stored
+from engine_setup import UrlSetup
 from nestvec.engines.lancedb import connection
 from nestvec.engines.lancedb.engine import LanceEngine
-from nestvec.engines.manifest import Manifest
 from nestvec.errors import DataError
-from nestvec.types import Document, OperatingPoint
+from nestvec.types import Document
 
 
 @pytest.fixture(scope="module")
@@ -25,31 +23,16 @@ def bucket(tmp_path_factory):
         yield url
 
 
-class LanceS3Setup:
+class LanceS3Setup(UrlSetup):
     """The setup of LanceDB on S3."""
 
     name = "lancedb"
-    staged = OperatingPoint.parse("16:float16@40>32:float32")
 
     def __init__(self, bucket, request):
         self._prefix = f"{bucket}/t{abs(hash(request.node.nodeid))}"
 
     def url(self, place):
         return f"{self._prefix}/{place.name}?table=docs"
-
-    def create(self, place, model, point):
-        return LanceEngine.create(self.url(place), Manifest(model, "float32", point))
-
-    def open(self, place):
-        return LanceEngine.open(self.url(place), verify=True)
-
-    def settle(self, engine):
-        engine.build_codes()
-
-    def scores(self, queries, corpus, stage):
-        stored = as_stored(corpus)
-        codec = Codec.fit_stored(stored, stage.dim, stage.precision)
-        return codec.prepare(queries) @ codec.decode_stored(stored).T
 
 
 class TestLanceS3(EngineContract):
