@@ -121,7 +121,7 @@ def test_pgvector_runs_the_statement_of_the_engine():
     sql = re.sub(r"--.*\n|/\*.*?\*/|;$", "", query)
     assert re.sub(r"\$\d", "%b", " ".join(sql.split())) == " ".join(statement.text.split())
     assert re.findall(r"\$\d", query.split("\n", 1)[1]) == ["$1", "$2", "$3"]
-    assert "SET hnsw.ef_search = 1000" in code_of(written)
+    assert "SET hnsw.ef_search = '1000'" in code_of(written)
 
 
 def test_pgvector_quantizes_the_query_of_sign_bits():
@@ -144,7 +144,7 @@ def test_pgvector_without_an_index_for_wide_first_stages():
 
 def test_pgvector_with_more_candidates_than_ef_search():
     written = recipe("64:float16@2000>768:float32", FULL_DIM, "pgvector")
-    assert "SET hnsw.ef_search = 1000" in code_of(written)
+    assert "SET hnsw.ef_search = '1000'" in code_of(written)
     assert any("at most 1,000. The iterative scan" in note for note in written.notes)
 
 

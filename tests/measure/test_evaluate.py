@@ -313,6 +313,7 @@ def test_data_set_and_machine_are_described(curve):
         "group_by": None,
         "engine": "embedded",
         "labels": None,
+        "filter_by": None,
         "grades": [1, 2],
     }
     assert curve.machine["cores"] >= 1

@@ -16,7 +16,7 @@ import numpy as np
 from nestvec.bulk.shard import ShardFormat
 from nestvec.bulk.store import ShardStore
 from nestvec.codec.codec import Codec
-from nestvec.codec.quantizer import QUANTIZERS, check_codable
+from nestvec.codec.quantizer import check_codable
 from nestvec.data.corpus import Corpus
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.index.model import with_absolute_path
@@ -28,6 +28,7 @@ from nestvec.types import PRECISIONS, Embeddings, Encoder, Kind, ModelInfo, OnPr
 from nestvec.wording import count_text
 
 SHARD_ROWS = 16_384
+_WITHOUT_CODEC = ("float32", "float16")
 SAMPLE_ROWS = 10_000  # texts that a codec is fitted on, if there are several shards
 
 _logger = logging.getLogger(__name__)
@@ -124,8 +125,8 @@ class Job:
 
     @property
     def needs_codec(self) -> bool:
-        """Whether a codec must be fitted before a shard is written."""
-        return self.manifest.codec is None and QUANTIZERS[self.manifest.precision].fits
+        """Whether a codec is missing; the manifest contains the codec of codes."""
+        return self.manifest.codec is None and self.manifest.precision not in _WITHOUT_CODEC
 
     @property
     def needs_sample(self) -> bool:

@@ -8,16 +8,16 @@ While no vector has codes, codecs are exact: they keep float32 prefixes of the v
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec, sample_rows
-from nestvec.codec.quantizer import QUANTIZERS
 from nestvec.engines.embedded.folder import coded_keys
 from nestvec.engines.embedded.part import OnceMap
 from nestvec.engines.embedded.snapshot import Snapshot
+from nestvec.engines.manifest import Stored
 from nestvec.types import CodeKey, ModelInfo, OperatingPoint
 
 
@@ -48,7 +48,7 @@ class Codecs:
 
     def _of(self, key: CodeKey, snapshot: Snapshot) -> Codec:
         dim, precision = key
-        if QUANTIZERS[precision].fits and not snapshot.starts[-1]:
+        if precision not in get_args(Stored) and not snapshot.starts[-1]:
             return Codec(dim, "float32", self._model.layer_norm, np.empty(0, dtype=np.float32))
         return self._fitted.get(key, lambda: self._fit(key, snapshot))
 

@@ -74,7 +74,7 @@ def _supported(point: OperatingPoint) -> OperatingPoint:
 def _settings(request: RecipeRequest) -> str:
     ef_search = min(LARGEST_EF_SEARCH, request.ef_search)
     settings = {"hnsw.ef_search": str(ef_search), **SESSION}
-    return "\n".join(f"SET {name} = {value};" for name, value in settings.items())
+    return "\n".join(f"SET {name} = '{value}';" for name, value in settings.items())
 
 
 def _query(table: str, vectors: VectorColumn, point: OperatingPoint, *, indexed: bool) -> str:
