@@ -4,6 +4,7 @@ The process reports the number of each acknowledged batch, and continues where t
 """
 
 import multiprocessing
+import os
 import time
 
 from lance_corpus import VECTORS, made_document
@@ -31,7 +32,8 @@ class Loader:
         # lancedb itself must not be loaded before a fork: it starts threads.
         context.set_forkserver_preload(["lance_corpus", "lance_namespace", "pyarrow"])
         self._reports, sender = context.Pipe(duplex=False)
-        arguments = (place, first, last, replace, sender)
+        # The server of forks has the environment of its own start.
+        arguments = (place, first, last, replace, sender, dict(os.environ))
         self.process = context.Process(target=_load, args=arguments, daemon=True)
         self.process.start()
         sender.close()
@@ -54,7 +56,8 @@ class Loader:
             return [batch for batch in found if batch != "ready"]
 
 
-def _load(place, first, last, replace, sender):
+def _load(place, first, last, replace, sender, environment):
+    os.environ.update(environment)
     from nestvec.engines.lancedb import table
     from nestvec.engines.lancedb.engine import LanceEngine
 
