@@ -187,7 +187,9 @@ class TestLargeIndex:
 
     def test_another_process_finds_and_changes_the_same_documents(self, large, large_url):
         command = [sys.executable, "-c", OTHER, large_url]
-        paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        tests = Path(__file__).parent
+        paths = [str(tests), str(tests.parent)]
+        paths += filter(None, [os.environ.get("PYTHONPATH")])
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         pipe = subprocess.PIPE
         with subprocess.Popen(
