@@ -214,7 +214,7 @@ def test_a_build_continues_after_the_server_was_killed(tmp_path):
         engine.add({"d0": DOCUMENTS["d0"]}, VECTORS[:1])
         own.kill()
         own.start()
-        engine.add({"d1": DOCUMENTS["d1"]}, VECTORS[1:2])  # the connection is made again
+        engine.add({"d1": DOCUMENTS["d1"]}, VECTORS[1:2])  # the engine connects again
         assert sorted(engine.ids()) == ["d0", "d1"]
         engine.close()
     finally:

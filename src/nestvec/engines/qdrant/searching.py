@@ -36,7 +36,7 @@ def candidates(keep: int) -> int:
 
 
 class Separated(NamedTuple):
-    """The points that a stage keeps surely, and those that the codec must score."""
+    """The points that a stage certainly keeps, and those that the codec must score."""
 
     sure: list[str]
     unsure: list[str]
