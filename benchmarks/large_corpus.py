@@ -7,9 +7,9 @@ The rival is FAISS: one exhaustive search (IndexFlatIP) for each dim, with the s
 python benchmarks/large_corpus.py --rows 200000 --folder /tmp/large    # while developing
 python benchmarks/large_corpus.py --rows 1000000 --folder /tmp/large --record
 
-Both are measured in one process, on one thread. Memory is the anonymous memory of the process
-(RssAnon), sampled every 20 ms: pages of mapped files are not counted, because the system can drop
-them at any time.
+Both are measured in one process, with the environment of the command line. Memory is the anonymous
+memory of the process (RssAnon), sampled every 20 ms: pages of mapped files are not counted, because
+the system can drop them at any time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-import numpy as np
+import nestvec.cli  # noqa: F401  # before numpy: idle threads of OpenBLAS sleep
+import numpy as np  # isort: skip
 
 import nestvec as nv
 from record import record

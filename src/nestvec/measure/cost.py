@@ -16,15 +16,15 @@ from nestvec.curve.point import Cost
 from nestvec.engines.engine import Search, Trial
 from nestvec.types import CodeKey, Embeddings, OperatingPoint, Precision
 
-WARM_UP, WARM_S = 3, 0.1  # queries before the timing starts; after this time, no further ones
+WARM_UP, WARM_S = 3, 0.05  # queries before the timing starts; after this time, no further ones
 TIMED_QUERIES, LEAST_QUERIES = 100, 20
-ENOUGH_S = 0.25  # after this time, LEAST_QUERIES are enough
+ENOUGH_S = 0.1  # after this time, LEAST_QUERIES are enough
 STABLE_QUERIES, STABLE = 8, 0.05  # or fewer, if the times of a long scan deviate by at most 5 %
 TIMED_K = 10
 BATCH, LEAST_BATCH = 64, 20  # FAISS scores 20 or more queries with matrix products
 ONE_BY_ONE = ("float16", "int8")  # FAISS scans these codes once for each query, on one thread
 EACH_THREAD = 2  # queries of the smallest batch that is scanned one by one
-BATCH_S = 0.5  # maximum duration of a larger batch than the least, estimated on one thread
+BATCH_S = 0.2  # maximum duration of a larger batch than the least, estimated on one thread
 COLD_QUERIES = 10
 
 
@@ -44,7 +44,7 @@ def costs(
 
     Args:
         points: Operating points to measure.
-        queries: [n_queries, full_dim]. The first 100 are timed one by one. After a quarter of a
+        queries: [n_queries, full_dim]. The first 100 are timed one by one. After a tenth of a
             second, 20 are enough, or 8 if their times are stable. The first 64 are timed as a batch
             on all threads of FAISS, or fewer if one query is slow: at least 20, or 2 for each
             thread if FAISS scans the codes once for each query. The first 10 are timed with
