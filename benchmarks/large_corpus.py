@@ -24,8 +24,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Thread
 
-import nestvec.cli  # noqa: F401  # before numpy: idle threads of OpenBLAS sleep
-import numpy as np  # isort: skip
+import nestvec.cli  # isort: skip  # before numpy, so that idle threads of OpenBLAS sleep
+
+import numpy as np
 
 import nestvec as nv
 from record import record

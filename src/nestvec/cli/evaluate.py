@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from textwrap import wrap
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
     from nestvec.measure.grid import Grid
     from nestvec.types import Encoder
 
-_logger = logging.getLogger(__name__)
 _EVIDENCE = {
     "labels": "",
     "made queries": "evidence: queries generated from the corpus, not written by users",
@@ -232,7 +229,7 @@ def evaluate(
     load = cache(partial(load_encoder, model, choice, dims=parse_ints(dims, option="--dims")))
     data = _load(dataset, labeled, load, queries=queries, source=make_queries, strict=strict)
     ranked = read_runs(runs or [], data)
-    grid, encoder = _without_texts(grid, data), load()
+    encoder = load()
     confirm_cost(encoder, texts_by_kind(data), choice)
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
@@ -256,17 +253,6 @@ def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
         print_line(line)
     print_wrapped(f"{len(curve.points)} operating points, written to {shown_path(out)}")
     print_next(_next(curve, out))
-
-
-def _without_texts(grid: Grid, data: RetrievalSet | SimilaritySet) -> Grid:
-    """Leave out baselines that need texts of documents, with a warning, if there are none."""
-    from nestvec.data.retrieval import RetrievalSet
-
-    if not isinstance(data, RetrievalSet) or data.has_texts or "bm25" not in grid.baselines:
-        return grid
-    _logger.warning("bm25 is not measured: %s has no texts of documents", data.name)
-    others = tuple(name for name in grid.baselines if name != "bm25")
-    return replace(grid, baselines=others)
 
 
 def _load(

@@ -16,6 +16,7 @@ import numpy as np
 from nestvec.adapt.projections import Projection, fit_pca, fit_svd, random_dims
 from nestvec.codec.rows import EmbeddingRows
 from nestvec.curve.point import BaselinePoint
+from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.errors import require
 from nestvec.files.mapped import new_embeddings
@@ -25,7 +26,7 @@ from nestvec.measure.scores import RankingScorer
 from nestvec.measure.texts import Texts
 from nestvec.measure.words import split_words, stop_words_of
 from nestvec.metrics.ranking import Ranked, best
-from nestvec.types import Embeddings, Evidence, OperatingPoint, Rows
+from nestvec.types import Embeddings, OperatingPoint, Rows
 
 _BLOCK = 256  # queries scored at a time
 _PROJECTED = 4_096  # documents projected at a time
@@ -68,15 +69,19 @@ def rank_bm25(queries: Sequence[str], documents: Sequence[str], *, depth: int) -
     return np.concatenate(ranked)
 
 
-def baselines_for(names: Sequence[Baseline], evidence: Evidence) -> tuple[Baseline, ...]:
-    """Remove baselines that the evidence cannot measure, with a warning.
+def baselines_for(names: Sequence[Baseline], data: RetrievalSet) -> tuple[Baseline, ...]:
+    """Remove baselines that cannot be measured on a data set, with a warning.
 
     Agreement with the model's ranking does not measure BM25, which may be better than the model.
     """
-    if evidence == "agreement" and "bm25" in names:
-        _logger.warning("bm25 is not measured: it needs relevance labels (qrels)")
-        return tuple(name for name in names if name != "bm25")
-    return tuple(names)
+    if "bm25" in names:
+        if data.evidence == "agreement":
+            _logger.warning("bm25 is not measured: it needs relevance labels (qrels)")
+        elif not data.has_texts:
+            _logger.warning("bm25 is not measured: %s has no texts of documents", data.name)
+        else:
+            return tuple(names)
+    return tuple(name for name in names if name != "bm25")
 
 
 @dataclass(frozen=True)

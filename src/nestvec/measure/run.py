@@ -75,7 +75,7 @@ def evaluate(
     points = _points(model, data, grid, chosen)
     texts = Texts.of(data, group_by=grid.group_by, keep_self=grid.keep_self)
     slices = slices_of(data, grid.slice_by) | filter_slices(filters)
-    baselines = baselines_for(grid.baselines, data.evidence)
+    baselines = baselines_for(grid.baselines, data)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
     labels, depth = texts.labels(), ranked_depth(metrics)
