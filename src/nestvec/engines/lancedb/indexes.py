@@ -2,23 +2,19 @@
 
 Below ``LEAST_ROWS`` documents, a search scans the column of its first stage and is exact. Above,
 the column has an index ``IVF_FLAT``, which stores the prefixes themselves in partitions.
-``nprobes`` is fitted when the index is built: the smallest tried number of partitions whose results
-overlap with those of a scan by ``LEAST_OVERLAP``. A filter that at most ``LEAST_ROWS`` documents
-match is searched by a scan of these documents. Documents added later are scanned until
-``optimize`` adds them to the index. Two more indexes serve ids and filters.
+``fitting`` chooses ``nprobes``, the number of partitions that are searched. A filter that at most
+``LEAST_ROWS`` documents match is searched by a scan of these documents. Documents added later are
+scanned until ``optimize`` adds them to the index. Two more indexes serve ids and filters.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from nestvec.codec.prefix import normalize
 from nestvec.engines.filters.datafusion import TERMS
+from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import ID, VECTOR, vectors_of
 from nestvec.engines.manifest import Settings
@@ -26,13 +22,9 @@ from nestvec.errors import require
 from nestvec.types import Embeddings, Hits, OperatingPoint
 
 LEAST_ROWS = 10_000
-LEAST_OVERLAP = 0.99
-K = 10
-_SAMPLED_QUERIES = 100
 _ITERATIONS, _SAMPLE_RATE = 10, 64  # of k-means
 _ROWS_PER_CANDIDATE = 4  # in the partitions that are searched
 _GROWTH = 2.0  # an index is built again if the best size of partitions differs by this factor
-_logger = logging.getLogger(__name__)
 
 FitSearch = Callable[[Embeddings, int, OperatingPoint, int | None], Hits]
 """A search of queries, k, a point and a number of partitions; None to scan."""
@@ -73,14 +65,9 @@ class LanceIndexes:
             self._build(column, size)
             before = size
         self._build_scalar()
-        fitted, overlap = self._fit(point, math.ceil(rows / before), search)
-        return {
-            "index": "ivf_flat",
-            "column": column,
-            "partition_rows": before,
-            "nprobes": fitted,
-            f"overlap@{K}": round(overlap, 4),
-        }
+        fitted = self._fit(point, math.ceil(rows / before), search)
+        built = {"index": "ivf_flat", "column": column, "partition_rows": before}
+        return {**built, **fitted.settings("nprobes")}
 
     def has(self, column: str) -> bool:
         """Return whether a column has an index."""
@@ -132,35 +119,22 @@ class LanceIndexes:
                     lambda table, name=column, kind=config: table.create_index(name, config=kind)  # type: ignore[misc]
                 )
 
-    def _fit(self, point: OperatingPoint, partitions: int, search: FitSearch) -> tuple[int, float]:
+    def _fit(self, point: OperatingPoint, partitions: int, search: FitSearch) -> Fitted:
         """Return the smallest ``nprobes`` that retains enough, and its overlap."""
-        queries = self._sample()
-        expected = search(queries, K, point, None).ids
-        for tried in _tried(partitions):
-            overlap = _overlap(expected, search(queries, K, point, tried).ids)
-            if overlap >= LEAST_OVERLAP:
-                break
-        else:
-            _logger.warning(
-                "%s: the index finds %.1f %% of the best %d documents, also in all partitions.",
-                *(point, 100 * overlap, K),
-            )
-        return tried, overlap
+        queries = self._queries()
+        expected = search(queries, K, point, None)
+        widths = _tried(partitions)
+        return fit(point, widths, lambda nprobes: search(queries, K, point, nprobes), expected)
 
-    def _sample(self) -> Embeddings:
-        """Return queries between documents that are spread over the table, [n, full_dim].
-
-        A document is its own nearest neighbor, and easier to find than those of a query. So each
-        query is the mean of two documents.
-        """
+    def _queries(self) -> Embeddings:
+        """Return queries between documents that are spread over the table, [n, full_dim]."""
 
         def sample(table: Any) -> Any:
-            step = max(1, table.count_rows() // _SAMPLED_QUERIES)
-            rows = [step * number for number in range(_SAMPLED_QUERIES)]
+            step = max(1, table.count_rows() // SAMPLED)
+            rows = [step * number for number in range(SAMPLED)]
             return table.take_offsets(rows).select([VECTOR]).to_arrow()
 
-        vectors = vectors_of(self._table.read(sample)[VECTOR])
-        return normalize(vectors + np.roll(vectors, 1, axis=0))
+        return queries_between(vectors_of(self._table.read(sample)[VECTOR]))
 
 
 def _indexed(table: Any) -> dict[str, str]:
@@ -174,8 +148,3 @@ def _tried(partitions: int) -> Iterator[int]:
         yield tried
         tried = max(tried + 1, int(1.5 * tried))
     yield partitions
-
-
-def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
-    pairs = zip(expected, found, strict=True)
-    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))

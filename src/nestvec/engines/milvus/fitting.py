@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-
-import numpy as np
-
+from nestvec.engines.fitting import SAMPLED, K, fit, queries_between
 from nestvec.engines.manifest import Manifest, Settings
 from nestvec.engines.milvus.candidates import CandidateSearch
 from nestvec.engines.milvus.collections import (
@@ -17,14 +14,10 @@ from nestvec.engines.milvus.collections import (
     wait_for_index,
 )
 from nestvec.engines.milvus.connection import Connection
-from nestvec.types import OperatingPoint
+from nestvec.types import Hits, OperatingPoint
 
-LEAST_OVERLAP = 0.99
-K = 10
 EF_SEARCH = (64, 128, 256, 512, 1_024, 2_048, 4_096)
-_SAMPLED_QUERIES = 50
 _GROWN = 2  # an index is built and fitted again when its documents have doubled
-_logger = logging.getLogger(__name__)
 
 
 def is_current(
@@ -48,36 +41,18 @@ def is_current(
 def fit_index(
     connection: Connection, search: CandidateSearch, name: str, point: OperatingPoint
 ) -> Settings:
-    """Give new prefixes an HNSW index, and fit the width of its searches.
-
-    The fitted width is the smallest tried one whose results overlap with those of the exhaustive
-    search by ``LEAST_OVERLAP``.
-    """
-    queries = search.sample(_SAMPLED_QUERIES)
+    """Give new prefixes an HNSW index, and fit the width of its searches."""
+    queries = queries_between(search.sample(SAMPLED))
     search.collection = name
     flush(connection, name)
-    expected = search.run(queries, K, point, "").ids
+    expected = search.run(queries, K, point, "")
     replace_index(connection, name, "HNSW")
-    for ef_search in EF_SEARCH:
+
+    def by_width(ef_search: int) -> Hits:
         search.ef_search = ef_search
-        overlap = _overlap(expected, search.run(queries, K, point, "").ids)
-        if overlap >= LEAST_OVERLAP:
-            break
-    else:
-        _logger.warning(
-            "%s: the index finds %.1f %% of the best %d documents, also with ef=%d.",
-            *(point, 100 * overlap, K, ef_search),
-        )
-    return {
-        "index": "hnsw",
-        "m": M,
-        "ef_construction": EF_CONSTRUCTION,
-        "ef_search": ef_search,
-        "rows": index_state(connection, name).rows,
-        f"overlap@{K}": round(overlap, 4),
-    }
+        return search.run(queries, K, point, "")
 
-
-def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
-    pairs = zip(expected, found, strict=True)
-    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))
+    fitted = fit(point, EF_SEARCH, by_width, expected)
+    built: Settings = {"index": "hnsw", "m": M, "ef_construction": EF_CONSTRUCTION}
+    rows = index_state(connection, name).rows
+    return {**built, **fitted.settings("ef_search"), "rows": rows}

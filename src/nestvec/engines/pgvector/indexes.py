@@ -1,8 +1,7 @@
 """The HNSW index of a table: when it is built, how wide it searches, and what it loses.
 
 Below ``LEAST_ROWS`` documents, a search scans the table and is exact. Above, one index serves the
-first stage of the operating point. ``ef_search`` is fitted when the index is built: the smallest
-tried value whose results overlap with those of a scan by ``LEAST_OVERLAP``.
+first stage of the operating point. ``fitting`` chooses ``ef_search`` when the index is built.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import numpy as np
 
 from nestvec.codec.quantizer import code_bytes
 from nestvec.engines.filters.condition import Condition
+from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.manifest import Settings
 from nestvec.engines.pgvector.connection import Connections
 from nestvec.engines.pgvector.statements import (
@@ -29,11 +29,8 @@ from nestvec.engines.pgvector.statements import (
 from nestvec.types import CodeKey, Embeddings, Hits, OperatingPoint
 
 LEAST_ROWS = 10_000
-M, EF_CONSTRUCTION = 16, 64
-LEAST_OVERLAP = 0.99
-K = 10
-EF_SEARCH = (40, 100, 200, 400, LARGEST_EF_SEARCH)
-_SAMPLED_QUERIES = 50
+M, EF_CONSTRUCTION = 16, 200
+EF_SEARCH = (40, 60, 100, 150, 200, 300, 400, 600, LARGEST_EF_SEARCH)
 _LEAST_KB, _MOST_KB = 64 * 1024, 2 * 1024 * 1024  # memory of the server to build a graph
 _NODE_BYTES = 500  # neighbors and headers of a node of the graph in memory, at m = 16
 _LONG_S = 3_600.0
@@ -81,9 +78,8 @@ class Indexes:
     def prepare(self, point: OperatingPoint, rows: int, search: SearchFunction) -> Settings:
         """Build the index of a point if the table is large enough, and fit its ``ef_search``."""
         key = first_index(point)
-        self._connections.maintain(
-            f'ANALYZE "{self._table}"'
-        )  # the planner decides by the number of matches
+        # The planner decides by the number of matches.
+        self._connections.maintain(f'ANALYZE "{self._table}"')
         if rows < LEAST_ROWS:
             return {}
         if key[0] > MAX_INDEXED_DIMS[key[1]]:
@@ -96,14 +92,9 @@ class Indexes:
         if key not in self._refresh():
             self._create(key, rows)
             self._refresh()
-        ef_search, overlap = self._fit(point, search)
-        return {
-            "index": "hnsw",
-            "m": M,
-            "ef_construction": EF_CONSTRUCTION,
-            "ef_search": ef_search,
-            f"overlap@{K}": round(overlap, 4),
-        }
+        fitted = self._fit(point, search)
+        built: Settings = {"index": "hnsw", "m": M, "ef_construction": EF_CONSTRUCTION}
+        return {**built, **fitted.settings("ef_search")}
 
     def drop_others(self, key: CodeKey) -> None:
         """Drop all indexes of vectors except that of one representation."""
@@ -123,26 +114,21 @@ class Indexes:
         query = f"SELECT {size} FROM unnest(%s::text[]) AS name"
         return int(self._connections.run(lambda c: c.execute(query, [names]).fetchone())[0])
 
-    def _fit(self, point: OperatingPoint, search: SearchFunction) -> tuple[int, float]:
+    def _fit(self, point: OperatingPoint, search: SearchFunction) -> Fitted:
         """Return the smallest ``ef_search`` that retains enough, and its overlap."""
         queries, wanted = self._sample(), point.stages[0].keep or K
         with self._without_indexes():
-            expected = search(queries, K, point, None).ids
-        tried = sorted({min(LARGEST_EF_SEARCH, max(wanted, each)) for each in EF_SEARCH})
+            expected = search(queries, K, point, None)
+
+        def by_width(ef_search: int) -> Hits:
+            self._ef_search = ef_search
+            return search(queries, K, point, None)
+
+        widths = sorted({min(LARGEST_EF_SEARCH, max(wanted, each)) for each in EF_SEARCH})
         try:
-            for ef_search in tried:
-                self._ef_search = ef_search
-                overlap = _overlap(expected, search(queries, K, point, None).ids)
-                if overlap >= LEAST_OVERLAP:
-                    break
+            return fit(point, widths, by_width, expected)
         finally:
             self._ef_search = None
-        if overlap < LEAST_OVERLAP:
-            _logger.warning(
-                "%s: the index finds %.1f %% of the best %d documents, also with ef_search=%d.",
-                *(point, 100 * overlap, K, ef_search),
-            )
-        return ef_search, overlap
 
     @contextmanager
     def _without_indexes(self) -> Iterator[None]:
@@ -156,10 +142,10 @@ class Indexes:
 
     def _sample(self) -> Embeddings:
         column, table = self._vectors.column, self._table
-        query = f'SELECT {column} FROM "{table}" ORDER BY hashtext(id) LIMIT {_SAMPLED_QUERIES}'
+        query = f'SELECT {column} FROM "{table}" ORDER BY hashtext(id) LIMIT {SAMPLED}'
         rows = self._connections.run(lambda connection: connection.execute(query).fetchall())
         vectors = [each.to_numpy() if hasattr(each, "to_numpy") else each for (each,) in rows]
-        return np.asarray(vectors, dtype=np.float32)
+        return queries_between(np.asarray(vectors, dtype=np.float32))
 
     def _create(self, key: CodeKey, rows: int) -> None:
         name, definition = self._name(key), index_definition(self._vectors, key)
@@ -191,8 +177,3 @@ def _graph_kb(rows: int, key: CodeKey) -> int:
     """Return the memory to build a graph: a graph that does not fit is built many times slower."""
     needed = rows * (code_bytes(*key) + _NODE_BYTES) // 1024
     return min(_MOST_KB, max(_LEAST_KB, needed))
-
-
-def _overlap(expected: list[list[str]], found: list[list[str]]) -> float:
-    pairs = zip(expected, found, strict=True)
-    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))

@@ -1,17 +1,14 @@
 """The HNSW graph of a shard: when it is built, how wide it is searched, and what it loses.
 
 Below ``LEAST_ROWS`` documents, a search scores every document. Above, a graph serves the first
-stage of the operating point. ``hnsw_ef`` is fitted when the graph is built: the smallest tried
-value whose results overlap with those of an exhaustive search by ``LEAST_OVERLAP``.
+stage of the operating point. ``fitting`` chooses ``hnsw_ef`` when the graph is built.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import NamedTuple
 
-import numpy as np
-
+from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.manifest import Settings
 from nestvec.engines.qdrant.columns import FULL, NamedVectors, as_arrays
 from nestvec.engines.qdrant.requests import Body, search_params
@@ -21,12 +18,8 @@ from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings, Hits, OperatingPoint
 
 LEAST_ROWS = 20_000
-M, EF_CONSTRUCT = 16, 100
-LEAST_OVERLAP = 0.99
-K = 10
+M, EF_CONSTRUCT = 16, 200
 HNSW_EF = (64, 128, 256, 512, 1_024, 2_048)
-_SAMPLED_QUERIES = 50
-_logger = logging.getLogger(__name__)
 _OPTIMIZERS: Body = {
     "default_segment_number": 1,
     "deleted_threshold": 0.01,  # by default, Edge keeps up to 20 % of deleted points
@@ -112,38 +105,26 @@ class Graph:
         }
         if chosen is not None:
             settings |= {"quantization": quantization, "oversampling": chosen.oversampling}
-        hnsw_ef, overlap = self._fit(point, settings)
-        return settings | {"hnsw_ef": hnsw_ef, f"overlap@{K}": round(overlap, 4)}
+        return settings | self._fit(point, settings).settings("hnsw_ef")
 
-    def _fit(self, point: OperatingPoint, settings: Settings) -> tuple[int, float]:
+    def _fit(self, point: OperatingPoint, settings: Settings) -> Fitted:
         """Return the smallest ``hnsw_ef`` that retains enough, and its overlap."""
-        queries = self._sample()
+        queries = self._queries()
         expected = self._searcher.exhaustive(queries, point.stages, K, None)
-        for hnsw_ef in HNSW_EF:
-            params = self.params(point, {**settings, "hnsw_ef": hnsw_ef}, K)
-            found = self._searcher.approximate(queries, point.stages, K, None, params or {})
-            overlap = _overlap(expected, found)
-            if overlap >= LEAST_OVERLAP:
-                break
-        else:
-            _logger.warning(
-                "%s: the index finds %.1f %% of the best %d documents, also with hnsw_ef=%d.",
-                *(point, 100 * overlap, K, hnsw_ef),
-            )
-        return hnsw_ef, overlap
 
-    def _sample(self) -> Embeddings:
-        """Return stored vectors; points are in the order of a hash of their ids."""
+        def by_width(hnsw_ef: int) -> Hits:
+            params = self.params(point, {**settings, "hnsw_ef": hnsw_ef}, K)
+            return self._searcher.approximate(queries, point.stages, K, None, params or {})
+
+        return fit(point, HNSW_EF, by_width, expected)
+
+    def _queries(self) -> Embeddings:
+        """Return queries between documents; points are in the order of a hash of their ids."""
         block = next(self._shard.scroll([], vectors=[FULL]))
-        return as_arrays(block[:_SAMPLED_QUERIES])
+        return queries_between(as_arrays(block[:SAMPLED]))
 
 
 def first_stage(point: OperatingPoint) -> str:
     """Return the representation of the first stage as a text."""
     dim, precision = point.stages[0].representation
     return f"{dim}:{precision}"
-
-
-def _overlap(expected: Hits, found: Hits) -> float:
-    pairs = zip(expected.ids, found.ids, strict=True)
-    return float(np.mean([len({*one} & {*two}) / max(1, len(one)) for one, two in pairs]))
