@@ -93,7 +93,7 @@ def expected(point, query, allowed):
 def test_the_query_finds_what_numpy_finds(connection, text, metric):
     point = OperatingPoint.parse(text)
     sql = load(connection, recipe(point, FULL_DIM, "pgvector", name="articles", metric=metric))
-    widths = [stage.dim for stage in (point.stages[0], *(point.stages[1:] or point.stages))]
+    widths = [stage.dim for stage in (point.stages[-1], *(point.stages[:-1] or point.stages))]
     for query in QUERIES:
         rows = connection.execute(sql, parameters(query, widths)).fetchall()
         ids, scores = expected(point, query, np.arange(N))
@@ -109,7 +109,7 @@ def test_the_filter_replaces_the_placeholder(connection):
     sql = load(connection, recipe(point, FULL_DIM, "pgvector", name="articles"))
     begin, end = sql.index("true /*"), sql.index("*/") + 2
     sql = sql[:begin] + 'metadata @> \'{"category": "news"}\'' + sql[end:]
-    rows = connection.execute(sql, parameters(QUERIES[0], (16, 48))).fetchall()
+    rows = connection.execute(sql, parameters(QUERIES[0], (48, 16))).fetchall()
     ids, _ = expected(point, QUERIES[0], np.arange(1, N, 2))
     assert [id_ for id_, *_ in rows] == ids
 
@@ -118,5 +118,5 @@ def test_the_index_serves_the_query(connection):
     written = recipe("16:float16@60>48:float32", FULL_DIM, "pgvector", name="articles")
     sql = load(connection, written)
     connection.execute("SET enable_seqscan = off")  # 300 rows are scanned faster
-    plan = connection.execute(f"EXPLAIN {sql}", parameters(QUERIES[0], (16, 48))).fetchall()
+    plan = connection.execute(f"EXPLAIN {sql}", parameters(QUERIES[0], (48, 16))).fetchall()
     assert any("Index Scan using articles_" in line for (line,) in plan)

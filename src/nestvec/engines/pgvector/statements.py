@@ -56,29 +56,40 @@ class VectorColumn(NamedTuple):
         return f"(l2_normalize(subvector({column}, 1, {dim}))::{kind}({dim}))"
 
 
+class QueryParameter(NamedTuple):
+    """A parameter of a statement: a prefix of the query, as a type of pgvector."""
+
+    dim: int
+    kind: str
+
+    def value(self, query: Embeddings) -> object:
+        """Return the parameter for a query [full_dim] of unit length or zero."""
+        from pgvector import Bit, HalfVector, Vector
+
+        vector = prefix(query[None], self.dim)[0]
+        if self.kind == "bit":
+            return Bit(vector > 0)
+        return HalfVector(vector) if self.kind == "halfvec" else Vector(vector)
+
+
 class Statement(NamedTuple):
     """A search statement.
 
     Attributes:
         text: SQL that returns rows of an id, the negative score, and the number of candidates of
             the first stage.
-        queries: The representations of the query, which are parameters of the statement, in order.
-        values: The other parameters, between those of the first stage and of later stages.
+        queries: The parameters of the last stage, the first stage, and the stages between them.
+        values: The parameters of the filter, which follow the parameter of the last stage.
     """
 
     text: str
-    queries: tuple[CodeKey, ...]
+    queries: tuple[QueryParameter, ...]
     values: Sequence[object]
 
     def parameters(self, query: Embeddings) -> list[object]:
         """Return the parameters for a query [full_dim] of unit length or zero."""
-        from pgvector import Bit, Vector
-
-        vectors = ((prefix(query[None], dim)[0], precision) for dim, precision in self.queries)
-        return [
-            *self.values,
-            *(Bit(each > 0) if name == "sign" else Vector(each) for each, name in vectors),
-        ]
+        last, *others = (each.value(query) for each in self.queries)
+        return [last, *self.values, *others]
 
 
 def search_statement(
@@ -102,32 +113,53 @@ def search_statement(
     """
     text, values = ("true", []) if condition is None else condition
     first, *later = stages
-    statement = _search_text(table, vectors, tuple(stages), k, text, indexed)
-    queries = (stage.representation for stage in (first, *(later or [first])))
-    return Statement(statement, tuple(queries), values)
+    kind = TYPES[first.precision] if indexed else _type_of(first)
+    between = (QueryParameter(stage.dim, _type_of(stage)) for stage in later[:-1])
+    last = QueryParameter(stages[-1].dim, _type_of(stages[-1]))
+    return Statement(
+        _search_text(table, vectors, tuple(stages), k, text, indexed),
+        (last, QueryParameter(first.dim, kind), *between),
+        values,
+    )
 
 
 @lru_cache(maxsize=256)
 def _search_text(
     table: str, vectors: VectorColumn, stages: tuple[Stage, ...], k: int, where: str, indexed: bool
 ) -> str:
-    """Return the SQL of ``search_statement``; a server searches by few points and filters."""
+    """Return the SQL of ``search_statement``; a server searches by few points and filters.
+
+    Each stage selects from a subquery with the candidates of the previous one, which is faster than
+    a common table expression.
+    """
     first, *later = stages
     order = _index_distance(vectors, first) if indexed else _distance(vectors, first)
-    steps = [
-        f"s0 AS MATERIALIZED (SELECT id, {vectors.column} FROM {table} WHERE {where} "
-        f"ORDER BY {order}, id DESC LIMIT {first.keep or k})"
-    ]
-    for number, stage in enumerate(later[:-1]):
-        steps.append(
-            f"s{number + 1} AS (SELECT id, {vectors.column} FROM s{number} "
-            f"ORDER BY {_distance(vectors, stage)}, id DESC LIMIT {stage.keep})"
-        )
-    last = stages[-1]
-    return (
-        f"WITH {', '.join(steps)} SELECT id, {_distance(vectors, last)} AS distance, "
-        f"(SELECT count(*) FROM s0) FROM s{len(steps) - 1} ORDER BY distance, id DESC LIMIT {k}"
+    if not indexed or orders_ties(stages):
+        order += ", id DESC"
+    source = (
+        f"(SELECT id, {vectors.column} FROM {table} WHERE {where} "
+        f"ORDER BY {order} LIMIT {first.keep or k}) AS s0"
     )
+    candidates = "count(*) OVER ()"
+    for number, stage in enumerate(later[:-1], 1):
+        source = (
+            f"(SELECT id, {vectors.column}, {candidates} AS candidates FROM {source} "
+            f"ORDER BY {_distance(vectors, stage)}, id DESC LIMIT {stage.keep}) AS s{number}"
+        )
+        candidates = "candidates"
+    return (
+        f"SELECT id, {_distance(vectors, stages[-1])} AS distance, {candidates} FROM {source} "
+        f"ORDER BY distance, id DESC LIMIT {k}"
+    )
+
+
+def orders_ties(stages: Sequence[Stage]) -> bool:
+    """Return whether equal scores of the first stage are ordered by id, also in an index.
+
+    To do so, pgvector reads all candidates whose score equals that of the last one. Equal scores of
+    a shortlist are rare, except for ``sign``, so that a shortlist of floats is not ordered by id.
+    """
+    return len(stages) == 1 or stages[0].precision == "sign"
 
 
 def index_definition(vectors: VectorColumn, key: CodeKey) -> str:
@@ -141,10 +173,14 @@ def can_index(point: OperatingPoint) -> bool:
     return first.dim <= MAX_INDEXED_DIMS[first.precision]
 
 
+def _type_of(stage: Stage) -> str:
+    """Return the type of the query: the codecs round vectors, and not the query."""
+    return "bit" if stage.precision == "sign" else "vector"
+
+
 def _index_distance(vectors: VectorColumn, stage: Stage) -> str:
-    code, kind = vectors.expression(stage.representation), TYPES[stage.precision]
     operator = "<~>" if stage.precision == "sign" else "<#>"
-    return f"{code} {operator} %b::{kind}({stage.dim})"
+    return f"{vectors.expression(stage.representation)} {operator} %b"
 
 
 def _distance(vectors: VectorColumn, stage: Stage) -> str:

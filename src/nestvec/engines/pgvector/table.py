@@ -20,6 +20,7 @@ from nestvec.engines.pgvector.statements import (
     TYPES,
     Statement,
     VectorColumn,
+    orders_ties,
     search_statement,
 )
 from nestvec.engines.tables import DocumentTable, TableSizes
@@ -129,7 +130,7 @@ class PostgresTable(DocumentTable):
         condition = self._condition(where)
         ef_search = None
         if point is not None and stages[0].representation in self._indexes.known():
-            ef_search = self._indexes.ef_search(stages[0].keep or k, self.manifest.settings)
+            ef_search = self._indexes.ef_search(_examined(stages, k), self.manifest.settings)
         statement = self._statement(stages, k, condition, indexed=ef_search is not None)
         found = self._run(statement, queries, ef_search)
         if ef_search is not None:
@@ -258,6 +259,12 @@ class PostgresTable(DocumentTable):
             f"INSERT INTO {self._table} AS t SELECT * FROM {source} "
             f"ON CONFLICT (id) DO UPDATE SET {assigned} WHERE {changed}"
         )
+
+
+def _examined(stages: Sequence[Stage], k: int) -> int:
+    """Return the number of candidates that a search of the index reads at least."""
+    wanted = stages[0].keep or k
+    return wanted + wanted // 4 if orders_ties(stages) else wanted  # beyond it, it searches again
 
 
 def _copy(

@@ -24,8 +24,7 @@ from nestvec.sources.postgresql import quoted
 from nestvec.types import OperatingPoint
 
 _HALF = EngineQuantizer("halfvec (float16), which is more exact than planned and needs more memory")
-_CLAUSE = re.compile(r"(?<!count\(\*\)) (FROM|WHERE|ORDER BY) ")
-_STEP = re.compile(r"(,|\)) (s\d+ AS|SELECT id)")
+_CLAUSE = re.compile(r" (FROM|WHERE|ORDER BY) ")
 _FILTER = 'true /* or a filter, such as metadata @> \'{"category": "news"}\' */'
 
 
@@ -82,18 +81,26 @@ def _query(table: str, vectors: VectorColumn, point: OperatingPoint, *, indexed:
     statement = search_statement(
         table, vectors, point.stages, RESULTS, condition=(_FILTER, []), indexed=indexed
     )
-    *between, last = statement.text.split("%b")
+    *between, end = statement.text.split("%b")
     placeholders = [
-        f"binary_quantize(${number}::vector({dim}))" if precision == "sign" else f"${number}"
-        for number, (dim, precision) in enumerate(statement.queries, 1)
+        f"binary_quantize(${number}::vector({dim}))"
+        if kind == "bit"
+        else f"${number}::{kind}({dim})"
+        for number, (dim, kind) in enumerate(statement.queries, 1)
     ]
-    text = "".join(map("".join, zip(between, placeholders, strict=True))) + last
-    text = _CLAUSE.sub(r"\n    \1 ", text)
-    text = _STEP.sub(r"\1\n\2", text)
+    text = "".join(map("".join, zip(between, placeholders, strict=True))) + end
+    text = _CLAUSE.sub(_on_a_line, text)
     parameters = ", ".join(
         f"${number}: the first {dim} dims" for number, (dim, _) in enumerate(statement.queries, 1)
     )
     return f"-- Parts of the query vector, each normalized to unit length: {parameters}\n{text};"
+
+
+def _on_a_line(clause: re.Match[str]) -> str:
+    """Begin a line, indented by the number of subqueries around the clause."""
+    before = clause.string[: clause.start()]
+    depth = before.count("(SELECT") - before.count(") AS s")
+    return f"\n{'    ' * depth}{clause[1]} "
 
 
 def _by_metric(text: str, request: RecipeRequest) -> str:
