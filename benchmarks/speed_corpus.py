@@ -26,12 +26,14 @@ class Corpus:
     Attributes:
         folder: The folder that ``sentences.py`` wrote.
         n: The number of texts.
+        n_queries: The number of queries; None for all.
         work: The folder for built indexes and exact results.
     """
 
     folder: Path
     n: int
     work: Path
+    n_queries: int | None = None
 
     @cached_property
     def vectors(self) -> Embeddings:
@@ -43,7 +45,7 @@ class Corpus:
     def queries(self) -> Embeddings:
         """Unit vectors, [n_queries, dim]."""
         queries: Embeddings = np.load(self.folder / "queries.npy")
-        return queries
+        return queries[: self.n_queries]
 
     @cached_property
     def about(self) -> dict[str, Any]:
@@ -69,7 +71,7 @@ class Corpus:
         """Return nDCG@10 of each ranking; None if the corpus lacks some labeled documents."""
         if self.about["judged_documents"] > self.n:
             return None
-        grades = json.loads((self.folder / "qrels.json").read_text("utf-8"))
+        grades = json.loads((self.folder / "qrels.json").read_text("utf-8"))[: self.n_queries]
         ids = [str(number) for number in range(len(grades))]
         documents = [str(row) for row in range(self.n)]
         judged = RelevanceLabels.from_qrels(dict(zip(ids, grades, strict=True)), ids, documents)
