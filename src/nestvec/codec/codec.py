@@ -210,7 +210,7 @@ class Codec:
         Args:
             stored: [n, at least dim], already layer-normalized if the model requires it.
         """
-        return self._of_stored.encode(_rounded(stored, self.precision))
+        return self._of_stored.encode(_rounded(stored[:, : self.dim], self.precision))
 
     def decode_stored(self, stored: NDArray[np.floating]) -> Embeddings:
         """Return ``decode(encode_stored(stored))``.

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
+from nestvec.codec.threads import one_thread
 from nestvec.types import Embeddings, Hits, Precision, Stage
 
 
@@ -44,15 +45,16 @@ def rescore(
         The best ``k`` of each query, equal scores by descending id.
     """
     hits = Hits([], [])
-    for query, found in zip(queries, candidates, strict=True):
-        ids = np.array(found.ids, dtype=object)
-        rows, scores = np.argsort(ids, kind="stable")[::-1], np.empty(0, np.float32)
-        for stage in stages:
-            scores = _scores(query, found.vectors[rows], stage)
-            best = np.argsort(-scores, kind="stable")[: stage.keep or k]
-            rows, scores = rows[best], scores[best]
-        hits.ids.append(ids[rows].tolist())
-        hits.scores.append(scores.tolist())
+    with one_thread():  # to wait for other threads would take longer than a few hundred candidates
+        for query, found in zip(queries, candidates, strict=True):
+            ids = np.array(found.ids, dtype=object)
+            rows, scores = np.argsort(ids, kind="stable")[::-1], np.empty(0, np.float32)
+            for stage in stages:
+                scores = _scores(query, found.vectors[rows], stage)
+                best = np.argsort(-scores, kind="stable")[: stage.keep or k]
+                rows, scores = rows[best], scores[best]
+            hits.ids.append(ids[rows].tolist())
+            hits.scores.append(scores.tolist())
     return hits
 
 

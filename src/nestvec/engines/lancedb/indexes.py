@@ -13,6 +13,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from nestvec.engines.filters.datafusion import TERMS
 from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.lancedb.opened import OpenTable
@@ -134,7 +136,8 @@ class LanceIndexes:
             rows = [step * number for number in range(SAMPLED)]
             return table.take_offsets(rows).select([VECTOR]).to_arrow()
 
-        return queries_between(vectors_of(self._table.read(sample)[VECTOR]))
+        vectors = vectors_of(self._table.read(sample)[VECTOR])
+        return queries_between(vectors.astype(np.float32))
 
 
 def _indexed(table: Any) -> dict[str, str]:

@@ -120,11 +120,10 @@ def vector_array(vectors: NDArray[np.floating], kind: Any) -> Any:
     return pa.FixedSizeListArray.from_arrays(flat, type=kind)
 
 
-def vectors_of(column: Any) -> NDArray[np.float32]:
-    """Return a column of vectors as float32 [n, dim]."""
-    dim = column.type.list_size
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat.reshape(-1, dim), dtype=np.float32)
+def vectors_of(column: Any) -> NDArray[np.floating]:
+    """Return a column of vectors in its own precision, [n, dim]."""
+    flat: NDArray[np.floating] = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(-1, column.type.list_size)
 
 
 def documents_of(rows: Any) -> dict[str, Document]:

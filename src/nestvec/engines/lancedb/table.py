@@ -123,7 +123,8 @@ class LanceTable(DocumentTable):
         """Return stored vectors, float32 [full_dim], by id; unknown ids are left out."""
         found: dict[str, Embeddings] = {}
         for rows in self._table.select([ID, VECTOR], ids):
-            found |= zip(rows[ID].to_pylist(), vectors_of(rows[VECTOR]), strict=True)
+            vectors = vectors_of(rows[VECTOR]).astype(np.float32)
+            found |= zip(rows[ID].to_pylist(), vectors, strict=True)
         return found
 
     def search(
