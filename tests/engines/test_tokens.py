@@ -1,31 +1,32 @@
-"""Tokens of metadata, and filters compiled to expressions over tokens."""
+"""Tokens of metadata: exact order and equality of values, fields and kinds."""
 
+import itertools
 import math
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nestvec.engines.filters.fields import FieldKinds, Kinds
-from nestvec.engines.filters.milvus import compile_condition
 from nestvec.engines.filters.tokens import (
     LONGEST_TOKEN,
+    Tokens,
     code_text,
     exists_token,
     field_of,
+    kind_tokens,
     kinds_of,
-    ordered_key,
-    ordered_of,
+    order_token,
     text_code,
-    tokens_of,
     value_code,
     value_token,
 )
-from nestvec.engines.filters.where import Where
-from nestvec.errors import InvalidArgument
 
 NUMBERS = [0, 1, -1, 2**53, 2**53 + 1, 2.0**53, 5e-324, -5e-324, 1e308, -1e308, 2**2000, -(2**2000)]
 NUMBERS += [1.5, 1.25, 1.0625, -1.5, -1.25, -1.0625, math.inf, -math.inf, True, False, 0.1, -0.0]
+NUMBERS += [10**300, -(10**300), 1e16, 1e16 + 2, sys.float_info.max, -sys.float_info.max, 0.1 + 0.2]
+NUMBERS += [1 / 3, 0.3, 3, 7, 15, 16, 17, 255, 256, -255, -256, -16]
 TEXTS = ["", "a", "ab", "a b", "a\0", "é", "e\u0301", "日本", "👋", "~", "|", "`", "_", "Z", "z"]
 TEXTS += ["[", "'", '"', "\\", "!", "/", "0", ":", "@", "{"]
 
@@ -55,50 +56,58 @@ def test_codes_of_texts_need_no_quoting(text):
     assert not set("\"'\\|#% \n") & set(text_code(text))
 
 
+def test_half_of_a_surrogate_pair_has_a_code():
+    assert code_text(text_code("a\ud800")) == "a\ud800"
+    assert value_token("\ud800", "\udfff").isascii()
+
+
 def test_nan_has_no_code_and_a_field_with_nan_exists():
-    tokens = tokens_of({"n": math.nan})
+    tokens = Tokens.of({"n": math.nan, "list": [math.nan, 1]})
     assert value_code(math.nan) is None
-    assert exists_token("n") in tokens
-    assert ordered_of({"n": math.nan}) == {}
-    assert not [token for token in tokens if token.startswith(("v|", "o|"))]
+    assert exists_token("n") in tokens.fields
+    assert tokens.ordered == {}
+    assert tokens.values == [value_token("list", 1, item=True)]
 
 
-def test_a_string_and_a_number_never_share_a_token():
+def test_no_two_meanings_have_the_same_token():
+    names = ["a", "a|b", "|", "", "#", "as", "b", "f" * 5_000, "f" * 5_001]
+    values = ["", "a", "1", 1, 0, "|a", "x" * 63, "x" * 64, "x" * 65, "long" * 100, "é", "\0", "#"]
+    tokens = [exists_token(name) for name in names]
+    for name in names:
+        tokens += [order_token(name, 1), order_token(name, "1")]
+        tokens += [*kind_tokens(name), *kind_tokens(name, item=True)]
+    for name, value, item in itertools.product(names, values, [False, True]):
+        tokens.append(value_token(name, value, item=item))
+    assert len(tokens) == len(set(tokens))
+    assert max(map(len, tokens)) <= LONGEST_TOKEN
+
+
+def test_equal_numbers_of_other_types_have_the_same_token():
     assert value_token("n", "17") != value_token("n", 17) == value_token("n", 17.0)
     assert value_token("n", 1) == value_token("n", True)
-    assert value_token("n", "a", item=True) != value_token("n", "a")
+    assert value_token("n", 0) == value_token("n", False) == value_token("n", -0.0)
 
 
-def test_long_fields_and_values_fit_into_a_token():
-    metadata = {"f" * 5_000: "ü" * 5_000, "list": ["x" * 5_000, "x" * 5_001]}
-    tokens = tokens_of(metadata)
-    assert max(map(len, tokens)) <= LONGEST_TOKEN
-    assert len({token for token in tokens if token.startswith("i|list|")}) == 2
-    assert all(key.replace("_", "a").isalnum() for key in ordered_of(metadata))
+def test_each_token_of_a_document_is_stored_once():
+    tokens = Tokens.of({"a b": [1, True, 1.0, "x", "x"], "y": 1})
+    fields = "x|a!20b k|a!20b|l j|a!20b|n j|a!20b|b j|a!20b|s x|y k|y|n"
+    assert tokens.fields == fields.split()
+    assert tokens.values == ["i|a!20b|n3800000018", "i|a!20b|sx", "v|y|n3800000018"]
+    assert tokens.ordered == {"o|y|n": 1}
 
 
 def test_kinds_and_fields_are_read_from_tokens():
-    tokens = dict.fromkeys(tokens_of({"a b|ü": [1, True], "s": "x"}))
-    assert kinds_of("a b|ü", tokens) == FieldKinds(Kinds.LIST, Kinds.NUMBER | Kinds.BOOLEAN)
-    assert kinds_of("s", tokens) == FieldKinds(Kinds.STRING)
-    assert {field_of(token) for token in tokens} == {"a b|ü", "s", None}
-
-
-def test_field_names_that_are_not_identifiers_have_other_keys():
-    assert ordered_key("year") == "p_year"
-    assert len({ordered_key(name) for name in ("a b", "a_b", "a.b", "ab", "h_ab", "ä")}) == 6
-
-
-def test_a_filter_becomes_an_expression_that_quotes_nothing():
-    expression = compile_condition(Where.parse("a != 'x\" or true' and not b >= 2"))
-    assert expression == (
-        '((array_contains(tokens, "x|a") and (not array_contains(tokens, '
-        '"v|a|sx!22!20or!20true"))) and (not (array_contains(tokens, "o|b|n") and '
-        'ordered["p_b"] >= "n3800000028")))'
+    tokens = Tokens.of({"a b|ü": [1, True], "s": "x", "empty": []}).fields
+    assert kinds_of("a b|ü", tokens.__contains__) == FieldKinds(
+        Kinds.LIST, Kinds.NUMBER | Kinds.BOOLEAN
     )
+    assert kinds_of("s", tokens.__contains__) == FieldKinds(Kinds.STRING)
+    assert kinds_of("empty", tokens.__contains__) == FieldKinds(Kinds.LIST)
+    assert kinds_of("other", tokens.__contains__) == FieldKinds(Kinds.NONE)
+    assert {field_of(token) for token in tokens} == {"a b|ü", "s", "empty", None}
 
 
-def test_an_order_by_a_long_string_is_refused():
-    with pytest.raises(InvalidArgument, match="too long for < in Milvus"):
-        compile_condition(Where.parse(f"a < '{'x' * 1_000}'"))
-    compile_condition(Where.parse(f"a = '{'x' * 1_000}'"))
+def test_the_name_of_a_very_long_field_is_read_in_part():
+    assert field_of(exists_token("f" * 900)) == "f" * 900
+    assert field_of(exists_token("日" * 100)) == "日" * 100
+    assert field_of(exists_token("日" * 101)) == "日" * 41 + "…"

@@ -1,35 +1,19 @@
 """Compile a filter to an SQL condition of DataFusion, the query engine of Lance.
 
-The condition tests the columns of ``terms.Terms``: lists of strings that are never NULL. No
-expression is NULL, so that ``not`` is exact. Conditions on ``terms`` can use an index of labels.
+The condition tests columns of ``Tokens``: lists of strings that are never NULL. ``order_values``
+has the value of each order token in ``order_keys``. No expression is NULL, so that ``not`` is
+exact. Conditions on ``tokens`` can use an index of labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from nestvec.engines.filters.condition import (
-    And,
-    Comparison,
-    Condition,
-    Exists,
-    FieldTest,
-    Has,
-    In,
-    Not,
-    Or,
-    Value,
-)
-from nestvec.engines.filters.terms import (
-    exists_term,
-    item_term,
-    order_key,
-    ordered_value,
-    value_term,
-)
+from nestvec.engines.filters.condition import And, Comparison, Condition, FieldTest, Not, Or, Value
+from nestvec.engines.filters.tokens import exists_token, order_token, tested_tokens, value_code
 from nestvec.errors import InvalidArgument
 
-TERMS, KEYS, ORDERED = "terms", "order_keys", "order_values"
+TOKENS, KEYS, ORDERED = "tokens", "order_keys", "order_values"
 """The names of the columns."""
 MOST_LEVELS = 16
 """The parser of Lance limits the depth of an expression."""
@@ -51,9 +35,14 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def has_any(terms: Iterable[str]) -> str:
-    """Return the condition that a document has one of some terms."""
-    return f"array_has_any({TERMS}, [{', '.join(map(literal, dict.fromkeys(terms)))}])"
+def has_any(tokens: Iterable[str]) -> str:
+    """Return the condition that a document has one of some tokens."""
+    return f"array_has_any({TOKENS}, [{', '.join(map(literal, tokens))}])"
+
+
+def ordered_text(value: Value) -> str:
+    """Return a string with the order of a value; a string is not escaped, to save space."""
+    return value if isinstance(value, str) else value_code(value) or ""
 
 
 def _compile(condition: Condition, *, negated: bool, level: int) -> str:
@@ -79,24 +68,13 @@ def _compile(condition: Condition, *, negated: bool, level: int) -> str:
 
 def _test(test: FieldTest) -> str:
     match test:
-        case Exists(field):
-            return has_any([exists_term(field)])
-        case Has(field, value):
-            return has_any([value_term(field, value), item_term(field, value)])
-        case In(field, values, negated):
-            return _in(field, values, negated=negated)
-        case Comparison(field, "=" | "!=" as operator, value):
-            return _in(field, (value,), negated=operator == "!=")
-        case Comparison(field, operator, value):
-            position = f"CAST(array_position({KEYS}, {literal(order_key(field, value))}) AS BIGINT)"
-            found = f"array_element({ORDERED}, {position})"
-            return f"coalesce({found} {operator} {literal(ordered_value(value))}, false)"
-    raise TypeError(f"{type(test).__name__} is not a known condition")
-
-
-def _in(field: str, values: Sequence[Value], *, negated: bool) -> str:
-    text = has_any(value_term(field, value) for value in values)
-    return f"({has_any([exists_term(field)])} AND NOT {text})" if negated else text
+        case Comparison(field, "<" | "<=" | ">" | ">=" as operator, value):
+            position = f"array_position({KEYS}, {literal(order_token(field, value))})"
+            found = f"array_element({ORDERED}, CAST({position} AS BIGINT))"
+            return f"coalesce({found} {operator} {literal(ordered_text(value))}, false)"
+    tokens, negated = tested_tokens(test)
+    found = has_any(tokens)
+    return f"({has_any([exists_token(test.field)])} AND NOT {found})" if negated else found
 
 
 def _joined(word: str, parts: list[str]) -> str:

@@ -7,34 +7,46 @@ JSON key only if a token says that the key exists.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from nestvec.engines.filters.condition import (
     And,
     Comparison,
     Condition,
-    Exists,
     FieldTest,
-    Has,
-    In,
     Not,
     Or,
     Value,
     value_text,
 )
 from nestvec.engines.filters.tokens import (
-    LONGEST_ORDERED,
+    SEPARATOR,
+    Tokens,
     exists_token,
-    ordered_key,
-    ordered_token,
+    order_token,
+    tested_tokens,
     value_code,
-    value_token,
 )
 from nestvec.errors import InvalidArgument
+from nestvec.types import Metadata
 
 TOKENS, ORDERED = "tokens", "ordered"
 """The fields of a collection: a list of tokens, and a JSON object of codes."""
+_LONGEST_CODE = 1_000  # characters of a code in ORDERED; a longer code is truncated
+_LONGEST_KEY = 200
+
+
+def encoded(metadata: Metadata) -> dict[str, Any]:
+    """Return the part of a row that filters test."""
+    tokens = Tokens.of(metadata)
+    codes = {_key(token): value_code(value) or "" for token, value in tokens.ordered.items()}
+    return {
+        TOKENS: [*tokens.fields, *tokens.values, *tokens.ordered],
+        ORDERED: {key: code[:_LONGEST_CODE] for key, code in codes.items()},
+    }
 
 
 def compile_condition(condition: Condition) -> str:
@@ -65,29 +77,24 @@ def has_tokens(tokens: Sequence[str]) -> str:
 
 def _test(test: FieldTest) -> str:
     match test:
-        case Exists(field):
-            return has_tokens([exists_token(field)])
-        case Has(field, value):
-            items = [value_token(field, value, item=item) for item in (False, True)]
-            return has_tokens(items)
-        case In(field, values, negated):
-            return _in(field, values, negated=negated)
-        case Comparison(field, "=" | "!=" as operator, value):
-            return _in(field, (value,), negated=operator == "!=")
-        case Comparison(field, operator, value):
+        case Comparison(field, "<" | "<=" | ">" | ">=" as operator, value):
             return _ordered(field, operator, value)
-    raise TypeError(f"{type(test).__name__} is not a known condition")
-
-
-def _in(field: str, values: tuple[Value, ...], *, negated: bool) -> str:
-    equal = has_tokens(list(dict.fromkeys(value_token(field, value) for value in values)))
-    return f"({has_tokens([exists_token(field)])} and (not {equal}))" if negated else equal
+    tokens, negated = tested_tokens(test)
+    found = has_tokens(tokens)
+    return f"({has_tokens([exists_token(test.field)])} and (not {found}))" if negated else found
 
 
 def _ordered(field: str, operator: str, value: Value) -> str:
-    code = value_code(value)
-    if code is None or len(code) >= LONGEST_ORDERED:  # longer codes are stored truncated
+    code, token = value_code(value) or "", order_token(field, value)
+    if len(code) >= _LONGEST_CODE:
         problem = f"filter: {value_text(value)[:40]}… is too long for {operator} in Milvus."
         raise InvalidArgument(f"{problem} Compare with at most 300 characters.")
-    known = has_tokens([ordered_token(field, code[0])])
-    return f'({known} and {ORDERED}["{ordered_key(field)}"] {operator} "{code}")'
+    return f'({has_tokens([token])} and {ORDERED}["{_key(token)}"] {operator} "{code}")'
+
+
+def _key(token: str) -> str:
+    """Return the JSON key of an order token: letters, digits and underscores."""
+    key = token.replace(SEPARATOR, "_")
+    if len(key) <= _LONGEST_KEY and key.replace("_", "").isalnum():
+        return key
+    return f"h_{hashlib.sha256(token.encode()).hexdigest()}"

@@ -1,31 +1,29 @@
 """Compile a filter to a filter of Qdrant, in the form of its REST API, over encoded metadata.
 
 Qdrant's own conditions on payload values do not have the strict types of ``condition``: they do not
-order strings, and compare integers as floats. A point therefore has encoded metadata, see
-``tokens``: ``fields`` and ``values`` are indexed lists of texts, and ``order`` has the floats of
-values that are compared by order.
+order strings, and compare integers as floats. A point therefore has encoded metadata: ``fields``
+and ``values`` are indexed lists of ``Tokens``, and ``order`` has the ``ordered_floats`` of values
+that are compared by order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nestvec.engines.filters import number_tokens as tokens
 from nestvec.engines.filters.condition import (
     And,
     Comparison,
     Condition,
     Exists,
     FieldTest,
-    Has,
-    In,
     Not,
     Or,
     Value,
     value_text,
 )
-from nestvec.engines.filters.fields import Kinds
+from nestvec.engines.filters.ordered_floats import LONGEST_ORDERED, ordered_floats
+from nestvec.engines.filters.tokens import Tokens, exists_token, order_token, tested_tokens
 from nestvec.errors import InvalidArgument
 from nestvec.types import Metadata
 
@@ -33,17 +31,18 @@ Filter = dict[str, Any]
 """A filter or a condition of Qdrant's REST API."""
 FIELDS, VALUES, ORDER = "fields", "values", "order"
 """Keys of the payload."""
-_NOT_A_NUMBER = float("nan")
 
 
 def encoded(metadata: Metadata) -> dict[str, Any]:
     """Return the part of a payload that filters test."""
-    order = {}
-    for name, value in metadata.items():
-        if isinstance(value, str | int | float):
-            for position, number in enumerate(tokens.ordered(value)):
-                order[_key(name, value, position)] = number
-    return {FIELDS: tokens.fields(metadata), VALUES: tokens.values(metadata), ORDER: order}
+    order = {
+        _key(name, value, position): number
+        for name, value in metadata.items()
+        if isinstance(value, str | int | float)
+        for position, number in enumerate(ordered_floats(value))
+    }
+    tokens = Tokens.of(metadata)
+    return {FIELDS: [*tokens.fields, *tokens.ordered], VALUES: tokens.values, ORDER: order}
 
 
 def compile_condition(condition: Condition) -> Filter:
@@ -65,9 +64,9 @@ def compile_condition(condition: Condition) -> Filter:
     raise TypeError(f"{type(condition).__name__} is not a known condition")
 
 
-def has_field(*texts: str) -> Filter:
-    """Return the condition that a point has a field, or one kind of values of it."""
-    return _any(FIELDS, list(texts))
+def has_field(token: str) -> Filter:
+    """Return the condition that a point has a token of a field."""
+    return _any(FIELDS, [token])
 
 
 def ordered_keys(condition: Filter) -> Iterator[str]:
@@ -81,49 +80,34 @@ def ordered_keys(condition: Filter) -> Iterator[str]:
 
 def _test(test: FieldTest) -> Filter:
     match test:
-        case Exists(name):
-            return has_field(tokens.field(name))
-        case Has(name, value):
-            return _any(VALUES, [tokens.equal(name, value), tokens.item(name, value)])
-        case In(name, values, negated):
-            return _in(name, values, negated=negated)
-        case Comparison(name, "=" | "!=" as operator, value):
-            return _in(name, (value,), negated=operator == "!=")
-        case Comparison(name, operator, value):
+        case Comparison(name, "<" | "<=" | ">" | ">=" as operator, value):
             return _ordered(name, operator, value)
-    raise TypeError(f"{type(test).__name__} is not a known condition")
-
-
-def _in(name: str, values: tuple[Value, ...], *, negated: bool) -> Filter:
-    found = _any(VALUES, [tokens.equal(name, value) for value in values])
+        case Exists(name):
+            return has_field(exists_token(name))
+    tokens, negated = tested_tokens(test)
+    found = _any(VALUES, tokens)
     if not negated:
         return found
-    return {"must": [has_field(tokens.field(name))], "must_not": [found]}
+    return {"must": [has_field(exists_token(test.field))], "must_not": [found]}
 
 
 def _ordered(name: str, operator: str, value: Value) -> Filter:
     """Return a comparison: ``<`` is true if ``>=`` is false and the value has the same kind."""
-    if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > (
-        tokens.LONGEST_ORDERED
-    ):
+    if isinstance(value, str) and len(value.encode("utf-8", "surrogatepass")) > LONGEST_ORDERED:
         problem = f"filter: {value_text(value)[:40]}… is too long to be compared with {operator}."
-        remedy = f"Use a string of at most {tokens.LONGEST_ORDERED} bytes of UTF-8."
+        remedy = f"Use a string of at most {LONGEST_ORDERED} bytes of UTF-8."
         raise InvalidArgument(f"{problem} {remedy}")
     if operator in (">", ">="):
         return _above(name, value, strict=operator == ">")
-    kinds = (Kinds.STRING,) if isinstance(value, str) else (Kinds.NUMBER, Kinds.BOOLEAN)
     return {
-        "must": [has_field(*(tokens.kind(name, each) for each in kinds))],
-        "must_not": [
-            _above(name, value, strict=operator == "<="),
-            _any(VALUES, [tokens.equal(name, _NOT_A_NUMBER)]),
-        ],
+        "must": [has_field(order_token(name, value))],
+        "must_not": [_above(name, value, strict=operator == "<=")],
     }
 
 
 def _above(name: str, value: Value, *, strict: bool) -> Filter:
     """Return the condition that the floats of a field are larger than those of a value."""
-    numbers = tokens.ordered(value)
+    numbers = ordered_floats(value)
     keys = [f"{ORDER}.{_key(name, value, position)}" for position in range(len(numbers) + 1)]
     same: list[Filter] = []
     alternatives: list[Filter] = []
@@ -143,8 +127,8 @@ def _key(name: str, value: Value, position: int) -> str:
     return f"{kind}{position}_{name.encode('utf-8', 'surrogatepass').hex()}"
 
 
-def _any(key: str, texts: list[str]) -> Filter:
-    return {"key": key, "match": {"any": texts}}
+def _any(key: str, tokens: Sequence[str]) -> Filter:
+    return {"key": key, "match": {"any": tokens}}
 
 
 def _range(key: str, **limits: float) -> Filter:

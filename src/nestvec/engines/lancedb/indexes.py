@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.engines.filters.datafusion import TERMS
+from nestvec.engines.filters.datafusion import TOKENS
 from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import ID, VECTOR, vectors_of
@@ -83,7 +83,7 @@ class LanceIndexes:
     def drop_others(self, column: str) -> None:
         """Drop all indexes of vectors except that of one column."""
         for name in self._table.read(_indexed).items():
-            if name[0] not in (column, ID, TERMS):
+            if name[0] not in (column, ID, TOKENS):
                 self._table.change(lambda table, each=name[1]: table.drop_index(each))  # type: ignore[misc]
 
     def merge_parts(self, settings: Settings, most: int) -> None:
@@ -115,7 +115,7 @@ class LanceIndexes:
     def _build_scalar(self) -> None:
         index: Any = require("lancedb.index", extra="lancedb")
         indexed = self._table.read(_indexed)
-        for column, config in ((ID, index.BTree()), (TERMS, index.LabelList())):
+        for column, config in ((ID, index.BTree()), (TOKENS, index.LabelList())):
             if column not in indexed:
                 self._table.change(
                     lambda table, name=column, kind=config: table.create_index(name, config=kind)  # type: ignore[misc]

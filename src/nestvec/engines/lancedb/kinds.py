@@ -1,13 +1,13 @@
-"""The fields of documents and the kinds of their values, read from the terms."""
+"""The fields of documents and the kinds of their values, read from the tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from nestvec.engines.filters.datafusion import TERMS, has_any
-from nestvec.engines.filters.fields import FieldKinds, Kinds
-from nestvec.engines.filters.terms import KINDS, field_of, item_kind_term, kind_term
+from nestvec.engines.filters.datafusion import TOKENS, has_any
+from nestvec.engines.filters.fields import FieldKinds
+from nestvec.engines.filters.tokens import field_of, kinds_of
 from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.rows import ID
 
@@ -29,9 +29,9 @@ class FieldReader:
     def names(self) -> set[str]:
         """Return the fields of all documents."""
         found: set[str] = set()
-        for block in self._table.blocks([TERMS]):
-            for term in block[TERMS].flatten().unique().to_pylist():
-                field = field_of(term)
+        for block in self._table.blocks([TOKENS]):
+            for token in block[TOKENS].flatten().unique().to_pylist():
+                field = field_of(token)
                 if field is not None:
                     found.add(field)
         return found
@@ -41,19 +41,11 @@ class FieldReader:
         known = self._known if version == self._version else {}
         for field in fields:
             if field not in known:
-                values = _kinds(table, [kind_term(field, kind) for kind in KINDS])
-                items = Kinds.NONE
-                if Kinds.LIST in values:
-                    items = _kinds(table, [item_kind_term(field, kind) for kind in KINDS])
-                known[field] = FieldKinds(values, items)
+                known[field] = kinds_of(field, lambda token: _is_present(table, token))
         self._known, self._version = known, version
         return known
 
 
-def _kinds(table: Any, terms: list[str]) -> Kinds:
-    """Return the kinds whose terms a document has."""
-    found = Kinds.NONE
-    for kind, term in zip(KINDS, terms, strict=True):
-        if len(table.search().where(has_any([term])).select([ID]).limit(1).to_arrow()):
-            found |= kind
-    return found
+def _is_present(table: Any, token: str) -> bool:
+    """Return whether a document has a token."""
+    return bool(len(table.search().where(has_any([token])).select([ID]).limit(1).to_arrow()))

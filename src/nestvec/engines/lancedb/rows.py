@@ -1,7 +1,7 @@
 """Documents as rows of a Lance table.
 
 The columns ``title``, ``text`` and ``metadata`` (JSON) are for people, too. Filters use the columns
-of ``Terms``. ``vector`` has full vectors, and each prefix that a first stage scans has a column.
+of ``Tokens``. ``vector`` has full vectors, and each prefix that a first stage scans has a column.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.prefix import prefix
-from nestvec.engines.filters.datafusion import KEYS, ORDERED, TERMS
-from nestvec.engines.filters.terms import Terms
+from nestvec.engines.filters.datafusion import KEYS, ORDERED, TOKENS, ordered_text
+from nestvec.engines.filters.tokens import Tokens
 from nestvec.engines.manifest import Manifest
 from nestvec.errors import InvalidArgument, require
 from nestvec.types import CodeKey, Document
@@ -57,7 +57,7 @@ def schema(manifest: Manifest) -> Any:
     pa = arrow()
     full = manifest.model.full_dim, manifest.stored
     fields = [pa.field(name, pa.string()) for name in DOCUMENT]
-    fields += [pa.field(name, pa.list_(pa.string())) for name in (TERMS, KEYS, ORDERED)]
+    fields += [pa.field(name, pa.list_(pa.string())) for name in (TOKENS, KEYS, ORDERED)]
     fields.append(field_of(VECTOR, full))
     key = manifest.point.stages[0].representation
     name = vector_column(key, manifest)
@@ -78,15 +78,15 @@ def table_of(added: Mapping[str, Document], vectors: NDArray[np.floating], colum
         InvalidArgument: If a text is not valid Unicode, or the table has an unknown column.
     """
     pa = arrow()
-    terms = [Terms.of(document.metadata) for document in added.values()]
+    tokens = [Tokens.of(document.metadata) for document in added.values()]
     values: dict[str, Sequence[Any]] = {
         ID: list(added),
         TITLE: [document.title for document in added.values()],
         TEXT: [document.text for document in added.values()],
         METADATA: [json.dumps(dict(document.metadata)) for document in added.values()],
-        TERMS: [each.terms for each in terms],
-        KEYS: [each.keys for each in terms],
-        ORDERED: [each.ordered for each in terms],
+        TOKENS: [[*each.fields, *each.values] for each in tokens],
+        KEYS: [list(each.ordered) for each in tokens],
+        ORDERED: [list(map(ordered_text, each.ordered.values())) for each in tokens],
     }
     arrays = []
     for field in columns:

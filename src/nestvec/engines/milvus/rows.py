@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.engines.filters.milvus import ORDERED, TOKENS
-from nestvec.engines.filters.tokens import code_text, ordered_of, text_code, tokens_of
+from nestvec.engines.filters.milvus import ORDERED, TOKENS, encoded
+from nestvec.engines.filters.tokens import code_text, text_code
 from nestvec.engines.milvus.collections import DOCUMENT, EMBEDDING, ID, LONGEST_TEXT, MOST_ITEMS
 from nestvec.errors import InvalidArgument
 from nestvec.types import Document
@@ -66,18 +66,11 @@ def read_document(pieces: Sequence[str]) -> Document:
 
 
 def _row(id_: str, document: Document, vector: NDArray[np.float32]) -> Row:
-    key, tokens = key_of(id_), tokens_of(document.metadata)
-    ordered = ordered_of(document.metadata)
+    key, filtered = key_of(id_), encoded(document.metadata)
     _check(id_, "its id has {:,} bytes", len(key), LONGEST_TEXT)
-    _check(id_, "its metadata has {:,} values", len(tokens), MOST_ITEMS)
-    _check(id_, "its metadata has {:,} bytes", len(json.dumps(ordered)), LONGEST_TEXT)
-    return {
-        ID: key,
-        EMBEDDING: vector,
-        TOKENS: tokens,
-        ORDERED: ordered,
-        DOCUMENT: _pieces(id_, document),
-    }
+    _check(id_, "its metadata has {:,} values", len(filtered[TOKENS]), MOST_ITEMS)
+    _check(id_, "its metadata has {:,} bytes", len(json.dumps(filtered[ORDERED])), LONGEST_TEXT)
+    return {ID: key, EMBEDDING: vector, **filtered, DOCUMENT: _pieces(id_, document)}
 
 
 def _pieces(id_: str, document: Document) -> list[str]:

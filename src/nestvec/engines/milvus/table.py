@@ -203,14 +203,14 @@ class MilvusTable(DocumentTable):
         expression = has_tokens([exists_token(field)])
         most = min(limit, _SAMPLED)
         rows = self._stored.some([TOKENS], most, expression)
-        return kinds_of(field, {token: None for row in rows for token in row[TOKENS]})
+        return kinds_of(field, {token for row in rows for token in row[TOKENS]}.__contains__)
 
     def _all_kinds(self, field: str) -> FieldKinds:
-        left, found = set(kind_tokens(field)), dict[str, None]()
+        left, found = {*kind_tokens(field), *kind_tokens(field, item=True)}, set[str]()
         while left and (rows := self._stored.some([TOKENS], 1, has_tokens(sorted(left)))):
-            found.update(dict.fromkeys(rows[0][TOKENS]))
-            left -= found.keys()
-        return kinds_of(field, found)
+            found.update(rows[0][TOKENS])
+            left -= found
+        return kinds_of(field, found.__contains__)
 
 
 def _expression(where: Condition | None) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.checks import existing_id
-from nestvec.engines.filters import number_tokens as tokens
 from nestvec.engines.filters.condition import Condition
-from nestvec.engines.filters.fields import FieldKinds, Kinds
+from nestvec.engines.filters.fields import FieldKinds
 from nestvec.engines.filters.qdrant import FIELDS, compile_condition, has_field, ordered_keys
+from nestvec.engines.filters.tokens import field_of, kinds_of
 from nestvec.engines.manifest import Manifest, Settings
 from nestvec.engines.qdrant.columns import FULL, Layout, NamedVectors
 from nestvec.engines.qdrant.indexing import NO_QUANTIZATION, Graph
@@ -126,20 +126,14 @@ class EdgeTable(DocumentTable):
 
     def field_kinds(self, fields: Iterable[str], limit: int | None) -> dict[str, FieldKinds]:
         """Return the kinds of values of fields; an index of the payload has those of all."""
-        found = {}
-        for name in fields:
-            kinds, items = Kinds.NONE, Kinds.NONE
-            for each in tokens.KIND_NAMES:
-                if self._shard.has_any(has_field(tokens.kind(name, each))):
-                    kinds |= each
-                if self._shard.has_any(has_field(tokens.item_kind(name, each))):
-                    items |= each
-            found[name] = FieldKinds(kinds, items)
-        return found
+        return {
+            name: kinds_of(name, lambda token: self._shard.has_any(has_field(token)))
+            for name in fields
+        }
 
     def field_names(self) -> Iterable[str]:
         """Return the fields of all documents."""
-        names = map(tokens.field_name, self._shard.facet(FIELDS, _MOST_FIELDS))
+        names = map(field_of, self._shard.facet(FIELDS, _MOST_FIELDS))
         return [name for name in names if name is not None]
 
     def prepare(self, point: OperatingPoint) -> Settings:
