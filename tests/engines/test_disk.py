@@ -226,12 +226,12 @@ def test_a_folder_can_be_moved(index, begun, tmp_path):
     assert checked_contents(moved) == begun[1]
 
 
-@pytest.mark.parametrize(("version", "message"), [(1, "Rebuild"), (3, "Install")])
+@pytest.mark.parametrize(("version", "message"), [(2, "Rebuild"), (4, "Install")])
 def test_another_version_of_the_format_is_refused(index, version, message):
     manifest = index.path / "manifest.json"
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(values | {"version": version}))
-    with pytest.raises(DataError, match=f"{version} is not the supported format 2. {message}"):
+    with pytest.raises(DataError, match=f"{version} is not the supported format 3. {message}"):
         EmbeddedEngine(index.path)
     manifest.write_text(json.dumps(values))
 

@@ -168,7 +168,7 @@ def test_float64_and_strided_queries_are_accepted_and_unchanged(folder, queries)
 def test_the_manifest_describes_the_index(folder, model):
     values = json.loads((folder / "manifest.json").read_text())
     assert values["format"] == "nestvec-index"
-    assert values["version"] == 2
+    assert values["version"] == 3
     assert values["stored"] == "float16"
     assert values["model"]["fingerprint"] == "f" * 64
     assert values["full_dim"] == 32

@@ -23,7 +23,7 @@ from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.types import CodeKey, Embeddings, ModelInfo, OperatingPoint
 from nestvec.version import __version__
 
-FORMAT, FORMAT_VERSION = "nestvec-index", 2
+FORMAT, FORMAT_VERSION = "nestvec-index", 3
 Stored = Literal["float16", "float32"]
 """The precision in which full vectors are stored."""
 Settings = Mapping[str, int | float | str]
