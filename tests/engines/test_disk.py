@@ -1,5 +1,6 @@
 """Interrupts, full disks, missing permissions, moved folders and forked processes."""
 
+import hashlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -15,6 +17,7 @@ from kills import POINTS, Change, add, at_line, checked_contents, contents_of, n
 from nestvec.engines.embedded.database import Database
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.embedded.segments import Segment
+from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.errors import DataError
 
 CHANGES = [
@@ -226,14 +229,25 @@ def test_a_folder_can_be_moved(index, begun, tmp_path):
     assert checked_contents(moved) == begun[1]
 
 
-@pytest.mark.parametrize(("version", "message"), [(2, "Rebuild"), (4, "Install")])
+@pytest.mark.parametrize(("version", "message"), [(1, "Rebuild"), (4, "Install")])
 def test_another_version_of_the_format_is_refused(index, version, message):
     manifest = index.path / "manifest.json"
     values = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(values | {"version": version}))
-    with pytest.raises(DataError, match=f"{version} is not the supported format 3. {message}"):
+    with pytest.raises(DataError, match=f"format {version}; supported is 2 or 3. {message}"):
         EmbeddedEngine(index.path)
     manifest.write_text(json.dumps(values))
+
+
+def test_version_2_is_read_except_where_its_tokens_differ(index):
+    former = index.manifest.to_json() | {"version": 2}
+    del former["sha256"]
+    former["sha256"] = hashlib.sha256(json.dumps(former, sort_keys=True).encode()).hexdigest()
+    (index.path / "manifest.json").write_text(json.dumps(former))
+    with closing(EmbeddedEngine(index.path)) as opened:
+        assert opened.manifest.to_json() == index.manifest.to_json()
+    with pytest.raises(DataError, match=r"^here: has the index format 2; supported is 3\. Rebuild"):
+        Manifest.from_json(json.dumps(former), "here", oldest=TOKENS_VERSION)
 
 
 def test_a_closed_index_raises_an_error(index):

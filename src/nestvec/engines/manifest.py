@@ -24,6 +24,10 @@ from nestvec.types import CodeKey, Embeddings, ModelInfo, OperatingPoint
 from nestvec.version import __version__
 
 FORMAT, FORMAT_VERSION = "nestvec-index", 3
+OLDEST_VERSION = 2
+"""The oldest version that the embedded engine and pgvector read."""
+TOKENS_VERSION = 3
+"""The oldest version that engines read which store metadata as ``filters.tokens``."""
 Stored = Literal["float16", "float32"]
 """The precision in which full vectors are stored."""
 Settings = Mapping[str, int | float | str]
@@ -121,12 +125,13 @@ class Manifest:
         return values | {_CHECKSUM: _checksum(values)}
 
     @classmethod
-    def from_json(cls, text: str, where: Path | str) -> Manifest:
+    def from_json(cls, text: str, where: Path | str, *, oldest: int = OLDEST_VERSION) -> Manifest:
         """Read a manifest that ``to_json`` wrote.
 
         Args:
             text: The JSON text.
             where: The file or table of the text, for error messages.
+            oldest: The oldest version of the format that is read.
 
         Raises:
             DataError: If the format or its version is not supported.
@@ -134,7 +139,7 @@ class Manifest:
         """
         try:
             values = json.loads(text)
-            _check_format(where, values)
+            _check_format(where, values, oldest)
             if values.pop(_CHECKSUM, None) != _checksum(values):
                 problem = "its checksum does not match its content. Rebuild the index."
                 raise DamagedFile(where, problem)
@@ -158,15 +163,16 @@ def stored_for(point: OperatingPoint) -> Stored:
     return "float32" if needs_float32 else "float16"
 
 
-def _check_format(where: Path | str, values: Mapping[str, Any]) -> None:
+def _check_format(where: Path | str, values: Mapping[str, Any], oldest: int) -> None:
     if values["format"] != FORMAT:
         raise DataError(where, f"is not a manifest of an index: its format is not {FORMAT}.")
     version = values["version"]
-    if version != FORMAT_VERSION:
+    supported = range(oldest, FORMAT_VERSION + 1)
+    if version not in supported:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         remedy = "Install a newer nestvec." if newer else "Rebuild the index."
-        problem = f"index format {version} is not the supported format {FORMAT_VERSION}."
-        raise DataError(where, f"{problem} {remedy}")
+        known = " or ".join(map(str, supported))
+        raise DataError(where, f"has the index format {version}; supported is {known}. {remedy}")
 
 
 def _checksum(values: Mapping[str, Any]) -> str:

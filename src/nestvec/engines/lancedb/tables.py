@@ -22,7 +22,7 @@ from nestvec.engines.lancedb.opened import OpenTable
 from nestvec.engines.lancedb.place import LancePlace
 from nestvec.engines.lancedb.rows import arrow, schema
 from nestvec.engines.lancedb.table import LanceTable
-from nestvec.engines.manifest import Manifest
+from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DataError
 
@@ -58,7 +58,9 @@ class LanceTables(DocumentTables):
             self._known.pop(name, None)
             return None
         (row,) = rows
-        manifest = Manifest.from_json(row["manifest"], f"{self.shown} ({RECORDS}, {name})")
+        manifest = Manifest.from_json(
+            row["manifest"], f"{self.shown} ({RECORDS}, {name})", oldest=TOKENS_VERSION
+        )
         record = Record(manifest, row["table_name"], row["adapter"], json.loads(row["source"]))
         self._known[name] = record
         return record

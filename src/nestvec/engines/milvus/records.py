@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from nestvec.engines.manifest import Manifest
+from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.milvus.collections import ID, MOST_RESULTS, create_records, load
 from nestvec.engines.milvus.connection import CALL_S, Connection
 from nestvec.engines.milvus.documents import Rows
@@ -70,7 +70,7 @@ class Records:
             return None
         values = json.loads("".join(row["payload"]))
         where = f"{self._connection.shown} ({RECORDS}, {name})"
-        manifest = Manifest.from_json(values["manifest"], where)
+        manifest = Manifest.from_json(values["manifest"], where, oldest=TOKENS_VERSION)
         adapter = self._adapter(values["adapter"]) if values["adapter"] else None
         return Record(manifest, values["table"], adapter, values["source"])
 

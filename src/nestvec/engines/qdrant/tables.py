@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import parse_qsl
 
-from nestvec.engines.manifest import Manifest
+from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.qdrant import objects
 from nestvec.engines.qdrant.columns import Layout
 from nestvec.engines.qdrant.indexing import NO_INDEXING, check_quantization
@@ -94,7 +94,9 @@ class EdgeTables(DocumentTables):
         adapter = None
         with suppress(FileNotFoundError):
             adapter = (folder / ADAPTER).read_bytes()
-        return Record(Manifest.from_json(manifest, file), name, adapter, source)
+        return Record(
+            Manifest.from_json(manifest, file, oldest=TOKENS_VERSION), name, adapter, source
+        )
 
     def write(self, name: str, record: Record) -> None:
         """Write the record of an index; an existing record is replaced."""
