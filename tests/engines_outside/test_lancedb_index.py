@@ -84,6 +84,12 @@ def searched_partitions(engine):
     return int(re.search(r"partitions_searched=(\d+)", plans[0])[1])
 
 
+def expected_partitions(engine):
+    """The fitted number of partitions, or those that the shortlist needs."""
+    settings, first = engine.manifest.settings, engine.manifest.point.stages[0]
+    return indexes.nprobes(settings, settings["column"], first.keep)
+
+
 def test_the_fitted_search_retains_the_exact_results(index):
     settings = index.manifest.settings
     assert settings["index"] == "ivf_flat"
@@ -149,7 +155,7 @@ def test_later_documents_are_found_and_then_indexed(tmp_path, monkeypatch):
     engine.add({IDS[n]: made_document(n) for n in range(3_000, 3_500)}, VECTORS[3_000:3_500])
     (found,) = engine.search(VECTORS[[3_345]], 1).ids
     assert found == [IDS[3_345]]
-    assert searched_partitions(engine) == engine.manifest.settings["nprobes"]
+    assert searched_partitions(engine) == expected_partitions(engine)
     column = f"{engine.manifest.settings['column']}_idx"
     assert lance_table(engine).index_stats(column).num_unindexed_rows == 500
     assert engine.delete([IDS[n] for n in range(100)]) == 100
@@ -157,7 +163,7 @@ def test_later_documents_are_found_and_then_indexed(tmp_path, monkeypatch):
     stats = lance_table(engine).index_stats(column)
     assert (stats.num_indexed_rows, stats.num_unindexed_rows) == (3_400, 0)
     assert stats.num_indices == 1
-    assert searched_partitions(engine) == engine.manifest.settings["nprobes"]
+    assert searched_partitions(engine) == expected_partitions(engine)
     (found,) = engine.search(VECTORS[[3_345]], 1).ids
     assert found == [IDS[3_345]]
     assert overlap(expected_ids(QUERIES, range(100, 3_500)), engine.search(QUERIES, 10).ids) > 0.98
