@@ -69,6 +69,7 @@ def postgres(url: str) -> Any:
     from pgvector.psycopg import register_vector
 
     connection = psycopg.connect(url, autocommit=True)
+    connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     register_vector(connection)
     return connection
 

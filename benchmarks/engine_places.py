@@ -12,7 +12,7 @@ import engine_clients as clients
 from engine_clients import Native, Wanted
 from nestvec.types import Embeddings
 
-sys.path += [str(Path(__file__).parents[1] / "tests" / part) for part in ("", "engines_outside")]
+sys.path += [str(Path(__file__).parents[1] / "tests" / part) for part in ("engines_outside", "")]
 TWO_STAGES, FULL = "256:float16@200>512:float16", "512:float16"
 
 

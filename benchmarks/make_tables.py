@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import adapter_tables
+import engine_tables
 import serving_tables
 import speed_tables
 import training_tables
@@ -249,6 +250,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "proxies": proxies,
     "evaluator": evaluator,
     "large_corpus": large_corpus,
+    "engines": engine_tables.engines,
+    "engine_costs": engine_tables.engine_costs,
+    "engine_paper": engine_tables.engine_paper,
     "bulk": bulk,
     "bytes": bytes_,
     "finetune_sts": training_tables.finetune_sts,
