@@ -609,7 +609,7 @@ def test_where_only_tiers_are_open_the_sliders_rest_and_the_tiers_work(open_page
     settings = Settings(allow_any_point=False)
     with running(create_app(_unclosed(served), settings)) as address:
         page = open_page(address, f"#q={QUESTION}")
-        expect(page.get_by_text("This server accepts only its tiers")).to_be_visible()
+        expect(page.get_by_text("Searches use the operating point of the index")).to_be_visible()
         expect(stage(page).get_by_label("Dims")).to_be_disabled()
         page.locator("#presets").get_by_role("button", name="fast").click()
         wait_for(page, served, QUESTION, str(TIERS["fast"]))

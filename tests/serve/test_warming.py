@@ -1,10 +1,12 @@
 """The codes that the page's sliders reach are made when it is opened, or not at all."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fakes import NestedHashEncoder
+from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.serve.app import create_app
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Limits, Settings
@@ -55,6 +57,14 @@ def test_no_codes_are_built_if_they_are_too_large_or_not_allowed(served, setting
     warming.close()
     assert warming.points() == ()
     assert codes(served) == before
+
+
+def test_an_engine_that_searches_only_by_built_points_is_offered_no_others(served, monkeypatch):
+    built_only = replace(EmbeddedEngine.capabilities, any_point=False)
+    monkeypatch.setattr(EmbeddedEngine, "capabilities", built_only)
+    assert Warming(served, Settings()).points() == ()
+    (model, *_) = Client(create_app(served)).get("/v1/models").json()["data"]
+    assert model["index"]["any_point"] is False
 
 
 def test_there_is_nothing_to_make_without_an_index():

@@ -46,7 +46,7 @@ def index_entry(serving: Serving) -> IndexEntry | None:
             for name in PRECISIONS
             if name in index.capabilities.scanned and name not in unlisted
         ],
-        any_point=settings.allow_any_point,
+        any_point=serving.offers_any_point,
         most_kept=settings.limits.keep,
     )
 

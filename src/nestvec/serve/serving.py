@@ -112,6 +112,14 @@ class Serving:
             return True
         return self.served.info.is_trained_for(dim)
 
+    @property
+    def offers_any_point(self) -> bool:
+        """Whether searches may use points of any dims and precision, without a change of the index.
+
+        Some engines search only by points whose columns or codes ``nestvec index use`` has built.
+        """
+        return self.settings.allow_any_point and self.index.capabilities.any_point
+
     def _running(self) -> float:
         return self.searches.running
 

@@ -55,7 +55,7 @@ class Warming:
     def points(self) -> Sequence[OperatingPoint]:
         """Return the points to build, or no points if their codes exceed the limit."""
         index, settings = self._served.index, self._settings
-        if index is None or not settings.allow_any_point:
+        if index is None or not settings.allow_any_point or not index.capabilities.any_point:
             return ()
         each = [(dim, name) for dim in self._served.searched_dims for name in _PRECISIONS]
         size = len(index) * sum(code_bytes(*one) for one in each)
