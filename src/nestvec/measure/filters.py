@@ -29,6 +29,8 @@ FILTER_SLICE = "filter"
 """Name of the slices of the queries by the share of documents that match."""
 UNFILTERED = "none"
 _SHARES = ((0.1, "above 10 %"), (0.01, "1 to 10 %"), (0.0, "below 1 %"))
+SELECTIVITIES = tuple(name for _, name in _SHARES)
+"""Names of the slices of the queries with a filter, the largest share first."""
 _logger = logging.getLogger(__name__)
 
 

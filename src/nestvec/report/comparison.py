@@ -11,7 +11,7 @@ import numpy as np
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint, Interval
 from nestvec.errors import InvalidArgument
-from nestvec.types import PRECISIONS, Precision
+from nestvec.types import PRECISIONS, OperatingPoint, Precision
 
 _BASELINE_NAMES = {"bm25": "BM25", "svd": "SVD", "pca": "PCA", "random": "random dims"}
 
@@ -109,6 +109,17 @@ class CurveComparison:
             if size not in best or self.share(row) > self.share(best[size]):
                 best[size] = row
         return tuple(best[size] for size in sorted(best))
+
+    def front(self, chosen: OperatingPoint | None = None) -> list[CurvePoint]:
+        """Return the Pareto front of the first curve, full precision and a chosen point.
+
+        The rows are sorted by memory.
+        """
+        rows = {row.point: row for row in self.curve.pareto_front(self.metric)}
+        rows[self.curve.full.point] = self.curve.full
+        if chosen is not None:
+            rows[chosen] = self.curve[chosen]
+        return sorted(rows.values(), key=lambda row: row.cost.ram_bytes_per_vector)
 
     def baselines(self) -> dict[str, float]:
         """Return the scores of methods without dims on the same queries, by display name."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from nestvec.curve.curve import Curve
-from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument, ModelMismatch, require
 from nestvec.files.atomic import replace_file
 from nestvec.models.differences import differences, same_model
@@ -21,6 +20,7 @@ from nestvec.report.captions import axis_title, is_agreement
 from nestvec.report.chart import quality_chart
 from nestvec.report.comparison import CurveComparison
 from nestvec.report.facts import list_facts
+from nestvec.report.filtered_times import FilteredTimes
 from nestvec.report.line_charts import dims_chart, has_sizes, size_chart
 from nestvec.report.queries import collect_examples
 from nestvec.report.slices import LEAST_QUERIES, slice_fields
@@ -88,6 +88,7 @@ def _check(plan: Plan, curve: Curve) -> None:
 
 def _render(comparison: CurveComparison, plan: Plan | None) -> str:
     environment = _environment()
+    front = comparison.front(None if plan is None else plan.point)
     text: str = environment.get_template("page.html").render(
         comparison=comparison,
         plan=plan,
@@ -96,7 +97,8 @@ def _render(comparison: CurveComparison, plan: Plan | None) -> str:
         axis_title=axis_title(comparison),
         agreement=is_agreement(comparison),
         rows=retention_rows(comparison, comparison.precisions),
-        front=_front(comparison, plan),
+        front=front,
+        filtered=FilteredTimes.of(front),
         queries=collect_examples(comparison, plan),
         slices=()
         if plan is None
@@ -150,12 +152,3 @@ def _pictures(comparison: CurveComparison, plan: Plan | None) -> dict[str, str]:
 def _tight(text: str) -> str:
     """Put a no-break space between each number and its unit."""
     return _UNITS.sub(_NO_BREAK, text)
-
-
-def _front(comparison: CurveComparison, plan: Plan | None) -> list[CurvePoint]:
-    """Return the Pareto front, the chosen point and full precision, sorted by memory."""
-    rows = {row.point: row for row in comparison.curve.pareto_front(comparison.metric)}
-    rows[comparison.curve.full.point] = comparison.curve.full
-    if plan is not None:
-        rows[plan.point] = comparison.curve[plan.point]
-    return sorted(rows.values(), key=lambda row: row.cost.ram_bytes_per_vector)

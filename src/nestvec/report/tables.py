@@ -14,7 +14,8 @@ from nestvec.report.comparison import CurveComparison
 from nestvec.types import Precision
 from nestvec.wording import score_text
 
-_WIDTH = 80
+WIDTH = 80
+"""Characters of a line in a terminal."""
 _NAME_WIDTH = 30
 _COLUMN_WIDTHS = range(8, 5, -1)  # "100.0" and at least one space
 _ABSENT = "–"
@@ -77,11 +78,11 @@ def retention_table(
     title = axis_title(comparison)
     longest = min(_NAME_WIDTH, max(len(title), *(len(row.name) for row in rows)))
     lines = []
-    for columns in _blocks(len(comparison.dims), _WIDTH - longest - len(" dims")):
+    for columns in _blocks(len(comparison.dims), WIDTH - longest - len(" dims")):
         dims = [str(dim) for dim in comparison.dims[columns]]
         width = _column_width(len(dims), longest)
-        lines.append(_line(title, dims, longest, width) + " dims")
-        lines += [_line(row.name, row.cells[columns], longest, width) for row in rows]
+        lines.append(table_line(title, dims, longest, width) + " dims")
+        lines += [table_line(row.name, row.cells[columns], longest, width) for row in rows]
     return (*lines, *_notes(comparison))
 
 
@@ -106,11 +107,12 @@ def _blocks(columns: int, room: int) -> Iterator[slice]:
 
 
 def _column_width(columns: int, name_width: int) -> int:
-    room = _WIDTH - name_width - len(" dims")
+    room = WIDTH - name_width - len(" dims")
     return next((width for width in _COLUMN_WIDTHS if width * columns <= room), _COLUMN_WIDTHS[-1])
 
 
-def _line(name: str, cells: Sequence[str], name_width: int, column_width: int) -> str:
+def table_line(name: str, cells: Sequence[str], name_width: int, column_width: int) -> str:
+    """Return a row of a table for a terminal: a name and cells aligned to the right."""
     # A long path is shortened at its start, because its end and the precision identify the row.
     short = name if len(name) <= name_width else "…" + name[1 - name_width :]
     return short.ljust(name_width) + "".join(cell.rjust(column_width) for cell in cells)
