@@ -9,6 +9,8 @@ import time
 
 from lance_corpus import VECTORS, made_document
 
+from nestvec.errors import InvalidArgument
+
 BATCH = 10
 
 
@@ -24,13 +26,18 @@ def vectors_of(batch):
     return VECTORS[batch * BATCH : (batch + 1) * BATCH]
 
 
+def _processes():
+    context = multiprocessing.get_context("forkserver")
+    # lancedb itself must not be loaded before a fork: it starts threads.
+    context.set_forkserver_preload(["lance_corpus", "lance_namespace", "pyarrow"])
+    return context
+
+
 class Loader:
     """A process that adds or upserts batches of documents."""
 
     def __init__(self, place, first, last, *, replace=False):
-        context = multiprocessing.get_context("forkserver")
-        # lancedb itself must not be loaded before a fork: it starts threads.
-        context.set_forkserver_preload(["lance_corpus", "lance_namespace", "pyarrow"])
+        context = _processes()
         self._reports, sender = context.Pipe(duplex=False)
         # The server of forks has the environment of its own start.
         arguments = (place, first, last, replace, sender, dict(os.environ))
@@ -69,4 +76,46 @@ def _load(place, first, last, replace, sender, environment):
         if replace or not present.issuperset(ids_of(batch)):
             engine.add(documents_of(batch), vectors_of(batch), replace=replace)
         sender.send(batch)
+    engine.close()
+
+
+def race(place, rounds):
+    """Let two processes add the same new id at the same time, each with an id of its own.
+
+    Returns the rounds in which a process has added its documents, and those in which it was refused
+    because an id exists.
+    """
+    context = _processes()
+    barrier, results = context.Barrier(2), context.Queue()
+    runners = [
+        context.Process(
+            target=_race, args=(place, number, rounds, barrier, results, dict(os.environ))
+        )
+        for number in range(2)
+    ]
+    for runner in runners:
+        runner.start()
+    found = [results.get(timeout=120) for _ in range(2 * rounds)]
+    for runner in runners:
+        runner.join()
+    return tuple([number for number, was in found if was is wanted] for wanted in (True, False))
+
+
+def _race(place, own, rounds, barrier, results, environment):
+    os.environ.update(environment)
+    from nestvec.engines.lancedb.engine import LanceEngine
+
+    engine = LanceEngine.open(place)
+    for number in range(rounds):
+        documents = {
+            f"same{number}": made_document(own),
+            f"of{own}-{number}": made_document(2),
+        }
+        barrier.wait(timeout=60)
+        try:
+            engine.add(documents, VECTORS[:2])
+        except InvalidArgument:
+            results.put((number, False))
+        else:
+            results.put((number, True))
     engine.close()

@@ -3,8 +3,17 @@
 import re
 
 import pytest
-from lance_corpus import QUERIES, SOURCE, VECTORS, expected_ids, load, manifest
-from lance_loader import Loader, documents_of, ids_of, vectors_of
+from lance_corpus import (
+    IDS,
+    QUERIES,
+    SOURCE,
+    VECTORS,
+    expected_ids,
+    load,
+    made_document,
+    manifest,
+)
+from lance_loader import Loader, documents_of, ids_of, race, vectors_of
 from pyarrow import fs
 from s3_server import KEY, SECRET, s3_server
 
@@ -12,7 +21,7 @@ from engine_contract import EngineContract
 from engine_setup import UrlSetup
 from nestvec.engines.lancedb import connection
 from nestvec.engines.lancedb.engine import LanceEngine
-from nestvec.errors import DataError
+from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document
 
 
@@ -116,3 +125,52 @@ def test_a_server_that_does_not_answer_is_reported(bucket, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(DataError, match=r"^s3://indexes/none: "):
         LanceEngine.exists("s3://indexes/none")
+
+
+@pytest.mark.parametrize("least_rows", [10_000, 100], ids=["without index", "with index"])
+def test_two_processes_cannot_add_the_same_new_id(bucket, monkeypatch, least_rows):
+    place = f"{bucket}/race{least_rows}"
+    monkeypatch.setattr("nestvec.engines.lancedb.indexes.LEAST_ROWS", least_rows)
+    with LanceEngine.building(place, manifest(), source=SOURCE) as engine:
+        load(engine, 0, 200, batch=200)
+    added, refused = race(place, rounds=8)
+    assert sorted(added + refused) == sorted([*range(8)] * 2)
+    assert sorted(added) == [*range(8)]
+    engine = LanceEngine.open(place)
+    ids = [id_ for id_ in engine.ids() if id_ not in IDS[:200]]
+    # Each round adds the same id and an id of the process: the refused batches are not there.
+    assert len(ids) == len(set(ids)) == 2 * 8
+    assert len([id_ for id_ in ids if id_.startswith("same")]) == 8
+    engine.close()
+
+
+@pytest.mark.parametrize("stored", ["its own documents", "other documents"])
+def test_a_commit_whose_answer_is_lost_is_recognized(bucket, monkeypatch, stored):
+    from nestvec.engines.lancedb.merging import Merge
+
+    place = f"{bucket}/lost-{stored[:3]}"
+    engine, run = LanceEngine.create(place, manifest()), Merge.run
+    other = LanceEngine.open(place)
+
+    def loses_the_answer(self, table):
+        if self.attempts == 0:
+            monkeypatch.setattr(Merge, "run", run)
+            if stored == "its own documents":
+                self.run(table)
+            else:
+                self.attempts += 1
+                other.add({"b": made_document(2), "c": made_document(3)}, VECTORS[1:3])
+            raise RuntimeError("connection closed")
+        run(self, table)
+
+    monkeypatch.setattr(Merge, "run", loses_the_answer)
+    added = {"a": made_document(0), "b": made_document(1)}
+    if stored == "its own documents":
+        engine.add(added, VECTORS[:2])
+        assert sorted(engine.ids()) == ["a", "b"]
+    else:
+        with pytest.raises(InvalidArgument, match="'b'"):
+            engine.add(added, VECTORS[:2])
+        assert sorted(engine.ids()) == ["b", "c"]
+    for each in (engine, other):
+        each.close()

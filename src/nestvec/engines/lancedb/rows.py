@@ -23,6 +23,8 @@ from nestvec.types import CodeKey, Document
 
 ID, TITLE, TEXT, METADATA, VECTOR = "id", "title", "text", "metadata", "vector"
 DOCUMENT = (ID, TITLE, TEXT, METADATA)
+_PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+"""With this key, Lance repeats a commit if a concurrent commit inserts the same id."""
 _PREFIX = re.compile(r"prefix_(?P<dim>[0-9]+)_(?P<precision>float32|float16)")
 
 
@@ -56,7 +58,8 @@ def schema(manifest: Manifest) -> Any:
     """Return the Arrow schema of a new table, with the column of the manifest's own point."""
     pa = arrow()
     full = manifest.model.full_dim, manifest.stored
-    fields = [pa.field(name, pa.string()) for name in DOCUMENT]
+    fields = [pa.field(ID, pa.string(), nullable=False, metadata=_PRIMARY_KEY)]
+    fields += [pa.field(name, pa.string()) for name in DOCUMENT if name != ID]
     fields += [pa.field(name, pa.list_(pa.string())) for name in (TOKENS, KEYS, ORDERED)]
     fields.append(field_of(VECTOR, full))
     key = manifest.point.stages[0].representation

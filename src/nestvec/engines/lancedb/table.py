@@ -18,6 +18,7 @@ from nestvec.engines.lancedb import columns, indexes
 from nestvec.engines.lancedb.column_search import ColumnSearch
 from nestvec.engines.lancedb.indexes import LanceIndexes
 from nestvec.engines.lancedb.kinds import FieldReader
+from nestvec.engines.lancedb.merging import Merge, RowExists
 from nestvec.engines.lancedb.opened import OpenTable, id_condition
 from nestvec.engines.lancedb.rows import (
     DOCUMENT,
@@ -25,7 +26,6 @@ from nestvec.engines.lancedb.rows import (
     VECTOR,
     column_key,
     documents_of,
-    table_of,
     vector_column,
     vectors_of,
 )
@@ -65,30 +65,30 @@ class LanceTable(DocumentTable):
     ) -> None:
         """Add all documents in one commit, as ``DocumentTable.add`` does.
 
-        Rows are merged by id, so that a repeated commit adds no document twice. A crash leaves all
-        documents or none, and possibly a file that no version names, which ``compact`` deletes.
+        Rows are merged by id, so that a repeated commit adds no document twice. If two processes
+        add the same new id at the same time, one of them gets the error of an existing id. A crash
+        leaves all documents or none, and possibly a file that no version names, which ``compact``
+        deletes.
         """
-        ids = list(added)
+        merge = Merge(added, vectors, replace=replace, locked=self._table.folder.is_local)
 
-        def merge(table: Any) -> bool:
-            rows = table_of(added, vectors, table.schema)
-            merging = table.merge_insert(ID).when_not_matched_insert_all()
-            if replace:
-                merging = merging.when_matched_update_all()
-            merging.execute(rows)
+        def run(table: Any) -> bool:
+            merge.run(table)
             return _is_fragmented(table)
 
         with self._table.folder.changing():
             if not replace:
-                existing = self.existing(ids)
-                if existing:
-                    raise existing_id([id_ for id_ in ids if id_ in existing])
-            if self._table.change(merge):
-                rows = self.count()
-                self._optimize(KEPT_S)
-                self._indexes.merge_parts(
-                    self.manifest.settings, MOST_INDEX_PARTS + rows // ROWS_PER_INDEX_PART
-                )
+                self._refuse_existing(added)
+            try:
+                is_fragmented = self._table.change(run)
+            except RowExists:
+                if merge.attempts == 1 or not self._contains(added, vectors):
+                    self._refuse_existing(added)
+                    raise DataError(self._table.shown, "changed meanwhile. Try again.") from None
+                # An earlier attempt was committed, but its answer was lost.
+                is_fragmented = self._table.read(_is_fragmented)
+            if is_fragmented:
+                self._merge_parts()
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents in one commit, and return the number of deleted documents."""
@@ -231,6 +231,28 @@ class LanceTable(DocumentTable):
         self, queries: Embeddings, k: int, point: OperatingPoint, nprobes: int | None
     ) -> Hits:
         return self._search(queries, k, point, None, nprobes)
+
+    def _refuse_existing(self, added: Mapping[str, Document]) -> None:
+        existing = self.existing(list(added))
+        if existing:
+            raise existing_id([id_ for id_ in added if id_ in existing])
+
+    def _contains(self, added: Mapping[str, Document], vectors: NDArray[np.floating]) -> bool:
+        """Return whether the table contains these documents with these vectors."""
+        ids = list(added)
+        if self.documents(ids) != dict(added):
+            return False
+        stored = self.vectors(ids)
+        return all(
+            np.array_equal(stored[id_], vector.astype(np.float32))
+            for id_, vector in zip(ids, vectors, strict=True)
+        )
+
+    def _merge_parts(self) -> None:
+        """Merge small parts of the table, and of its index if there are too many."""
+        most = MOST_INDEX_PARTS + self.count() // ROWS_PER_INDEX_PART
+        self._optimize(KEPT_S)
+        self._indexes.merge_parts(self.manifest.settings, most)
 
     def _searchable(self, point: OperatingPoint) -> OperatingPoint:
         """Return the point, or the index's present point if another process has changed it.
