@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +19,12 @@ from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import Connection
+from nestvec.engines.milvus.documents import Rows
 from nestvec.engines.milvus.engine import MilvusEngine
 from nestvec.engines.milvus.location import Location
 from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.tables import Record
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.types import Document, OperatingPoint
 
 
@@ -86,6 +88,7 @@ LARGE = 20_000
 OTHER = """
 import sys
 from milvus_setup import decaying
+from nestvec.engines.milvus.documents import Rows
 from nestvec.engines.milvus.engine import MilvusEngine
 from nestvec.types import Document
 engine = MilvusEngine.open(sys.argv[1])
@@ -255,6 +258,85 @@ class TestLargeIndex:
         assert large.search(decaying(1, seed=2), 3).ids == [["only"]]
         names = large._table._connection.client.list_collections()
         assert len([name for name in names if name.startswith("large")]) == 2
+
+
+class TestConcurrentUses:
+    """Two processes change the operating point of one index at the same time."""
+
+    N = 3_000
+
+    @pytest.fixture
+    def url(self, server):
+        url = f"{server.url}?collection=uses"
+        engine = MilvusEngine.create(url, Manifest(WIDE, "float32", FUNNEL))
+        for start in range(0, self.N, 1_000):
+            rows = range(start, start + 1_000)
+            engine.add(
+                {f"d{row}": Document("") for row in rows}, self.vectors[start : start + 1_000]
+            )
+        yield url
+        engine.drop()
+
+    @cached_property
+    def vectors(self):
+        return decaying(self.N, seed=1)
+
+    def test_one_of_them_is_refused_and_no_prefix_is_lost(self, url):
+        command = [sys.executable, str(Path(__file__).parent / "milvus_uses.py"), url, "4"]
+        paths = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+        runners = [
+            subprocess.Popen(
+                [*command, *dims],
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONPATH": paths},
+            )
+            for dims in (("16", "32"), ("8", "48"))
+        ]
+        outcomes = [runner.communicate(timeout=240)[0] for runner in runners]
+        assert [runner.returncode for runner in runners] == [0, 0]
+        assert [len(each) for each in outcomes] == [4, 4]
+        assert "d" in outcomes[0] + outcomes[1]
+        engine = MilvusEngine.open(url)
+        (name,) = engine._table._prefixes.names()
+        stored = engine._table._records.complete(engine._record.table)
+        assert stored == {engine.manifest.point.stages[0].dim: name}
+        assert Rows(engine._table._connection, name).count() == self.N
+        found = engine.search(self.vectors[:50], 1).ids
+        assert found == [[f"d{row}"] for row in range(50)]
+        assert engine._table._records.leases(engine._record.table) == []
+        engine.close()
+
+    def test_a_change_is_refused_while_another_engine_prepares_a_point(self, url, monkeypatch):
+        first, second = MilvusEngine.open(url), MilvusEngine.open(url)
+        point, build = OperatingPoint.parse("16:float16@100>64:float32"), PrefixCollections.build
+
+        def refuses_meanwhile(prefixes, dim):
+            monkeypatch.setattr(PrefixCollections, "build", build)
+            with pytest.raises(IndexLocked, match="another process builds prefixes"):
+                second.use(OperatingPoint.parse("8:float16@100>64:float32"))
+            return prefixes.build(dim)
+
+        monkeypatch.setattr(PrefixCollections, "build", refuses_meanwhile)
+        first.use(point)
+        assert MilvusEngine.read_manifest(url).point == point
+        second.use(FUNNEL)
+        assert first.search(self.vectors[:5], 1).ids == [[f"d{row}"] for row in range(5)]
+        for engine in (first, second):
+            engine.close()
+
+    def test_the_lease_of_a_process_that_ended_is_removed(self, url, monkeypatch):
+        engine = MilvusEngine.open(url)
+        records, table = engine._table._records, engine._record.table
+        records.write_lease(table, f"{table}/ended")
+        with pytest.raises(IndexLocked, match="60 s after a crash"):
+            engine.use(OperatingPoint.parse("16:float16@100>64:float32"))
+        assert records.leases(table)[0][0] == f"{table}/ended"
+        monkeypatch.setattr("nestvec.engines.milvus.lease.ABANDONED_S", 0.1)
+        time.sleep(0.2)
+        engine.use(OperatingPoint.parse("16:float16@100>64:float32"))
+        assert records.leases(table) == []
+        engine.close()
 
 
 class TestSmallIndex:

@@ -111,7 +111,7 @@ class PrefixCollections:
     def build(self, dim: int) -> str:
         """Create a collection of the prefixes of all documents, and return its name.
 
-        Changes by other processes continue. Only one process may build prefixes of a table.
+        Changes by other processes continue. The process must hold the lease of the table.
         """
         for name in self._incomplete(self.names()):  # of an interrupted build
             collections.drop(self._connection, name)

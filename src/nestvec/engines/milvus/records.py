@@ -28,7 +28,7 @@ from nestvec.engines.tables import Record
 RECORDS = "nestvec_indexes"
 """The collection of all records of a database."""
 _RECORD, _ADAPTER, _COMPLETE = "record", "adapter", "complete"
-_OPEN, _DONE = "change", "changed"
+_OPEN, _DONE, _LEASE = "change", "changed", "lease"
 _PART = 1_000_000  # characters of one row of an adapter, and about those of a journal entry
 _FIELDS = [ID, "kind", "owner", "version", "payload"]
 
@@ -154,6 +154,22 @@ class Records:
         """Write that a collection of prefixes is not complete, or no longer exists."""
         self._stored.delete([f"{_COMPLETE}/{name}"])
 
+    # Leases
+
+    def leases(self, table: str) -> list[tuple[str, float]]:
+        """Return the keys of the leases of a table, and their ages in seconds."""
+        now = _now_ms()
+        rows = self._rows(_LEASE, table)
+        return [(row[ID].partition("/")[2], (now - int(row["version"])) / 1000) for row in rows]
+
+    def write_lease(self, table: str, key: str) -> None:
+        """Write a lease, or its present time."""
+        self._stored.upsert([_row(f"{_LEASE}/{key}", _LEASE, table, _now_ms(), "{}")])
+
+    def remove_leases(self, keys: Sequence[str]) -> None:
+        """Delete leases."""
+        self._stored.delete([f"{_LEASE}/{key}" for key in keys])
+
     # Rows
 
     def _newest(self, name: str) -> Mapping[str, Any] | None:
@@ -202,10 +218,6 @@ def _row(key: str, kind: str, owner: str, version: int, text: str) -> Row:
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     values = {ID: key, "kind": kind, "owner": owner, "version": version, "payload": pieces}
     return values | {"embedding": [0.0, 0.0]}
-
-
-def _has(name: str, client: Any) -> bool:
-    return bool(client.has_collection(name, timeout=CALL_S))
 
 
 def _payload(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from nestvec.engines.milvus.collections import DOCUMENT, EMBEDDING, ID, M
 from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.documents import Rows, block_size
 from nestvec.engines.milvus.fitting import fit_index, is_current
+from nestvec.engines.milvus.lease import Lease
 from nestvec.engines.milvus.prefixes import PrefixCollections
 from nestvec.engines.milvus.records import Records
 from nestvec.engines.milvus.rows import Row, document_rows, id_of, key_of, read_document
@@ -148,31 +149,21 @@ class MilvusTable(DocumentTable):
         return list(names)
 
     def prepare(self, point: OperatingPoint) -> Settings:
-        """Build the prefixes and the index of the first stage, if the point needs them."""
-        dim, rows = point.stages[0].dim, self.count()
-        approximate = rows >= LEAST_ROWS and not self._connection.is_lite
-        if not approximate and dim == self.manifest.model.full_dim:
-            return {}
-        complete = self._prefixes.complete(dim)
-        if complete is not None:
-            self._prefixes.repair()
-            if is_current(self._connection, complete, self.manifest, rows, indexed=approximate):
-                return self.manifest.settings if approximate else {}
-        is_own = complete is not None and self.is_unfinished
-        name = complete if complete is not None and is_own else self._prefixes.build(dim)
-        settings: Settings = {}
-        if approximate:
-            search = CandidateSearch(self._connection, self._prefixes, self._name, self.manifest)
-            settings = fit_index(self._connection, search, name, point)
-        if not is_own:
-            self._prefixes.publish(name)
-        return settings
+        """Build the prefixes and the index of the first stage, if the point needs them.
+
+        Raises:
+            IndexLocked: If another process prepares a point of this index.
+        """
+        with self._lease.held():
+            return self._prepare(point)
 
     def remove_unused(self, point: OperatingPoint) -> None:
-        """Drop the prefixes that a point does not use."""
+        """Drop the prefixes that a point does not use, and let other processes prepare points."""
         dim = point.stages[0].dim
         is_full = dim == self.manifest.model.full_dim and "index" not in self.manifest.settings
+        self._lease.check()
         self._prefixes.drop_others(None if is_full else dim)
+        self._lease.release()
 
     def compact(self) -> None:
         """Let Milvus merge its segments, which frees the space of deleted rows in time."""
@@ -194,10 +185,32 @@ class MilvusTable(DocumentTable):
         own = resident if dim < full_dim or links else 0
         return TableSizes(n * (4 * full_dim + _KEY_BYTES) + own, texts, resident)
 
+    def _prepare(self, point: OperatingPoint) -> Settings:
+        dim, rows = point.stages[0].dim, self.count()
+        approximate = rows >= LEAST_ROWS and not self._connection.is_lite
+        if not approximate and dim == self.manifest.model.full_dim:
+            return {}
+        complete = self._prefixes.complete(dim)
+        if complete is not None:
+            self._prefixes.repair()
+            if is_current(self._connection, complete, self.manifest, rows, indexed=approximate):
+                return self.manifest.settings if approximate else {}
+        is_own = complete is not None and self.is_unfinished
+        name = complete if complete is not None and is_own else self._prefixes.build(dim)
+        settings: Settings = {}
+        if approximate:
+            search = CandidateSearch(self._connection, self._prefixes, self._name, self.manifest)
+            settings = fit_index(self._connection, search, name, point)
+        if not is_own:
+            self._lease.check()
+            self._prefixes.publish(name)
+        return settings
+
     def _use(self, table: str) -> None:
         self._name, self._stored = table, Rows(self._connection, table)
         full_dim = self.manifest.model.full_dim
         self._prefixes = PrefixCollections(self._connection, self._records, table, full_dim)
+        self._lease = Lease(self._records, table, self._connection.shown)
 
     def _some_kinds(self, field: str, limit: int) -> FieldKinds:
         expression = has_tokens([exists_token(field)])
