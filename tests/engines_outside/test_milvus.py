@@ -18,6 +18,7 @@ from nestvec.codec.prefix import as_stored, prefix
 from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest
 from nestvec.engines.milvus import collections
+from nestvec.engines.milvus.collections import DOCUMENT
 from nestvec.engines.milvus.connection import Connection
 from nestvec.engines.milvus.documents import Rows
 from nestvec.engines.milvus.engine import MilvusEngine
@@ -369,6 +370,28 @@ class TestSmallIndex:
         ]
         with pytest.raises(InvalidArgument, match=r"'longer': it has .* Milvus stores 4,000,000"):
             small.add({"longer": Document("x" * 4_000_001)}, decaying(1, seed=97))
+
+    def test_a_batch_of_several_requests_is_deleted_after_an_error(self, small, monkeypatch):
+        monkeypatch.setattr("nestvec.engines.milvus.table.REQUEST_BYTES", 10_000)
+        added = {f"batch{row}": Document("") for row in range(100)}
+        vectors, calls, upsert = decaying(100, seed=6), [], Rows.upsert
+
+        def fails_once(rows, block):
+            calls.extend([rows] if DOCUMENT in block[0] else [])
+            if len(calls) == 3:
+                fail()
+            upsert(rows, block)
+
+        n = len(small)
+        with monkeypatch.context() as patch:
+            patch.setattr(Rows, "upsert", fails_once)
+            with pytest.raises(DataError, match="interrupted"):
+                small.add(added, vectors)
+        assert len(small) == n
+        small.add(added, vectors)
+        assert len(small) == n + 100
+        assert small._table._records.batches(small._table._name) == []
+        assert small.delete(list(added)) == 100
 
     def test_a_record_with_a_large_adapter_is_returned_and_removed(self, small):
         stored, content = small._table._records, os.urandom(3_000_000)

@@ -11,8 +11,9 @@ from milvus_setup import FUNNEL, WIDE, MilvusSetup, decaying
 
 from engine_contract import EngineContract
 from nestvec.engines.manifest import Manifest
+from nestvec.engines.milvus.documents import Rows
 from nestvec.engines.milvus.engine import MilvusEngine
-from nestvec.errors import IndexLocked
+from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.types import Document
 
 WRITER = """
@@ -29,11 +30,30 @@ for start in range(0, 10_000, 20):
     print(start + 20, flush=True)
 """
 
+CRASHING = """
+import os, sys
+from milvus_setup import FUNNEL, WIDE, decaying
+from nestvec.engines.manifest import Manifest
+from nestvec.engines.milvus import table
+from nestvec.engines.milvus.documents import Rows
+from nestvec.engines.milvus.engine import MilvusEngine
+from nestvec.types import Document
+table.REQUEST_BYTES = 10_000
+engine, upsert = MilvusEngine.create(sys.argv[1], Manifest(WIDE, "float32", FUNNEL)), Rows.upsert
+def ends_after_one_request(self, rows):
+    upsert(self, rows)
+    if self._name == engine._record.table:
+        os._exit(9)
+Rows.upsert = ends_after_one_request
+engine.add({f"d{row}": Document(str(row)) for row in range(100)}, decaying(100, seed=3))
+"""
+LARGE = {f"d{row}": Document(str(row)) for row in range(100)}
 
-def start_writer(url):
+
+def run_outside(program, url):
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     paths += filter(None, [os.environ.get("PYTHONPATH")])
-    command = [sys.executable, "-c", WRITER, url]
+    command = [sys.executable, "-c", program, url]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
@@ -46,7 +66,7 @@ class TestLite(EngineContract):
 
 def test_a_killed_writer_loses_no_added_document(tmp_path):
     url = f"milvus-lite://{tmp_path}/lite.db"
-    with start_writer(url) as writer:
+    with run_outside(WRITER, url) as writer:
         for line in writer.stdout:
             added = int(line)
             if added >= 200:
@@ -64,7 +84,7 @@ def test_a_killed_writer_loses_no_added_document(tmp_path):
 
 def test_a_file_that_another_process_uses_is_refused(tmp_path):
     url = f"milvus-lite://{tmp_path}/lite.db"
-    with start_writer(url) as writer:
+    with run_outside(WRITER, url) as writer:
         writer.stdout.readline()
         with pytest.raises(IndexLocked, match="Milvus Lite allows one process"):
             MilvusEngine.open(url)
@@ -84,4 +104,76 @@ def test_an_index_of_milvus_lite_is_searched_exhaustively(tmp_path, monkeypatch)
     zero = engine.search(np.zeros((1, 64), np.float32), 5)
     assert zero.ids == [sorted((f"d{row}" for row in range(300)), reverse=True)[:5]]
     assert zero.scores == [[0.0] * 5]
+    engine.close()
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    """The URL of an index, whose batches of 100 documents are several requests."""
+    monkeypatch.setattr("nestvec.engines.milvus.table.REQUEST_BYTES", 10_000)
+    return f"milvus-lite://{tmp_path}/lite.db"
+
+
+def fail_at_request(number, monkeypatch):
+    """Let one request of documents fail."""
+    calls, upsert = [], Rows.upsert
+
+    def fails_once(self, rows):
+        if "document" in rows[0]:
+            calls.append(len(rows))
+            if len(calls) == number:
+                raise DataError("milvus", "failed.")
+        upsert(self, rows)
+
+    monkeypatch.setattr(Rows, "upsert", fails_once)
+    return calls
+
+
+def test_a_batch_of_several_requests_is_added_completely_or_not_at_all(url, monkeypatch):
+    engine = MilvusEngine.create(url, Manifest(WIDE, "float32", FUNNEL))
+    vectors = decaying(100, seed=3)
+    engine.add({"before": Document("")}, decaying(1, seed=5))
+    calls = fail_at_request(3, monkeypatch)
+    with pytest.raises(DataError, match="failed"):
+        engine.add(LARGE, vectors)
+    assert len(calls) == 3
+    assert list(engine.ids()) == ["before"]
+    assert engine.search(vectors, 1).ids == [["before"]] * 100
+    engine.add(LARGE, vectors)
+    assert engine.search(vectors, 1).ids == [[id_] for id_ in LARGE]
+    with pytest.raises(InvalidArgument, match="'d0'"):
+        engine.add(LARGE, vectors)
+    assert engine._table._records.batches(engine._record.table) == []
+    engine.close()
+
+
+def test_a_batch_that_a_crash_interrupted_can_be_added_again(url):
+    with run_outside(CRASHING, url) as writer:
+        assert writer.wait(60) == 9
+    engine, vectors = MilvusEngine.open(url), decaying(100, seed=3)
+    found = {*engine.ids()}
+    assert 0 < len(found) < 100
+    engine.add({"other": Document("")}, decaying(1, seed=5))
+    with pytest.raises(InvalidArgument, match="'other'"):
+        engine.add({"d0": LARGE["d0"], "other": Document("")}, decaying(2, seed=5))
+    engine.add(LARGE, vectors)
+    assert len(engine) == 101
+    assert engine.get(list(LARGE)) == LARGE
+    assert engine.search(vectors, 1).ids == [[id_] for id_ in LARGE]
+    with pytest.raises(InvalidArgument, match="'d0'"):
+        engine.add(LARGE, vectors)
+    assert engine._table._records.batches(engine._record.table) == []
+    engine.close()
+
+
+def test_an_interrupted_batch_can_be_added_in_smaller_batches(url):
+    with run_outside(CRASHING, url) as writer:
+        assert writer.wait(60) == 9
+    engine, vectors = MilvusEngine.open(url), decaying(100, seed=3)
+    for row, id_ in enumerate(LARGE):
+        engine.add({id_: LARGE[id_]}, vectors[row : row + 1])
+    assert engine.search(vectors, 1).ids == [[id_] for id_ in LARGE]
+    with pytest.raises(InvalidArgument, match="'d7'"):
+        engine.add({"d7": LARGE["d7"]}, vectors[7:8])
+    assert engine._table._records.batches(engine._record.table) == []
     engine.close()

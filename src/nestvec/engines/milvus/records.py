@@ -28,7 +28,7 @@ from nestvec.engines.tables import Record
 RECORDS = "nestvec_indexes"
 """The collection of all records of a database."""
 _RECORD, _ADAPTER, _COMPLETE = "record", "adapter", "complete"
-_OPEN, _DONE, _LEASE = "change", "changed", "lease"
+_OPEN, _DONE, _LEASE, _BATCH = "change", "changed", "lease", "batch"
 _PART = 1_000_000  # characters of one row of an adapter, and about those of a journal entry
 _FIELDS = [ID, "kind", "owner", "version", "payload"]
 
@@ -47,6 +47,18 @@ class Entry(NamedTuple):
     keys: list[str]
     open: bool
     age_s: float
+
+
+class RecordedBatch(NamedTuple):
+    """An addition of several requests.
+
+    Attributes:
+        rows: The primary keys of its rows in the records.
+        keys: The primary keys of its documents.
+    """
+
+    rows: list[str]
+    keys: list[str]
 
 
 class Records:
@@ -153,6 +165,30 @@ class Records:
     def withdraw(self, name: str) -> None:
         """Write that a collection of prefixes is not complete, or no longer exists."""
         self._stored.delete([f"{_COMPLETE}/{name}"])
+
+    # Batches of several requests
+
+    def begin_batch(self, table: str, keys: Sequence[str]) -> RecordedBatch:
+        """Write that documents are about to be added."""
+        token, batch = secrets.token_hex(8), RecordedBatch([], list(keys))
+        for number, part in enumerate(_parts(keys)):
+            row = f"{_BATCH}/{table}/{token}/{number}"
+            self._stored.upsert([_row(row, _BATCH, table, _now_ms(), json.dumps(part))])
+            batch.rows.append(row)
+        return batch
+
+    def batches(self, table: str) -> list[RecordedBatch]:
+        """Return the batches of a table."""
+        found: dict[str, RecordedBatch] = {}
+        for row in self._rows(_BATCH, table):
+            batch = found.setdefault(row[ID].rpartition("/")[0], RecordedBatch([], []))
+            batch.rows.append(row[ID])
+            batch.keys.extend(json.loads("".join(row["payload"])))
+        return list(found.values())
+
+    def remove_batch(self, batch: RecordedBatch) -> None:
+        """Delete a batch."""
+        self._stored.delete(batch.rows)
 
     # Leases
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from nestvec.engines.filters.milvus import TOKENS, compile_condition, has_tokens
 from nestvec.engines.filters.tokens import exists_token, field_of, kind_tokens, kinds_of
 from nestvec.engines.manifest import Settings
 from nestvec.engines.milvus import collections
+from nestvec.engines.milvus.batches import Batches
 from nestvec.engines.milvus.candidates import CandidateSearch
 from nestvec.engines.milvus.collections import DOCUMENT, EMBEDDING, ID, M
 from nestvec.engines.milvus.connection import Connection
@@ -29,6 +31,8 @@ from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
 LEAST_ROWS = 10_000
 """Documents from which a first stage has an HNSW index on a server."""
+REQUEST_BYTES = 16_000_000
+"""Bytes of one request, about."""
 _KINDS_S = 5.0  # another process may have changed the kinds of a field
 _SAMPLED = 500  # documents whose tokens or texts are read at a time
 _KEY_BYTES = 50  # an id and its numbers, about
@@ -57,17 +61,25 @@ class MilvusTable(DocumentTable):
     ) -> None:
         """Add documents, as ``DocumentTable.add`` does.
 
-        Milvus makes one request visible in one step; a batch above 16 MB is several requests. An
-        error or a crash between them leaves the documents of the first ones, each complete: add the
-        batch again with ``replace``. Prefixes that a crash left behind are repaired by the next
-        change. If two processes add the same id at the same time, the last one replaces the other.
+        Milvus makes one request visible in one step. A batch above 16 MB is several requests, and
+        searches can find a part of its documents, each of them complete, before ``add`` returns.
+        After an error, the documents of the batch are deleted, unless ``replace`` is True or the
+        server cannot be reached. After a crash, or if they could not be deleted, the documents of
+        the first requests remain. The same batch can then be added again. Prefixes that a crash
+        left behind are repaired by the next change. If two processes add the same id at the same
+        time, the last one replaces the other.
         """
         rows = document_rows(added, vectors)
         keys = [row[ID] for row in rows]
-        if not replace and (existing := self.existing(list(added))):
-            raise existing_id([id_ for id_ in added if id_ in existing])
-        with self._prefixes.changing(keys) as names:
-            for block in _requests(rows):
+        requests = list(_requests(rows))
+        if not replace:
+            self._refuse_existing(added)
+        is_batch = len(requests) > 1 and not replace
+        with (
+            self._batches.adding(keys) if is_batch else nullcontext(),
+            self._prefixes.changing(keys) as names,
+        ):
+            for block in requests:
                 self._stored.upsert(block)
             self._prefixes.write(names, rows, vectors.astype(np.float32, copy=False))
         self._kinds = {}
@@ -185,6 +197,14 @@ class MilvusTable(DocumentTable):
         own = resident if dim < full_dim or links else 0
         return TableSizes(n * (4 * full_dim + _KEY_BYTES) + own, texts, resident)
 
+    def _refuse_existing(self, added: Mapping[str, Document]) -> None:
+        """Raise an error if an id exists, except ids of an unfinished batch."""
+        existing = self.existing(list(added))
+        if existing:
+            existing -= {id_of(key) for key in self._batches.unfinished()}
+        if existing:
+            raise existing_id([id_ for id_ in added if id_ in existing])
+
     def _prepare(self, point: OperatingPoint) -> Settings:
         dim, rows = point.stages[0].dim, self.count()
         approximate = rows >= LEAST_ROWS and not self._connection.is_lite
@@ -210,6 +230,7 @@ class MilvusTable(DocumentTable):
         self._name, self._stored = table, Rows(self._connection, table)
         full_dim = self.manifest.model.full_dim
         self._prefixes = PrefixCollections(self._connection, self._records, table, full_dim)
+        self._batches = Batches(self._records, self._stored, table)
         self._lease = Lease(self._records, table, self._connection.shown)
 
     def _some_kinds(self, field: str, limit: int) -> FieldKinds:
@@ -231,11 +252,11 @@ def _expression(where: Condition | None) -> str:
 
 
 def _requests(rows: list[Row]) -> Iterator[list[Row]]:
-    """Yield rows in blocks of about 16 MB, usually one."""
-    limit, size, first = 16_000_000, 0, 0
+    """Yield rows in blocks of about ``REQUEST_BYTES``, usually one."""
+    size, first = 0, 0
     for number, row in enumerate(rows):
         own = 4 * len(row[EMBEDDING]) + sum(map(len, (*row[DOCUMENT], *row[TOKENS])))
-        if size and size + own > limit:
+        if size and size + own > REQUEST_BYTES:
             yield rows[first:number]
             first, size = number, 0
         size += own
