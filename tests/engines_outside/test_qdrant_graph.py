@@ -60,7 +60,7 @@ class TestGraph:
         assert large.stats().settings == settings
 
     def test_a_search_uses_the_graph(self, large, monkeypatch):
-        shard = large._table._shard
+        shard = large._table._points
         assert shard._call(lambda edge: edge.info()).indexed_vectors_count >= N
         monkeypatch.setattr(large._table._searcher, "exhaustive", None)
         monkeypatch.setattr(shard, "query", lambda bodies: sent.extend(bodies) or query(bodies))

@@ -1,30 +1,25 @@
-"""The named vectors of a shard: ``full`` has the stored vectors, ``p64_float16`` their prefixes.
+"""The named vectors of an index: ``full`` has the stored vectors, ``p64_float16`` their prefixes.
 
 Qdrant searches only vectors that it stores, so each representation of a point's stages is a named
-vector of its own. The file ``columns.json`` lists those of prefixes; it is written before Edge
-creates one. After a crash, the next ``prepare`` completes what is missing.
+vector of its own. After a crash, the next ``prepare`` completes what is missing.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.prefix import prefix
 from nestvec.engines.manifest import Stored
-from nestvec.engines.qdrant.requests import Body, Step, exhaustive
-from nestvec.engines.qdrant.shards import OpenShard
-from nestvec.errors import DataError
-from nestvec.files.atomic import replace_file
-from nestvec.types import CodeKey, Embeddings, OperatingPoint
+from nestvec.engines.qdrant.points import Points
+from nestvec.engines.qdrant.requests import Body
+from nestvec.types import CodeKey, Embeddings, OperatingPoint, Precision
 
 FULL = "full"
-COLUMNS = "columns.json"
 _NAME = re.compile(r"p(?P<dim>[0-9]+)_(?P<precision>float32|float16)")
 
 
@@ -44,23 +39,18 @@ class Layout(NamedTuple):
         keys.pop(FULL, None)
         return keys
 
-    def config(
-        self,
-        columns: Mapping[str, CodeKey],
-        indexed: Mapping[str, Body],
-        optimizers: Body,
-    ) -> Body:
-        """Return the configuration of a shard.
+    def config(self, columns: Mapping[str, CodeKey], indexed: Mapping[str, Body]) -> Body:
+        """Return the parameters of all named vectors, by name.
 
         Args:
             columns: The named vectors of prefixes.
             indexed: By name, further parameters of the vectors that have a graph.
-            optimizers: The parameters of the optimizer.
         """
         keys = {FULL: (self.full_dim, self.stored), **columns}
-        vectors = {
+        return {
             name: {
                 "size": dim,
+                "distance": "Dot",
                 "datatype": precision,
                 "memory": "cold" if name == FULL else "cached",
                 "hnsw_config": NO_GRAPH,
@@ -68,33 +58,34 @@ class Layout(NamedTuple):
             }
             for name, (dim, precision) in keys.items()
         }
-        return {"vectors": vectors, "optimizers": optimizers}
 
 
-NO_GRAPH: Body = {"m": 0, "ef_construct": 4, "full_scan_threshold": 1}
+NO_GRAPH: Body = {"m": 0, "ef_construct": 4, "full_scan_threshold": 10}
+
+
+def prefix_names(names: Iterable[str]) -> dict[str, CodeKey]:
+    """Return the names of prefixes among the names of vectors, with their representations."""
+    matches = {name: _NAME.fullmatch(name) for name in names}
+    return {
+        name: (int(match["dim"]), cast(Precision, match["precision"]))
+        for name, match in matches.items()
+        if match
+    }
 
 
 class NamedVectors:
-    """The named vectors of prefixes of one shard."""
+    """The named vectors of prefixes of one index."""
 
-    def __init__(self, shard: OpenShard, layout: Layout) -> None:
-        """Read which named vectors exist."""
-        self._shard, self.layout = shard, layout
-        self._file = shard.folder / COLUMNS
-
-    def existing(self) -> dict[str, CodeKey]:
-        """Return the named vectors that the shard has, also those that are not complete."""
-        if self._shard.columns is None:
-            listed = self._listed()
-            self._shard.columns = {
-                name: key for name, key in listed.items() if self._is_in_shard(name, key)
-            }
-        return self._shard.columns
+    def __init__(self, points: Points, layout: Layout) -> None:
+        """Use the points of an index."""
+        self._points, self.layout = points, layout
 
     def missing(self, point: OperatingPoint) -> list[str]:
         """Return the named vectors that a point searches and that are not complete."""
-        needed = self.layout.needed(point)
-        return [name for name in needed if name not in self._complete()]
+        known = self._points.complete
+        names = [name for name in self.layout.needed(point) if name not in known]
+        existing = self._points.named_vectors() if names else {}
+        return [name for name in names if name not in existing or not self._is_complete(name)]
 
     def prefixes(self, vectors: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
         """Return all named vectors of documents.
@@ -105,76 +96,55 @@ class NamedVectors:
         Returns:
             By name, arrays [n, dim].
         """
-        named = {name: self._prefix(vectors, key) for name, key in self.existing().items()}
+        named = {
+            name: self._prefix(vectors, key) for name, key in self._points.named_vectors().items()
+        }
         return {FULL: vectors, **named}
 
     def create(self, needed: Mapping[str, CodeKey]) -> None:
         """Create named vectors, and compute those of all documents."""
-        with self._shard.changing:
-            for name, (dim, precision) in needed.items():
-                if name not in self.existing():
-                    self._write({**self.existing(), name: (dim, precision)})
-                    values = {"name": name, "size": dim, "datatype": precision}
-                    self._shard.update({"create_vector": values})
-                    self.existing()[name] = dim, precision
-                self._fill(name)
-            self._shard.complete |= needed.keys()
+        with self._points.changing:
+            existing = self._points.named_vectors()
+            for name, key in needed.items():
+                if name not in existing:
+                    self._points.create_vector(name, key)
+                self._fill(name, key)
+            self._points.complete |= needed.keys()
 
     def drop_others(self, needed: Iterable[str]) -> None:
         """Delete the named vectors that are not needed."""
-        with self._shard.changing:
-            for name in self.existing().keys() - set(needed):
-                self._shard.update({"delete_vector": name})
-                self._shard.complete.discard(name)
-                del self.existing()[name]
-            self._write(self.existing())
+        with self._points.changing:
+            for name in self._points.named_vectors().keys() - set(needed):
+                self._points.complete.discard(name)
+                self._points.delete_vector(name)
 
-    def _fill(self, name: str) -> None:
+    def _fill(self, name: str, key: CodeKey) -> None:
+        """Compute a named vector of the points that lack it.
+
+        A point that another process has replaced meanwhile has the vector already. The filter of
+        the change prevents that an outdated vector replaces it.
+        """
         lacking: Body = {"must_not": [{"has_vector": name}]}
-        key = self.existing()[name]
-        for block in self._shard.scroll([], vectors=[FULL], where=lacking):
+        for block in self._points.scroll([], vectors=[FULL], where=lacking):
             rows = self._prefix(as_arrays(block), key).tolist()
             points = [
                 {"id": str(point.id), "vector": {name: row}}
                 for point, row in zip(block, rows, strict=True)
             ]
-            self._shard.update({"update_vectors": points}, flush=False)
-        self._shard.flush()
+            change = {"points": points, "update_filter": lacking}
+            self._points.update({"update_vectors": change}, flush=False)
+        self._points.flush()
 
-    def _complete(self) -> set[str]:
-        """Return the named vectors that every document has."""
-        for name in self.existing().keys() - self._shard.complete:
-            if not self._shard.count({"must_not": [{"has_vector": name}]}):
-                self._shard.complete.add(name)
-        return self._shard.complete
+    def _is_complete(self, name: str) -> bool:
+        """Return whether every document has a named vector."""
+        if self._points.has_any({"must_not": [{"has_vector": name}]}):
+            return False
+        self._points.complete.add(name)
+        return True
 
     def _prefix(self, vectors: NDArray[np.floating], key: CodeKey) -> NDArray[np.floating]:
         dim, precision = key
         return prefix(vectors.astype(np.float32, copy=False), dim).astype(precision)
-
-    def _is_in_shard(self, name: str, key: CodeKey) -> bool:
-        step = Step(np.zeros(key[0], np.float32), name, 1)
-        try:
-            self._shard.query([exhaustive(step, None, None)])
-        except DataError as error:
-            if "Not existing vector name" in str(error):
-                return False
-            raise
-        return True
-
-    def _listed(self) -> dict[str, CodeKey]:
-        try:
-            names = json.loads(self._file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise DataError(self._file, f"cannot be read ({error}). Rebuild the index.") from error
-        matches = {name: _NAME.fullmatch(name) for name in names}
-        return {name: (int(m["dim"]), m["precision"]) for name, m in matches.items() if m}  # type: ignore[misc]
-
-    def _write(self, columns: Mapping[str, CodeKey]) -> None:
-        with replace_file(self._file) as file:
-            file.write_text(json.dumps(sorted(columns)), encoding="utf-8")
 
 
 def as_arrays(points: Iterable[Any]) -> Embeddings:

@@ -1,4 +1,4 @@
-"""The HNSW graph of a shard: when it is built, how wide it is searched, and what it loses.
+"""The HNSW graph of an index: when it is built, how wide it is searched, and what it loses.
 
 Below ``LEAST_ROWS`` documents, a search scores every document. Above, a graph serves the first
 stage of the operating point. ``fitting`` chooses ``hnsw_ef`` when the graph is built.
@@ -8,26 +8,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from nestvec.engines.fitting import SAMPLED, Fitted, K, fit, queries_between
 from nestvec.engines.manifest import Settings
 from nestvec.engines.qdrant.columns import FULL, NamedVectors, as_arrays
+from nestvec.engines.qdrant.points import Build, Points
 from nestvec.engines.qdrant.requests import Body, search_params
 from nestvec.engines.qdrant.searching import Searcher, candidates
-from nestvec.engines.qdrant.shards import OpenShard
 from nestvec.errors import InvalidArgument
 from nestvec.types import Embeddings, Hits, OperatingPoint
 
 LEAST_ROWS = 20_000
 M, EF_CONSTRUCT = 16, 200
 HNSW_EF = (64, 128, 256, 512, 1_024, 2_048)
-_OPTIMIZERS: Body = {
-    "default_segment_number": 1,
-    "deleted_threshold": 0.01,  # by default, Edge keeps up to 20 % of deleted points
-    "vacuum_min_vector_number": 1,
-}
-NO_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1_000_000_000}
-"""Parameters of the optimizer: build no graph."""
-_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1}  # kB
 
 
 class Quantization(NamedTuple):
@@ -43,10 +37,10 @@ class Quantization(NamedTuple):
 
 
 QUANTIZATIONS = {
-    "int8": Quantization({"scalar": {"type": "int8"}}, 2.0),
-    "turbo4": Quantization({"turbo": {"bits": "bits4"}}, 4.0),
-    "turbo2": Quantization({"turbo": {"bits": "bits2"}}, 8.0),
-    "turbo1": Quantization({"turbo": {"bits": "bits1"}}, 16.0),
+    "int8": Quantization({"scalar": {"type": "int8", "memory": "pinned"}}, 2.0),
+    "turbo4": Quantization({"turbo": {"bits": "bits4", "memory": "pinned"}}, 4.0),
+    "turbo2": Quantization({"turbo": {"bits": "bits2", "memory": "pinned"}}, 8.0),
+    "turbo1": Quantization({"turbo": {"bits": "bits1", "memory": "pinned"}}, 16.0),
 }
 """By the value of ``quantization`` in the URL. ``none`` removes a quantization."""
 NO_QUANTIZATION = "none"
@@ -66,11 +60,11 @@ def check_quantization(name: str) -> str:
 
 
 class Graph:
-    """The HNSW graph of one shard."""
+    """The HNSW graph of one index."""
 
-    def __init__(self, shard: OpenShard, columns: NamedVectors, searcher: Searcher) -> None:
-        """Use an open shard."""
-        self._shard, self._columns, self._searcher = shard, columns, searcher
+    def __init__(self, points: Points, columns: NamedVectors, searcher: Searcher) -> None:
+        """Use the points of an index."""
+        self._points, self._columns, self._searcher = points, columns, searcher
 
     def params(self, point: OperatingPoint, settings: Settings, k: int) -> Body | None:
         """Return the parameters of a search by a point; None if its first stage has no graph."""
@@ -85,18 +79,17 @@ class Graph:
 
     def prepare(self, point: OperatingPoint, quantization: str) -> Settings:
         """Build the graph of the first stage if there are enough documents, and fit ``hnsw_ef``."""
-        if self._shard.count() < LEAST_ROWS:
+        rows, first = self._points.count(), point.stages[0].representation
+        if rows < LEAST_ROWS:
             return {}
-        name = self._columns.layout.name(point.stages[0].representation)
+        layout = self._columns.layout
         chosen = QUANTIZATIONS.get(quantization)
-        graph: Body = {"m": M, "ef_construct": EF_CONSTRUCT, "full_scan_threshold": 1}
+        graph: Body = {"m": M, "ef_construct": EF_CONSTRUCT, "full_scan_threshold": 10}
         params: Body = {"hnsw_config": graph}
         if chosen is not None:
             params["quantization_config"] = chosen.config
-        self._shard.reconfigure(
-            self._columns.layout.config(self._columns.existing(), {name: params}, _INDEXING)
-        )
-        self._shard.optimize()
+        vectors = layout.config(self._points.named_vectors(), {layout.name(first): params})
+        self._points.build(Build(vectors, rows * first[0] * np.dtype(first[1]).itemsize))
         settings: dict[str, int | float | str] = {
             "index": "hnsw",
             "first_stage": first_stage(point),
@@ -120,7 +113,7 @@ class Graph:
 
     def _queries(self) -> Embeddings:
         """Return queries between documents; points are in the order of a hash of their ids."""
-        block = next(self._shard.scroll([], vectors=[FULL]))
+        block = next(self._points.scroll([], vectors=[FULL]))
         return queries_between(as_arrays(block[:SAMPLED]))
 
 

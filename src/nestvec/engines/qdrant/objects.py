@@ -5,13 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from nestvec.engines.filters.qdrant import FIELDS, VALUES
-from nestvec.engines.qdrant.requests import Body
+from nestvec.engines.qdrant.requests import Body, as_filter
 from nestvec.errors import require
-
-PAYLOAD_INDEXES: tuple[Body, ...] = tuple(
-    {"create_index": {"field_name": key, "field_schema": "keyword"}} for key in (FIELDS, VALUES)
-)
 
 
 @cache
@@ -24,13 +19,13 @@ def library() -> Any:
     return require("qdrant_edge", extra="qdrant")
 
 
-def config(body: Body) -> Any:
+def config(vectors: Body, optimizers: Body) -> Any:
     """Return the configuration of a shard."""
     edge = library()
     return edge.EdgeConfig(
-        vectors={name: _vector_params(values) for name, values in body["vectors"].items()},
+        vectors={name: _vector_params(values) for name, values in vectors.items()},
         payload_memory=edge.Memory.Cold,
-        optimizers=edge.EdgeOptimizersConfig(**body["optimizers"]),
+        optimizers=edge.EdgeOptimizersConfig(**optimizers),
     )
 
 
@@ -44,11 +39,10 @@ def filter_of(body: Body | None) -> Any:
     """Return a filter; None without a body."""
     if body is None:
         return None
-    parts = ("must", "should", "must_not")
-    if not any(part in body for part in parts):
-        body = {"must": [body]}
-    conditions = {part: [_condition(each) for each in body[part]] for part in parts if part in body}
-    return library().Filter(**conditions)
+    parts = as_filter(body)
+    return library().Filter(
+        **{part: [_condition(each) for each in conditions] for part, conditions in parts.items()}
+    )
 
 
 def update(body: Body) -> Any:
@@ -64,8 +58,9 @@ def update(body: Body) -> Any:
         case "delete":
             return operations.delete_points(values)
         case "update_vectors":
+            # The filter is for other processes, and this process holds the lock of the index.
             return operations.update_vectors(
-                [edge.PointVectors(point["id"], point["vector"]) for point in values]
+                [edge.PointVectors(point["id"], point["vector"]) for point in values["points"]]
             )
         case "create_vector":
             return operations.create_dense_vector(
@@ -122,11 +117,11 @@ def _vector_params(body: Body) -> Any:
     edge = library()
     return edge.EdgeVectorParams(
         size=body["size"],
-        distance=edge.Distance.Dot,
+        distance=getattr(edge.Distance, body["distance"]),
         datatype=_datatype(body["datatype"]),
         hnsw_config=edge.HnswIndexConfig(**body["hnsw_config"]),
         quantization_config=_quantization(body.get("quantization_config")),
-        memory=getattr(edge.Memory, body["memory"].capitalize()),
+        memory=_memory(body["memory"]),
     )
 
 
@@ -135,13 +130,18 @@ def _quantization(body: Body | None) -> Any:
     match body:
         case None:
             return None
-        case {"scalar": _}:
-            kind, memory = edge.ScalarType.Int8, edge.Memory.Pinned
-            return edge.ScalarQuantizationConfig(type=kind, quantile=None, memory=memory)
-        case {"turbo": {"bits": bits}}:
+        case {"scalar": {"memory": memory}}:
+            return edge.ScalarQuantizationConfig(
+                type=edge.ScalarType.Int8, quantile=None, memory=_memory(memory)
+            )
+        case {"turbo": {"bits": bits, "memory": memory}}:
             size = getattr(edge.TurboQuantBitSize, bits.capitalize())
-            return edge.TurboQuantQuantizationConfig(bits=size, memory=edge.Memory.Pinned)
+            return edge.TurboQuantQuantizationConfig(bits=size, memory=_memory(memory))
     raise TypeError(f"{body} is not a known quantization")
+
+
+def _memory(name: str) -> Any:
+    return getattr(library().Memory, name.capitalize())
 
 
 def _datatype(name: str) -> Any:

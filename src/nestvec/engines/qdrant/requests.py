@@ -1,6 +1,7 @@
 """Request bodies in the form of Qdrant's REST API.
 
-``objects`` converts a body to the classes of Edge. The bodies were not sent to a server.
+``objects`` converts a body to the classes of Edge, and ``qdrant_server`` to those of the client of a
+server.
 """
 
 from __future__ import annotations
@@ -8,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from nestvec.engines.filters.qdrant import FIELDS, VALUES
 from nestvec.types import Embeddings
 
 Body = dict[str, Any]
+PAYLOAD_INDEXES: tuple[Body, ...] = tuple(
+    {"create_index": {"field_name": key, "field_schema": "keyword"}} for key in (FIELDS, VALUES)
+)
 
 
 class Step(NamedTuple):
@@ -53,6 +58,11 @@ def approximate(steps: Sequence[Step], where: Body | None, params: Body) -> Body
     for step in later:
         body = {**_nearest(step, None, {"exact": True}), "prefetch": body}
     return body
+
+
+def as_filter(body: Body) -> Body:
+    """Return a filter; a condition alone is wrapped in one."""
+    return body if body.keys() & {"must", "should", "must_not"} else {"must": [body]}
 
 
 def search_params(hnsw_ef: int, oversampling: float | None) -> Body:

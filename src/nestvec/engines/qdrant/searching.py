@@ -1,4 +1,4 @@
-"""Search a shard by the stages of an operating point, with the scores of the codecs.
+"""Search the points of an index by the stages of an operating point, with the scores of the codecs.
 
 Qdrant's scores differ from those of the codecs by rounding: it rounds a query to the precision of
 the vectors. A point whose score is within ``MARGIN`` of the last one that a stage keeps is
@@ -16,8 +16,8 @@ import numpy as np
 from nestvec.codec.prefix import prefix
 from nestvec.engines.qdrant.columns import FULL, Layout, as_arrays
 from nestvec.engines.qdrant.payloads import ID
+from nestvec.engines.qdrant.points import Points
 from nestvec.engines.qdrant.requests import Body, Step, approximate, exhaustive
-from nestvec.engines.qdrant.shards import OpenShard
 from nestvec.engines.rescoring import Shortlist, rescore
 from nestvec.types import Embeddings, Hits, Precision, Stage
 
@@ -43,11 +43,11 @@ class Separated(NamedTuple):
 
 
 class Searcher:
-    """Searches of one shard."""
+    """Searches of one index."""
 
-    def __init__(self, shard: OpenShard, layout: Layout) -> None:
-        """Search a shard."""
-        self._shard, self._layout = shard, layout
+    def __init__(self, points: Points, layout: Layout) -> None:
+        """Search the points of an index."""
+        self._points, self._layout = points, layout
 
     def exhaustive(
         self, queries: Embeddings, stages: Sequence[Stage], k: int, where: Body | None
@@ -106,12 +106,12 @@ class Searcher:
 
     def _found(self, bodies: list[Body], keep: int, stage: Stage) -> list[Found]:
         """Run queries; repeat those whose last score is within the margin of the kept ones."""
-        found = self._shard.query(bodies)
+        found = self._points.query(bodies)
         for number, body in enumerate(bodies):
             limit = body["limit"]
             while limit < LARGEST_LIMIT and _is_cut(found[number], keep, limit, stage):
                 limit *= _GROWTH
-                (found[number],) = self._shard.query([body | {"limit": limit}])
+                (found[number],) = self._points.query([body | {"limit": limit}])
         return found
 
     def _kept(
@@ -138,7 +138,7 @@ class Searcher:
     def _candidates(self, lists: Sequence[Sequence[str]]) -> tuple[list[Shortlist], dict[str, str]]:
         """Read the ids and the vectors of points; also return the points by id."""
         wanted = list(dict.fromkeys(point for points in lists for point in points))
-        read = self._shard.retrieve(wanted, [ID], [FULL]) if wanted else []
+        read = self._points.retrieve(wanted, [ID], [FULL]) if wanted else []
         vectors = as_arrays(read)
         rows = {str(point.id): row for row, point in enumerate(read)}
         ids = [point.payload[ID] for point in read]

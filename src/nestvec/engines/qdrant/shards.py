@@ -7,34 +7,54 @@ would not be faster.
 Edge writes each change to its log before the call returns. After a kill, the next process that
 opens the folder repeats the changes of the log. ``update`` also flushes them to disk, so that they
 survive a power failure.
+
+The file ``columns.json`` lists the named vectors of prefixes, because Edge does not. It is written
+before Edge creates one.
 """
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from nestvec.engines.embedded.folder import WriterLock
 from nestvec.engines.qdrant import objects
-from nestvec.engines.qdrant.requests import Body
+from nestvec.engines.qdrant.columns import prefix_names
+from nestvec.engines.qdrant.points import BLOCK, Build, Points
+from nestvec.engines.qdrant.requests import PAYLOAD_INDEXES, Body, Step, exhaustive
+from nestvec.engines.tables import TableSizes
 from nestvec.errors import DataError, IndexLocked, NestvecError, first_line
+from nestvec.files.atomic import replace_file
 from nestvec.types import CodeKey
 
 Result = TypeVar("Result")
-SHARD = "shard"
-"""The subfolder of Edge's files."""
-BLOCK = 1_024
-"""Points that are read at a time."""
+SHARD, COLUMNS = "shard", "columns.json"
+"""The subfolder of Edge's files, and the file of the names of prefixes."""
+_OPTIMIZERS: Body = {
+    "default_segment_number": 1,
+    "deleted_threshold": 0.01,  # by default, Edge keeps up to 20 % of deleted points
+    "vacuum_min_vector_number": 1,
+}
+_NO_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1_000_000_000}
+_INDEXING: Body = {**_OPTIMIZERS, "indexing_threshold": 1}  # kB
+_BLOCK_BYTES = 512  # the unit of st_blocks
 _open: dict[Path, OpenShard] = {}
 _registry = threading.RLock()
 
 
-def create_shard(folder: Path, config: Body) -> None:
+def create_shard(folder: Path, vectors: Body) -> None:
     """Create the shard of a new index, and the indexes of its payload.
+
+    Args:
+        folder: The folder of the index.
+        vectors: The parameters of its named vectors, by name.
 
     Raises:
         DataError: If it cannot be created.
@@ -42,8 +62,8 @@ def create_shard(folder: Path, config: Body) -> None:
     try:
         path = folder / SHARD
         path.mkdir(parents=True)
-        shard = objects.library().EdgeShard.create(str(path), objects.config(config))
-        for operation in objects.PAYLOAD_INDEXES:
+        shard = objects.library().EdgeShard.create(str(path), objects.config(vectors, _NO_INDEXING))
+        for operation in PAYLOAD_INDEXES:
             shard.update(objects.update(operation))
         shard.close()
     except NestvecError:
@@ -52,14 +72,11 @@ def create_shard(folder: Path, config: Body) -> None:
         raise DataError(folder, f"cannot be created ({first_line(error)}).") from None
 
 
-class OpenShard:
-    """An open shard. Several threads may use it.
+class OpenShard(Points):
+    """An open shard.
 
     Attributes:
         folder: The folder of the index.
-        changing: A lock for changes of several steps.
-        columns: The named vectors of prefixes; None before ``NamedVectors`` has read them.
-        complete: The names of those that every document has.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,9 +86,9 @@ class OpenShard:
             IndexLocked: If another process has opened it.
             DataError: If it cannot be opened.
         """
-        self.folder, self.changing = folder, threading.RLock()
-        self.columns: dict[str, CodeKey] | None = None
-        self.complete: set[str] = set()
+        super().__init__()
+        self.folder = folder
+        self._columns: dict[str, CodeKey] | None = None  # read when they are needed
         self._calls, self._users = threading.Lock(), 0
         self._lock: WriterLock | None = _locked(folder)
         self._shard: Any = None
@@ -144,19 +161,57 @@ class OpenShard:
         """Write all changes to disk, so that they survive a power failure."""
         self._call(lambda shard: shard.flush())
 
-    def reconfigure(self, config: Body) -> None:
-        """Open the shard again with another configuration; searches wait."""
+    def named_vectors(self) -> dict[str, CodeKey]:
+        """Return the named vectors of prefixes, also those that are not complete."""
+        if self._columns is None:
+            listed = prefix_names(self._listed())
+            self._columns = {
+                name: key for name, key in listed.items() if self._is_in_shard(name, key)
+            }
+        return dict(self._columns)
+
+    def create_vector(self, name: str, key: CodeKey) -> None:
+        """Create a named vector, which no point has yet."""
+        columns = {**self.named_vectors(), name: key}
+        self._write_names(columns)
+        self.update({"create_vector": {"name": name, "size": key[0], "datatype": key[1]}})
+        self._columns = columns
+
+    def delete_vector(self, name: str) -> None:
+        """Delete a named vector of all points."""
+        self.update({"delete_vector": name})
+        columns = self.named_vectors()
+        del columns[name]
+        self._columns = columns
+        self._write_names(columns)
+
+    def build(self, build: Build) -> None:
+        """Open the shard again with other parameters, and build the search structures.
+
+        Searches wait. Edge holds the interpreter's lock meanwhile: no other thread of the process
+        runs.
+        """
         with self._calls:
             if self._shard is not None:
                 self._shard.close()
-                self._load(config)
-
-    def optimize(self) -> None:
-        """Build the search structures, and remove deleted points.
-
-        Edge holds the interpreter's lock meanwhile: no other thread of the process runs.
-        """
+                self._load(objects.config(build.vectors, _INDEXING))
         self._call(lambda shard: shard.optimize())
+
+    def compact(self) -> None:
+        """Remove deleted points, and add new points to the search structures."""
+        self._call(lambda shard: shard.optimize())
+        self.flush()
+
+    def sizes(self, first: str) -> TableSizes:
+        """Return the bytes of the files of the shard, as they occupy the disk."""
+        totals = {"all": 0, "texts": 0, "resident": 0}
+        searched = (f"vector_storage-{first}", f"vector_index-{first}")
+        for file in (self.folder / SHARD).rglob("*"):
+            size = _disk_bytes(file)
+            totals["all"] += size
+            totals["texts"] += size * any(part.startswith("payload_") for part in file.parts)
+            totals["resident"] += size * any(part in searched for part in file.parts)
+        return TableSizes(totals["all"] - totals["texts"], totals["texts"], totals["resident"])
 
     def use(self) -> OpenShard:
         """Count one more user."""
@@ -190,11 +245,34 @@ class OpenShard:
             except Exception as error:  # Edge raises no narrower type
                 raise DataError(self.folder, f"Qdrant Edge: {first_line(error)}") from None
 
-    def _load(self, config: Body | None) -> None:
+    def _listed(self) -> list[str]:
+        file = self.folder / COLUMNS
+        try:
+            return [str(name) for name in json.loads(file.read_text(encoding="utf-8"))]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(file, f"cannot be read ({error}). Rebuild the index.") from error
+
+    def _write_names(self, columns: Mapping[str, CodeKey]) -> None:
+        with replace_file(self.folder / COLUMNS) as file:
+            file.write_text(json.dumps(sorted(columns)), encoding="utf-8")
+
+    def _is_in_shard(self, name: str, key: CodeKey) -> bool:
+        step = Step(np.zeros(key[0], np.float32), name, 1)
+        try:
+            self.query([exhaustive(step, None, None)])
+        except DataError as error:
+            if "Not existing vector name" in str(error):
+                return False
+            raise
+        return True
+
+    def _load(self, config: Any) -> None:
         path, library = self.folder / SHARD, objects.library()
         self._shard = None
         try:
-            self._shard = library.EdgeShard.load(str(path), config and objects.config(config))
+            self._shard = library.EdgeShard.load(str(path), config)
         except Exception as error:  # Edge raises no narrower type
             text = first_line(error)
             if "WouldBlock" in text:
@@ -216,6 +294,18 @@ def _locked(folder: Path) -> WriterLock:
         holder = str(error).partition("is being changed by ")[2]
         problem = f"is open in {holder} Only one process can open an index of Qdrant Edge."
         raise IndexLocked(folder, problem) from None
+
+
+def _disk_bytes(file: Path) -> int:
+    """Return the bytes that a file occupies; Edge reserves more for some files than it wrote."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:  # Edge has just deleted it
+        return 0
+    if not file.is_file():
+        return 0
+    blocks = getattr(status, "st_blocks", None)  # Windows has none
+    return status.st_size if blocks is None else min(status.st_size, blocks * _BLOCK_BYTES)
 
 
 def _scroll(shard: Any, request: Any) -> Any:

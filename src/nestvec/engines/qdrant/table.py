@@ -1,9 +1,8 @@
-"""The documents of one index as the points of a shard: changes, searches and sizes."""
+"""The documents of one index as points of Qdrant: changes, searches and sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +16,9 @@ from nestvec.engines.manifest import Manifest, Settings
 from nestvec.engines.qdrant.columns import FULL, Layout, NamedVectors
 from nestvec.engines.qdrant.indexing import NO_QUANTIZATION, Graph
 from nestvec.engines.qdrant.payloads import DOCUMENT, ID, payload, point_id, read_document
+from nestvec.engines.qdrant.points import Points
 from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.qdrant.searching import Searcher
-from nestvec.engines.qdrant.shards import SHARD, OpenShard
 from nestvec.engines.tables import DocumentTable, TableSizes
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Stage
@@ -28,26 +27,25 @@ FILTERED_EXHAUSTIVE = 20_000
 """Up to this number of documents that match a filter, a search scores all of them."""
 _QUERIES = 256  # of one call, whose results are in memory together
 _MOST_FIELDS = 1_000_000
-_BLOCK_BYTES = 512  # the unit of st_blocks
 
 
-class EdgeTable(DocumentTable):
+class PointTable(DocumentTable):
     """The documents of one index."""
 
-    def __init__(self, shard: OpenShard, manifest: Manifest, shown: str, quantization: str) -> None:
-        """Use an open shard.
+    def __init__(self, points: Points, manifest: Manifest, shown: str, quantization: str) -> None:
+        """Use the points of an index.
 
         Args:
-            shard: The shard.
+            points: The points.
             manifest: The manifest of the index.
             shown: The URL of the index, for error messages.
             quantization: The quantization that the URL requests; empty to leave it as it is.
         """
         self.manifest = manifest
-        self._shard, self._shown, self._quantization = shard, shown, quantization
+        self._points, self._shown, self._quantization = points, shown, quantization
         layout = Layout(manifest.model.full_dim, manifest.stored)
-        self._columns, self._searcher = NamedVectors(shard, layout), Searcher(shard, layout)
-        self._graph = Graph(shard, self._columns, self._searcher)
+        self._columns, self._searcher = NamedVectors(points, layout), Searcher(points, layout)
+        self._graph = Graph(points, self._columns, self._searcher)
         self._exact = (Stage(layout.full_dim, layout.stored),)
 
     def add(
@@ -61,33 +59,43 @@ class EdgeTable(DocumentTable):
         payloads = {point_id(id_): payload(id_, document) for id_, document in added.items()}
         if len(payloads) < len(added):
             raise DataError(self._shown, "two ids of the batch have one UUID. Rename one of them.")
-        with self._shard.changing:
+        with self._points.changing:
             existing = self.existing(list(added))
             if existing and not replace:
                 raise existing_id([id_ for id_ in added if id_ in existing])
-            columns = self._columns.prefixes(vectors)
-            rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-            points = [
-                {"id": point, "vector": dict(zip(columns, row, strict=True)), "payload": values}
-                for (point, values), row in zip(payloads.items(), rows, strict=True)
-            ]
-            self._shard.update({"upsert": points})
+            self.upsert(payloads, vectors)
+
+    def upsert(self, payloads: Mapping[str, Body], vectors: NDArray[np.floating]) -> set[str]:
+        """Write points with all named vectors, and return the names of these vectors.
+
+        Args:
+            payloads: The payloads by point id.
+            vectors: As in ``add``.
+        """
+        columns = self._columns.prefixes(vectors)
+        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+        points = [
+            {"id": point, "vector": dict(zip(columns, row, strict=True)), "payload": values}
+            for (point, values), row in zip(payloads.items(), rows, strict=True)
+        ]
+        self._points.update({"upsert": points})
+        return set(columns)
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents in one change, and return the number of deleted documents."""
-        with self._shard.changing:
+        with self._points.changing:
             existing = self.existing(ids)
             if existing:
-                self._shard.update({"delete": [point_id(id_) for id_ in existing]})
+                self._points.update({"delete": [point_id(id_) for id_ in existing]})
             return len(existing)
 
     def count(self, where: Condition | None = None) -> int:
         """Return the exact number of documents that match a condition."""
-        return self._shard.count(self._filter(where))
+        return self._points.count(self._filter(where))
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all documents, in the order of their UUIDs, in blocks."""
-        for block in self._shard.scroll([ID]):
+        for block in self._points.scroll([ID]):
             yield from (point.payload[ID] for point in block)
 
     def existing(self, ids: Sequence[str]) -> set[str]:
@@ -127,13 +135,13 @@ class EdgeTable(DocumentTable):
     def field_kinds(self, fields: Iterable[str], limit: int | None) -> dict[str, FieldKinds]:
         """Return the kinds of values of fields; an index of the payload has those of all."""
         return {
-            name: kinds_of(name, lambda token: self._shard.has_any(has_field(token)))
+            name: kinds_of(name, lambda token: self._points.has_any(has_field(token)))
             for name in fields
         }
 
     def field_names(self) -> Iterable[str]:
         """Return the fields of all documents."""
-        names = map(field_of, self._shard.facet(FIELDS, _MOST_FIELDS))
+        names = map(field_of, self._points.facet(FIELDS, _MOST_FIELDS))
         return [name for name in names if name is not None]
 
     def prepare(self, point: OperatingPoint) -> Settings:
@@ -142,7 +150,7 @@ class EdgeTable(DocumentTable):
         Searches continue to use the former point while vectors are computed. They wait while Edge
         builds the graph.
         """
-        with self._shard.changing:
+        with self._points.changing:
             self._columns.create(self._columns.layout.needed(point))
             recorded = str(self.manifest.settings.get("quantization", NO_QUANTIZATION))
             return self._graph.prepare(point, self._quantization or recorded)
@@ -153,28 +161,20 @@ class EdgeTable(DocumentTable):
 
     def compact(self) -> None:
         """Free the space of deleted documents, and add new documents to the graph."""
-        with self._shard.changing:
-            self._shard.optimize()
-            self._shard.flush()
+        with self._points.changing:
+            self._points.compact()
 
     def sizes(self) -> TableSizes:
-        """Return the bytes of the files of the shard, as they occupy the disk."""
-        totals = {"all": 0, "texts": 0, "resident": 0}
-        first = self._columns.layout.name(self.manifest.point.stages[0].representation)
-        for file in (self._shard.folder / SHARD).rglob("*"):
-            size = _disk_bytes(file)
-            totals["all"] += size
-            totals["texts"] += size * any(part.startswith("payload_") for part in file.parts)
-            searched = (f"vector_storage-{first}", f"vector_index-{first}")
-            totals["resident"] += size * any(part in searched for part in file.parts)
-        return TableSizes(totals["all"] - totals["texts"], totals["texts"], totals["resident"])
+        """Return the bytes of the points."""
+        first = self.manifest.point.stages[0].representation
+        return self._points.sizes(self._columns.layout.name(first))
 
     def _search(
         self, queries: Embeddings, k: int, point: OperatingPoint | None, where: Body | None
     ) -> Hits:
         stages = self._exact if point is None else point.stages
         params = None if point is None else self._graph.params(point, self.manifest.settings, k)
-        matching = None if where is None or params is None else self._shard.count(where)
+        matching = None if where is None or params is None else self._points.count(where)
         if params is None or (matching is not None and matching <= FILTERED_EXHAUSTIVE):
             return self._searcher.exhaustive(queries, stages, k, where)
         hits = self._searcher.approximate(queries, stages, k, where, params)
@@ -189,9 +189,9 @@ class EdgeTable(DocumentTable):
             return None
         compiled = compile_condition(where)
         keys = set(ordered_keys(compiled))
-        for key in sorted(keys - self._shard.indexed_keys() if keys else keys):
+        for key in sorted(keys - self._points.indexed_keys() if keys else keys):
             values = {"field_name": key, "field_schema": "float"}
-            self._shard.update({"create_index": values})
+            self._points.update({"create_index": values})
         return compiled
 
     def _read(
@@ -200,22 +200,10 @@ class EdgeTable(DocumentTable):
         """Return the payload and the vectors of documents by id."""
         points = {point_id(id_): id_ for id_ in ids}
         read = {}
-        for point in self._shard.retrieve(list(points), keys, vectors) if points else ():
+        for point in self._points.retrieve(list(points), keys, vectors) if points else ():
             id_, stored = points[str(point.id)], point.payload[ID]
             if stored != id_:
                 problem = f"ids {id_!r:.60} and {stored!r:.60} have one UUID."
                 raise DataError(self._shown, f"{problem} Rename one of them.")
             read[id_] = point.payload, point.vector
         return read
-
-
-def _disk_bytes(file: Path) -> int:
-    """Return the bytes that a file occupies; Edge reserves more for some files than it wrote."""
-    try:
-        status = file.stat()
-    except FileNotFoundError:  # Edge has just deleted it
-        return 0
-    if not file.is_file():
-        return 0
-    blocks = getattr(status, "st_blocks", None)  # Windows has none
-    return status.st_size if blocks is None else min(status.st_size, blocks * _BLOCK_BYTES)

@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl
 from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.qdrant import objects
 from nestvec.engines.qdrant.columns import Layout
-from nestvec.engines.qdrant.indexing import NO_INDEXING, check_quantization
+from nestvec.engines.qdrant.indexing import check_quantization
 from nestvec.engines.qdrant.shards import (
     OpenShard,
     check_unlocked,
@@ -30,7 +30,7 @@ from nestvec.engines.qdrant.shards import (
     create_shard,
     open_shard,
 )
-from nestvec.engines.qdrant.table import EdgeTable
+from nestvec.engines.qdrant.table import PointTable
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.files.atomic import check_replaceable, put_in_place, replace_files, replace_folder
@@ -112,10 +112,10 @@ class EdgeTables(DocumentTables):
         check_replaceable(self._path, marker=RECORD)
         layout = Layout(manifest.model.full_dim, manifest.stored)
         with replace_folder(self._folder(name), marker=RECORD) as folder:
-            create_shard(folder, layout.config({}, {}, NO_INDEXING))
+            create_shard(folder, layout.config({}, {}))
             _write(folder, record)
 
-    def open(self, record: Record) -> EdgeTable:
+    def open(self, record: Record) -> PointTable:
         """Open the shard of an index.
 
         Raises:
@@ -126,7 +126,7 @@ class EdgeTables(DocumentTables):
         shard = open_shard(self._folder(record.table))
         self._shards.append(shard)
         chosen = self._quantization
-        return EdgeTable(shard, record.manifest, self.shown, chosen)
+        return PointTable(shard, record.manifest, self.shown, chosen)
 
     def drop(self, name: str) -> None:
         """Delete the folder of an index; without an index, do nothing.
