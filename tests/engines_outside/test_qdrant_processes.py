@@ -96,7 +96,7 @@ class TestProcesses:
         opened = QdrantEdgeEngine.open(place)
         opened.build_codes()
         for _ in range(2):  # the two objects of this process
-            opened._table._shard.close()
+            opened._table._points.close()
         for kill in range(3):
             with subprocess.Popen(
                 [sys.executable, "-c", WRITER.format(place=place, first=kill * 100_000)],

@@ -29,6 +29,7 @@ _BUILT_IN = {
     "milvus": "nestvec.engines.milvus.engine:MilvusEngine",
     "pgvector": "nestvec.engines.pgvector.engine:PgvectorEngine",
     "qdrant": "nestvec.engines.qdrant.engine:QdrantEdgeEngine",
+    "qdrant-server": "nestvec.engines.qdrant_server.engine:QdrantServerEngine",
 }
 _SCHEMES = {
     "lance": "lancedb",
@@ -37,6 +38,8 @@ _SCHEMES = {
     "milvus-lite": "milvus",
     "postgresql": "pgvector",
     "postgres": "pgvector",
+    "qdrant": "qdrant-server",
+    "qdrant+https": "qdrant-server",
     "qdrant-edge": "qdrant",
 }
 """The built-in engines by URL scheme. The scheme of another engine is its name."""

@@ -21,6 +21,15 @@ from nestvec.engines.tables import DocumentTables
 from nestvec.types import Document, Precision
 
 PRECISIONS: frozenset[Precision] = frozenset({"float32", "float16"})
+CAPABILITIES = Capabilities(
+    scanned=PRECISIONS,
+    rescored=PRECISIONS,
+    stored=frozenset(get_args(Stored)),
+    any_point=False,
+    explains=False,
+    restores=False,
+    approximate=True,
+)
 
 
 class QdrantEdgeEngine(TableEngine):
@@ -28,15 +37,7 @@ class QdrantEdgeEngine(TableEngine):
 
     tables: ClassVar[type[DocumentTables]] = EdgeTables
     default_place: ClassVar[str] = f"{SCHEME}://nestvec"
-    capabilities: ClassVar[Capabilities] = Capabilities(
-        scanned=PRECISIONS,
-        rescored=PRECISIONS,
-        stored=frozenset(get_args(Stored)),
-        any_point=False,
-        explains=False,
-        restores=False,
-        approximate=True,
-    )
+    capabilities: ClassVar[Capabilities] = CAPABILITIES
 
     @classmethod
     def trial(

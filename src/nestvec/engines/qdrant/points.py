@@ -1,4 +1,4 @@
-"""The interface of the points of one index, and the errors of points that have changed.
+"""The interface of the points of one index, and the errors of vectors that are missing.
 
 ``shards.OpenShard`` implements it with Qdrant Edge, ``qdrant_server.ServerCollection`` with a
 server. All bodies have the form of Qdrant's REST API, see ``requests``.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.tables import TableSizes
-from nestvec.errors import DataError
+from nestvec.errors import DataError, InvalidArgument
 from nestvec.types import CodeKey
 
 BLOCK = 1_024
@@ -22,6 +22,10 @@ BLOCK = 1_024
 
 class MissingVector(DataError):
     """A named vector does not exist: another process has removed it."""
+
+
+class UnpreparedPoint(InvalidArgument):
+    """The index lacks the vectors of a point, or not all documents have them."""
 
 
 class Build(NamedTuple):

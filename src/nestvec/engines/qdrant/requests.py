@@ -1,7 +1,7 @@
 """Request bodies in the form of Qdrant's REST API.
 
-``objects`` converts a body to the classes of Edge, and ``qdrant_server`` to those of the client of a
-server.
+``objects`` converts a body to the classes of Edge, and ``qdrant_server`` converts it to those of
+qdrant-client.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from nestvec.engines.manifest import Manifest, Settings
 from nestvec.engines.qdrant.columns import FULL, Layout, NamedVectors
 from nestvec.engines.qdrant.indexing import NO_QUANTIZATION, Graph
 from nestvec.engines.qdrant.payloads import DOCUMENT, ID, payload, point_id, read_document
-from nestvec.engines.qdrant.points import Points
+from nestvec.engines.qdrant.points import Points, UnpreparedPoint
 from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.qdrant.searching import Searcher
 from nestvec.engines.tables import DocumentTable, TableSizes
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import DataError
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint, Stage
 
 FILTERED_EXHAUSTIVE = 20_000
@@ -123,7 +123,7 @@ class PointTable(DocumentTable):
         if point is not None and self._columns.missing(point):
             problem = f"{point}: the index has no vectors of this point."
             remedy = f"Run nestvec index use {self._shown} '{point}'"
-            raise InvalidArgument(f"{problem} {remedy}, or search without a point.")
+            raise UnpreparedPoint(f"{problem} {remedy}, or search without a point.")
         compiled = self._filter(where)
         hits = Hits([], [])
         for start in range(0, len(queries), _QUERIES):
