@@ -99,6 +99,8 @@ class Handler(BaseHTTPRequestHandler):
             if match and method == self.command:
                 try:
                     return 200, to_jsonable_python(answer(server.local, content, *match.groups()))
+                except KeyError as error:
+                    return 404, f"Not found: No point with id {error.args[0]} found"
                 except ValueError as error:
                     return error_of(str(error))
         return 404, f"no route for {self.command} {path}"

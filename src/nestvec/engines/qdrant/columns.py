@@ -20,6 +20,7 @@ from nestvec.engines.qdrant.requests import Body
 from nestvec.types import CodeKey, Embeddings, OperatingPoint, Precision
 
 FULL = "full"
+_FILLS = 3  # more than one only if other processes change documents meanwhile
 _NAME = re.compile(r"p(?P<dim>[0-9]+)_(?P<precision>float32|float16)")
 
 
@@ -108,8 +109,10 @@ class NamedVectors:
             for name, key in needed.items():
                 if name not in existing:
                     self._points.create_vector(name, key)
-                self._fill(name, key)
-            self._points.complete |= needed.keys()
+                for _ in range(_FILLS):
+                    self._fill(name, key)
+                    if self._is_complete(name):
+                        break
 
     def drop_others(self, needed: Iterable[str]) -> None:
         """Delete the named vectors that are not needed."""

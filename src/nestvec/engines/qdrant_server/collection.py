@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nestvec.engines.qdrant.columns import prefix_names
+from nestvec.engines.qdrant.columns import FULL, prefix_names
 from nestvec.engines.qdrant.indexing import M
 from nestvec.engines.qdrant.points import BLOCK, Build, Points
 from nestvec.engines.qdrant.requests import Body, as_filter
@@ -162,7 +162,9 @@ class ServerCollection(Points):
         Payloads are measured on a sample. Files can be larger: a server keeps reserves and logs.
         """
         n, found = self.count(), self._info().config.params.vectors
-        sizes = {name: _vector_bytes(parameters) for name, parameters in found.items()}
+        full = found[FULL].datatype
+        keys = {FULL: (found[FULL].size, full.value), **prefix_names(found)}
+        sizes = {name: dim * np.dtype(kind).itemsize for name, (dim, kind) in keys.items()}
         has_graph = getattr(found[first].hnsw_config, "m", 0) if first in found else 0
         links = 8 * M if has_graph else 0
         sample, _ = self._run("scroll", limit=_SAMPLED, with_payload=True)
@@ -244,10 +246,3 @@ def _query(body: Body) -> Body:
     nested = {"prefetch": _query(body["prefetch"])} if "prefetch" in body else {}
     filtered = {"filter": as_filter(body["filter"])} if "filter" in body else {}
     return {**body, **nested, **filtered}
-
-
-def _vector_bytes(parameters: Any) -> int:
-    datatype = parameters.datatype
-    return (
-        int(parameters.size) * np.dtype("float32" if datatype is None else datatype.value).itemsize
-    )

@@ -117,13 +117,15 @@ class QdrantConnection:
         self._client.close()
 
     def _client_for(self, seconds: int) -> Any:
+        address = self.location.address
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an API key without TLS, which is logged above
             return self._library.QdrantClient(
-                url=self.location.address,
+                url=address,
                 api_key=os.environ.get(API_KEY) or None,
                 timeout=seconds,
                 check_compatibility=False,  # it would print a warning from another thread
+                verify=address.startswith("https:"),  # without TLS, load no certificates
             )
 
     def _check_version(self, version: str) -> None:

@@ -60,7 +60,7 @@ def failure(shown: str, error: Any, seconds: float) -> DataError:
     if "Not existing vector name" in text:
         return MissingVector(shown, f"{text}.")
     if "ollection" in text and ("doesn't exist" in text or "not found" in text):
-        return MissingCollection(shown, f"{text}.")
+        return MissingCollection(shown, f"{text}. If the index was replaced, open it again.")
     return DataError(shown, f"{text}.")
 
 
@@ -72,5 +72,5 @@ def _reason(error: Any) -> str:
         text = str(json.loads(content)["status"]["error"])
     except (ValueError, KeyError, TypeError):
         text = content.decode(errors="replace")
-    line = " ".join(text.split())[:_LONGEST].rstrip(".")
+    line = " ".join(text.split())[:_LONGEST].rstrip(".!")
     return f"{error.status_code} {error.reason_phrase}" + (f": {line}" if line else "")
