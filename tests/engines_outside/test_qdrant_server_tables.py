@@ -182,7 +182,7 @@ class TestOtherProcesses:
             DataError, match="If the index was replaced, open it again"
         ):  # it has not searched meanwhile
             filled.add({"new": Document("")}, VECTORS[:1])
-        other = replace(MANIFEST, model=replace(MODEL, digest="f" * 64))
+        other = replace(MANIFEST, model=replace(MODEL, name="models/other"))
         with QdrantServerEngine.building(filled.place, other, source={}) as index:
             index.add(few, VECTORS[:9])
         with pytest.raises(DataError, match="replaced by one of another model"):

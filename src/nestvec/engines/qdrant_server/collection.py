@@ -162,8 +162,8 @@ class ServerCollection(Points):
         Payloads are measured on a sample. Files can be larger: a server keeps reserves and logs.
         """
         n, found = self.count(), self._info().config.params.vectors
-        full = found[FULL].datatype
-        keys = {FULL: (found[FULL].size, full.value), **prefix_names(found)}
+        full = getattr(found[FULL].datatype, "value", "float32")
+        keys = {FULL: (found[FULL].size, full), **prefix_names(found)}
         sizes = {name: dim * np.dtype(kind).itemsize for name, (dim, kind) in keys.items()}
         has_graph = getattr(found[first].hnsw_config, "m", 0) if first in found else 0
         links = 8 * M if has_graph else 0
