@@ -36,7 +36,7 @@ def test_paths_use_the_embedded_engine(tmp_path):
         assert engine_at(place) is EmbeddedEngine
 
 
-@pytest.mark.parametrize("place", ["oracle://host/db", "embedded://here", "Qdrant://x"])
+@pytest.mark.parametrize("place", ["oracle://host/db", "embedded://here", "Weaviate://x"])
 def test_a_url_without_an_installed_engine_is_refused_in_one_line(place):
     with pytest.raises(InvalidArgument, match=r"no engine is installed for \w+://\. Pass the path"):
         engine_at(place)

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 import pytest
-from conftest import free_ports
 from qdrant_rest import MOST_BYTES, serving
 from qdrant_server_setup import create
 
+from conftest import free_ports
 from engine_setup import CORPUS, QUERIES, VECTORS
 from nestvec.engines.qdrant_server import batches, connection
 from nestvec.engines.qdrant_server.engine import QdrantServerEngine

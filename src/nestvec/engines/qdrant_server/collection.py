@@ -20,7 +20,7 @@ from nestvec.engines.qdrant.points import BLOCK, Build, Points
 from nestvec.engines.qdrant.requests import Body, as_filter
 from nestvec.engines.qdrant_server.batches import batches, json_bytes
 from nestvec.engines.qdrant_server.connection import CHANGE_S, QdrantConnection
-from nestvec.engines.qdrant_server.failures import MissingCollection
+from nestvec.engines.qdrant_server.failures import UnknownCollection
 from nestvec.engines.tables import TableSizes
 from nestvec.errors import DataError
 from nestvec.types import CodeKey
@@ -231,7 +231,7 @@ class ServerCollection(Points):
         info = self._connection.info(self.name)
         if info is None:
             problem = f"the collection {self.name} does not exist any more. Open the index again."
-            raise MissingCollection(self._connection.shown, problem)
+            raise UnknownCollection(self._connection.shown, problem)
         return info
 
     def _run(self, method: str, *arguments: Any, **options: Any) -> Any:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nestvec.engines.qdrant_server.failures import (
-    MissingCollection,
     UnfinishedChange,
+    UnknownCollection,
     failure,
     is_temporary,
     wait_s,
@@ -77,7 +77,7 @@ class QdrantConnection:
         The function must be safe to repeat.
 
         Raises:
-            MissingCollection: If a collection does not exist.
+            UnknownCollection: If a collection does not exist.
             MissingVector: If a named vector does not exist.
             DataError: If the server cannot be reached, or refuses the call.
         """
@@ -105,7 +105,7 @@ class QdrantConnection:
         """
         try:
             return self.call("get_collection", name)
-        except MissingCollection:
+        except UnknownCollection:
             return None
 
     def configure(self, name: str, **parameters: Any) -> None:

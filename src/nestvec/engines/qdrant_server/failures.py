@@ -15,7 +15,7 @@ _TOO_LARGE = 413
 _LONGEST = 300  # characters of a message of the server
 
 
-class MissingCollection(DataError):
+class UnknownCollection(DataError):
     """A collection does not exist, or no longer."""
 
 
@@ -60,7 +60,7 @@ def failure(shown: str, error: Any, seconds: float) -> DataError:
     if "Not existing vector name" in text:
         return MissingVector(shown, f"{text}.")
     if "ollection" in text and ("doesn't exist" in text or "not found" in text):
-        return MissingCollection(shown, f"{text}. If the index was replaced, open it again.")
+        return UnknownCollection(shown, f"{text}. If the index was replaced, open it again.")
     return DataError(shown, f"{text}.")
 
 

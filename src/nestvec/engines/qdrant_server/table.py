@@ -14,7 +14,7 @@ from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.qdrant.table import PointTable
 from nestvec.engines.qdrant_server.collection import ServerCollection
 from nestvec.engines.qdrant_server.connection import QdrantConnection
-from nestvec.engines.qdrant_server.failures import MissingCollection
+from nestvec.engines.qdrant_server.failures import UnknownCollection
 from nestvec.engines.tables import Record
 from nestvec.errors import DataError
 from nestvec.types import Embeddings, Hits, OperatingPoint
@@ -62,7 +62,7 @@ class ServerTable(PointTable):
         """
         try:
             return super().search(queries, k, point, where)
-        except (MissingVector, MissingCollection, UnpreparedPoint):
+        except (MissingVector, UnknownCollection, UnpreparedPoint):
             record = self.reread()
             if record is None:
                 raise
