@@ -32,8 +32,8 @@ class RestServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port):
+        super().__init__(("127.0.0.1", port), Handler)
         self.local = QdrantClient(":memory:")
         self.lock = threading.RLock()
         self.received, self.answers = [], []
@@ -221,9 +221,9 @@ ROUTES = [
 
 
 @contextmanager
-def serving():
-    """Run a server on a free port of the loopback interface."""
-    server = RestServer()
+def serving(port=0):
+    """Run a server on a port of the loopback interface; 0 for a free port."""
+    server = RestServer(port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -11,6 +11,7 @@ from qdrant_server_setup import create
 
 from conftest import free_ports
 from engine_setup import CORPUS, QUERIES, VECTORS
+from nestvec.engines.filters.where import Where
 from nestvec.engines.qdrant_server import batches, connection
 from nestvec.engines.qdrant_server.engine import QdrantServerEngine
 from nestvec.engines.qdrant_server.location import API_KEY
@@ -37,7 +38,7 @@ class TestFailures:
         assert time.monotonic() - start < 5
         text = str(caught.value)
         assert text.startswith(
-            f"qdrant://127.0.0.1:{port}/docs: the server cannot be reached for 1"
+            f"qdrant://127.0.0.1:{port}/docs: the server did not answer the call"
         )
         assert "Connection refused" in text
         assert "\n" not in text
@@ -52,7 +53,9 @@ class TestFailures:
             lambda: index.delete(["a"]),
             lambda: len(index),
         ):
-            with pytest.raises(DataError, match=r"cannot be reached for 0\.5 s .*Check that it"):
+            with pytest.raises(
+                DataError, match=r"did not answer the call within 0\.5 s .*Check that it"
+            ):
                 call()
         index.close()
 
@@ -119,7 +122,7 @@ class TestFailures:
         create(server).close()
 
     def test_a_server_that_has_not_applied_a_change_is_asked_again(self, server, monkeypatch):
-        monkeypatch.setattr(connection, "RETRY_S", 0.5)
+        monkeypatch.setattr(connection, "_FIRST_WAIT_S", 0.01)
         index = create(server)
         upsert, results = server.local.upsert, ["acknowledged", "wait_timeout"]
 
@@ -130,6 +133,7 @@ class TestFailures:
         monkeypatch.setattr(server.local, "upsert", late)
         index.add({"a": Document("")}, VECTORS[:1])
         assert not results
+        monkeypatch.setattr(connection, "RETRY_S", 0.5)
         results += ["wait_timeout"] * 99
         with pytest.raises(DataError, match="the change is wait_timeout"):
             index.add({"b": Document("")}, VECTORS[:1])
@@ -166,6 +170,26 @@ class TestApiKey:
             with pytest.raises(DataError):
                 QdrantServerEngine.open(url)
         assert "unencrypted" not in caplog.text
+
+    def test_a_key_for_reading_can_filter_by_order(self, server):
+        index = create(server)
+        index.add(CORPUS, VECTORS)
+        expected = index.search(QUERIES, 3, where=Where.parse("n > 50"))
+
+        def refuse(method, path):
+            if method == "PUT":
+                refused.append(path)
+                server.answers.append(403)
+
+        refused = []
+        server.before = refuse
+        reader = QdrantServerEngine.open(index.place)
+        assert reader.search(QUERIES, 3, where=Where.parse("n > 50")) == expected
+        assert refused
+        with pytest.raises(DataError, match=r"refuses the API key \(403"):
+            reader.add({"a": Document("")}, VECTORS[:1])
+        reader.close()
+        index.close()
 
 
 class TestLargeRequests:

@@ -53,8 +53,9 @@ class PointTable(DocumentTable):
     ) -> None:
         """Add all documents in one change, as ``DocumentTable.add`` does.
 
-        Edge writes the change to its log in one step. A process that is killed before leaves no
-        document of the batch, and one that is killed later leaves all.
+        Edge writes the change to its log in one step, and so does each shard of a server. A process
+        that is killed before leaves no document of the batch, and one that is killed later leaves
+        all. If two processes add the same id to a server at the same time, one replaces the other.
         """
         payloads = {point_id(id_): payload(id_, document) for id_, document in added.items()}
         if len(payloads) < len(added):
@@ -148,7 +149,7 @@ class PointTable(DocumentTable):
         """Compute the vectors that a point searches, and build the graph of its first stage.
 
         Searches continue to use the former point while vectors are computed. They wait while Edge
-        builds the graph.
+        builds the graph, but not while a server builds it.
         """
         with self._points.changing:
             self._columns.create(self._columns.layout.needed(point))

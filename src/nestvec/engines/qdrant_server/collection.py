@@ -7,6 +7,7 @@ background.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -20,7 +21,7 @@ from nestvec.engines.qdrant.points import BLOCK, Build, Points
 from nestvec.engines.qdrant.requests import Body, as_filter
 from nestvec.engines.qdrant_server.batches import batches, json_bytes
 from nestvec.engines.qdrant_server.connection import CHANGE_S, QdrantConnection
-from nestvec.engines.qdrant_server.failures import UnknownCollection
+from nestvec.engines.qdrant_server.failures import RefusedKey, UnknownCollection
 from nestvec.engines.tables import TableSizes
 from nestvec.errors import DataError
 from nestvec.types import CodeKey
@@ -30,8 +31,9 @@ _VACUUM: Body = {"deleted_threshold": 0.01, "vacuum_min_vector_number": 100}
 _NO_VACUUM: Body = {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1_000}
 """The defaults of the server."""
 _SEGMENTS = 50
-"""A segment with this part of the vectors of the first stage has a graph; smaller ones do not."""
+"""A segment gets a graph if it has at least one of so many parts of all vectors."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
+_logger = logging.getLogger(__name__)
 _SAMPLED = 1_000  # points whose payloads are measured
 
 
@@ -131,8 +133,7 @@ class ServerCollection(Points):
             case "update_vectors":
                 self._update_vectors(values["points"], values["update_filter"])
             case "create_index":
-                schema = models.PayloadSchemaType(values["field_schema"])
-                self._change("create_payload_index", values["field_name"], schema, timeout=CHANGE_S)
+                self._create_index(values["field_name"], values["field_schema"])
             case _:
                 raise TypeError(f"{kind} is not a known change")
 
@@ -196,6 +197,13 @@ class ServerCollection(Points):
             except DataError as error:
                 if "No point with id" not in str(error):  # deleted meanwhile; others are changed
                     raise
+
+    def _create_index(self, key: str, schema: str) -> None:
+        kind = self._models.PayloadSchemaType(schema)
+        try:
+            self._change("create_payload_index", key, kind, timeout=CHANGE_S)
+        except RefusedKey as error:  # a filter also works without an index, but more slowly
+            _logger.info("%s The payload key %s has no index.", error, key)
 
     def _diff(self, parameters: Body) -> Any:
         kept = {name: parameters[name] for name in ("hnsw_config", "memory")}

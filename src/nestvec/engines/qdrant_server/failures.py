@@ -19,6 +19,10 @@ class UnknownCollection(DataError):
     """A collection does not exist, or no longer."""
 
 
+class RefusedKey(DataError):
+    """The server refuses the API key, or the key does not permit the call."""
+
+
 class UnfinishedChange(Exception):
     """The server has accepted a change, and has not applied it in time."""
 
@@ -47,12 +51,12 @@ def failure(shown: str, error: Any, seconds: float) -> DataError:
         seconds: The longest time for which a call is repeated.
     """
     if is_temporary(error):
-        problem = f"the server cannot be reached for {seconds:g} s ({_reason(error)})."
+        problem = f"the server did not answer the call within {seconds:g} s ({_reason(error)})."
         return DataError(shown, f"{problem} Check that it runs, then repeat the call.")
     status, text = getattr(error, "status_code", None), _reason(error)
     if status in _REFUSED:
         problem = f"the server refuses the API key ({text})."
-        return DataError(shown, f"{problem} Set {API_KEY} to a key that permits this call.")
+        return RefusedKey(shown, f"{problem} Set {API_KEY} to a key that permits this call.")
     if status == _TOO_LARGE:
         problem = f"the server refuses the size of the request ({text})."
         remedy = "Set max_request_size_mb of the server to 32 or more, or use smaller batches."
