@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterator
 from typing import Any, Self
 
-from nestvec.engines.manifest import Manifest
+from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.qdrant.columns import NO_GRAPH, Layout
 from nestvec.engines.qdrant.requests import PAYLOAD_INDEXES, Body
 from nestvec.engines.qdrant_server.collection import NO_INDEXING, ServerCollection
@@ -66,7 +66,8 @@ class ServerTables(DocumentTables):
         if table not in self._adapters:
             self._adapters[table] = self._read_adapter(table) if has_adapter else None
         self._names[table] = name
-        return Record(Manifest.from_json(manifest, where), table, self._adapters[table], source)
+        read = Manifest.from_json(manifest, where, oldest=TOKENS_VERSION)
+        return Record(read, table, self._adapters[table], source)
 
     def write(self, name: str, record: Record) -> None:
         """Write the record of an index; an existing record is replaced, except its adapter."""
