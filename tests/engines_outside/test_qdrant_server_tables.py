@@ -170,6 +170,19 @@ class TestOtherProcesses:
         assert reader.search(QUERIES, 5) == expected
         filled.use(SHORT)
         assert reader.search(QUERIES, 5) == before
+        assert reader.search(QUERIES, 5, point=SHORT) == before
+        filled.use(PLAIN)
+        with pytest.raises(InvalidArgument, match="has no vectors of this point"):
+            reader.search(QUERIES, 5, point=OperatingPoint.parse("8:float16@40>32:float32"))
+        reader.close()
+
+    def test_vectors_that_another_process_has_removed_are_reported_with_a_command(self, filled):
+        reader = opened_again(filled)
+        filled.use(SHORT)
+        assert reader.search(QUERIES, 5, point=SHORT).ids[0]
+        filled.use(PLAIN)
+        with pytest.raises(InvalidArgument, match=r"nestvec index use .* '8:float16@50"):
+            reader.search(QUERIES, 5, point=SHORT)
         reader.close()
 
     def test_an_open_index_follows_a_rebuild(self, server, filled):

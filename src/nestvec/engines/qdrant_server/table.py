@@ -20,7 +20,7 @@ from nestvec.errors import DataError
 from nestvec.types import Embeddings, Hits, OperatingPoint
 
 _ATTEMPTS = 5
-"""So often, points are written again while another process changes the named vectors."""
+"""Number of times that a call is repeated while other processes change the index."""
 
 
 class ServerTable(PointTable):
@@ -60,21 +60,39 @@ class ServerTable(PointTable):
 
         If another process has replaced the index or its point, the search is repeated.
         """
-        try:
-            return super().search(queries, k, point, where)
-        except (MissingVector, UnknownCollection, UnpreparedPoint):
-            record = self.reread()
-            if record is None:
-                raise
-            if record.manifest.model != self.manifest.model:
-                problem = "the index was replaced by one of another model. Open it again."
-                raise DataError(self._shown, problem) from None
-            self._former |= {self.manifest.point}
-            self._open(record.table, record.manifest)
-        used = self.manifest.point if point in self._former else point
+        used = point
+        for _ in range(_ATTEMPTS):
+            try:
+                return super().search(queries, k, used, where)
+            except (MissingVector, UnknownCollection, UnpreparedPoint) as error:
+                is_changed = self._follow(error)
+                present = self.manifest.point if point in self._former else point
+                if not is_changed and present == used:
+                    raise
+                used = present
         return super().search(queries, k, used, where)
+
+    def _follow(self, error: Exception) -> bool:
+        """Open the present collection, and return whether the search can succeed now.
+
+        Raises:
+            DataError: If the index was replaced by one of another model.
+        """
+        record = self.reread()
+        if record is None:
+            return False
+        if record.manifest.model != self.manifest.model:
+            problem = "the index was replaced by one of another model. Open it again."
+            raise DataError(self._shown, problem) from None
+        if (record.table, record.manifest.point) == (self._name, self.manifest.point):
+            # Vectors that were known to be complete are gone. The next attempt names the point.
+            self._points.complete.clear()
+            return isinstance(error, MissingVector)
+        self._former |= {self.manifest.point}
+        self._open(record.table, record.manifest)
+        return True
 
     def _open(self, name: str, manifest: Manifest) -> None:
         location = self._connection.location
-        points = ServerCollection(self._connection, name)
+        points, self._name = ServerCollection(self._connection, name), name
         super().__init__(points, manifest, location.shown, location.quantization)
