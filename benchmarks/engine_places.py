@@ -13,7 +13,7 @@ from engine_clients import Native, Wanted
 from nestvec.types import Embeddings
 
 sys.path += [str(Path(__file__).parents[1] / "tests" / part) for part in ("engines_outside", "")]
-TWO_STAGES, FULL = "256:float16@200>512:float16", "512:float16"
+TWO_STAGES, FULL = "256:float16@100>512:float16", "512:float16"
 
 
 def enter_namespace() -> None:
@@ -71,7 +71,7 @@ class PostgresPlace(Place):
     """A PostgreSQL server with fsync."""
 
     engine = "pgvector"
-    points = ("128:float16@400>512:float16", "512:sign@400>512:float16", TWO_STAGES, FULL)
+    points = ("512:sign@400>512:float16", TWO_STAGES, FULL)
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -166,7 +166,7 @@ class MilvusLitePlace(Place):
 
     engine = "milvus"
     scheme = "milvus-lite://"
-    points = ("256:float32@200>512:float32", "512:float32")
+    points = ("256:float32@100>512:float32", "512:float32")
 
     def url(self, name: str) -> str:
         """Return the file."""

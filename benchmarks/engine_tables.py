@@ -35,9 +35,9 @@ class Codes(NamedTuple):
 SCALED = {
     "embedded": Codes("512:binary@200>512:float16", 64),
     "pgvector": Codes("512:sign@400>512:float16", 64),
-    "lancedb": Codes("256:float16@200>512:float16", 512),
-    "qdrant-edge": Codes("256:float16@200>512:float16", 512),
-    "milvus": Codes("256:float32@200>512:float32", 1_024),
+    "lancedb": Codes("256:float16@100>512:float16", 512),
+    "qdrant-edge": Codes("256:float16@100>512:float16", 512),
+    "milvus": Codes("256:float32@100>512:float32", 1_024),
 }
 
 

@@ -26,6 +26,7 @@ MARGIN: dict[Precision, float] = {"float32": 1e-5, "float16": 1e-3}
 LARGEST_LIMIT = 10_000
 """Among more documents of almost equal scores, those that a search returns are arbitrary."""
 _GROWTH = 4
+_MORE = 8  # points of a last stage, which are enough unless many scores are almost equal
 Found = list[tuple[str, float]]
 """The ids and the scores of points, best first."""
 
@@ -93,7 +94,7 @@ class Searcher:
             where: As in ``exhaustive``.
             params: ``requests.search_params``.
         """
-        limits = [*(stage.keep or k for stage in stages[:-1]), candidates(k)]
+        limits = [*(stage.keep or k for stage in stages[:-1]), k + _MORE]
         bodies = []
         for query in queries:
             steps = map(self._step, [query] * len(stages), stages, limits)
