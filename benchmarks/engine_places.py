@@ -68,7 +68,7 @@ class EmbeddedPlace(Place):
 
 
 class PostgresPlace(Place):
-    """A PostgreSQL server with fsync."""
+    """A PostgreSQL server with fsync, and with memory for the table and its indexes."""
 
     engine = "pgvector"
     points = ("512:sign@400>512:float16", TWO_STAGES, FULL)
@@ -79,7 +79,8 @@ class PostgresPlace(Place):
 
         from conftest import free_ports
 
-        self._server = PostgresServer(free_ports(1)[0], fsync=True).start()
+        (port,) = free_ports(1)
+        self._server = PostgresServer(port, fsync=True, shared_buffers="2GB").start()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -7,8 +7,8 @@ Each engine loads the vectors, builds its search structures for its operating po
 searched without a filter and with filters that match 10 % and 1 % of the documents. Where nestvec
 is compared with the engine's own client, both run the same stages and widths, in turns.
 ``--engines`` chooses engines by name; an engine whose packages are missing is left out and named.
-Servers run from PyPI packages with their default settings, PostgreSQL with fsync on, in a network
-namespace (Linux).
+Servers run from PyPI packages in a network namespace (Linux), with their default settings, except
+for PostgreSQL's shared_buffers (2 GB).
 """
 
 from __future__ import annotations

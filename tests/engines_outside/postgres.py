@@ -30,8 +30,8 @@ class PostgresServer:
     With ``primary``, the server is a streaming replica of another server.
     """
 
-    def __init__(self, port, *, fsync=False, primary=None):
-        self.port, self._fsync = port, fsync
+    def __init__(self, port, *, fsync=False, primary=None, shared_buffers="256MB"):
+        self.port, self._fsync, self._shared_buffers = port, fsync, shared_buffers
         self.folder = Path(tempfile.mkdtemp(prefix="nestvec-postgres-"))
         self.data, self.log = self.folder / "data", self.folder / "server.log"
         package = PACKAGE
@@ -65,7 +65,7 @@ class PostgresServer:
 
     def start(self):
         settings = {"port": self.port, "listen_addresses": "127.0.0.1"}
-        settings |= {"unix_socket_directories": self.folder, "shared_buffers": "256MB"}
+        settings |= {"unix_socket_directories": self.folder, "shared_buffers": self._shared_buffers}
         settings |= {} if self._fsync else {"fsync": "off"}
         options = [part for item in settings.items() for part in ("-c", "=".join(map(str, item)))]
         with self.log.open("ab") as log:
