@@ -30,11 +30,13 @@ class Place:
         engine: The name of the engine.
         scheme: The URL scheme.
         points: The operating points: of two stages, and of one stage at full width.
+        queries: Number of queries.
     """
 
     engine = "embedded"
     scheme = ""
     points: tuple[str, ...] = (TWO_STAGES, FULL)
+    queries = 500
 
     def __init__(self, folder: Path) -> None:
         """Create the folder."""
@@ -183,7 +185,9 @@ class MilvusLitePlace(Place):
 
 
 class MilvusPlace(MilvusLitePlace):
-    """A standalone Milvus server."""
+    """A standalone Milvus server. A search with strong consistency waits for its next time tick."""
+
+    queries = 100
 
     def __enter__(self) -> Self:
         """Start the server."""
@@ -199,7 +203,7 @@ class MilvusPlace(MilvusLitePlace):
 
     def url(self, name: str) -> str:
         """Return the URL of an index."""
-        return f"{self._server.url}?collection={name}"
+        return self._server.url if name == "docs" else f"{self._server.url}?collection={name}"
 
     def bare_load(self, vectors: Embeddings) -> float:
         """Load by ``MilvusClient.insert``."""

@@ -22,7 +22,7 @@ SIZES = {10_000_000: "10M", 100_000_000: "100M", 1_000_000_000: "1B"}
 CODE_BYTES = (16, 32, 64)
 RAM_GB, DISK_GB = 48, 2_000  # of one machine for the index
 RAM_PRICE, DISK_PRICE = 3.0, 0.1  # USD for a GB and month, as in the example of prices.json
-GRAPHS = ("pgvector", "qdrant-edge", "milvus")  # their build time grows with n log n
+GRAPHS = ("pgvector", "qdrant-edge", "milvus")  # their search time grows with log n
 
 
 class Codes(NamedTuple):
@@ -81,7 +81,7 @@ def engine_costs() -> str:
 def engine_paper() -> str:
     """Scale the measured bytes and build times to more documents, for three sizes of codes."""
     header = ["engine", "codes, B", "documents", "memory, GB", "disk, GB", "build, h", "machines"]
-    lines = [[*header, "USD a month"]]
+    lines = [[*header, "USD a month", "p50, ms"]]
     for name, scaled in SCALED.items():
         found = results("engines").get(name, {}).get(scaled.point)
         if found is None:
@@ -94,13 +94,16 @@ def engine_paper() -> str:
 
 
 def _projected(name: str, found: Mapping[str, Any], fewer_bytes: int, n: int) -> list[str]:
-    growth = math.log(n) / math.log(MEASURED) if name in GRAPHS else 1.0
+    times, logarithm = n / MEASURED, math.log(n) / math.log(MEASURED)
+    growth, slower = (logarithm, logarithm) if name in GRAPHS else (1.0, times)
     ram = n * (found["ram_bytes_per_vector"] + fewer_bytes) / 1e9
     disk = n * (found["disk_bytes_per_vector"] + fewer_bytes) / 1e9
-    hours = found["build_s"] * n / MEASURED * growth / 3_600
+    hours = found["build_s"] * times * growth / 3_600
+    p50_ms = found["filters"]["none"]["p50_ms"] * slower
     machines = max(math.ceil(ram / RAM_GB), math.ceil(disk / DISK_GB))
     money = ram * RAM_PRICE + disk * DISK_PRICE
-    return [f"{ram:,.1f}", f"{disk:,.0f}", f"{hours:,.1f}", f"{machines:,}", f"{money:,.0f}"]
+    sizes = [f"{ram:,.1f}", f"{disk:,.0f}", f"{hours:,.1f}", f"{machines:,}"]
+    return [*sizes, f"{money:,.0f}", f"{p50_ms:,.0f}"]
 
 
 def _points() -> Iterator[tuple[str, str, Mapping[str, Any]]]:

@@ -19,6 +19,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import numpy as np
 
 from engine_clients import BATCH, Native, Wanted, metadata_of
 from engine_places import PLACES, Place, enter_namespace
+from markdown_tables import results as recorded
 from nestvec.engines.engine import Engine
 from nestvec.engines.filters.where import Where
 from nestvec.engines.manifest import Manifest, stored_for
@@ -39,7 +41,7 @@ from speed_corpus import Corpus, K
 CLIENTS = (1, 8, 32)
 FILTERS = {"none": None, "10 %": "tenth = 3", "1 %": "hundredth = 3"}
 TIMED, WARM_UP = 200, 20
-QUERIES, FILTERED = 500, 300  # queries without and with a filter
+FILTERED = 300  # queries with a filter, at most
 SECONDS = 2.0
 Search = Callable[[Embeddings], list[str]]
 
@@ -48,21 +50,19 @@ def main() -> None:
     """Measure the chosen engines; print and record the results after each engine."""
     options = _options()
     enter_namespace()
-    corpus = Corpus(options.folder, options.n, options.work.resolve(), QUERIES)
-    exact = {name: _exact(corpus, where) for name, where in FILTERS.items()}
+    corpus = Corpus(options.folder, options.n, options.work.resolve())
     settings = {
         **corpus.about,
         "documents": len(corpus.vectors),
         "timed_queries": TIMED,
-        "queries": QUERIES,
         "filtered_queries": FILTERED,
         "documents_per_commit": BATCH,
     }
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = recorded("engines") if options.add else {}
     for name in options.engines:
         try:
             with PLACES[name](options.work / name) as place:
-                results[name] = _measure(place, corpus, exact)
+                results[name] = _measure(place, replace(corpus, n_queries=place.queries))
         except MissingExtra as error:
             results[name] = {"left_out": str(error)}
         print(json.dumps({name: results[name]}, indent=1), flush=True)
@@ -70,7 +70,8 @@ def main() -> None:
             print(record("engines", settings=settings, results=results), flush=True)
 
 
-def _measure(place: Place, corpus: Corpus, exact: dict[str, Rows]) -> dict[str, Any]:
+def _measure(place: Place, corpus: Corpus) -> dict[str, Any]:
+    exact = {name: _exact(corpus, where) for name, where in FILTERS.items()}
     kind, full_dim = engine_class(place.engine), corpus.vectors.shape[1]
     model = ModelInfo("benchmark", "b" * 64, full_dim, (full_dim,), "", True)
     points = [OperatingPoint.parse(text) for text in place.points]
@@ -79,7 +80,11 @@ def _measure(place: Place, corpus: Corpus, exact: dict[str, Rows]) -> dict[str, 
     try:
         load_s = _load(engine, corpus)
         bare = None if bare_s is None else round(bare_s, 2)
-        measured: dict[str, Any] = {"load_s": load_s, "bare_load_s": bare}
+        measured: dict[str, Any] = {
+            "queries": len(corpus.queries),
+            "load_s": load_s,
+            "bare_load_s": bare,
+        }
         for point in points:
             measured[str(point)] = _measure_point(engine, place, point, corpus, exact)
             print(point, json.dumps(measured[str(point)]), flush=True)
@@ -171,8 +176,9 @@ def _overhead(
     if native is None:
         return None
     both: tuple[Native, Native] = (lambda query: engine.search(query, K).ids[0], native)
-    times, equal = np.zeros((2, TIMED)), []
-    for row in range(-WARM_UP, TIMED):
+    n = min(TIMED, len(queries))
+    times, equal = np.zeros((2, n)), []
+    for row in range(-WARM_UP, n):
         ids = []
         for number, search in enumerate(both):
             start = time.perf_counter()
@@ -215,6 +221,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engines", type=_names, default=list(PLACES))
     parser.add_argument("--work", type=Path, default=Path("engines-work"))
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--add", action="store_true", help="keep recorded results of others")
     options = parser.parse_args()
     shutil.rmtree(options.work, ignore_errors=True)
     return options

@@ -25,6 +25,7 @@ def s3_server(folder, bucket):
     s3, master, volume, filer = free_ports(4)
     command = [program("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
     command += [f"-dir={folder / 'data'}", "-master.volumeSizeLimitMB=64"]
+    command += ["-volume.max=100"]
     command += [f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"]
     command += ["-s3", f"-s3.port={s3}", f"-s3.config={keys}"]
     with pytest.MonkeyPatch.context() as patch, started(command, log):
