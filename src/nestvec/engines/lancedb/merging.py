@@ -46,7 +46,7 @@ class Merge:
         Args:
             added: Documents by id.
             vectors: [n, full_dim] in the same order, as the table stores them.
-            replace: Replace documents that have the same id.
+            replace: Replace documents that have the same id. Otherwise all ids must be new.
             locked: Whether no other process can change the table meanwhile.
         """
         self._added, self._vectors = added, vectors
@@ -61,6 +61,9 @@ class Merge:
         """
         self.attempts += 1
         rows = table_of(self._added, self._vectors, table.schema)
+        if self._locked and not self._replace and self.attempts == 1:
+            table.add(rows)  # the ids are new, and a merge would read all ids
+            return
         merging = table.merge_insert(ID).when_not_matched_insert_all()
         if self._replace:
             merging = merging.when_matched_update_all()
