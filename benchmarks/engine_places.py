@@ -121,6 +121,7 @@ class LanceS3Place(Place):
     """LanceDB on SeaweedFS, an S3 server."""
 
     engine = "lancedb"
+    queries = 200
 
     def __enter__(self) -> Self:
         """Start the server."""
