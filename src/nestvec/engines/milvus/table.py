@@ -193,9 +193,10 @@ class MilvusTable(DocumentTable):
         texts = round(float(np.mean(lengths)) * n) if lengths else 0
         dim = self.manifest.point.stages[0].dim
         links = 8 * M if "index" in self.manifest.settings else 0
-        resident = n * (4 * dim + _KEY_BYTES + links)
-        own = resident if dim < full_dim or links else 0
-        return TableSizes(n * (4 * full_dim + _KEY_BYTES) + own, texts, resident)
+        loaded = n * (4 * full_dim + _KEY_BYTES)
+        if dim < full_dim or links:  # Milvus loads the collection of the first stage as well
+            loaded += n * (4 * dim + _KEY_BYTES + links)
+        return TableSizes(loaded, texts, loaded)
 
     def _refuse_existing(self, added: Mapping[str, Document]) -> None:
         """Raise an error if an id exists, except ids of an unfinished batch."""
