@@ -2,6 +2,6 @@
 
 import os
 
-# The threads of OpenBLAS wait actively for their next task, which uses about a quarter of the
-# processor time of `evaluate`. NumPy and FAISS read this variable when they are imported.
+# The threads of OpenBLAS wait actively for their next task, which uses much processor time in
+# `evaluate`. NumPy and FAISS read this variable when they are imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
