@@ -17,6 +17,7 @@ from typer.main import get_command
 from nestvec.cli import (
     adapt,
     batch,
+    check,
     convert,
     demo,
     embed,
@@ -57,6 +58,7 @@ app.command("plan")(plan.plan)
 app.add_typer(batch.app, name="batch")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
+app.command("check")(check.check)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.add_typer(export.app, name="export")

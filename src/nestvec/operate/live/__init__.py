@@ -1,0 +1,1 @@
+"""Searches that are in use: indexes of nestvec, and tables that other programs wrote."""

@@ -1,0 +1,162 @@
+"""The protocol of a search that is in use, which ``check`` compares with exact answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeAlias
+
+from nestvec.codec.codec import Codec
+from nestvec.engines.filters.condition import Condition
+from nestvec.operate.exact import LiveQueries, Metric, Observer
+from nestvec.types import CodeKey, Embeddings, OperatingPoint, Rows
+
+Settings: TypeAlias = Mapping[str, str]
+"""Settings of a database by name, such as ``{"hnsw.ef_search": "80"}``."""
+
+
+@dataclass(frozen=True)
+class Width:
+    """The setting that determines how many candidates an approximate index examines.
+
+    Attributes:
+        name: Its name in the database, such as ``hnsw.ef_search``.
+        value: Its value in this search.
+        largest: The largest value that the database accepts.
+    """
+
+    name: str
+    value: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """How a database runs the search.
+
+    Attributes:
+        index: The index that the search uses, such as ``docs_embedding_idx (hnsw)``; "" for none:
+            the search reads all vectors and is exact.
+        point: The operating point that the search computes; None if it is unknown.
+        width: The setting of an approximate index; None if there is none.
+        statement: The text of the search, for databases that have one; else "".
+    """
+
+    index: str
+    point: OperatingPoint | None
+    width: Width | None = None
+    statement: str = ""
+
+
+class ExactAnswers(NamedTuple):
+    """The exact nearest documents of each query, best first.
+
+    Attributes:
+        ids: Ids of each query, at most k.
+        scores: Scores in the same order; a higher score is nearer.
+        matching: The number of documents that match each condition; None if it was not counted.
+        total: The number of searched documents.
+        zeros: The number of documents whose vector is zero.
+        unit: Whether all vectors have length 1, so that all metrics give the same order.
+    """
+
+    ids: list[list[str]]
+    scores: list[list[float]]
+    matching: Sequence[int | None]
+    total: int
+    zeros: int
+    unit: bool
+
+
+class LiveDatabase(Protocol):
+    """A search that is in use, and the vectors that it searches, both in one state."""
+
+    @property
+    def place(self) -> str:
+        """The place, without credentials."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions of the vectors."""
+        ...
+
+    @property
+    def metric(self) -> Metric:
+        """The metric of the search."""
+        ...
+
+    @property
+    def path(self) -> SearchPath:
+        """How the database runs the search."""
+        ...
+
+    def encode(self, queries: list[str] | Embeddings) -> Embeddings:
+        """Return the vectors by which queries are searched, [n, dim].
+
+        Args:
+            queries: Texts, or vectors as the model of the documents returns them.
+
+        Raises:
+            NestvecError: If the queries are texts and there is no model, or the vectors have
+                another width.
+        """
+        ...
+
+    def codec(self, key: CodeKey) -> Codec:
+        """Return the codec of a representation of ``path.point``.
+
+        Raises:
+            InvalidArgument: If its calibration is unknown.
+        """
+        ...
+
+    def alternatives(self, *, short: bool) -> Sequence[Settings]:
+        """Return other settings of the search that may lose less, the cheapest first.
+
+        Args:
+            short: Whether searches returned fewer documents than match.
+        """
+        ...
+
+    def search(
+        self, query: Embeddings, k: int, where: Condition | None, settings: Settings | None = None
+    ) -> list[str]:
+        """Return the ids of the best ``k`` documents, as users get them.
+
+        Args:
+            query: [dim].
+            k: Number of documents.
+            where: The filter.
+            settings: One of ``alternatives``; None for the settings in use.
+
+        Raises:
+            DataError: If the database refuses the search.
+        """
+        ...
+
+    def exact(self, queries: LiveQueries, k: int, observer: Observer | None = None) -> ExactAnswers:
+        """Return the exact answers of all queries; each vector is read once.
+
+        Args:
+            queries: The queries with their filters.
+            k: Number of documents.
+            observer: Reads each block of vectors as well.
+        """
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> Mapping[str, Embeddings]:
+        """Return vectors [dim] by id; unknown ids are left out."""
+        ...
+
+    def vectors_of_rows(self, rows: Rows) -> Embeddings:
+        """Return the vectors of rows that an observer has seen, [n, dim]."""
+        ...
+
+    def ids_of_rows(self, rows: Rows) -> list[str]:
+        """Return the ids of rows that an observer has seen, in the same order."""
+        ...
+
+    def sample(self, n: int, seed: int) -> tuple[list[str], Embeddings]:
+        """Return ids and vectors of at most n documents, chosen at random, to use as queries."""
+        ...
