@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nestvec.data.parquet_rows import open_parquet
 from nestvec.data.query_log import query_column_of
 from nestvec.data.records import (
     Row,
@@ -38,6 +39,7 @@ from nestvec.types import Embeddings
 MAX_QUERIES = 500
 """Default limit: an exact search of a database reads every vector once for all queries."""
 FILTER_COLUMNS = ("filter", "where")
+_BATCH = 1_024  # rows of Parquet that are in memory at a time
 _ROW_SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 
 
@@ -171,8 +173,18 @@ def _read(path: Path, tally: Tally) -> Iterator[_Logged]:
         for line, text in read_lines(path):
             yield _Logged(line, None, text.strip(), None, "")
         return
-    for line, row in read_texts(path, tally):
+    for line, row in _rows(path, tally):
         yield _logged(path, row, line, tally)
+
+
+def _rows(path: Path, tally: Tally) -> Iterator[tuple[int, Row]]:
+    """Yield rows with their vectors, which ``read_texts`` leaves out of Parquet files."""
+    if suffix_of(path) != ".parquet" or not path.is_file():
+        yield from read_texts(path, tally)
+        return
+    with open_parquet(path) as file:
+        batches = file.iter_batches(batch_size=_BATCH)
+        yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
 
 
 def _logged(path: Path, row: Row, line: int, tally: Tally) -> _Logged:

@@ -84,7 +84,8 @@ def copy_rows(  # noqa: PLR0913 - later arguments are keyword-only
             if len(row) == record.itemsize:
                 parts.append(row)
             elif row not in (_TRAILER, b""):
-                raise _other_width(shown, kind, dim, len(row) - record.itemsize)
+                more = (len(row) - record.itemsize) // np.dtype(_NUMBERS[kind]).itemsize
+                raise other_width(shown, dim, dim + more)
         if parts:
             yield _block(parts, record, part, len(conditions))
 
@@ -117,7 +118,7 @@ def _block(
     return ScannedRows(row_numbers(found["page"], found["item"], part), values, matches)
 
 
-def _other_width(shown: str, kind: str, dim: int, more_bytes: int) -> DataError:
-    width = dim + more_bytes // np.dtype(_NUMBERS[kind]).itemsize
-    problem = f"has vectors of {dim} and of {width} dims. Only vectors of one width can be compared"
-    return DataError(shown, f"{problem}. Create a view or a column for each width.")
+def other_width(place: str, dim: int, other: int) -> DataError:
+    """Return the error of a column that has vectors of two widths."""
+    problem = f"has vectors of {dim} and of {other} dims. Only vectors of one width can be compared"
+    return DataError(place, f"{problem}. Create a view or a column for each width.")

@@ -21,7 +21,7 @@ from nestvec.engines.filters.postgresql import Compiled
 from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.operate.exact import ExactSearch, LiveQueries, Metric, Observer, ScannedRows
 from nestvec.operate.live.column_filters import compile_columns
-from nestvec.operate.live.copied_rows import PART_BITS, copy_rows, ctid_text
+from nestvec.operate.live.copied_rows import PART_BITS, copy_rows, ctid_text, other_width
 from nestvec.operate.live.database import ExactAnswers, SearchPath, Settings, Width
 from nestvec.operate.live.query_vectors import encode_queries
 from nestvec.operate.live.vector_indexes import fitting_index, read_indexes, used_index
@@ -218,8 +218,13 @@ class LiveTable:
             f"ORDER BY hashtextextended({id_}::text, %s), {id_} LIMIT %s"
         )
         rows = self._rows(statement, [seed, n])
-        vectors = [_values(value) for _, value in rows]
-        return [name for name, _ in rows], np.stack(vectors)
+        found = np.empty((len(rows), self.dim), dtype=np.float32)
+        for number, (_, value) in enumerate(rows):
+            values = _values(value)
+            if len(values) != self.dim:
+                raise other_width(self.place, self.dim, len(values))
+            found[number] = values
+        return [name for name, _ in rows], found
 
     def _use(self, settings: Settings) -> None:
         """Change settings of the session, and restore those of an earlier search."""
