@@ -7,8 +7,8 @@ in the form that ``metadata`` describes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,14 @@ _logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
+def open_parquet(
+    path: Path | str, open_object: Callable[[], AbstractContextManager[Any]] | None = None
+) -> Iterator[parquet.ParquetFile]:
     """Open a Parquet file; an error of Arrow in the block names the file.
+
+    Args:
+        path: The file, or the URL of an object.
+        open_object: Opens the object as a file of Arrow; None for a local file.
 
     Raises:
         DataError: If the file cannot be read as Parquet, or two columns have the same name.
@@ -36,7 +42,10 @@ def open_parquet(path: Path) -> Iterator[parquet.ParquetFile]:
     parquet = require("pyarrow.parquet", extra="parquet")
     try:
         # With pre_buffer, the default, Arrow loads the whole file into memory.
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+        with (
+            nullcontext(path) if open_object is None else open_object() as source,
+            parquet.ParquetFile(source, pre_buffer=False, buffer_size=_READ_BYTES) as file,
+        ):
             names = file.schema_arrow.names
             for name in names:
                 if names.count(name) > 1:

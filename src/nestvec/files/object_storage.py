@@ -18,6 +18,9 @@ from nestvec.errors import DataError, InvalidArgument, first_line, require
 
 _SCHEME = "s3://"
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_LANCE_LIMITS = {"connect_timeout": "10s", "timeout": "60s", "client_max_retries": "3"}
+_LONGEST_ERROR = 300  # characters
 _COPIED = 1 << 20  # bytes in memory at a time
 
 
@@ -66,8 +69,21 @@ class Bucket:
         with self._errors(name, "written"), self._files.open_output_stream(path) as stream:
             stream.write(content)
 
-    def names(self) -> list[str]:
-        """Return the names of all objects below the prefix, sorted.
+    @contextmanager
+    def open(self, name: str) -> Iterator[Any]:
+        """Open an object as a file of Arrow, whose parts are read when they are needed.
+
+        Raises:
+            DataError: If there is no such object, or the server refuses the request.
+        """
+        with self._errors(name, "read"), self._files.open_input_file(self._path(name)) as file:
+            yield file
+
+    def names(self, *, recursive: bool = True) -> list[str]:
+        """Return the names of the objects below the prefix, sorted.
+
+        Args:
+            recursive: Whether to return objects in folders below the prefix, too.
 
         Raises:
             DataError: If the server cannot be reached or refuses the request.
@@ -75,7 +91,7 @@ class Bucket:
         selector = require("pyarrow.fs", extra="parquet").FileSelector
         with self._errors("", "listed"):
             found = self._files.get_file_info(
-                selector(self._prefix, recursive=True, allow_not_found=True)
+                selector(self._prefix, recursive=recursive, allow_not_found=True)
             )
         start = len(self._prefix) + 1
         return sorted(each.path[start:] for each in found if each.is_file)
@@ -138,9 +154,37 @@ def local_copy(url: str, suffixes: Sequence[str]) -> Iterator[Path]:
         yield place
 
 
+def lance_options() -> dict[str, str]:
+    """Return the options of object storage for LanceDB, without credentials."""
+    endpoint = _endpoint()
+    if endpoint is None:
+        return dict(_LANCE_LIMITS)
+    return {
+        **_LANCE_LIMITS,
+        "aws_endpoint": endpoint,
+        "allow_http": str(endpoint.startswith("http://")).lower(),
+        "aws_region": _region()["region"],
+    }
+
+
+def storage_error_text(error: Exception) -> str:
+    """Return the first line of an error, without credentials and parts of responses."""
+    text = first_line(error)
+    for name in _SECRETS:
+        value = os.environ.get(name)
+        if value:
+            text = text.replace(value, "***")
+    line = " ".join(text.partition("<?xml")[0].split())
+    return f"{line[:_LONGEST_ERROR].rstrip('.')}."
+
+
+def _endpoint() -> str | None:
+    return next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
+
+
 def _connect() -> Any:
     storage = require("pyarrow.fs", extra="parquet")
-    endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
+    endpoint = _endpoint()
     if endpoint is None:
         return storage.S3FileSystem()
     scheme, separator, server = endpoint.rstrip("/").rpartition("://")

@@ -28,7 +28,7 @@ from nestvec.models.paired import PairedEncoder, RecordedEncoder, stores_documen
 from nestvec.models.precomputed import PrecomputedVectors, has_vectors
 from nestvec.models.sentence_transformer import DTYPES, DType
 from nestvec.models.sharing import check_query_options, pair_models
-from nestvec.sources.postgresql import is_postgresql
+from nestvec.sources.schemes import is_vectors_url
 from nestvec.types import Document, Embeddings, Encoder, Kind, ModelInfo, OnProgress
 
 
@@ -170,7 +170,7 @@ def _recorded_queries(info: ModelInfo, place: str, load: Callable[..., Encoder])
 def _recorded_name(info: ModelInfo, place: str) -> str:
     """Return the recorded name, or the folder next to the index if the model was moved with it."""
     name = info.name
-    if is_postgresql(name):  # a name from a file must not connect to a server
+    if is_vectors_url(name):  # a name from a file must not connect to a server
         problem = f"{place} contains the vectors of {name} and records no model."
         raise ModelError(f"{problem} Record the model: nestvec index model {place} MODEL")
     if not Path(name).is_absolute() or Path(name).exists():

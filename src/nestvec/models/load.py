@@ -34,7 +34,7 @@ from nestvec.models.sharing import PairOptions, load_pair
 from nestvec.models.static import StaticEncoder, is_static
 from nestvec.models.transformer import TransformerEncoder, exposes_tokens, fast_dtype
 from nestvec.sources.places import shown_place
-from nestvec.sources.postgresql import is_postgresql
+from nestvec.sources.schemes import is_vectors_url
 from nestvec.types import Encoder, Kind
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Loader:
             url = f"base_url={self.base_url!r:.80}"
             problem = f"{options.name}: is not an API model, so {url} has no effect"
             raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
-        if is_postgresql(options.name):
+        if is_vectors_url(options.name):
             self._warn_if_unused(options, _STORED)
             return _load_vectors(options.name, options, model)
         folder = local_path(options.name, self.models)

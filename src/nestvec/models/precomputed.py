@@ -32,8 +32,8 @@ from nestvec.sources.load import load_embeddings
 from nestvec.sources.manifest import MANIFEST, read_manifest
 from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
 from nestvec.sources.places import shown_place
-from nestvec.sources.postgresql import is_postgresql
 from nestvec.sources.save import save_embeddings
+from nestvec.sources.schemes import is_vectors_url
 from nestvec.sources.stored import StoredEmbeddings
 from nestvec.types import Embeddings, Kind, ModelInfo, OnProgress
 
@@ -189,7 +189,7 @@ class PrecomputedVectors(BaseEncoder):
 def _find(place: Path | str) -> Mapping[Kind, Path | str]:
     """Return where the vectors of each kind are; a table contains documents."""
     if isinstance(place, str):
-        return {"document": place} if is_postgresql(place) else find_vectors(Path(place))
+        return {"document": place} if is_vectors_url(place) else find_vectors(Path(place))
     return find_vectors(place)
 
 

@@ -35,8 +35,13 @@ class ChosenColumns(NamedTuple):
         return [self.vectors] if self.ids is None else [self.ids, self.vectors]
 
 
-def choose_columns(schema: pa.Schema, columns: Columns, path: Path) -> ChosenColumns:
-    """Choose the columns of the ids and of the vectors; log the columns that are not read.
+def choose_columns(schema: pa.Schema, columns: Columns, path: Path | str) -> ChosenColumns:
+    """Choose the columns of ids and of vectors; log the columns of a file that are not read.
+
+    Args:
+        schema: The columns of a file or a table.
+        columns: Names of the columns.
+        path: The file, or the URL of a table.
 
     Raises:
         DataError: If a column is missing or appears twice, or the vectors are not lists of floats.
@@ -45,9 +50,24 @@ def choose_columns(schema: pa.Schema, columns: Columns, path: Path) -> ChosenCol
     for name in names:
         if names.count(name) > 1:
             raise DataError(path, f"column {name!r} appears twice")
-    ids, vectors = columns.find(names, path)
-    warn_unread(path, [name for name in names if name not in (ids, vectors)], "not ids or vectors")
+    of_vectors = [] if isinstance(path, Path) else _columns_of_floats(schema)
+    ids, vectors = columns.find(names, path, of_vectors=of_vectors)
+    if isinstance(path, Path):
+        unread = [name for name in names if name not in (ids, vectors)]
+        warn_unread(path, unread, "not ids or vectors")
     return ChosenColumns(ids, vectors, _float_type(schema.field(vectors).type, path))
+
+
+def _columns_of_floats(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns that contain lists of floats."""
+    found = []
+    for field in schema:
+        try:
+            _float_type(field.type, "")
+        except DataError:
+            continue
+        found.append(field.name)
+    return found
 
 
 def has_vectors_column(schema: pa.Schema) -> bool:
@@ -61,7 +81,7 @@ def has_vectors_column(schema: pa.Schema) -> bool:
 
 
 def read_blocks(
-    batches: Iterable[pa.RecordBatch], chosen: ChosenColumns, path: Path
+    batches: Iterable[pa.RecordBatch], chosen: ChosenColumns, path: Path | str
 ) -> Iterator[Block]:
     """Yield the ids and vectors of batches.
 
@@ -81,7 +101,7 @@ def read_blocks(
         start, dim = start + len(values), values.shape[1]
 
 
-def read_id_column(column: pa.Array, start: int, path: Path) -> list[str]:
+def read_id_column(column: pa.Array, start: int, path: Path | str) -> list[str]:
     """Return the ids of a batch.
 
     Args:
@@ -107,7 +127,7 @@ def storage_type(kind: pa.DataType) -> pa.DataType:
     return kind.storage_type if hasattr(kind, "storage_type") else kind
 
 
-def _float_type(kind: pa.DataType, path: Path) -> FloatType:
+def _float_type(kind: pa.DataType, path: Path | str) -> FloatType:
     types = require("pyarrow", extra="parquet").types
     if len(getattr(kind, "shape", None) or ()) > 1:
         shape = list(kind.shape)
@@ -120,7 +140,7 @@ def _float_type(kind: pa.DataType, path: Path) -> FloatType:
 
 
 def _matrix(
-    column: pa.Array, ids: Sequence[str] | None, dim: int, start: int, path: Path
+    column: pa.Array, ids: Sequence[str] | None, dim: int, start: int, path: Path | str
 ) -> NDArray[Any]:
     """Return the vectors of a batch, [n, dim].
 

@@ -6,10 +6,10 @@ bits. Feather files of version 2 are Arrow files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nestvec.data.parquet_rows import open_parquet
 from nestvec.errors import DataError, first_line, require
@@ -21,21 +21,29 @@ if TYPE_CHECKING:
 
 BATCH = 4_096  # rows in memory at a time
 _FILE_SIGNATURE = b"ARROW1"
+OpenObject = Callable[[], AbstractContextManager[Any]]
 
 
-def open_parquet_vectors(path: Path, columns: Columns) -> VectorStream:
+def open_parquet_vectors(
+    path: Path | str, columns: Columns, open_object: OpenObject | None = None
+) -> VectorStream:
     """Open a Parquet file.
+
+    Args:
+        path: The file, or the URL of an object.
+        columns: The names of the columns.
+        open_object: Opens the object as a file of Arrow; None for a local file.
 
     Raises:
         DataError: If the file or a column cannot be read.
         MissingExtra: If ``pyarrow`` is not installed.
     """
-    with open_parquet(path) as file:
+    with open_parquet(path, open_object) as file:
         chosen = choose_columns(file.schema_arrow, columns, path)
         rows = file.metadata.num_rows
 
     def read() -> Iterator[Block]:
-        with open_parquet(path) as file:
+        with open_parquet(path, open_object) as file:
             batches = file.iter_batches(batch_size=BATCH, columns=chosen.names)
             yield from read_blocks(batches, chosen, path)
 

@@ -20,8 +20,8 @@ from nestvec.sources.hdf5_files import open_hdf5
 from nestvec.sources.model_name import read_model_name
 from nestvec.sources.npy_files import open_npy, open_npz
 from nestvec.sources.openai_batch import read_openai_batch
-from nestvec.sources.postgresql import is_postgresql, open_postgresql
 from nestvec.sources.raw_records import RAW_FORMATS, open_raw
+from nestvec.sources.schemes import is_vectors_url, open_url
 from nestvec.sources.shards import open_folder
 from nestvec.sources.stored import StoredEmbeddings
 from nestvec.sources.stream import Columns, VectorStream, array_stream, collect
@@ -91,8 +91,8 @@ def open_vectors(path: Path | str, *, kind: Kind = "document", columns: Columns)
         DataError: As ``load_embeddings``, for problems in the first bytes or the schema.
         MissingExtra: If the library that reads the format is not installed.
     """
-    if isinstance(path, str) and is_postgresql(path):
-        return open_postgresql(path, columns)
+    if isinstance(path, str) and is_vectors_url(path):
+        return open_url(path, columns)
     path = Path(path).expanduser()
     if not path.is_dir():
         return _open_file(path, kind, columns)

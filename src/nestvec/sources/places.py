@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from nestvec.errors import InvalidArgument
 
+COLUMN_PARAMETERS = ("id", "vector")
+"""Parameters that name the columns of ids and of vectors."""
 TABLE_PARAMETERS = ("table", "id", "vector", "text", "title", "metadata")
 """Parameters that name an existing table and its columns."""
 _SHOWN_PARAMETERS = (*TABLE_PARAMETERS, "collection")

@@ -75,10 +75,7 @@ def open_postgresql(url: str, columns: Columns) -> VectorStream:
         MissingExtra: If psycopg is not installed.
     """
     place = Place.parse(url, TABLE_PARAMETERS)
-    given = place.parameters
-    chosen = Columns(
-        given.get("id", columns.ids), given.get("vector", columns.vectors), columns.number_rows
-    )
+    chosen = columns.named_in(place.parameters)
     with transaction(place) as connection:
         query = _query(connection, place, chosen)
 
@@ -124,7 +121,8 @@ def transaction(place: Place) -> Iterator[Any]:
 def _query(connection: Any, place: Place, columns: Columns) -> _Query:
     table = find_table(connection, place)
     found = read_columns(connection, table)
-    ids, vectors = columns.find(list(found), place.shown)
+    of_vectors = [name for name, column in found.items() if column.kind in _NUMBERS]
+    ids, vectors = columns.find(list(found), place.shown, of_vectors=of_vectors)
     kind, dim = found[vectors]
     if kind not in _NUMBERS:
         problem = f"column {vectors} has the type {kind}, not vector or halfvec."

@@ -21,8 +21,8 @@ from nestvec.sources import formats, write_arrays, write_tables
 from nestvec.sources.folders import find_vectors
 from nestvec.sources.ids import RowNumbers, check_ids, check_unique, ids_file, read_ids, write_ids
 from nestvec.sources.load import open_vectors
-from nestvec.sources.postgresql import is_postgresql
 from nestvec.sources.raw_records import RAW_FORMATS
+from nestvec.sources.schemes import is_vectors_url
 from nestvec.sources.stream import (
     Block,
     Columns,
@@ -152,7 +152,7 @@ def convert_embeddings(  # noqa: PLR0913 - the options are keyword-only
         MissingExtra: If the library that reads or writes a format is not installed.
     """
     target = Path(target).expanduser()
-    file = None if is_postgresql(source) else Path(source).expanduser()
+    file = None if is_vectors_url(source) else Path(source).expanduser()
     if file is not None and file.resolve() == target.resolve():
         raise InvalidArgument(f"{target} is both source and target. Choose another target.")
     name = _target(target, to)

@@ -51,10 +51,12 @@ def open_folder(folder: Path, columns: Columns) -> VectorStream:
         open_parquet_vectors(shard, columns) if is_parquet else open_arrow(shard, columns)
         for shard in shards
     ]
-    return _joined(folder, streams)
+    return joined(folder, streams)
 
 
-def _joined(folder: Path, streams: list[VectorStream], model: str = "") -> VectorStream:
+def joined(folder: Path | str, streams: list[VectorStream], model: str = "") -> VectorStream:
+    """Return the vectors of several files as one stream, in the order of the files."""
+
     def read() -> Iterator[Block]:
         for stream in streams:
             yield from stream.read()
@@ -89,8 +91,7 @@ def _open_embedded(folder: Path, manifest: EmbeddingsManifest, columns: Columns)
             stream = _open_codes(path, manifest.codec)
         _check_rows(path, shard, stream)
         streams.append(_verified(path, shard, stream))
-    joined = _joined(folder, streams, manifest.model.name)
-    return replace(joined, zeros_allowed=True)
+    return replace(joined(folder, streams, manifest.model.name), zeros_allowed=True)
 
 
 def _check_rows(path: Path, shard: Shard, stream: VectorStream) -> None:

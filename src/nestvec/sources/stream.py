@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.mapped import map_array, new_embeddings
 from nestvec.sources.ids import RowNumbers, check_unique
+from nestvec.sources.places import is_url
 from nestvec.sources.stored import StoredEmbeddings
 
 REMEDY = "Encode the text again, or remove the vector."
@@ -97,25 +98,43 @@ class Columns:
         if self.number_rows and self.ids is not None:
             raise InvalidArgument("id_column and number_rows exclude each other. Pass one of them.")
 
-    def find(self, present: Sequence[str], path: Path | str) -> tuple[str | None, str]:
+    def find(
+        self, present: Sequence[str], path: Path | str, *, of_vectors: Sequence[str] = ()
+    ) -> tuple[str | None, str]:
         """Choose the columns of the ids (None with ``number_rows``) and of the vectors.
+
+        Args:
+            present: All columns.
+            path: The file, or the URL of a table.
+            of_vectors: The columns of a table that contain vectors. If no name is given and no
+                column has a default name, the only one of these is chosen.
 
         Raises:
             DataError: If a column is missing.
         """
         named = "Name the column: nestvec convert SOURCE TARGET"
         vectors = _choose(self.vectors, VECTOR_COLUMNS, present)
+        if vectors is None and self.vectors is None and len(of_vectors) == 1:
+            (vectors,) = of_vectors
         if vectors is None:
-            raise _missing(
-                path, self.vectors, VECTOR_COLUMNS, present, f"{named} --vector-column NAME"
-            )
+            remedy = f"{named} --vector-column NAME"
+            if is_url(path):
+                remedy = "Append &vector=COLUMN to the URL."
+            raise _missing(path, self.vectors, VECTOR_COLUMNS, present, remedy)
         if self.number_rows:
             return None, vectors
         ids = _choose(self.ids, ID_COLUMNS, present)
         if ids is None:
             remedy = f"{named} --id-column NAME, or use row numbers: --number-rows"
+            if is_url(path):
+                remedy = "Append &id=COLUMN to the URL."
             raise _missing(path, self.ids, ID_COLUMNS, present, remedy)
         return ids, vectors
+
+    def named_in(self, parameters: Mapping[str, str]) -> Columns:
+        """Return the columns that the parameters of a URL name, or else these columns."""
+        ids, vectors = parameters.get("id", self.ids), parameters.get("vector", self.vectors)
+        return Columns(ids, vectors, self.number_rows)
 
 
 ID_COLUMNS = ("id", "_id")

@@ -17,8 +17,9 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from nestvec.engines.lancedb.place import LancePlace, without_secrets
-from nestvec.errors import DataError, IndexLocked, NestvecError, first_line, require
+from nestvec.engines.lancedb.place import LancePlace
+from nestvec.errors import DataError, IndexLocked, NestvecError, require
+from nestvec.files.object_storage import storage_error_text
 
 Result = TypeVar("Result")
 LOCK = ".nestvec.lock"
@@ -124,12 +125,12 @@ class LanceFolder:
             except (OSError, RuntimeError, ValueError) as error:
                 text = str(error).lower()
                 if any(word in text for word in _MISSING):
-                    raise MissingData(self._message(error)) from None
+                    raise MissingData(storage_error_text(error)) from None
                 number += 1
                 limit = min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**number)
                 lasting = not any(word in text for word in _TRANSIENT)
                 if lasting or time.monotonic() + limit > end:
-                    raise DataError(self.shown, self._message(error)) from None
+                    raise DataError(self.shown, storage_error_text(error)) from None
                 time.sleep(random.uniform(limit / 2, limit))
 
     @contextmanager
@@ -173,8 +174,3 @@ class LanceFolder:
         if self._file_lock is not None:
             self._file_lock.release(force=True)
         self._kept = False
-
-    def _message(self, error: Exception) -> str:
-        """Return the first line of an error, without credentials and parts of responses."""
-        text = without_secrets(first_line(error)).partition("<?xml")[0]
-        return f"{' '.join(text.split())[:300].rstrip('.')}."

@@ -5,7 +5,6 @@ Credentials come only from the environment, as for other object storage of nestv
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,10 @@ from urllib.parse import parse_qsl
 
 from nestvec.engines.places import check_name
 from nestvec.errors import InvalidArgument
+from nestvec.files.object_storage import lance_options
 
 LOCAL_SCHEME, S3_SCHEME = "lance://", "s3://"
 DEFAULT_TABLE = "documents"
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_LIMITS = {"connect_timeout": "10s", "timeout": "60s", "client_max_retries": "3"}
 
 
 @dataclass(frozen=True)
@@ -66,27 +63,7 @@ class LancePlace:
 
     def storage_options(self) -> dict[str, str]:
         """Return the options of the object storage, without credentials."""
-        if self.folder is not None:
-            return {}
-        endpoint = next(filter(None, map(os.environ.get, _ENDPOINTS)), None)
-        if endpoint is None:
-            return dict(_LIMITS)
-        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-        return {
-            **_LIMITS,
-            "aws_endpoint": endpoint,
-            "allow_http": str(endpoint.startswith("http://")).lower(),
-            "aws_region": region or "us-east-1",
-        }
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without the credentials of the environment."""
-    for name in _SECRETS:
-        value = os.environ.get(name)
-        if value:
-            text = text.replace(value, "***")
-    return text
+        return {} if self.folder is not None else lance_options()
 
 
 def _parameters(query: str) -> Mapping[str, str]:

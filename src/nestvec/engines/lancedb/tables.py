@@ -25,8 +25,8 @@ from nestvec.engines.lancedb.table import LanceTable
 from nestvec.engines.manifest import TOKENS_VERSION, Manifest
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import DataError
+from nestvec.sources.lance_tables import RECORDS
 
-RECORDS = "nestvec_indexes"
 KEPT_S = 600
 """Old versions of the records are readable for this time."""
 _COMPACTED_EVERY = 32  # versions of the records
