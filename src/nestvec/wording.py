@@ -11,6 +11,8 @@ _COUNTS = {
     "unknown_documents": "unknown document ids in the relevance labels, ignored",
     "unknown_queries": "unknown query ids in the relevance labels, ignored",
     "queries_without_relevant": "queries without a relevant document, ignored",
+    "queries_without_sampled_relevant": "queries whose relevant documents are not in the sample, "
+    "not measured",
     "queries_without_labels": "queries without relevance labels in this split, ignored",
     "documents_without_group": "documents without the field of --group-by, each a group of its own",
     "queries_with_empty_filter": "queries whose filter matches no document, not measured",

@@ -95,9 +95,7 @@ def test_a_missing_file_is_one_line(bucket, name, problem):
 
 @pytest.mark.parametrize("name", ["docs/", "docs/notes.txt", "*/part-0.parquet", "a.parquet?b=c"])
 def test_another_name_is_refused(bucket, name):
-    with pytest.raises(
-        InvalidArgument, match=r"neither Parquet files nor a table\. Write s3"
-    ):
+    with pytest.raises(InvalidArgument, match=r"neither Parquet files nor a table\. Write s3"):
         nv.load_embeddings(f"{bucket}/{name}")
 
 

@@ -314,6 +314,7 @@ def test_data_set_and_machine_are_described(curve):
         "engine": "embedded",
         "labels": None,
         "filter_by": None,
+        "sample": None,
         "grades": [1, 2],
     }
     assert curve.machine["cores"] >= 1

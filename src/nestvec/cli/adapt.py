@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 
 _Source = Annotated[
     str,
-    typer.Argument(
-        help="File, folder or PostgreSQL table of vectors, model folder, or Hugging Face hub id."
-    ),
+    typer.Argument(help="File, folder or URL of vectors, model folder, or Hugging Face hub id."),
 ]
 _Corpus = Annotated[
     Path | None,
@@ -100,7 +98,7 @@ _Steps = Annotated[int, typer.Option(help="Number of training steps.")]
 _AdapterFile = Annotated[Path, typer.Argument(help="Adapter file that 'nestvec adapt' wrote.")]
 _Target = Annotated[
     str | None,
-    typer.Argument(help="File or folder of vectors, model folder, or Hugging Face hub id."),
+    typer.Argument(help="File, folder or URL of vectors, model folder, or Hugging Face hub id."),
 ]
 _Applied = Annotated[
     Path,

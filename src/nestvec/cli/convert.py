@@ -20,7 +20,8 @@ _Source = Annotated[
     str,
     typer.Argument(
         help="File of vectors (.npy, .npz, .parquet, .arrow, .jsonl, .csv, .hdf5, .fvecs, .bvecs, "
-        ".fbin, .faiss), folder with corpus.* or with Parquet files, or URL of a PostgreSQL table."
+        ".fbin, .faiss), folder with corpus.* or with Parquet files, or URL of a database such as "
+        "postgresql://host/database?table=docs."
     ),
 ]
 _Target = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from textwrap import wrap
@@ -20,6 +20,7 @@ from nestvec.cli.console import (
     shown_path,
     width,
 )
+from nestvec.cli.evaluate_data import DataChoice, load_data
 from nestvec.cli.models import ENCODING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import (
     ModelArgument,
@@ -28,6 +29,7 @@ from nestvec.cli.options import (
 )
 from nestvec.cli.progress import progress
 from nestvec.cli.runs import RunsOption, add_runs, read_runs
+from nestvec.curve.sample import Draw, full_corpus_text, sample_of, sampled_queries_text
 from nestvec.errors import InvalidArgument
 from nestvec.models.prompts import REQUESTED
 
@@ -44,12 +46,25 @@ _EVIDENCE = {
     "agreement": "evidence: agreement with full precision, not relevance",
 }
 _Dataset = Annotated[
-    Path,
+    Path | None,
     typer.Argument(
         help="BEIR folder; or the hub id of a retrieval set, such as mteb/scifact; or a corpus, "
         "with --queries or --make-queries; or one file of scored pairs, triplets or labeled texts. "
-        "If the vectors of documents are stored, a BEIR folder needs no corpus file."
+        "If the vectors of documents are stored, a BEIR folder needs no corpus file.",
+        show_default="for stored vectors: some documents become the queries",
     ),
+]
+_Sample = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of stored vectors of documents to read and measure, chosen at random, such as "
+        "100000.",
+        show_default="all vectors",
+    ),
+]
+_Seed = Annotated[
+    int,
+    typer.Option(help="Random seed of --sample, and of the choice of queries if there are many."),
 ]
 _Out = Annotated[Path, typer.Option(help="Curve file to write.")]
 _Split = Annotated[
@@ -181,7 +196,7 @@ _AsJson = Annotated[
 @model_options("adapter", *ENCODING)
 def evaluate(
     model: ModelArgument,
-    dataset: _Dataset,
+    dataset: _Dataset = None,
     *,
     out: _Out = Path("curve.json"),
     split: _Split = None,
@@ -189,6 +204,8 @@ def evaluate(
     dataset_revision: _Revision = None,
     queries: _Queries = None,
     make_queries: _MakeQueries = None,
+    sample: _Sample = None,
+    seed: _Seed = 0,
     dims: _Dims = None,
     precisions: _Precisions = None,
     keeps: _Keeps = None,
@@ -208,7 +225,7 @@ def evaluate(
 ) -> None:
     """Measure quality, bytes and latency at all operating points.
 
-    Each text is encoded once.
+    Each text is encoded once. Stored vectors, such as a table of a database, need no DATASET.
 
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
@@ -226,10 +243,14 @@ def evaluate(
         keep_self=keep_self,
     )
     labeled = {"split": split, "subset": subset, "revision": dataset_revision}
-    load = cache(partial(load_encoder, model, choice, dims=parse_ints(dims, option="--dims")))
-    data = _load(dataset, labeled, load, queries=queries, source=make_queries, strict=strict)
+    draw = None if sample is None else Draw(sample, seed)
+    chosen = parse_ints(dims, option="--dims")
+    load = cache(partial(load_encoder, model, choice, dims=chosen, draw=draw))
+    wanted = DataChoice(dataset, labeled, queries, make_queries, strict, seed)
+    encoder, data = load_data(wanted, load)
+    if runs and draw is not None:
+        raise InvalidArgument("--run ranks all documents, not a sample. Omit --run or --sample.")
     ranked = read_runs(runs or [], data)
-    encoder = load()
     confirm_cost(encoder, texts_by_kind(data), choice)
     curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
     curve.save(out)
@@ -245,7 +266,8 @@ def _check_before_work(out: Path, engine: str) -> None:
 
 def _print_json(curve: Curve) -> None:
     rows = [row.to_json() for row in curve.points]
-    print_json({"points": rows, "counts": dict(curve.counts)})
+    sampled = curve.dataset.get("sample")
+    print_json({"points": rows, "counts": dict(curve.counts), "sample": sampled})
 
 
 def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
@@ -253,40 +275,6 @@ def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
         print_line(line)
     print_wrapped(f"{len(curve.points)} operating points, written to {shown_path(out)}")
     print_next(_next(curve, out))
-
-
-def _load(
-    dataset: Path,
-    labeled: dict[str, str | None],
-    load_model: Callable[[], Encoder],
-    *,
-    queries: Path | None,
-    source: str | None,
-    strict: bool,
-) -> RetrievalSet | SimilaritySet:
-    """Load labeled queries, a query log, a corpus to generate queries from, or compared texts."""
-    from nestvec.data.corpus import load_corpus
-    from nestvec.data.made_queries import make_queries
-    from nestvec.data.retrieval import load_dataset, load_query_log
-    from nestvec.data.similarity import load_similarity
-    from nestvec.models.paired import ids_without_texts
-
-    if queries is not None and source is not None:
-        raise InvalidArgument("--queries and --make-queries exclude each other. Pass one of them.")
-    unlabeled = queries is not None or source is not None or dataset.is_file()
-    options = ["strict"] if strict else [name for name, value in labeled.items() if value]
-    if unlabeled and options:
-        option = {"revision": "--dataset-revision"}.get(options[0], f"--{options[0]}")
-        raise InvalidArgument(f"{option} requires a folder with relevance labels. Omit the option.")
-    if queries is not None:
-        return load_query_log(dataset, queries)
-    if source is not None:
-        chosen: Any = source  # make_queries checks the value
-        return make_queries(load_corpus(dataset), source=chosen, name=dataset.resolve().name)
-    if dataset.is_file():
-        return load_similarity(dataset)
-    ids = ids_without_texts(dataset, load_model)
-    return load_dataset(dataset, strict=strict, document_ids=ids, **labeled)
 
 
 def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:
@@ -332,6 +320,8 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     yield from filtered_times_table(curve, curve.main_metric)
     if _EVIDENCE[curve.evidence]:
         yield _EVIDENCE[curve.evidence]
+    for text in _sample_texts(curve.dataset):
+        yield from wrap(text, width(), subsequent_indent="  ")
     if curve.dataset.get("labels"):
         yield f"labels: {curve.dataset['labels']}"
     yield _dims_text(curve.model.dims_source)
@@ -340,6 +330,16 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     yield from wrap(prompts_text(curve.model), width(), subsequent_indent="  ")
     if found := count_texts(curve.counts):
         yield from wrap(f"note: {'; '.join(found)}", width(), subsequent_indent="  ")
+
+
+def _sample_texts(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a sample of the documents, and documents as queries, mean."""
+    sample = sample_of(dataset)
+    if sample is not None:
+        trend = "A plan and the report show the trend from a quarter of the sample to all of it."
+        yield f"measured on {sample}. {full_corpus_text(dataset)} {trend}"
+    if queries := sampled_queries_text(dataset):
+        yield queries
 
 
 def _dims_text(source: str) -> str:

@@ -33,6 +33,7 @@ from nestvec.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from nestvec.curve.sample import Draw
     from nestvec.models.sentence_transformer import DType
     from nestvec.types import Encoder, Kind
 
@@ -149,13 +150,20 @@ def _parameters(names: Sequence[str], dtype: Any) -> Iterator[Parameter]:
             yield Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def load_encoder(model: str, choice: ModelChoice, *, dims: Sequence[int] | None = None) -> Encoder:
+def load_encoder(
+    model: str,
+    choice: ModelChoice,
+    *,
+    dims: Sequence[int] | None = None,
+    draw: Draw | None = None,
+) -> Encoder:
     """Load a model, with an adapter if one is chosen.
 
     Args:
         model: As in ``load_model``.
         choice: How to load the model.
         dims: As in ``load_model``.
+        draw: The sample of stored vectors to read; None for all.
 
     Raises:
         InvalidArgument: If the dtype is unknown or the device is not available.
@@ -171,6 +179,8 @@ def load_encoder(model: str, choice: ModelChoice, *, dims: Sequence[int] | None 
         model=choice.vectors_model,
         cache=shared_cache(choice.cache) or False,
         base_url=choice.base_url,
+        sample=None if draw is None else draw.rows,
+        seed=0 if draw is None else draw.seed,
         **choice.loading,
     )
     return with_adapter(loaded, choice.adapter)

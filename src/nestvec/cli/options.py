@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        help="Model folder, Hugging Face hub id, file or folder of vectors, or API model such as "
+        help="Model folder, Hugging Face hub id, file, folder or URL of vectors (such as "
+        "postgresql://host/database?table=docs), or API model such as "
         "openai:text-embedding-3-large."
     ),
 ]

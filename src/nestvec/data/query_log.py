@@ -82,7 +82,7 @@ def read_query_log(
     kept: list[tuple[int, _LoggedQuery]] = []  # a heap: the largest hash is popped first
     empty = repeated = 0
     for logged in _read(paths, tally):
-        draw = _draw(logged.text, seed)
+        draw = hash_of(logged.text, seed)
         if not logged.text:
             empty += 1
         elif draw in seen:
@@ -132,7 +132,8 @@ def _read(paths: Sequence[Path], tally: Tally) -> Iterator[_LoggedQuery]:
             yield _LoggedQuery(number, line, text.strip(), others)
 
 
-def _draw(text: str, seed: int) -> int:
+def hash_of(text: str, seed: int) -> int:
+    """Return the seeded hash of a text, by which samples are drawn."""
     # The queries with the smallest hashes are a uniform sample of the distinct texts. For all
     # other queries only the hash is stored, so the log can be longer than memory.
     digest = hashlib.blake2b(f"{seed}:{text}".encode(), digest_size=8).digest()

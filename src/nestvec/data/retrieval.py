@@ -267,6 +267,33 @@ def load_query_log(
     return _with_query_log(Path(corpus_path), corpus, log)
 
 
+def load_log_of_ids(
+    name: str,
+    document_ids: Iterable[str],
+    queries_path: Path | str | Sequence[Path],
+    *,
+    limit: int | None = MAX_QUERIES,
+    seed: int = 0,
+) -> RetrievalSet:
+    """Load a query log for documents of which only the ids are known: stored vectors.
+
+    Args:
+        name: Name of the set.
+        document_ids: The ids of the documents.
+        queries_path: As in ``read_query_log``.
+        limit: Most distinct queries to return; None for all.
+        seed: Seed of the sample if there are more than ``limit``.
+
+    Raises:
+        InvalidArgument: If ``limit`` is below 1, or an id is no string or appears twice.
+        DataError: If a file is missing or malformed, or there is no query.
+    """
+    log = read_query_log(queries_path, limit=limit, seed=seed)
+    data = _with_query_log(Path(name), without_texts(document_ids), log)
+    _warn_of_same_ids(name, data.corpus, data.queries)
+    return replace(data, name=name, has_texts=False)
+
+
 def _with_query_log(path: Path, corpus: dict[str, Document], log: QueryLog) -> RetrievalSet:
     return RetrievalSet(
         name=path.resolve().name.partition(".")[0],

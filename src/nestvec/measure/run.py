@@ -11,6 +11,7 @@ from nestvec.codec.rows import EmbeddingRows
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
+from nestvec.curve.sample import DocumentSample
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.registry import LOCAL, NamedEngine, named_engine
@@ -26,6 +27,7 @@ from nestvec.measure.filters import filter_slices, read_filters
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
 from nestvec.measure.machine import describe_machine
 from nestvec.measure.points import PointResults, PointTask, measure_points
+from nestvec.measure.sampled import measured
 from nestvec.measure.scores import query_scores, ranked_depth
 from nestvec.measure.texts import Texts, slices_of
 from nestvec.measure.trend import Quarters, count_parts
@@ -44,7 +46,7 @@ _logger = logging.getLogger(__name__)
 
 def evaluate(
     model: ModelLike,
-    data: RetrievalSet,
+    data: RetrievalSet | None = None,
     grid: Grid = DEFAULT_GRID,
     *,
     engine: str = LOCAL,
@@ -54,7 +56,8 @@ def evaluate(
 
     Args:
         model: An encoder, a ``SentenceTransformer``, a folder, a hub id, or precomputed vectors.
-        data: Corpus, queries and relevance labels, if any.
+        data: Corpus, queries and relevance labels, if any. None measures stored vectors alone: the
+            stored queries, or else sampled documents as queries, which are not searched.
         grid: Operating points, metrics and baselines.
         engine: Name of the engine to measure, or the URL of a database for temporary indexes.
             Points that it cannot run are skipped, except the reference.
@@ -62,12 +65,13 @@ def evaluate(
 
     Raises:
         InvalidArgument: If a dim, engine or field does not exist, a metric needs missing labels,
-            or the filter of a query is refused.
+            the filter of a query is refused, or a model has no data.
         DataError: If there are no documents, no queries, or no relevant documents in the labels.
         ModelError: If the model returns NaN, infinite values or vectors of another width.
         MissingExtra: If the grid contains BM25 and bm25s is not installed.
     """
-    model, chosen = as_encoder(model), named_engine(engine)
+    chosen = named_engine(engine)
+    model, data, sample = measured(as_encoder(model), data)
     _check(data)
     data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
@@ -94,7 +98,7 @@ def evaluate(
     others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
     return Curve(
         model=model.info,
-        dataset=_describe(data, grid, chosen),
+        dataset=_describe(data, grid, chosen, sample),
         machine=describe_machine(),
         points=_rows(points, scores, found),
         scores=scores,
@@ -199,7 +203,9 @@ def _quarters(labels: RelevanceLabels, metrics: Sequence[str]) -> Quarters | Non
     return Quarters.draw(labels, labeled=labeled)
 
 
-def _describe(data: RetrievalSet, grid: Grid, engine: NamedEngine) -> dict[str, Any]:
+def _describe(
+    data: RetrievalSet, grid: Grid, engine: NamedEngine, sample: DocumentSample | None
+) -> dict[str, Any]:
     return {
         "name": data.name,
         "split": data.split,
@@ -212,6 +218,7 @@ def _describe(data: RetrievalSet, grid: Grid, engine: NamedEngine) -> dict[str, 
         "filter_by": grid.filter_by,
         "engine": engine.name,
         "labels": data.labels or None,
+        "sample": None if sample is None or sample.rows == sample.total else sample.to_json(),
         "grades": sorted({grade for each in data.qrels.values() for grade in each.values()}),
     }
 
@@ -224,7 +231,7 @@ def _count_texts(data: RetrievalSet, texts: Texts, grid: Grid) -> dict[str, int]
     return {
         **data.counts,
         "documents_without_group": sum(not each for each in grouped),
-        "empty_documents": len(texts.rows) - len(filled),
+        "empty_documents": len(texts.rows) - len(filled) if data.has_texts else 0,
         "duplicate_documents": len(filled) - len(set(filled)),
         f"self_matches{kept}": texts.n_self_matches,
     }

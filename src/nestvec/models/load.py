@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
+from nestvec.curve.sample import Draw
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.models.api.address import is_api_name
 from nestvec.models.api.dialects import DIALECTS
@@ -68,11 +69,13 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
     query_model: str | Path | None = None,
     same_space: bool = False,
     base_url: str | None = None,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> Encoder:
     """Load a model folder, vectors, a model of the Hugging Face hub, or an API model.
 
     Args:
-        name_or_path: A model folder, a file or folder of vectors, a table of PostgreSQL with
+        name_or_path: A model folder, a file or folder of vectors, the URL of a database with
             vectors, a hub id such as ``"BAAI/bge-small-en-v1.5"``, or an API model:
             ``"openai:text-embedding-3-large"``.
         dims: Dims to measure instead of the configured ones. full_dim is always added.
@@ -89,6 +92,8 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         same_space: Whether you know that both models share a space. Families in the table of
             known models do not require this.
         base_url: Address of the server of an API model. None selects the address of the vendor.
+        sample: Number of stored vectors of documents to read, chosen at random; None for all.
+        seed: Seed of the sample.
 
     Raises:
         ModelError: If there is no such model, or it cannot be loaded.
@@ -98,9 +103,10 @@ def load_model(  # noqa: PLR0913 - every argument is keyword-only
         MissingExtra: If a required library is not installed.
     """
     loader = _Loader(device, dtype, trust_remote_code, cache, models, base_url)
+    draw = None if sample is None else Draw(sample, seed)
     if query_model is None and not same_space:
-        return loader.load(name_or_path, dims=dims, prompts=prompts, model=model)
-    documents = partial(loader.load_one_of_pair, name_or_path, dims=dims, model=model)
+        return loader.load(name_or_path, dims=dims, prompts=prompts, model=model, draw=draw)
+    documents = partial(loader.load_one_of_pair, name_or_path, dims=dims, model=model, draw=draw)
     pair = PairOptions(query_model, same_space, prompts or {}, models)
     return load_pair(documents, loader.load_one_of_pair, pair)
 
@@ -123,10 +129,12 @@ class _Loader:
         dims: Sequence[int] | None = None,
         prompts: Mapping[Kind, str] | None = None,
         model: str | None = None,
+        draw: Draw | None = None,
     ) -> Encoder:
         """Load one model; the arguments are those of ``load_model``."""
         options = _options(name_or_path, dims, prompts, self.models)
         if is_api_name(options.name):
+            _refuse_sample(options.name, draw)
             return self._load_api_model(options)
         if self.base_url is not None:
             url = f"base_url={self.base_url!r:.80}"
@@ -134,11 +142,12 @@ class _Loader:
             raise InvalidArgument(f"{problem}. Load it as openai:{options.name}, or omit base_url.")
         if is_vectors_url(options.name):
             self._warn_if_unused(options, _STORED)
-            return _load_vectors(options.name, options, model)
+            return _load_vectors(options.name, options, model, draw)
         folder = local_path(options.name, self.models)
         if has_vectors(folder):
             self._warn_if_unused(options, _STORED)
-            return _load_vectors(folder, options, model)
+            return _load_vectors(folder, options, model, draw)
+        _refuse_sample(options.name, draw)
         if model is not None:
             raise InvalidArgument(
                 f"{folder}: is a model, so model={model!r} has no effect. Remove this argument."
@@ -183,14 +192,22 @@ class _Loader:
 
 
 def _load_vectors(
-    place: Path | str, options: ModelOptions, model: str | None
+    place: Path | str, options: ModelOptions, model: str | None, draw: Draw | None
 ) -> PrecomputedVectors:
     if options.prompts:
         raise InvalidArgument(
             f"{shown_place(place)}: contains vectors, so prompts have no effect. "
             "Remove the prompts."
         )
-    return PrecomputedVectors.load(place, model=model, dims=options.dims, models=options.models)
+    return PrecomputedVectors.load(
+        place, model=model, dims=options.dims, models=options.models, draw=draw
+    )
+
+
+def _refuse_sample(name: str, draw: Draw | None) -> None:
+    if draw is not None:
+        problem = f"{name}: is a model, so sample={draw.rows} has no effect"
+        raise InvalidArgument(f"{problem}. Pass stored vectors, or omit sample (--sample).")
 
 
 def _options(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nestvec.codec.rows import EmbeddingRows
+from nestvec.curve.sample import DocumentSample, Draw
 from nestvec.errors import DataError, InvalidArgument, ModelError
 from nestvec.files.atomic import replace_file
 from nestvec.models.base import BaseEncoder
@@ -71,8 +72,9 @@ class PrecomputedVectors(BaseEncoder):
         model: str | None = None,
         dims: tuple[int, ...] | None = None,
         models: Rows | None = None,
+        draw: Draw | None = None,
     ) -> PrecomputedVectors:
-        """Open a file, a folder or a table of vectors and check every row.
+        """Open a file, a folder or a table of vectors and check every row that is read.
 
         Args:
             path: The file or folder, or the URL of a table; ``.npy`` files are memory-mapped.
@@ -80,6 +82,7 @@ class PrecomputedVectors(BaseEncoder):
                 else the name of the file or folder.
             dims: Dims to measure.
             models: Rows that take precedence over the table of known models.
+            draw: The sample of documents to read; None for all documents.
 
         Raises:
             DataError: If a file is damaged, a row is NaN, infinite or zero, an id is missing or
@@ -95,7 +98,7 @@ class PrecomputedVectors(BaseEncoder):
         recorded = _recorded_models(found)
         _check_one_space(path, recorded, models)
         # Each kind is read from the folder, so that the name of the model is read, too.
-        vectors = {kind: _Vectors(load_embeddings(path, kind=kind)) for kind in found}
+        vectors = {kind: _Vectors(_read(path, kind, draw)) for kind in found}
         path = shown_place(path) if isinstance(path, str) else path
         full_dim = _common_dim(path, vectors)
         # Adding queries later must not change the fingerprint, so only the corpus counts if there
@@ -127,6 +130,20 @@ class PrecomputedVectors(BaseEncoder):
     def model_name(self) -> str:
         """Name of the model that computed the vectors; "" if it is not known."""
         return self._model_name
+
+    @property
+    def sample(self) -> DocumentSample | None:
+        """The sample of the documents that was read; None if all were read."""
+        return self._vectors["document"].stored.sample if "document" in self._vectors else None
+
+    def rows(self, kind: Kind) -> Mapping[str, int]:
+        """Return the row of each id of a kind."""
+        return self._vectors[kind].rows if kind in self._vectors else {}
+
+    def with_documents_as_queries(self) -> PrecomputedVectors:
+        """Return the same documents, of which each is also a query."""
+        documents = self._vectors["document"]
+        return PrecomputedVectors(self._info, {"document": documents, "query": documents})
 
     def ids(self, kind: Kind) -> list[str]:
         """Return the ids of a kind in file order; an empty list without a file."""
@@ -191,6 +208,12 @@ def _find(place: Path | str) -> Mapping[Kind, Path | str]:
     if isinstance(place, str):
         return {"document": place} if is_vectors_url(place) else find_vectors(Path(place))
     return find_vectors(place)
+
+
+def _read(path: Path | str, kind: Kind, draw: Draw | None) -> StoredEmbeddings:
+    if draw is None or kind == "query":
+        return load_embeddings(path, kind=kind)
+    return load_embeddings(path, kind=kind, sample=draw.rows, seed=draw.seed)
 
 
 def has_vectors(path: Path) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nestvec.curve.curve import CURVE_VERSION, Curve
 from nestvec.curve.point import Cost
+from nestvec.curve.sample import full_corpus_text, sample_of, sampled_queries_text
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.confirm import TestResult
 from nestvec.types import OperatingPoint
@@ -116,6 +117,7 @@ def _sentences(findings: Findings) -> Iterator[str]:
     yield from _longer_list(findings)
     yield from _settings(findings)
     yield _sizes(findings)
+    yield from _sample(findings.curve.dataset)
     yield (
         f"Every budget is tested on the same held-out half of the queries (seed {findings.seed}). "
         f"If you try many budgets and report the best one, the "
@@ -250,6 +252,15 @@ def _sizes(findings: Findings) -> str:
     counts = " / ".join(f"{size.n_documents:,}" for size in sizes)
     shares = " / ".join(f"{size.retention * 100:.1f}" for size in sizes)
     return f"With {counts} documents, the point retains {shares} %. {unmeasured}"
+
+
+def _sample(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a sample of the documents, and documents as queries, mean."""
+    sample = sample_of(dataset)
+    if sample is not None:
+        yield f"Measured on {sample}. {full_corpus_text(dataset)}"
+    if found := sampled_queries_text(dataset):
+        yield found
 
 
 def _more_queries(findings: Findings) -> str:

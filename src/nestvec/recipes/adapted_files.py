@@ -31,6 +31,7 @@ from nestvec.models.prompts import stated_prompts
 from nestvec.models.sentence_transformer import SentenceTransformerEncoder, quiet, writing
 from nestvec.models.static import MARKER, StaticEncoder, replace_table
 from nestvec.sources.ids import check_ids, write_ids
+from nestvec.sources.schemes import is_vectors_url
 from nestvec.types import Embeddings, Encoder, Kind, OnProgress
 
 _STEMS: tuple[tuple[Kind, str], ...] = (("document", "corpus"), ("query", "queries"))
@@ -51,7 +52,8 @@ def apply_adapter(  # noqa: PLR0913 - later arguments are keyword-only
 
     Args:
         adapter: Adapter for this model, or for vectors of this width.
-        source: A folder of vectors, a model folder, or a hub id.
+        source: A file or folder of vectors, the URL of a database with vectors, a model folder, or
+            a hub id. A database is only read.
         out: The folder to write. A folder of the same kind is replaced.
         prompts: As in ``load_model``: the prompts with which the adapter was fitted.
         trust_remote_code: As in ``load_model``.
@@ -75,9 +77,10 @@ def apply_adapter(  # noqa: PLR0913 - later arguments are keyword-only
         raise InvalidArgument(
             "The adapter has method 'none' and no effect. Use the vectors without an adapter."
         )
-    folder = local_path(str(source), models)
-    check_unadapted(folder)
-    _check_apart(folder, out)
+    folder = Path() if is_vectors_url(str(source)) else local_path(str(source), models)
+    if not is_vectors_url(str(source)):
+        check_unadapted(folder)
+        _check_apart(folder, out)
     model = load_model(source, prompts=prompts, trust_remote_code=trust_remote_code, models=models)
     if isinstance(model, PrecomputedVectors):
         _check_width(adapter, model)

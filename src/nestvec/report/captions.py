@@ -5,6 +5,7 @@ Agreement with full precision does not measure relevance, so it has its own word
 
 from __future__ import annotations
 
+from nestvec.curve.sample import sample_of, sampled_queries_text
 from nestvec.planning.choose import Plan
 from nestvec.report.comparison import CurveComparison
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text
@@ -37,7 +38,15 @@ def quantity(comparison: CurveComparison) -> str:
 
 
 def evidence_line(comparison: CurveComparison) -> tuple[str, str]:
-    """Return the kind of evidence in a few words, and its description in one or two sentences."""
+    """Return the kind of evidence in a few words, and its description in a few sentences."""
+    kind, text = _evidence(comparison)
+    dataset = comparison.curve.dataset
+    sample = sample_of(dataset)
+    measured = "" if sample is None else f"Measured on {sample}."
+    return kind, " ".join(filter(None, (text, sampled_queries_text(dataset), measured)))
+
+
+def _evidence(comparison: CurveComparison) -> tuple[str, str]:
     counted, task = (comparison.curve.dataset.get(name) for name in ("n_queries", "task"))
     count = f"{counted:,} " if isinstance(counted, int) else ""
     if task not in (None, RETRIEVAL):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nestvec.curve.curve import Curve
+from nestvec.curve.sample import sample_of
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
 from nestvec.report.comparison import CurveComparison
@@ -56,6 +57,9 @@ def _dataset_text(dataset: Mapping[str, Any]) -> str:
     for name, words in (("n_documents", "documents"), ("n_queries", "queries")):
         if isinstance(dataset.get(name), int):
             parts.append(f"{dataset[name]:,} {words}")
+    sample = sample_of(dataset)
+    if sample is not None:
+        parts.append(f"{sample} with seed {sample.seed}")
     return ", ".join(parts)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nestvec.curve.point import CurvePoint
+from nestvec.curve.sample import full_corpus_text, sample_of
 from nestvec.metrics.stats import lower_bound
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
@@ -211,7 +212,9 @@ def _unmeasured(comparison: CurveComparison) -> Iterator[str]:
         yield "Quality: there are no relevance labels, not even for full precision."
     if comparison.curve.evidence == "made queries":
         yield "Real queries: the queries were generated from the corpus."
-    if isinstance(documents, int):
+    if sample_of(comparison.curve.dataset) is not None:
+        yield f"The full corpus. {full_corpus_text(comparison.curve.dataset)}"
+    elif isinstance(documents, int):
         yield f"More than {documents:,} documents: quality may fall as a corpus grows."
     else:
         yield "A larger corpus: quality may fall as a corpus grows."

@@ -1,4 +1,4 @@
-"""Read vectors from files of all formats, folders of shards, and tables of PostgreSQL.
+"""Read vectors from files of all formats, folders of shards, and databases.
 
 ``docs/vectors.md`` lists the formats. The content of a file determines its reader.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nestvec.curve.sample import Draw
 from nestvec.errors import DataError
 from nestvec.sources import formats
 from nestvec.sources.arrow_files import open_arrow, open_parquet_vectors
@@ -21,6 +22,7 @@ from nestvec.sources.model_name import read_model_name
 from nestvec.sources.npy_files import open_npy, open_npz
 from nestvec.sources.openai_batch import read_openai_batch
 from nestvec.sources.raw_records import RAW_FORMATS, open_raw
+from nestvec.sources.sampling import collect_sample
 from nestvec.sources.schemes import is_vectors_url, open_url
 from nestvec.sources.shards import open_folder
 from nestvec.sources.stored import StoredEmbeddings
@@ -39,15 +41,17 @@ _OPENERS: Mapping[str, Callable[[Path, Columns], VectorStream]] = {
 }
 
 
-def load_embeddings(
+def load_embeddings(  # noqa: PLR0913 - the options are keyword-only
     path: Path | str,
     *,
     kind: Kind = "document",
     id_column: str | None = None,
     vector_column: str | None = None,
     number_rows: bool = False,
+    sample: int | None = None,
+    seed: int = 0,
 ) -> StoredEmbeddings:
-    """Read vectors and their ids from a file, a folder or a table of PostgreSQL.
+    """Read vectors and their ids from a file, a folder or a database.
 
     The vectors are read in blocks. Vectors of more than 1 GiB are stored in a temporary file; a
     ``.npy`` file of float16 or float32 is mapped to memory instead.
@@ -64,24 +68,31 @@ def load_embeddings(
     Args:
         path: A file: ``.npy``, ``.npz``, Parquet, Arrow, JSON Lines, OpenAI batch answers, CSV,
             HDF5, ``.fvecs``, ``.bvecs``, ``.ivecs``, ``.fbin``, ``.u8bin`` or a flat FAISS index.
-            Or a folder: with files ``corpus.*`` and ``queries.*``, or with shards. Or a table of
-            PostgreSQL: ``postgresql://HOST/DATABASE?table=TABLE&id=COLUMN&vector=COLUMN``.
+            Or a folder: with files ``corpus.*`` and ``queries.*``, or with shards. Or the URL of a
+            database or of object storage, such as
+            ``postgresql://HOST/DATABASE?table=TABLE&id=COLUMN&vector=COLUMN``.
         kind: Whether to read documents or queries, if the file or folder can contain both.
         id_column: Column of the ids; by default ``id`` or ``_id``.
         vector_column: Column of the vectors; by default ``vector`` or ``embedding``.
         number_rows: Whether to use row numbers as ids instead of a column.
+        sample: Number of rows to return, chosen at random; None for all rows. The sample depends
+            on the ids and the seed, not on the order of the rows, and is sorted by id.
+        seed: Seed of the sample.
 
     Returns:
         The ids [n] and the vectors [n, dim]: float16 if stored as float16, otherwise float32.
+        ``sample`` of the result has the number of all rows.
 
     Raises:
         DataError: If the file cannot be read, an id is missing or appears twice, or a vector is
             missing, NaN, infinite, zero, or has another dim than the first.
-        InvalidArgument: If there are both ``id_column`` and ``number_rows``.
+        InvalidArgument: If there are both ``id_column`` and ``number_rows``, or ``sample`` is below
+            1.
         MissingExtra: If the library that reads the format is not installed.
     """
     columns = Columns(id_column, vector_column, number_rows)
-    return collect(open_vectors(path, kind=kind, columns=columns))
+    stream = open_vectors(path, kind=kind, columns=columns)
+    return collect(stream) if sample is None else collect_sample(stream, Draw(sample, seed))
 
 
 def open_vectors(path: Path | str, *, kind: Kind = "document", columns: Columns) -> VectorStream:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.curve.sample import Draw
 from nestvec.errors import DataError, InvalidArgument, first_line, require
 from nestvec.sources.ids import as_id
 from nestvec.sources.places import TABLE_PARAMETERS, Place
@@ -45,15 +47,22 @@ class _Query(NamedTuple):
 
     Attributes:
         text: SQL that returns a vector and, unless rows are numbered, an id as text.
+        table: The quoted name of the table.
+        ids: The quoted name of the column of ids; "" if rows are numbered.
         kind: The type of the vectors: "vector" or "halfvec".
         dim: The width that the column states; 0 if it states none.
-        numbered: Whether the ids are row numbers.
     """
 
     text: str
+    table: str
+    ids: str
     kind: str
     dim: int
-    numbered: bool
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the ids are row numbers."""
+        return not self.ids
 
 
 def is_postgresql(place: object) -> bool:
@@ -79,12 +88,49 @@ def open_postgresql(url: str, columns: Columns) -> VectorStream:
     with transaction(place) as connection:
         query = _query(connection, place, chosen)
 
+    dtype: FloatType = np.dtype(np.float16 if query.kind == "halfvec" else np.float32)
+    stream = _stream(place, query, dtype)
+
+    def draw(draw: Draw) -> tuple[int, VectorStream]:
+        with transaction(place) as connection:
+            total = _count(connection, query, place.shown)
+        return total, _stream(place, _sampled(query, draw), dtype)
+
+    return stream if query.numbered else replace(stream, draw=draw)
+
+
+def _stream(place: Place, query: _Query, dtype: FloatType) -> VectorStream:
     def read() -> Iterator[Block]:
         with transaction(place) as connection:
             yield from _blocks(connection, query, place.shown)
 
-    dtype: FloatType = np.dtype(np.float16 if query.kind == "halfvec" else np.float32)
     return VectorStream(place.shown, dtype, read, numbered=query.numbered)
+
+
+def _count(connection: Any, query: _Query, shown: str) -> int:
+    """Return the number of rows.
+
+    Raises:
+        DataError: If a row has no id.
+    """
+    text = f"SELECT count(*), count({query.ids}) FROM {query.table}"  # noqa: S608 - names are quoted
+    total, named = connection.execute(text).fetchone()
+    if named < total:
+        raise DataError(shown, f"{total - named:,} of {total:,} rows have no id (NULL).")
+    return int(total)
+
+
+def _sampled(query: _Query, draw: Draw) -> _Query:
+    """Return the statement that reads a sample: the rows with the smallest hashes of their ids.
+
+    The server sorts only hashes and ids, and then reads the vectors of the sample.
+    """
+    ids = f"s.{query.ids}"
+    order = f"hashtextextended({ids}::text, {int(draw.seed)}), {ids}"
+    chosen = f"SELECT {ids} FROM {query.table} AS s ORDER BY {order} LIMIT {int(draw.rows)}"  # noqa: S608 - names are quoted
+    before, _, after = query.text.rpartition(" ORDER BY ")
+    text = f"{before} JOIN ({chosen}) AS drawn ON drawn.{query.ids} = t.{query.ids}"
+    return query._replace(text=f"{text} ORDER BY {after}")
 
 
 def quoted(name: str) -> str:
@@ -131,9 +177,9 @@ def _query(connection: Any, place: Place, columns: Columns) -> _Query:
     if ids is None:
         text = f"SELECT {quoted(vectors)} FROM {table}"  # noqa: S608 - names are quoted
     else:
-        names = f"{quoted(vectors)}, {quoted(ids)}::text"  # the text has the name of the column
+        names = f"t.{quoted(vectors)}, t.{quoted(ids)}::text"  # the text has the column's name
         text = f"SELECT {names} FROM {table} AS t ORDER BY t.{quoted(ids)}"  # noqa: S608 - as above
-    return _Query(text, kind, dim, ids is None)
+    return _Query(text, table, "" if ids is None else quoted(ids), kind, dim)
 
 
 def find_table(connection: Any, place: Place) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.curve.sample import DocumentSample
 from nestvec.types import Embeddings
 
 _CHUNK = 16_384  # rows in memory at a time
@@ -24,12 +25,14 @@ class StoredEmbeddings:
         ids: Unique ids, [n].
         values: float16 or float32 [n, dim], as stored; memory-mapped if they are large.
         model: Name of the model that computed the vectors; "" if the file does not record it.
+        sample: The sample of the rows that was read; None if all rows were read.
     """
 
     path: Path | str
     ids: Sequence[str]
     values: NDArray[np.floating[Any]]
     model: str = ""
+    sample: DocumentSample | None = None
 
     def __len__(self) -> int:
         """Count the vectors."""

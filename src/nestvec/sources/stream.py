@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nestvec.curve.sample import Draw
 from nestvec.errors import DataError, InvalidArgument
 from nestvec.files.mapped import map_array, new_embeddings
 from nestvec.sources.ids import RowNumbers, check_unique
@@ -59,6 +60,8 @@ class VectorStream:
         numbered: Whether the ids are row numbers, because the file stores no ids.
         zeros_allowed: Whether vectors can be all zeros, because nestvec wrote them and reported
             their number: a static model has no vector for a text of unknown words.
+        draw: Lets the database draw a sample; returns the number of all rows, and the sample. None
+            if the rows must be read.
     """
 
     path: Path | str
@@ -69,6 +72,7 @@ class VectorStream:
     model: str = ""
     numbered: bool = False
     zeros_allowed: bool = False
+    draw: Callable[[Draw], tuple[int, VectorStream]] | None = None
 
 
 Writer: TypeAlias = Callable[[Path, Iterator[Block], FloatType], None]
@@ -245,7 +249,7 @@ def collect(stream: VectorStream) -> StoredEmbeddings:
     ids: list[str] = []
     values = stream.mapped
     if values is not None and not values.size:
-        raise _empty(stream.path, values.shape)
+        raise empty_error(stream.path, values.shape)
     if values is not None:
         for block in checked(stream):
             _add(ids, block, stream)
@@ -283,7 +287,7 @@ def _fill(stream: VectorStream, n: int, ids: list[str]) -> NDArray[Any]:
         _add(ids, block, stream)
         done = end
     if not values.size:
-        raise _empty(stream.path, (n, values.shape[1]))
+        raise empty_error(stream.path, (n, values.shape[1]))
     if done != n:
         raise DataError(stream.path, f"has {done} vectors, but states {n}. Write the file again.")
     return values
@@ -298,7 +302,7 @@ def _append(stream: VectorStream, ids: list[str]) -> NDArray[Any]:
                 n, dim = n + len(block.values), block.values.shape[1]
                 _add(ids, block, stream)
             if not n * dim:
-                raise _empty(stream.path, (n, dim))
+                raise empty_error(stream.path, (n, dim))
             file.flush()
             return map_array(file, stream.dtype, (n, dim))
     except OSError as error:
@@ -306,5 +310,6 @@ def _append(stream: VectorStream, ids: list[str]) -> NDArray[Any]:
         raise DataError(place, f"cannot store the vectors of {stream.path} ({error})") from error
 
 
-def _empty(path: Path | str, shape: tuple[int, ...]) -> DataError:
+def empty_error(path: Path | str, shape: tuple[int, ...]) -> DataError:
+    """Return the error of a file or a table without vectors."""
     return DataError(path, f"is empty: its shape is {list(shape)}.")
