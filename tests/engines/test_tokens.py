@@ -12,7 +12,6 @@ from nestvec.engines.filters.fields import FieldKinds, Kinds
 from nestvec.engines.filters.tokens import (
     LONGEST_TOKEN,
     Tokens,
-    code_text,
     exists_token,
     field_of,
     kind_tokens,
@@ -22,6 +21,7 @@ from nestvec.engines.filters.tokens import (
     value_code,
     value_token,
 )
+from nestvec.sources.ids import code_text
 
 NUMBERS = [0, 1, -1, 2**53, 2**53 + 1, 2.0**53, 5e-324, -5e-324, 1e308, -1e308, 2**2000, -(2**2000)]
 NUMBERS += [1.5, 1.25, 1.0625, -1.5, -1.25, -1.0625, math.inf, -math.inf, True, False, 0.1, -0.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -117,6 +118,15 @@ def as_id(value: Any, path: Path | str, row: int) -> str:
     if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
         raise DataError(path, f"row {row} has an id that is not valid text (\\ud...).")
     return text
+
+
+def code_text(code: str) -> str:
+    """Return the text of a code that ``engines.filters.tokens.text_code`` returned.
+
+    Ids in an index of nestvec in Milvus are stored as such codes.
+    """
+    characters = re.sub("[!_~](..)", lambda escape: chr(int(escape[1], 16)), code)
+    return characters.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
 def check_unique(ids: Sequence[str], path: Path | str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from nestvec.sources.lance_tables import open_lance
+from nestvec.sources.milvus_collections import open_milvus
 from nestvec.sources.parquet_objects import open_objects
 from nestvec.sources.places import is_url
 from nestvec.sources.postgresql import open_postgresql
@@ -15,6 +16,8 @@ _OPENERS: Mapping[str, Callable[[str, Columns], VectorStream]] = {
     "postgres": open_postgresql,
     "lance": open_lance,
     "s3": open_objects,
+    "milvus": open_milvus,
+    "milvus-lite": open_milvus,
 }
 
 

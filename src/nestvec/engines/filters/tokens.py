@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nestvec.engines.filters.condition import Comparison, Exists, FieldTest, Has, In, Value
 from nestvec.engines.filters.fields import FieldKinds, Kinds
+from nestvec.sources.ids import code_text
 from nestvec.types import Metadata
 
 SEPARATOR = "|"
@@ -84,12 +84,6 @@ def text_code(text: str) -> str:
     if text.isascii() and text.isalnum():
         return text
     return text.encode("utf-8", "surrogatepass").decode("latin-1").translate(_CODES)
-
-
-def code_text(code: str) -> str:
-    """Return the text of a code that ``text_code`` returned."""
-    characters = re.sub("[!_~](..)", lambda escape: chr(int(escape[1], 16)), code)
-    return characters.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
 def value_code(value: Value) -> str | None:

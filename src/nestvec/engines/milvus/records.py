@@ -24,9 +24,8 @@ from nestvec.engines.milvus.connection import CALL_S, Connection
 from nestvec.engines.milvus.documents import Rows
 from nestvec.engines.milvus.rows import PIECE, Row
 from nestvec.engines.tables import Record
+from nestvec.sources.milvus_collections import RECORDS
 
-RECORDS = "nestvec_indexes"
-"""The collection of all records of a database."""
 _RECORD, _ADAPTER, _COMPLETE = "record", "adapter", "complete"
 _OPEN, _DONE, _LEASE, _BATCH = "change", "changed", "lease", "batch"
 _PART = 1_000_000  # characters of one row of an adapter, and about those of a journal entry

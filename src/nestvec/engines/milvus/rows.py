@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.filters.milvus import ORDERED, TOKENS, encoded
-from nestvec.engines.filters.tokens import code_text, text_code
+from nestvec.engines.filters.tokens import text_code
 from nestvec.engines.milvus.collections import DOCUMENT, EMBEDDING, ID, LONGEST_TEXT, MOST_ITEMS
 from nestvec.errors import InvalidArgument
+from nestvec.sources.ids import code_text
 from nestvec.types import Document
 
 PIECE = 16_000

@@ -11,11 +11,12 @@ from nestvec.engines.milvus import collections
 from nestvec.engines.milvus.connection import CALL_S, Connection, MissingCollection
 from nestvec.engines.milvus.location import Location
 from nestvec.engines.milvus.prefixes import PrefixCollections
-from nestvec.engines.milvus.records import RECORDS, Records, moved
+from nestvec.engines.milvus.records import Records, moved
 from nestvec.engines.milvus.table import MilvusTable
 from nestvec.engines.table_engine import UNFINISHED
 from nestvec.engines.tables import DocumentTables, Record
 from nestvec.errors import InvalidArgument
+from nestvec.sources.milvus_collections import RECORDS
 
 WIDEST = 32_768
 """The widest vectors of Milvus."""
