@@ -12,10 +12,11 @@ from qdrant_server_setup import create
 from conftest import free_ports
 from engine_setup import CORPUS, QUERIES, VECTORS
 from nestvec.engines.filters.where import Where
-from nestvec.engines.qdrant_server import batches, connection
+from nestvec.engines.qdrant_server import batches
 from nestvec.engines.qdrant_server.engine import QdrantServerEngine
-from nestvec.engines.qdrant_server.location import API_KEY
 from nestvec.errors import DataError
+from nestvec.sources import qdrant_connection as connection
+from nestvec.sources.qdrant_address import API_KEY
 from nestvec.types import Document, ModelInfo, OperatingPoint
 
 KEY = "s3cret-key"

@@ -9,6 +9,7 @@ from nestvec.sources.milvus_collections import open_milvus
 from nestvec.sources.parquet_objects import open_objects
 from nestvec.sources.places import is_url
 from nestvec.sources.postgresql import open_postgresql
+from nestvec.sources.qdrant_points import open_qdrant, open_qdrant_edge
 from nestvec.sources.stream import Columns, VectorStream
 
 _OPENERS: Mapping[str, Callable[[str, Columns], VectorStream]] = {
@@ -18,6 +19,9 @@ _OPENERS: Mapping[str, Callable[[str, Columns], VectorStream]] = {
     "s3": open_objects,
     "milvus": open_milvus,
     "milvus-lite": open_milvus,
+    "qdrant-edge": open_qdrant_edge,
+    "qdrant": open_qdrant,
+    "qdrant+https": open_qdrant,
 }
 
 

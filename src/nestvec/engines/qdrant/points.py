@@ -13,15 +13,11 @@ from typing import Any, NamedTuple
 
 from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.tables import TableSizes
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.errors import InvalidArgument
 from nestvec.types import CodeKey
 
 BLOCK = 1_024
 """Points that are read at a time."""
-
-
-class MissingVector(DataError):
-    """A named vector does not exist: another process has removed it."""
 
 
 class UnpreparedPoint(InvalidArgument):

@@ -21,9 +21,9 @@ from nestvec.engines.qdrant.points import BLOCK, Build, Points
 from nestvec.engines.qdrant.requests import Body, as_filter
 from nestvec.engines.qdrant_server.batches import batches, json_bytes
 from nestvec.engines.qdrant_server.connection import CHANGE_S, QdrantConnection
-from nestvec.engines.qdrant_server.failures import RefusedKey, UnknownCollection
 from nestvec.engines.tables import TableSizes
 from nestvec.errors import DataError
+from nestvec.sources.qdrant_failures import RefusedKey, UnknownCollection
 from nestvec.types import CodeKey
 
 NO_INDEXING: Body = {"indexing_threshold": 1_000_000_000}  # kB

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
-from nestvec.engines.qdrant.points import MissingVector, UnpreparedPoint
+from nestvec.engines.qdrant.points import UnpreparedPoint
 from nestvec.engines.qdrant.requests import Body
 from nestvec.engines.qdrant.table import PointTable
 from nestvec.engines.qdrant_server.collection import ServerCollection
 from nestvec.engines.qdrant_server.connection import QdrantConnection
-from nestvec.engines.qdrant_server.failures import UnknownCollection
 from nestvec.engines.tables import Record
 from nestvec.errors import DataError
+from nestvec.sources.qdrant_failures import MissingVector, UnknownCollection
 from nestvec.types import Embeddings, Hits, OperatingPoint
 
 _ATTEMPTS = 5

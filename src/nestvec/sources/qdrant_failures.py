@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nestvec.engines.qdrant.points import MissingVector
-from nestvec.engines.qdrant_server.location import API_KEY
 from nestvec.errors import DataError, first_line, require
+from nestvec.sources.qdrant_address import API_KEY
 
 _TEMPORARY = {408, 429, 502, 503, 504}
 _REFUSED = {401, 403}
 _TOO_LARGE = 413
 _LONGEST = 300  # characters of a message of the server
+
+
+class MissingVector(DataError):
+    """A named vector does not exist: another process has removed it."""
 
 
 class UnknownCollection(DataError):
