@@ -12,6 +12,7 @@ from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.curve.sample import DocumentSample
+from nestvec.data.content_hashes import content_hashes
 from nestvec.data.retrieval import RetrievalSet
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.registry import LOCAL, NamedEngine, named_engine
@@ -73,6 +74,7 @@ def evaluate(
     chosen = named_engine(engine)
     model, data, sample = measured(as_encoder(model), data)
     _check(data)
+    hashes = content_hashes(data)
     data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
     metrics = grid.metrics_for(data.evidence)
@@ -98,7 +100,7 @@ def evaluate(
     others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
     return Curve(
         model=model.info,
-        dataset=_describe(data, grid, chosen, sample),
+        dataset=_describe(data, grid, chosen, sample) | {"sha256": hashes},
         machine=describe_machine(),
         points=_rows(points, scores, found),
         scores=scores,
