@@ -181,6 +181,21 @@ class Budget:
             return replace(budget, min_retention=goal.threshold)
         return replace(budget, min_overlap=goal.threshold) if goal.kind == "overlap" else budget
 
+    @property
+    def resolved_goal(self) -> Goal:
+        """The goal of a budget that ``resolved`` returned.
+
+        Raises:
+            InvalidArgument: If the budget has no metric or no goal.
+        """
+        if self.metric is not None and self.max_drop is not None:
+            return Goal("drop", self.metric, -self.max_drop)
+        if self.metric is not None and self.min_overlap is not None:
+            return Goal("overlap", self.metric, self.min_overlap)
+        if self.metric is not None and self.min_retention is not None:
+            return Goal("retention", self.metric, self.min_retention)
+        raise InvalidArgument("the budget has no metric or no goal. Use the budget of a plan.")
+
     def _overlap(self, curve: Curve) -> Goal:
         agreement = [name for name in curve.scores.metrics if name.startswith(_AGREEMENT)]
         if not agreement:

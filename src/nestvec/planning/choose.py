@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
@@ -39,7 +40,7 @@ from nestvec.planning.confirm import (
     split,
 )
 from nestvec.planning.reasons import Alternative, Findings, explain
-from nestvec.types import ModelInfo, OperatingPoint, Rows
+from nestvec.types import ModelInfo, OperatingPoint, Rows, Scores
 
 PLAN_VERSION = 2
 
@@ -92,13 +93,8 @@ class Plan:
 
     @property
     def verdict(self) -> str:
-        """The outcome in capitals.
-
-        Agreement with full precision has its own words, as it does not confirm quality.
-        """
-        if self.goal.kind == "overlap":
-            return "AGREES" if self.confirmed else "NOT SHOWN TO AGREE"
-        return "CONFIRMED" if self.confirmed else "NOT CONFIRMED"
+        """The outcome in capitals."""
+        return verdict_of(self.goal, self.confirmed)
 
     def __str__(self) -> str:
         """Return the point, the verdict and the reasons, wrapped at 80 characters."""
@@ -152,6 +148,16 @@ class Plan:
             raise DataError(path, f"is not a plan of nestvec: {error!r}") from error
 
 
+def verdict_of(goal: Goal, confirmed: bool) -> str:
+    """Return the outcome of a test in capitals.
+
+    Agreement with full precision has its own words, as it does not confirm quality.
+    """
+    if goal.kind == "overlap":
+        return "AGREES" if confirmed else "NOT SHOWN TO AGREE"
+    return "CONFIRMED" if confirmed else "NOT CONFIRMED"
+
+
 _PLAIN_FIELDS = (
     *("confirmed", "kept", "at_least", "retention"),
     *("queries_ordering", "queries_tested", "seed"),
@@ -175,15 +181,9 @@ def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Pla
             float32 scores 0 on a half of the queries, no point within the limits is cheaper than
             full float32, or the budget has a slice target and the curve has no slices.
     """
-    goal = budget.goal(curve)
-    scores = _candidates(curve, budget, goal.metric)
-    ordering, testing = split(scores.full, seed=seed)
-    slices, small = _slices(curve, budget, goal, testing[scores.full[testing] > 0])
-    claims = [Claim(goal, np.ones(len(scores.full), dtype=bool)), *slices]
-    costs = [budget.cost(row) for row in scores.rows]
-    order = sequence(costs, safety(scores, claims, ordering))
-    results = run_tests(scores, order, claims, TestSettings(testing, budget.confidence, seed))
-    chosen, cheaper, confirmed = _select(results, goal.threshold)
+    test = run_sequence(curve, budget, seed=seed)
+    goal, scores, testing = test.goal, test.scores, test.testing
+    chosen, cheaper, confirmed = select(test.results, goal.threshold)
     findings = Findings(
         curve=curve,
         goal=goal,
@@ -196,11 +196,81 @@ def plan(curve: Curve, budget: Budget = DEFAULT_BUDGET, *, seed: int = 0) -> Pla
         if confirmed
         else _queries_needed(scores, chosen, testing, goal, budget),
         cheaper=cheaper,
-        small_slices=tuple(small),
+        small_slices=test.small_slices,
         narrower=_narrower(chosen.row, scores, testing),
         not_rescored=_not_rescored(chosen.row, scores, testing),
     )
-    return _plan(findings, queries_ordering=len(ordering))
+    return _plan(findings, queries_ordering=len(test.ordering))
+
+
+@dataclass(frozen=True)
+class SequenceTest:
+    """The candidates of a plan, and their results in the order in which they are tested.
+
+    Attributes:
+        goal: The target.
+        scores: The candidates.
+        ordering: Numbers of the queries that ordered the candidates.
+        testing: Numbers of the queries that tested the candidates.
+        order: Positions in ``scores.rows``, in test order.
+        results: One result for each position in ``order``.
+        small_slices: Names of the slices with too few queries to test.
+    """
+
+    goal: Goal
+    scores: Candidates
+    ordering: Rows
+    testing: Rows
+    order: Sequence[int]
+    results: Sequence[TestResult]
+    small_slices: tuple[str, ...]
+
+
+def run_sequence(curve: Curve, budget: Budget, *, seed: int) -> SequenceTest:
+    """Order the candidates on one half of the queries, and test them on the other half.
+
+    Raises:
+        InvalidArgument: As in ``plan``.
+    """
+    goal = budget.goal(curve)
+    scores = _candidates(curve, budget, goal.metric)
+    ordering, testing = split(scores.full, seed=seed)
+    if budget.min_slice_retention is not None and not curve.scores.slices:
+        raise InvalidArgument(
+            "min_slice_retention requires slices of the queries, and this curve has none. "
+            "Evaluate again with slices."
+        )
+    claims, small = all_claims(goal, budget, curve.scores.slices, scores.full, testing)
+    costs = [budget.cost(row) for row in scores.rows]
+    order = sequence(costs, safety(scores, claims, ordering))
+    results = run_tests(scores, order, claims, TestSettings(testing, budget.confidence, seed))
+    return SequenceTest(goal, scores, ordering, testing, order, results, small)
+
+
+def all_claims(
+    goal: Goal,
+    budget: Budget,
+    slices: Mapping[str, NDArray[np.str_]],
+    full: Scores,
+    testing: Rows,
+) -> tuple[list[Claim], tuple[str, ...]]:
+    """Return the claims of a budget, and the names of the slices that are too small to test.
+
+    Args:
+        goal: The goal, which is the first claim.
+        budget: The budget; without a slice target, there is no other claim.
+        slices: By field, the value of each query, [n_queries].
+        full: Scores of full float32, [n_queries].
+        testing: Numbers of the test queries.
+    """
+    everything = Claim(goal, np.ones(len(full), dtype=bool))
+    share = budget.min_slice_retention
+    if share is None:
+        return [everything], ()
+    answered = testing[full[testing] > 0]
+    slice_goal = Goal("retention", goal.metric, share)
+    claims, small = slice_claims(slice_goal, slices, answered, confidence=budget.confidence)
+    return [everything, *claims], tuple(small)
 
 
 def _plan(findings: Findings, *, queries_ordering: int) -> Plan:
@@ -224,10 +294,18 @@ def _plan(findings: Findings, *, queries_ordering: int) -> Plan:
     )
 
 
-def _select(
+def select(
     results: Sequence[TestResult], threshold: float
 ) -> tuple[TestResult, TestResult | None, bool]:
-    """Return the chosen row, the first row that failed, and whether the chosen row passed."""
+    """Select a row from test results.
+
+    Args:
+        results: The results in test order; at least one.
+        threshold: The threshold of the goal.
+
+    Returns:
+        The chosen row, the first row that failed, and whether the chosen row passed.
+    """
     passed = list(takewhile(lambda row: row.at_least >= threshold and not row.failed, results))
     if not passed:
         return results[0], None, False
@@ -261,21 +339,6 @@ def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
         np.stack([curve.per_query(metric, row.point) for row in allowed]),
         curve.per_query(metric, curve.full.point),
     )
-
-
-def _slices(
-    curve: Curve, budget: Budget, goal: Goal, answered: Rows
-) -> tuple[list[Claim], list[str]]:
-    share = budget.min_slice_retention
-    if share is None:
-        return [], []
-    if not curve.scores.slices:
-        raise InvalidArgument(
-            "min_slice_retention requires slices of the queries, and this curve has none. "
-            "Evaluate again with slices."
-        )
-    slice_goal = Goal("retention", goal.metric, share)
-    return slice_claims(slice_goal, curve.scores.slices, answered, confidence=budget.confidence)
 
 
 def _queries_needed(
