@@ -30,6 +30,7 @@ from nestvec.cli import (
     search,
     serve,
     train,
+    verify,
 )
 from nestvec.cli.console import INTERRUPTED, fail, show_warnings
 from nestvec.errors import NestvecError
@@ -55,6 +56,7 @@ app.command("convert")(convert.convert)
 app.command("embed")(embed.embed)
 app.command("evaluate")(evaluate.evaluate)
 app.command("plan")(plan.plan)
+app.command("verify")(verify.verify)
 app.add_typer(batch.app, name="batch")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)

@@ -99,6 +99,13 @@ _Cutoff = Annotated[
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Plan file to write.")]
+_Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Also write a certificate: the plan with the scores of all queries, without texts. "
+        "Others check the file with 'nestvec verify'."
+    ),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")]
 
 
@@ -120,6 +127,7 @@ def plan(
     cutoff: _Cutoff = None,
     seed: SeedOption = 0,
     out: _Out = Path("plan.json"),
+    certificate: _Certificate = None,
     as_json: _AsJson = False,
 ) -> None:
     """Choose the cheapest operating point that reaches a goal.
@@ -132,7 +140,9 @@ def plan(
     from nestvec.planning.budget import Budget, Minimize
     from nestvec.planning.choose import plan as choose
 
-    check_output(out)
+    for path in (out, certificate):
+        if path is not None:
+            check_output(path)
     budget = Budget(
         min_retention=min_retention,
         metric=metric,
@@ -152,10 +162,20 @@ def plan(
     moved = None if cutoff is None else _cutoff(measured, chosen, cutoff)
     extras = [each for each in (scale, moved) if each is not None]
     chosen.save(out)
+    if certificate is not None:
+        _certify(measured, chosen, certificate)
     if as_json:
         _print_json(out, extras)
     else:
         _print_result(chosen, measured.encode_ms, extras, out)
+        if certificate is not None:
+            print_next(f"nestvec verify {shown_path(certificate)}", heading="")
+
+
+def _certify(measured: Curve, chosen: Plan, path: Path) -> None:
+    from nestvec.operate.certificate import certify
+
+    certify(measured, chosen).save(path)
 
 
 def _print_json(out: Path, extras: Sequence[_Extra]) -> None:
