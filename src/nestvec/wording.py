@@ -73,11 +73,12 @@ def _count_text(name: str, count: int) -> str:
 def metric_name(metric: str) -> str:
     """Format the name of a metric.
 
-    >>> metric_name("ndcg@10"), metric_name("recall@100")
-    ('nDCG@10', 'recall@100')
+    >>> metric_name("ndcg@10"), metric_name("recall@100"), metric_name("rrf:ndcg@10")
+    ('nDCG@10', 'recall@100', 'rrf:nDCG@10')
     """
-    name, at, k = metric.partition("@")
-    return f"{_METRIC_NAMES.get(name, name)}{at}{k}"
+    prefix, colon, plain = metric.rpartition(":")
+    name, at, k = plain.partition("@")
+    return f"{prefix}{colon}{_METRIC_NAMES.get(name, name)}{at}{k}"
 
 
 def percent(share: float) -> str:

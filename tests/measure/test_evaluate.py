@@ -10,6 +10,7 @@ import pytrec_eval
 
 from fakes import FAKE_INFO, NestedHashEncoder, fake_info, made_set, retrieval_set
 from nestvec.curve.curve import Curve
+from nestvec.data.content_hashes import content_hashes
 from nestvec.data.retrieval import load_dataset
 from nestvec.engines.embedded.engine import EmbeddedEngine
 from nestvec.engines.engine import Capabilities
@@ -300,7 +301,7 @@ def test_progress_goes_from_documents_to_steps_and_ends_at_the_total(data):
     assert steps == [(step + 1, total) for step in range(total)]
 
 
-def test_data_set_and_machine_are_described(curve):
+def test_data_set_and_machine_are_described(curve, data):
     assert curve.model == FAKE_INFO
     assert curve.dataset == {
         "name": "made",
@@ -316,6 +317,7 @@ def test_data_set_and_machine_are_described(curve):
         "filter_by": None,
         "sample": None,
         "grades": [1, 2],
+        "sha256": content_hashes(data),
     }
     assert curve.machine["cores"] >= 1
     assert {"nestvec", "numpy", "faiss-cpu"} <= set(curve.machine["versions"])

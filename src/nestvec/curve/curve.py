@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.curve.point import BaselinePoint, CurvePoint
+from nestvec.curve.point import BaselinePoint, CurvePoint, Interval
 from nestvec.curve.query_scores import QueryScores
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.files.atomic import replace_files
 from nestvec.files.versioned import read_versioned
+from nestvec.metrics.intervals import retention_intervals, retentions
 from nestvec.types import Evidence, ModelInfo, OperatingPoint
 
 CURVE_VERSION = 3
@@ -120,7 +121,8 @@ class Curve:
     def pareto_front(self, metric: str) -> tuple[CurvePoint, ...]:
         """Return the Pareto-optimal rows of memory and quality, cheapest first."""
         front: list[CurvePoint] = []
-        for row in sorted(self.points, key=lambda row: _order_by_cost(row, metric)):
+        measured = [row for row in self.points if metric in row.metrics]
+        for row in sorted(measured, key=lambda row: _order_by_cost(row, metric)):
             if not front or row.metrics[metric] > front[-1].metrics[metric]:
                 front.append(row)
         return tuple(front)
@@ -129,6 +131,25 @@ class Curve:
         """Return a copy with the mean metrics of a baseline that has no vectors."""
         point = BaselinePoint(None, dict(metrics))
         return replace(self, baselines={**self.baselines, name: (point,)})
+
+    def with_metrics(self, scores: Mapping[str, NDArray[np.float64]]) -> Curve:
+        """Return a copy with further metrics, after the metrics that the curve has.
+
+        Args:
+            scores: Score of each query at each point, [n_points, n_queries], by metric. A point
+                with NaN has no scores of the metric. Full float32 has all scores.
+        """
+        full, rows = self.row_number(self.full.point), list(self.points)
+        for metric, values in scores.items():
+            means, shares = values.mean(axis=1).tolist(), retentions(values, values[full]).tolist()
+            ends = retention_intervals(values, values[full]).tolist()
+            for number in np.flatnonzero(~np.isnan(values).any(axis=1)).tolist():
+                interval = Interval(*ends[number])
+                rows[number] = rows[number].with_metric(
+                    metric, means[number], shares[number], interval
+                )
+        query_scores = replace(self.scores, metrics={**self.scores.metrics, **scores})
+        return replace(self, points=tuple(rows), scores=query_scores)
 
     def save(self, path: Path | str) -> None:
         """Write the curve to ``path``, and its per-query scores to ``*.scores.npz`` next to it.

@@ -6,7 +6,7 @@ The values round-trip through JSON. ``query_scores`` has the per-query scores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 from nestvec.types import OperatingPoint
@@ -112,6 +112,17 @@ class CurvePoint:
     k_for_full_recall: int | None = None
     settings: Mapping[str, int | float | str] = field(default_factory=dict)
     filtered_p50_ms: Mapping[str, float] = field(default_factory=dict)
+
+    def with_metric(
+        self, metric: str, mean: float, retention: float, interval: Interval
+    ) -> CurvePoint:
+        """Return a copy with a further metric, after the metrics of this point."""
+        return replace(
+            self,
+            metrics={**self.metrics, metric: mean},
+            retention={**self.retention, metric: retention},
+            interval={**self.interval, metric: interval},
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from nestvec.curve.curve import Curve
 from nestvec.errors import refuse_string
-from nestvec.metrics.relevance import parse_metric
+from nestvec.metrics.relevance import is_relevance
 from nestvec.models.api.address import model_part
 from nestvec.wording import count_text
 
@@ -81,7 +81,7 @@ def split_of(curve: Curve) -> str:
 
 def label_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the metrics of relevance labels; agreement is no metric of other programs."""
-    return {name: value for name, value in metrics.items() if parse_metric(name).needs_labels}
+    return {name: value for name, value in metrics.items() if is_relevance(name)}
 
 
 def extra_values(curve: Curve, row: Mapping[str, Any]) -> dict[str, Any]:

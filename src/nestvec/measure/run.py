@@ -23,6 +23,7 @@ from nestvec.measure.baselines import (
     baselines_for,
     measure_baseline,
 )
+from nestvec.measure.combined import Combination, add_combined, combined_depth, load_runs
 from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.filters import filter_slices, read_filters
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
@@ -51,6 +52,7 @@ def evaluate(
     grid: Grid = DEFAULT_GRID,
     *,
     engine: str = LOCAL,
+    runs: Sequence[Combination] = (),
     on_progress: OnProgress = lambda done, total: None,
 ) -> Curve:
     """Measure quality and cost of every point of a grid; each text is encoded once.
@@ -62,6 +64,8 @@ def evaluate(
         grid: Operating points, metrics and baselines.
         engine: Name of the engine to measure, or the URL of a database for temporary indexes.
             Points that it cannot run are skipped, except the reference.
+        runs: Runs to combine with the ranking of each point: at most one ``Fusion`` and one
+            ``Reranking``. Their metrics are added to the curve.
         on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
@@ -74,7 +78,7 @@ def evaluate(
     chosen = named_engine(engine)
     model, data, sample = measured(as_encoder(model), data)
     _check(data)
-    hashes = content_hashes(data)
+    hashes, joined = content_hashes(data), load_runs(runs, data)
     data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
     metrics = grid.metrics_for(data.evidence)
@@ -84,12 +88,11 @@ def evaluate(
     baselines = baselines_for(grid.baselines, data)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     begin_step(on_progress, "measure")
-    labels, depth = texts.labels(), ranked_depth(metrics)
+    labels, depth = texts.labels(), max(ranked_depth(metrics), combined_depth(joined))
     no_trend = chosen.kind.capabilities.approximate or filters is not None
     quarters = None if no_trend else _quarters(labels, metrics)
     n_parts = 0 if quarters is None else count_parts(labels.n_docs, labels.n_queries)
-    n_steps = count_steps(points) + len(points) + n_parts + len(baselines)
-    step = Steps(n_steps, on_progress)
+    step = Steps(count_steps(points) + len(points) + n_parts + len(baselines), on_progress)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         task = PointTask(points, queries, corpus, data, texts, labels, metrics, depth, grid.depth)
         found = measure_points(replace(task, filters=filters), chosen, quarters, step)
@@ -98,7 +101,7 @@ def evaluate(
     scores = query_scores(found.ranked, found.scores, labels, texts=texts, data=data, slices=slices)
     compared = BaselineTask(texts, queries, documents, model.info.layer_norm, found.scorer, depth)
     others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
-    return Curve(
+    curve = Curve(
         model=model.info,
         dataset=_describe(data, grid, chosen, sample) | {"sha256": hashes},
         machine=describe_machine(),
@@ -108,6 +111,7 @@ def evaluate(
         baselines={name: each.points for name, each in others.items()},
         counts=counts | {k: n for each in others.values() for k, n in each.counts.items()},
     )
+    return add_combined(curve, joined, found.ranked, texts, found.scorer)
 
 
 def _check(data: RetrievalSet) -> None:

@@ -16,7 +16,7 @@ from nestvec.data.trec_runs import TrecRun, read_run
 from nestvec.errors import InvalidArgument
 from nestvec.measure.filters import keep_queries
 from nestvec.measure.texts import Texts
-from nestvec.metrics.relevance import Run, evaluate_run, parse_metric
+from nestvec.metrics.relevance import Run, evaluate_run, is_relevance, parse_metric
 from nestvec.wording import count_text
 
 _KEPT = "self_matches_kept"  # a curve counts this if queries rank their own documents
@@ -55,15 +55,15 @@ def add_run(
         data = keep_queries(data, curve.scores.query_ids.tolist())
     name = name or f"{ranked.name} (run)"
     _check(curve, data, ranked, name)
-    metrics = [metric for metric in curve.full.metrics if parse_metric(metric).needs_labels]
+    metrics = [metric for metric in curve.full.metrics if is_relevance(metric)]
     texts = Texts.of(data, group_by=curve.dataset.get("group_by"), keep_self=_KEPT in curve.counts)
-    found = _documents_of(texts, ranked.scores)
+    found = documents_of(texts, ranked.scores)
     _warn_of_depth(name, found, metrics)
     scores = evaluate_run(found, texts.qrels, metrics)
     means = {
         metric: sum(each[metric] for each in scores.values()) / len(scores) for metric in metrics
     }
-    counts = _counts(name, ranked.scores, found, texts)
+    counts = count_ignored(name, ranked.scores, found, texts)
     added = curve.with_baseline(name, means)
     return replace(added, counts={**curve.counts, **counts})
 
@@ -91,7 +91,7 @@ def _check(curve: Curve, data: RetrievalSet, run: TrecRun, name: str) -> None:
     check_run(run, data)
 
 
-def _documents_of(texts: Texts, run: Run) -> dict[str, dict[str, float]]:
+def documents_of(texts: Texts, run: Run) -> dict[str, dict[str, float]]:
     """Return the ranked documents of each query: grouped, and without the query's own document."""
     doc_of_row = texts.documents.doc_of_row.tolist()
     group = {
@@ -116,7 +116,8 @@ def _warn_of_depth(name: str, found: Run, metrics: list[str]) -> None:
         _logger.warning(message, name, count_text(longest, "document"), ", ".join(deeper))
 
 
-def _counts(name: str, run: Run, found: Run, texts: Texts) -> Mapping[str, int]:
+def count_ignored(name: str, run: Run, found: Run, texts: Texts) -> Mapping[str, int]:
+    """Count queries that a run does not contain, and documents that the corpus does not contain."""
     known = {*texts.doc_ids}
     unknown = {id_ for documents in found.values() for id_ in documents} - known
     counts = {

@@ -117,18 +117,18 @@ def _pointer(values: NDArray[Any]) -> Any:
     return faiss.swig_ptr(values)
 
 
-def order(scores: Embeddings, rows: Rows) -> Ranked:
+def order(scores: NDArray[np.floating[Any]], rows: Rows) -> Ranked:
     """Sort each line by descending score, ties by ascending row.
 
     Args:
-        scores: [n_queries, k].
+        scores: [n_queries, k], float32 or float64.
         rows: [n_queries, k].
     """
     sequence: NDArray[np.intp] = np.argsort(-scores, axis=-1)
     return _order_ties(*_take(scores, rows, sequence))
 
 
-def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:
+def _order_ties(scores: NDArray[Any], rows: Rows) -> Ranked:
     """Sort equal scores, which are adjacent, by ascending row."""
     # Ties are rare and sorting by two keys is slow, so only the lines with ties are sorted.
     swapped = (scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] < rows[:, :-1])
@@ -140,6 +140,6 @@ def _order_ties(scores: Embeddings, rows: Rows) -> Ranked:
     return Ranked(scores, rows)
 
 
-def _take(scores: Embeddings, rows: Rows, sequence: NDArray[np.intp]) -> Ranked:
+def _take(scores: NDArray[Any], rows: Rows, sequence: NDArray[np.intp]) -> Ranked:
     lines = np.arange(len(sequence))[:, None]
     return Ranked(scores[lines, sequence], rows[lines, sequence])

@@ -22,6 +22,8 @@ from nestvec.metrics.agreement import overlap, rbo
 from nestvec.types import Rows, Scores
 from nestvec.wording import count_text
 
+_METRIC = re.compile(r"([a-z]+)@([1-9]\d*)")
+
 Grades = NDArray[np.float64]
 """Grades of ranked documents, [n_queries, depth], best rank first, 0 where not relevant."""
 Qrels = Mapping[str, Mapping[str, float]]
@@ -185,11 +187,33 @@ def parse_metric(text: str) -> Metric:
     Raises:
         InvalidArgument: If the metric is unknown.
     """
-    match = re.fullmatch(r"([a-z]+)@([1-9]\d*)", text)
+    match = _METRIC.fullmatch(text)
     if match is None or match[1] not in (*_RELEVANCE, *_AGREEMENT):
         known = ", ".join(f"{name}@k" for name in (*_RELEVANCE, *_AGREEMENT))
         raise InvalidArgument(f"Unknown metric {text!r}. Choose one of {known}, with k >= 1.")
     return Metric(match[1], int(match[2]))
+
+
+def is_relevance(metric: str) -> bool:
+    """Return whether a metric of a curve measures the ranking of a point by relevance labels.
+
+    Metrics of fused or reranked rankings, and your own scores, have other names.
+
+    >>> is_relevance("ndcg@10"), is_relevance("rrf:ndcg@10"), is_relevance("overlap@10")
+    (True, False, False)
+    """
+    match = _METRIC.fullmatch(metric)
+    return match is not None and match[1] in _RELEVANCE
+
+
+def is_agreement(metric: str) -> bool:
+    """Return whether a metric of a curve measures agreement with full precision.
+
+    >>> is_agreement("overlap@10"), is_agreement("rrf:overlap@10"), is_agreement("ndcg@10")
+    (True, True, False)
+    """
+    match = _METRIC.fullmatch(metric.rpartition(":")[2])
+    return match is not None and match[1] in _AGREEMENT
 
 
 def score(metric: str, grades: Grades, labels: RelevanceLabels) -> Scores:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
+from nestvec.metrics.relevance import is_agreement
 from nestvec.planning.budget import Budget, Goal
 from nestvec.planning.choose import all_claims, select, verdict_of
 from nestvec.planning.confirm import Candidates, TestSettings, run_tests, split
@@ -183,8 +184,10 @@ def _scope(record: TestRecord, dataset: Mapping[str, Any], *, confirmed: bool) -
         "The statement is about queries of which these are a random sample, and about this "
         "corpus. Other queries and larger corpora were not measured."
     )
-    if dataset.get("evidence") == "agreement":
+    if is_agreement(record.goal.metric):
         yield "Agreement with full precision was measured, and not relevance."
+    if record.goal.metric in dataset.get("own_scores", {}):
+        yield f"The scores of {record.goal.metric} were read from a file of the user."
     if dataset.get("evidence") == "made queries":
         yield "The queries were generated from the corpus."
     yield (

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nestvec.curve.curve import Curve
 from nestvec.curve.point import CurvePoint
 from nestvec.errors import InvalidArgument
+from nestvec.metrics.relevance import is_agreement
 from nestvec.types import Scores
 
 Minimize = Literal["ram", "latency", "disk"]
@@ -160,7 +161,8 @@ class Budget:
         Raises:
             InvalidArgument: If the curve does not have the metric that the goal requires.
         """
-        labeled = curve.evidence != "agreement"
+        own = self.metric in curve.scores.metrics and not is_agreement(self.metric or "")
+        labeled = curve.evidence != "agreement" or own
         if not labeled and (self.min_retention or self.max_drop):
             raise InvalidArgument(
                 "this curve was measured without relevance labels, so it has agreement with full "
@@ -197,7 +199,7 @@ class Budget:
         raise InvalidArgument("the budget has no metric or no goal. Use the budget of a plan.")
 
     def _overlap(self, curve: Curve) -> Goal:
-        agreement = [name for name in curve.scores.metrics if name.startswith(_AGREEMENT)]
+        agreement = [name for name in curve.scores.metrics if is_agreement(name)]
         if not agreement:
             raise InvalidArgument(
                 "this curve has no agreement metric. Evaluate again with overlap@10."
@@ -224,4 +226,3 @@ def _check_share(name: str, share: float | None) -> None:
 
 _GOALS = ("min_retention", "max_drop", "min_overlap")
 _LIMITED = ("ram_bytes_per_vector", "disk_bytes_per_vector", "p95_ms")
-_AGREEMENT = ("overlap@", "rbo@")

@@ -317,8 +317,9 @@ def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
 
     If full float32 is within the limits too, only rows cheaper than full float32 are returned.
     """
-    full = budget.cost(curve.full)
-    others = [row for row in curve.points if row.point != curve.full.point]
+    full_scores, full = curve.per_query(metric, curve.full.point), budget.cost(curve.full)
+    measured = (row for row in curve.points if metric in row.metrics)
+    others = [row for row in measured if row.point != curve.full.point]
     fits = budget.allows(curve.full)
     cheaper = [row for row in others if budget.cost(row) < full] if fits else others
     allowed = [row for row in cheaper if budget.allows(row)]
@@ -337,7 +338,7 @@ def _candidates(curve: Curve, budget: Budget, metric: str) -> Candidates:
     return Candidates(
         allowed,
         np.stack([curve.per_query(metric, row.point) for row in allowed]),
-        curve.per_query(metric, curve.full.point),
+        full_scores,
     )
 
 

@@ -6,17 +6,17 @@ Agreement with full precision does not measure relevance, so it has its own word
 from __future__ import annotations
 
 from nestvec.curve.sample import sample_of, sampled_queries_text
+from nestvec.metrics import relevance
 from nestvec.planning.choose import Plan
 from nestvec.report.comparison import CurveComparison
 from nestvec.wording import bytes_text, metric_name, percent, percent_at_least, score_text
 
-_AGREEMENT = ("overlap@", "rbo@")
 RETRIEVAL = "retrieval"  # the task of a curve that was measured with queries
 
 
 def is_agreement(comparison: CurveComparison) -> bool:
     """Return whether the metric is agreement with full precision instead of quality."""
-    return comparison.curve.evidence == "agreement" or comparison.metric.startswith(_AGREEMENT)
+    return relevance.is_agreement(comparison.metric)
 
 
 def measure_name(comparison: CurveComparison) -> str:

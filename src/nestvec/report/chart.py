@@ -84,10 +84,11 @@ class _QualityPicture:
             *(100 * y for y in _baseline_shares(comparison).values()),
         ]
         self._floor = floor_below(heights)
-        top = max(100, *heights, *(height(comparison, row) for row in comparison.curve.points))
+        rows = comparison.rows(comparison.name)
+        top = max(100, *heights, *(height(comparison, row) for row in rows))
         self._range = (top - self._floor) * (1 + _HEADROOM)
         canvas.percent_y(self._floor, top, room=(top - self._floor) * _HEADROOM)
-        sizes = [row.cost.ram_bytes_per_vector for row in comparison.curve.points]
+        sizes = [row.cost.ram_bytes_per_vector for row in rows]
         canvas.log_x(_memory_ticks(min(sizes), max(sizes)), left=1.8, right=1.5)
         canvas.axes.set_xlabel("Memory per vector, log scale", color=canvas.theme.muted)
         below = sum(height(comparison, row) < self._floor for row in self._drawn_rows())

@@ -66,6 +66,10 @@ class CurveComparison:
         """The first curve."""
         return self.curves[self.name]
 
+    def rows(self, name: str) -> tuple[CurvePoint, ...]:
+        """Return the rows of a curve that have the metric."""
+        return tuple(row for row in self.curves[name].points if self.metric in row.metrics)
+
     @property
     def full_score(self) -> float:
         """The score of the first curve at full precision, which has share 1."""
@@ -74,7 +78,8 @@ class CurveComparison:
     @cached_property
     def dims(self) -> tuple[int, ...]:
         """Dims of the single-stage points of the first curve, the largest first."""
-        single_stage = (row.point.stages for row in self.curve.points if len(row.point.stages) == 1)
+        points = (row.point.stages for row in self.rows(self.name))
+        single_stage = (stages for stages in points if len(stages) == 1)
         return tuple(sorted({stages[0].dim for stages in single_stage}, reverse=True))
 
     @cached_property
@@ -94,7 +99,7 @@ class CurveComparison:
         """Return the single-stage rows of a curve at a precision, by dim, the largest first."""
         found = {
             row.point.stages[0].dim: row
-            for row in self.curves[name].points
+            for row in self.rows(name)
             if len(row.point.stages) == 1 and row.point.stages[0].precision == precision
         }
         return dict(sorted(found.items(), reverse=True))
@@ -102,7 +107,7 @@ class CurveComparison:
     def rescored(self) -> tuple[CurvePoint, ...]:
         """Return the best rescored row of the first curve for each number of bytes in memory."""
         best: dict[float, CurvePoint] = {}
-        for row in self.curve.points:
+        for row in self.rows(self.name):
             if len(row.point.stages) == 1:
                 continue
             size = row.cost.ram_bytes_per_vector

@@ -148,7 +148,7 @@ def _better_curves(comparison: CurveComparison) -> Iterator[tuple[str, float]]:
         best = max(
             (
                 row
-                for row in curve.points
+                for row in comparison.rows(name)
                 if row.cost.ram_bytes_per_vector <= full.cost.ram_bytes_per_vector
             ),
             key=lambda row: (row.metrics[comparison.metric], -row.cost.ram_bytes_per_vector),
