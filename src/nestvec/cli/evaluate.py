@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nestvec.cli import runs as results
 from nestvec.cli.api_costs import confirm_cost, texts_by_kind
 from nestvec.cli.console import (
     check_output,
@@ -28,7 +29,6 @@ from nestvec.cli.options import (
     parse_words,
 )
 from nestvec.cli.progress import progress
-from nestvec.cli.runs import RunsOption, add_runs, read_runs
 from nestvec.curve.sample import Draw, full_corpus_text, sample_of, sampled_queries_text
 from nestvec.errors import InvalidArgument
 from nestvec.models.prompts import REQUESTED
@@ -216,7 +216,13 @@ def evaluate(
     slices: _Slices = None,
     filter_by: _FilterBy = None,
     baselines: _Baselines = None,
-    runs: RunsOption = None,
+    runs: results.RunsOption = None,
+    fuse: results.FuseOption = None,
+    fuse_weight: results.FuseWeightOption = None,
+    rerank: results.RerankOption = None,
+    rerank_depths: results.RerankDepthsOption = None,
+    scores: results.ScoresOption = None,
+    scores_name: results.ScoresNameOption = None,
     engine: _Engine = "embedded",
     strict: _Strict = False,
     keep_self: _KeepSelf = False,
@@ -230,6 +236,8 @@ def evaluate(
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
     _check_before_work(out, engine)
+    depths = parse_ints(rerank_depths, option="--rerank-depths")
+    others = results.OtherResults(fuse, fuse_weight, rerank, depths, scores, scores_name)
     grid = _grid(
         precisions=parse_words(precisions),
         keeps=parse_ints(keeps, option="--keeps"),
@@ -248,11 +256,13 @@ def evaluate(
     load = cache(partial(load_encoder, model, choice, dims=chosen, draw=draw))
     wanted = DataChoice(dataset, labeled, queries, make_queries, strict, seed)
     encoder, data = load_data(wanted, load)
-    if runs and draw is not None:
-        raise InvalidArgument("--run ranks all documents, not a sample. Omit --run or --sample.")
-    ranked = read_runs(runs or [], data)
+    if (runs or fuse or rerank) and draw is not None:
+        problem = "--run, --fuse and --rerank rank all documents, not a sample."
+        raise InvalidArgument(f"{problem} Omit these options or --sample.")
+    ranked = results.read_runs(runs or [], data)
     confirm_cost(encoder, texts_by_kind(data), choice)
-    curve = add_runs(_measure(encoder, data, grid, engine), data, ranked)
+    curve = _measure(encoder, data, grid, engine, others)
+    curve = results.add_own_scores(results.add_runs(curve, data, ranked), scores, scores_name)
     curve.save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)
 
@@ -273,11 +283,20 @@ def _print_json(curve: Curve) -> None:
 def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
     for line in _summary(curve, grid):
         print_line(line)
+    others = results.other_metrics(curve)
+    if others:
+        print_wrapped(results.other_metrics_text(curve))
     print_wrapped(f"{len(curve.points)} operating points, written to {shown_path(out)}")
-    print_next(_next(curve, out))
+    print_next(_next(curve, out), *(f"{_next(curve, out)} --metric {each}" for each in others))
 
 
-def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, engine: str) -> Curve:
+def _measure(
+    model: Encoder,
+    data: RetrievalSet | SimilaritySet,
+    grid: Grid,
+    engine: str,
+    others: results.OtherResults,
+) -> Curve:
     from nestvec.data.retrieval import RetrievalSet
     from nestvec.engines.registry import LOCAL
     from nestvec.measure.run import evaluate as measure
@@ -286,9 +305,13 @@ def _measure(model: Encoder, data: RetrievalSet | SimilaritySet, grid: Grid, eng
     if not isinstance(data, RetrievalSet) and engine != LOCAL:
         problem = f"--engine {engine} does not apply to {data.name}, which is not searched"
         raise InvalidArgument(f"{problem}. Omit --engine.")
+    runs = others.combinations()
+    if not isinstance(data, RetrievalSet) and runs:
+        problem = f"--fuse and --rerank do not apply to {data.name}, which is not searched"
+        raise InvalidArgument(f"{problem}. Omit these options.")
     with progress("evaluate") as on_progress:
         if isinstance(data, RetrievalSet):
-            return measure(model, data, grid, engine=engine, on_progress=on_progress)
+            return measure(model, data, grid, engine=engine, runs=runs, on_progress=on_progress)
         return evaluate_similarity(model, data, grid, on_progress=on_progress)
 
 

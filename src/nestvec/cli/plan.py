@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -20,6 +20,8 @@ from nestvec.cli.console import (
     width,
 )
 from nestvec.cli.options import CurveArgument, SeedOption, prompt_options
+from nestvec.cli.runs import ScoresNameOption, add_own_scores
+from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from nestvec.curve.curve import Curve
@@ -106,6 +108,15 @@ _Certificate = Annotated[
         "Others check the file with 'nestvec verify'."
     ),
 ]
+_OwnScores = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores",
+        metavar="FILE",
+        help="Your own scores of queries at points, as for 'nestvec evaluate --scores'. The plan "
+        "is made on these scores unless --metric names another metric.",
+    ),
+]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")]
 
 
@@ -125,6 +136,8 @@ def plan(
     prices: _Prices = None,
     replicas: _Replicas = None,
     cutoff: _Cutoff = None,
+    scores: _OwnScores = None,
+    scores_name: ScoresNameOption = None,
     seed: SeedOption = 0,
     out: _Out = Path("plan.json"),
     certificate: _Certificate = None,
@@ -156,7 +169,11 @@ def plan(
         minimize=cast("Minimize", minimize),  # Budget checks it
     )
     _check_scale(vectors, prices, replicas)
-    measured = Curve.load(curve)
+    if scores is None and scores_name is not None:
+        raise InvalidArgument("--scores-name needs --scores. Add --scores FILE.")
+    measured = add_own_scores(Curve.load(curve), scores, scores_name)
+    if scores is not None and metric is None:
+        budget = replace(budget, metric=measured.dataset["own_scores"][-1])
     chosen = choose(measured, budget, seed=seed)
     scale = None if vectors is None else _scale(chosen, vectors, prices, replicas)
     moved = None if cutoff is None else _cutoff(measured, chosen, cutoff)
@@ -220,8 +237,6 @@ def _wrapped(reason: str, width: int) -> list[str]:
 
 
 def _check_scale(vectors: int | None, prices: Path | None, replicas: int | None) -> None:
-    from nestvec.errors import InvalidArgument
-
     if vectors is None and (prices is not None or replicas is not None):
         raise InvalidArgument("--prices and --replicas need a number of vectors. Add --vectors N.")
 

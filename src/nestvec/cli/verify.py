@@ -11,6 +11,7 @@ import typer
 from nestvec.cli.console import print_json, print_wrapped
 from nestvec.cli.models import ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption
+from nestvec.cli.runs import add_own_scores
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ _Certificate = Annotated[
 _Curve = Annotated[
     Path | None,
     typer.Option(help="Curve of the certificate, to compare all scores and to choose again."),
+]
+_OwnScores = Annotated[
+    Path | None,
+    typer.Option(
+        "--scores",
+        metavar="FILE",
+        help="Your own scores, if the certificate was written with 'nestvec plan --scores'.",
+    ),
 ]
 _Data = Annotated[
     Path | None,
@@ -55,6 +64,7 @@ def verify(
     certificate: _Certificate,
     *,
     curve: _Curve = None,
+    scores: _OwnScores = None,
     data: _Data = None,
     subset: _Subset = None,
     queries: _Queries = None,
@@ -73,14 +83,17 @@ def verify(
     from nestvec.operate.certificate import Certificate
     from nestvec.operate.verification import verify_certificate
 
+    if curve is None and scores is not None:
+        raise InvalidArgument("--scores needs a curve. Add --curve CURVE.")
     if data is None and (queries is not None or subset is not None):
         raise InvalidArgument("--queries and --subset need a data set. Add --data DATASET.")
     if model is None and choice != ModelChoice():
         raise InvalidArgument("Options of the model need a model. Add --model MODEL.")
     loaded = Certificate.load(certificate)
+    metric = loaded.record.goal.metric
     check = verify_certificate(
         loaded,
-        curve=None if curve is None else Curve.load(curve),
+        curve=None if curve is None else add_own_scores(Curve.load(curve), scores, metric),
         data=None if data is None else _load(data, loaded, queries, subset),
         model=None if model is None else load_encoder(model, choice).info,
     )
