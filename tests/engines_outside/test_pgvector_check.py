@@ -17,7 +17,8 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.operate.check import CheckOptions, check_search
 from nestvec.operate.exact import LiveQueries
 from nestvec.operate.live import copied_rows
-from nestvec.operate.live.postgresql import TableSearch, open_table
+from nestvec.operate.live.database import TableSearch
+from nestvec.operate.live.postgresql import open_table
 from nestvec.sources.logged_queries import LoggedQueries
 from nestvec.types import OperatingPoint
 

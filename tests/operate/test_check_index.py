@@ -11,7 +11,7 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.operate.check import CheckOptions, check_search
 from nestvec.operate.check_report import CheckReport
 from nestvec.operate.history import MOST, PastCheck, add_to_history
-from nestvec.operate.live.postgresql import TableSearch
+from nestvec.operate.live.database import TableSearch
 from nestvec.operate.relevance_check import Labels
 from nestvec.sources.logged_queries import LoggedQueries
 from nestvec.types import Document, ModelInfo, OperatingPoint

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nestvec.operate.check_report import CheckReport
     from nestvec.operate.exact import Metric
     from nestvec.operate.history import PastCheck
-    from nestvec.operate.live.postgresql import TableSearch
+    from nestvec.operate.live.database import TableSearch
     from nestvec.operate.relevance_check import Labels
     from nestvec.sources.logged_queries import LoggedQueries
 
@@ -182,7 +182,7 @@ def _search(
     sql: Path | None, point: str | None, distance: str | None, settings: list[str]
 ) -> TableSearch:
     from nestvec.operate.exact import Metric
-    from nestvec.operate.live.postgresql import TableSearch
+    from nestvec.operate.live.database import TableSearch
     from nestvec.types import OperatingPoint
 
     if distance is not None and distance not in get_args(Metric):

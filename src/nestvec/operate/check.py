@@ -22,9 +22,8 @@ from nestvec.measure.machine import describe_machine
 from nestvec.operate.answers import ComparedResults, compare, without_own
 from nestvec.operate.check_report import CheckReport, FilterCheck, Losses, Remedy
 from nestvec.operate.exact import LiveQueries
-from nestvec.operate.live.database import ExactAnswers, LiveDatabase, Settings
+from nestvec.operate.live.database import ExactAnswers, LiveDatabase, Settings, TableSearch
 from nestvec.operate.live.opening import open_live
-from nestvec.operate.live.postgresql import TableSearch
 from nestvec.operate.losses import PointRankings, Variant
 from nestvec.operate.relevance_check import Labels
 from nestvec.sources.logged_queries import LoggedQueries

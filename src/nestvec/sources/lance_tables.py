@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from nestvec.errors import DataError, InvalidArgument, NestvecError, require
 from nestvec.files.object_storage import is_object_storage, lance_options, storage_error_text
-from nestvec.sources.arrow_columns import choose_columns, read_blocks
+from nestvec.sources.arrow_columns import ChosenColumns, choose_columns, read_blocks
 from nestvec.sources.places import COLUMN_PARAMETERS, Place
-from nestvec.sources.stream import Block, Columns, VectorStream, block_rows
+from nestvec.sources.stream import ANY_COLUMNS, Block, Columns, VectorStream, block_rows
 
 RECORDS = "nestvec_indexes"
 """The table that lists the indexes of a folder, and the tables of their documents."""
@@ -40,6 +40,20 @@ class _LanceFolder(NamedTuple):
 
     uri: str
     table: str
+    shown: str
+
+
+class OpenedTable(NamedTuple):
+    """One version of a table.
+
+    Attributes:
+        table: The table of LanceDB.
+        columns: The columns of ids and of vectors.
+        shown: The URL, for messages.
+    """
+
+    table: Any
+    columns: ChosenColumns
     shown: str
 
 
@@ -71,6 +85,26 @@ def open_lance(url: str, columns: Columns) -> VectorStream:
             yield from read_blocks(batches, chosen, folder.shown)
 
     return VectorStream(folder.shown, chosen.dtype, read, rows, numbered=chosen.ids is None)
+
+
+@contextmanager
+def opened_table(url: str) -> Iterator[OpenedTable]:
+    """Open one version of a table for searches; errors in the block have one line.
+
+    Args:
+        url: As for ``open_lance``.
+
+    Raises:
+        InvalidArgument: As ``open_lance``.
+        DataError: As ``open_lance``, or if LanceDB refuses a call in the block.
+        MissingExtra: If lancedb is not installed.
+    """
+    place, folder = _parse(url)
+    with _errors(folder.shown):
+        table = _open(folder)
+        table.checkout(table.version)
+        chosen = choose_columns(table.schema, ANY_COLUMNS.named_in(place.parameters), folder.shown)
+        yield OpenedTable(table, chosen, folder.shown)
 
 
 def _parse(url: str) -> tuple[Place, _LanceFolder]:

@@ -1,14 +1,14 @@
 """Compile a filter to an SQL condition on the columns of a table that other programs wrote.
 
-``engines.filters.postgresql`` compiles conditions on the metadata of an index, a column of JSON
-objects. Here each field is a column of its own type, and the condition is what a user would write,
-so that the database uses the same indexes. The values become parameters of the statement.
+``engines.filters`` compiles conditions on the metadata of an index. Here each field is a column of
+its own type, and the condition is what a user would write, so that the database uses the same
+indexes. A row in which a column is NULL does not have the field, as in all filters of nestvec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from nestvec.engines.filters.condition import (
     And,
@@ -20,16 +20,39 @@ from nestvec.engines.filters.condition import (
     In,
     Not,
     Or,
+    Value,
+    value_text,
 )
+from nestvec.engines.filters.datafusion import literal
 from nestvec.engines.filters.postgresql import Compiled
 from nestvec.errors import InvalidArgument
 from nestvec.sources.postgresql import quoted
 
 
-def compile_columns(condition: Condition, columns: Collection[str]) -> Compiled:
-    """Return the SQL of a condition, with one ``%s`` per parameter.
+class _Dialect(NamedTuple):
+    """How a database writes conditions.
 
-    A row in which a column is NULL does not have the field, as in all filters of nestvec.
+    Attributes:
+        column: Returns a quoted name.
+        value: Returns the SQL of a value, and its parameters.
+        has: The SQL of a list that contains an item, with the places ``column`` and ``value``.
+    """
+
+    column: Callable[[str], str]
+    value: Callable[[Value], Compiled]
+    has: str
+
+
+_POSTGRESQL = _Dialect(quoted, lambda value: ("%s", [value]), "({value} = ANY({column}))")
+_LANCE = _Dialect(
+    lambda name: "`" + name.replace("`", "``") + "`",
+    lambda value: (literal(value) if isinstance(value, str) else value_text(value), []),
+    "array_has({column}, {value})",
+)
+
+
+def compile_columns(condition: Condition, columns: Collection[str]) -> Compiled:
+    """Return the SQL of PostgreSQL of a condition, with one ``%s`` per parameter.
 
     Args:
         condition: The condition.
@@ -39,41 +62,48 @@ def compile_columns(condition: Condition, columns: Collection[str]) -> Compiled:
         InvalidArgument: If a field is not a column.
         TypeError: If the tree contains an unknown node.
     """
+    return _compile(condition, columns, _POSTGRESQL)
+
+
+def compile_lance(condition: Condition, columns: Collection[str]) -> str:
+    """Return the SQL of Lance of a condition; arguments and errors as in ``compile_columns``."""
+    return _compile(condition, columns, _LANCE)[0]
+
+
+def _compile(condition: Condition, columns: Collection[str], dialect: _Dialect) -> Compiled:
     match condition:
         case Not(part):
-            text, values = compile_columns(part, columns)
+            text, values = _compile(part, columns, dialect)
             return f"({text} IS NOT TRUE)", values
-        case And(parts):
-            return _joined(" AND ", parts, columns)
-        case Or(parts):
-            return _joined(" OR ", parts, columns)
+        case And(parts) | Or(parts):
+            compiled = [_compile(part, columns, dialect) for part in parts]
+            text = (" AND " if isinstance(condition, And) else " OR ").join(
+                text for text, _ in compiled
+            )
+            return f"({text})", [value for _, values in compiled for value in values]
         case FieldTest(field):
             if field not in columns:
                 listed = ", ".join(sorted(columns))
                 problem = f"filter: the table has no column {field} (its columns: {listed})."
                 raise InvalidArgument(f"{problem} Use the name of a column.")
-            return _test(condition)
+            return _test(condition, dialect)
     raise TypeError(f"{type(condition).__name__} is not a known condition")
 
 
-def _test(test: FieldTest) -> Compiled:
-    column = quoted(test.field)
+def _test(test: FieldTest, dialect: _Dialect) -> Compiled:
+    column = dialect.column(test.field)
     match test:
         case Exists():
             return f"({column} IS NOT NULL)", []
         case Has(_, value):
-            return f"(%s = ANY({column}))", [value]
-        case In(_, values, negated):
-            listed: list[Any] = list(values)
-            word = "NOT IN" if negated else "IN"
-            return f"({column} {word} ({', '.join(['%s'] * len(listed))}))", listed
+            text, values = dialect.value(value)
+            return dialect.has.format(column=column, value=text), values
+        case In(_, listed, negated):
+            compiled = [dialect.value(value) for value in listed]
+            texts = ", ".join(text for text, _ in compiled)
+            values = [value for _, each in compiled for value in each]
+            return f"({column} {'NOT IN' if negated else 'IN'} ({texts}))", values
         case Comparison(_, operator, value):
-            symbol = "<>" if operator == "!=" else operator
-            return f"({column} {symbol} %s)", [value]
+            text, values = dialect.value(value)
+            return f"({column} {'<>' if operator == '!=' else operator} {text})", values
     raise TypeError(f"{type(test).__name__} is not a known condition")
-
-
-def _joined(word: str, parts: tuple[Condition, ...], columns: Collection[str]) -> Compiled:
-    compiled = [compile_columns(part, columns) for part in parts]
-    text = word.join(text for text, _ in compiled)
-    return f"({text})", [value for _, values in compiled for value in values]

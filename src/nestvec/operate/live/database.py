@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.filters.condition import Condition
-from nestvec.operate.exact import LiveQueries, Metric, Observer
+from nestvec.operate.exact import ExactRows, LiveQueries, Metric, Observer
 from nestvec.types import CodeKey, Embeddings, OperatingPoint, Rows
 
+_UNIT = 1e-3  # largest deviation of the length of a vector from 1
 Settings: TypeAlias = Mapping[str, str]
 """Settings of a database by name, such as ``{"hnsw.ef_search": "80"}``."""
 
@@ -48,6 +49,24 @@ class SearchPath:
     statement: str = ""
 
 
+@dataclass(frozen=True)
+class TableSearch:
+    """How the table is searched, if the search is not the plain one.
+
+    Attributes:
+        statement: SQL of PostgreSQL that users run, with the query vector as ``$1`` and the number
+            of documents as ``$2``. Its first column is the id. "" for the plain search.
+        point: The operating point that the statement computes; None if it is unknown.
+        metric: The metric; None for that of the index, or cosine without an index.
+        settings: Settings of the search by name, such as ``hnsw.ef_search`` or ``nprobes``.
+    """
+
+    statement: str = ""
+    point: OperatingPoint | None = None
+    metric: Metric | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
 class ExactAnswers(NamedTuple):
     """The exact nearest documents of each query, best first.
 
@@ -66,6 +85,23 @@ class ExactAnswers(NamedTuple):
     total: int
     zeros: int
     unit: bool
+
+
+def exact_answers(found: ExactRows, ids: Mapping[int, str]) -> ExactAnswers:
+    """Return the answers of an exact pass with the ids of their rows."""
+    low, high = found.lengths
+    lines = [
+        [(ids[int(row)], float(score)) for row, score in zip(*line, strict=True) if row >= 0]
+        for line in zip(found.rows, found.scores, strict=True)
+    ]
+    return ExactAnswers(
+        [[id_ for id_, _ in line] for line in lines],
+        [[score for _, score in line] for line in lines],
+        found.counts.tolist(),
+        found.total,
+        found.zeros,
+        abs(low - 1) < _UNIT and abs(high - 1) < _UNIT,
+    )
 
 
 class LiveDatabase(Protocol):

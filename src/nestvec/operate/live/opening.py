@@ -7,13 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nestvec.engines.pgvector.tables import DEFAULT_TABLE
+from nestvec.engines.registry import engine_at
 from nestvec.errors import InvalidArgument
-from nestvec.operate.live.database import LiveDatabase
+from nestvec.operate.live.database import LiveDatabase, TableSearch
 from nestvec.operate.live.indexes import open_live_index
-from nestvec.operate.live.postgresql import TableSearch, open_table
+from nestvec.operate.live.lancedb import open_lance_table
+from nestvec.operate.live.postgresql import open_table
 from nestvec.sources.places import TABLE_PARAMETERS, Place
 from nestvec.sources.postgresql import is_postgresql, transaction
 from nestvec.types import Encoder
+
+_LANCE = ("lance://", "s3://")
 
 
 @contextmanager
@@ -35,11 +39,21 @@ def open_live(
         with open_table(str(place), search, model) as table:
             yield table
         return
+    if str(place).startswith(_LANCE) and not _is_lance_index(str(place)):
+        with open_lance_table(str(place), search, model) as lance_table:
+            yield lance_table
+        return
     if search.statement or search.metric or search.settings:
         problem = f"{place} is an index of nestvec, whose search has no statement and no settings."
         raise InvalidArgument(f"{problem} Pass at most an operating point.")
     with open_live_index(str(place), search.point, model) as index:
         yield index
+
+
+def _is_lance_index(url: str) -> bool:
+    """Return whether a table of LanceDB is an index; a URL with columns is that of a table."""
+    names = Place.parse(url, TABLE_PARAMETERS).parameters
+    return not {"id", "vector"} & names.keys() and engine_at(url).exists(url)
 
 
 def _is_index(url: str) -> bool:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,14 @@ from nestvec.errors import DataError, InvalidArgument, require
 from nestvec.operate.exact import ExactSearch, LiveQueries, Metric, Observer, ScannedRows
 from nestvec.operate.live.column_filters import compile_columns
 from nestvec.operate.live.copied_rows import PART_BITS, copy_rows, ctid_text, other_width
-from nestvec.operate.live.database import ExactAnswers, SearchPath, Settings, Width
+from nestvec.operate.live.database import (
+    ExactAnswers,
+    SearchPath,
+    Settings,
+    TableSearch,
+    Width,
+    exact_answers,
+)
 from nestvec.operate.live.query_vectors import encode_queries
 from nestvec.operate.live.vector_indexes import fitting_index, read_indexes, used_index
 from nestvec.operate.losses import plain_codec
@@ -35,31 +41,12 @@ OPERATORS: Mapping[Metric, str] = {"cosine": "<=>", "ip": "<#>", "l2": "<->"}
 _PRECISIONS: Mapping[str, Precision] = {"vector": "float32", "halfvec": "float16"}
 _WIDTHS = {"hnsw": ("hnsw.ef_search", 1_000), "ivfflat": ("ivfflat.probes", 32_768)}
 _WIDER = (2, 4, 8, 16)  # times the width in use
-_UNIT = 1e-3  # largest deviation of the length of a vector from 1
 _FETCHED = 5_000  # rows that are read by their place at a time
 _LEAVES = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text
 FROM pg_partition_tree(%s::regclass) AS t JOIN pg_class AS c ON c.oid = t.relid
 JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE t.isleaf ORDER BY c.oid
 """
-
-
-@dataclass(frozen=True)
-class TableSearch:
-    """How the table is searched, if the search is not the plain one.
-
-    Attributes:
-        statement: SQL that users run, with the query vector as ``$1`` and the number of documents
-            as ``$2``. Its first column is the id. "" for the plain search of the column.
-        point: The operating point that the statement computes; None if it is unknown.
-        metric: The metric; None for that of the index, or cosine without an index.
-        settings: Settings of the session, such as ``hnsw.ef_search``, by name.
-    """
-
-    statement: str = ""
-    point: OperatingPoint | None = None
-    metric: Metric | None = None
-    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -169,19 +156,7 @@ class LiveTable:
             if pending is not None:
                 pending.result()
         found = search.result()
-        ids = self._ids(np.unique(found.rows[found.rows >= 0]))
-        low, high = found.lengths
-        return ExactAnswers(
-            [[ids[int(row)] for row in rows if row >= 0] for rows in found.rows],
-            [
-                [float(score) for row, score in zip(*each, strict=True) if row >= 0]
-                for each in zip(found.rows, found.scores, strict=True)
-            ],
-            found.counts.tolist(),
-            found.total,
-            found.zeros,
-            abs(low - 1) < _UNIT and abs(high - 1) < _UNIT,
-        )
+        return exact_answers(found, self._ids(np.unique(found.rows[found.rows >= 0])))
 
     def vectors(self, ids: Sequence[str]) -> Mapping[str, Embeddings]:
         """Return vectors by id; unknown ids are left out."""
