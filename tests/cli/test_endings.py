@@ -39,6 +39,7 @@ COMMANDS = [
     "index verify",
     "index stats",
     "search",
+    "shrink",
     "serve",
     "report",
 ]  # fmt: skip

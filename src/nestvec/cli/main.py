@@ -29,6 +29,7 @@ from nestvec.cli import (
     report,
     search,
     serve,
+    shrink,
     train,
     verify,
 )
@@ -61,6 +62,7 @@ app.add_typer(batch.app, name="batch")
 app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("check")(check.check)
+app.command("shrink")(shrink.shrink)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.add_typer(export.app, name="export")

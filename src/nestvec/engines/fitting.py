@@ -62,7 +62,7 @@ def fit(
         expected: The results of the exhaustive search.
     """
     for width in widths:
-        fitted = Fitted(width, _overlap(expected, search(width)))
+        fitted = Fitted(width, mean_overlap(expected, search(width)))
         if fitted.overlap >= LEAST_OVERLAP:
             return fitted
     _logger.warning(
@@ -72,7 +72,8 @@ def fit(
     return fitted
 
 
-def _overlap(expected: Hits, found: Hits) -> float:
+def mean_overlap(expected: Hits, found: Hits) -> float:
+    """Return the mean share of the expected documents of a query that were found."""
     pairs = zip(expected.ids, found.ids, strict=True)
     shares = [len({*one} & {*two}) / len(one) for one, two in pairs if one]
     return float(np.mean(shares)) if shares else 1.0

@@ -153,7 +153,7 @@ class Indexes:
             f"DROP INDEX CONCURRENTLY IF EXISTS {name}",  # of an interrupted build
             f'CREATE INDEX CONCURRENTLY {name} ON "{self._table}" USING hnsw ({definition}) '
             f"WITH (m = {M}, ef_construction = {EF_CONSTRUCTION})",
-            memory_kb=_graph_kb(rows, key),
+            memory_kb=graph_kb(rows, key),
         )
 
     def _name(self, key: CodeKey) -> str:
@@ -173,7 +173,7 @@ class Indexes:
         return self._found
 
 
-def _graph_kb(rows: int, key: CodeKey) -> int:
+def graph_kb(rows: int, key: CodeKey) -> int:
     """Return the memory to build a graph: a graph that does not fit is built many times slower."""
     needed = rows * (code_bytes(*key) + _NODE_BYTES) // 1024
     return min(_MOST_KB, max(_LEAST_KB, needed))

@@ -1,0 +1,1 @@
+"""Shrink the search of a table of PostgreSQL with pgvector."""

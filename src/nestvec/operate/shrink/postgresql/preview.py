@@ -1,0 +1,70 @@
+"""The statements that a shrink would run, with their locks, time and space. Nothing is changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nestvec.engines.pgvector.indexes import EF_SEARCH
+from nestvec.operate.shrink.outcome import PlannedStatement
+from nestvec.operate.shrink.postgresql import estimates
+from nestvec.operate.shrink.postgresql.forward import start_statements, switch_statement
+from nestvec.operate.shrink.postgresql.prepared import PreparedShrink
+from nestvec.operate.shrink.postgresql.statements import (
+    add_column,
+    create_index,
+    drop_index,
+    fill_batch,
+)
+
+_CONCURRENT = "SHARE UPDATE EXCLUSIVE: blocks neither reads nor writes; waits for open transactions"
+_INSTANT = "ACCESS EXCLUSIVE for an instant: waits at most 2 s at a time for open transactions"
+_TRIGGER = "SHARE ROW EXCLUSIVE for an instant, in the same transaction as the column"
+_ROWS = "ROW EXCLUSIVE: each batch locks its rows against writes for about 1 s"
+_NONE = "none on the table"
+_EXAMPLE_WIDTH = EF_SEARCH[0]
+
+
+def preview(prepared: PreparedShrink) -> tuple[PlannedStatement, ...]:
+    """Return the statements of a prepared shrink and of its finish, in their order.
+
+    The ``hnsw.ef_search`` of the search function is fitted later; the statement has an example.
+    """
+    session, table, record = prepared.session, prepared.table, prepared.record
+    rows, first = prepared.facts.rows, prepared.first
+    planned = [PlannedStatement(each, _NONE) for each in start_statements(session, table, record)]
+    if record.column is not None:
+        planned += _column_statements(prepared)
+    planned += [
+        PlannedStatement(
+            create_index(table, record.index, first),
+            _CONCURRENT,
+            estimates.index_seconds(rows, first.key),
+            estimates.index_bytes(rows, first.key),
+        ),
+        PlannedStatement(f"ANALYZE {table.sql}", _CONCURRENT, 1.0),
+        PlannedStatement(switch_statement(table, replace(record, ef_search=_EXAMPLE_WIDTH)), _NONE),
+    ]
+    if record.former is not None:
+        drop = drop_index(record.former.name)
+        planned.append(
+            PlannedStatement(drop, _CONCURRENT, size=-record.former_bytes, when="finish")
+        )
+    return tuple(planned)
+
+
+def _column_statements(prepared: PreparedShrink) -> list[PlannedStatement]:
+    table, record, first = prepared.table, prepared.record, prepared.first
+    rows = prepared.facts.rows
+    column, function, *triggers = add_column(table, str(record.column), first)
+    graphs = len(table.indexes) + len(table.others)
+    return [
+        PlannedStatement(column, _INSTANT),
+        PlannedStatement(function, _NONE),
+        *(PlannedStatement(each, _TRIGGER) for each in triggers),
+        PlannedStatement(
+            fill_batch(table, first, first=False),
+            _ROWS,
+            estimates.fill_seconds(rows, graphs),
+            estimates.column_bytes(rows, first.key, table.size),
+        ),
+    ]

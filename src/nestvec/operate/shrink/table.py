@@ -1,0 +1,118 @@
+"""Shrink the search of a table in a database, named by a URL.
+
+``shrink`` builds a cheaper search next to the present one and switches a search function to it.
+``finish_shrink`` then drops the former index, and ``undo_shrink`` returns to the former search.
+Each command can be repeated after an interruption, and continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nestvec.errors import InvalidArgument
+from nestvec.operate.shrink.outcome import OnStep, PlannedStatement, ShrinkOutcome
+from nestvec.operate.shrink.postgresql.backward import Ending
+from nestvec.operate.shrink.postgresql.forward import Shrinking, outcome
+from nestvec.operate.shrink.postgresql.prepared import open_table, prepare
+from nestvec.operate.shrink.postgresql.preview import preview
+from nestvec.operate.shrink.postgresql.session import ShrinkSession
+from nestvec.operate.shrink.request import ShrinkRequest
+from nestvec.sources.places import TABLE_PARAMETERS, Place, shown_place
+from nestvec.sources.postgresql import is_postgresql
+from nestvec.types import OnProgress
+
+
+def shrink(
+    url: str,
+    request: ShrinkRequest,
+    *,
+    on_step: OnStep | None = None,
+    on_progress: OnProgress | None = None,
+) -> ShrinkOutcome:
+    """Make the search of a table cheaper, and switch its search function.
+
+    Args:
+        url: The URL of the table, such as
+            ``postgresql://host/database?table=docs&id=key&vector=embedding``.
+        request: The operating point, and where its representation is stored.
+        on_step: Is called after each step.
+        on_progress: Is called with the progress of long steps.
+
+    Raises:
+        InvalidArgument: If the URL or the request does not fit the table.
+        DataError: If the database refuses a statement, or the overlap is below the limit.
+        IndexLocked: If another process shrinks the table.
+        MissingExtra: If psycopg is not installed.
+    """
+    with _session(url) as (session, place):
+        prepared = prepare(session, place, request)
+        work = Shrinking(prepared, on_step, on_progress)
+        work.run(request.min_overlap)
+        return outcome(session, prepared.table, work.record, prepared.notes)
+
+
+def preview_shrink(
+    url: str, request: ShrinkRequest
+) -> tuple[tuple[PlannedStatement, ...], tuple[str, ...]]:
+    """Return the statements that ``shrink`` would run, and notes. Nothing is changed.
+
+    Raises:
+        InvalidArgument: As ``shrink``.
+        DataError: As ``shrink``.
+    """
+    with _session(url) as (session, place):
+        session.read_only()
+        prepared = prepare(session, place, request)
+        return preview(prepared), prepared.notes
+
+
+def finish_shrink(
+    url: str, *, on_step: OnStep | None = None, on_progress: OnProgress | None = None
+) -> ShrinkOutcome:
+    """Drop the former index of a table whose search function was switched.
+
+    Raises:
+        InvalidArgument: If the table was not shrunk.
+        DataError: If the database refuses a statement.
+    """
+    with _session(url) as (session, place):
+        table, record = open_table(session, place)
+        return Ending(session, table, record, on_step, on_progress).finish()
+
+
+def undo_shrink(
+    url: str,
+    *,
+    drop_function: bool = False,
+    on_step: OnStep | None = None,
+    on_progress: OnProgress | None = None,
+) -> ShrinkOutcome:
+    """Return to the former search of a table, and drop what the shrink created.
+
+    Args:
+        url: The URL of the table.
+        drop_function: Drop the search function, too. By default, the function remains with the
+            former search, because programs call it.
+        on_step: Is called after each step.
+        on_progress: Is called when a step begins.
+
+    Raises:
+        InvalidArgument: If the table was not shrunk.
+        DataError: If the database refuses a statement.
+    """
+    with _session(url) as (session, place):
+        table, record = open_table(session, place)
+        ending = Ending(session, table, record, on_step, on_progress)
+        return ending.undo(drop_function=drop_function)
+
+
+@contextmanager
+def _session(url: str) -> Iterator[tuple[ShrinkSession, Place]]:
+    if not is_postgresql(url):
+        problem = f"{shown_place(url)} cannot be shrunk."
+        example = "postgresql://HOST/DATABASE?table=TABLE&id=COLUMN&vector=COLUMN"
+        raise InvalidArgument(f"{problem} Pass the URL of a table of PostgreSQL: {example}.")
+    place = Place.parse(url, TABLE_PARAMETERS)
+    with ShrinkSession.connect(place) as session:
+        yield session, place
