@@ -17,7 +17,11 @@ from nestvec.operate.shrink.request import Metric
 from nestvec.sources.postgresql import quoted
 from nestvec.types import Stage
 
-_SETTINGS = {name: SESSION[name] for name in ("hnsw.iterative_scan", "jit")}
+_SETTINGS = {
+    "hnsw.iterative_scan": SESSION["hnsw.iterative_scan"],
+    "ivfflat.iterative_scan": "relaxed_order",
+    "jit": SESSION["jit"],
+}
 
 
 def present_query(

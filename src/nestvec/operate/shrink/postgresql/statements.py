@@ -66,19 +66,21 @@ def drop_index(qualified: str) -> str:
 def add_column(table: ShrinkTable, column: str, stored: SqlRepresentation) -> tuple[str, ...]:
     """Return the statements that add a column, and fill it for rows written from now on."""
     names = trigger_names(table, column)
-    execute = f"FOR EACH ROW {{}}EXECUTE FUNCTION {table.qualified(names.function)}()"
-    # A backfill changes no vector, so it is spared the comparison.
+    execute = f"EXECUTE FUNCTION {table.qualified(names.function)}()"
+    new = f"NEW.{table.column}"
+    # A backfill changes no vector, so it is spared the comparison. Both conditions name the
+    # column, so that PostgreSQL drops the triggers with it (CASCADE), and writes continue.
     changed = (
-        f"WHEN (current_setting('{BACKFILL_SETTING}', true) IS DISTINCT FROM 'on' "
-        f"AND (NEW.{stored.stored_in} IS NULL "
-        f"OR NEW.{table.column} IS DISTINCT FROM OLD.{table.column})) "
+        f"current_setting('{BACKFILL_SETTING}', true) IS DISTINCT FROM 'on' "
+        f"AND (NEW.{stored.stored_in} IS NULL OR {new} IS DISTINCT FROM OLD.{table.column})"
     )
     return (
         f"ALTER TABLE {table.sql} ADD COLUMN {quoted(column)} {stored.kind}",
         trigger_function(table, names.function, stored),
-        f"CREATE TRIGGER {quoted(names.insert)} BEFORE INSERT ON {table.sql} {execute.format('')}",
+        f"CREATE TRIGGER {quoted(names.insert)} BEFORE INSERT ON {table.sql} "
+        f"FOR EACH ROW WHEN ({new} IS NOT NULL) {execute}",
         f"CREATE TRIGGER {quoted(names.update)} BEFORE UPDATE ON {table.sql} "
-        f"{execute.format(changed)}",
+        f"FOR EACH ROW WHEN ({changed}) {execute}",
     )
 
 

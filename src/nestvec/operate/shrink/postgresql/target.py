@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Self
 
+from nestvec.errors import DataError
 from nestvec.operate.shrink.postgresql.session import ShrinkSession
 from nestvec.operate.shrink.request import Metric
 from nestvec.sources.places import Place
 from nestvec.sources.postgresql import TableColumn, find_table, quoted, read_columns
-from nestvec.sources.stream import Columns
+from nestvec.sources.stream import VECTOR_COLUMNS
 
 _METRIC_OF: dict[str, Metric] = {"cosine": "cosine", "ip": "ip", "l2": "l2"}
 _CLASSES = "vector", "halfvec"
@@ -151,22 +152,36 @@ def read_table(session: ShrinkSession, place: Place, extension_schema: str) -> S
     )
     found = read_columns(session.connection, str(oid))
     given = place.parameters
-    _, vector = Columns(None, given.get("vector"), True).find(list(found), place.shown)
-    if "id" in given:
-        Columns(given["id"], vector).find(list(found), place.shown)
+    vector = _column(place, found, "vector")
     session.use_schema(extension_schema)  # from here on, names are qualified
     row = session.row(_RELATION, [vector, oid])
     schema, name, relkind, _, size, not_null = row
     key = tuple(KeyColumn(*each) for each in session.rows(_KEY, [oid]))
     ids = key
     if "id" in given:
-        ids = (KeyColumn(given["id"], session.row(_TYPE, [oid, given["id"]])[0]),)
+        name_of_id = _column(place, found, "id")
+        ids = (KeyColumn(name_of_id, session.row(_TYPE, [oid, name_of_id])[0]),)
     kind, dim = found[vector]
     indexes, others = _indexes(session, oid, vector, dim)
     return ShrinkTable(
         *(schema, name, oid, relkind, vector, kind, dim, bool(not_null), key, ids, size, found),
         *(indexes, others, extension_schema),
     )
+
+
+def _column(place: Place, found: Mapping[str, TableColumn], parameter: str) -> str:
+    """Return the column that a parameter of the URL names, or that has a usual name.
+
+    Raises:
+        DataError: If there is no such column.
+    """
+    given = place.parameters.get(parameter)
+    names = (given,) if given is not None else VECTOR_COLUMNS
+    for name in names:
+        if name in found:
+            return name
+    problem = f"the table has no column {' or '.join(names)}, only {', '.join(found)}."
+    raise DataError(place.shown, f"{problem} Name the column: ?{parameter}=NAME.")
 
 
 def _indexes(

@@ -1,0 +1,230 @@
+"""``nestvec shrink`` on a table that is in use: every step, finish, and undo at every time."""
+
+import numpy as np
+import pytest
+from pgvector import Vector
+from postgres import running_server
+from shrink_table import (
+    catalog,
+    check_column,
+    connect,
+    create_table,
+    exact,
+    search,
+    vectors,
+    writing,
+)
+
+from nestvec.operate.shrink.request import ShrinkRequest
+from nestvec.operate.shrink.table import finish_shrink, preview_shrink, shrink, undo_shrink
+from nestvec.types import OperatingPoint
+
+TWO_STAGES = "16:float16@200>64:float32"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(server):
+    with connect(server.url) as connection:
+        create_table(connection)
+        yield connection
+
+
+@pytest.fixture
+def url(server, database):
+    return f"{server.url}?table=docs"
+
+
+def request(point, **options):
+    return ShrinkRequest(OperatingPoint.parse(point), **options)
+
+
+def scans(database, index):
+    database.execute("SELECT pg_stat_force_next_flush()")
+    query = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = %s"
+    return database.execute(query, [index]).fetchone()[0]
+
+
+def test_a_table_in_use_is_shrunk_finished_and_restored(server, database, url):
+    before = catalog(database)
+    with writing(server.url) as writer:
+        outcome = shrink(url, request(TWO_STAGES))
+        assert (outcome.state, outcome.function) == ("switched", "public.docs_search")
+        assert outcome.overlap > 0.95
+        assert 0 < outcome.index_bytes < outcome.former_bytes
+        finished = finish_shrink(url)
+        assert finished.freed_bytes > 0
+        assert ("index", "docs_embedding") not in {row[:2] for row in catalog(database)}
+        undo_shrink(url)
+    assert writer.searches > 10
+    after = [row for row in catalog(database) if row[:2] != ("function", "docs_search")]
+    assert after == before
+    undo_shrink(url, drop_function=True)
+    assert catalog(database) == before
+
+
+@pytest.mark.parametrize("point", ["16:float16", "32:sign"])
+def test_a_column_is_equal_to_its_expression_after_concurrent_writes(server, database, url, point):
+    before = catalog(database)
+    with writing(server.url):
+        outcome = shrink(url, request(point, column="small"))
+        assert outcome.column_bytes > 0
+        finish_shrink(url)
+    check_column(database, point)
+    undo_shrink(url, drop_function=True)
+    assert catalog(database) == before
+
+
+@pytest.mark.parametrize("column", [None, "small"])
+def test_searches_use_the_new_index_and_agree_with_numpy(database, url, column):
+    create_table(database, 8_000)
+    shrink(url, request(TWO_STAGES, column=column))
+    before = scans(database, "docs_embedding_16_float16")
+    shares = []
+    for query in vectors(20, seed=5):
+        ids, distances = search(database, query)
+        assert distances == sorted(distances)
+        shares.append(len({*ids} & {*exact(database, query)}) / 10)
+    assert np.mean(shares) > 0.95
+    assert scans(database, "docs_embedding_16_float16") == before + 20
+
+
+def test_distances_are_those_of_the_metric(database, url):
+    shrink(url, request(TWO_STAGES))
+    query = vectors(1, seed=6)[0]
+    for id_, distance in zip(*search(database, query, 5), strict=True):
+        values = [Vector(query), id_]
+        sql = "SELECT embedding <=> %s FROM docs WHERE key = %s"
+        assert distance == pytest.approx(database.execute(sql, values).fetchone()[0], abs=1e-12)
+
+
+def test_one_stage_distances_are_those_of_the_prefix(database, url):
+    shrink(url, request("16:float16"))
+    query = vectors(1, seed=6)[0]
+    (key, *_), (distance, *_) = search(database, query, 1)
+    sql = "SELECT embedding FROM docs WHERE key = %s"
+    vector = database.execute(sql, [key]).fetchone()[0].to_numpy()[:16].astype(np.float64)
+    cosine = vector @ query[:16] / np.linalg.norm(vector) / np.linalg.norm(query[:16])
+    assert distance == pytest.approx(1 - cosine, abs=2e-3)  # rounded to float16
+
+
+def test_a_dry_run_changes_nothing_and_shows_what_a_shrink_runs(database, url):
+    before = catalog(database)
+    wanted = request(TWO_STAGES, column="small")
+    planned, _ = preview_shrink(url, wanted)
+    assert catalog(database) == before
+    assert database.execute("SELECT to_regnamespace('nestvec')").fetchone() == (None,)
+    shrink(url, wanted)
+    query = "SELECT record -> 'statements' FROM nestvec.shrinks"
+    ((done,),) = database.execute(query).fetchall()
+    *_, switched = done
+    shown = [each.sql for each in planned if each.when == "shrink"]
+    left = [each for each in shown if each not in done]
+    assert [each.split()[0] for each in left] == ["UPDATE", "ANALYZE", "CREATE"]
+    assert left[-1].replace("'40'", "'200'").replace("k > 40", "k > 200") == switched
+    assert {each.split(":")[0] for each in (p.lock for p in planned)} >= {
+        "SHARE UPDATE EXCLUSIVE",
+        "ROW EXCLUSIVE",
+    }
+
+
+def test_a_user_without_special_rights_calls_the_function(server, database, url):
+    database.execute("DROP ROLE IF EXISTS reader")
+    database.execute("CREATE ROLE reader LOGIN")
+    database.execute("GRANT SELECT ON docs TO reader")
+    shrink(url, request(TWO_STAGES))
+    with connect_as(server, "reader") as reader:
+        reader.execute("SET search_path = ''")
+        ids, _ = search(reader, vectors(1)[0], name="public.docs_search")
+        assert ids[0] == 0
+        assert len(search(reader, vectors(1)[0], 500, name="public.docs_search")[0]) == 500
+    database.execute("REVOKE SELECT ON docs FROM reader")
+    with connect_as(server, "reader") as reader, pytest.raises(Exception, match="permission"):
+        search(reader, vectors(1)[0])
+    database.execute("DROP ROLE reader")
+
+
+def connect_as(server, user):
+    import psycopg
+    from pgvector.psycopg import register_vector
+
+    connection = psycopg.connect(server.url.replace("tests@", f"{user}@"), autocommit=True)
+    register_vector(connection)
+    return connection
+
+
+def test_the_wide_column_can_be_dropped_after_the_finish(database, url):
+    shrink(url, request("16:float16", column="small"))
+    finish_shrink(url)
+    database.execute("ALTER TABLE docs DROP COLUMN embedding CASCADE")
+    values = [Vector(vectors(1, seed=9)[0])]
+    database.execute(
+        "INSERT INTO docs SELECT -1, '', l2_normalize(subvector(%s, 1, 16))::halfvec(16)", values
+    )
+    assert search(database, vectors(1, seed=9)[0], 1)[0] == [-1]
+
+
+def test_the_overlap_can_prevent_the_switch(database, url):
+    with pytest.raises(Exception, match=r"overlap@10 is .* Nothing was switched"):
+        shrink(url, request("2:float16", min_overlap=0.99))
+    (source,) = database.execute("SELECT prosrc FROM pg_proc WHERE proname = 'docs_search'")
+    assert "halfvec" not in source[0]
+    undo_shrink(url, drop_function=True)
+
+
+def test_names_of_any_kind_are_quoted(server, database):
+    database.execute('DROP SCHEMA IF EXISTS "my %s" CASCADE')
+    database.execute('CREATE SCHEMA "my %s"')
+    names = '"my %s"."Docs {0} $1"'
+    database.execute(
+        f'CREATE TABLE {names} ("a ""b" text, c int, "Em%b" vector({64}), PRIMARY KEY ("a ""b", c))'
+    )
+    database.execute(f"INSERT INTO {names} SELECT 'k' || key % 7, key, embedding FROM docs")
+    database.execute(f'CREATE INDEX ON {names} USING hnsw ("Em%b" vector_cosine_ops)')
+    url = f"{server.url}?table=my+%25s.Docs+%7B0%7D+$1&vector=Em%25b"
+    outcome = shrink(url, request("16:float16", column='x "{}%s'))
+    rows = database.execute(
+        f"SELECT * FROM {outcome.function}(%s, 3)".replace('%s".', '%%s".'), [Vector(vectors(1)[0])]
+    ).fetchall()
+    assert rows[0][:2] == ("k0", 0)
+    finish_shrink(url)
+    undo_shrink(url, drop_function=True)
+
+
+@pytest.mark.parametrize("metric", ["ip", "l2"])
+def test_other_metrics_rank_unit_vectors_equally(database, url, metric):
+    create_table(database, metric=metric)
+    database.execute("UPDATE docs SET embedding = l2_normalize(embedding)")
+    query = vectors(1, seed=6)[0]
+    query /= np.linalg.norm(query)
+    for point in (TWO_STAGES, "64:float16"):
+        shrink(url, request(point))
+        ids, distances = search(database, query)
+        assert len({*ids} & {*exact(database, query)}) >= 9
+        operator = {"ip": "<#>", "l2": "<->"}[metric]
+        sql = f"SELECT embedding {operator} %s FROM docs WHERE key = %s"
+        (direct,) = database.execute(sql, [Vector(query), ids[0]]).fetchone()
+        assert distances[0] == pytest.approx(direct, abs=2e-3)
+        undo_shrink(url)
+
+
+def test_a_halfvec_table_with_an_index_on_an_expression(database, url):
+    create_table(database, index=False)
+    database.execute(
+        "CREATE INDEX docs_half ON docs USING hnsw ((embedding::halfvec(64)) halfvec_cosine_ops)"
+    )
+    outcome = shrink(url, request(TWO_STAGES))
+    assert outcome.former_bytes > 0
+    finish_shrink(url)
+    undo_shrink(url)
+    query = vectors(1, seed=6)[0]
+    before = scans(database, "docs_half")
+    database.execute("SET enable_seqscan = off")
+    search(database, query)
+    database.execute("RESET enable_seqscan")
+    assert scans(database, "docs_half") == before + 1
