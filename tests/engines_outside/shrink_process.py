@@ -1,4 +1,4 @@
-"""Run ``nestvec shrink`` as a process that a test kills: python shrink_process.py URL STEP [COLUMN].
+"""Run ``nestvec shrink`` as a process that a test kills: shrink_process.py URL STEP [COLUMN].
 
 STEP is "shrink", "finish" or "undo". ``NESTVEC_DIE_AT`` is the number of the statement before which
 the process kills itself.
@@ -44,7 +44,7 @@ def main():
         finish_shrink(url)
     else:
         undo_shrink(url)
-    print("done")
+    sys.stdout.write("done\n")
 
 
 if __name__ == "__main__":

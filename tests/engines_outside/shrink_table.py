@@ -47,6 +47,7 @@ def connect(url):
 def create_table(connection, n=3_000, *, kind="vector", metric="cosine", index=True):
     """Create the table ``docs`` (key, body, embedding) with an HNSW index."""
     connection.execute("DROP TABLE IF EXISTS docs CASCADE")
+    connection.execute("DROP TABLE IF EXISTS docs_embedding_16_float16")
     connection.execute("DROP FUNCTION IF EXISTS docs_search, docs_small_nestvec")
     connection.execute("DROP SCHEMA IF EXISTS nestvec CASCADE")
     connection.execute(
