@@ -55,7 +55,8 @@ def test_a_table_in_use_is_shrunk_finished_and_restored(server, database, url):
     with writing(server.url) as writer:
         outcome = shrink(url, request(TWO_STAGES))
         assert (outcome.state, outcome.function) == ("switched", "public.docs_search")
-        assert outcome.overlap > 0.95
+        assert outcome.overlap > 0.9  # the writer adds vectors whose last dims are as large
+        assert outcome.ef_search < 1_000  # rows that change meanwhile are no loss of the index
         assert 0 < outcome.index_bytes < outcome.former_bytes
         finished = finish_shrink(url)
         assert finished.freed_bytes > 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nestvec.cli.console import (
+    INTERRUPTED,
+    fail,
     print_json,
     print_line,
     print_next,
@@ -149,7 +152,7 @@ def shrink(
         raise InvalidArgument("--drop-function requires --undo.")
     if finish or undo:
         _check_alone(forward, finish=finish, undo=undo)
-        with progress("shrink") as on_progress:
+        with _repeatable(), progress("shrink") as on_progress:
             on_step = None if json else _print_step
             if finish:
                 outcome = finish_shrink(url, on_step=on_step, on_progress=on_progress)
@@ -181,11 +184,21 @@ def _run(url: str, request: ShrinkRequest, *, dry_run: bool, as_json: bool) -> N
         planned, notes = preview_shrink(url, request)
         _print_preview(planned, notes, as_json=as_json)
         return
-    with progress("shrink") as on_progress:
+    with _repeatable(), progress("shrink") as on_progress:
         outcome = shrink_table(
             url, request, on_step=None if as_json else _print_step, on_progress=on_progress
         )
     _report(url, outcome, as_json=as_json)
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """On Ctrl-C, exit with the commands that continue or undo the work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        remedy = "Repeat the command to continue, or run it with --undo."
+        fail(f"interrupted. Searches continue. {remedy}", code=INTERRUPTED)
 
 
 def _check_alone(forward: Mapping[str, Any], *, finish: bool, undo: bool) -> None:

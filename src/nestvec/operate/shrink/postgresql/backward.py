@@ -9,7 +9,12 @@ from typing import Any
 from nestvec.engines.pgvector.indexes import graph_kb
 from nestvec.errors import InvalidArgument
 from nestvec.operate.shrink.outcome import OnStep, ShrinkOutcome, ShrinkStep
-from nestvec.operate.shrink.postgresql.forward import apply, function_name, outcome
+from nestvec.operate.shrink.postgresql.forward import (
+    apply,
+    function_name,
+    outcome,
+    shown_function,
+)
 from nestvec.operate.shrink.postgresql.indexing import build_index, index_size, is_complete
 from nestvec.operate.shrink.postgresql.paths import search_function
 from nestvec.operate.shrink.postgresql.points import STORED
@@ -107,7 +112,8 @@ class Ending:
         start = self._begin("switch the search function back")
         statement = search_function(table, record.function, former_search(table, record), None)
         self._save(record.after("undoing"), statement)
-        self._end("switch the search function back", start, function_name(table, record))
+        shown = shown_function(self._session, table, record)
+        self._end("switch the search function back", start, shown)
 
     def _drop_new(self) -> int:
         record, table = self._record, self._table
@@ -129,7 +135,8 @@ class Ending:
             delete_record(connection, self._table)
 
         self._session.change(work)
-        self._end("drop the search function", start, name)
+        shown = shown_function(self._session, self._table, self._record)
+        self._end("drop the search function", start, shown)
 
     def _save(self, record: ShrinkRecord, *statements: str) -> None:
         apply(self._session, self._table, record, statements)

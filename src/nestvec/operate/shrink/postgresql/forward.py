@@ -26,7 +26,8 @@ from nestvec.types import OnProgress, begin_step
 from nestvec.wording import count_text, size_text
 
 _SAMPLED_VALUES = 1_000
-_SWITCHED = ("switched", "finishing", "finished")
+SWITCHED = ("switched", "finishing", "finished")
+"""The states in which the search function uses the operating point."""
 
 
 class Shrinking:
@@ -50,7 +51,7 @@ class Shrinking:
         Raises:
             DataError: If the overlap with exact answers is too small for the switch.
         """
-        if self.record.state in _SWITCHED:
+        if self.record.state in SWITCHED:
             return
         if not self.record.statements:
             self._step("create the search function", self._start)
@@ -78,7 +79,7 @@ class Shrinking:
     def _start(self) -> str:
         statements = start_statements(self._session, self._table, self.record)
         self._change(self.record.after("started", *statements), statements)
-        return function_name(self._table, self.record)
+        return shown_function(self._session, self._table, self.record)
 
     def _add_column(self) -> str:
         column = str(self.record.column)
@@ -111,14 +112,15 @@ class Shrinking:
 
     def _compare(self) -> str:
         table, record = self._table, self.record
-        found: Compared = compare(
-            self._session,
-            self._prepared.point,
-            exact=exact_query(table, record.metric, skip_nulls=record.skip_nulls),
-            new=point_search(table, record),
-            sample=self._prepared.sample[: self._prepared.queries],
-            on_progress=self._on_progress,
-        )
+        with self._session.snapshot():
+            found: Compared = compare(
+                self._session,
+                self._prepared.point,
+                exact=exact_query(table, record.metric, skip_nulls=record.skip_nulls),
+                new=point_search(table, record),
+                sample=self._prepared.sample[: self._prepared.queries],
+                on_progress=self._on_progress,
+            )
         self.record = replace(record, ef_search=found.ef_search, overlap=found.overlap)
         counted = count_text(found.queries, "query")
         return f"overlap@10 {found.overlap:.4f}, {counted}, ef_search {found.ef_search}"
@@ -126,7 +128,7 @@ class Shrinking:
     def _switch(self) -> str:
         statement = switch_statement(self._table, self.record)
         self._change(self.record.after("switched", statement), (statement,))
-        return function_name(self._table, self.record)
+        return shown_function(self._session, self._table, self.record)
 
     def _change(self, record: ShrinkRecord, statements: tuple[str, ...]) -> None:
         """Run statements and write the record after them, in one transaction."""
@@ -167,6 +169,12 @@ def function_name(table: ShrinkTable, record: ShrinkRecord) -> str:
     return f"{table.qualified(record.function)}{function_arguments()}"
 
 
+def shown_function(session: ShrinkSession, table: ShrinkTable, record: ShrinkRecord) -> str:
+    """Return the name of the search function, with quotes only where SQL needs them."""
+    query = "SELECT format('%%I.%%I', %s::text, %s::text)"
+    return str(session.row(query, [table.schema, record.function])[0])
+
+
 def outcome(
     session: ShrinkSession, table: ShrinkTable, record: ShrinkRecord, notes: tuple[str, ...] = ()
 ) -> ShrinkOutcome:
@@ -179,9 +187,7 @@ def outcome(
         session.shown,
         record.state,
         record.point,
-        session.row(
-            "SELECT format('%%I.%%I', %s::text, %s::text)", [table.schema, record.function]
-        )[0],
+        shown_function(session, table, record),
         record.ef_search,
         record.overlap,
         record.former_bytes,

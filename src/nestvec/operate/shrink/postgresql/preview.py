@@ -7,7 +7,7 @@ from dataclasses import replace
 from nestvec.engines.pgvector.indexes import EF_SEARCH
 from nestvec.operate.shrink.outcome import PlannedStatement
 from nestvec.operate.shrink.postgresql import estimates
-from nestvec.operate.shrink.postgresql.forward import start_statements, switch_statement
+from nestvec.operate.shrink.postgresql.forward import SWITCHED, start_statements, switch_statement
 from nestvec.operate.shrink.postgresql.prepared import PreparedShrink
 from nestvec.operate.shrink.postgresql.statements import (
     add_column,
@@ -25,10 +25,24 @@ _EXAMPLE_WIDTH = EF_SEARCH[0]
 
 
 def preview(prepared: PreparedShrink) -> tuple[PlannedStatement, ...]:
-    """Return the statements of a prepared shrink and of its finish, in their order.
+    """Return the statements that a prepared shrink and its finish have yet to run, in their order.
 
     The ``hnsw.ef_search`` of the search function is fitted later; the statement has an example.
     """
+    planned = _forward(prepared)
+    done = prepared.record.statements
+    if prepared.record.state in SWITCHED:
+        planned = []
+    left = [each for each in planned if each.sql not in done]
+    former = prepared.record.former
+    if former is not None and prepared.record.state != "finished":
+        size = -prepared.record.former_bytes
+        drop = drop_index(former.name)
+        left.append(PlannedStatement(drop, _CONCURRENT, size=size, when="finish"))
+    return tuple(left)
+
+
+def _forward(prepared: PreparedShrink) -> list[PlannedStatement]:
     session, table, record = prepared.session, prepared.table, prepared.record
     rows, first = prepared.facts.rows, prepared.first
     planned = [PlannedStatement(each, _NONE) for each in start_statements(session, table, record)]
@@ -44,12 +58,7 @@ def preview(prepared: PreparedShrink) -> tuple[PlannedStatement, ...]:
         PlannedStatement(f"ANALYZE {table.sql}", _CONCURRENT, 1.0),
         PlannedStatement(switch_statement(table, replace(record, ef_search=_EXAMPLE_WIDTH)), _NONE),
     ]
-    if record.former is not None:
-        drop = drop_index(record.former.name)
-        planned.append(
-            PlannedStatement(drop, _CONCURRENT, size=-record.former_bytes, when="finish")
-        )
-    return tuple(planned)
+    return planned
 
 
 def _column_statements(prepared: PreparedShrink) -> list[PlannedStatement]:

@@ -149,6 +149,13 @@ class ShrinkSession:
                 time.sleep(_PAUSE_S)
         raise AssertionError  # the last attempt returns or raises
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all queries of a block see one state of the database, while others write."""
+        with self.connection.transaction():
+            self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield
+
     def maintain(self, statement: str, *, memory_kb: int | None = None) -> None:
         """Run a statement outside of a transaction, which waits for locks without a limit."""
         self.set("lock_timeout", "0")
