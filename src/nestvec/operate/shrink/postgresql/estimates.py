@@ -3,11 +3,11 @@
 index_bytes   = rows * (bytes of a code + 350)
 index_seconds = rows * (0.6 ms + 0.7 us * bytes of a code)
 column_bytes  = rows * (bytes of a code + bytes of a row in the table)
-fill_seconds  = rows * (0.05 ms + 1.5 ms for each HNSW index of the table)
+fill_seconds  = rows * (10 us + (0.6 ms + 5 us * dims) for each HNSW index of the table)
 
 An update writes a new version of the row, and enters it in all indexes of the table. The constants
-were measured with PostgreSQL 18.6 and pgvector 0.8.6 on two processor cores, with 100,000 rows that
-fit into memory. A graph that exceeds ``maintenance_work_mem`` is built many times slower.
+were measured with PostgreSQL 18.6 and pgvector 0.8.6 on two processor cores, with 10,000 to 100,000
+rows that fit into memory. A graph that exceeds ``maintenance_work_mem`` is built many times slower.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ from nestvec.types import CodeKey
 
 _NODE_BYTES = 350  # neighbors, headers and unused space of a page
 _NODE_S, _BYTE_S = 0.6e-3, 0.7e-6
-_UPDATE_S, _INSERT_S = 0.05e-3, 1.5e-3
-SCANNED_BYTES_S = 500e6
-"""Bytes of a table that a scan reads in a second."""
+_UPDATE_S, _INSERT_S, _DIM_S = 10e-6, 0.6e-3, 5e-6
 
 
 def index_bytes(rows: int, key: CodeKey) -> int:
@@ -41,6 +39,10 @@ def column_bytes(rows: int, key: CodeKey, table_bytes: int) -> int:
     return rows * code_bytes(*key) + table_bytes
 
 
-def fill_seconds(rows: int, hnsw_indexes: int) -> float:
-    """Return the time to compute a column for all rows."""
-    return rows * (_UPDATE_S + _INSERT_S * hnsw_indexes)
+def fill_seconds(rows: int, dim: int, hnsw_indexes: int) -> float:
+    """Return the time to compute a column for all rows.
+
+    >>> round(fill_seconds(1_000_000, 768, 0)), round(fill_seconds(1_000_000, 768, 1))
+    (10, 4450)
+    """
+    return rows * (_UPDATE_S + (_INSERT_S + _DIM_S * dim) * hnsw_indexes)

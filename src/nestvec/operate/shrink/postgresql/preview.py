@@ -73,7 +73,7 @@ def _column_statements(prepared: PreparedShrink) -> list[PlannedStatement]:
         PlannedStatement(
             fill_batch(table, first, first=False),
             _ROWS,
-            estimates.fill_seconds(rows, graphs),
+            estimates.fill_seconds(rows, table.dim, graphs),
             estimates.column_bytes(rows, first.key, table.size),
         ),
     ]

@@ -118,17 +118,24 @@ def fill_missed(table: ShrinkTable, stored: SqlRepresentation) -> str:
     )
 
 
-def batch_end(table: ShrinkTable, rows: int, *, first: bool) -> str:
-    """Return the query of the last key of a batch, as text, and the number of its rows.
+def batch_end(table: ShrinkTable, rows: int | None, *, first: bool) -> str:
+    """Return the query of the last key of a batch, as text.
 
     Its parameters are the keys before the batch, unless it is the first.
+
+    Args:
+        table: The table.
+        rows: Number of rows of the batch; None for all rows that are left.
+        first: Whether the batch is the first.
     """
+    order = " DESC" if rows is None else ""
     names = ", ".join(quoted(each.name) for each in table.key)
+    ordered = ", ".join(f"{quoted(each.name)}{order}" for each in table.key)
     after = ", ".join(f"${i + 1}::text::{each.kind}" for i, each in enumerate(table.key))
     texts = ", ".join(f"{quoted(each.name)}::text" for each in table.key)
-    descending = ", ".join(f"{quoted(each.name)} DESC" for each in table.key)
     where = "" if first else f"WHERE ({names}) > ({after}) "
+    skip = "" if rows is None else f"OFFSET {rows - 1} "
     return (
-        f"SELECT {texts}, count(*) OVER () FROM (SELECT {names} FROM {table.sql} {where}"
-        f"ORDER BY {names} LIMIT {rows}) AS batch ORDER BY {descending} LIMIT 1"
+        f"SELECT {texts} FROM (SELECT {names} FROM {table.sql} {where}"
+        f"ORDER BY {ordered} {skip}LIMIT 1) AS batch"
     )
