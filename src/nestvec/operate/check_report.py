@@ -111,7 +111,7 @@ class CheckReport:
         zeros: Number of documents whose vector is zero.
         dim: Number of dimensions of the vectors.
         metric: cosine, ip or l2.
-        index: The index that the search uses; "" for none.
+        index: The index or the statement of the search; "" for a search of all vectors.
         point: The operating point of the search; "" if it is unknown.
         width: The setting of the approximate index and its value, such as
             ``hnsw.ef_search = 40``; "" for none.

@@ -36,17 +36,15 @@ class SearchPath:
     """How a database runs the search.
 
     Attributes:
-        index: The index that the search uses, such as ``docs_embedding_idx (hnsw)``; "" for none:
-            the search reads all vectors and is exact.
+        index: The index that the search uses, such as ``docs_embedding_idx (hnsw)``, or a statement
+            whose index is not known; "" for none: the search reads all vectors and is exact.
         point: The operating point that the search computes; None if it is unknown.
         width: The setting of an approximate index; None if there is none.
-        statement: The text of the search, for databases that have one; else "".
     """
 
     index: str
     point: OperatingPoint | None
     width: Width | None = None
-    statement: str = ""
 
 
 @dataclass(frozen=True)

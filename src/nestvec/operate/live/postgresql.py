@@ -30,6 +30,7 @@ from nestvec.operate.live.database import (
     exact_answers,
 )
 from nestvec.operate.live.query_vectors import encode_queries
+from nestvec.operate.live.shrunk import shrunk_search
 from nestvec.operate.live.vector_indexes import fitting_index, read_indexes, used_index
 from nestvec.operate.losses import plain_codec
 from nestvec.sources.places import TABLE_PARAMETERS, Place
@@ -107,6 +108,9 @@ class LiveTable:
         self.dim = dim or self._width()
         self._index = fitting_index(self._indexes, self._vector, self.dim, search.metric)
         self.metric = self._metric(search)
+        if not search.statement:
+            shrunk = shrunk_search(connection, self._table, self._vector)
+            search = search if shrunk is None else shrunk
         self._own = _numbered(search.statement)
         self.path = self._path(search)
 
@@ -271,15 +275,11 @@ class LiveTable:
             if index is not None and not index.is_plain:
                 precision = "float16"
             point = OperatingPoint((Stage(self.dim, precision),))
-        method = None if index is None else index.method
-        if self._own and index is None and self._indexes:
-            method = self._indexes[0].method  # a function hides the plan of its statement
-        return SearchPath(
-            "" if index is None else f"{index.name} ({index.method})",
-            point,
-            None if method is None else self._setting(method),
-            search.statement.strip() or text,
-        )
+        name = "" if index is None else f"{index.name} ({index.method})"
+        if self._own and index is None:  # a function hides the plan of its statement
+            name = " ".join(self._own.split())
+        width = None if index is None else self._setting(index.method)
+        return SearchPath(name, point, width)
 
     def _setting(self, method: str) -> Width:
         name, largest = _WIDTHS[method]
@@ -291,8 +291,8 @@ class LiveTable:
 
         if self._own:
             if where is not None:
-                problem = "the log has filters, but the statement has no place for a filter."
-                raise InvalidArgument(f"{problem} Remove the column of filters, or the statement.")
+                problem = f"the log has filters, but {self.path.index} has no place for a filter."
+                raise InvalidArgument(f"{problem} Remove the column of filters from the log.")
             return self._own, [Vector(query), k][: 1 + ("$2" in self._own)]
         column = quoted(self._vector)
         expression, kind = f"t.{column}", self._kind
