@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nestvec.cli.console import check_output, print_json, print_line, print_wrapped
 from nestvec.cli.models import LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption, SeedOption, parse_ints
-from nestvec.errors import DataError, InvalidArgument
+from nestvec.cli.table_search import read_labels, read_table_search
 from nestvec.wording import count_text, count_texts, milliseconds_text, percent, score_text
 
 if TYPE_CHECKING:
     from nestvec.operate.check_report import CheckReport
-    from nestvec.operate.exact import Metric
     from nestvec.operate.history import PastCheck
-    from nestvec.operate.live.database import TableSearch
-    from nestvec.operate.relevance_check import Labels
-    from nestvec.sources.logged_queries import LoggedQueries
 
 FAILED = 1
 """The exit code if a limit is not reached."""
@@ -150,10 +146,10 @@ def check(
         ks=tuple(sorted({*(parse_ints(k, option="-k") or ())})),
         min_overlap=min_overlap,
         min_retention=min_retention,
-        labels=_labels(qrels, log, metric),
+        labels=read_labels(qrels, log, metric),
         sampled=sample,
         seed=seed,
-        search=_search(sql, point, distance, settings or []),
+        search=read_table_search(sql, point, distance, settings),
     )
     encoder = None if model is None else load_encoder(model, choice)
     report = check_search(place, log, options, model=encoder)
@@ -166,48 +162,6 @@ def check(
         _print(report)
         _print_changes(report, before, history)
     sys.exit(0 if report.passed else FAILED)
-
-
-def _labels(qrels: Path | None, log: LoggedQueries | None, metric: str) -> Labels | None:
-    from nestvec.operate.relevance_check import Labels
-
-    if qrels is None:
-        return None
-    if log is None:
-        raise InvalidArgument("--qrels needs --queries, a log with the query ids of the labels.")
-    return Labels.read(qrels, log.ids, metric)
-
-
-def _search(
-    sql: Path | None, point: str | None, distance: str | None, settings: list[str]
-) -> TableSearch:
-    from nestvec.operate.exact import Metric
-    from nestvec.operate.live.database import TableSearch
-    from nestvec.types import OperatingPoint
-
-    if distance is not None and distance not in get_args(Metric):
-        known = ", ".join(get_args(Metric))
-        raise InvalidArgument(f"--distance {distance!r} is unknown. Choose one of: {known}.")
-    pairs = [each.partition("=") for each in settings]
-    for name, separator, _ in pairs:
-        if not separator or not name:
-            raise InvalidArgument(f"--set {name!r} has no value. Example: hnsw.ef_search=100.")
-    return TableSearch(
-        "" if sql is None else _read_sql(sql),
-        None if point is None else OperatingPoint.parse(point),
-        cast("Metric | None", distance),
-        {name: value for name, _, value in pairs},
-    )
-
-
-def _read_sql(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"is not UTF-8 ({error.reason})") from error
-    if not text.strip():
-        raise DataError(path, "is empty. Write a SELECT with $1 for the query vector")
-    return text
 
 
 def _write(path: Path, text: str) -> None:

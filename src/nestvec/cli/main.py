@@ -18,6 +18,7 @@ from nestvec.cli import (
     adapt,
     batch,
     check,
+    compare,
     convert,
     demo,
     embed,
@@ -63,6 +64,7 @@ app.add_typer(index.app, name="index")
 app.command("search")(search.search)
 app.command("check")(check.check)
 app.command("shrink")(shrink.shrink)
+app.command("compare")(compare.compare)
 app.command("serve")(serve.serve)
 app.command("report")(report.report)
 app.add_typer(export.app, name="export")

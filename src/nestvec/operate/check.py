@@ -68,14 +68,21 @@ class CheckOptions:
             problem = f"ks={self.ks} are not ascending numbers of at least 1."
             raise InvalidArgument(f"{problem} Example: (1, 10).")
         for name in ("min_overlap", "min_retention"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                problem = f"{name}={value:g} is not above 0 and at most 1."
-                raise InvalidArgument(f"{problem} Example: .95.")
+            check_threshold(name, getattr(self, name))
         if self.min_retention is not None and self.labels is None:
             raise InvalidArgument("min_retention needs relevance labels. Pass a file of qrels.")
         if self.sampled < 1:
             raise InvalidArgument(f"sampled={self.sampled} is below 1. Choose 1 or more.")
+
+
+def check_threshold(name: str, value: float | None) -> None:
+    """Check the lowest share that passes; None for none.
+
+    Raises:
+        InvalidArgument: If it is not above 0 and at most 1.
+    """
+    if value is not None and not 0 < value <= 1:
+        raise InvalidArgument(f"{name}={value:g} is not above 0 and at most 1. Example: .95.")
 
 
 class _Results(NamedTuple):
@@ -123,7 +130,7 @@ class _Check:
                 raise DataError(live.place, "has no documents. Add documents first.")
             self._queries = LiveQueries(values, [], np.full(len(values), -1))
         else:
-            self._queries = _live_queries(live, log)
+            self._queries = live_queries(live, log)
         self._k = options.ks[-1]
         self._some = self._draw()
 
@@ -314,7 +321,12 @@ def _enough(remedies: list[Remedy], target: float) -> list[Remedy]:
     return remedies if first is None else remedies[: first + 1]
 
 
-def _live_queries(live: LiveDatabase, log: LoggedQueries) -> LiveQueries:
+def live_queries(live: LiveDatabase, log: LoggedQueries) -> LiveQueries:
+    """Return the queries of a log as vectors that search a database, with their filters.
+
+    Raises:
+        NestvecError: If a filter cannot be parsed, or the queries do not fit the database.
+    """
     values = live.encode(list(log.texts) if log.vectors is None else log.vectors)
     distinct = list(dict.fromkeys(text for text in log.filters if text))
     groups = [distinct.index(text) if text else -1 for text in log.filters]

@@ -60,25 +60,40 @@ class Labels:
         Raises:
             InvalidArgument: If no query has labels, or exact answers find nothing relevant.
         """
-        own = {id_: self.qrels[id_] for id_ in query_ids if id_ in self.qrels}
-        if not own:
-            example = query_ids[0]
-            problem = f"no query of the log, such as {example!r}, has relevance labels."
-            raise InvalidArgument(f"{problem} The log needs the query ids of the labels.")
-        pairs = [self._scores(query_ids, ids, own) for ids in (found, exact)]
+        pairs = [self.scores(query_ids, ids) for ids in (found, exact)]
         mean, full = (float(each.mean()) for each in pairs)
         if not full:
             problem = f"exact answers have a mean {self.metric} of 0."
             raise InvalidArgument(f"{problem} Check the document ids of the labels.")
         bound = ratio_lower_bounds(pairs[0][None], pairs[1])[0]
-        return Retention(self.metric, full, mean, mean / full, float(bound), len(own))
+        return Retention(self.metric, full, mean, mean / full, float(bound), len(pairs[0]))
 
-    def _scores(
-        self,
-        query_ids: Sequence[str],
-        ids: Sequence[Sequence[str]],
-        own: Mapping[str, Mapping[str, int]],
+    def labeled(self, query_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """Return the labels of the queries that have labels, in their order.
+
+        Raises:
+            InvalidArgument: If no query has labels.
+        """
+        own = {id_: self.qrels[id_] for id_ in query_ids if id_ in self.qrels}
+        if not own:
+            example = query_ids[0]
+            problem = f"no query of the log, such as {example!r}, has relevance labels."
+            raise InvalidArgument(f"{problem} The log needs the query ids of the labels.")
+        return own
+
+    def scores(
+        self, query_ids: Sequence[str], ids: Sequence[Sequence[str]]
     ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        """Return the metric of each query that has labels, in the order of ``labeled``.
+
+        Args:
+            query_ids: The ids of all queries.
+            ids: Ids of the results of each query, best first.
+
+        Raises:
+            InvalidArgument: If no query has labels.
+        """
+        own = self.labeled(query_ids)
         run = {
             query: {id_: -float(rank) for rank, id_ in enumerate(found)}
             for query, found in zip(query_ids, ids, strict=True)

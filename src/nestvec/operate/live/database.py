@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -193,4 +193,8 @@ class LiveDatabase(Protocol):
 
     def sample(self, n: int, seed: int) -> tuple[list[str], Embeddings]:
         """Return ids and vectors of at most n documents, chosen at random, to use as queries."""
+        ...
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents that have a vector."""
         ...

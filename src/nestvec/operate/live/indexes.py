@@ -124,6 +124,15 @@ class LiveIndex:
         names = [ids[row] for row in np.sort(chosen)]
         return names, self._engine.vectors(names)
 
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents."""
+        return self._engine.ids()
+
+    @property
+    def engine(self) -> Engine:
+        """The open engine of the index."""
+        return self._engine
+
     def _scan(self, observer: Observer) -> None:
         ids = self._engine.ids()
         self._scanned = []

@@ -175,6 +175,12 @@ class LiveLanceTable:
             vectors.append(self._values(rows[self._vector]))
         return ids, np.concatenate(vectors)
 
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents that have a vector."""
+        rows = self._table.search().where(f"`{self._vector}` IS NOT NULL").select([self._id])
+        for batch in rows.to_batches(_ROWS):
+            yield from map(str, batch[self._id].to_pylist())
+
     def _index(self) -> tuple[str, str, Metric]:
         """Return the name, the type and the metric of the index of the column; "" for none."""
         for index in self._table.list_indices():

@@ -205,6 +205,13 @@ class LiveTable:
             found[number] = values
         return [name for name, _ in rows], found
 
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all documents that have a vector."""
+        id_, vector = quoted(self._id), quoted(self._vector)
+        with self._connection.cursor(name="nestvec_ids") as cursor:
+            filled = f"FROM {self._table} WHERE {vector} IS NOT NULL"
+            yield from (str(row[0]) for row in cursor.execute(f"SELECT {id_}::text {filled}"))
+
     def _use(self, settings: Settings) -> None:
         """Change settings of the session, and restore those of an earlier search."""
         if settings == self._used:
