@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nestvec.cli.compared_lines import comparison_lines
-from nestvec.cli.console import check_output, print_json, print_line, width
+from nestvec.cli.console import check_output, print_json, print_line, shown_path, width
 from nestvec.cli.models import LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption, SeedOption
 from nestvec.cli.table_search import read_labels, read_table_search
+from nestvec.errors import require
 
 if TYPE_CHECKING:
     from nestvec.types import Encoder
@@ -108,10 +109,12 @@ def compare(
     """
     from nestvec.operate.compared_sides import SearchedPlace
     from nestvec.operate.comparing import CompareOptions, compare_searches
+    from nestvec.recipes.comparison_page import write_comparison_page
     from nestvec.sources.logged_queries import read_logged_queries
 
     if out is not None:
         check_output(out)
+        require("matplotlib", extra="report")
     before = read_table_search(old_sql, old_point, old_distance, old_set, side="old-")
     after = read_table_search(new_sql, new_point, new_distance, new_set, side="new-")
     log = None if queries is None else read_logged_queries(queries, limit=sample, seed=seed)
@@ -130,11 +133,15 @@ def compare(
         log,
         options,
     )
+    if out is not None:
+        write_comparison_page(report, out)
     if as_json:
         print_json(report.to_json())
     else:
         for line in comparison_lines(report, width=width()):
             print_line(line)
+        if out is not None:
+            print_line(f"See  {shown_path(out)}")
     sys.exit(0 if report.passed else FAILED)
 
 

@@ -87,7 +87,7 @@ def _check(plan: Plan, curve: Curve) -> None:
 
 
 def _render(comparison: CurveComparison, plan: Plan | None) -> str:
-    environment = _environment()
+    environment = page_environment()
     front = comparison.front(None if plan is None else plan.point)
     text: str = environment.get_template("page.html").render(
         comparison=comparison,
@@ -117,7 +117,12 @@ def _render(comparison: CurveComparison, plan: Plan | None) -> str:
     return text
 
 
-def _environment() -> Any:
+def page_environment() -> Any:
+    """Return the environment of the templates of pages, which escapes all values.
+
+    Raises:
+        MissingExtra: If jinja2 is not installed.
+    """
     jinja2 = require("jinja2", extra="report")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nestvec.report", "templates"),
