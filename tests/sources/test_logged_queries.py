@@ -29,7 +29,8 @@ def test_texts_with_filters_are_distinct_by_both(tmp_path):
     assert log.filters == ["lang = 'de'", "lang = 'en'", ""]
     assert log.ids == ["line-1", "line-2", "line-5"]
     assert log.vectors is None
-    assert log.counts == {"empty_queries": 1, "duplicate_queries": 1, "queries_not_sampled": 0}
+    found = {name: count for name, count in log.counts.items() if count}
+    assert found == {"empty_queries": 1, "duplicate_queries": 1}
 
 
 def test_vectors_with_and_without_texts(tmp_path):
@@ -63,7 +64,17 @@ def test_a_file_of_vectors(tmp_path):
     np.save(tmp_path / "queries.npy", np.eye(5, 3, dtype=np.float32) + 1)
     log = read_logged_queries(tmp_path / "queries.npy", limit=2)
     assert log.vectors.shape == (2, 3)
-    assert log.counts == {"queries_not_sampled": 3}
+    assert log.counts["queries_not_sampled"] == 3
+
+
+def test_only_queries_with_labels(tmp_path):
+    rows = [{"id": f"q{n}", "text": f"query {n}"} for n in range(50)]
+    labeled = {"q3": {}, "q7": {}, "other": {}}
+    log = read_logged_queries(written(tmp_path / "log.jsonl", rows), ids=labeled)
+    assert log.ids == ["q3", "q7"]
+    assert log.counts["queries_without_labels"] == 48
+    with pytest.raises(DataError, match="contains no query with relevance labels"):
+        read_logged_queries(tmp_path / "log.jsonl", ids={"other": {}})
 
 
 def test_a_sample_does_not_depend_on_the_order(tmp_path):

@@ -11,7 +11,7 @@ import typer
 from nestvec.cli.console import check_output, print_json, print_line, print_wrapped
 from nestvec.cli.models import LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption, SeedOption, parse_ints
-from nestvec.cli.table_search import read_labels, read_table_search
+from nestvec.cli.table_search import read_log, read_table_search
 from nestvec.wording import count_text, count_texts, milliseconds_text, percent, score_text
 
 if TYPE_CHECKING:
@@ -136,17 +136,16 @@ def check(
     """
     from nestvec.operate.check import CheckOptions, check_search
     from nestvec.operate.history import add_to_history
-    from nestvec.sources.logged_queries import read_logged_queries
 
     written = [path for path in (prometheus, history) if path is not None]
     for path in written:
         check_output(path)
-    log = None if queries is None else read_logged_queries(queries, limit=sample, seed=seed)
+    log, labels = read_log(queries, qrels, metric, sample=sample, seed=seed)
     options = CheckOptions(
         ks=tuple(sorted({*(parse_ints(k, option="-k") or ())})),
         min_overlap=min_overlap,
         min_retention=min_retention,
-        labels=read_labels(qrels, log, metric),
+        labels=labels,
         sampled=sample,
         seed=seed,
         search=read_table_search(sql, point, distance, settings),
@@ -180,6 +179,9 @@ def _print(report: CheckReport) -> None:
     path = ", ".join(each for each in (report.index, report.width) if each)
     shown = f"; operating point {report.point}" if report.point else ""
     print_wrapped(f"  searched by {path or 'no index: the search reads all vectors'}{shown}")
+    if report.unused_index:
+        remedy = "run ANALYZE on the table, or look at the plan of the query"
+        print_wrapped(f"  {report.unused_index} exists and is not used: {remedy}")
     print_line(_queries_line(report))
     for text in count_texts(report.counts):
         print_line(f"  {text}")

@@ -13,7 +13,7 @@ from nestvec.cli.compared_lines import comparison_lines
 from nestvec.cli.console import check_output, print_json, print_line, shown_path, width
 from nestvec.cli.models import LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption, SeedOption
-from nestvec.cli.table_search import read_labels, read_table_search
+from nestvec.cli.table_search import read_log, read_table_search
 from nestvec.errors import require
 
 if TYPE_CHECKING:
@@ -110,19 +110,18 @@ def compare(
     from nestvec.operate.compared_sides import SearchedPlace
     from nestvec.operate.comparing import CompareOptions, compare_searches
     from nestvec.recipes.comparison_page import write_comparison_page
-    from nestvec.sources.logged_queries import read_logged_queries
 
     if out is not None:
         check_output(out)
         require("matplotlib", extra="report")
     before = read_table_search(old_sql, old_point, old_distance, old_set, side="old-")
     after = read_table_search(new_sql, new_point, new_distance, new_set, side="new-")
-    log = None if queries is None else read_logged_queries(queries, limit=sample, seed=seed)
+    log, labels = read_log(queries, qrels, metric, sample=sample, seed=seed)
     options = CompareOptions(
         k=k,
         min_overlap=min_overlap,
         min_retention=min_retention,
-        labels=read_labels(qrels, log, metric),
+        labels=labels,
         sampled=sample,
         seed=seed,
     )

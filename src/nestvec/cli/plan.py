@@ -16,11 +16,13 @@ from nestvec.cli.console import (
     print_json,
     print_line,
     print_next,
+    shell_place,
     shown_path,
     width,
 )
 from nestvec.cli.options import CurveArgument, SeedOption, prompt_options
 from nestvec.cli.runs import ScoresNameOption, add_own_scores
+from nestvec.engines.places import is_url
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -210,7 +212,10 @@ def _print_result(
     for text, _ in extras:
         for line in _wrapped(text, width()):
             print_line(line)
-    model = shown_path(chosen.model.name)
+    model = shell_place(chosen.model.name)
+    if is_url(chosen.model.name):
+        print_next(f"nestvec shrink {model} --plan {shown_path(out)} --dry-run")
+        return
     options = prompt_options(chosen.model)
     if chosen.model.adapter:
         options += " --adapter ADAPTER"

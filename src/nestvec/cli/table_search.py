@@ -15,20 +15,26 @@ if TYPE_CHECKING:
     from nestvec.sources.logged_queries import LoggedQueries
 
 
-def read_labels(qrels: Path | None, log: LoggedQueries | None, metric: str) -> Labels | None:
-    """Read ``--qrels``; None if the option was not given.
+def read_log(
+    queries: Path | None, qrels: Path | None, metric: str, *, sample: int, seed: int
+) -> tuple[LoggedQueries | None, Labels | None]:
+    """Read ``--queries`` and ``--qrels``; with labels, only the queries that have labels.
 
     Raises:
         InvalidArgument: If there is no log, or the metric is unknown or needs no labels.
-        DataError: If the file is missing or malformed.
+        DataError: If a file is missing or malformed, or no query has labels.
     """
     from nestvec.operate.relevance_check import Labels
+    from nestvec.sources.logged_queries import read_logged_queries
 
-    if qrels is None:
-        return None
-    if log is None:
-        raise InvalidArgument("--qrels needs --queries, a log with the query ids of the labels.")
-    return Labels.read(qrels, log.ids, metric)
+    if queries is None:
+        if qrels is not None:
+            problem = "--qrels needs --queries, a log with the query ids of the labels."
+            raise InvalidArgument(problem)
+        return None, None
+    labels = None if qrels is None else Labels.read(qrels, metric)
+    ids = None if labels is None else labels.qrels
+    return read_logged_queries(queries, limit=sample, seed=seed, ids=ids), labels
 
 
 def read_table_search(

@@ -20,6 +20,7 @@ from nestvec.models.precomputed import PrecomputedVectors
 from nestvec.models.spaces import one_family, share_space
 from nestvec.sources.manifest import read_manifest
 from nestvec.sources.model_name import read_model_name
+from nestvec.sources.places import shown_place
 from nestvec.types import Encoder, Kind, ModelInfo
 
 _logger = logging.getLogger(__name__)
@@ -116,12 +117,12 @@ def _check_stored(
     documents: Encoder, queries: ModelInfo, *, same_space: bool, models: Rows | None
 ) -> None:
     """Compare the model of queries with the recorded model of stored vectors."""
-    path = Path(documents.info.name)
+    path, shown = Path(documents.info.name), shown_place(documents.info.name)
     check_unadapted(path)  # queries would need the adapter, too
     if isinstance(documents, PrecomputedVectors) and documents.ids("query"):
         _logger.warning(
             "the stored queries of %s are not used, because %s encodes the queries.",
-            *(path, queries.name),
+            *(shown, queries.name),
         )
     recorded = _recorded_model(documents, path, models)
     if recorded is None:
@@ -129,14 +130,14 @@ def _check_stored(
             _logger.warning(
                 "%s does not record the model of its vectors, so nestvec cannot check that %s "
                 "encodes queries for them. Pass --same-space if you are sure.",
-                *(path, queries.name),
+                *(shown, queries.name),
             )
         return
     if isinstance(recorded, ModelInfo) and recorded.adapter:
         raise ModelMismatch(
-            f"{path} contains vectors of {recorded.name} with an adapter, which a query model does "
-            "not have. Store vectors of the queries with the same adapter: nestvec embed MODEL "
-            "QUERIES --kind query --adapter FILE."
+            f"{shown} contains vectors of {recorded.name} with an adapter, which a query model "
+            "does not have. Store vectors of the queries with the same adapter: nestvec embed "
+            "MODEL QUERIES --kind query --adapter FILE."
         )
     if not (same_space or _agrees(recorded, queries, models)):
         name = recorded if isinstance(recorded, str) else recorded.name

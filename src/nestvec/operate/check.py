@@ -188,6 +188,7 @@ class _Check:
                 f"p{share}_ms": float(np.percentile(found.ms, share)) for share in (50, 95, 99)
             },
             exact_s=exact_s,
+            unused_index=path.unused,
             retention=retention,
             min_overlap=options.min_overlap,
             min_retention=options.min_retention,

@@ -124,6 +124,7 @@ class CheckReport:
         exact_s: Seconds to find the exact answers of all queries.
         losses: What the loss consists of; None if it is unknown.
         remedies: Settings that would reduce the loss.
+        unused_index: An index that the search could use and does not; "" for none.
         retention: Relevance by labels; None without labels.
         min_overlap: The lowest mean overlap at the largest k that passes; None for none.
         min_retention: The lowest share of relevance that passes; None for none.
@@ -149,6 +150,7 @@ class CheckReport:
     exact_s: float
     losses: Losses | None = None
     remedies: tuple[Remedy, ...] = ()
+    unused_index: str = ""
     retention: Retention | None = None
     min_overlap: float | None = None
     min_retention: float | None = None

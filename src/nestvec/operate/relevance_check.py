@@ -18,7 +18,7 @@ DEFAULT_METRIC = "ndcg@10"
 
 
 class _Every:
-    """Contains every id: labels of documents that were deleted cannot be told apart."""
+    """Contains every id: the log and the documents are not known when labels are read."""
 
     def __contains__(self, id_: object) -> bool:
         return True
@@ -37,8 +37,8 @@ class Labels:
     metric: str = DEFAULT_METRIC
 
     @classmethod
-    def read(cls, path: Path, query_ids: Sequence[str], metric: str = DEFAULT_METRIC) -> Labels:
-        """Read the labels of some queries from a file.
+    def read(cls, path: Path, metric: str = DEFAULT_METRIC) -> Labels:
+        """Read a file of labels.
 
         Raises:
             DataError: If the file is missing or malformed.
@@ -46,7 +46,7 @@ class Labels:
         """
         if not parse_metric(metric).needs_labels:
             raise InvalidArgument(f"metric {metric!r} needs no labels. Example: {DEFAULT_METRIC}.")
-        own, _ = read_qrels([path], queries={*query_ids}, documents=_Every(), strict=False)
+        own, _ = read_qrels([path], queries=_Every(), documents=_Every(), strict=False)
         return cls(own, metric)
 
     def retention(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,12 @@ from nestvec.types import Embeddings
 MAX_QUERIES = 500
 """Default limit: an exact search of a database reads every vector once for all queries."""
 FILTER_COLUMNS = ("filter", "where")
+_COUNTS = (
+    "empty_queries",
+    "queries_without_labels",
+    "duplicate_queries",
+    "queries_not_sampled",
+)
 _BATCH = 1_024  # rows of Parquet that are in memory at a time
 _ROW_SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")
 
@@ -53,7 +59,8 @@ class LoggedQueries:
         texts: One text per query; "" for a query that is only a vector.
         vectors: float32 [n, dim], as a model returned them; None if the queries are texts.
         filters: One filter per query, such as ``lang = 'de'``; "" for none.
-        counts: ``empty_queries``, ``duplicate_queries`` and ``queries_not_sampled``.
+        counts: ``empty_queries``, ``queries_without_labels``, ``duplicate_queries`` and
+            ``queries_not_sampled``.
     """
 
     path: Path | str
@@ -75,9 +82,18 @@ class _Logged(NamedTuple):
     vector: Sequence[float] | None
     filter: str
 
+    @property
+    def id(self) -> str:
+        """The id of the query, or the number of its line."""
+        return self.name or f"line-{self.line}"
+
 
 def read_logged_queries(
-    path: Path | str, *, limit: int | None = MAX_QUERIES, seed: int = 0
+    path: Path | str,
+    *,
+    limit: int | None = MAX_QUERIES,
+    seed: int = 0,
+    ids: Container[str] | None = None,
 ) -> LoggedQueries:
     """Read the queries of a log.
 
@@ -87,6 +103,7 @@ def read_logged_queries(
             line; or a file of vectors, such as ``.npy``. Either all queries have a vector or none.
         limit: Most distinct queries to return, chosen at random; None for all.
         seed: Seed of that choice.
+        ids: Read only the queries with these ids; None for all.
 
     Raises:
         InvalidArgument: If ``limit`` is below 1.
@@ -96,31 +113,51 @@ def read_logged_queries(
         raise InvalidArgument(f"limit={limit} is below 1. Choose a value of at least 1.")
     path = Path(path).expanduser()
     if suffix_of(path) not in (*_ROW_SUFFIXES, ".txt") and _is_vectors(path):
-        return _of_vectors(path, limit, seed)
+        return _of_vectors(path, limit, seed, ids)
     tally = Tally(path)
-    seen: set[int] = set()
-    kept: list[tuple[int, _Logged]] = []  # a heap: the largest hash is popped first
-    counts = dict.fromkeys(("empty_queries", "duplicate_queries", "queries_not_sampled"), 0)
+    sample = _Sample(limit, seed, ids)
     for query in _read(path, tally):
-        draw = _draw(query, seed)
-        if query.vector is None and not query.text:
-            counts["empty_queries"] += 1
-        elif draw in seen:
-            counts["duplicate_queries"] += 1
-        else:
-            seen.add(draw)
-            heapq.heappush(kept, (-draw, query))
-            if limit is not None and len(kept) > limit:
-                heapq.heappop(kept)
+        sample.add(query)
+    kept = sample.queries()
     if not kept:
-        raise DataError(path, "contains no query")
-    counts["queries_not_sampled"] = len(seen) - len(kept)
+        labels = "" if ids is None else " with relevance labels. Check the ids"
+        raise DataError(path, f"contains no query{labels}")
     tally.log()
-    return _collect(path, sorted((query for _, query in kept), key=lambda each: each.line), counts)
+    return _collect(path, kept, sample.counts)
+
+
+class _Sample:
+    """A uniform sample of the distinct queries: those with the smallest hashes."""
+
+    def __init__(self, limit: int | None, seed: int, ids: Container[str] | None) -> None:
+        self._limit, self._seed, self._ids = limit, seed, ids
+        self._seen: set[int] = set()
+        self._kept: list[tuple[int, _Logged]] = []  # a heap: the largest hash is popped first
+        self.counts = dict.fromkeys(_COUNTS, 0)
+
+    def add(self, query: _Logged) -> None:
+        """Add a query, or count why it is left out."""
+        draw = _draw(query, self._seed)
+        if query.vector is None and not query.text:
+            self.counts["empty_queries"] += 1
+        elif self._ids is not None and query.id not in self._ids:
+            self.counts["queries_without_labels"] += 1
+        elif draw in self._seen:
+            self.counts["duplicate_queries"] += 1
+        else:
+            self._seen.add(draw)
+            heapq.heappush(self._kept, (-draw, query))
+            if self._limit is not None and len(self._kept) > self._limit:
+                heapq.heappop(self._kept)
+                self.counts["queries_not_sampled"] += 1
+
+    def queries(self) -> list[_Logged]:
+        """Return the queries in the order of the log."""
+        return sorted((query for _, query in self._kept), key=lambda each: each.line)
 
 
 def _collect(path: Path, kept: Sequence[_Logged], counts: Mapping[str, int]) -> LoggedQueries:
-    ids = [query.name or f"line-{query.line}" for query in kept]
+    ids = [query.id for query in kept]
     if len(set(ids)) != len(ids):
         repeated = next(id_ for n, id_ in enumerate(ids) if id_ in ids[:n])
         raise DataError(path, f"id {repeated!r} appears twice. Ids must be unique.")
@@ -156,15 +193,21 @@ def _is_vectors(path: Path) -> bool:
     return any(suffix_of(path) in suffixes for suffixes in SUFFIXES.values())
 
 
-def _of_vectors(path: Path, limit: int | None, seed: int) -> LoggedQueries:
+def _of_vectors(
+    path: Path, limit: int | None, seed: int, ids: Container[str] | None
+) -> LoggedQueries:
     stored = load_embeddings(path, kind="query")
-    n = len(stored)
-    rows = np.arange(n)
+    rows = np.arange(len(stored))
+    if ids is not None:
+        rows = rows[[id_ in ids for id_ in stored.ids]]
+    n = len(rows)
+    if not n:
+        raise DataError(path, "contains no query with relevance labels. Check the ids")
     if limit is not None and limit < n:
-        rows = np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
+        rows = rows[np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))]
     values = np.asarray(stored.values[rows], dtype=np.float32)
     empty = [""] * len(rows)
-    counts = {"queries_not_sampled": n - len(rows)}
+    counts = {"queries_without_labels": len(stored) - n, "queries_not_sampled": n - len(rows)}
     return LoggedQueries(path, [stored.ids[int(row)] for row in rows], empty, values, empty, counts)
 
 

@@ -40,11 +40,13 @@ class SearchPath:
             whose index is not known; "" for none: the search reads all vectors and is exact.
         point: The operating point that the search computes; None if it is unknown.
         width: The setting of an approximate index; None if there is none.
+        unused: An index of the vectors that the search could use and does not; "" for none.
     """
 
     index: str
     point: OperatingPoint | None
     width: Width | None = None
+    unused: str = ""
 
 
 @dataclass(frozen=True)

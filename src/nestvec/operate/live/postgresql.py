@@ -286,7 +286,10 @@ class LiveTable:
         if self._own and index is None:  # a function hides the plan of its statement
             name = " ".join(self._own.split())
         width = None if index is None else self._setting(index.method)
-        return SearchPath(name, point, width)
+        unused = ""
+        if not self._own and index is None and self._index is not None:
+            unused = f"{self._index.name} ({self._index.method})"
+        return SearchPath(name, point, width, unused)
 
     def _setting(self, method: str) -> Width:
         name, largest = _WIDTHS[method]
