@@ -19,6 +19,7 @@ import adapter_tables
 import engine_tables
 import serving_tables
 import speed_tables
+import story_tables
 import training_tables
 from markdown_tables import markdown, results, text_block
 
@@ -273,6 +274,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "index_speed_growth": speed_tables.index_speed_growth,
     "index_speed_service": speed_tables.index_speed_service,
 }
+
+
+TABLES |= {f"existing_{name}": partial(story_tables.block, name) for name in story_tables.COMMANDS}
 
 
 if __name__ == "__main__":
