@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nestvec.errors import DataError, InvalidArgument, NestvecError, require
 from nestvec.files.object_storage import is_object_storage, lance_options, storage_error_text
 from nestvec.sources.arrow_columns import ChosenColumns, choose_columns, read_blocks
 from nestvec.sources.places import COLUMN_PARAMETERS, Place
 from nestvec.sources.stream import ANY_COLUMNS, Block, Columns, VectorStream, block_rows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 RECORDS = "nestvec_indexes"
 """The table that lists the indexes of a folder, and the tables of their documents."""
@@ -81,8 +84,8 @@ def open_lance(url: str, columns: Columns) -> VectorStream:
         with _errors(folder.shown):
             opened = _open(folder)
             opened.checkout(version)
-            batches = opened.search().select(chosen.names).to_batches(size)
-            yield from read_blocks(batches, chosen, folder.shown)
+            pages = _pages(opened, chosen.names, size)
+            yield from read_blocks(pages, chosen, folder.shown)
 
     return VectorStream(folder.shown, chosen.dtype, read, rows, numbered=chosen.ids is None)
 
@@ -105,6 +108,14 @@ def opened_table(url: str) -> Iterator[OpenedTable]:
         table.checkout(table.version)
         chosen = choose_columns(table.schema, ANY_COLUMNS.named_in(place.parameters), folder.shown)
         yield OpenedTable(table, chosen, folder.shown)
+
+
+def _pages(table: Any, names: list[str], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in pages: a scan of the whole table would read ahead without a limit."""
+    start = 0
+    while found := table.search().select(names).limit(size).offset(start).to_arrow():
+        yield from found.combine_chunks().to_batches()
+        start += len(found)
 
 
 def _parse(url: str) -> tuple[Place, _LanceFolder]:
