@@ -101,6 +101,15 @@ def test_rows_without_ids_are_an_error(server):
         nv.load_embeddings(url(server, "gaps"), sample=2)
 
 
+def test_a_user_without_permission_is_told_so(server):
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE reader LOGIN PASSWORD 'hidden'")
+    place = docs(server).replace("postgresql://", "").rpartition("@")[2]
+    with pytest.raises(DataError, match="permission denied for table docs") as caught:
+        nv.load_embeddings(f"postgresql://reader:hidden@{place}", sample=5)
+    assert "\n" not in str(caught.value) and "hidden" not in str(caught.value)
+
+
 def test_a_table_is_measured_without_a_data_set_and_adapted(server, tmp_path):
     out, place = tmp_path / "c.json", docs(server)
     command = ["evaluate", place, "--sample", "1000", "--dims", "8", "--precisions", "float32,int8"]

@@ -85,5 +85,5 @@ def sampled_queries_text(dataset: Mapping[str, Any]) -> str:
         return ""
     return (
         f"The {dataset['n_queries']:,} queries are sampled documents, which are not searched. Real "
-        "queries differ from documents, and are usually harder."
+        "queries differ from documents, so results for real queries can be lower."
     )
