@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from textwrap import wrap
@@ -343,7 +343,7 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     yield from filtered_times_table(curve, curve.main_metric)
     if _EVIDENCE[curve.evidence]:
         yield _EVIDENCE[curve.evidence]
-    for text in _sample_texts(curve.dataset):
+    for text in _sample_texts(curve):
         yield from wrap(text, width(), subsequent_indent="  ")
     if curve.dataset.get("labels"):
         yield f"labels: {curve.dataset['labels']}"
@@ -355,13 +355,15 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
         yield from wrap(f"note: {'; '.join(found)}", width(), subsequent_indent="  ")
 
 
-def _sample_texts(dataset: Mapping[str, Any]) -> Iterator[str]:
+def _sample_texts(curve: Curve) -> Iterator[str]:
     """Yield what a sample of the documents, and documents as queries, mean."""
-    sample = sample_of(dataset)
+    sample = sample_of(curve.dataset)
     if sample is not None:
-        trend = "A plan and the report show the trend from a quarter of the sample to all of it."
-        yield f"measured on {sample}. {full_corpus_text(dataset)} {trend}"
-    if queries := sampled_queries_text(dataset):
+        trend = ""
+        if any(row.by_size for row in curve.points):
+            trend = " A plan and the report show the trend from a quarter of the sample to all."
+        yield f"measured on {sample}. {full_corpus_text(curve.dataset)}{trend}"
+    if queries := sampled_queries_text(curve.dataset):
         yield queries
 
 

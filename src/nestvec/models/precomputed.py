@@ -32,7 +32,7 @@ from nestvec.sources.formats import is_vectors_file
 from nestvec.sources.load import load_embeddings
 from nestvec.sources.manifest import MANIFEST, read_manifest
 from nestvec.sources.model_name import VECTORS_FILE, read_model_name, write_model_name
-from nestvec.sources.places import shown_place
+from nestvec.sources.places import is_url, shown_place
 from nestvec.sources.save import save_embeddings
 from nestvec.sources.schemes import is_vectors_url
 from nestvec.sources.stored import StoredEmbeddings
@@ -156,9 +156,11 @@ class PrecomputedVectors(BaseEncoder):
             DataError: If an id has no vector.
         """
         if kind not in self._vectors:
-            problem = f"contains no vectors of {NOUNS[kind]}. Add them as {STEMS[kind]}.*"
-            other = ", or encode queries with --query-model MODEL" if kind == "query" else ""
-            raise DataError(self._info.name, f"{problem}{other}.")
+            remedies = [] if is_url(self._info.name) else [f"Add them as {STEMS[kind]}.*"]
+            remedies += ["encode queries with --query-model MODEL"] if kind == "query" else []
+            remedy = ", or ".join(remedies)
+            problem = f"contains no vectors of {NOUNS[kind]}. {remedy[:1].upper()}{remedy[1:]}."
+            raise DataError(self._info.name, problem)
         found = self._vectors[kind]
         missing = [name for name in ids if name not in found.rows]
         if missing:
