@@ -236,8 +236,7 @@ def evaluate(
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
     _check_before_work(out, engine)
-    depths = parse_ints(rerank_depths, option="--rerank-depths")
-    others = results.OtherResults(fuse, fuse_weight, rerank, depths, scores, scores_name)
+    others = results.OtherResults(fuse, fuse_weight, rerank, rerank_depths, scores, scores_name)
     grid = _grid(
         precisions=parse_words(precisions),
         keeps=parse_ints(keeps, option="--keeps"),
@@ -287,7 +286,7 @@ def _print_result(curve: Curve, grid: Grid, out: Path) -> None:
     if others:
         print_wrapped(results.other_metrics_text(curve))
     print_wrapped(f"{len(curve.points)} operating points, written to {shown_path(out)}")
-    print_next(_next(curve, out), *(f"{_next(curve, out)} --metric {each}" for each in others))
+    print_next(_next(curve, out), *(f"{_next(curve, out)} --metric {each}" for each in others[:1]))
 
 
 def _measure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -151,13 +151,15 @@ def plan(
 
     Example: nestvec plan curve.json --max-drop 0.01 --vectors 10_000_000
     """
-    from nestvec.curve.curve import Curve
     from nestvec.planning.budget import Budget, Minimize
     from nestvec.planning.choose import plan as choose
 
-    for path in (out, certificate):
-        if path is not None:
-            check_output(path)
+    for path in (out, *filter(None, [certificate])):
+        check_output(path)
+    _check_scale(vectors, prices, replicas)
+    measured = _load(curve, scores, scores_name)
+    if scores is not None:
+        metric = metric or measured.dataset["own_scores"][-1]
     budget = Budget(
         min_retention=min_retention,
         metric=metric,
@@ -170,31 +172,40 @@ def plan(
         confidence=confidence,
         minimize=cast("Minimize", minimize),  # Budget checks it
     )
-    _check_scale(vectors, prices, replicas)
-    if scores is None and scores_name is not None:
-        raise InvalidArgument("--scores-name needs --scores. Add --scores FILE.")
-    measured = add_own_scores(Curve.load(curve), scores, scores_name)
-    if scores is not None and metric is None:
-        budget = replace(budget, metric=measured.dataset["own_scores"][-1])
     chosen = choose(measured, budget, seed=seed)
     scale = None if vectors is None else _scale(chosen, vectors, prices, replicas)
     moved = None if cutoff is None else _cutoff(measured, chosen, cutoff)
     extras = [each for each in (scale, moved) if each is not None]
-    chosen.save(out)
-    if certificate is not None:
-        _certify(measured, chosen, certificate)
+    _save(measured, chosen, out, certificate)
     if as_json:
         _print_json(out, extras)
     else:
         _print_result(chosen, measured.encode_ms, extras, out)
-        if certificate is not None:
-            print_next(f"nestvec verify {shown_path(certificate)}", heading="")
+        _print_verify(certificate)
 
 
-def _certify(measured: Curve, chosen: Plan, path: Path) -> None:
+def _load(path: Path, scores: Path | None, name: str | None) -> Curve:
+    """Load a curve, with the user's own scores if a file is given."""
+    from nestvec.curve.curve import Curve
+
+    if scores is None and name is not None:
+        raise InvalidArgument("--scores-name needs --scores. Add --scores FILE.")
+    return add_own_scores(Curve.load(path), scores, name)
+
+
+def _save(measured: Curve, chosen: Plan, out: Path, certificate: Path | None) -> None:
+    """Write the plan, and its certificate if a file is given."""
     from nestvec.operate.certificate import certify
 
-    certify(measured, chosen).save(path)
+    certified = None if certificate is None else certify(measured, chosen)
+    chosen.save(out)
+    if certificate is not None and certified is not None:
+        certified.save(certificate)
+
+
+def _print_verify(certificate: Path | None) -> None:
+    if certificate is not None:
+        print_next(f"nestvec verify {shown_path(certificate)}", heading="")
 
 
 def _print_json(out: Path, extras: Sequence[_Extra]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nestvec.cli.options import parse_ints
 from nestvec.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class OtherResults:
     fuse: Path | None
     fuse_weight: float | None
     rerank: Path | None
-    rerank_depths: tuple[int, ...] | None
+    rerank_depths: str | None
     scores: Path | None
     scores_name: str | None
 
@@ -119,7 +120,8 @@ class OtherResults:
             fusion, weight = Fusion(self.fuse), self.fuse_weight
             combinations.append(fusion if weight is None else replace(fusion, weight=weight))
         if self.rerank is not None:
-            reranking, depths = Reranking(self.rerank), self.rerank_depths
+            reranking = Reranking(self.rerank)
+            depths = parse_ints(self.rerank_depths, option="--rerank-depths")
             combinations.append(reranking if depths is None else replace(reranking, depths=depths))
         return combinations
 

@@ -121,6 +121,11 @@ def load_runs(combinations: Sequence[Combination], data: RetrievalSet) -> tuple[
     return tuple(loaded)
 
 
+def count_combined(runs: Sequence[LoadedRun]) -> int:
+    """Return the number of steps of ``add_combined``."""
+    return sum(2 if isinstance(how, Fusion) else len(how.depths) for how, _ in runs)
+
+
 def combined_depth(runs: Sequence[LoadedRun]) -> int:
     """Return the number of documents to rank at each point; 0 without runs."""
     return max((how.depth for how, _ in runs), default=0)
@@ -132,6 +137,8 @@ def add_combined(
     ranked: RankedPoints,
     texts: Texts,
     scorer: RankingScorer,
+    *,
+    on_step: Callable[[], None] = lambda: None,
 ) -> Curve:
     """Return a copy of a curve with the metrics of combined rankings.
 
@@ -141,6 +148,7 @@ def add_combined(
         ranked: Ranked documents of each point of the curve, full precision first.
         texts: The data set as lists.
         scorer: The scorer of the plain rankings.
+        on_step: Called after each way of combining.
     """
     for how, run in runs:
         found = documents_of(texts, run.scores)
@@ -153,6 +161,7 @@ def add_combined(
                 f"{prefix}:{metric}": np.stack([each[metric] for each in by_point])
                 for metric in scorer.metrics
             }
+            on_step()
         counts = dict(count_ignored(run.name, run.scores, found, texts))
         if isinstance(how, Reranking):
             counts |= pairs.count_missing(run.name, ranked, how.depth, texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,13 @@ from nestvec.measure.baselines import (
     baselines_for,
     measure_baseline,
 )
-from nestvec.measure.combined import Combination, add_combined, combined_depth, load_runs
+from nestvec.measure.combined import (
+    Combination,
+    add_combined,
+    combined_depth,
+    count_combined,
+    load_runs,
+)
 from nestvec.measure.exhaustive import Steps, count_steps
 from nestvec.measure.filters import filter_slices, read_filters
 from nestvec.measure.grid import DEFAULT_GRID, Baseline, Grid
@@ -64,8 +70,7 @@ def evaluate(
         grid: Operating points, metrics and baselines.
         engine: Name of the engine to measure, or the URL of a database for temporary indexes.
             Points that it cannot run are skipped, except the reference.
-        runs: Runs to combine with the ranking of each point: at most one ``Fusion`` and one
-            ``Reranking``. Their metrics are added to the curve.
+        runs: At most one ``Fusion`` and one ``Reranking`` of the ranking of each point.
         on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
@@ -87,17 +92,14 @@ def evaluate(
     slices = slices_of(data, grid.slice_by) | filter_slices(filters)
     baselines = baselines_for(grid.baselines, data)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
-    begin_step(on_progress, "measure")
     labels, depth = texts.labels(), max(ranked_depth(metrics), combined_depth(joined))
-    no_trend = chosen.kind.capabilities.approximate or filters is not None
-    quarters = None if no_trend else _quarters(labels, metrics)
-    n_parts = 0 if quarters is None else count_parts(labels.n_docs, labels.n_queries)
-    step = Steps(count_steps(points) + len(points) + n_parts + len(baselines), on_progress)
+    quarters = None if filters is not None else _quarters(labels, metrics, chosen)
+    n_others = len(baselines) + count_combined(joined)
+    step = Steps(_count_measured(points, quarters, labels) + n_others, on_progress)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         task = PointTask(points, queries, corpus, data, texts, labels, metrics, depth, grid.depth)
         found = measure_points(replace(task, filters=filters), chosen, quarters, step)
         counts = _count_texts(data, texts, grid) | _count_vectors(model, texts, queries, corpus)
-        counts |= found.counts
     scores = query_scores(found.ranked, found.scores, labels, texts=texts, data=data, slices=slices)
     compared = BaselineTask(texts, queries, documents, model.info.layer_norm, found.scorer, depth)
     others = _measure_baselines(baselines, grid.widths(model.info.dims), compared, step)
@@ -109,9 +111,9 @@ def evaluate(
         scores=scores,
         encode_ms=encode_ms,
         baselines={name: each.points for name, each in others.items()},
-        counts=counts | {k: n for each in others.values() for k, n in each.counts.items()},
+        counts={**counts, **found.counts, **_counts_of(others)},
     )
-    return add_combined(curve, joined, found.ranked, texts, found.scorer)
+    return add_combined(curve, joined, found.ranked, texts, found.scorer, on_step=step)
 
 
 def _check(data: RetrievalSet) -> None:
@@ -153,7 +155,10 @@ def _points(
 def _encode(
     model: Encoder, texts: Texts, on_progress: OnProgress
 ) -> tuple[Embeddings | EmbeddingRows, Embeddings, float | None]:
-    """Return the vectors of documents and of queries, and the encoding time of a query."""
+    """Return the vectors of documents and of queries, and the encoding time of a query.
+
+    Then begin the step that measures.
+    """
     begin_step(on_progress, "encode corpus", "texts")
     documents = embed_rows(
         model, texts.row_ids, texts.rows, kind="document", on_progress=on_progress
@@ -162,6 +167,7 @@ def _encode(
     queries, encode_ms = embed_timed(
         model, texts.query_ids, texts.queries, kind="query", on_progress=on_progress
     )
+    begin_step(on_progress, "measure")
     return documents, queries, encode_ms
 
 
@@ -173,6 +179,10 @@ def _measure_baselines(
         measured[str(name)] = measure_baseline(name, dims, on)
         step()
     return measured
+
+
+def _counts_of(baselines: Mapping[str, MeasuredBaseline]) -> dict[str, int]:
+    return {name: n for each in baselines.values() for name, n in each.counts.items()}
 
 
 def _rows(
@@ -201,12 +211,26 @@ def _rows(
     )
 
 
-def _quarters(labels: RelevanceLabels, metrics: Sequence[str]) -> Quarters | None:
-    """Return the parts of the corpus for the trend; None if the data set is too small."""
-    if not count_parts(labels.n_docs, labels.n_queries):
+def _quarters(
+    labels: RelevanceLabels, metrics: Sequence[str], engine: NamedEngine
+) -> Quarters | None:
+    """Return the parts of the corpus for the trend.
+
+    None if the data set is too small or the engine is approximate.
+    """
+    approximate = engine.kind.capabilities.approximate
+    if approximate or not count_parts(labels.n_docs, labels.n_queries):
         return None
     labeled = any(parse_metric(metric).needs_labels for metric in metrics)
     return Quarters.draw(labels, labeled=labeled)
+
+
+def _count_measured(
+    points: Sequence[OperatingPoint], quarters: Quarters | None, labels: RelevanceLabels
+) -> int:
+    """Return the number of steps that measure the points: rankings, costs and the trend."""
+    n_parts = 0 if quarters is None else count_parts(labels.n_docs, labels.n_queries)
+    return count_steps(points) + len(points) + n_parts
 
 
 def _describe(
