@@ -80,6 +80,21 @@ def test_what_cannot_be_read_ends_with_2_and_one_line(nestvec, certified, argume
     assert ended.err.count("\n") == 1
 
 
+def test_a_certificate_of_triplets_has_no_data_to_compare(nestvec, place):
+    with (place / "data" / "corpus.jsonl").open() as file:
+        texts = [json.loads(line)["text"] for line in file]
+    rows = [
+        {"anchor": each, "positive": each, "negative": texts[n - 1]} for n, each in enumerate(texts)
+    ]
+    write_jsonl(place / "triplets.jsonl", rows)
+    assert nestvec("evaluate", "model", "triplets.jsonl", "--out", "t.json").code == 0
+    assert nestvec("plan", "t.json", "--certificate", "c.json", "--out", "p.json").code == 0
+    assert nestvec("verify", "c.json", "--curve", "t.json", "--model", "model").code == 0
+    ended = nestvec("verify", "c.json", "--data", "data")
+    assert (ended.code, ended.out) == (2, "")
+    assert "has no hashes of the data" in ended.err
+
+
 def test_a_curve_without_scores_of_queries_cannot_be_certified(nestvec, place):
     with (place / "data" / "corpus.jsonl").open() as file:
         texts = [json.loads(line)["text"] for line in file][:9]

@@ -153,6 +153,12 @@ def test_every_edited_value_is_found(values, load):
         ("retention", 0.5, "retention: the certificate states 50.0 %, the scores give"),
         ("kept", 1.5, "ratio of the goal: the certificate states 150.0 %"),
         ("at_least", 0.95, "lower bound: the certificate states 95.0 %, the scores give 90.0 %"),
+        ("bound", 0.95, "lower bound of this point alone: the certificate states 95.0 %, the"),
+        ("full_mean", 0.125, "mean score of full precision on the test queries: the certifi"),
+        ("queries_ordering", 1, "number of ordering queries: the certificate states 1, the"),
+        ("confirmed", False, "confirmed: the certificate states False, the scores give True"),
+        ("text", "It is good", "text of the statement: the certificate's text is not the text"),
+        ("covers", ["All"], "text about what the statement covers: the certificate's text is"),
         ("mean", 0.125, "mean score on the test queries: the certificate states 0.1250"),
         ("queries_tested", 400, "number of test queries: the certificate states 400, the"),
         ("verdict", "NOT CONFIRMED", "verdict: the certificate states NOT CONFIRMED, the scores"),
@@ -191,6 +197,23 @@ def test_a_lower_target_and_an_easier_limit_are_found_with_forged_checksums(valu
     changed = copy.deepcopy(values)
     changed["budget"]["max_ram_bytes_per_vector"] = 1.0
     assert "limits" in verify_certificate(load(with_checksums(changed))).differences[0]
+
+
+def test_points_in_another_order_and_a_repeated_point_are_found(values, load):
+    changed = copy.deepcopy(values)
+    for each in (changed["tested"], changed["scores"]["tested"]):
+        each.insert(0, each[-1])
+    found = verify_certificate(load(with_checksums(changed))).differences
+    assert "tested: the points are not in the order of their cost" in found
+
+
+def test_slices_cannot_be_left_out_of_a_slice_target(curve, load):
+    budget = Budget(min_retention=0.9, min_slice_retention=0.8)
+    changed = certify(curve, plan(curve, budget)).to_json()
+    assert {*changed["scores"]["slices"]["half"]} == {"0", "1"}
+    changed["scores"]["slices"] = {}
+    with pytest.raises(DataError, match="a slice target requires slices"):
+        load(with_checksums(changed))
 
 
 def test_a_consistent_forgery_is_found_with_the_curve_only(curve):

@@ -136,7 +136,9 @@ def _load(
     from nestvec.data.corpus import load_corpus
     from nestvec.data.made_queries import make_queries
     from nestvec.data.retrieval import load_dataset, load_query_log
+    from nestvec.operate.verification import recorded_hashes
 
+    recorded_hashes(certificate)  # raises before a long reading if there are none
     evidence, split = certificate.dataset.get("evidence"), certificate.dataset.get("split")
     if queries is not None:
         return load_query_log(place, queries)

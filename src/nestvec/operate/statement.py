@@ -66,6 +66,12 @@ class TestRecord:
             raise InvalidArgument("a score is not a finite number")
 
     @property
+    def scored_rows(self) -> list[tuple[CurvePoint, Scores]]:
+        """The row of full float32 and the tested rows, each with its scores."""
+        tested = zip(self.tested, self.tested_scores, strict=True)
+        return [(self.full, self.full_scores), *tested]
+
+    @property
     def goal(self) -> Goal:
         """The target."""
         return self.budget.resolved_goal

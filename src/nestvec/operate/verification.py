@@ -9,7 +9,7 @@ and model, differs.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -98,6 +98,21 @@ def verify_certificate(
     return CertificateCheck(not found, tuple(found), tuple(checked), missing)
 
 
+def recorded_hashes(certificate: Certificate) -> Mapping[str, str]:
+    """Return the sha256 of the corpus, the queries and the labels.
+
+    Raises:
+        InvalidArgument: If the certificate has none.
+    """
+    hashes: Mapping[str, str] = certificate.dataset.get("sha256") or {}
+    if not hashes:
+        raise InvalidArgument(
+            "The certificate has no hashes of the data: its curve is of an older version or of a "
+            "similarity task. Evaluate again, or omit the data."
+        )
+    return hashes
+
+
 def _inner(certificate: Certificate) -> Iterator[str]:
     """Yield differences between the parts of a certificate."""
     record, stated = certificate.record, certificate.statement
@@ -152,9 +167,7 @@ def _shown(one: object, other: object, *, share: bool = False) -> tuple[str, str
 def _rows(record: TestRecord) -> Iterator[str]:
     """Yield differences between the rows of the tested points, their scores and the budget."""
     metric, full_mean = record.goal.metric, record.full_scores.mean()
-    scored = [(record.full, record.full_scores)]
-    scored += zip(record.tested, record.tested_scores, strict=True)
-    for row, scores in scored:
+    for row, scores in record.scored_rows:
         means = (row.metrics.get(metric), float(scores.mean()))
         shares = (row.retention.get(metric), float(scores.mean() / full_mean))
         for name, (stated, found) in {metric: means, "retention": shares}.items():
@@ -188,9 +201,7 @@ def _against_curve(certificate: Certificate, curve: Curve) -> Iterator[str]:
     if hash_ids(curve.scores.query_ids.tolist()) != record.query_hashes:
         yield _queries_changed(record, curve.scores.query_ids.tolist())
         return
-    scored = [(record.full, record.full_scores)]
-    scored += zip(record.tested, record.tested_scores, strict=True)
-    for row, scores in scored:
+    for row, scores in record.scored_rows:
         try:
             different = int((curve.per_query(metric, row.point) != scores).sum())
         except InvalidArgument as error:
@@ -220,13 +231,7 @@ def _again(certificate: Certificate, curve: Curve) -> Iterator[str]:
 
 
 def _against_data(certificate: Certificate, data: RetrievalSet) -> Iterator[str]:
-    recorded = certificate.dataset.get("sha256")
-    if not recorded:
-        raise InvalidArgument(
-            "The certificate has no hashes of the data: its curve is of an older version or of a "
-            "similarity task. Evaluate again, or omit the data."
-        )
-    found = list(_hashes(recorded, content_hashes(data)))
+    found = list(_hashes(recorded_hashes(certificate), content_hashes(data)))
     yield from found
     ids = list(data.queries)
     if found and {*hash_ids(ids)} != {*certificate.record.query_hashes}:
