@@ -146,6 +146,7 @@ def test_a_plan_and_a_certificate_of_fused_quality(curve, tmp_path):
     certificate = certify(loaded, fused)
     assert verify_certificate(certificate, curve=loaded).valid
     assert certificate.dataset["fusion"]["run"] == "lexical"
+    assert any("results of another system" in each for each in certificate.statement.covers)
     agreeing = plan(loaded, Budget(min_overlap=0.5, metric="rrf:overlap@10"))
     assert agreeing.goal.kind == "overlap"
 

@@ -55,6 +55,16 @@ def test_reciprocal_ranks_are_added_by_hand():
     assert fused.tolist() == [[7, 9, 5, 3, -1, -1]]
 
 
+@pytest.mark.parametrize(("alone", "twice"), [(0, 1), (1, 0)])
+def test_rank_1_alone_equals_rank_62_twice_with_the_constant_60(alone, twice):
+    # 1 / 61 = 1 / 122 + 1 / 122, so the lower row is first. Any other constant decides the order.
+    one = [alone, *range(100, 160), twice]
+    other = [*range(200, 261), twice]
+    assert (len(one), len(other)) == (62, 62)
+    fused = fuse_by_rank(ranked([one]), ranked([other])).tolist()[0]
+    assert [row for row in fused if row in (0, 1)] == [0, 1]
+
+
 def test_scores_are_scaled_and_weighted_by_hand():
     # First: 4 -> 1, 2 -> .5, 0 -> 0.  Second: 30 -> 1, 10 -> 0.
     one, other = ranked([[1, 2, 3]], [[4, 2, 0]]), ranked([[2, 1]], [[30, 10]])

@@ -192,8 +192,13 @@ def _scope(record: TestRecord, dataset: Mapping[str, Any], *, confirmed: bool) -
     )
     if is_agreement(record.goal.metric):
         yield "Agreement with full precision was measured, and not relevance."
-    if record.goal.metric in dataset.get("own_scores", {}):
+    if record.goal.metric in dataset.get("own_scores", ()):
         yield f"The scores of {record.goal.metric} were read from a file of the user."
+    if ":" in record.goal.metric:
+        yield (
+            "The metric includes the results of another system, read from a run whose sha256 is "
+            "recorded with the data set."
+        )
     if dataset.get("evidence") == "made queries":
         yield "The queries were generated from the corpus."
     yield (
