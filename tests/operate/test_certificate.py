@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import nestvec as nv
 from fakes import NestedHashEncoder, fake_info, made_set
 from nestvec.curve.curve import Curve
 from nestvec.data.content_hashes import content_hashes
@@ -15,6 +16,7 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.grid import Grid
 from nestvec.measure.run import evaluate
 from nestvec.metrics.stats import ratio_lower_bounds
+from nestvec.models.paired import PairedEncoder
 from nestvec.operate.certificate import Certificate, certify
 from nestvec.operate.verification import verify_certificate
 from nestvec.planning.budget import Budget
@@ -270,6 +272,21 @@ def test_changed_inputs_are_named(curve, data, values, load):
         "model changed: sha256 ffffffffffff (fake/nested) in the certificate, eeeeeeeeeeee "
         "(fake/nested) now",
     )
+
+
+def test_a_sample_is_stated_and_its_whole_data_set_is_compared(data, tmp_path):
+    texts = [document.content for document in data.corpus.values()]
+    vectors = NestedHashEncoder().encode(texts, kind="document")
+    nv.save_embeddings(list(data.corpus), vectors, tmp_path / "corpus.npy")
+    pair = PairedEncoder(nv.load_model(tmp_path, sample=200), NestedHashEncoder())
+    sampled = evaluate(pair, data, Grid(dims=(64, 32), keeps=(25,)))
+    certificate = certify(sampled, plan(sampled, Budget(min_retention=0.7)))
+    assert verify_certificate(certificate, curve=sampled, data=data, model=pair.info).valid
+    scope = " ".join(certificate.statement.covers)
+    assert "The corpus was a sample of 200 of 300 documents (66.7 %)." in scope
+    changed = replace(data, corpus={**data.corpus, "new": Document("one more")})
+    found = verify_certificate(certificate, data=changed).differences
+    assert found[0].startswith("corpus changed")
 
 
 def test_hashes_do_not_depend_on_the_order_of_rows(data):

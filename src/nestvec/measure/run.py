@@ -81,9 +81,9 @@ def evaluate(
         MissingExtra: If the grid contains BM25 and bm25s is not installed.
     """
     chosen = named_engine(engine)
-    model, data, sample = measured(as_encoder(model), data)
+    given, (model, data, sample) = data, measured(as_encoder(model), data)
     _check(data)
-    hashes, joined = content_hashes(data), load_runs(runs, data)
+    hashes, joined = content_hashes(given or data), load_runs(runs, data)
     data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
     metrics = grid.metrics_for(data.evidence)

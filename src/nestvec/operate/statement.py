@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.curve.point import CurvePoint
+from nestvec.curve.sample import full_corpus_text, sample_of, sampled_queries_text
 from nestvec.errors import InvalidArgument
 from nestvec.metrics.relevance import is_agreement
 from nestvec.planning.budget import Budget, Goal
@@ -190,6 +191,10 @@ def _scope(record: TestRecord, dataset: Mapping[str, Any], *, confirmed: bool) -
         "The statement is about queries of which these are a random sample, and about this "
         "corpus. Other queries and larger corpora were not measured."
     )
+    if (sample := sample_of(dataset)) is not None:
+        yield f"The corpus was {sample}. {full_corpus_text(dataset)}"
+    if queries := sampled_queries_text(dataset):
+        yield queries
     if is_agreement(record.goal.metric):
         yield "Agreement with full precision was measured, and not relevance."
     if record.goal.metric in dataset.get("own_scores", ()):

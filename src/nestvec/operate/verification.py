@@ -121,8 +121,8 @@ def _inner(certificate: Certificate) -> Iterator[str]:
     try:
         found = statement_of(record, certificate.dataset)
         _, testing = split(record.full_scores, seed=record.seed)
-    except ValueError as error:  # InvalidArgument, or a value that NumPy refuses
-        yield f"scores: the test cannot be computed: {error}"
+    except (KeyError, TypeError, ValueError) as error:  # edited scores, seed or data set
+        yield f"statement: cannot be computed from the certificate: {error}"
         return
     if not np.array_equal(np.flatnonzero(record.in_test), np.sort(testing)):
         yield f"split: the test queries are not those that seed {record.seed} selects"
