@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 
 import httpx
@@ -84,6 +85,10 @@ def test_a_port_that_is_taken_is_one_line(nestvec):
         ("index --tier query=8:int8", "tier query=8:int8: the name selects how texts are encoded"),
         ("model --decode-token-ids cl1", "--decode-token-ids cl1 is unknown. Choose one of"),
         ("model --accept-token-ids --decode-token-ids cl100k_base", "exclude each other"),
+        ("index --shadow-texts", "need a second index. Pass --shadow INDEX."),
+        ("index --shadow index --shadow-share 2", "shadow share 2 is not above 0 and at most 1."),
+        ("index --shadow nowhere", "nowhere"),
+        ("model --shadow index", "--shadow requires an index. Serve an index."),
     ],
 )
 def test_what_cannot_be_served_is_one_line(nestvec, arguments, words):
@@ -99,6 +104,24 @@ def test_token_ids_are_accepted_with_the_option_alone(place):
     for options, status in (((), 400), (("--accept-token-ids",), 200)):
         with serving(place, "model", *options) as (_, at):
             assert httpx.post(f"{at}/v1/embeddings", json=body).status_code == status
+
+
+def test_a_share_of_the_searches_is_sent_to_a_second_index(place):
+    options = ("--shadow", "index", "--shadow-share", "1", "--shadow-point", "8:int4")
+    with serving(place, "index", *options) as (process, at):
+        line = process.stdout.readline()
+        assert line == "100.0 % of the searches are also sent to index at 8:int4\n"
+        with httpx.Client(base_url=at) as client:
+            client.post("/v1/search", json={"query": "about"}).raise_for_status()
+            end = time.monotonic() + 20
+            figures = client.get("/v1/shadow").json()
+            while figures["shadowed"] == 0 and time.monotonic() < end:
+                figures = client.get("/v1/shadow").json()
+        assert (figures["requests"], figures["shadowed"], figures["failed"]) == (1, 1, 0)
+        assert 0 <= figures["overlap"] <= 1
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    assert process.returncode == 0
 
 
 def test_a_model_and_its_index_are_served_together_and_others_are_refused(place, nestvec):

@@ -14,6 +14,7 @@ from fakes import NestedHashEncoder
 from made_serving import NAME, demo_like
 from nestvec.serve.app import create_app
 from nestvec.serve.settings import Limits, Settings
+from nestvec.serve.shadow import ShadowSettings, load_shadow
 from serving_client import running
 
 CHECKS = [
@@ -30,7 +31,9 @@ def schema(tmp_path_factory):
     served = demo_like(NestedHashEncoder(), tmp_path_factory.mktemp("served") / "index")
     limits = Limits(body_bytes=100_000)
     # Behind a port: called without one, its library would end the application with each request.
-    with running(create_app(served, Settings(writable=True, limits=limits))) as address:
+    shadow = load_shadow(served.index.place, served, ShadowSettings(share=1, texts=True))
+    app = create_app(served, Settings(writable=True, limits=limits), shadow=shadow)
+    with running(app) as address:
         yield schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 
@@ -39,7 +42,7 @@ def schema(tmp_path_factory):
     [
         *("/v1/embeddings", "/v1/search", "/v1/compare", "/v1/documents"),
         *("/v1/documents/{id}", "/v1/models", "/v1/models/{name}"),
-        *("/v1/curve", "/v1/plan", "/v1/queries", "/healthz", "/readyz", "/metrics"),
+        *("/v1/curve", "/v1/plan", "/v1/queries", "/v1/shadow", "/healthz", "/readyz", "/metrics"),
     ],
 )
 def test_every_operation_is_as_documented(schema, path):

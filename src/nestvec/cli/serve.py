@@ -13,13 +13,15 @@ import typer
 from nestvec.cli.console import print_line
 from nestvec.cli.models import LOADING, PAIR, ModelChoice, model_options
 from nestvec.cli.options import PlanOption, ServeDtypeOption
-from nestvec.errors import require
+from nestvec.errors import InvalidArgument, require
+from nestvec.wording import percent
 
 if TYPE_CHECKING:
     from socket import socket
 
     from nestvec.serve.served import Served
     from nestvec.serve.settings import Settings
+    from nestvec.serve.shadow import Shadow, ShadowSettings
 
 
 _Paths = Annotated[
@@ -119,6 +121,37 @@ _AllowHost = Annotated[
         help="Host name under which clients reach the server. Repeat the option for several names.",
     ),
 ]
+_Shadow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INDEX",
+        help="Second index (folder or URL). A share of the searches is sent to this index as "
+        "well, in the background, and its results are compared (GET /v1/shadow). Clients always "
+        "get the results of the first index.",
+    ),
+]
+_ShadowShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the searches that is sent to --shadow, such as .05.", show_default="0.05"
+    ),
+]
+_ShadowPoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="POINT",
+        help='Operating point of --shadow, such as "64:binary@200>512:int8".',
+        show_default="the point of that index",
+    ),
+]
+_ShadowTexts = Annotated[
+    bool,
+    typer.Option(
+        "--shadow-texts",
+        help="Keep the texts, filters and result ids of the worst recent queries of --shadow in "
+        "memory, and show them in GET /v1/shadow.",
+    ),
+]
 
 
 @model_options("adapter", *LOADING, *PAIR, dtype=ServeDtypeOption)
@@ -141,6 +174,10 @@ def serve(
     decode_token_ids: _DecodeTokenIds = None,
     allow_origin: _AllowOrigin = None,
     allow_host: _AllowHost = None,
+    shadow: _Shadow = None,
+    shadow_share: _ShadowShare = None,
+    shadow_point: _ShadowPoint = None,
+    shadow_texts: _ShadowTexts = False,
     choice: ModelChoice,
 ) -> None:
     """Serve an index or a model over HTTP.
@@ -166,6 +203,7 @@ def serve(
         decode_token_ids=decode_token_ids,
     )
     tiers = read_tiers(tier or [])
+    second = _shadow_settings(shadow, shadow_share, shadow_point, texts=shadow_texts)
     with listen(host, port) as listening:
         served = load_served(
             paths,
@@ -177,7 +215,27 @@ def serve(
             models=choice.models,
             **choice.loading,
         )
-        _serve_until_stopped(served, settings, listening)
+        _serve_until_stopped(served, settings, listening, _open_shadow(shadow, served, second))
+
+
+def _shadow_settings(
+    place: str | None, share: float | None, point: str | None, *, texts: bool
+) -> ShadowSettings:
+    from nestvec.serve.shadow import ShadowSettings
+    from nestvec.types import OperatingPoint
+
+    if place is None and (share is not None or point is not None or texts):
+        options = "--shadow-share, --shadow-point and --shadow-texts"
+        raise InvalidArgument(f"{options} need a second index. Pass --shadow INDEX.")
+    parsed = None if point is None else OperatingPoint.parse(point)
+    default = ShadowSettings.share
+    return ShadowSettings(share=default if share is None else share, point=parsed, texts=texts)
+
+
+def _open_shadow(place: str | None, served: Served, settings: ShadowSettings) -> Shadow | None:
+    from nestvec.serve.shadow import load_shadow
+
+    return None if place is None else load_shadow(place, served, settings)
 
 
 def _access(
@@ -200,14 +258,17 @@ def _access(
     return Settings(keys=keys, allow_origins=tuple(allow_origin or ()), allow_hosts=names)
 
 
-def _serve_until_stopped(served: Served, settings: Settings, listening: socket) -> None:
+def _serve_until_stopped(
+    served: Served, settings: Settings, listening: socket, shadow: Shadow | None
+) -> None:
     from nestvec.models.prompts import prompts_text, query_model_text
     from nestvec.serve.app import create_app
     from nestvec.serve.logs import log_to
     from nestvec.serve.running import run
 
     served.warm_up()
-    app = create_app(served, replace(settings, encoders=served.share_processors()))
+    shared = replace(settings, encoders=served.share_processors())
+    app = create_app(served, shared, shadow=shadow)
     host, port = listening.getsockname()[:2]
     print_line(f"serving {served.name} at http://{f'[{host}]' if ':' in host else host}:{port}/")
     model = served.model
@@ -215,5 +276,8 @@ def _serve_until_stopped(served: Served, settings: Settings, listening: socket) 
         print_line(query_model_text(model.info))
     if model is not None and any(model.info.prompts.values()):
         print_line(prompts_text(model.info))
+    if shadow is not None:
+        share = f"{percent(shadow.settings.share)} of the searches"
+        print_line(f"{share} are also sent to {shadow.place} at {shadow.point}")
     log_to(sys.stderr)
     run(app, listening, patience_s=settings.limits.timeout_s)

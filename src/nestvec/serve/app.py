@@ -19,9 +19,11 @@ from nestvec.serve.routes_embeddings import embeddings_router
 from nestvec.serve.routes_measured import measured_router
 from nestvec.serve.routes_models import health_router, models_router
 from nestvec.serve.routes_search import search_router
+from nestvec.serve.routes_shadow import shadow_router
 from nestvec.serve.served import Served
 from nestvec.serve.serving import Serving
 from nestvec.serve.settings import Settings
+from nestvec.serve.shadow import Shadow
 from nestvec.serve.warming import Warming
 from nestvec.version import __version__
 
@@ -32,22 +34,26 @@ _ROUTERS = (
     documents_router,
     models_router,
     measured_router,
+    shadow_router,
     health_router,
 )
 
 
-def create_app(served: Served, settings: Settings | None = None) -> FastAPI:
-    """Create the application. It closes ``served`` when it shuts down.
+def create_app(
+    served: Served, settings: Settings | None = None, *, shadow: Shadow | None = None
+) -> FastAPI:
+    """Create the application. It closes ``served`` and ``shadow`` when it shuts down.
 
     Args:
         served: The model and the index.
         settings: Settings of the server; None for the defaults.
+        shadow: A second index that a share of the searches is sent to as well; None for none.
 
     Raises:
         IndexLocked: If the server is writable and another process has locked the index.
     """
     settings = settings or Settings()
-    serving = Serving.start(served, settings)
+    serving = Serving.start(served, settings, shadow)
     warming = Warming(served, settings)
 
     @asynccontextmanager

@@ -18,6 +18,7 @@ from nestvec.serve.json_body import JsonRoute, json_response
 from nestvec.serve.request_body import RequestBody
 from nestvec.serve.routes_documents import Single
 from nestvec.serve.serving import Serving
+from nestvec.serve.shadow import AnsweredSearch
 from nestvec.serve.tiers import requested_point
 from nestvec.types import Document, Embeddings, Hits, OperatingPoint
 
@@ -114,6 +115,8 @@ def search_router(serving: Serving) -> APIRouter:
         query = await _vector(serving, request)
         encode_ms = _since(start)
         answer = await serving.searches.run(partial(_found, serving, request, query, point))
+        if serving.shadow is not None:
+            serving.shadow.offer(_answered(request, query, point, answer))
         answer["timing"] = {
             "encode_ms": encode_ms,
             **answer["timing"],
@@ -122,6 +125,14 @@ def search_router(serving: Serving) -> APIRouter:
         return json_response(answer)
 
     return router
+
+
+def _answered(
+    request: SearchRequest, query: Embeddings, point: OperatingPoint, answer: dict[str, Any]
+) -> AnsweredSearch:
+    ids = [hit["id"] for hit in answer["hits"]]
+    ms = answer["timing"]["search_ms"]
+    return AnsweredSearch(request.query, query, request.k, request.where, point, ids, ms)
 
 
 def _check(serving: Serving, request: SearchRequest) -> None:

@@ -12,6 +12,7 @@ from nestvec.serve.errors import ApiError, bad_request
 from nestvec.serve.metrics import Metrics
 from nestvec.serve.served import Served
 from nestvec.serve.settings import Settings
+from nestvec.serve.shadow import Shadow
 from nestvec.serve.threads import Threads
 from nestvec.types import OperatingPoint
 
@@ -34,6 +35,7 @@ class Serving:
         encoder: Encodes texts; None if no model is served.
         searches: Threads that search and read documents.
         changes: The single thread that changes the index.
+        shadow: A second index that a share of the searches is sent to as well; None for none.
     """
 
     served: Served
@@ -42,9 +44,10 @@ class Serving:
     encoder: Embedder | None
     searches: Threads
     changes: Threads
+    shadow: Shadow | None = None
 
     @classmethod
-    def start(cls, served: Served, settings: Settings) -> Serving:
+    def start(cls, served: Served, settings: Settings, shadow: Shadow | None = None) -> Serving:
         """Start the threads; lock the index if the server is writable.
 
         Raises:
@@ -73,6 +76,7 @@ class Serving:
             encoder,
             Threads("search", limit=limits.queued_searches),
             Threads("change", limit=limits.queued_searches, n=1),
+            shadow,
         )
         serving._watch()
         return serving
@@ -124,7 +128,9 @@ class Serving:
         return self.searches.running
 
     def close(self) -> None:
-        """Finish all accepted work, then close the index."""
+        """Finish all accepted work except shadow reads, then close the index."""
+        if self.shadow is not None:
+            self.shadow.close()
         if self.encoder is not None:
             self.encoder.close()
         self.searches.close()
