@@ -55,6 +55,7 @@ def comparison_lines(report: ComparisonReport, *, width: int) -> Iterator[str]:
     yield from _missing_lines("OLD", "NEW", report.only_old, width)
     yield from _missing_lines("NEW", "OLD", report.only_new, width)
     if report.relevance is not None:
+        yield ""
         yield from _relevance_lines(report.relevance, width)
     yield from _cost_lines(report, width)
     yield from _worst_lines(report, width)
@@ -115,7 +116,6 @@ def _overlap_lines(report: ComparisonReport, width: int) -> Iterator[str]:
         yield from _wrapped("", text, width)
     yield ""
     yield from _histogram(found.histogram)
-    yield ""
 
 
 def _histogram(counts: Sequence[int]) -> Iterator[str]:
@@ -131,6 +131,7 @@ def _histogram(counts: Sequence[int]) -> Iterator[str]:
 def _missing_lines(name: str, other: str, missing: MissingDocuments, width: int) -> Iterator[str]:
     if not missing.documents:
         return
+    yield ""
     text = (
         f"{other} does not contain {count_text(missing.documents, 'document')} of {name}, such "
         f"as {', '.join(missing.examples)}. In {count_text(missing.queries, 'query')}, "
@@ -175,6 +176,7 @@ def _cost_lines(report: ComparisonReport, width: int) -> Iterator[str]:
     heading = list(report.old.latency_ms)
     names = [name.removesuffix("_ms") for name in heading]
     cells = "".join(f"{name:>11}" for name in [*names, "memory", "disk"])
+    yield ""
     yield f"{'':<{_NAME}}{cells}"
     for name, side in (("OLD", report.old), ("NEW", report.new)):
         times = [milliseconds_text(side.latency_ms[each]) for each in heading]
