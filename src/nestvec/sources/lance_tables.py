@@ -84,7 +84,7 @@ def open_lance(url: str, columns: Columns) -> VectorStream:
         with _errors(folder.shown):
             opened = _open(folder)
             opened.checkout(version)
-            pages = _pages(opened, chosen.names, size)
+            pages = read_pages(opened, chosen.names, size)
             yield from read_blocks(pages, chosen, folder.shown)
 
     return VectorStream(folder.shown, chosen.dtype, read, rows, numbered=chosen.ids is None)
@@ -110,10 +110,20 @@ def opened_table(url: str) -> Iterator[OpenedTable]:
         yield OpenedTable(table, chosen, folder.shown)
 
 
-def _pages(table: Any, names: list[str], size: int) -> Iterator[pa.RecordBatch]:
-    """Yield all rows in pages: a scan of the whole table would read ahead without a limit."""
+def read_pages(
+    table: Any, names: list[str], size: int, *, row_ids: bool = False
+) -> Iterator[pa.RecordBatch]:
+    """Yield all rows in pages: a scan of the whole table would read ahead without a limit.
+
+    Args:
+        table: A version of a table of LanceDB.
+        names: The columns to read.
+        size: Number of rows of a page.
+        row_ids: Also read the column ``_rowid``.
+    """
     start = 0
-    while found := table.search().select(names).limit(size).offset(start).to_arrow():
+    search = table.search().select(names).with_row_id(row_ids)
+    while found := search.limit(size).offset(start).to_arrow():
         yield from found.combine_chunks().to_batches()
         start += len(found)
 

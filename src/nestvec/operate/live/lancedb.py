@@ -25,7 +25,7 @@ from nestvec.operate.live.database import (
 )
 from nestvec.operate.live.query_vectors import encode_queries
 from nestvec.operate.losses import plain_codec
-from nestvec.sources.lance_tables import OpenedTable, opened_table
+from nestvec.sources.lance_tables import OpenedTable, opened_table, read_pages
 from nestvec.types import CodeKey, Embeddings, Encoder, OperatingPoint, Rows, Stage
 
 _METRICS: Mapping[str, Metric] = {"cosine": "cosine", "dot": "ip", "l2": "l2"}
@@ -177,9 +177,9 @@ class LiveLanceTable:
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all documents that have a vector."""
-        rows = self._table.search().where(f"`{self._vector}` IS NOT NULL").select([self._id])
-        for batch in rows.to_batches(_ROWS):
-            yield from map(str, batch[self._id].to_pylist())
+        for batch in read_pages(self._table, [self._id, self._vector], _ROWS):
+            filled = batch.filter(batch[self._vector].is_valid())
+            yield from map(str, filled[self._id].to_pylist())
 
     def _index(self) -> tuple[str, str, Metric]:
         """Return the name, the type and the metric of the index of the column; "" for none."""
@@ -204,10 +204,9 @@ class LiveLanceTable:
         return SearchPath(f"{name} ({kind})", point, width)
 
     def _vectors(self) -> Iterator[tuple[NDArray[np.uint64], Embeddings]]:
-        rows = self._table.search().where(f"`{self._vector}` IS NOT NULL").select([self._vector])
-        for batch in rows.with_row_id(True).to_batches(_ROWS):
-            if batch.num_rows:
-                yield batch[_ROW_ID].to_numpy(), self._values(batch[self._vector])
+        for batch in read_pages(self._table, [self._vector], _ROWS, row_ids=True):
+            filled = batch.filter(batch[self._vector].is_valid())
+            yield filled[_ROW_ID].to_numpy(), self._values(filled[self._vector])
 
     def _matching(self, condition: Condition) -> NDArray[np.uint64]:
         """Return the row ids of the rows that match a condition."""
