@@ -1,9 +1,9 @@
 """Run the commands of docs/existing_database.md on a real PostgreSQL, and record their output.
 
-The page's own blocks are run, in their order, in a folder with the output of ``nestvec demo``. The
+The page's own blocks are run, in their order, in a folder with the output of the quick demo. The
 server has its default settings.
 
-    nestvec demo
+    nestvec demo --quick
     python benchmarks/existing_database.py --folder .
 """
 
@@ -56,7 +56,7 @@ def main() -> None:
     folder = parser.parse_args().folder.resolve()
     enter_namespace()
     (folder / "before.sql").write_text(BEFORE, encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    block = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)[0]
     outputs: dict[str, list[str]] = {}
     with server() as environment:
         run([sys.executable, "-c", block], folder, environment)

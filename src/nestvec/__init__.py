@@ -43,6 +43,15 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.models.adapter_file import load_adapter, save_adapter
     from nestvec.models.api.costs import estimate_cost
     from nestvec.models.load import load_model
+    from nestvec.operate.certificate import certify
+    from nestvec.operate.check import CheckOptions, check_search
+    from nestvec.operate.check_report import CheckReport
+    from nestvec.operate.compared_sides import SearchedPlace
+    from nestvec.operate.comparing import CompareOptions, compare_searches
+    from nestvec.operate.live.database import TableSearch
+    from nestvec.operate.shrink.request import ShrinkRequest
+    from nestvec.operate.shrink.table import finish_shrink, shrink, undo_shrink
+    from nestvec.operate.verification import verify_certificate
     from nestvec.planning.budget import Budget
     from nestvec.planning.choose import Plan, plan
     from nestvec.recipes.adapting import fit_adapter
@@ -50,6 +59,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.serve.app import create_app
     from nestvec.serve.served import load_served
     from nestvec.sources.load import load_embeddings
+    from nestvec.sources.logged_queries import LoggedQueries, read_logged_queries
     from nestvec.sources.save import convert_embeddings, save_embeddings
     from nestvec.types import Document, Encoder, Hit, Hits, ModelInfo, OperatingPoint, Stage
 
@@ -57,6 +67,9 @@ __all__ = [
     "AdaptedEncoder",
     "Adapter",
     "Budget",
+    "CheckOptions",
+    "CheckReport",
+    "CompareOptions",
     "Corpus",
     "Curve",
     "CurvePoint",
@@ -70,6 +83,7 @@ __all__ = [
     "Index",
     "IndexLocked",
     "InvalidArgument",
+    "LoggedQueries",
     "MissingExtra",
     "ModelError",
     "ModelInfo",
@@ -78,11 +92,17 @@ __all__ = [
     "OperatingPoint",
     "Plan",
     "ResultNames",
+    "SearchedPlace",
+    "ShrinkRequest",
     "Stage",
+    "TableSearch",
     "UnsupportedLibrary",
     "__version__",
     "add_run",
     "build_index",
+    "certify",
+    "check_search",
+    "compare_searches",
     "convert_embeddings",
     "create_app",
     "embed_corpus",
@@ -90,6 +110,7 @@ __all__ = [
     "evaluate",
     "evaluate_similarity",
     "export_results",
+    "finish_shrink",
     "fit_adapter",
     "load_adapter",
     "load_dataset",
@@ -99,10 +120,14 @@ __all__ = [
     "load_similarity",
     "open_corpus",
     "plan",
+    "read_logged_queries",
     "recipe",
     "reembed",
     "save_adapter",
     "save_embeddings",
+    "shrink",
+    "undo_shrink",
+    "verify_certificate",
     "write_report",
 ]
 
@@ -110,6 +135,9 @@ _MODULES = {
     "AdaptedEncoder": "nestvec.models.adapted",
     "Adapter": "nestvec.models.adapter",
     "Budget": "nestvec.planning.budget",
+    "CheckOptions": "nestvec.operate.check",
+    "CheckReport": "nestvec.operate.check_report",
+    "CompareOptions": "nestvec.operate.comparing",
     "Corpus": "nestvec.data.corpus",
     "Curve": "nestvec.curve.curve",
     "CurvePoint": "nestvec.curve.point",
@@ -123,6 +151,7 @@ _MODULES = {
     "Index": "nestvec.index.index",
     "IndexLocked": "nestvec.errors",
     "InvalidArgument": "nestvec.errors",
+    "LoggedQueries": "nestvec.sources.logged_queries",
     "MissingExtra": "nestvec.errors",
     "ModelError": "nestvec.errors",
     "ModelInfo": "nestvec.types",
@@ -131,17 +160,24 @@ _MODULES = {
     "OperatingPoint": "nestvec.types",
     "Plan": "nestvec.planning.choose",
     "ResultNames": "nestvec.export.result_names",
+    "SearchedPlace": "nestvec.operate.compared_sides",
+    "ShrinkRequest": "nestvec.operate.shrink.request",
     "Stage": "nestvec.types",
+    "TableSearch": "nestvec.operate.live.database",
     "UnsupportedLibrary": "nestvec.errors",
     "add_run": "nestvec.measure.runs",
     "build_index": "nestvec.index.building",
+    "certify": "nestvec.operate.certificate",
+    "check_search": "nestvec.operate.check",
+    "compare_searches": "nestvec.operate.comparing",
     "convert_embeddings": "nestvec.sources.save",
     "create_app": "nestvec.serve.app",
-    "estimate_cost": "nestvec.models.api.costs",
     "embed_corpus": "nestvec.bulk.embedding",
+    "estimate_cost": "nestvec.models.api.costs",
     "evaluate": "nestvec.measure.run",
     "evaluate_similarity": "nestvec.measure.similarity",
     "export_results": "nestvec.export.results",
+    "finish_shrink": "nestvec.operate.shrink.table",
     "fit_adapter": "nestvec.recipes.adapting",
     "load_adapter": "nestvec.models.adapter_file",
     "load_dataset": "nestvec.data.retrieval",
@@ -151,10 +187,14 @@ _MODULES = {
     "load_similarity": "nestvec.data.similarity",
     "open_corpus": "nestvec.data.corpus",
     "plan": "nestvec.planning.choose",
+    "read_logged_queries": "nestvec.sources.logged_queries",
     "recipe": "nestvec.export.recipes.writing",
     "reembed": "nestvec.index.building",
     "save_adapter": "nestvec.models.adapter_file",
     "save_embeddings": "nestvec.sources.save",
+    "shrink": "nestvec.operate.shrink.table",
+    "undo_shrink": "nestvec.operate.shrink.table",
+    "verify_certificate": "nestvec.operate.verification",
     "write_report": "nestvec.report.page",
 }
 

@@ -45,7 +45,7 @@ def indexes(server):
 
 def test_the_whole_page(server, folder):
     text = PAGE.read_text("utf-8")
-    (python,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    python, in_python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     exported = dict(re.findall(r"^export (\w+)=\"?([^\s\"]+)", text, re.MULTILINE))
     exported["TABLE"] = f"{server.url}?table=docs"
     path = f"{Path(program('python')).parent}{os.pathsep}{os.environ['PATH']}"
@@ -70,6 +70,7 @@ def test_the_whole_page(server, folder):
             assert len(indexes(server)) == len(former) + 1
         if joined.endswith("--finish"):
             assert "docs_embedding_idx" not in indexes(server)
+    run(program("python"), "-c", in_python)
     assert len(printed) == len(commands) == 9
     assert indexes(server) == former
     (verified,) = (output for command, output in printed.items() if " verify " in command)

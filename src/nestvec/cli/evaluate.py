@@ -334,10 +334,13 @@ def _summary(curve: Curve, grid: Grid) -> Iterator[str]:
     from nestvec.models.prompts import prompts_text, query_model_text
     from nestvec.report.filtered_times import filtered_times_table
     from nestvec.report.tables import retention_table
+    from nestvec.sources.places import table_name
     from nestvec.wording import count_texts
 
     yield from retention_table(
-        {without_address(curve.model.name): curve}, curve.main_metric, precisions=grid.precisions
+        {table_name(without_address(curve.model.name)): curve},
+        curve.main_metric,
+        precisions=grid.precisions,
     )
     yield from filtered_times_table(curve, curve.main_metric)
     if _EVIDENCE[curve.evidence]:

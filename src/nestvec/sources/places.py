@@ -80,6 +80,18 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and _SCHEME.match(place) is not None
 
 
+def table_name(place: str) -> str:
+    """Return the name of the table of a URL, or a place without a table unchanged.
+
+    >>> table_name("postgresql://localhost/shop?table=docs")
+    'docs'
+    """
+    if not is_url(place):
+        return place
+    found = Place.parse(place, _SHOWN_PARAMETERS).parameters
+    return found.get("table") or found.get("collection") or shown_place(place)
+
+
 def shown_place(place: Path | str) -> str:
     """Return a place as text: a URL without credentials or parameters that may be credentials."""
     text = str(place)
