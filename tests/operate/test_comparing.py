@@ -11,7 +11,7 @@ from nestvec.index.building import build_index
 from nestvec.index.index import Index
 from nestvec.operate.compared_sides import SearchedPlace
 from nestvec.operate.comparing import CompareOptions, compare_searches
-from nestvec.operate.comparison_report import ComparisonReport
+from nestvec.operate.comparison_report import ComparisonReport, RelevanceComparison
 from nestvec.operate.live.postgresql import TableSearch
 from nestvec.operate.relevance_check import Labels
 from nestvec.sources.logged_queries import LoggedQueries
@@ -249,3 +249,18 @@ def test_a_failed_limit_names_both_numbers(folder, encoder):
     report = compare_searches(at(folder, encoder), at(folder, encoder, CHEAP), log(), options)
     assert not report.passed
     assert report.failures == (f"overlap@10 is {report.overlap.mean:.3f}, below 0.99",)
+
+
+@pytest.mark.parametrize(
+    ("at_least", "at_most", "verdict"),
+    [
+        (0.01, 0.2, "significantly better"),
+        (-0.2, -0.01, "significantly worse"),
+        (-0.1, 0.1, "no significant difference"),
+        (0.0, 0.1, "no significant difference"),
+        (-0.1, 0.0, "no significant difference"),
+    ],
+)
+def test_a_difference_is_significant_if_both_bounds_are_on_one_side(at_least, at_most, verdict):
+    found = RelevanceComparison("ndcg@10", 9, 0.5, 0.5, 1.0, 0.9, 1, 1, 7, at_least, at_most)
+    assert found.verdict == verdict

@@ -163,3 +163,10 @@ def test_untrusted_texts_are_escaped_and_nothing_is_loaded(page):
     assert not [name for name in names if name.startswith("on")]
     assert found.seen.count(" ".join(HOSTILE.split())) >= 9
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", found.source)
+
+
+def test_the_marks_are_explained_once_before_the_first_list(page):
+    for made in (report(), report(losses=()), report(losses=(), relevance=None)):
+        seen = page(made).seen
+        assert seen.count("marks a document that the other place does not contain") == 1
+        assert seen.index("marks a document") < seen.index("Gone title")
