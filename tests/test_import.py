@@ -20,7 +20,7 @@ HEAVY = {
     "typer", "fastapi", "uvicorn", "orjson", "prometheus_client",
 }  # fmt: skip
 MAX_TIMES_NUMPY = 5.0  # 2.2 where nothing else runs; PyTorch alone takes ten times as long as NumPy
-MAX_NAMES = 80
+MAX_NAMES = 70
 
 CHILD = """
 import json, sys, time
