@@ -87,6 +87,8 @@ def test_a_certificate_of_each_goal_is_valid_and_states_what_the_plan_states(
     assert stated.text.endswith(f" {chosen.verdict}")
     check = verify_certificate(loaded, curve=curve, model=curve.model)
     assert (check.valid, check.differences, check.not_checked) == (True, (), ("data",))
+    path = tmp_path / "certificate.json"
+    assert verify_certificate(path, curve=curve, model=curve.model) == check
 
 
 def test_the_statement_follows_by_hand_from_the_scores_of_the_file(values):

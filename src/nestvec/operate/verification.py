@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class CertificateCheck:
 
 
 def verify_certificate(
-    certificate: Certificate,
+    certificate: Certificate | Path | str,
     *,
     curve: Curve | None = None,
     data: RetrievalSet | None = None,
@@ -73,17 +74,20 @@ def verify_certificate(
     """Compute the statement of a certificate again from its scores, and compare its inputs.
 
     Args:
-        certificate: The certificate.
+        certificate: The certificate, or its file.
         curve: The curve, to compare its scores and to choose again among all its points.
         data: The data set, to compare its hashes.
         model: Information about the model, to compare its fingerprint: ``load_model(...).info``.
 
     Raises:
         InvalidArgument: If ``data`` is given, and the certificate has no hashes of the data.
+        DataError: If the file is not a certificate.
 
     Example:
-        >>> verify_certificate(Certificate.load("certificate.json")).valid  # doctest: +SKIP
+        >>> verify_certificate("certificate.json").valid  # doctest: +SKIP
     """
+    if not isinstance(certificate, Certificate):
+        certificate = Certificate.load(certificate)
     found = list(_inner(certificate))
     checked = ["checksums, split, means, retention, bound and verdict"]
     given = {"curve": curve, "data": data, "model": model}
