@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nestvec.cli import index_copy, index_documents, index_files, index_model
+from nestvec.cli import index_canaries, index_copy, index_documents, index_files, index_model
 from nestvec.cli.api_costs import confirm_cost
 from nestvec.cli.console import (
     check_output,
@@ -249,6 +249,7 @@ app.command("reembed")(reembed)
 app.command("adapt")(adapt)
 app.command("copy")(index_copy.copy)
 app.command("model")(index_model.model)
+app.command("canaries")(index_canaries.canaries)
 app.command("compact")(index_files.compact)
 app.command("verify")(index_files.verify)
 app.command("stats")(index_files.stats)

@@ -139,6 +139,9 @@ def _rows(found: Stats) -> Iterator[tuple[str, str]]:
             "outside",
             f"{percent(found.outside)} of later values do not fit the calibration of the codes",
         )
+    if found.canaries is not None:
+        day = found.canaries.recorded_at[:10]
+        yield "canaries", f"{count_text(found.canaries.texts, 'text')}, encoded on {day}"
     yield "memory", size_text(found.resident_bytes)
     vectors, texts = size_text(found.vector_bytes), size_text(found.text_bytes)
     yield "disk", f"{size_text(found.disk_bytes)}: vectors and codes {vectors}, texts {texts}"

@@ -1,12 +1,10 @@
 """The protocol of an engine, and the capabilities that an engine declares.
 
 An engine stores documents, their vectors and a manifest, and searches by an operating point. An
-engine does not depend on models: its input is vectors and its output is ``Hits``. An engine
-reports its own bytes. ``Trial`` runs the engine's own search, so that a curve measures the search
-that is deployed.
+engine does not depend on models: its input is vectors and its output is ``Hits``. ``Trial`` runs
+the engine's own search, so that a curve measures the search that is deployed.
 
-``registry`` finds an engine by its name or by a URL. ``tests/engine_contract.py`` tests the
-behavior that every engine must have.
+``registry`` finds an engine by its name or URL. ``tests/engine_contract.py`` tests every engine.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
+from nestvec.engines.canaries import Canaries
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest, Settings, Stored
@@ -362,6 +361,10 @@ class Engine(Protocol):
             IndexLocked: If another process changes the index.
             DataError: If the index cannot be written.
         """
+        ...
+
+    def record_canaries(self, canaries: Canaries) -> None:
+        """Replace the canaries of the manifest. The errors are those of ``record_encoder``."""
         ...
 
     def compact(self) -> Compacted:

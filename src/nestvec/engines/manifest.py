@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec
 from nestvec.codec.prefix import as_stored
 from nestvec.codec.quantizer import check_codable
+from nestvec.engines.canaries import Canaries
 from nestvec.errors import DamagedFile, DataError, InvalidArgument
 from nestvec.types import CodeKey, Embeddings, ModelInfo, OperatingPoint
 from nestvec.version import __version__
@@ -48,6 +49,8 @@ class Manifest:
             only the vectors, as for an index of precomputed vectors.
         settings: The settings of the search structures of an engine that searches approximately,
             such as ``ef_search``, and the overlap that was measured with them.
+        canaries: Texts with the vectors of the model, to detect that the model has changed; None
+            for an index of an earlier version, or without texts.
     """
 
     model: ModelInfo
@@ -56,6 +59,7 @@ class Manifest:
     codecs: Mapping[CodeKey, Codec] = field(default_factory=dict)
     encoder: ModelInfo | None = None
     settings: Settings = field(default_factory=dict)
+    canaries: Canaries | None = None
 
     def __post_init__(self) -> None:
         """Check the precision of stored vectors and the operating point.
@@ -122,6 +126,8 @@ class Manifest:
             values["encoder"] = self.encoder.to_json()
         if self.settings:
             values["settings"] = dict(self.settings)
+        if self.canaries is not None:
+            values["canaries"] = self.canaries.to_json()
         return values | {_CHECKSUM: _checksum(values)}
 
     @classmethod
@@ -144,7 +150,7 @@ class Manifest:
                 problem = "its checksum does not match its content. Rebuild the index."
                 raise DamagedFile(where, problem)
             codecs = [Codec.from_json(codec) for codec in values["codecs"]]
-            encoder = values.get("encoder")
+            encoder, canaries = values.get("encoder"), values.get("canaries")
             return cls(
                 ModelInfo.from_json(values["model"]),
                 values["stored"],
@@ -152,6 +158,7 @@ class Manifest:
                 {(codec.dim, codec.precision): codec for codec in codecs},
                 None if encoder is None else ModelInfo.from_json(encoder),
                 values.get("settings", {}),
+                None if canaries is None else Canaries.from_json(canaries),
             )
         except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument) as error:
             raise DamagedFile(where, f"cannot be read ({error!r}). Rebuild the index.") from error

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from nestvec.engines.canaries import CanarySummary
 from nestvec.engines.manifest import Settings, Stored
 from nestvec.types import Hits, ModelInfo, Stage
 
@@ -107,6 +108,8 @@ class Stats:
         generation: Number of compactions of the index; 0 if the engine does not count them.
         settings: Settings of the search structures, with the overlap that they retain; empty if
             searches are exhaustive.
+        canaries: The texts with vectors of the model, which ``nestvec check`` encodes again; None
+            without any.
     """
 
     documents: int
@@ -127,6 +130,7 @@ class Stats:
     commits: int
     generation: int
     settings: Settings = field(default_factory=dict)
+    canaries: CanarySummary | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a JSON file."""

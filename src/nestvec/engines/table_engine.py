@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar, Self
 
+from nestvec.engines.canaries import Canaries
 from nestvec.engines.checks import check_added
 from nestvec.engines.flat.representations import Representations
 from nestvec.engines.manifest import Manifest
@@ -219,6 +220,10 @@ class TableEngine(TableReader):
         """Record the model that encodes texts, as ``Engine.record_encoder`` does."""
         self._write(replace(self.manifest, encoder=model))
 
+    def record_canaries(self, canaries: Canaries) -> None:
+        """Store canaries in the manifest, as ``Engine.record_canaries`` does."""
+        self._write(replace(self.manifest, canaries=canaries))
+
     def compact(self) -> Compacted:
         """Free the space of deleted documents, and rebuild the search structures."""
         before = self._table.sizes()
@@ -267,7 +272,8 @@ def _start(tables: DocumentTables, name: str, record: Record) -> None:
     """Continue an interrupted build of equal source and manifest, or begin a new one."""
     before = tables.read(name)
     if before is not None:
-        plain = replace(before.manifest, settings={})
+        # A build adds its settings and its canaries after its documents.
+        plain = replace(before.manifest, settings={}, canaries=record.manifest.canaries)
         same = plain.to_json() == record.manifest.to_json() and before.source == record.source
         if same and before.adapter == record.adapter:
             return

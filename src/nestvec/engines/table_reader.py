@@ -198,6 +198,7 @@ class TableReader:
             commits=0,
             generation=0,
             settings=manifest.settings,
+            canaries=None if manifest.canaries is None else manifest.canaries.summary,
         )
 
     def bytes(self) -> PointBytes:

@@ -75,7 +75,13 @@ def adapt_index(
         chosen = manifest.point if point is None else point_for(point, info)
         with kind.building(
             place,
-            Manifest(info, manifest.stored, chosen, encoder=manifest.encoder),
+            Manifest(
+                info,
+                manifest.stored,
+                chosen,
+                encoder=manifest.encoder,
+                canaries=manifest.canaries,
+            ),
             source={"unadapted": f"{manifest.model.fingerprint} {old.stats().commits}"},
             adapter=adapter,
             keep_backup=True,

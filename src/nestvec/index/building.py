@@ -17,9 +17,10 @@ from nestvec.engines.manifest import Manifest, Stored, stored_for
 from nestvec.engines.registry import engine_at
 from nestvec.errors import InvalidArgument
 from nestvec.index.arguments import PlannedPoint, point_for
+from nestvec.index.canaries import CanaryDraw, record_drawn
 from nestvec.index.index import Index
 from nestvec.index.model import with_absolute_path
-from nestvec.models.adapted import AdaptedEncoder
+from nestvec.models.adapted import AdaptedEncoder, unadapted
 from nestvec.models.adapter import Adapter
 from nestvec.models.encoding import embed_batches
 from nestvec.models.load import as_encoder
@@ -135,10 +136,16 @@ def _fill(engine: Engine, model: Encoder, corpus: Corpus, on_progress: OnProgres
     existing = set(engine.ids())
     missing = ((id_, document) for id_, document in corpus if id_ not in existing)
     length = None if corpus.length is None else corpus.length - len(existing)
+    adapter, draw = _adapter_of(model), CanaryDraw()
     batches = embed_batches(
-        model, missing, length=length, on_progress=on_progress, before=len(existing)
+        unadapted(model), missing, length=length, on_progress=on_progress, before=len(existing)
     )
     for batch, embeddings in batches:
-        engine.add(batch, embeddings, build_codes=False)
+        stored = embeddings if adapter is None else adapter.apply(embeddings, "document")
+        engine.add(batch, stored, build_codes=False)
+        draw.see(batch, embeddings)
+        if engine.manifest.canaries is None:  # so that an interrupted build has some
+            record_drawn(engine, draw)
+    record_drawn(engine, draw)
     if not len(engine):
         _logger.warning("the corpus is empty, so the index begins without documents")

@@ -61,7 +61,11 @@ def copy_index(
         manifest = old.manifest
         chosen = manifest.point if point is None else point_for(point, manifest.model)
         new_manifest = Manifest(
-            manifest.model, stored or manifest.stored, chosen, encoder=manifest.encoder
+            manifest.model,
+            stored or manifest.stored,
+            chosen,
+            encoder=manifest.encoder,
+            canaries=manifest.canaries,
         )
         if not kind.capabilities.can_run(chosen):
             problem = f"the engine of {shown_place(target)} cannot search by the point {chosen}."

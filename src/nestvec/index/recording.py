@@ -8,6 +8,7 @@ change: plans, curves and adapters for them remain valid.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from nestvec.models.adapted import uncached
 from nestvec.models.encoding import embed_documents
 from nestvec.models.load import as_encoder
 from nestvec.models.paired import stores_documents
-from nestvec.types import Document, Encoder
+from nestvec.types import Document, Embeddings, Encoder
 from nestvec.wording import count_text
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def record_model(engine: Engine, model: ModelLike) -> float:
     encoder = as_encoder(model)
     _check_kind(engine, encoder)
     engine.lock()
-    lowest = _lowest_cosine(engine, encoder, _sample(engine))
+    documents = _sample(engine)
+    made = embed_documents(uncached(encoder), documents)
+    lowest = check_vectors(engine, encoder.info.name, documents, made)
     before = engine.manifest.encoding_model.query_model
     if before is not None and encoder.info.query_model is None:
         _logger.warning(
@@ -102,9 +105,24 @@ def _sample(engine: Engine) -> dict[str, Document]:
     return dict(islice(texts.items(), 0, step * _CHECKED, step))
 
 
-def _lowest_cosine(engine: Engine, encoder: Encoder, documents: dict[str, Document]) -> float:
+def check_vectors(
+    engine: Engine, model: str, documents: Mapping[str, Document], made: Embeddings
+) -> float:
+    """Compare vectors of a model with the stored vectors of the same documents.
+
+    Args:
+        engine: The index.
+        model: The name of the model.
+        documents: At least one document of the index, by id.
+        made: Their vectors as the model returns them, [n, full_dim].
+
+    Returns:
+        The lowest cosine.
+
+    Raises:
+        ModelMismatch: If it is below ``LOWEST_COSINE``.
+    """
     ids = list(documents)
-    made = embed_documents(uncached(encoder), documents)
     if engine.adapter is not None:
         made = engine.adapter.apply(made, "document")
     full_dim = engine.manifest.model.full_dim
@@ -116,7 +134,7 @@ def _lowest_cosine(engine: Engine, encoder: Encoder, documents: dict[str, Docume
     if not lowest >= LOWEST_COSINE:
         low = int((cosines < LOWEST_COSINE).sum())
         raise ModelMismatch(
-            f"{encoder.info.name} did not make the vectors of {engine.place}: the lowest cosine "
+            f"{model} did not make the vectors of {engine.place}: the lowest cosine "
             f"of {count_text(len(ids), 'document')} is {lowest:.3f} ({ids[worst]!r}), and {low} "
             f"are below {LOWEST_COSINE}. {_CHECKS}"
         )

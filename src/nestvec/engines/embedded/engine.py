@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
+from nestvec.engines.canaries import Canaries
 from nestvec.engines.checks import check_added
 from nestvec.engines.embedded.codecs import Codecs, make_codes, measure_drift
 from nestvec.engines.embedded.compaction import compact, shrink_database
@@ -207,12 +208,11 @@ class EmbeddedEngine(EmbeddedReader):
 
     def record_encoder(self, model: ModelInfo) -> None:
         """Record the model that encodes texts, as ``Engine.record_encoder`` does."""
-        with self._changing:
-            writer = self.writer  # acquire the lock before the manifest is written
-            save_manifest(replace(self.manifest, encoder=model), self.path)
-            # A commit, even with the same parts, lets other readers load the new manifest.
-            writer.commit_parts(writer.state.parts, fitted=False)
-            self.snapshot()
+        self._record(encoder=model)
+
+    def record_canaries(self, canaries: Canaries) -> None:
+        """Store canaries in the manifest, as ``Engine.record_canaries`` does."""
+        self._record(canaries=canaries)
 
     def build_codes(self) -> None:
         """Build the codes of the tail.
@@ -290,6 +290,15 @@ class EmbeddedEngine(EmbeddedReader):
                     raise DataError(self.path, "cannot be written: no permission")
                 self._writer = Writer(self.path, self.manifest, self._check_in_place)
             return self._writer
+
+    def _record(self, **changes: Any) -> None:
+        """Change values of the manifest that affect no vector and no code."""
+        with self._changing:
+            writer = self.writer  # acquire the lock before the manifest is written
+            save_manifest(replace(self.manifest, **changes), self.path)
+            # A commit, even with the same parts, lets other readers load the new manifest.
+            writer.commit_parts(writer.state.parts, fitted=False)
+            self.snapshot()
 
     def _check_in_place(self) -> None:
         if not self.in_place():

@@ -236,6 +236,7 @@ class EmbeddedReader:
             text_bytes=text_bytes(self.path),
             commits=state.counter,
             generation=state.generation,
+            canaries=None if manifest.canaries is None else manifest.canaries.summary,
         )
 
     def close(self) -> None:
