@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nestvec.cli.check_drift import CanariesOption, MinCosineOption, ThresholdOption, print_drift
 from nestvec.cli.console import check_output, print_json, print_line, print_wrapped
 from nestvec.cli.models import LOADING, ModelChoice, load_encoder, model_options
 from nestvec.cli.options import JsonOption, SeedOption, parse_ints
@@ -117,6 +118,9 @@ def check(
     min_retention: _MinRetention = None,
     qrels: _Qrels = None,
     metric: _Metric = "ndcg@10",
+    threshold: ThresholdOption = False,
+    canaries: CanariesOption = None,
+    min_cosine: MinCosineOption = 0.999,
     model: _Model = None,
     sql: _Sql = None,
     point: _Point = None,
@@ -135,6 +139,7 @@ def check(
     Example: nestvec check index --queries log.txt --min-overlap .95
     """
     from nestvec.operate.check import CheckOptions, check_search
+    from nestvec.operate.drift import DriftOptions
     from nestvec.operate.history import add_to_history
 
     written = [path for path in (prometheus, history) if path is not None]
@@ -149,6 +154,8 @@ def check(
         sampled=sample,
         seed=seed,
         search=read_table_search(sql, point, distance, settings),
+        drift=DriftOptions(canaries, min_cosine, seed),
+        threshold=threshold,
     )
     encoder = None if model is None else load_encoder(model, choice)
     report = check_search(place, log, options, model=encoder)
@@ -196,6 +203,7 @@ def _print(report: CheckReport) -> None:
     _print_times(report)
     _print_retention(report)
     _print_losses(report)
+    print_drift(report)
     for failure in report.failures:
         print_line(f"FAILED  {failure}")
     if report.passed and (report.min_overlap or report.min_retention):

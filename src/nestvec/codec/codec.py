@@ -43,6 +43,8 @@ FIT_ROWS, _FIT_SEED = 100_000, 4711  # FIT_ROWS: most vectors that a codec is fi
 _ROTATED = 4_096  # vectors rotated at a time: a new array of many vectors is slow to allocate
 _ERROR_ROWS = 1_000  # most vectors whose errors are computed
 MISFIT_ERROR = 1.5  # times the 99th percentile of the errors of fitted vectors
+MAX_MISFIT = 0.02
+"""A codec should be fitted again if its calibration does not fit more than this share of values."""
 _ROUNDING_ERROR = 1e-6
 # Neighboring float16 values differ by at least 2^-11 of their size. Scaling by a factor within
 # 2^-13 of 1 moves a value by less than half that distance, so the value rounds to itself.

@@ -21,11 +21,14 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.machine import describe_machine
 from nestvec.operate.answers import ComparedResults, compare, without_own
 from nestvec.operate.check_report import CheckReport, FilterCheck, Losses, Remedy
+from nestvec.operate.drift import DriftOptions, with_drift
 from nestvec.operate.exact import LiveQueries
 from nestvec.operate.live.database import ExactAnswers, LiveDatabase, Settings, TableSearch
+from nestvec.operate.live.indexes import LiveIndex
 from nestvec.operate.live.opening import open_live
 from nestvec.operate.losses import PointRankings, Variant
 from nestvec.operate.relevance_check import Labels
+from nestvec.operate.thresholds import ScoreThreshold, fit_threshold
 from nestvec.sources.logged_queries import LoggedQueries
 from nestvec.types import Encoder
 
@@ -48,6 +51,8 @@ class CheckOptions:
         sampled: Number of documents that serve as queries if there is no log.
         seed: Seed of the samples.
         search: How a table is searched.
+        drift: How the model and the documents of an index are compared with earlier ones.
+        threshold: Whether to fit a score threshold to the labels; only for an index.
     """
 
     ks: tuple[int, ...] = (10,)
@@ -57,6 +62,8 @@ class CheckOptions:
     sampled: int = 500
     seed: int = 0
     search: TableSearch = field(default_factory=TableSearch)
+    drift: DriftOptions = field(default_factory=DriftOptions)
+    threshold: bool = False
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -71,6 +78,8 @@ class CheckOptions:
             check_threshold(name, getattr(self, name))
         if self.min_retention is not None and self.labels is None:
             raise InvalidArgument("min_retention needs relevance labels. Pass a file of qrels.")
+        if self.threshold and self.labels is None:
+            raise InvalidArgument("threshold needs relevance labels. Pass a file of qrels.")
         if self.sampled < 1:
             raise InvalidArgument(f"sampled={self.sampled} is below 1. Choose 1 or more.")
 
@@ -113,7 +122,9 @@ def check_search(
     """
     options = options or CheckOptions()
     with open_live(place, options.search, model) as live:
-        return _Check(live, queries, options).report()
+        check = _Check(live, queries, options)
+        report = with_drift(check.report(), live, options.drift)
+        return replace(report, threshold=check.threshold()) if options.threshold else report
 
 
 class _Check:
@@ -162,6 +173,20 @@ class _Check:
             remedies = other + _enough(remedies, target)
             report = replace(report, remedies=tuple(remedies))
         return report
+
+    def threshold(self) -> ScoreThreshold:
+        """Fit a score threshold on the results of the queries that have labels."""
+        labels, log = self._options.labels, self._log
+        if not isinstance(self._live, LiveIndex) or labels is None or log is None:
+            problem = "a score threshold needs an index of nestvec, a log and relevance labels"
+            raise InvalidArgument(f"{problem}, but {self._live.place} is a table.")
+        hits, own = self._live.hits(self._queries, self._k), labels.labeled(log.ids)
+        rows = [row for row, id_ in enumerate(log.ids) if id_ in own]
+        relevant = [
+            [own[log.ids[row]].get(document, 0) > 0 for document in hits.ids[row]] for row in rows
+        ]
+        scores = [hits.scores[row] for row in rows]
+        return fit_threshold(scores, relevant, seed=self._options.seed)
 
     def _summary(
         self, found: _Results, exact: ExactAnswers, compared: ComparedResults, *, exact_s: float

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
+
+from nestvec.operate.drift_report import CalibrationCheck, CanaryCheck
+from nestvec.operate.thresholds import ScoreThreshold
 
 Source = Literal["log", "sampled documents"]
 
@@ -126,6 +129,9 @@ class CheckReport:
         remedies: Settings that would reduce the loss.
         unused_index: An index that the search could use and does not; "" for none.
         retention: Relevance by labels; None without labels.
+        canaries: The model of an index, compared with earlier vectors; None for a table.
+        calibration: Whether the calibration of the codes fits the documents; None without one.
+        threshold: A score threshold that was fitted to labels; None if none was requested.
         min_overlap: The lowest mean overlap at the largest k that passes; None for none.
         min_retention: The lowest share of relevance that passes; None for none.
         seed: Seed of the samples.
@@ -152,6 +158,9 @@ class CheckReport:
     remedies: tuple[Remedy, ...] = ()
     unused_index: str = ""
     retention: Retention | None = None
+    canaries: CanaryCheck | None = None
+    calibration: CalibrationCheck | None = None
+    threshold: ScoreThreshold | None = None
     min_overlap: float | None = None
     min_retention: float | None = None
     seed: int = 0
@@ -174,6 +183,8 @@ class CheckReport:
         if kept is not None and self.min_retention is not None and kept.share < self.min_retention:
             problem = f"retention of {kept.metric} is {kept.share:.3f}"
             found.append(f"{problem}, below {self.min_retention:g}")
+        if self.canaries is not None and not self.canaries.passed:
+            found.append(self.canaries.failure)
         return tuple(found)
 
     @property
@@ -198,6 +209,7 @@ class CheckReport:
                 "remedies": tuple(Remedy(**each) for each in own["remedies"]),
                 "losses": None if losses is None else Losses(**losses),
                 "retention": None if retention is None else Retention(**retention),
+                **_drift_from(own),
             }
         )
 
@@ -231,4 +243,18 @@ class CheckReport:
             names = ("dims", "bits", "index")
             samples = [(f',cause="{name}"', getattr(self.losses, name)) for name in names]
             found.append(("loss", "gauge", samples))
+        if self.canaries is not None and self.canaries.lowest is not None:
+            found.append(("canary_cosine", "gauge", [("", self.canaries.lowest)]))
+        if self.calibration is not None:
+            found.append(("outside_calibration", "gauge", [("", self.calibration.outside)]))
         return found
+
+
+def _drift_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a report on drift; reports of earlier versions have none."""
+    read: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+        "canaries": lambda own: CanaryCheck(**own),
+        "calibration": CalibrationCheck.from_json,
+        "threshold": ScoreThreshold.from_json,
+    }
+    return {name: parse(values[name]) for name, parse in read.items() if values.get(name)}

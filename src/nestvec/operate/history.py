@@ -35,6 +35,7 @@ class PastCheck:
         p50_ms: Median latency in milliseconds.
         retention: Share of the relevance of exact answers; None without labels.
         passed: Whether the check passed.
+        canary_cosine: The lowest cosine of a canary of the index; None if none was encoded.
     """
 
     checked_at: str
@@ -48,6 +49,7 @@ class PastCheck:
     p50_ms: float
     retention: float | None
     passed: bool
+    canary_cosine: float | None = None
 
     @classmethod
     def of(cls, report: CheckReport) -> Self:
@@ -64,6 +66,7 @@ class PastCheck:
             report.latency_ms["p50_ms"],
             None if report.retention is None else report.retention.share,
             report.passed,
+            None if report.canaries is None else report.canaries.lowest,
         )
 
     def changes(self, before: PastCheck) -> list[str]:
@@ -74,6 +77,8 @@ class PastCheck:
         found.append(f"overlap {self.overlap - before.overlap:+.3f}")
         if self.retention is not None and before.retention is not None:
             found.append(f"retention {self.retention - before.retention:+.3f}")
+        if self.canary_cosine is not None and before.canary_cosine is not None:
+            found.append(f"canary cosine {self.canary_cosine - before.canary_cosine:+.4f}")
         found.append(f"p50 {self.p50_ms - before.p50_ms:+.1f} ms")
         for name in ("point", "width", "queries"):
             one, other = getattr(before, name), getattr(self, name)

@@ -10,13 +10,13 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from nestvec.codec.codec import MAX_MISFIT
 from nestvec.engines.embedded.checksums import digest
 
 CALIBRATION_ROWS = 1_000  # a calibration on fewer rows would not fit the rows added later
 TAIL_ROWS = 4_096  # a tail of at least this many rows is encoded
-MAX_OUTSIDE = 0.02
-"""The codecs are fitted again if the calibration does not fit more than this share of the added
-values, and the added rows are at least ``_MIN_ADDED`` and this share of the calibrated rows."""
+# The codecs are fitted again if the calibration does not fit more than ``MAX_MISFIT`` of the added
+# values, and the added rows are at least this number and this share of the calibrated rows.
 _MIN_ADDED, _MIN_ADDED_SHARE = 20, 0.1
 
 
@@ -95,7 +95,7 @@ class State:
         """
         fitted = self.parts[0].end if self.parts else 0  # all rows, when the codecs were fitted
         added = self.n_rows - fitted
-        drifted = self.outside > MAX_OUTSIDE * self.checked
+        drifted = self.outside > MAX_MISFIT * self.checked
         return (
             not self.is_calibrated
             or added >= fitted

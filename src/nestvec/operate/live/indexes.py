@@ -16,7 +16,7 @@ from nestvec.index.model import IndexModel
 from nestvec.operate.exact import LiveQueries, Metric, Observer, ScannedRows
 from nestvec.operate.live.database import ExactAnswers, SearchPath, Settings
 from nestvec.operate.losses import plain_codec
-from nestvec.types import CodeKey, Embeddings, Encoder, OperatingPoint, Rows
+from nestvec.types import CodeKey, Embeddings, Encoder, Hits, OperatingPoint, Rows
 
 _BLOCK = 4_096  # vectors that are read at a time
 
@@ -90,19 +90,29 @@ class LiveIndex:
 
     def exact(self, queries: LiveQueries, k: int, observer: Observer | None = None) -> ExactAnswers:
         """Return the exact answers of all queries, by the exhaustive search of the engine."""
-        n = len(queries.values)
-        ids: list[list[str]] = [[] for _ in range(n)]
-        scores: list[list[float]] = [[] for _ in range(n)]
-        for group in np.unique(queries.groups):
-            lines = np.flatnonzero(queries.groups == group)
-            where = queries.condition(int(lines[0]))
-            hits = self._engine.search(queries.values[lines], k, where=where, exact=True)
-            for line, names, values in zip(lines, hits.ids, hits.scores, strict=True):
-                ids[int(line)], scores[int(line)] = names, values
+        found = self.hits(queries, k, exact=True)
         if observer is not None:
             self._scan(observer)
         matching = [None] * len(queries.conditions)
-        return ExactAnswers(ids, scores, matching, len(self._engine), 0, unit=True)
+        return ExactAnswers(found.ids, found.scores, matching, len(self._engine), 0, unit=True)
+
+    def hits(self, queries: LiveQueries, k: int, *, exact: bool = False) -> Hits:
+        """Return the results of all queries with their scores, as users get them.
+
+        Args:
+            queries: The queries with their filters.
+            k: Number of documents.
+            exact: Score every document by its full stored vector instead.
+        """
+        n, point = len(queries.values), None if exact else self._point
+        found = Hits([[] for _ in range(n)], [[] for _ in range(n)])
+        for group in np.unique(queries.groups):
+            lines = np.flatnonzero(queries.groups == group)
+            where, values = queries.condition(int(lines[0])), queries.values[lines]
+            hits = self._engine.search(values, k, where=where, point=point, exact=exact)
+            for line, ids, scores in zip(lines, hits.ids, hits.scores, strict=True):
+                found.ids[int(line)], found.scores[int(line)] = ids, scores
+        return found
 
     def vectors(self, ids: Sequence[str]) -> Mapping[str, Embeddings]:
         """Return vectors by id; unknown ids are left out."""
@@ -132,6 +142,11 @@ class LiveIndex:
     def engine(self) -> Engine:
         """The open engine of the index."""
         return self._engine
+
+    @property
+    def model(self) -> IndexModel:
+        """The model of the index, which is loaded when it is used."""
+        return self._model
 
     def _scan(self, observer: Observer) -> None:
         ids = self._engine.ids()
