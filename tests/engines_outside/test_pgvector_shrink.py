@@ -1,5 +1,9 @@
 """``nestvec shrink`` on a table that is in use: every step, finish, and undo at every time."""
 
+import re
+import shlex
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pgvector import Vector
@@ -15,10 +19,12 @@ from shrink_table import (
     writing,
 )
 
+from ended_commands import run_in
 from nestvec.operate.shrink.request import ShrinkRequest
 from nestvec.operate.shrink.table import finish_shrink, preview_shrink, shrink, undo_shrink
 from nestvec.types import OperatingPoint
 
+PAGE = Path(__file__).parents[2] / "docs" / "shrink.md"
 TWO_STAGES = "16:float16@200>64:float32"
 
 
@@ -229,3 +235,21 @@ def test_a_halfvec_table_with_an_index_on_an_expression(database, url):
     search(database, query)
     database.execute("RESET enable_seqscan")
     assert scans(database, "docs_half") == before + 1
+
+
+def test_the_commands_of_the_documentation(server, database, tmp_path):
+    text = PAGE.read_text().replace("postgresql://localhost/shop", server.url)
+    (block,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    commands = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
+    printed = []
+    for program, *arguments in commands:
+        assert program == "nestvec"
+        ended = run_in(tmp_path, *arguments)
+        assert ended.code == 0, ended.err
+        assert "free disk" not in ended.out  # it was read
+        printed.append(" ".join(ended.out.split()))
+    preview, switched, finished, undone = printed
+    assert preview.endswith("Nothing was changed.")
+    assert "compare with exact answers: overlap@10" in switched
+    assert "freed" in finished and "now" in finished
+    assert "docs_search remains, with the former search." in undone

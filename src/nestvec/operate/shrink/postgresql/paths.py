@@ -144,7 +144,7 @@ def dollar_quoted(text: str, tag: str) -> str:
     >>> dollar_quoted("SELECT '1'", "query")
     "$query$SELECT '1'$query$"
     """
-    while f"${tag}$" in text:
+    while f"${tag}" in text:  # without the last $: a text can end with the rest of the tag
         tag += "_"
     return f"${tag}${text}${tag}$"
 
