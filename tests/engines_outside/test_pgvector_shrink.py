@@ -20,6 +20,8 @@ from shrink_table import (
 )
 
 from ended_commands import run_in
+from nestvec.errors import DataError
+from nestvec.operate.shrink.postgresql import backward
 from nestvec.operate.shrink.request import ShrinkRequest
 from nestvec.operate.shrink.table import finish_shrink, preview_shrink, shrink, undo_shrink
 from nestvec.types import OperatingPoint
@@ -182,6 +184,21 @@ def test_the_overlap_can_prevent_the_switch(database, url):
     (source,) = database.execute("SELECT prosrc FROM pg_proc WHERE proname = 'docs_search'")
     assert "halfvec" not in source[0]
     undo_shrink(url, drop_function=True)
+
+
+def test_an_index_that_programs_still_use_is_not_dropped(database, url, monkeypatch):
+    shrink(url, request(TWO_STAGES))
+    monkeypatch.setattr(backward, "GRACE_S", 0.0)
+    finish_shrink(url)  # nothing has used the index
+    undo_shrink(url)
+    shrink(url, request(TWO_STAGES))
+    database.execute("SET enable_seqscan = off")
+    query = [Vector(vectors(1)[0])]
+    database.execute("SELECT key FROM docs ORDER BY embedding <=> %s LIMIT 1", query)
+    assert scans(database, "docs_embedding") > 0
+    with pytest.raises(DataError, match=r"was used after the switch, at .* or pass --force"):
+        finish_shrink(url)
+    assert finish_shrink(url, force=True).freed_bytes > 0
 
 
 def test_names_of_any_kind_are_quoted(server, database):

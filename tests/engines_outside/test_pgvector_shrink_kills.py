@@ -92,6 +92,23 @@ def test_a_command_killed_at_a_random_statement_continues(server, database, colu
     check_story(server, database, before, *column)
 
 
+@pytest.mark.parametrize("column", [(), ("small",)])
+def test_a_killed_command_is_undone(server, database, column):
+    choose = random.Random(10 + len(column))
+    with connect(server.url) as connection:
+        before = catalog(connection)
+    for _ in range(KILLS):
+        process = start(database, "shrink", *column, die_at=choose.randint(25, 120))
+        process.communicate(timeout=LONGEST_S)
+        with connect(server.url) as connection:
+            (recorded,) = connection.execute("SELECT to_regclass('nestvec.shrinks')").fetchone()
+        if recorded is not None:
+            complete(database, "undo")
+        with connect(server.url) as connection:
+            after = [row for row in catalog(connection) if row[:2] != ("function", "docs_search")]
+        assert after == before
+
+
 def test_a_command_killed_at_a_random_time_continues(server, database):
     choose = random.Random(2)
     with connect(server.url) as connection:

@@ -51,6 +51,7 @@ def called(monkeypatch):
         (("--finish", "--undo"), "--finish and --undo exclude each other"),
         (("--undo", "--point", "8:sign", "--dry-run"), "Remove --point, --dry-run"),
         (("--drop-function",), "--drop-function requires --undo"),
+        (("--force", "--undo"), "--force requires --finish"),
         (("--point", "8:sign", "--metric", "l1"), "metric 'l1' is not one of"),
         (("--point", "8"), "is not an operating point"),
     ],

@@ -97,6 +97,13 @@ _Finish = Annotated[
     bool,
     typer.Option("--finish", help="Drop the former index, after the search function was switched."),
 ]
+_Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="With --finish: drop the former index, although a program used it after the switch.",
+    ),
+]
 _Undo = Annotated[
     bool,
     typer.Option(
@@ -127,6 +134,7 @@ def shrink(
     free_disk: _FreeDisk = None,
     dry_run: _DryRun = False,
     finish: _Finish = False,
+    force: _Force = False,
     undo: _Undo = False,
     drop_function: _DropFunction = False,
     json: JsonOption = False,
@@ -150,16 +158,19 @@ def shrink(
     }
     if drop_function and not undo:
         raise InvalidArgument("--drop-function requires --undo.")
+    if force and not finish:
+        raise InvalidArgument("--force requires --finish.")
     if finish or undo:
         _check_alone(forward, finish=finish, undo=undo)
         with _repeatable(), progress("shrink") as on_progress:
-            on_step = None if json else _print_step
+            shown: dict[str, Any] = {
+                "on_step": None if json else _print_step,
+                "on_progress": on_progress,
+            }
             if finish:
-                outcome = finish_shrink(url, on_step=on_step, on_progress=on_progress)
+                outcome = finish_shrink(url, force=force, **shown)
             else:
-                outcome = undo_shrink(
-                    url, drop_function=drop_function, on_step=on_step, on_progress=on_progress
-                )
+                outcome = undo_shrink(url, drop_function=drop_function, **shown)
         _report(url, outcome, as_json=json, function_dropped=drop_function)
         return
     chosen, full_dim = _chosen_point(plan, point)

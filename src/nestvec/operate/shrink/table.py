@@ -68,17 +68,27 @@ def preview_shrink(
 
 
 def finish_shrink(
-    url: str, *, on_step: OnStep | None = None, on_progress: OnProgress | None = None
+    url: str,
+    *,
+    force: bool = False,
+    on_step: OnStep | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ShrinkOutcome:
     """Drop the former index of a table whose search function was switched.
 
+    Args:
+        url: The URL of the table.
+        force: Drop the index also if programs used it after the switch.
+        on_step: Is called after each step.
+        on_progress: Is called when a step begins.
+
     Raises:
         InvalidArgument: If the table was not shrunk.
-        DataError: If the database refuses a statement.
+        DataError: If programs still use the index, or the database refuses a statement.
     """
     with _session(url) as (session, place):
         table, record = open_table(session, place)
-        return Ending(session, table, record, on_step, on_progress).finish()
+        return Ending(session, table, record, on_step, on_progress).finish(force=force)
 
 
 def undo_shrink(

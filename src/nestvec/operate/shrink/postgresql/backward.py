@@ -26,6 +26,10 @@ from nestvec.operate.shrink.postgresql.target import ShrinkTable
 from nestvec.types import OnProgress, begin_step
 from nestvec.wording import size_text
 
+GRACE_S = 15.0
+"""Searches that ran at the switch may end, and the server may count them, within this time."""
+_LAST_SCAN = 160_000  # the version of PostgreSQL that introduced the time of the last scan
+
 
 class Ending:
     """A recorded shrink that is finished or undone."""
@@ -49,17 +53,23 @@ class Ending:
         self._session, self._table, self._record = session, table, record
         self._on_step, self._on_progress = on_step, on_progress
 
-    def finish(self) -> ShrinkOutcome:
+    def finish(self, *, force: bool = False) -> ShrinkOutcome:
         """Drop the former index.
+
+        Args:
+            force: Drop the index also if it was used after the switch.
 
         Raises:
             InvalidArgument: If the search function was not switched yet.
+            DataError: If programs still use the former index.
         """
         record = self._record
         if record.state not in ("switched", "finishing", "finished"):
             problem = f"the shrink of {self._table.name} is not complete (state {record.state})"
             raise InvalidArgument(f"{problem}. Run it with --plan or --point first.")
         freed = 0
+        if record.state == "switched" and not force:
+            self._check_unused()
         if record.state != "finished":
             freed = self._drop_former()
         return replace(outcome(self._session, self._table, self._record), freed_bytes=freed)
@@ -79,6 +89,21 @@ class Ending:
         if drop_function:
             self._drop_function()
         return replace(outcome(session, table, self._record), freed_bytes=freed)
+
+    def _check_unused(self) -> None:
+        """Check that no program has used the former index after the switch (PostgreSQL 16+)."""
+        former, switched_at = self._record.former, self._record.switched_at
+        if former is None or switched_at is None or self._session.version < _LAST_SCAN:
+            return
+        query = """SELECT extract(epoch FROM last_idx_scan)::float8,
+            to_char(last_idx_scan, 'YYYY-MM-DD HH24:MI:SS TZ')
+            FROM pg_stat_all_indexes WHERE indexrelid = to_regclass(%s)"""
+        for used_at, shown in self._session.rows(query, [former.name]):
+            if used_at is not None and used_at > switched_at + GRACE_S:
+                problem = f"index {former.name} was used after the switch, at {shown}."
+                name = shown_function(self._session, self._table, self._record)
+                remedy = f"Let all programs call {name}, or pass --force."
+                raise self._session.refuse(f"{problem} {remedy}")
 
     def _drop_former(self) -> int:
         former, freed = self._record.former, 0

@@ -127,6 +127,8 @@ class Shrinking:
 
     def _switch(self) -> str:
         statement = switch_statement(self._table, self.record)
+        (now,) = self._session.row("SELECT extract(epoch FROM clock_timestamp())::float8")
+        self.record = replace(self.record, switched_at=now)
         self._change(self.record.after("switched", statement), (statement,))
         return shown_function(self._session, self._table, self.record)
 

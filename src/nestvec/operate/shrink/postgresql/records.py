@@ -53,6 +53,8 @@ class ShrinkRecord:
         backfilled: Number of rows that the backfill has computed.
         ef_search: The fitted ``hnsw.ef_search``; None if it was not fitted.
         overlap: overlap@10 with exact answers; None if it was not measured.
+        switched_at: When the search function was switched, in seconds since 1970 by the clock of
+            the server; None before.
     """
 
     state: State
@@ -69,6 +71,7 @@ class ShrinkRecord:
     backfilled: int = 0
     ef_search: int | None = None
     overlap: float | None = None
+    switched_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -75,6 +75,11 @@ class ShrinkSession:
         except psycopg.Error as error:
             raise failure(place.shown, error, CHANGE_LOCK) from None
 
+    @property
+    def version(self) -> int:
+        """The version of the server, such as 180006 for 18.6."""
+        return int(self.connection.info.server_version)
+
     def use_schema(self, schema: str) -> None:
         """Look up types and operators of pgvector in its schema, and load its library.
 
