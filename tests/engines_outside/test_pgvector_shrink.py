@@ -21,7 +21,7 @@ from shrink_table import (
 
 from ended_commands import run_in
 from nestvec.errors import DataError
-from nestvec.operate.shrink.postgresql import backward
+from nestvec.operate.shrink.postgresql import backward, session
 from nestvec.operate.shrink.request import ShrinkRequest
 from nestvec.operate.shrink.table import finish_shrink, preview_shrink, shrink, undo_shrink
 from nestvec.types import OperatingPoint
@@ -101,6 +101,25 @@ def test_searches_use_the_new_index_and_agree_with_numpy(database, url, column):
         shares.append(len({*ids} & {*exact(database, query)}) / 10)
     assert np.mean(shares) > 0.95
     assert scans(database, "docs_embedding_16_float16") == before + 20
+
+
+def test_the_progress_of_the_backfill_and_of_the_index_is_reported(database, url, monkeypatch):
+    monkeypatch.setattr(session, "_POLL_S", 0.02)
+    seen = {}
+
+    class Seen:
+        def begin(self, name, unit="steps"):
+            self.reports = seen.setdefault((name, unit), [])
+
+        def __call__(self, done, total):
+            self.reports.append((done, total))
+
+    shrink(url, request(TWO_STAGES, column="small"), on_progress=Seen())
+    rows, pages = seen["fill the column", "rows"], seen["build the index", "pages"]
+    assert rows[-1] == (3_000, 3_000)
+    assert pages
+    assert all(0 <= done <= total for done, total in (*rows, *pages))
+    assert seen["compare with exact answers", "scans"][-1] == (200, 200)
 
 
 def test_distances_are_those_of_the_metric(database, url):

@@ -123,12 +123,18 @@ class Ending:
         former = self._record.former
         if former is None or is_complete(self._session, former.name):
             return
-        start = self._begin("rebuild the former index")
+        start = self._begin("rebuild the former index", "pages")
         (rows,) = self._session.row(
             "SELECT greatest(0, reltuples)::bigint FROM pg_class WHERE oid = %s", [self._table.oid]
         )
         memory = graph_kb(rows, (self._table.dim, STORED[self._table.kind]))
-        build_index(self._session, former.name, former.concurrent_definition(), memory)
+        build_index(
+            self._session,
+            former.name,
+            former.concurrent_definition(),
+            memory_kb=memory,
+            on_progress=self._on_progress,
+        )
         size = size_text(index_size(self._session, former.name))
         self._end("rebuild the former index", start, size)
 
@@ -167,8 +173,8 @@ class Ending:
         apply(self._session, self._table, record, statements)
         self._record = record
 
-    def _begin(self, name: str) -> float:
-        begin_step(self._on_progress, name)
+    def _begin(self, name: str, unit: str = "steps") -> float:
+        begin_step(self._on_progress, name, unit)
         return time.perf_counter()
 
     def _end(self, name: str, start: float, detail: str) -> None:

@@ -60,7 +60,7 @@ class Shrinking:
                 self._step("add the column", self._add_column)
             if self.record.state == "column":
                 self._step("fill the column", self._fill, unit="rows")
-        self._step("build the index", self._index)
+        self._step("build the index", self._index, unit="pages")
         self._step("compare with exact answers", self._compare, unit="scans")
         overlap = self.record.overlap or 0.0
         if overlap < min_overlap:
@@ -104,7 +104,13 @@ class Shrinking:
         first, rows = self._prepared.first, self._prepared.facts.rows
         statement = create_index(self._table, self.record.index, first)
         name = self._table.qualified(self.record.index)
-        build_index(self._session, name, statement, graph_kb(rows, first.key))
+        build_index(
+            self._session,
+            name,
+            statement,
+            memory_kb=graph_kb(rows, first.key),
+            on_progress=self._on_progress,
+        )
         self._session.maintain(f"ANALYZE {self._table.sql}")
         if statement not in self.record.statements:
             self._change(self.record.after(self.record.state, statement), ())

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from nestvec.engines.pgvector.connection import CONNECT_S
@@ -24,6 +25,7 @@ CHANGE_LOCK = "2s"
 """Longest wait of one attempt to lock the table: other transactions wait behind the attempt."""
 ATTEMPTS = 30
 _PAUSE_S = 0.5
+_POLL_S = 1.0
 _CHECK_CLIENT = "1s"
 _SETTINGS = {
     "client_connection_check_interval": _CHECK_CLIENT,
@@ -43,9 +45,19 @@ class ShrinkSession:
         shown: The URL without credentials, for messages.
     """
 
-    def __init__(self, connection: Any, psycopg: Any, shown: str) -> None:
-        """Use an open connection."""
+    def __init__(
+        self, connection: Any, psycopg: Any, shown: str, connect: Callable[[], Any]
+    ) -> None:
+        """Use an open connection.
+
+        Args:
+            connection: The connection.
+            psycopg: The module.
+            shown: The URL without credentials.
+            connect: Opens another connection to the same database.
+        """
         self.connection, self.shown, self._psycopg = connection, shown, psycopg
+        self._connect = connect
 
     @classmethod
     @contextmanager
@@ -65,13 +77,16 @@ class ShrinkSession:
             problem = f"{place.shown} is not a connection URL of PostgreSQL."
             remedy = "Write postgresql://USER@HOST:PORT/DATABASE?table=TABLE."
             raise InvalidArgument(f"{problem} {remedy}") from None
+        options = {"connect_timeout": int(CONNECT_S), "prepare_threshold": None}
+
+        def connect() -> Any:
+            return psycopg.connect(place.url, autocommit=True, **options)
+
         try:
-            with psycopg.connect(
-                place.url, autocommit=True, connect_timeout=int(CONNECT_S), prepare_threshold=None
-            ) as connection:
+            with connect() as connection:
                 for name, value in _SETTINGS.items():
                     connection.execute(_SET, [name, value])
-                yield cls(connection, psycopg, place.shown)
+                yield cls(connection, psycopg, place.shown, connect)
         except psycopg.Error as error:
             raise failure(place.shown, error, CHANGE_LOCK) from None
 
@@ -90,6 +105,33 @@ class ShrinkSession:
         self.set("search_path", f"pg_catalog, {schema}, pg_temp")
         self.rows("SELECT '[1]'::vector")
         register_vector(self.connection)
+
+    @contextmanager
+    def polling(
+        self, query: str, values: Sequence[object], report: Callable[..., object]
+    ) -> Iterator[None]:
+        """Report the rows of a query from time to time, while the connection is busy.
+
+        Args:
+            query: The query, which runs in a connection of its own.
+            values: Its parameters.
+            report: Is called with the columns of each row, from another thread.
+        """
+        done = Event()
+
+        def poll() -> None:
+            with suppress(self._psycopg.Error), self._connect() as connection:
+                while not done.wait(_POLL_S):
+                    for row in connection.execute(query, values).fetchall():
+                        report(*row)
+
+        thread = Thread(target=poll, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def set(self, name: str, value: str) -> None:
         """Change a setting of the connection."""
