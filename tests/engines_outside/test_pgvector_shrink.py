@@ -289,3 +289,43 @@ def test_the_commands_of_the_documentation(server, database, tmp_path):
     assert "compare with exact answers: overlap@10" in switched
     assert "freed" in finished and "now" in finished
     assert "docs_search remains, with the former search." in undone
+
+
+@pytest.mark.parametrize("present", ["hnsw (embedding halfvec_cosine_ops)", None])
+def test_a_column_of_halfvec_is_shrunk(database, url, present):
+    create_table(database, kind="halfvec", index=False)
+    if present is not None:
+        database.execute(f"CREATE INDEX docs_embedding ON docs USING {present}")
+    outcome = shrink(url, request("16:float16@200>64:float16"))
+    assert (outcome.former_bytes > 0) == (present is not None)
+    assert any("no index at full width" in each for each in outcome.notes) == (present is None)
+    for query in vectors(3, seed=6):
+        ids, _ = search(database, query)
+        assert len({*ids} & {*exact(database, query)}) >= 9
+    finish_shrink(url)
+    undo_shrink(url, drop_function=True)
+
+
+def test_an_ivfflat_index_is_replaced_and_rebuilt(database, url):
+    create_table(database, index=False)
+    definition = "CREATE INDEX docs_lists ON docs USING ivfflat (embedding vector_cosine_ops)"
+    database.execute(f"{definition} WITH (lists = 10)")
+    before = catalog(database)
+    shrink(url, request(TWO_STAGES))
+    finish_shrink(url)
+    undo_shrink(url, drop_function=True)
+    assert catalog(database) == before
+
+
+def test_zero_vectors_are_last_and_stop_nothing(database, url):
+    zeros = Vector(np.zeros(64, dtype=np.float32))
+    database.execute("UPDATE docs SET embedding = %s WHERE key < 3", [zeros])
+    partly = np.zeros(64, dtype=np.float32)
+    partly[-1] = 1.0
+    database.execute("UPDATE docs SET embedding = %s WHERE key = 3", [Vector(partly)])
+    outcome = shrink(url, request("16:float16@3000>64:float32"))
+    assert outcome.overlap == 1.0
+    ids, distances = search(database, partly, 3_000)
+    assert (ids[0], distances[0]) == (3, pytest.approx(0.0, abs=1e-6))  # its prefix is zero
+    assert {*ids[-3:]} == {0, 1, 2}
+    assert np.isnan(distances[-3:]).all()
