@@ -48,7 +48,7 @@ def create_table(connection, n=3_000, *, kind="vector", metric="cosine", index=T
     """Create the table ``docs`` (key, body, embedding) with an HNSW index."""
     connection.execute("DROP TABLE IF EXISTS docs CASCADE")
     connection.execute("DROP TABLE IF EXISTS docs_embedding_16_float16")
-    connection.execute("DROP FUNCTION IF EXISTS docs_search, docs_small_nestvec")
+    connection.execute("DROP FUNCTION IF EXISTS docs_search, docs_small_nestvec, docs_small_adapt")
     connection.execute("DROP SCHEMA IF EXISTS nestvec CASCADE")
     connection.execute(
         f"CREATE TABLE docs (key bigint PRIMARY KEY, body text, embedding {kind}({DIM}))"

@@ -3,9 +3,12 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from ended_commands import refused, run_in, well
+from nestvec.models.adapter import Adapter, Head
+from nestvec.models.adapter_file import save_adapter
 from nestvec.operate.shrink import table
 from nestvec.operate.shrink.outcome import PlannedStatement, ShrinkOutcome, ShrinkStep
 from nestvec.planning.choose import Plan
@@ -109,8 +112,21 @@ def test_a_plan_that_is_not_confirmed_is_a_warning(tmp_path, called, monkeypatch
 def test_a_plan_of_adapted_vectors_is_refused(tmp_path, called, monkeypatch):
     plan(monkeypatch, adapter="e" * 64)
     ended = run_in(tmp_path, "shrink", URL, "--plan", "plan.json")
-    refused(ended, "was measured with an adapter")
+    refused(ended, "was measured with an adapter. Pass the same --adapter")
     assert called == []
+
+
+def test_a_plan_needs_its_own_adapter(tmp_path, called, monkeypatch):
+    matrix = Head(np.eye(64, dtype=np.float32))
+    adapter = Adapter("linear", (8,), "", "any", False, matrix, matrix, 0)
+    file = tmp_path / "a.safetensors"
+    save_adapter(adapter, file)
+    options = ("--plan", "plan.json", "--adapter", file, "--column", "small", "--json")
+    plan(monkeypatch)
+    refused(run_in(tmp_path, "shrink", URL, *options), "was measured without an adapter")
+    plan(monkeypatch, adapter=adapter.digest())
+    assert run_in(tmp_path, "shrink", URL, *options).code == 0
+    assert called[0].adapter == file
 
 
 def test_an_interrupt_names_how_to_continue(tmp_path, called, monkeypatch):

@@ -49,6 +49,14 @@ _Column = Annotated[
         show_default="an index on an expression, without a new column",
     ),
 ]
+_Adapter = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapter",
+        help="With --column: transform the first stage with this linear adapter, a file that "
+        "'nestvec adapt' wrote.",
+    ),
+]
 _Function = Annotated[
     str | None,
     typer.Option(
@@ -128,6 +136,7 @@ def shrink(
     point: _Point = None,
     column: _Column = None,
     function: _Function = None,
+    adapter: _Adapter = None,
     metric: _MetricName = None,
     min_overlap: _MinOverlap = 0.0,
     skip_nulls: _SkipNulls = False,
@@ -153,6 +162,7 @@ def shrink(
 
     forward = {
         **{"plan": plan, "point": point, "column": column, "function": function, "metric": metric},
+        "adapter": adapter,
         **{"min_overlap": min_overlap, "skip_nulls": skip_nulls, "free_disk": free_disk},
         "dry_run": dry_run,
     }
@@ -173,7 +183,7 @@ def shrink(
                 outcome = undo_shrink(url, drop_function=drop_function, **shown)
         _report(url, outcome, as_json=json, function_dropped=drop_function)
         return
-    chosen, full_dim = _chosen_point(plan, point)
+    chosen, full_dim = _chosen_point(plan, point, adapter)
     request = ShrinkRequest(
         OperatingPoint.parse(chosen),
         column=column,
@@ -183,6 +193,7 @@ def shrink(
         skip_nulls=skip_nulls,
         free_disk=free_disk,
         full_dim=full_dim,
+        adapter=adapter,
     )
     _run(url, request, dry_run=dry_run, as_json=json)
 
@@ -226,12 +237,15 @@ def _check_alone(forward: Mapping[str, Any], *, finish: bool, undo: bool) -> Non
         raise InvalidArgument(f"{which} needs only the URL. Remove {', '.join(passed)}.")
 
 
-def _chosen_point(plan: Path | None, point: str | None) -> tuple[str, int | None]:
+def _chosen_point(
+    plan: Path | None, point: str | None, adapter: Path | None
+) -> tuple[str, int | None]:
     """Return the operating point, and the width that a plan was made for.
 
     Raises:
-        InvalidArgument: If there is no point, or two, or the plan is for adapted vectors.
+        InvalidArgument: If there is no point, or two, or the plan is for another adapter.
     """
+    from nestvec.models.adapter_file import load_adapter
     from nestvec.planning.choose import Plan
 
     if (plan is None) == (point is None):
@@ -239,9 +253,10 @@ def _chosen_point(plan: Path | None, point: str | None) -> tuple[str, int | None
     if plan is None:
         return str(point), None
     chosen = Plan.load(plan)
-    if chosen.model.adapter:
-        problem = f"{plan} was measured with an adapter, and the table has unadapted vectors."
-        raise InvalidArgument(f"{problem} Measure its vectors without --adapter.")
+    digest = "" if adapter is None else load_adapter(adapter).digest()
+    if chosen.model.adapter != digest:
+        measured = "with an adapter" if chosen.model.adapter else "without an adapter"
+        raise InvalidArgument(f"{plan} was measured {measured}. Pass the same --adapter, or none.")
     if not chosen.confirmed:
         warn(f"the plan is {chosen.verdict}: its target was not reached with confidence.")
     return str(chosen.point), chosen.model.full_dim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from nestvec.errors import InvalidArgument
@@ -26,6 +27,7 @@ class ShrinkRequest:
         skip_nulls: Accept rows without a vector; no search returns them.
         free_disk: Free bytes on the disk of the server; None to read them if possible.
         full_dim: The width of the vectors that the plan was made for; None if it is unknown.
+        adapter: The file of a linear adapter that transforms the first stage; None without one.
     """
 
     point: OperatingPoint
@@ -36,6 +38,7 @@ class ShrinkRequest:
     skip_nulls: bool = False
     free_disk: int | None = None
     full_dim: int | None = None
+    adapter: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the values that need no database."""

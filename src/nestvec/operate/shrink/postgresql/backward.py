@@ -9,6 +9,7 @@ from typing import Any
 from nestvec.engines.pgvector.indexes import graph_kb
 from nestvec.errors import InvalidArgument
 from nestvec.operate.shrink.outcome import OnStep, ShrinkOutcome, ShrinkStep
+from nestvec.operate.shrink.postgresql.adapting import drop_adapter
 from nestvec.operate.shrink.postgresql.forward import (
     apply,
     function_name,
@@ -152,10 +153,20 @@ class Ending:
         name = table.qualified(record.index)
         freed = index_size(self._session, name)
         self._session.maintain(drop_index(name))
-        statements = () if record.column is None else drop_column(table, record.column)
+        statements: tuple[str, ...] = ()
+        if record.column is not None:
+            statements = drop_column(table, record.column)
+        if record.column is not None and record.adapter is not None:
+            statements = (*statements, *self._adapter_statements(record.column))
         self._save(record.after("undone"), *statements)
         self._end("drop what the shrink created", start, f"{size_text(freed)} freed")
         return freed
+
+    def _adapter_statements(self, column: str) -> tuple[str, ...]:
+        """Return the statements that drop the adapter, unless its column was never added."""
+        if self._session.row("SELECT to_regclass('nestvec.shrink_adapters')")[0] is None:
+            return ()
+        return drop_adapter(self._table, column)
 
     def _drop_function(self) -> None:
         start = self._begin("drop the search function")

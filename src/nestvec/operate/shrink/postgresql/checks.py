@@ -142,8 +142,8 @@ def check_lengths(sample: Embeddings, table: ShrinkTable, metric: str) -> None:
         raise InvalidArgument(f"{table.name}: {problem}, {reason}. Normalize the vectors first.")
 
 
-def check_function(session: ShrinkSession, table: ShrinkTable, name: str) -> None:
-    """Check that the schema of a table has no function of a name.
+def check_function(session: ShrinkSession, table: ShrinkTable, name: str, option: str) -> None:
+    """Check that the schema of a table has no function of a name; an option changes the name.
 
     Raises:
         DataError: If it has.
@@ -152,7 +152,7 @@ def check_function(session: ShrinkSession, table: ShrinkTable, name: str) -> Non
         SELECT oid FROM pg_namespace WHERE nspname = %s)"""
     if session.row(query, [name, table.schema])[0]:
         problem = f"a function {name} exists, and nestvec shrink did not create it."
-        raise session.refuse(f"{problem} Choose another name with --function.")
+        raise session.refuse(f"{problem} Choose another name with {option}.")
 
 
 def check_index_name(session: ShrinkSession, table: ShrinkTable, name: str) -> None:

@@ -3,6 +3,7 @@
 index_bytes   = rows * (bytes of a code + 350)
 index_seconds = rows * (0.6 ms + 0.7 us * bytes of a code)
 column_bytes  = rows * (bytes of a code + bytes of a row in the table)
+adapt_seconds = rows * dims of the code * (0.6 us + 0.5 ns * dims)
 fill_seconds  = rows * (10 us + (0.6 ms + 5 us * dims) for each HNSW index of the table)
 
 An update writes a new version of the row, and enters it in all indexes of the table. The constants
@@ -18,6 +19,7 @@ from nestvec.types import CodeKey
 _NODE_BYTES = 350  # neighbors, headers and unused space of a page
 _NODE_S, _BYTE_S = 0.6e-3, 0.7e-6
 _UPDATE_S, _INSERT_S, _DIM_S = 10e-6, 0.6e-3, 5e-6
+_WEIGHTS_S, _WEIGHT_S = 0.6e-6, 0.5e-9
 
 
 def index_bytes(rows: int, key: CodeKey) -> int:
@@ -46,3 +48,12 @@ def fill_seconds(rows: int, dim: int, hnsw_indexes: int) -> float:
     (10, 4450)
     """
     return rows * (_UPDATE_S + (_INSERT_S + _DIM_S * dim) * hnsw_indexes)
+
+
+def adapt_seconds(rows: int, dim: int, code_dim: int) -> float:
+    """Return the additional time to adapt all rows.
+
+    >>> round(adapt_seconds(1_000_000, 768, 128))
+    126
+    """
+    return rows * code_dim * (_WEIGHTS_S + _WEIGHT_S * dim)

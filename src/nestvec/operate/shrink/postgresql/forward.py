@@ -12,11 +12,17 @@ from typing import Any
 
 from nestvec.engines.pgvector.indexes import graph_kb
 from nestvec.operate.shrink.outcome import OnStep, ShrinkOutcome, ShrinkStep
+from nestvec.operate.shrink.postgresql.adapting import adapt_function, store_matrix
 from nestvec.operate.shrink.postgresql.backfill import backfill
 from nestvec.operate.shrink.postgresql.comparing import Compared, compare
 from nestvec.operate.shrink.postgresql.indexing import build_index, index_size
 from nestvec.operate.shrink.postgresql.paths import exact_query, function_arguments, search_function
-from nestvec.operate.shrink.postgresql.prepared import PreparedShrink, former_search, point_search
+from nestvec.operate.shrink.postgresql.prepared import (
+    PreparedShrink,
+    first_representation,
+    former_search,
+    point_search,
+)
 from nestvec.operate.shrink.postgresql.records import SCHEMA, TABLE, ShrinkRecord, write_record
 from nestvec.operate.shrink.postgresql.session import ShrinkSession
 from nestvec.operate.shrink.postgresql.statements import add_column, create_index
@@ -83,8 +89,16 @@ class Shrinking:
 
     def _add_column(self) -> str:
         column = str(self.record.column)
-        statements = add_column(self._table, column, self._prepared.first)
-        self._change(self.record.after("column", *statements), statements)
+        statements = column_statements(self._table, self.record)
+        record, adapter = self.record.after("column", *statements), self._prepared.adapter
+
+        def work(connection: Any) -> None:
+            if adapter is not None:
+                store_matrix(connection, self._table, adapter, self._prepared.first.dim)
+            run_all(connection, self._table, record, statements)
+
+        self._session.change(work)
+        self.record = record
         return f"{column} {self._prepared.first.kind}"
 
     def _fill(self) -> str:
@@ -148,13 +162,23 @@ def apply(
     session: ShrinkSession, table: ShrinkTable, record: ShrinkRecord, statements: tuple[str, ...]
 ) -> None:
     """Run statements and write the record after them, in one transaction."""
+    session.change(lambda connection: run_all(connection, table, record, statements))
 
-    def work(connection: Any) -> None:
-        for statement in statements:
-            connection.execute(statement)
-        write_record(connection, table, record)
 
-    session.change(work)
+def run_all(
+    connection: Any, table: ShrinkTable, record: ShrinkRecord, statements: tuple[str, ...]
+) -> None:
+    """Run statements and write the record after them, in the transaction of a connection."""
+    for statement in statements:
+        connection.execute(statement)
+    write_record(connection, table, record)
+
+
+def column_statements(table: ShrinkTable, record: ShrinkRecord) -> tuple[str, ...]:
+    """Return the statements that add the column, after the matrix of an adapter is stored."""
+    column = str(record.column)
+    statements = add_column(table, column, first_representation(table, record))
+    return statements if record.adapter is None else (adapt_function(table, column), *statements)
 
 
 def start_statements(

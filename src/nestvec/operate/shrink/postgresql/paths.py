@@ -121,7 +121,7 @@ def search_function(table: ShrinkTable, name: str, query: str, ef_search: int | 
         f"CREATE OR REPLACE FUNCTION {table.qualified(name)}(query vector, k integer)\n"
         f"RETURNS TABLE ({returned}, distance double precision)\n"
         f"LANGUAGE plpgsql STABLE STRICT ROWS 10\n"
-        f"{_search_path(table)}\n{chr(10).join(sorted(settings))}\n"
+        f"{search_path(table)}\n{chr(10).join(sorted(settings))}\n"
         f"AS {dollar_quoted(body, 'search')}"
     )
 
@@ -134,7 +134,7 @@ def trigger_function(table: ShrinkTable, name: str, stored: SqlRepresentation) -
     )
     return (
         f"CREATE OR REPLACE FUNCTION {table.qualified(name)}() RETURNS trigger\n"
-        f"LANGUAGE plpgsql\n{_search_path(table)}\nAS {dollar_quoted(body, 'trigger')}"
+        f"LANGUAGE plpgsql\n{search_path(table)}\nAS {dollar_quoted(body, 'trigger')}"
     )
 
 
@@ -149,7 +149,7 @@ def dollar_quoted(text: str, tag: str) -> str:
     return f"${tag}${text}${tag}$"
 
 
-def _search_path(table: ShrinkTable) -> str:
+def search_path(table: ShrinkTable) -> str:
     """Return the setting that prevents other schemas from replacing operators and types."""
     return f"SET search_path = pg_catalog, {table.extension_schema}, pg_temp"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nestvec.errors import InvalidArgument
+from nestvec.models.adapter import Adapter
 from nestvec.operate.shrink.postgresql import checks
+from nestvec.operate.shrink.postgresql.adapting import adapt_function_name, checked_adapter
 from nestvec.operate.shrink.postgresql.checks import TableFacts
 from nestvec.operate.shrink.postgresql.comparing import sampled_queries
 from nestvec.operate.shrink.postgresql.estimates import column_bytes, index_bytes
@@ -38,6 +40,7 @@ class PreparedShrink:
         record: The record, which is not written yet if the shrink is new.
         facts: The counts of rows.
         sample: Vectors of sampled rows, [n, dim].
+        adapter: The adapter; None without one.
         notes: What the user should know, one sentence each.
     """
 
@@ -46,6 +49,7 @@ class PreparedShrink:
     record: ShrinkRecord
     facts: TableFacts
     sample: Embeddings
+    adapter: Adapter | None
     notes: tuple[str, ...]
 
     @property
@@ -68,7 +72,11 @@ def first_representation(table: ShrinkTable, record: ShrinkRecord) -> SqlReprese
     """Return the representation of the first stage of a record."""
     stage = OperatingPoint.parse(record.point).stages[0]
     column = None if record.column is None else quoted(record.column)
-    return SqlRepresentation(stage.dim, stage.precision, table.dim, table.column, column)
+    adapted_by = None
+    if record.adapter is not None:
+        adapted_by = table.qualified(adapt_function_name(table, str(record.column)))
+    key = (stage.dim, stage.precision, table.dim)
+    return SqlRepresentation(*key, table.column, column, adapted_by)
 
 
 def former_search(table: ShrinkTable, record: ShrinkRecord) -> str:
@@ -112,22 +120,24 @@ def prepare(session: ShrinkSession, place: Place, request: ShrinkRequest) -> Pre
     table, record = open_table(session, place)
     checks.check_width(request, table)
     check_point(request.point, table)
+    adapter = checked_adapter(request, table)
+    digest = None if adapter is None else adapter.digest()
     notes: list[str] = []
     facts = checks.count_rows(session, table, skip_nulls=request.skip_nulls)
     sample = checks.sample_vectors(session, table, _SAMPLED)
     if record is None or record.state == "undone":
-        record = _new_record(session, table, request, notes)
+        record = replace(_new_record(session, table, request, notes), adapter=digest)
         checks.check_lengths(sample, table, record.metric)
         free = request.free_disk
         free = checks.free_bytes(session, place) if free is None else free
         needed = needed_bytes(table, record, facts.rows)
         notes += filter(None, [checks.check_disk(session, needed, free)])
     else:
-        _check_same(request, record, table)
+        _check_same(request, digest, record, table)
     if len(request.point.stages) > 1 and request.point.stages[-1].precision != STORED[table.kind]:
         stored = f"{table.dim}:{STORED[table.kind]}"
         notes.append(f"The last stage scores the stored vectors, which are {stored}.")
-    return PreparedShrink(session, table, record, facts, sample, tuple(notes))
+    return PreparedShrink(session, table, record, facts, sample, adapter, tuple(notes))
 
 
 def needed_bytes(table: ShrinkTable, record: ShrinkRecord, rows: int) -> int:
@@ -149,11 +159,13 @@ def _new_record(
     function = request.function or derived_name(table.name, "search")
     index = derived_name(f"{table.name}_{table.vector}", f"{stage.dim}_{stage.precision}")
     if not function_owner(session, table.schema, function):
-        checks.check_function(session, table, function)
+        checks.check_function(session, table, function, "--function")
     checks.check_index_name(session, table, index)
     if request.column is not None:
         checks.check_column(session, table, request.column)
-        checks.check_function(session, table, trigger_names(table, request.column).function)
+        trigger = trigger_names(table, request.column).function
+        for name in (trigger, adapt_function_name(table, request.column)):
+            checks.check_function(session, table, name, "--column")
         names = checks.row_triggers(session, table)
         if names:
             what = "trigger runs" if len(names) == 1 else "triggers run"
@@ -198,7 +210,9 @@ def _former(
     return None, wanted or "cosine"
 
 
-def _check_same(request: ShrinkRequest, record: ShrinkRecord, table: ShrinkTable) -> None:
+def _check_same(
+    request: ShrinkRequest, adapter: str | None, record: ShrinkRecord, table: ShrinkTable
+) -> None:
     """Check that a request continues the recorded shrink.
 
     Raises:
@@ -210,6 +224,7 @@ def _check_same(request: ShrinkRequest, record: ShrinkRecord, table: ShrinkTable
     pairs = {
         "point": (str(request.point), record.point),
         "column": (request.column, record.column),
+        "adapter": (adapter, record.adapter),
         "function": (request.function or record.function, record.function),
         "metric": (request.metric or record.metric, record.metric),
     }

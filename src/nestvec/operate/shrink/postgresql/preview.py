@@ -7,10 +7,16 @@ from dataclasses import replace
 from nestvec.engines.pgvector.indexes import EF_SEARCH
 from nestvec.operate.shrink.outcome import PlannedStatement
 from nestvec.operate.shrink.postgresql import estimates
-from nestvec.operate.shrink.postgresql.forward import SWITCHED, start_statements, switch_statement
+from nestvec.operate.shrink.postgresql.adapting import INSERT_WEIGHTS
+from nestvec.operate.shrink.postgresql.adapting import TABLE as ADAPTERS
+from nestvec.operate.shrink.postgresql.forward import (
+    SWITCHED,
+    column_statements,
+    start_statements,
+    switch_statement,
+)
 from nestvec.operate.shrink.postgresql.prepared import PreparedShrink
 from nestvec.operate.shrink.postgresql.statements import (
-    add_column,
     create_index,
     drop_index,
     fill_batch,
@@ -21,6 +27,7 @@ _INSTANT = "ACCESS EXCLUSIVE for an instant: waits at most 2 s at a time for ope
 _TRIGGER = "SHARE ROW EXCLUSIVE for an instant, in the same transaction as the column"
 _ROWS = "ROW EXCLUSIVE: each batch locks its rows against writes for about 1 s"
 _NONE = "none on the table"
+_LOCKS = {"ALTER TABLE": _INSTANT, "CREATE TRIGGER": _TRIGGER}
 _EXAMPLE_WIDTH = EF_SEARCH[0]
 
 
@@ -63,17 +70,16 @@ def _forward(prepared: PreparedShrink) -> list[PlannedStatement]:
 
 def _column_statements(prepared: PreparedShrink) -> list[PlannedStatement]:
     table, record, first = prepared.table, prepared.record, prepared.first
-    rows = prepared.facts.rows
-    column, function, *triggers = add_column(table, str(record.column), first)
-    graphs = len(table.indexes) + len(table.others)
-    return [
-        PlannedStatement(column, _INSTANT),
-        PlannedStatement(function, _NONE),
-        *(PlannedStatement(each, _TRIGGER) for each in triggers),
-        PlannedStatement(
-            fill_batch(table, first, first=False),
-            _ROWS,
-            estimates.fill_seconds(rows, table.dim, graphs),
-            estimates.column_bytes(rows, first.key, table.size),
-        ),
-    ]
+    rows, graphs = prepared.facts.rows, len(table.indexes) + len(table.others)
+    seconds = estimates.fill_seconds(rows, table.dim, graphs)
+    planned = []
+    if record.adapter is not None:
+        seconds += estimates.adapt_seconds(rows, table.dim, first.dim)
+        planned.append(PlannedStatement(ADAPTERS, _NONE))
+        planned.append(PlannedStatement(f"{INSERT_WEIGHTS} -- {first.dim} rows", _NONE))
+    for statement in column_statements(table, record):
+        kind = " ".join(statement.split()[:2])
+        planned.append(PlannedStatement(statement, _LOCKS.get(kind, _NONE)))
+    size = estimates.column_bytes(rows, first.key, table.size)
+    fill = fill_batch(table, first, first=False)
+    return [*planned, PlannedStatement(fill, _ROWS, seconds, size)]

@@ -53,6 +53,7 @@ class ShrinkRecord:
         backfilled: Number of rows that the backfill has computed.
         ef_search: The fitted ``hnsw.ef_search``; None if it was not fitted.
         overlap: overlap@10 with exact answers; None if it was not measured.
+        adapter: sha256 of the adapter whose codes the column stores; None without an adapter.
         switched_at: When the search function was switched, in seconds since 1970 by the clock of
             the server; None before.
     """
@@ -72,6 +73,7 @@ class ShrinkRecord:
     ef_search: int | None = None
     overlap: float | None = None
     switched_at: float | None = None
+    adapter: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""

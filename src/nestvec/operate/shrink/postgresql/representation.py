@@ -25,6 +25,8 @@ class SqlRepresentation(NamedTuple):
         full_dim: The width of the vectors.
         vector: The quoted name of the column of vectors.
         stored_in: The quoted name of a column that stores the codes; None to compute the codes.
+        adapted_by: The quoted name of a function that adapts and truncates a vector; None without
+            an adapter.
     """
 
     dim: int
@@ -32,6 +34,7 @@ class SqlRepresentation(NamedTuple):
     full_dim: int
     vector: str
     stored_in: str | None = None
+    adapted_by: str | None = None
 
     @property
     def key(self) -> CodeKey:
@@ -64,6 +67,8 @@ class SqlRepresentation(NamedTuple):
         'l2_normalize(subvector($1, 1, 128))::halfvec(128)'
         """
         prefix = vector if self.dim == self.full_dim else f"subvector({vector}, 1, {self.dim})"
+        if self.adapted_by is not None:
+            prefix = f"{self.adapted_by}({vector}::vector)"  # of unit length
         function = "binary_quantize" if self.precision == "sign" else "l2_normalize"
         return f"{function}({prefix})::{self.kind}"
 
@@ -74,7 +79,10 @@ class SqlRepresentation(NamedTuple):
 
     def order(self, query: str) -> str:
         """Return the SQL of the distance between the codes of a row and of a query vector."""
-        return f"{self.expression} {self.operator} {self.computed_from(query)}"
+        code = self.computed_from(query)
+        if self.adapted_by is not None:  # once for a statement, and not once for a row
+            code = f"(SELECT {code})"
+        return f"{self.expression} {self.operator} {code}"
 
     def distance(self, query: str, metric: Metric) -> str:
         """Return the SQL of a distance as ``metric`` defines it, computed from codes only.
