@@ -15,13 +15,18 @@ from nestvec.operate.shrink.postgresql.paths import new_query, present_query
 from nestvec.operate.shrink.postgresql.points import STORED, check_point
 from nestvec.operate.shrink.postgresql.records import (
     ShrinkRecord,
-    function_owner,
+    is_own_function,
     read_record,
 )
 from nestvec.operate.shrink.postgresql.representation import SqlRepresentation
 from nestvec.operate.shrink.postgresql.session import ShrinkSession
 from nestvec.operate.shrink.postgresql.statements import derived_name, trigger_names
-from nestvec.operate.shrink.postgresql.target import PresentIndex, ShrinkTable, read_table
+from nestvec.operate.shrink.postgresql.target import (
+    PresentIndex,
+    ShrinkTable,
+    locate_table,
+    read_table,
+)
 from nestvec.operate.shrink.request import Metric, ShrinkRequest
 from nestvec.sources.places import Place
 from nestvec.sources.postgresql import quoted
@@ -103,9 +108,11 @@ def open_table(session: ShrinkSession, place: Place) -> tuple[ShrinkTable, Shrin
         DataError: If the server or the table is unsuitable.
         IndexLocked: If another process shrinks the table.
     """
-    table = read_table(session, place, checks.check_server(session))
+    extension_schema = checks.check_server(session)
+    oid, name = locate_table(session, place)
+    session.lock(name)  # before the table is read: an interrupted run may still change it
+    table = read_table(session, place, oid, extension_schema)
     checks.check_table(session, table)
-    session.lock(f"{table.schema}.{table.name}")
     return table, read_record(session, table)
 
 
@@ -158,7 +165,7 @@ def _new_record(
     stage = request.point.stages[0]
     function = request.function or derived_name(table.name, "search")
     index = derived_name(f"{table.name}_{table.vector}", f"{stage.dim}_{stage.precision}")
-    if not function_owner(session, table.schema, function):
+    if not is_own_function(session, table.schema, function):
         checks.check_function(session, table, function, "--function")
     checks.check_index_name(session, table, index)
     if request.column is not None:

@@ -117,7 +117,7 @@ def delete_record(connection: Any, table: ShrinkTable) -> None:
     connection.execute(query, [table.schema, table.name, table.vector])
 
 
-def function_owner(session: ShrinkSession, schema: str, function: str) -> bool:
+def is_own_function(session: ShrinkSession, schema: str, function: str) -> bool:
     """Return whether a record names a search function as created by nestvec."""
     if session.row("SELECT to_regclass('nestvec.shrinks')")[0] is None:
         return False

@@ -183,18 +183,19 @@ class ShrinkSession:
         Raises:
             DataError: If no attempt gets its locks.
         """
-        for number in range(1, ATTEMPTS + 1):
+        for _ in range(ATTEMPTS - 1):
             try:
-                with self.connection.transaction():
-                    self.connection.execute(
-                        "SELECT set_config('lock_timeout', %s, true)", [CHANGE_LOCK]
-                    )
-                    return work(self.connection)
+                return self._attempt(work)
             except self._psycopg.Error as error:
-                if error.sqlstate not in _BUSY or number == ATTEMPTS:
+                if error.sqlstate not in _BUSY:
                     raise
                 time.sleep(_PAUSE_S)
-        raise AssertionError  # the last attempt returns or raises
+        return self._attempt(work)
+
+    def _attempt(self, work: Callable[[Any], Result]) -> Result:
+        with self.connection.transaction():
+            self.connection.execute("SELECT set_config('lock_timeout', %s, true)", [CHANGE_LOCK])
+            return work(self.connection)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

@@ -140,16 +140,33 @@ class ShrinkTable:
         return f"{quoted(self.schema)}.{quoted(name)}"
 
 
-def read_table(session: ShrinkSession, place: Place, extension_schema: str) -> ShrinkTable:
-    """Read a table from the catalog.
+def locate_table(session: ShrinkSession, place: Place) -> tuple[int, str]:
+    """Return the number of a table in the catalog, and its name with its schema.
 
     Raises:
         InvalidArgument: If the URL names no table.
-        DataError: If there is no such table or column.
+        DataError: If there is no such table.
     """
-    (oid,) = session.row(
-        "SELECT %s::regclass::oid::bigint", [find_table(session.connection, place)]
-    )
+    query = """SELECT c.oid::bigint, n.nspname || '.' || c.relname FROM pg_class AS c
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = %s::regclass"""
+    oid, name = session.row(query, [find_table(session.connection, place)])
+    return oid, name
+
+
+def read_table(
+    session: ShrinkSession, place: Place, oid: int, extension_schema: str
+) -> ShrinkTable:
+    """Read a table from the catalog.
+
+    Args:
+        session: The connection.
+        place: The URL, which can name columns.
+        oid: The number of the table.
+        extension_schema: The quoted name of the schema of pgvector.
+
+    Raises:
+        DataError: If there is no such column.
+    """
     found = read_columns(session.connection, str(oid))
     given = place.parameters
     vector = _column(place, found, "vector")
