@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 _Url = Annotated[
     str,
     typer.Argument(
-        help="Table of PostgreSQL with a column of pgvector, such as "
-        "postgresql://host/database?table=docs&id=key&vector=embedding."
+        help="Table of PostgreSQL with a column of pgvector, or of LanceDB, such as "
+        "postgresql://host/database?table=docs&id=key&vector=embedding or "
+        "lance://folder?table=docs&id=key&vector=embedding."
     ),
 ]
 _Point = Annotated[
@@ -46,7 +47,8 @@ _Column = Annotated[
     str | None,
     typer.Option(
         help="Store the first stage in a new column of this name, such as embedding_128.",
-        show_default="an index on an expression, without a new column",
+        show_default="PostgreSQL: an index on an expression, without a new column. "
+        "LanceDB: VECTOR_DIM_PRECISION",
     ),
 ]
 _Adapter = Annotated[
@@ -60,7 +62,7 @@ _Adapter = Annotated[
 _Function = Annotated[
     str | None,
     typer.Option(
-        help="Name of the SQL function that searches, such as docs_search.",
+        help="PostgreSQL only: name of the SQL function that searches, such as docs_search.",
         show_default="TABLE_search",
     ),
 ]
@@ -112,6 +114,13 @@ _Force = Annotated[
         help="With --finish: drop the former index, although a program used it after the switch.",
     ),
 ]
+_CatchUp = Annotated[
+    bool,
+    typer.Option(
+        "--catch-up",
+        help="LanceDB only: fill the new column of rows that programs have added or changed since.",
+    ),
+]
 _Undo = Annotated[
     bool,
     typer.Option(
@@ -142,22 +151,23 @@ def shrink(
     skip_nulls: _SkipNulls = False,
     free_disk: _FreeDisk = None,
     dry_run: _DryRun = False,
+    catch_up: _CatchUp = False,
     finish: _Finish = False,
     force: _Force = False,
     undo: _Undo = False,
     drop_function: _DropFunction = False,
     json: JsonOption = False,
 ) -> None:
-    """Make the search of a PostgreSQL table cheaper, while programs use the table.
+    """Make the search of a table of PostgreSQL or LanceDB cheaper, while programs use the table.
 
-    The command creates the function TABLE_search(query, k) with the present search, builds the
-    index of the operating point, compares it with exact answers, and switches the function.
+    The command builds the index of the operating point, compares its answers with exact ones, and
+    switches the search: in PostgreSQL the function TABLE_search(query, k), in LanceDB a record in
+    the table, which search_table() of Python reads.
     Repeat an interrupted command to continue.
 
     Example: nestvec shrink "postgresql://localhost/shop?table=docs" --plan plan.json
     """
     from nestvec.operate.shrink.request import ShrinkRequest, metric_named
-    from nestvec.operate.shrink.table import finish_shrink, undo_shrink
     from nestvec.types import OperatingPoint
 
     forward = {
@@ -170,18 +180,11 @@ def shrink(
         raise InvalidArgument("--drop-function requires --undo.")
     if force and not finish:
         raise InvalidArgument("--force requires --finish.")
-    if finish or undo:
-        _check_alone(forward, finish=finish, undo=undo)
-        with _repeatable(), progress("shrink") as on_progress:
-            shown: dict[str, Any] = {
-                "on_step": None if json else _print_step,
-                "on_progress": on_progress,
-            }
-            if finish:
-                outcome = finish_shrink(url, force=force, **shown)
-            else:
-                outcome = undo_shrink(url, drop_function=drop_function, **shown)
-        _report(url, outcome, as_json=json, function_dropped=drop_function)
+    later = {"catch_up": catch_up, "finish": finish, "undo": undo}
+    which = [name for name, is_passed in later.items() if is_passed]
+    if which:
+        _check_alone(forward, which)
+        _run_later(url, which[0], force=force, drop_function=drop_function, as_json=json)
         return
     chosen, full_dim = _chosen_point(plan, point, adapter)
     request = ShrinkRequest(
@@ -213,6 +216,25 @@ def _run(url: str, request: ShrinkRequest, *, dry_run: bool, as_json: bool) -> N
     _report(url, outcome, as_json=as_json)
 
 
+def _run_later(url: str, which: str, *, force: bool, drop_function: bool, as_json: bool) -> None:
+    """Run a command that needs a shrunk table."""
+    from nestvec.operate.shrink import table
+
+    on_step = None if as_json else _print_step
+    with _repeatable(), progress("shrink") as on_progress:
+        if which == "catch_up":
+            outcome = table.catch_up(url, on_step=on_step, on_progress=on_progress)
+        elif which == "finish":
+            outcome = table.finish_shrink(
+                url, force=force, on_step=on_step, on_progress=on_progress
+            )
+        else:
+            outcome = table.undo_shrink(
+                url, drop_function=drop_function, on_step=on_step, on_progress=on_progress
+            )
+    _report(url, outcome, as_json=as_json, function_dropped=drop_function)
+
+
 @contextmanager
 def _repeatable() -> Iterator[None]:
     """On Ctrl-C, exit with the commands that continue or undo the work."""
@@ -223,18 +245,22 @@ def _repeatable() -> Iterator[None]:
         fail(f"interrupted. Searches continue. {remedy}", code=INTERRUPTED)
 
 
-def _check_alone(forward: Mapping[str, Any], *, finish: bool, undo: bool) -> None:
-    """Check that ``--finish`` or ``--undo`` is passed without options of a new shrink.
+def _check_alone(forward: Mapping[str, Any], which: Sequence[str]) -> None:
+    """Check that ``--catch-up``, ``--finish`` or ``--undo`` is passed without other options.
 
     Raises:
         InvalidArgument: If another option is passed, too.
     """
-    if finish and undo:
-        raise InvalidArgument("--finish and --undo exclude each other. Pass one of them.")
-    passed = [f"--{name.replace('_', '-')}" for name, value in forward.items() if value]
+    names = [_option(name) for name in which]
+    if len(names) > 1:
+        raise InvalidArgument(f"{' and '.join(names)} exclude each other. Pass one of them.")
+    passed = [_option(name) for name, value in forward.items() if value]
     if passed:
-        which = "--finish" if finish else "--undo"
-        raise InvalidArgument(f"{which} needs only the URL. Remove {', '.join(passed)}.")
+        raise InvalidArgument(f"{names[0]} needs only the URL. Remove {', '.join(passed)}.")
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _chosen_point(
@@ -249,7 +275,8 @@ def _chosen_point(
     from nestvec.planning.choose import Plan
 
     if (plan is None) == (point is None):
-        raise InvalidArgument("Pass either --plan or --point (or --finish or --undo).")
+        options = "(or --catch-up, --finish or --undo)"
+        raise InvalidArgument(f"Pass either --plan or --point {options}.")
     if plan is None:
         return str(point), None
     chosen = Plan.load(plan)
@@ -301,15 +328,14 @@ def _report(
         print_wrapped(note)
     place = shell_place(url)
     if outcome.state == "undone":
-        if not function_dropped:
+        if outcome.function and not function_dropped:
             print_wrapped(f"{outcome.function} remains, with the former search.")
             print_next(f"nestvec shrink {place} --undo --drop-function")
         return
     former = size_text(outcome.former_bytes) if outcome.former_bytes else "none"
     column = f", column {size_text(outcome.column_bytes)}" if outcome.column_bytes else ""
     print_wrapped(f"index: {former} before, {size_text(outcome.index_bytes)} now{column}")
-    call = f"SELECT * FROM {outcome.function}($1, 10)"  # noqa: S608 - it is only printed
-    print_wrapped(f"search with: {call}")
+    print_wrapped(f"search with: {outcome.call}")
     if outcome.state == "switched":
         print_next(f"nestvec shrink {place} --finish", f"nestvec shrink {place} --undo")
     else:

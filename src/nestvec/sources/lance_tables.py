@@ -53,11 +53,13 @@ class OpenedTable(NamedTuple):
         table: The table of LanceDB.
         columns: The columns of ids and of vectors.
         shown: The URL, for messages.
+        uri: The folder as LanceDB names it.
     """
 
     table: Any
     columns: ChosenColumns
     shown: str
+    uri: str
 
 
 def open_lance(url: str, columns: Columns) -> VectorStream:
@@ -77,7 +79,8 @@ def open_lance(url: str, columns: Columns) -> VectorStream:
     with _errors(folder.shown):
         table = _open(folder)
         version, schema, rows = table.version, table.schema, table.count_rows()
-    chosen = choose_columns(schema, columns.named_in(place.parameters), folder.shown)
+    named = columns.named_in(place.parameters)
+    chosen = choose_columns(_stored_columns(schema, named), named, folder.shown)
     size = block_rows(getattr(schema.field(chosen.vectors).type, "list_size", _WIDEST))
 
     def read() -> Iterator[Block]:
@@ -106,8 +109,9 @@ def opened_table(url: str) -> Iterator[OpenedTable]:
     with _errors(folder.shown):
         table = _open(folder)
         table.checkout(table.version)
-        chosen = choose_columns(table.schema, ANY_COLUMNS.named_in(place.parameters), folder.shown)
-        yield OpenedTable(table, chosen, folder.shown)
+        named = ANY_COLUMNS.named_in(place.parameters)
+        chosen = choose_columns(_stored_columns(table.schema, named), named, folder.shown)
+        yield OpenedTable(table, chosen, folder.shown, folder.uri)
 
 
 def read_pages(
@@ -168,6 +172,17 @@ def _open(folder: _LanceFolder) -> Any:
         problem = f"contains no table {folder.table} (its tables: {tables or 'none'})."
         raise DataError(folder.shown, f"{problem} Append ?table=TABLE to the URL.")
     return database.open_table(name)
+
+
+def _stored_columns(schema: Any, named: Columns) -> Any:
+    """Return the columns that can be meant: computed ones, such as prefixes, only by name."""
+    pa: Any = require("pyarrow", extra="lancedb")
+    kept = [
+        each
+        for each in schema
+        if each.name == named.vectors or b"computed_column" not in (each.metadata or {})
+    ]
+    return pa.schema(kept)
 
 
 def _names(database: Any) -> list[str]:

@@ -40,6 +40,20 @@ def nprobes(settings: Settings, column: str, keep: int) -> int | None:
     return max(least, int(settings["nprobes"]))
 
 
+def prefix_index(partition_rows: int) -> Any:
+    """Return the configuration of the index of a column of unit prefixes.
+
+    ``optimize`` keeps the size of partitions, but replaces a number of partitions by its own.
+    """
+    index: Any = require("lancedb.index", extra="lancedb")
+    return index.IvfFlat(
+        distance_type="dot",
+        target_partition_size=partition_rows,
+        max_iterations=_ITERATIONS,
+        sample_rate=_SAMPLE_RATE,
+    )
+
+
 class LanceIndexes:
     """The indexes of one table."""
 
@@ -99,17 +113,8 @@ class LanceIndexes:
                 self._build(column, int(settings["partition_rows"]))
 
     def _build(self, column: str, partition_rows: int) -> None:
-        """Build the index of a column.
-
-        ``optimize`` keeps the size of partitions, but replaces a number of partitions by its own.
-        """
-        index: Any = require("lancedb.index", extra="lancedb")
-        config = index.IvfFlat(
-            distance_type="dot",
-            target_partition_size=partition_rows,
-            max_iterations=_ITERATIONS,
-            sample_rate=_SAMPLE_RATE,
-        )
+        """Build the index of a column."""
+        config = prefix_index(partition_rows)
         self._table.change(lambda table: table.create_index(column, config=config, replace=True))
 
     def _build_scalar(self) -> None:
@@ -125,7 +130,7 @@ class LanceIndexes:
         """Return the smallest ``nprobes`` that retains enough, and its overlap."""
         queries = self._queries()
         expected = search(queries, K, point, None)
-        widths = _tried(partitions)
+        widths = tried_nprobes(partitions)
         return fit(point, widths, lambda nprobes: search(queries, K, point, nprobes), expected)
 
     def _queries(self) -> Embeddings:
@@ -145,7 +150,8 @@ def _indexed(table: Any) -> dict[str, str]:
     return {each.columns[0]: each.name for each in table.list_indices()}
 
 
-def _tried(partitions: int) -> Iterator[int]:
+def tried_nprobes(partitions: int) -> Iterator[int]:
+    """Yield the numbers of partitions that are tried, ascending; the last is all partitions."""
     tried = max(1, partitions // 64)
     while tried < partitions:
         yield tried

@@ -61,7 +61,7 @@ class ShrinkOutcome:
         place: The URL of the table without credentials.
         state: "switched", "finished" or "undone".
         point: The operating point, in its text form.
-        function: The search function, as SQL names it.
+        function: The search function, as SQL names it; "" for a table of LanceDB.
         ef_search: The fitted ``hnsw.ef_search``; None if no index was fitted.
         overlap: overlap@10 of the new search with exact answers on sampled rows; None if it was
             not measured.
@@ -69,6 +69,7 @@ class ShrinkOutcome:
         index_bytes: Size of the new index; 0 after an undo.
         column_bytes: Size of the values of the new column; 0 without a new column.
         freed_bytes: Bytes that the command freed.
+        nprobes: The fitted number of partitions of LanceDB; None if no index was fitted.
         notes: What the user should know, one sentence each.
     """
 
@@ -82,7 +83,15 @@ class ShrinkOutcome:
     index_bytes: int = 0
     column_bytes: int = 0
     freed_bytes: int = 0
+    nprobes: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def call(self) -> str:
+        """The call that searches the table: SQL, or Python for a table of LanceDB."""
+        if not self.function:
+            return f'search_table("{self.place}", vector, 10)'
+        return f"SELECT * FROM {self.function}($1, 10)"  # noqa: S608 - it is only printed
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON."""

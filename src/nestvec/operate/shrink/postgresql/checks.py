@@ -128,7 +128,7 @@ def sample_vectors(session: ShrinkSession, table: ShrinkTable, count: int) -> Em
     return np.asarray(vectors, dtype=np.float32)
 
 
-def check_lengths(sample: Embeddings, table: ShrinkTable, metric: str) -> None:
+def check_lengths(sample: Embeddings, table: str, metric: str) -> None:
     """Check that inner products and distances rank as cosines do, which the plan measured.
 
     Raises:
@@ -139,7 +139,7 @@ def check_lengths(sample: Embeddings, table: ShrinkTable, metric: str) -> None:
     if metric != "cosine" and others:
         problem = f"{others} of {len(sample)} sampled vectors do not have unit length"
         reason = f"and the metric {metric} then ranks differently from the cosine of a plan"
-        raise InvalidArgument(f"{table.name}: {problem}, {reason}. Normalize the vectors first.")
+        raise InvalidArgument(f"{table}: {problem}, {reason}. Normalize the vectors first.")
 
 
 def check_function(session: ShrinkSession, table: ShrinkTable, name: str, option: str) -> None:

@@ -134,7 +134,7 @@ def prepare(session: ShrinkSession, place: Place, request: ShrinkRequest) -> Pre
     sample = checks.sample_vectors(session, table, _SAMPLED)
     if record is None or record.state == "undone":
         record = replace(_new_record(session, table, request, notes), adapter=digest)
-        checks.check_lengths(sample, table, record.metric)
+        checks.check_lengths(sample, table.name, record.metric)
         free = request.free_disk
         free = checks.free_bytes(session, place) if free is None else free
         needed = needed_bytes(table, record, facts.rows)

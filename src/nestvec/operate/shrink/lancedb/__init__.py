@@ -1,0 +1,1 @@
+"""Shrink a table of LanceDB in place."""
