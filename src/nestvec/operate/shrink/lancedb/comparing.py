@@ -20,7 +20,7 @@ from nestvec.engines.lancedb.indexes import tried_nprobes
 from nestvec.engines.lancedb.rows import vectors_of
 from nestvec.operate.exact import ExactSearch, LiveQueries, ScannedRows
 from nestvec.operate.shrink.lancedb.records import LanceRecord, PrefixSearch
-from nestvec.operate.shrink.lancedb.searching import PointSearch, TableVersion
+from nestvec.operate.shrink.lancedb.searching import LancePointSearch, TableVersion
 from nestvec.operate.shrink.lancedb.session import LanceSession, quoted_column
 from nestvec.operate.shrink.postgresql.comparing import sampled_queries
 from nestvec.types import Embeddings, Hits, OnProgress, Stage
@@ -71,7 +71,7 @@ def compare_search(
 
     def search(nprobes: int | None) -> Hits:
         nonlocal found
-        by_point = PointSearch(session, record, replace(path, nprobes=nprobes), version)
+        by_point = LancePointSearch(session, record, replace(path, nprobes=nprobes), version)
         pairs = [by_point.answers(query, K) for query in queries]
         found = Hits([ids for ids, _ in pairs], [scores for _, scores in pairs])
         return found

@@ -119,7 +119,7 @@ def _partitions(session: LanceSession, metric: str) -> int | None:
     def work(table: Any) -> str:
         search = table.search(query, vector_column_name=session.vector).distance_type(metric)
         search = search.minimum_nprobes(_MOST_PARTITIONS).maximum_nprobes(_MOST_PARTITIONS)
-        return str(search.select([session.id]).limit(1).analyze_plan())
+        return str(search.select([session.id, "_distance"]).limit(1).analyze_plan())
 
     found = [int(each) for each in _SEARCHED.findall(session.read(work))]
     return max(found, default=0) or None

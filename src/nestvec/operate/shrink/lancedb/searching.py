@@ -104,7 +104,7 @@ class ShrunkTable:
         record, hits = version.record, Hits([], [])
         search = None
         if record is not None and record.active is not None:
-            search = PointSearch(self._session, record, record.active, version)
+            search = LancePointSearch(self._session, record, record.active, version)
         metric = former_metric(self._session) if record is None else record.metric
         for query in queries:
             if search is None:
@@ -182,7 +182,7 @@ def _former_answers(
     return [str(each) for each in rows[session.id].to_pylist()], scores.tolist()
 
 
-class PointSearch:
+class LancePointSearch:
     """The search of a version of a table by an operating point."""
 
     def __init__(
