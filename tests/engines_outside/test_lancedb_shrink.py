@@ -84,7 +84,9 @@ def test_a_search_follows_the_record_and_agrees_with_numpy(tmp_path):
 
 def test_before_the_switch_the_old_search_answers(tmp_path):
     table, values = create_table(tmp_path, index=False)
-    with pytest.raises(DataError, match=r"overlap@10 is .* below --min-overlap 1\b.*Nothing was sw"):
+    with pytest.raises(
+        DataError, match=r"overlap@10 is .* below --min-overlap 1\b.*Nothing was sw"
+    ):
         shrink(url(tmp_path), request("2:float16@10>64:float32", min_overlap=1, metric="cosine"))
     table.create_index("vec", config=IvfFlat(distance_type="cosine", num_partitions=1))
     found = search_table(url(tmp_path), QUERIES)

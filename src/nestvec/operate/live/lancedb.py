@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from nestvec.operate.live.database import (
 )
 from nestvec.operate.live.query_vectors import encode_queries
 from nestvec.operate.losses import plain_codec
+from nestvec.operate.shrink.lancedb.searching import LancePointSearch, TableVersion
+from nestvec.operate.shrink.lancedb.session import LanceSession
 from nestvec.sources.lance_tables import OpenedTable, opened_table, read_pages
 from nestvec.types import CodeKey, Embeddings, Encoder, OperatingPoint, Rows, Stage
 
@@ -56,15 +59,33 @@ def open_lance_table(
         DataError: If there is no such table, or LanceDB refuses a call.
         MissingExtra: If lancedb is not installed.
     """
-    with opened_table(url) as opened:
-        yield LiveLanceTable(opened, search, model)
+    with opened_table(url) as opened, LanceSession.open(url, lock=False) as session:
+        version = TableVersion.of(session)
+        record, pinned = version.record, opened._replace(table=version.table)
+        if record is None or record.active is None or search.point is not None:
+            yield LiveLanceTable(pinned, search, model)
+            return
+        shrunk = LancePointSearch(session, record, record.active, version)
+        yield LiveLanceTable(pinned, replace(search, point=record.stages), model, shrunk)
 
 
 class LiveLanceTable:
     """A version of a table with a column of vectors, and the search of its users."""
 
-    def __init__(self, opened: OpenedTable, search: TableSearch, model: Encoder | None) -> None:
+    def __init__(
+        self,
+        opened: OpenedTable,
+        search: TableSearch,
+        model: Encoder | None,
+        shrunk: LancePointSearch | None = None,
+    ) -> None:
         """Read the definitions of the table and of its index.
+
+        Args:
+            opened: A version of the table.
+            search: How it is searched.
+            model: The model of the vectors, for queries that are texts.
+            shrunk: The search of a table that ``nestvec shrink`` has switched; None for others.
 
         Raises:
             InvalidArgument: If a setting is unknown, or there is a statement.
@@ -82,8 +103,13 @@ class LiveLanceTable:
             raise DataError(self.place, problem)
         self._settings = _checked(search, self.place)
         name, kind, metric = self._index()
+        self._shrunk = shrunk
         self.metric: Metric = search.metric or metric
-        self.path = self._path(name, kind, search.point)
+        if shrunk is None:
+            self.path = self._path(name, kind, search.point)
+        else:
+            self.metric = shrunk.metric
+            self.path = SearchPath(f"nestvec shrink, column {shrunk.column}", search.point)
         self._row_ids: list[NDArray[np.uint64]] = []  # of the rows of the exact pass
 
     def encode(self, queries: list[str] | Embeddings) -> Embeddings:
@@ -110,10 +136,13 @@ class LiveLanceTable:
         self, query: Embeddings, k: int, where: Condition | None, settings: Settings | None = None
     ) -> list[str]:
         """Return the ids of the best documents, as ``LiveDatabase.search`` does."""
+        condition = None if where is None else compile_lance(where, self._columns)
+        if self._shrunk is not None:
+            return self._shrunk.answers(query, k, condition)[0]
         search = self._table.search(query, vector_column_name=self._vector)
         search = search.distance_type(_NAMES[self.metric]).limit(k)
-        if where is not None:
-            search = search.where(compile_lance(where, self._columns), prefilter=True)
+        if condition is not None:
+            search = search.where(condition, prefilter=True)
         for name, value in {**self._settings, **(settings or {})}.items():
             search = getattr(search, name)(int(value))
         found = search.select([self._id, "_distance"]).to_arrow()

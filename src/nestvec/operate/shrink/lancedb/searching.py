@@ -200,6 +200,16 @@ class LancePointSearch:
         self._version = version
         self._stages = record.stages.stages
 
+    @property
+    def metric(self) -> Metric:
+        """The metric of the searches."""
+        return self._record.metric
+
+    @property
+    def column(self) -> str:
+        """The column of prefixes."""
+        return self._path.column
+
     def answers(
         self, query: Embeddings, k: int, condition: str | None = None
     ) -> tuple[list[str], list[float]]:
