@@ -49,6 +49,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.operate.compared_sides import SearchedPlace
     from nestvec.operate.comparing import CompareOptions, compare_searches
     from nestvec.operate.live.database import TableSearch
+    from nestvec.operate.shrink.lancedb.searching import search_table
     from nestvec.operate.shrink.request import ShrinkRequest
     from nestvec.operate.shrink.table import finish_shrink, shrink, undo_shrink
     from nestvec.operate.verification import verify_certificate
@@ -125,6 +126,7 @@ __all__ = [
     "reembed",
     "save_adapter",
     "save_embeddings",
+    "search_table",
     "shrink",
     "undo_shrink",
     "verify_certificate",
@@ -192,6 +194,7 @@ _MODULES = {
     "reembed": "nestvec.index.building",
     "save_adapter": "nestvec.models.adapter_file",
     "save_embeddings": "nestvec.sources.save",
+    "search_table": "nestvec.operate.shrink.lancedb.searching",
     "shrink": "nestvec.operate.shrink.table",
     "undo_shrink": "nestvec.operate.shrink.table",
     "verify_certificate": "nestvec.operate.verification",
