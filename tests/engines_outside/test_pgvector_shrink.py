@@ -205,6 +205,15 @@ def test_the_overlap_can_prevent_the_switch(database, url):
     undo_shrink(url, drop_function=True)
 
 
+def test_a_repeated_command_changes_nothing_and_says_so(database, url):
+    first = shrink(url, request(TWO_STAGES))
+    before, steps = catalog(database), []
+    second = shrink(url, request(TWO_STAGES), on_step=steps.append)
+    assert (catalog(database), steps) == (before, [])
+    assert (second.state, second.overlap) == ("switched", first.overlap)
+    assert second.notes == ("The search function was switched before, so nothing was changed.",)
+
+
 def test_an_index_that_programs_still_use_is_not_dropped(database, url, monkeypatch):
     shrink(url, request(TWO_STAGES))
     monkeypatch.setattr(backward, "GRACE_S", 0.0)

@@ -141,6 +141,8 @@ def prepare(session: ShrinkSession, place: Place, request: ShrinkRequest) -> Pre
         notes += filter(None, [checks.check_disk(session, needed, free)])
     else:
         _check_same(request, digest, record, table)
+        if record.switched_at is not None:
+            notes.append("The search function was switched before, so nothing was changed.")
     if len(request.point.stages) > 1 and request.point.stages[-1].precision != STORED[table.kind]:
         stored = f"{table.dim}:{STORED[table.kind]}"
         notes.append(f"The last stage scores the stored vectors, which are {stored}.")
