@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from engine_setup import (
     needs,
     needs_point,
 )
+from nestvec.engines.canaries import MOST_BYTES, Canaries
 from nestvec.errors import InvalidArgument, ModelMismatch
 from nestvec.types import Document, Hits, OperatingPoint
 
@@ -128,6 +131,24 @@ class Changes:
         }
         index.add({"later": Document("")}, VECTORS[[9]])
         assert index.search(VECTORS[[9]], 2).ids == [["later", "late"]]
+        index.close()
+
+    def test_canaries_of_the_largest_size_are_stored_with_the_index(self, setup, tmp_path):
+        index = setup.create(tmp_path / "index", MODEL, PLAIN)
+        index.add(CORPUS, VECTORS)
+        setup.settle(index)
+        texts = [f"{number} ζ'\"\\ " * 60 for number in range(40)]
+        wide = np.random.default_rng(1).standard_normal((40, 300)).astype(np.float32)
+        large, small = Canaries.pack(texts, wide), Canaries.pack(["one"], VECTORS[:1])
+        assert large is not None
+        assert len(json.dumps(large.to_json())) > 0.9 * MOST_BYTES
+        index.record_canaries(small)
+        index.record_canaries(large)
+        assert index.stats().canaries == large.summary
+        index.close()
+        index = setup.open(tmp_path / "index")
+        assert index.manifest.canaries == large
+        assert len(index) == N
         index.close()
 
     def test_get_returns_the_added_documents(self, setup, tmp_path):
