@@ -16,6 +16,7 @@ from nestvec.errors import InvalidArgument
 from nestvec.index.building import build_index
 from nestvec.index.index import Index
 from nestvec.models.load import load_model
+from nestvec.models.precomputed import save_vectors
 from nestvec.operate.check import CheckOptions, check_search
 from nestvec.operate.check_report import CheckReport
 from nestvec.operate.drift import MIN_COSINE, DriftOptions, check_calibration
@@ -154,6 +155,31 @@ def test_a_history_of_an_earlier_version_is_read():
     values = {name: "" for name in ("checked_at", "place", "point", "width")}
     numbers = dict.fromkeys(("documents", "queries", "k", "overlap", "p50_ms"), 1)
     assert PastCheck(**values, **numbers, retention=None, passed=True).canary_cosine is None
+
+
+def test_a_changed_model_of_documents_in_a_pair_is_found(folder):
+    save_word_model(folder / "queries")
+    pair = load_model(folder / "model", query_model=str(folder / "queries"), same_space=True)
+    build_index(pair, CORPUS, POINT, folder / "index").close()
+    assert drift(folder).canaries.lowest == pytest.approx(1, abs=1e-6)
+    change_weights(folder / "model", 0.5)
+    found = drift(folder).canaries
+    assert found.lowest < 0.99
+    assert "files have changed" in found.noted
+
+
+def test_an_index_of_vectors_is_compared_when_its_model_is_recorded(folder):
+    model = load_model(folder / "model")
+    texts = [document.content for document in CORPUS.values()]
+    made = model.encode(texts, kind="document")
+    save_vectors(list(CORPUS), made, folder / "vectors", kind="document")
+    build_index(load_model(folder / "vectors"), CORPUS, POINT, folder / "index").close()
+    found = drift(folder).canaries
+    assert (found.texts, found.lowest) == (32, None)
+    assert "Record the model" in found.skipped
+    with Index.open(folder / "index") as index:
+        index.record_model(model)
+    assert drift(folder).canaries.lowest == pytest.approx(1, abs=1e-6)
 
 
 # API models

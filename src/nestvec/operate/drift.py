@@ -162,17 +162,21 @@ def _reason_to_skip(engine: Engine, options: DriftOptions) -> str:
 
 def _load(engine: Engine, model: IndexModel) -> tuple[Encoder, str]:
     """Load the model, also if it is not the recorded one; then also return what differs."""
-    noted = ""
     try:
-        encoder = model.encoder
+        return _fresh(model.encoder, engine.place), ""
     except ModelMismatch:
-        encoder = load_recorded_model(engine.manifest.encoding_model, engine.place)
-        noted = "its files have changed since the index was built"
+        # The model of documents alone, because a pair compares its models with the recorded ones.
+        alone = replace(engine.manifest.encoding_model, query_model=None)
+        encoder = load_recorded_model(alone, engine.place)
+        return _fresh(encoder, engine.place), "its files have changed since the index was built"
+
+
+def _fresh(encoder: Encoder, place: str) -> Encoder:
     if stores_documents(encoder):
         problem = f"{encoder.info.name} contains vectors, so it cannot encode texts."
-        remedy = f"Record the model that made the vectors: nestvec index model {engine.place} MODEL"
+        remedy = f"Record the model that made the vectors: nestvec index model {place} MODEL"
         raise ModelError(f"{problem} {remedy}")
-    return fresh_encoder(encoder), noted
+    return fresh_encoder(encoder)
 
 
 def _encode(
