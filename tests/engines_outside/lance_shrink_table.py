@@ -1,15 +1,24 @@
 """A table of a user in LanceDB for the tests of ``nestvec shrink``, and what NumPy finds in it."""
 
+import json
+import subprocess
+import sys
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import lancedb
 import numpy as np
 import pyarrow as pa
 from lancedb.index import IvfFlat
 
+from nestvec.engines.lancedb import indexes
+from nestvec.operate.shrink.lancedb import comparing, searching
+from nestvec.operate.shrink.lancedb import indexes as shrink_indexes
 from nestvec.operate.shrink.request import ShrinkRequest
 from nestvec.types import OperatingPoint
 
+WRITER = Path(__file__).with_name("lance_shrink_writer.py")
 DIM = 64
 POINT = "16:float16@100>64:float32"
 CENTERS = np.random.default_rng(0).standard_normal((500, DIM))
@@ -33,9 +42,45 @@ def rows(keys, values, vector="vec"):
     return pa.table({**columns, vector: pa.FixedSizeListArray.from_arrays(flat, DIM)})
 
 
-def connect(folder):
+def use_small_tables(patch):
+    """Let small tables have an index, too, and compare them by a few queries."""
+    for module in (indexes, shrink_indexes, searching):
+        patch.setattr(module, "LEAST_ROWS", 1_000)
+    patch.setattr(comparing, "sampled_queries", lambda _: 20)
+
+
+def connect(folder, options=None):
     """Connect so that tables show the commits of others."""
-    return lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
+    every = timedelta(0)
+    return lancedb.connect(str(folder), read_consistency_interval=every, storage_options=options)
+
+
+@contextmanager
+def writing(folder, seed=1):
+    """Run a process that writes and searches the table; yield its report, filled at the end."""
+    command = [sys.executable, str(WRITER), str(folder), str(seed)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            report = {}
+            yield report
+            out, _ = process.communicate("", timeout=60)
+            report |= json.loads(out)
+        finally:
+            process.kill()
+
+
+def check_rows(table, reports, n):
+    """Check that a table has its first rows and exactly the rows that writers report."""
+    numbers = {int(key): number for each in reports for key, number in each["rows"].items()}
+    found = table.search().select(["key", "vec"]).limit(10**6).to_arrow()
+    keys = found["key"].to_pylist()
+    assert sorted(keys) == [*range(n), *sorted(numbers)]
+    stored = found["vec"].combine_chunks().flatten().to_numpy().reshape(-1, DIM)
+    for key, values in zip(keys, stored, strict=True):
+        if key in numbers:
+            np.testing.assert_array_equal(values, vectors(1, seed=numbers[key])[0])
 
 
 def create_table(folder, n=3_000, *, config=None, index=True, values=None, vector="vec"):

@@ -17,14 +17,12 @@ from lance_shrink_table import (
     state,
     unit,
     url,
+    use_small_tables,
     vectors,
 )
 from lancedb.index import HnswSq, IvfFlat, IvfPq, IvfRq
 
-from nestvec.engines.lancedb import indexes
 from nestvec.errors import DataError
-from nestvec.operate.shrink.lancedb import indexes as shrink_indexes
-from nestvec.operate.shrink.lancedb import searching
 from nestvec.operate.shrink.lancedb.searching import search_table
 from nestvec.operate.shrink.table import (
     catch_up,
@@ -40,9 +38,7 @@ COLUMN = "vec_16_float16"
 
 @pytest.fixture
 def small(monkeypatch):
-    """Let small tables have an index, too."""
-    for module in (indexes, shrink_indexes, searching):
-        monkeypatch.setattr(module, "LEAST_ROWS", 1_000)
+    use_small_tables(monkeypatch)
 
 
 def test_the_whole_story_leaves_the_table_as_it_was(tmp_path, small):
