@@ -57,7 +57,9 @@ def test_the_whole_story_leaves_the_table_as_it_was(tmp_path, small):
     assert finished.freed_bytes == index.size_bytes
     assert [each.columns for each in table.list_indices()] == [[COLUMN]]
     found = search_table(url(tmp_path), QUERIES)
-    shares = [len({*ids} & {*exact(values, q)}) / 10 for ids, q in zip(found.ids, QUERIES)]
+    shares = [
+        len({*ids} & {*exact(values, q)}) / 10 for ids, q in zip(found.ids, QUERIES, strict=True)
+    ]
     assert np.mean(shares) > 0.9
     assert undo_shrink(url(tmp_path)).state == "undone"
     assert state(table) == before
@@ -92,7 +94,7 @@ def test_before_the_switch_the_old_search_answers(tmp_path):
 
 
 def test_added_rows_are_found_before_and_after_the_catch_up(tmp_path, small):
-    table, values = create_table(tmp_path)
+    table, _ = create_table(tmp_path)
     shrink(url(tmp_path), request())
     finish_shrink(url(tmp_path))
     added = vectors(50, seed=9)
@@ -179,7 +181,10 @@ def test_float16_vectors_and_a_name_with_spaces(tmp_path):
     outcome = shrink(place, request("16:float32@100>64:float16", column="small one"))
     assert outcome.column_bytes == 2_000 * 16 * 4
     found = search_table(place, QUERIES)
-    assert np.mean([len({*a} & {*exact(values, q)}) for a, q in zip(found.ids, QUERIES)]) > 8
+    assert (
+        np.mean([len({*a} & {*exact(values, q)}) for a, q in zip(found.ids, QUERIES, strict=True)])
+        > 8
+    )
     finish_shrink(place)
     undo_shrink(place)
     names = connect(tmp_path).open_table("docs").schema.names
