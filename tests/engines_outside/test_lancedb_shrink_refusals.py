@@ -1,5 +1,7 @@
 """What ``nestvec shrink`` refuses on a table of LanceDB, in one line and before any change."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -48,6 +50,7 @@ def names(folder):
         ({"point": "64:float32"}, "so nothing shrinks"),
         ({"point": "16:float16@100>96:float32"}, "wider than the vectors, which have 64 dims"),
         ({"function": "docs_search"}, "LanceDB has no functions"),
+        ({"adapter": Path("any")}, "cannot compute an adapter"),
         ({"column": "a.b"}, "backtick or a dot"),
         ({"full_dim": 768}, "the plan is for vectors of 768 dims, but column vec of docs has 64"),
         ({"metric": "ip"}, "100 of 100 sampled vectors do not have unit length"),
@@ -147,6 +150,7 @@ def test_searches_that_do_not_fit(tmp_path, queries, options, problem):
     ("arguments", "problem"),
     [
         (["--undo", "--drop-function"], "LanceDB has no functions"),
+        (["--finish", "--force"], "LanceDB counts no uses of an index"),
         (["--catch-up", "--undo"], "--catch-up and --undo exclude each other"),
         (["--catch-up", "--point", "16:float16"], "--catch-up needs only the URL. Remove --point"),
         (["--point", "16:float16", "--function", "f"], "search with search_table"),

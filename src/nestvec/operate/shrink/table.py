@@ -101,6 +101,9 @@ def finish_shrink(
         DataError: If programs still use the index, or the database refuses a statement.
     """
     if is_lance_table(url):
+        if force:
+            problem = "LanceDB counts no uses of an index, so --force has no meaning."
+            raise InvalidArgument(f"{problem} Remove the option.")
         return finish_lance(url, on_step, on_progress)
     with _session(url) as (session, place):
         table, record = open_table(session, place)

@@ -55,6 +55,9 @@ def check_request(request: ShrinkRequest, session: LanceSession) -> None:
     if request.function is not None:
         problem = "LanceDB has no functions, so --function has no meaning."
         raise InvalidArgument(f"{problem} Remove the option; search with search_table.")
+    if request.adapter is not None:
+        problem = "a column of a LanceDB table cannot compute an adapter."
+        raise InvalidArgument(f"{problem} Remove --adapter, and pass a plan without one.")
     if request.full_dim not in (None, session.dim):
         problem = f"the plan is for vectors of {request.full_dim} dims"
         found = f"column {session.vector} of {session.name} has {session.dim}"

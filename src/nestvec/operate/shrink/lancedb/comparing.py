@@ -21,11 +21,12 @@ from nestvec.engines.lancedb.rows import vectors_of
 from nestvec.operate.exact import ExactSearch, LiveQueries, ScannedRows
 from nestvec.operate.shrink.lancedb.records import LanceRecord, PrefixSearch
 from nestvec.operate.shrink.lancedb.searching import LancePointSearch, TableVersion
-from nestvec.operate.shrink.lancedb.session import LanceSession, quoted_column
+from nestvec.operate.shrink.lancedb.session import LanceSession
 from nestvec.operate.shrink.postgresql.comparing import sampled_queries
+from nestvec.sources.lance_tables import read_pages
+from nestvec.sources.stream import block_rows
 from nestvec.types import Embeddings, Hits, OnProgress, Stage
 
-_ROWS = 4_096  # that are read at a time
 _ROW_ID = "_rowid"
 _ROUNDING = {"float16": 2e-3, "float32": 2e-6}  # of a value of a unit vector
 
@@ -132,15 +133,17 @@ def _scan(
 
 def _batches(session: LanceSession, column: str, pinned: Any) -> Iterator[Any]:
     """Yield the rows with a vector as Arrow record batches."""
-    condition = f"{quoted_column(session.vector)} IS NOT NULL"
-    search = pinned.search().where(condition).select([session.vector, column])
-    batches = session.read(lambda _: search.with_row_id(True).to_batches(_ROWS))
-    while True:
-        batch = session.read(lambda _: next(batches, None))
-        if batch is None:
-            return
-        if batch.num_rows:
-            yield batch
+    names = [session.vector, column]
+    pages = read_pages(pinned, names, block_rows(session.dim), row_ids=True)
+    left = int(pinned.count_rows())
+    while left:
+        batch = session.read(lambda _: next(pages, None))
+        if batch is None:  # an iterator that has failed once ends
+            raise session.refuse("could not be read to its end. Repeat the command.")
+        left -= batch.num_rows
+        present = batch.filter(batch.column(session.vector).is_valid())
+        if present.num_rows:
+            yield present
 
 
 def _column(batch: Any, name: str) -> Any:
