@@ -1,4 +1,4 @@
-"""Canaries of indexes in databases: built, continued, copied, recorded later and checked."""
+"""The canaries of an index in a database, from the build to a check."""
 
 import numpy as np
 import pytest
@@ -28,9 +28,8 @@ def stored(place):
     return engine_at(place).read_manifest(place).canaries
 
 
-@pytest.mark.parametrize("scheme", ["lance", "qdrant-edge"])
-def test_a_database_stores_the_canaries_of_its_index(scheme, tmp_path):
-    place = f"{scheme}://{tmp_path}/index"
+def check_canaries(place, folder):
+    """Build, continue, copy and check the index of an engine; it stores its canaries."""
     with pytest.raises(RuntimeError, match="quota"):
         build_index(Interrupted(), CORPUS, POINT, place)
     assert count_unfinished(place) == 1_024
@@ -40,9 +39,9 @@ def test_a_database_stores_the_canaries_of_its_index(scheme, tmp_path):
     canaries = stored(place)
     assert len(canaries.texts) == 32
     assert np.array_equal(canaries.vectors, model.encode(canaries.texts, kind="document"))
-    copy_index(place, tmp_path / "copy").close()
-    assert stored(str(tmp_path / "copy")) == canaries
-    copy_index(tmp_path / "copy", f"{place}2").close()
+    copy_index(place, folder / "copy").close()
+    assert stored(str(folder / "copy")) == canaries
+    copy_index(folder / "copy", f"{place}2").close()
     assert stored(f"{place}2") == canaries
 
     report = check_search(place, None, CheckOptions(sampled=10), model=model)
