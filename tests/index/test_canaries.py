@@ -116,6 +116,12 @@ def test_documents_without_a_text_or_a_vector_are_no_canaries(tmp_path):
 def test_an_index_without_texts_has_no_canaries(tmp_path):
     build_index(NestedHashEncoder(), {}, "64:float16", tmp_path / "index").close()
     assert stored(tmp_path / "index") is None
+    with pytest.raises(InvalidArgument, match="all are empty"):
+        record_canaries(tmp_path / "index", NestedHashEncoder())
+    model = NestedHashEncoder()
+    many = [f"text {number}" for number in range(1_000)]
+    assert len(record_canaries(tmp_path / "index", model, texts=many).texts) == MOST_TEXTS
+    assert sum(model.times_encoded("document").values()) == MOST_TEXTS  # of the chosen ones only
 
 
 @pytest.mark.parametrize(("dim", "letters"), [(32, 900), (768, 300), (3072, 300), (1024, 20_000)])
@@ -146,7 +152,7 @@ def test_short_texts_are_preferred(tmp_path):
     assert "short" in stored(tmp_path / "index").texts
 
 
-def test_a_text_that_is_larger_than_a_manifest_is_left_out(tmp_path):
+def test_a_text_that_is_larger_than_a_manifest_is_left_out(tmp_path, caplog):
     corpus = {"d": Document("word " * 20_000)}
     build_index(NestedHashEncoder(), corpus, "64:float16", tmp_path / "index").close()
     assert stored(tmp_path / "index") is None
@@ -154,6 +160,10 @@ def test_a_text_that_is_larger_than_a_manifest_is_left_out(tmp_path):
         record_canaries(tmp_path / "index", NestedHashEncoder())
     record_canaries(tmp_path / "index", NestedHashEncoder(), texts=["my own", "", "two"])
     assert {*stored(tmp_path / "index").texts} == {"my own", "two"}
+    assert "1 of 3 texts were not stored" in caplog.text
+    caplog.clear()
+    record_canaries(tmp_path / "index", NestedHashEncoder(), texts=["my own", "two"])
+    assert not caplog.text
 
 
 def test_a_changed_model_makes_no_new_canaries(tmp_path):

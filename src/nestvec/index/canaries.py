@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import chain
@@ -18,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nestvec.engines.canaries import MOST_TEXTS, Canaries
+from nestvec.engines.canaries import MOST_BYTES, MOST_TEXTS, Canaries
 from nestvec.engines.engine import Engine
 from nestvec.engines.registry import open_engine
 from nestvec.errors import InvalidArgument
@@ -28,9 +29,11 @@ from nestvec.models.adapted import unadapted, uncached
 from nestvec.models.encoding import embed
 from nestvec.models.paired import encoder_of, stores_documents
 from nestvec.types import Document, Embeddings, Encoder
+from nestvec.wording import count_text, size_text
 
 _SHORT = 1_000  # characters: shorter texts are preferred, because more of them fit
 _DRAWN = 256  # documents that are read to choose the texts of an existing index
+_logger = logging.getLogger(__name__)
 
 
 BeforeEncoding = Callable[[Encoder, Sequence[str]], None]
@@ -118,22 +121,26 @@ def record_canaries(
             remedy = f"Record the model that made the vectors: nestvec index model {path} MODEL"
             raise InvalidArgument(f"{problem} {remedy}")
         engine.lock()
-        plain = fresh_encoder(encoder)
-        drawn = draw_documents(engine)
+        plain, known = fresh_encoder(encoder), draw_documents(engine)
+        chosen = known if texts is None else _chosen_texts(texts)
+        if not chosen:
+            raise InvalidArgument(_no_text(engine))
         if before_encoding is not None:
-            before_encoding(plain, [*(each.content for each in drawn.values()), *(texts or ())])
-        made = _embed(plain, drawn)
-        if drawn:
-            check_vectors(engine, plain.info.name, drawn, made)
-        if texts is not None:
-            drawn = {f"line {number}": Document(text) for number, text in enumerate(texts, 1)}
-            made = _embed(plain, drawn)
-        draw = CanaryDraw()
-        draw.see(drawn, made)
-        canaries = draw.canaries()
+            encoded = known if texts is None else {**known, **chosen}
+            before_encoding(plain, [each.content for each in encoded.values()])
+        made = _embed(plain, known)
+        if known:
+            check_vectors(engine, plain.info.name, known, made)
+        canaries = _pack(chosen, made if texts is None else _embed(plain, chosen))
         if canaries is None:
-            problem = f"no text of {engine.place} can serve as a canary: all are empty or too long."
-            raise InvalidArgument(f"{problem} Pass short texts: --texts FILE.")
+            raise InvalidArgument(_no_text(engine))
+        if texts is not None and len(canaries.texts) < len(texts):
+            _logger.warning(
+                "%s of %s were not stored: canaries have at most %d texts, none of them empty, "
+                "and %s with their vectors.",
+                f"{len(texts) - len(canaries.texts):,}",
+                *(count_text(len(texts), "text"), MOST_TEXTS, size_text(MOST_BYTES)),
+            )
         engine.record_canaries(canaries)
         return canaries
 
@@ -160,16 +167,39 @@ def fresh_encoder(model: Encoder) -> Encoder:
 def draw_documents(engine: Engine, seed: int = 0) -> dict[str, Document]:
     """Return at most ``MOST_TEXTS`` documents with texts, drawn from all of an index."""
     ids = heapq.nsmallest(_DRAWN, engine.ids(), key=lambda id_: _rank(id_, "", seed))
-    texts = {id_: each for id_, each in engine.get(ids).items() if each.content}
+    return _chosen(engine.get(ids), seed)
+
+
+def _chosen(documents: Mapping[str, Document], seed: int) -> dict[str, Document]:
+    """Return the documents with the lowest ranks that have a text."""
+    texts = ((id_, each) for id_, each in documents.items() if each.content)
     ranked = heapq.nsmallest(
-        MOST_TEXTS, texts.items(), key=lambda item: _rank(item[0], item[1].content, seed)
+        MOST_TEXTS, texts, key=lambda item: _rank(item[0], item[1].content, seed)
     )
     return dict(ranked)
 
 
+def _chosen_texts(texts: Sequence[str]) -> dict[str, Document]:
+    numbered = {f"line {number}": Document(text) for number, text in enumerate(texts, start=1)}
+    return _chosen(numbered, seed=0)
+
+
+def _pack(documents: Mapping[str, Document], embeddings: Embeddings) -> Canaries | None:
+    draw = CanaryDraw()
+    draw.see(documents, embeddings)
+    return draw.canaries()
+
+
 def _embed(model: Encoder, documents: Mapping[str, Document]) -> Embeddings:
+    if not documents:
+        return np.empty((0, model.info.full_dim), dtype=np.float32)
     texts = [document.content for document in documents.values()]
     return embed(model, list(documents), texts, kind="document")
+
+
+def _no_text(engine: Engine) -> str:
+    problem = f"no text of {engine.place} can serve as a canary: all are empty or too long."
+    return f"{problem} Pass short texts: --texts FILE."
 
 
 def _rank(id_: str, text: str, seed: int) -> tuple[int, bytes]:

@@ -21,7 +21,7 @@ from nestvec.errors import DataError, InvalidArgument
 from nestvec.measure.machine import describe_machine
 from nestvec.operate.answers import ComparedResults, compare, without_own
 from nestvec.operate.check_report import CheckReport, FilterCheck, Losses, Remedy
-from nestvec.operate.drift import DriftOptions, with_drift
+from nestvec.operate.drift import DriftOptions, check_drift
 from nestvec.operate.exact import LiveQueries
 from nestvec.operate.live.database import ExactAnswers, LiveDatabase, Settings, TableSearch
 from nestvec.operate.live.indexes import LiveIndex
@@ -118,13 +118,17 @@ def check_search(
 
     Raises:
         DataError: If there is no such table or index, or the database refuses a statement.
-        InvalidArgument: If a filter cannot be parsed, or texts have no model.
+        InvalidArgument: If a filter cannot be parsed, texts have no model, or an option needs an
+            index of nestvec.
+        ModelError: If canaries are requested, and the model of the index cannot encode them.
     """
     options = options or CheckOptions()
     with open_live(place, options.search, model) as live:
+        drift = check_drift(live, options.drift)
         check = _Check(live, queries, options)
-        report = with_drift(check.report(), live, options.drift)
-        return replace(report, threshold=check.threshold()) if options.threshold else report
+        threshold = check.threshold() if options.threshold else None
+        report = replace(check.report(), threshold=threshold)
+        return replace(report, canaries=drift.canaries, calibration=drift.calibration)
 
 
 class _Check:

@@ -7,6 +7,7 @@ before. Sampled documents are compared with the calibration of the codes. Nothin
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,6 @@ from nestvec.models.api.address import is_api_name, without_address
 from nestvec.models.api.costs import api_encoder
 from nestvec.models.encoding import embed
 from nestvec.models.paired import stores_documents
-from nestvec.operate.check_report import CheckReport
 from nestvec.operate.drift_report import CalibrationCheck, CanaryCheck, CodecFit
 from nestvec.operate.live.database import LiveDatabase
 from nestvec.operate.live.indexes import LiveIndex
@@ -66,8 +66,20 @@ class DriftOptions:
             raise InvalidArgument(f"{problem} Example: {MIN_COSINE}.")
 
 
-def with_drift(report: CheckReport, live: LiveDatabase, options: DriftOptions) -> CheckReport:
-    """Add the drift of an index to the report of a check; a table records no model.
+class IndexDrift(NamedTuple):
+    """How an index differs from its earlier state.
+
+    Attributes:
+        canaries: The model; None for a table of other programs, which records no model.
+        calibration: The documents; None without calibrated codes.
+    """
+
+    canaries: CanaryCheck | None
+    calibration: CalibrationCheck | None
+
+
+def check_drift(live: LiveDatabase, options: DriftOptions) -> IndexDrift:
+    """Compare the model and the documents of an index with its earlier state.
 
     Raises:
         InvalidArgument: If canaries are requested for a table.
@@ -75,15 +87,14 @@ def with_drift(report: CheckReport, live: LiveDatabase, options: DriftOptions) -
     """
     if isinstance(live, LiveIndex):
         point = live.path.point or live.engine.manifest.point
-        return replace(
-            report,
-            canaries=check_canaries(live.engine, live.model, options),
-            calibration=check_calibration(live.engine, point, options),
+        return IndexDrift(
+            check_canaries(live.engine, live.model, options),
+            check_calibration(live.engine, point, options),
         )
     if options.canaries:
         problem = f"{live.place} is a table of other programs, which has no canaries."
         raise InvalidArgument(f"{problem} Omit --canaries.")
-    return report
+    return IndexDrift(None, None)
 
 
 def check_canaries(engine: Engine, model: IndexModel, options: DriftOptions) -> CanaryCheck:
