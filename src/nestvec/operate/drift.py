@@ -30,12 +30,13 @@ from nestvec.wording import count_text
 MIN_COSINE = 0.999
 """Default of the lowest cosine of a canary that passes.
 
-all-MiniLM-L6-v2 on 32 abstracts of SciFact: another batch size lowers the cosine by 2e-13, and
-bfloat16 instead of float32 by at most 8e-5. A prompt ("passage: ") lowers it by up to 5e-3, and
-random noise of 1 % of the standard deviation of each weight by 1e-3, of 2 % by 5e-3. Answers of
-APIs to one text also differ: published pairs of vectors of OpenAI models differ by about 3e-5 to
-3e-4 in each of 3,072 and 1,536 values, which lowers the cosine by at most 1e-4. Users report
-larger differences for some APIs: these need a lower limit.
+all-MiniLM-L6-v2 on 30 abstracts of SciFact (``benchmarks/results/canary_cosines.json``): another
+batch size and storing float16 lower the cosine by 3e-8, and bfloat16 instead of float32 by at most
+8e-5. A prompt ("passage: ") lowers it by up to 5e-3, and random noise of 1 % of the standard
+deviation of each tensor of weights by up to 1.1e-3. Answers of an API to one text also differ:
+pairs of vectors that users of OpenAI published differ by about 3e-5 (of 3,072 values) to 3e-4 (of
+1,536 values) per value, which lowers the cosine by at most 1e-4 (half the squared distance). Users
+report larger differences for some APIs: these need a lower limit.
 """
 _SAMPLED = 2_000  # documents whose values are compared with the calibration
 
