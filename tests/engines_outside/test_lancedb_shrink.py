@@ -23,7 +23,7 @@ from lance_shrink_table import (
 from lancedb.index import HnswSq, IvfFlat, IvfPq, IvfRq
 
 from nestvec.errors import DataError
-from nestvec.operate.shrink.lancedb.searching import search_table
+from nestvec.operate.shrink.lancedb.searching import open_shrunk_table, search_table
 from nestvec.operate.shrink.table import (
     catch_up,
     finish_shrink,
@@ -108,6 +108,21 @@ def test_added_rows_are_found_before_and_after_the_catch_up(tmp_path, small):
     catch_up(url(tmp_path))
     check_prefixes(table)
     assert search_table(url(tmp_path), added[0], 1).ids == [["90000"]]
+
+
+def test_an_open_table_follows_every_change(tmp_path):
+    table, values = create_table(tmp_path)
+    added = vectors(3, seed=9)
+    with open_shrunk_table(url(tmp_path)) as opened:
+        shrink(url(tmp_path), request())
+        for row, query in enumerate(added, 80_000):
+            table.add(rows([row], query[None]))
+            assert opened.search(query, 1).ids == [[str(row)]]
+        table.delete("key = 80001")
+        assert opened.search(added[1], 1).ids != [["80001"]]
+        undo_shrink(url(tmp_path))
+        assert opened.search(added[2], 1).ids == [["80002"]]
+        assert opened.search(values[4], 1).ids == [["4"]]
 
 
 @pytest.mark.parametrize("compacted", [False, True])

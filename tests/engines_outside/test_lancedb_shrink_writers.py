@@ -60,7 +60,9 @@ def test_retries_are_bounded_if_others_always_commit_first(tmp_path, monkeypatch
 
     with (
         LanceSession.open(url(tmp_path), lock=False) as opened,
-        pytest.raises(DataError, match=r"other programs change rows of docs too often.*Pause"),
+        pytest.raises(
+            DataError, match=r"other programs update or delete rows of docs too often.*Pause"
+        ),
     ):
         opened.change(conflicting)
     assert len(calls) == session.ATTEMPTS

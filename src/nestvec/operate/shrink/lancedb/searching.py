@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,8 +60,19 @@ def search_table(
         DataError: If there is no such table, or LanceDB refuses a call.
         MissingExtra: If lancedb is not installed.
     """
+    with open_shrunk_table(url) as table:
+        return table.search(queries, k, where=where)
+
+
+@contextmanager
+def open_shrunk_table(url: str) -> Iterator[ShrunkTable]:
+    """Open a table for many searches; arguments and errors as in ``search_table``.
+
+    The rows without a prefix are then read once for each version of the table, and not for each
+    search. Several threads may search.
+    """
     with LanceSession.open(url, lock=False) as session:
-        return ShrunkTable(session).search(queries, k, where=where)
+        yield ShrunkTable(session)
 
 
 class ShrunkTable:

@@ -18,12 +18,11 @@ from filelock import FileLock, Timeout
 from nestvec.engines.lancedb.connection import LanceFolder, MissingData
 from nestvec.engines.lancedb.place import S3_SCHEME, LancePlace
 from nestvec.errors import DataError, IndexLocked, NestvecError
-from nestvec.files.object_storage import storage_error_text
 from nestvec.sources.lance_tables import RECORDS, OpenedTable, opened_table
 from nestvec.types import Precision
 
 Result = TypeVar("Result")
-ATTEMPTS, ATTEMPT_S = 8, 30.0
+ATTEMPTS, ATTEMPT_S = 8, 120.0
 """A change is attempted at least this often, and for this time, while others change the table."""
 LOCK_WAIT_S = 5.0
 """Longest wait for another shrink of the same table."""
@@ -112,12 +111,12 @@ class LanceSession:
         while True:
             try:
                 return self._folder.call(lambda: self._once(work))
-            except _Conflict as conflict:
+            except _Conflict:
                 attempt += 1
                 if attempt >= ATTEMPTS and time.monotonic() > end:
-                    problem = f"other programs change rows of {self.name} too often ({conflict})"
-                    remedy = "Pause updates and deletions; additions may continue."
-                    raise self.refuse(f"{problem}. {remedy} Then repeat the command.") from None
+                    problem = f"other programs update or delete rows of {self.name} too often"
+                    remedy = "Pause them, and repeat the command; additions may continue."
+                    raise self.refuse(f"{problem}. {remedy}") from None
                 time.sleep(random.uniform(0, min(_LONGEST_PAUSE_S, 0.05 * 2**attempt)))
 
     def has_index_record(self) -> bool:
@@ -153,7 +152,7 @@ class LanceSession:
             raise
         except (OSError, RuntimeError, ValueError) as error:
             if any(word in str(error).lower() for word in _CONFLICTS):
-                raise _Conflict(storage_error_text(error).rstrip(".")) from None
+                raise _Conflict from None
             raise
 
     @contextmanager
