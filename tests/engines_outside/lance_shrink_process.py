@@ -1,7 +1,7 @@
 """Run ``nestvec shrink`` as a process that a test kills: lance_shrink_process.py URL STEP.
 
-STEP is "shrink", "finish" or "undo". ``NESTVEC_DIE_AT`` is the number of the call of LanceDB before
-which the process kills itself.
+STEP is "shrink", "finish" or "undo". ``NESTVEC_DIE_AT`` is when the process kills itself: 1 is
+before its first change of the table, 2 is after that change, 3 is before its second change.
 """
 
 import os
@@ -11,24 +11,28 @@ import sys
 import pytest
 from lance_shrink_table import request, use_small_tables
 
-from nestvec.engines.lancedb.connection import LanceFolder
 from nestvec.operate.shrink.lancedb import session
 from nestvec.operate.shrink.table import finish_shrink, shrink, undo_shrink
 
 
 def die_at(number):
-    """Kill this process before its n-th call of LanceDB."""
+    """Kill this process before or after one of its changes."""
     left = number
-    call = LanceFolder.call
+    change = session.LanceSession.change
 
-    def counted(self, work):
+    def pass_by():
         nonlocal left
         left -= 1
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return call(self, work)
 
-    LanceFolder.call = counted
+    def counted(self, work):
+        pass_by()
+        result = change(self, work)
+        pass_by()
+        return result
+
+    session.LanceSession.change = counted
 
 
 def main():

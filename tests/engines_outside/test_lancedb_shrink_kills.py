@@ -30,8 +30,8 @@ from nestvec.operate.shrink.table import catch_up
 KILLS = int(os.environ.get("NESTVEC_KILLS", "3"))
 PROCESS = Path(__file__).with_name("lance_shrink_process.py")
 N = 2_000
-CALLS = {"shrink": 40, "finish": 14, "undo": 16}
-"""The most calls of LanceDB before which a step is killed."""
+MOMENTS = {"shrink": 13, "finish": 7, "undo": 9}
+"""Before and after each change of a step, and one moment that no run reaches."""
 LONGEST_S = 120
 
 
@@ -63,12 +63,12 @@ def recorded(folder):
         return None if record is None else record.state
 
 
-def test_steps_killed_before_a_random_call_continue(tmp_path):
+def test_steps_killed_before_or_after_a_change_continue(tmp_path):
     choose = random.Random(1)
     table, values = create_table(tmp_path, N)
     before = state(table)
     with writing(tmp_path) as report:
-        for step, most in CALLS.items():
+        for step, most in MOMENTS.items():
             for _ in range(KILLS):
                 process = start(tmp_path, step, die_at=choose.randint(1, most))
                 process.communicate(timeout=LONGEST_S)
