@@ -52,7 +52,10 @@ def test_a_log_of_texts_needs_a_query_model(nestvec, place, stored):
         (("model",), "cannot be measured without a data set"),
         (("model", "data", "--sample", "5"), "is a model, so sample=5 has no effect"),
         (("stored", "--sample", "0"), "sample=0 is below 1"),
-        (("stored", "data", "--sample", "50", "--run", "x.trec"), "--run ranks all documents"),
+        (
+            ("stored", "data", "--sample", "50", "--run", "x.trec"),
+            "rank all documents, not a sample",
+        ),
     ],
 )
 def test_contradictions_are_one_line(nestvec, stored, arguments, problem):
