@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+import nestvec.cli  # noqa: F401 - sets the wait of idle threads, as the command does
 from engine_places import enter_namespace
 from nestvec.operate.exact import LiveQueries
 from nestvec.operate.live.database import TableSearch

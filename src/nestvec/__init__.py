@@ -49,7 +49,7 @@ if TYPE_CHECKING:  # for type checkers and editors; _MODULES does the same at ru
     from nestvec.operate.compared_sides import SearchedPlace
     from nestvec.operate.comparing import CompareOptions, compare_searches
     from nestvec.operate.live.database import TableSearch
-    from nestvec.operate.shrink.lancedb.searching import search_table
+    from nestvec.operate.shrink.lancedb.searching import open_shrunk_table, search_table
     from nestvec.operate.shrink.request import ShrinkRequest
     from nestvec.operate.shrink.table import finish_shrink, shrink, undo_shrink
     from nestvec.operate.verification import verify_certificate
@@ -120,6 +120,7 @@ __all__ = [
     "load_served",
     "load_similarity",
     "open_corpus",
+    "open_shrunk_table",
     "plan",
     "read_logged_queries",
     "recipe",
@@ -188,6 +189,7 @@ _MODULES = {
     "load_served": "nestvec.serve.served",
     "load_similarity": "nestvec.data.similarity",
     "open_corpus": "nestvec.data.corpus",
+    "open_shrunk_table": "nestvec.operate.shrink.lancedb.searching",
     "plan": "nestvec.planning.choose",
     "read_logged_queries": "nestvec.sources.logged_queries",
     "recipe": "nestvec.export.recipes.writing",

