@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from lancedb.index import IvfFlat, IvfPq
+from queried_vectors import DIM, QUERIES, cosines, log, vectors
 
 from nestvec.engines.filters.where import Where
 from nestvec.errors import DataError, InvalidArgument
@@ -12,13 +13,9 @@ from nestvec.operate.check import CheckOptions, check_search
 from nestvec.operate.exact import LiveQueries
 from nestvec.operate.live import lancedb as live
 from nestvec.operate.live.database import TableSearch
-from nestvec.sources.logged_queries import LoggedQueries
 
-N, DIM = 4_000, 32
-RNG = np.random.default_rng(0)
-DECAY = (1 + np.arange(DIM)) ** -0.3
-VECTORS = (RNG.standard_normal((N, DIM)) * DECAY).astype(np.float32)
-QUERIES = (RNG.standard_normal((40, DIM)) * DECAY).astype(np.float32)
+N = 4_000
+VECTORS = vectors(N)
 
 
 def table_of(folder, config):
@@ -48,16 +45,6 @@ def url(folder):
     return f"lance://{folder}?table=docs&id=key&vector=vec"
 
 
-def log(filters=None):
-    n = len(QUERIES)
-    return LoggedQueries("log", [f"q{i}" for i in range(n)], [""] * n, QUERIES, filters or [""] * n)
-
-
-def cosines():
-    lengths = np.linalg.norm(QUERIES, axis=1)[:, None] * np.linalg.norm(VECTORS, axis=1)
-    return QUERIES @ VECTORS.T / lengths
-
-
 def test_the_exact_answers_are_those_of_numpy(folders, monkeypatch):
     monkeypatch.setattr(live, "_ROWS", 700)
     conditions = [Where.parse("lang = 'de' and n >= 3"), Where.parse("not n in (1, 2)")]
@@ -67,7 +54,7 @@ def test_the_exact_answers_are_those_of_numpy(folders, monkeypatch):
     rows = np.arange(N)
     german = (rows % 10 == 0) & (rows % 7 >= 3)
     masks = [np.ones(N, dtype=bool), german, ~np.isin(rows % 7, (1, 2))]
-    for query, scores in enumerate(cosines()):
+    for query, scores in enumerate(cosines(VECTORS)):
         scores[~masks[groups[query] + 1]] = -np.inf
         assert found.ids[query] == [f"d{row}" for row in np.argsort(-scores)[:10]]
     assert found.matching == [mask.sum() for mask in masks[1:]]
@@ -79,7 +66,7 @@ def test_the_loss_by_partitions(folders):
     report = check_search(url(folders / "flat"), log(), CheckOptions(search=search))
     table = lancedb.connect(folders / "flat").open_table("docs")
     shares = []
-    for query, scores in zip(QUERIES, cosines(), strict=True):
+    for query, scores in zip(QUERIES, cosines(VECTORS), strict=True):
         found = table.search(query, vector_column_name="vec").nprobes(2).limit(10).to_arrow()
         exact = {f"d{row}" for row in np.argsort(-scores)[:10]}
         shares.append(len({*found["key"].to_pylist()} & exact) / 10)
