@@ -26,8 +26,8 @@ _MOST_FILTERS = 10
 _Place = Annotated[
     str,
     typer.Argument(
-        help="Index folder, URL of an index, or table of PostgreSQL that other programs wrote, "
-        "such as postgresql://localhost/shop?table=docs&vector=embedding."
+        help="Index folder, URL of an index, or table of PostgreSQL or LanceDB that other programs "
+        "wrote, such as postgresql://localhost/shop?table=docs&vector=embedding."
     ),
 ]
 _Queries = Annotated[
@@ -93,8 +93,8 @@ _Set = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Setting of PostgreSQL that your program uses, such as hnsw.ef_search=100. Repeat "
-        "the option for several settings.",
+        help="Setting that your program uses, such as hnsw.ef_search=100 in PostgreSQL or "
+        "nprobes=40 in LanceDB. Repeat the option for several settings.",
     ),
 ]
 _Prometheus = Annotated[
