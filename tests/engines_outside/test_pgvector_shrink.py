@@ -284,7 +284,7 @@ def test_a_halfvec_table_with_an_index_on_an_expression(database, url):
 
 def test_the_commands_of_the_documentation(server, database, tmp_path):
     text = PAGE.read_text().replace("postgresql://localhost/shop", server.url)
-    (block,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    block, _ = re.findall(r"```console\n(.*?)```", text, re.DOTALL)  # and that of LanceDB
     commands = [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
     printed = []
     for program, *arguments in commands:

@@ -124,7 +124,7 @@ def test_settings_that_do_not_fit(server, database, url):
         with pytest.raises(InvalidArgument, match="was not shrunk"):
             ending(url)
     with pytest.raises(InvalidArgument, match="cannot be shrunk"):
-        shrink("lance:///folder", request())
+        shrink("milvus://localhost/shop", request())
 
 
 def test_rows_without_a_vector_are_accepted_if_requested(database, url):
