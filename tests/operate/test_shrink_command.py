@@ -17,7 +17,8 @@ from nestvec.types import OperatingPoint
 URL = "postgresql://user:secret@localhost/shop?table=docs"
 SWITCHED = ShrinkOutcome(
     *("postgresql://localhost/shop?table=docs", "switched", "8:sign", "public.docs_search"),
-    *(200, 0.97, 9_000_000, 1_000_000, 30_000, 0, ("A note.",)),
+    *(200, 0.97, 9_000_000, 1_000_000, 30_000, 0),
+    notes=("A note.",),
 )
 
 
