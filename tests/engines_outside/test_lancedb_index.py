@@ -96,7 +96,8 @@ def test_the_fitted_search_retains_the_exact_results(index):
     assert settings["overlap@10"] >= 0.99
     assert searched_partitions(index) == settings["nprobes"] < N / settings["partition_rows"] / 2
     found = index.search(QUERIES, 10)
-    assert overlap(expected_ids(QUERIES, range(N)), found.ids) >= 0.98
+    # Other queries than the fitted ones: 3 standard errors of their results below .99.
+    assert overlap(expected_ids(QUERIES, range(N)), found.ids) >= 0.955
     exact = expected_ids(QUERIES, range(N), OperatingPoint.parse("64:float32"))
     assert overlap(exact, index.search(QUERIES, 10, exact=True).ids) == 1
 
