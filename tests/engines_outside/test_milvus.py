@@ -29,7 +29,7 @@ from nestvec.errors import DataError, IndexLocked, InvalidArgument
 from nestvec.types import Document, OperatingPoint
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server():
     running = MilvusServer()
     try:
@@ -71,7 +71,7 @@ class Spares:
                 self.connection.client.drop_collection(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spares(server):
     return Spares(server.url)
 
