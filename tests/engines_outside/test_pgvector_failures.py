@@ -204,3 +204,19 @@ def test_a_writer_waits_for_an_uncommitted_row_of_the_same_id(engine, server):
         engine.add({"y": Document(""), "x": Document("mine")}, VECTORS[:2], replace=True)
         timer.join()
     assert engine.get(["x"])["x"].text == "mine" and len(engine) == 102
+
+
+def test_an_id_that_a_crashed_server_forgot_is_not_committed(server):
+    """The server assigns the id again, and pg_xact_status refuses ids of the future."""
+    connections = connection.Connections(server.url, server.url)
+    try:
+        now = connections.run(
+            lambda each: each.execute("SELECT pg_current_xact_id()::text").fetchone()[0]
+        )
+        found = [
+            connections.run(lambda each, xid=xid: connections._is_committed(each, xid))
+            for xid in (now, str(10**12))
+        ]
+        assert found == [True, False]
+    finally:
+        connections.close()

@@ -28,6 +28,11 @@ SESSION = {
 }
 """Settings of each connection."""
 _SET = "SELECT set_config(%s, %s, false)"
+# A server that crashed before it wrote the transaction assigns its id again: the id is not known.
+_STATUS = """
+SELECT CASE WHEN %s::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+    THEN pg_xact_status(%s::xid8) ELSE 'aborted' END
+"""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 2.0
 _MAX_CONNECTIONS = 16
 
@@ -167,7 +172,7 @@ class Connections:
     def _is_committed(self, connection: Any, xid: str) -> bool:
         """Return the outcome of a transaction; wait while the server still ends it."""
         while True:
-            (status,) = connection.execute("SELECT pg_xact_status(%s::xid8)", [xid]).fetchone()
+            (status,) = connection.execute(_STATUS, [xid, xid]).fetchone()
             if status != "in progress":
                 return bool(status == "committed")
             time.sleep(_FIRST_WAIT_S)
