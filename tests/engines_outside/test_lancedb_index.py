@@ -115,7 +115,8 @@ def test_a_selective_filter_returns_k_documents(index, monkeypatch, text, share,
     rows = [n for n in range(N) if n % share == (3 if share == 10 else 7)]
     hits = index.search(QUERIES, 10, where=Where.parse(text))
     assert {len(ids) for ids in hits.ids} == {10}
-    assert overlap(expected_ids(QUERIES, rows), hits.ids) >= 0.98
+    # The index is fitted to .99 without a filter. Allow 3 standard errors of 30 queries, as above.
+    assert overlap(expected_ids(QUERIES, rows), hits.ids) >= 0.955
     exact = index.search(QUERIES, 10, where=Where.parse(text), exact=True)
     assert exact.ids == expected_ids(QUERIES, rows, OperatingPoint.parse("64:float32"))
 

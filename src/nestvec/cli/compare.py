@@ -17,6 +17,7 @@ from nestvec.cli.table_search import read_log, read_table_search
 from nestvec.errors import require
 
 if TYPE_CHECKING:
+    from nestvec.operate.comparison_report import ComparisonReport
     from nestvec.types import Encoder
 
 FAILED = 1
@@ -126,22 +127,22 @@ def compare(
         seed=seed,
     )
     models = _models(old_model, new_model, choice)
-    report = compare_searches(
-        SearchedPlace(old, before, next(models)),
-        SearchedPlace(new, after, next(models)),
-        log,
-        options,
-    )
+    one, other = SearchedPlace(old, before, next(models)), SearchedPlace(new, after, next(models))
+    report = compare_searches(one, other, log, options)
     if out is not None:
         write_comparison_page(report, out)
+    _print_report(report, out, as_json=as_json)
+    sys.exit(0 if report.passed else FAILED)
+
+
+def _print_report(report: ComparisonReport, out: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(report.to_json())
-    else:
-        for line in comparison_lines(report, width=width()):
-            print_line(line)
-        if out is not None:
-            print_line(f"See  {shown_path(out)}")
-    sys.exit(0 if report.passed else FAILED)
+        return
+    for line in comparison_lines(report, width=width()):
+        print_line(line)
+    if out is not None:
+        print_line(f"See  {shown_path(out)}")
 
 
 def _models(old: str | None, new: str | None, choice: ModelChoice) -> Iterator[Encoder | None]:

@@ -229,41 +229,35 @@ def evaluate(
     choice: ModelChoice,
     as_json: _AsJson = False,
 ) -> None:
-    """Measure quality, bytes and latency at all operating points.
+    """Measure quality, bytes and latency at all operating points; each text is encoded once.
 
-    Each text is encoded once. Stored vectors, such as a table of a database, need no DATASET.
+    Stored vectors, such as a table of a database, need no DATASET.
 
     Example: nestvec evaluate all-MiniLM-L6-v2 scifact --out curve.json
     """
     _check_before_work(out, engine)
     others = results.OtherResults(fuse, fuse_weight, rerank, rerank_depths, scores, scores_name)
-    grid = _grid(
-        precisions=parse_words(precisions),
-        keeps=parse_ints(keeps, option="--keeps"),
-        metrics=parse_words(metrics) or None,
-        depth=depth,
-        extra=parse_words(points),
-        group_by=group_by,
-        slice_by=parse_words(slices),
-        filter_by=filter_by,
-        baselines=parse_words(baselines),
-        keep_self=keep_self,
-    )
+    fields = {"group_by": group_by, "slice_by": parse_words(slices), "filter_by": filter_by}
+    extra, compared = parse_words(points), parse_words(baselines)
+    kept = {"depth": depth, "extra": extra, "baselines": compared, "keep_self": keep_self}
+    grid = _grid(parse_words(precisions), keeps, parse_words(metrics), **fields, **kept)
     labeled = {"split": split, "subset": subset, "revision": dataset_revision}
-    draw = None if sample is None else Draw(sample, seed)
-    chosen = parse_ints(dims, option="--dims")
+    chosen, draw = parse_ints(dims, option="--dims"), _draw(sample, seed)
     load = cache(partial(load_encoder, model, choice, dims=chosen, draw=draw))
     wanted = DataChoice(dataset, labeled, queries, make_queries, strict, seed)
     encoder, data = load_data(wanted, load)
-    if (runs or fuse or rerank) and draw is not None:
-        problem = "--run, --fuse and --rerank rank all documents, not a sample."
-        raise InvalidArgument(f"{problem} Omit these options or --sample.")
+    if draw is not None:
+        others.check_all_documents(runs)
     ranked = results.read_runs(runs or [], data)
     confirm_cost(encoder, texts_by_kind(data), choice)
     curve = _measure(encoder, data, grid, engine, others)
     curve = results.add_own_scores(results.add_runs(curve, data, ranked), scores, scores_name)
     curve.save(out)
     _print_json(curve) if as_json else _print_result(curve, grid, out)
+
+
+def _draw(sample: int | None, seed: int) -> Draw | None:
+    return None if sample is None else Draw(sample, seed)
 
 
 def _check_before_work(out: Path, engine: str) -> None:
@@ -315,17 +309,19 @@ def _measure(
 
 
 def _grid(
-    *,
-    precisions: tuple[str, ...],
-    keeps: tuple[int, ...] | None,
-    **others: Any,
+    precisions: tuple[str, ...], keeps: str | None, metrics: tuple[str, ...], **others: Any
 ) -> Grid:
     from nestvec.measure.grid import DEFAULT_GRID, Grid
 
     chosen: Any = precisions  # Grid checks each value
-    shortlisted = tuple(name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen)
     return Grid(
-        precisions=chosen or DEFAULT_GRID.precisions, shortlisted=shortlisted, keeps=keeps, **others
+        precisions=chosen or DEFAULT_GRID.precisions,
+        shortlisted=tuple(
+            name for name in DEFAULT_GRID.shortlisted if not chosen or name in chosen
+        ),
+        keeps=parse_ints(keeps, option="--keeps"),
+        metrics=metrics or None,
+        **others,
     )
 
 

@@ -111,6 +111,16 @@ class OtherResults:
 
             check_scores(self.scores)
 
+    def check_all_documents(self, runs: Sequence[object] | None) -> None:
+        """Refuse rankings of all documents next to a sample.
+
+        Args:
+            runs: The rankings of --run, if any.
+        """
+        if runs or self.fuse or self.rerank:
+            problem = "--run, --fuse and --rerank rank all documents, not a sample."
+            raise InvalidArgument(f"{problem} Omit these options or --sample.")
+
     def combinations(self) -> Sequence[Combination]:
         """Return the runs to combine with the ranking of each point."""
         from nestvec.measure.combined import Fusion, Reranking

@@ -180,9 +180,7 @@ def serve(
     shadow_texts: _ShadowTexts = False,
     choice: ModelChoice,
 ) -> None:
-    """Serve an index or a model over HTTP.
-
-    The server has an OpenAI-compatible API and a web page.
+    """Serve an index or a model over HTTP, with an OpenAI-compatible API and a web page.
 
     Example: nestvec serve nestvec-demo --tier fast=64:int4
     """

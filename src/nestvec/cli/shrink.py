@@ -172,9 +172,8 @@ def shrink(
 
     forward = {
         **{"plan": plan, "point": point, "column": column, "function": function, "metric": metric},
-        "adapter": adapter,
         **{"min_overlap": min_overlap, "skip_nulls": skip_nulls, "free_disk": free_disk},
-        "dry_run": dry_run,
+        **{"adapter": adapter, "dry_run": dry_run},
     }
     if drop_function and not undo:
         raise InvalidArgument("--drop-function requires --undo.")

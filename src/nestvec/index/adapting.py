@@ -52,19 +52,9 @@ def adapt_index(
             index is then unchanged.
     """
     kind, place, backup = engine_at(path), str(path), backup_place(path)
-    if not kind.capabilities.restores:
-        raise InvalidArgument(
-            "this engine keeps no backup, so its index cannot be adapted in place. Apply the "
-            "adapter to the model, and build a new index."
-        )
-    if kind.exists(backup) and not kind.exists(place):
-        problem = "adapting this index was interrupted. Restore the index with --undo."
-        raise DataError(place, problem)
+    _check_adaptable(kind, place, backup)
     if adapter.method == "none":
         raise InvalidArgument("the adapter changes no vector. The index needs no change.")
-    if kind.exists(backup):
-        problem = "the name of the backup is in use. Delete or rename this index."
-        raise DataError(backup, problem)
     with closing(kind.open(place)) as old:
         check_unadapted(Path(old.manifest.model.name))  # the index may be built from a folder
         old.lock()  # documents added during the transformation would be lost
@@ -110,6 +100,20 @@ def undo_adapting(path: Path | str) -> Index:
     else:
         kind.restore(place)  # raises that there is no backup
     return Index.open(place)
+
+
+def _check_adaptable(kind: type[Engine], place: str, backup: str) -> None:
+    if not kind.capabilities.restores:
+        raise InvalidArgument(
+            "this engine keeps no backup, so its index cannot be adapted in place. Apply the "
+            "adapter to the model, and build a new index."
+        )
+    if kind.exists(backup) and not kind.exists(place):
+        problem = "adapting this index was interrupted. Restore the index with --undo."
+        raise DataError(place, problem)
+    if kind.exists(backup):
+        problem = "the name of the backup is in use. Delete or rename this index."
+        raise DataError(backup, problem)
 
 
 def _check_unchanged(adapted: Engine, kind: type[Engine], backup: str) -> None:

@@ -74,8 +74,7 @@ def evaluate(
         on_progress: Called with done and total: documents, then queries, then measuring steps.
 
     Raises:
-        InvalidArgument: If a dim, engine or field does not exist, a metric needs missing labels,
-            the filter of a query is refused, or a model has no data.
+        InvalidArgument: If an argument is wrong, labels are missing, or a model has no data.
         DataError: If there are no documents, no queries, or no relevant documents in the labels.
         ModelError: If the model returns NaN, infinite values or vectors of another width.
         MissingExtra: If the grid contains BM25 and bm25s is not installed.
@@ -86,16 +85,15 @@ def evaluate(
     hashes, joined = content_hashes(given or data), load_runs(runs, data)
     data, filters = read_filters(data, grid.filter_by)
     grid = grid.for_engine(chosen.kind.capabilities)
-    metrics = grid.metrics_for(data.evidence)
-    points = _points(model, data, grid, chosen)
+    metrics, points = grid.metrics_for(data.evidence), _points(model, data, grid, chosen)
     texts = Texts.of(data, group_by=grid.group_by, keep_self=grid.keep_self)
     slices = slices_of(data, grid.slice_by) | filter_slices(filters)
     baselines = baselines_for(grid.baselines, data)
     documents, queries, encode_ms = _encode(model, texts, on_progress)
     labels, depth = texts.labels(), max(ranked_depth(metrics), combined_depth(joined))
     quarters = None if filters is not None else _quarters(labels, metrics, chosen)
-    n_others = len(baselines) + count_combined(joined)
-    step = Steps(_count_measured(points, quarters, labels) + n_others, on_progress)
+    n_steps = _count_measured(points, quarters, labels) + len(baselines) + count_combined(joined)
+    step = Steps(n_steps, on_progress)
     with Representations(documents, layer_norm=model.info.layer_norm) as corpus:
         task = PointTask(points, queries, corpus, data, texts, labels, metrics, depth, grid.depth)
         found = measure_points(replace(task, filters=filters), chosen, quarters, step)
