@@ -19,9 +19,10 @@ from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.checking import check_everything, check_on_open
 from nestvec.engines.embedded.codecs import Codecs, make_codes
 from nestvec.engines.embedded.database import Database, ReadConnections, is_sealed
+from nestvec.engines.embedded.exact_search import search_exactly
 from nestvec.engines.embedded.filtering import Filter
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
-from nestvec.engines.embedded.searching import PointSearch, search_exactly, trace_stages
+from nestvec.engines.embedded.searching import PointSearch, trace_stages
 from nestvec.engines.embedded.sizes import (
     folder_bytes,
     ram_bytes,

@@ -20,11 +20,8 @@ from nestvec.engines.embedded.snapshot import Snapshot
 from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.flat.scan import Allowed
 from nestvec.engines.flat.scoring import ZeroPrefixes, score
-from nestvec.metrics.ranking import Ranked, best, order
+from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import Embeddings, OperatingPoint, Rows
-
-_BLOCK = 16_384  # vectors scored at a time in an exact search
-_MARGIN, _WIDEN, _FLOAT_ERROR = 32, 4, 1e-5
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +99,7 @@ class PointSearch:
         """Return the best ``width``, equal scores by descending id."""
         ranked = order(found.scores, found.rows)
         if len(self.snapshot.parts) + bool(self.snapshot.tail.ids) > 1:
-            _order_ties_by_id(ranked, self.snapshot.ids)
+            order_ties_by_id(ranked, self.snapshot.ids)
         return ranked.top(width)
 
     @property
@@ -131,46 +128,6 @@ class PointSearch:
         return codec.decode_stored(self.snapshot.tail.vectors)
 
 
-def search_exactly(
-    snapshot: Snapshot, queries: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
-) -> Ranked:
-    """Return the best ``k`` by the full stored vectors, as a reference for other searches.
-
-    Args:
-        snapshot: The snapshot to search.
-        queries: [n_queries, full_dim], normalized.
-        k: At least 1.
-        mask: True for rows that may be returned, [n_rows]; None for all rows.
-    """
-    live = snapshot.live if mask is None else snapshot.live & mask
-    positions = np.arange(int(snapshot.starts[-1]) + len(snapshot.tail.ids))
-    positions = positions[live[snapshot.rows(positions)]] if len(positions) else positions
-    k = min(k, len(positions))
-    full_dim = queries.shape[1]
-
-    def vectors_of(lines: Rows) -> Embeddings:
-        return snapshot.vectors.floats(snapshot.rows(positions[lines]), full_dim)
-
-    width = k + _MARGIN
-    while True:
-        found = _no_results(len(queries))
-        for start in range(0, len(positions), _BLOCK):
-            vectors = vectors_of(np.arange(start, min(start + _BLOCK, len(positions))))
-            scores = np.ascontiguousarray(queries @ vectors.T)
-            found = best(scores, width, first_row=start, so_far=found)
-        scores = score(queries, found.rows, vectors_of, empty=np.empty(0, np.int64))
-        ranked = Ranked(scores, positions[found.rows])
-        ranked = order(*ranked)
-        _order_ties_by_id(ranked, snapshot.ids)
-        # Candidates beyond ``width`` score at most as high as the last one, up to rounding.
-        if (
-            width >= len(positions)
-            or (ranked.scores[:, k - 1] > found.scores[:, -1] + _FLOAT_ERROR).all()
-        ):
-            return ranked.top(k)
-        width *= _WIDEN
-
-
 def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings]:
     if codec.precision in FROM_VECTORS:
         rows = Stacked.of([part.rows for part in snapshot.parts])
@@ -183,7 +140,7 @@ def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings
     return lambda positions: codec.decode(codes.take(positions))
 
 
-def _order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> None:
+def order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> None:
     """Sort equal scores by descending id, in place. The loop is fast as ties are rare."""
     tied = (ranked.scores[:, 1:] == ranked.scores[:, :-1]).any(axis=1)
     for line in np.flatnonzero(tied):

@@ -111,6 +111,15 @@ class Snapshot:
         """Return the rows at positions."""
         return Stacked.of([*(part.rows for part in self.parts), self.tail.rows]).take(positions)
 
+    @cached_property
+    def positions(self) -> Rows:
+        """The position of each row, [n_rows]; -1 for rows without a document."""
+        numbers = np.arange(int(self.starts[-1]) + len(self.tail.ids))
+        positions = np.full(self.state.n_rows, -1, dtype=np.int64)
+        if len(numbers):
+            positions[self.rows(numbers)] = numbers
+        return positions
+
     def ids(self, positions: Rows) -> list[str]:
         """Return the ids at positions."""
         if len(self.parts) == 1 and not len(self.tail.ids):
