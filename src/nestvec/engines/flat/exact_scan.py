@@ -16,7 +16,7 @@ from nestvec.metrics.ranking import Ranked, TopRows
 from nestvec.types import Embeddings
 
 _MANY_QUERIES = 128  # from here on, a matrix product costs less than a scan for each query
-_BLOCK = 4_096  # vectors of a matrix product: its operands fit the caches
+_BLOCK = 8_192  # vectors of a matrix product
 
 
 def nearest(
