@@ -1,7 +1,8 @@
 """Compare exact searches of all vectors: nestvec from its files, and libraries from memory.
 
-All contenders are searched in turns in one process, so that a busy machine slows all of them. Single
-queries run on one thread, batches on all threads. FAISS's IndexFlatIP with float32 is the reference.
+All contenders are searched in turns in one process, so that a busy machine slows all of them.
+Single queries run on one thread, batches on all threads. FAISS's IndexFlatIP with float32 is the
+reference.
 
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus
     python benchmarks/exact_search.py --corpus corpus
