@@ -42,16 +42,6 @@ def test_the_nearest_vectors_equal_a_product(n_queries, dtype, share):
     assert np.allclose(found.scores, np.take_along_axis(expected, found.rows, axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_an_index_reads_the_memory_of_the_vectors(dtype):
-    vectors = stored(dtype)
-    index = exact_scan._index_of(vectors)
-    assert not index.codes.is_owned
-    vectors[1234] = 9  # seen by FAISS: nothing was copied
-    _, ((row,),) = index.search(np.ones((1, DIM), np.float32), 1)
-    assert row == 1234
-
-
 def test_a_mapped_file_is_searched(tmp_path: Path):
     vectors = stored("float16")
     np.save(tmp_path / "vectors.npy", vectors)

@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.embedded.searching import order_ties_by_id
-from nestvec.engines.embedded.snapshot import Snapshot
+from nestvec.engines.embedded.snapshot import Selection, Snapshot
+from nestvec.engines.flat.candidates import MARGIN
 from nestvec.engines.flat.exact_scan import nearest
 from nestvec.engines.flat.scan import Allowed
 from nestvec.engines.flat.scoring import score
+from nestvec.engines.flat.views import FLOAT_ERROR
 from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import Embeddings, Rows
 
-_MARGIN, _WIDEN, _FLOAT_ERROR = 32, 4, 1e-5
+_WIDEN = 4
 
 
 def search_exactly(
-    snapshot: Snapshot, queries: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+    snapshot: Snapshot, queries: Embeddings, k: int, selection: Selection | None = None
 ) -> Ranked:
     """Return the scores and positions of the best ``k``, equal scores by descending id.
 
@@ -31,17 +33,17 @@ def search_exactly(
         snapshot: The snapshot to search.
         queries: [n_queries, full_dim], normalized.
         k: At least 1.
-        mask: True for rows that may be returned, [n_rows]; None for all rows.
+        selection: The documents to search; None for all.
     """
-    segments = list(_segments(snapshot, mask))
+    segments = list(_segments(snapshot, selection))
     count = sum(len(vectors) if each is None else each.count for _, vectors, each in segments)
     k = min(k, count)
-    width = min(k + _MARGIN, count)
+    width = min(k + MARGIN, count)
     while True:
         found = _candidates(segments, queries, width)
         ranked = _ranked(snapshot, queries, found)
         lowest = found.scores.min(axis=1, initial=np.inf)
-        if width == count or (ranked.scores[:, k - 1] > lowest + _FLOAT_ERROR).all():
+        if width == count or (ranked.scores[:, k - 1] > lowest + FLOAT_ERROR).all():
             return ranked.top(k)
         width = min(width * _WIDEN, count)
 
@@ -50,8 +52,8 @@ _Segment = tuple[int, NDArray[np.floating], Allowed | None]
 """The first row of a mapped array, the array, and the rows to search; None for all."""
 
 
-def _segments(snapshot: Snapshot, mask: NDArray[np.bool_] | None) -> Iterator[_Segment]:
-    live = snapshot.live if mask is None else snapshot.live & mask
+def _segments(snapshot: Snapshot, selection: Selection | None) -> Iterator[_Segment]:
+    live = snapshot.live if selection is None else selection.mask
     stacked = snapshot.vectors
     for start, vectors in zip(stacked.starts.tolist(), stacked.arrays, strict=True):
         own = live[start : start + len(vectors)]

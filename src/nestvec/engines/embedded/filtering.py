@@ -6,6 +6,7 @@ A column is read from SQLite when a filter first uses its field, and extended af
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,12 +14,15 @@ import numpy as np
 
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.database import Database, ReadConnections
-from nestvec.engines.embedded.snapshot import Snapshot
+from nestvec.engines.embedded.snapshot import Selection, Snapshot
 from nestvec.engines.embedded.state import State
 from nestvec.engines.filters.columns import Column, Mask
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.filters.fields import FieldKinds, check_fields, unknown_field
 from nestvec.engines.filters.masks import matching
+
+_SELECTED_BYTES = 2**25  # of the filters that are kept
+_ROW_BYTES = 10  # two masks of a byte, and the number of a row
 
 
 class Filter:
@@ -134,6 +138,39 @@ class Filter:
         with self._lock:
             self._columns, self._read_at = columns | extended, state
         return True
+
+
+class Selections:
+    """The documents of the filters used last, so that a repeated filter costs nothing.
+
+    They are valid for one snapshot, and use at most ``_SELECTED_BYTES``.
+    """
+
+    def __init__(self) -> None:
+        """Start without filters."""
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._found: OrderedDict[str, Selection] = OrderedDict()  # by text: 1 equals True in Python
+
+    def get(self, condition: Condition, snapshot: Snapshot) -> Selection | None:
+        """Return the documents of a filter in a snapshot; None if they are not known."""
+        text = str(condition)
+        with self._lock:
+            if snapshot is not self._snapshot or text not in self._found:
+                return None
+            self._found.move_to_end(text)
+            return self._found[text]
+
+    def add(self, condition: Condition, snapshot: Snapshot, found: Selection) -> Selection:
+        """Keep the documents of a filter, and return them."""
+        most = max(1, _SELECTED_BYTES // max(1, _ROW_BYTES * len(found.mask)))
+        with self._lock:
+            if snapshot is not self._snapshot:
+                self._snapshot, self._found = snapshot, OrderedDict()
+            self._found[str(condition)] = found
+            while len(self._found) > most:
+                self._found.popitem(last=False)
+        return found
 
 
 @dataclass

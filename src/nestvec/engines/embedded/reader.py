@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nestvec.codec.prefix import as_stored
 from nestvec.engines.checks import check_search
@@ -20,7 +18,7 @@ from nestvec.engines.embedded.checking import check_everything, check_on_open
 from nestvec.engines.embedded.codecs import Codecs, make_codes
 from nestvec.engines.embedded.database import Database, ReadConnections, is_sealed
 from nestvec.engines.embedded.exact_search import search_exactly
-from nestvec.engines.embedded.filtering import Filter
+from nestvec.engines.embedded.filtering import Filter, Selections
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
 from nestvec.engines.embedded.searching import PointSearch, trace_stages
 from nestvec.engines.embedded.sizes import (
@@ -30,7 +28,7 @@ from nestvec.engines.embedded.sizes import (
     text_bytes,
     vector_bytes,
 )
-from nestvec.engines.embedded.snapshot import Snapshot, take_snapshot
+from nestvec.engines.embedded.snapshot import Selection, Snapshot, take_snapshot
 from nestvec.engines.embedded.state import TAIL_ROWS, next_parts
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
@@ -71,7 +69,7 @@ class EmbeddedReader:
             check_on_open(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
             self._refresh(None)
-            self._filter = Filter(self._reads)
+            self._filter, self._selections = Filter(self._reads), Selections()
             self._warm_up()
             if verify:
                 self.verify()
@@ -162,11 +160,11 @@ class EmbeddedReader:
         if len(embeddings) == 0:
             return Hits([], [])
         if exact:
-            snapshot, mask = self._snapshot_and_mask(where)
+            snapshot, selection = self._select(where)
             queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
-            return snapshot.hits(search_exactly(snapshot, queries, k, mask))
-        search, mask = self._search_and_mask(point, where)
-        return search.snapshot.hits(search.search(embeddings, k, mask))
+            return snapshot.hits(search_exactly(snapshot, queries, k, selection))
+        search, selection = self._search_and_selection(point, where)
+        return search.snapshot.hits(search.search(embeddings, k, selection))
 
     def explain(
         self,
@@ -178,13 +176,12 @@ class EmbeddedReader:
     ) -> Explained:
         """Search as ``search`` does, and also return the result of each stage."""
         embeddings = check_search(self.manifest, embeddings, k, point)
-        search, mask = self._search_and_mask(point, where)
+        search, selection = self._search_and_selection(point, where)
+        traced = trace_stages(search, embeddings, k, selection)
         traces = [
-            StageTrace(
-                stage, found.rows.shape[1], milliseconds, size, partial(search.snapshot.hits, found)
-            )
-            for stage, (found, milliseconds, size) in zip(
-                search.point.stages, trace_stages(search, embeddings, k, mask), strict=True
+            StageTrace(stage, found.rows.shape[1], milliseconds, size, read_hits)
+            for stage, (found, milliseconds, size, read_hits) in zip(
+                search.point.stages, traced, strict=True
             )
         ]
         return Explained(traces[-1].hits, tuple(traces))
@@ -278,27 +275,31 @@ class EmbeddedReader:
             self._codecs = Codecs(manifest.model, {})
         self._searches = {}
 
-    def _snapshot_and_mask(
-        self, where: Condition | None
-    ) -> tuple[Snapshot, NDArray[np.bool_] | None]:
-        """Return the last snapshot, and the mask of a filter; None for all rows."""
+    def _select(self, where: Condition | None) -> tuple[Snapshot, Selection | None]:
+        """Return the last snapshot, and the documents that match a filter; None for all."""
         while True:
             snapshot = self.snapshot()
-            mask = None if where is None else self._filter.mask(where, snapshot)
-            if where is None or mask is not None:
-                return snapshot, mask
+            if where is None:
+                return snapshot, None
+            selection = self._selections.get(where, snapshot)
+            if selection is None:
+                mask = self._filter.mask(where, snapshot)
+                if mask is not None:
+                    selection = self._selections.add(where, snapshot, snapshot.select(mask))
+            if selection is not None:
+                return snapshot, selection
             with self._changing:  # wait for the end of a compaction, which may renumber rows
                 pass
 
-    def _search_and_mask(
+    def _search_and_selection(
         self, point: OperatingPoint | None, where: Condition | None
-    ) -> tuple[PointSearch, NDArray[np.bool_] | None]:
-        """Return the search of the last snapshot by a point, and the mask of a filter."""
+    ) -> tuple[PointSearch, Selection | None]:
+        """Return the search of the last snapshot by a point, and the documents of a filter."""
         while True:
-            snapshot, mask = self._snapshot_and_mask(where)
+            snapshot, selection = self._select(where)
             search = self._search_of(snapshot, point or self.manifest.point)
             if search is not None:
-                return search, mask
+                return search, selection
 
     def _search_of(self, snapshot: Snapshot, point: OperatingPoint) -> PointSearch | None:
         """Return the search of a snapshot; None if it is not the last snapshot any more."""

@@ -9,19 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.folder import FROM_VECTORS
-from nestvec.engines.embedded.snapshot import Snapshot
+from nestvec.engines.embedded.snapshot import Selection, Snapshot
 from nestvec.engines.embedded.stacked import Stacked
+from nestvec.engines.flat.candidates import Scorer
 from nestvec.engines.flat.scan import Allowed
 from nestvec.engines.flat.scoring import ZeroPrefixes, score
+from nestvec.engines.flat.views import FLOAT_ERROR, CodeViews, vector_view
 from nestvec.metrics.ranking import Ranked, order
-from nestvec.types import Embeddings, OperatingPoint, Rows
+from nestvec.types import Embeddings, Hits, OperatingPoint, Rows
+
+_STORED_ERROR = 1e-3  # float16 vectors deviate from unit length by less
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,46 +42,56 @@ class PointSearch:
     point: OperatingPoint
     codecs: Sequence[Codec]
 
-    def search(
-        self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
-    ) -> Ranked:
+    def search(self, embeddings: Embeddings, k: int, selection: Selection | None = None) -> Ranked:
         """Return the scores and positions of the best ``k``, equal scores by descending id.
 
         Args:
             embeddings: [n_queries, full_dim], as the model returns them.
             k: At least 1.
-            mask: True for rows that may be returned, [n_rows]; None for all rows.
+            selection: The documents to search; None for all.
         """
-        *_, found = self.stages(embeddings, k, mask)
+        *_, found = self.stages(embeddings, k, selection)
         return found
 
     def stages(
-        self, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None = None
+        self, embeddings: Embeddings, k: int, selection: Selection | None = None
     ) -> Iterator[Ranked]:
-        """Yield the candidates of each stage when it has run; the last equals ``search``."""
-        allowed = self.snapshot.allowed if mask is None else self.snapshot.allowed_by(mask)
+        """Yield the candidates of each stage when it has run; the last equals ``search``.
+
+        The candidates of other stages are in any order, with rounded scores (see ``ordered``).
+        """
+        allowed = self.snapshot.allowed if selection is None else selection.allowed
         widths = [k if stage.keep is None else stage.keep for stage in self.point.stages]
         found = self._first(embeddings, widths[0], allowed)
         for stage, width in enumerate(widths[1:], 1):
             yield found
             found = self._rescore(stage, embeddings, found.rows, width)
-        tail = self._search_tail(embeddings, mask)
+        tail = self._search_tail(embeddings, None if selection is None else selection.mask)
         yield self._merge([found, tail], k) if tail.rows.size else found
+
+    def ordered(self, stage: int, embeddings: Embeddings, found: Ranked) -> Ranked:
+        """Return the candidates of a stage with exact scores, best first."""
+        if stage == len(self.codecs) - 1:
+            return found
+        return self._rescore(stage, embeddings, found.rows, found.rows.shape[1])
 
     def _first(
         self, embeddings: Embeddings, width: int, allowed: Sequence[Allowed | None]
     ) -> Ranked:
+        # Parts are merged by exact scores. The last stage returns them, too.
+        is_shortlist = len(self.codecs) > 1 and len(self.snapshot.parts) == 1
         found = []
         for start, part, some in zip(self._starts, self.snapshot.parts, allowed, strict=False):
-            scores, positions = part.scan(self.codecs[0]).search(embeddings, width, allowed=some)
+            scan = part.scan(self.codecs[0])
+            method = scan.shortlist if is_shortlist else scan.search
+            scores, positions = method(embeddings, width, allowed=some)
             found.append(Ranked(scores, positions + start))
         return self._merge(found, width) if found else _no_results(len(embeddings))
 
     def _rescore(self, stage: int, embeddings: Embeddings, candidates: Rows, width: int) -> Ranked:
-        codec = self.codecs[stage]
-        queries = codec.prepare(embeddings)
-        scores = score(queries, candidates, self._vectors[stage], empty=self._empty(codec))
-        return self._ordered(Ranked(scores, candidates), width)
+        width = min(width, candidates.shape[1])
+        queries = self.codecs[stage].prepare(embeddings)
+        return self._ordered(self._scorers[stage].best(queries, candidates, width), width)
 
     def _search_tail(self, embeddings: Embeddings, mask: NDArray[np.bool_] | None) -> Ranked:
         tail, codec = self.snapshot.tail, self.codecs[-1]
@@ -106,21 +120,14 @@ class PointSearch:
     def _starts(self) -> Rows:
         return self.snapshot.starts
 
-    def _empty(self, codec: Codec) -> Rows:
-        """Return the positions in parts whose first ``codec.dim`` values are zero."""
-        return self._zeros.within(codec.dim)
-
     @cached_property
-    def _zeros(self) -> ZeroPrefixes:
+    def _scorers(self) -> list[Scorer]:
+        """For each stage, the scores at positions in parts."""
         starts = self._starts.tolist()
-        return ZeroPrefixes.concatenated(
+        zeros = ZeroPrefixes.concatenated(
             (at, part.zeros) for at, part in zip(starts, self.snapshot.parts, strict=False)
         )
-
-    @cached_property
-    def _vectors(self) -> list[Callable[[Rows], Embeddings]]:
-        """For each stage, a function that returns the vectors at positions in parts."""
-        return [_vectors_of(self.snapshot, codec) for codec in self.codecs]
+        return [_scorer(self.snapshot, codec, zeros) for codec in self.codecs]
 
     @cached_property
     def _tail_decoded(self) -> Embeddings:
@@ -128,16 +135,35 @@ class PointSearch:
         return codec.decode_stored(self.snapshot.tail.vectors)
 
 
-def _vectors_of(snapshot: Snapshot, codec: Codec) -> Callable[[Rows], Embeddings]:
+def _scorer(snapshot: Snapshot, codec: Codec, zeros: ZeroPrefixes) -> Scorer:
+    """Return the scores of a codec, computed from codes or, if there are none, from vectors."""
+    empty = zeros.within(codec.dim)
     if codec.precision in FROM_VECTORS:
-        rows = Stacked.of([part.rows for part in snapshot.parts])
-
-        def from_vectors(positions: Rows) -> Embeddings:
-            return codec.decode_stored(snapshot.scattered.take(rows.take(positions), codec.dim))
-
-        return from_vectors
+        return _scorer_of_vectors(snapshot, codec, empty)
     codes = Stacked.of([part.codes(codec) for part in snapshot.parts])
-    return lambda positions: codec.decode(codes.take(positions))
+    if not CodeViews.supports(codec):
+        return Scorer(lambda rows: codec.decode(codes.take(rows)), None, 0.0, empty)
+    views = CodeViews(codec)
+
+    def search_rows(positions: Rows, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+        return views.search(codes.take(positions), queries, k)
+
+    return Scorer(lambda rows: codec.decode(codes.take(rows)), search_rows, FLOAT_ERROR, empty)
+
+
+def _scorer_of_vectors(snapshot: Snapshot, codec: Codec, empty: Rows) -> Scorer:
+    rows = Stacked.of([part.rows for part in snapshot.parts])
+
+    def stored(positions: Rows) -> NDArray[np.floating]:
+        return snapshot.scattered.take(rows.take(positions), codec.dim)
+
+    def search_rows(positions: Rows, queries: Embeddings, k: int) -> tuple[Embeddings, Rows]:
+        return vector_view(stored(positions)).search(queries, k)  # type: ignore[no-any-return]
+
+    # A prefix of a stored vector is renormalized before it is scored.
+    is_whole = codec.dim == snapshot.vectors.arrays[0].shape[1]
+    whole = search_rows if is_whole else None
+    return Scorer(lambda at: codec.decode_stored(stored(at)), whole, _STORED_ERROR, empty)
 
 
 def order_ties_by_id(ranked: Ranked, ids_of: Callable[[Rows], list[str]]) -> None:
@@ -156,14 +182,22 @@ def _no_results(n_queries: int) -> Ranked:
 
 
 def trace_stages(
-    search: PointSearch, embeddings: Embeddings, k: int, mask: NDArray[np.bool_] | None
-) -> Iterator[tuple[Ranked, float, int]]:
-    """Run a search, and yield the candidates, the milliseconds and the bytes of each stage."""
+    search: PointSearch, embeddings: Embeddings, k: int, selection: Selection | None
+) -> Iterator[tuple[Ranked, float, int, Callable[[], Hits]]]:
+    """Run a search; yield the candidates, milliseconds, bytes and hits of each stage.
+
+    The hits are looked up, in order, when they are read.
+    """
     candidates, start = 0, time.perf_counter()
-    for number, found in enumerate(search.stages(embeddings, k, mask)):
+    for number, found in enumerate(search.stages(embeddings, k, selection)):
         milliseconds = (time.perf_counter() - start) * 1000
-        yield found, milliseconds, _bytes(search, number, candidates, len(embeddings))
+        size = _bytes(search, number, candidates, len(embeddings))
+        yield found, milliseconds, size, partial(_hits, search, number, embeddings, found)
         candidates, start = found.rows.size, time.perf_counter()
+
+
+def _hits(search: PointSearch, stage: int, embeddings: Embeddings, found: Ranked) -> Hits:
+    return search.snapshot.hits(search.ordered(stage, embeddings, found))
 
 
 def _bytes(search: PointSearch, number: int, candidates: int, n_queries: int) -> int:

@@ -58,6 +58,19 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
+class Selection:
+    """The documents of a snapshot that a search may return.
+
+    Attributes:
+        mask: True for their rows, [n_rows].
+        allowed: Their positions in each part; None for all.
+    """
+
+    mask: NDArray[np.bool_]
+    allowed: tuple[Allowed | None, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """The searchable data of one commit.
 
@@ -98,14 +111,14 @@ class Snapshot:
             None if self._all_live(part) else Allowed(self.live[part.rows]) for part in self.parts
         )
 
-    def allowed_by(self, mask: NDArray[np.bool_]) -> tuple[Allowed | None, ...]:
-        """Return, for each part, the positions of documents in a mask that are not deleted.
+    def select(self, mask: NDArray[np.bool_]) -> Selection:
+        """Return the documents in a mask that are not deleted.
 
         Args:
             mask: True for each allowed row, [n_rows].
         """
         both = mask & self.live if len(self.deleted) else mask
-        return tuple(Allowed(both[part.rows]) for part in self.parts)
+        return Selection(both, tuple(Allowed(both[part.rows]) for part in self.parts))
 
     def rows(self, positions: Rows) -> Rows:
         """Return the rows at positions."""

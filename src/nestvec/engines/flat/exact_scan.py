@@ -1,17 +1,16 @@
 """Find the nearest vectors by inner product where they are stored, such as in a mapped file.
 
-FAISS reads the vectors through a view of their memory: nothing is copied, and float16 is converted
-in the processor's registers. Many queries share a matrix product instead, in blocks of vectors.
+FAISS reads the vectors through a view: nothing is copied, and float16 is converted in the
+processor's registers. Many queries share a matrix product instead, in blocks of vectors.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.flat.scan import Allowed
+from nestvec.engines.flat.views import vector_view
 from nestvec.metrics.ranking import Ranked, TopRows
 from nestvec.types import Embeddings
 
@@ -33,27 +32,8 @@ def nearest(
     if len(queries) >= _MANY_QUERIES:
         return _multiply(vectors, queries, k, allowed)
     parameters = None if allowed is None else allowed.faiss_parameters
-    scores, rows = _index_of(vectors).search(queries, k, params=parameters)
+    scores, rows = vector_view(vectors).search(queries, k, params=parameters)
     return Ranked(scores, rows)
-
-
-def _index_of(vectors: NDArray[np.floating]) -> Any:
-    """Return a FAISS index that reads the memory of an array, which must exist longer."""
-    import faiss
-
-    dim, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
-    index: Any
-    if vectors.dtype == np.float32:
-        index = faiss.IndexFlatIP(dim)
-    else:
-        index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, metric)
-        index.is_trained = True  # nothing is fitted
-    memory = vectors.reshape(-1).view(np.uint8)
-    views: Any = faiss.MaybeOwnedVectorUInt8  # its type stub lacks the function
-    owner = index.codes.owner  # no owner: FAISS never frees the memory
-    index.codes = views.create_view(faiss.swig_ptr(memory), memory.size, owner)
-    index.ntotal = len(vectors)
-    return index
 
 
 def _multiply(

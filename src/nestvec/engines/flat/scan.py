@@ -5,7 +5,7 @@ codes. FAISS's own scores may be rounded (``fast_scan``) or tied. More candidate
 until no other row can be among the best.
 
 Fast-scan cannot skip rows, so a filter removes candidates after the scan. If few rows are allowed,
-all of them are scored without FAISS. The scan is exhaustive; there is no graph and no clustering.
+only their codes are scored. The scan is exhaustive; there is no graph and no clustering.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from nestvec.codec.codec import Codec
 from nestvec.codec.quantizer import PRODUCT, QUANTIZERS
 from nestvec.engines.flat import fast_scan
+from nestvec.engines.flat.candidates import MARGIN
 from nestvec.engines.flat.scoring import best_of, is_in, score
+from nestvec.engines.flat.views import FLOAT_ERROR, CodeViews
 from nestvec.metrics.ranking import Ranked, order
 from nestvec.types import Codes, Embeddings, Precision, Rows
 
@@ -33,7 +35,9 @@ WIDEN = 4  # factor for the next request, if the candidates were not enough
 # After the first request, at most 1/8 of the rows are fetched; if more are needed, all are scored.
 _MAX_SHARE = 8
 _CANDIDATES = 2**20  # candidates of all queries processed together: about 50 MB
-_FLOAT_ERROR = 1e-5  # FAISS adds products in another order than ``score``
+_ROW_COST = 30  # to score the code of a single row costs as much as to scan this many rows
+_FOUND_COST = 40  # to return a candidate of the scan, likewise
+_MOST_FOUND = 4_096  # for longer results, FAISS's heaps are slower than NumPy
 _ROUNDING_DEVIATIONS = 6  # one row in 10^9 deviates more
 
 
@@ -86,14 +90,16 @@ class Scan:
         self._rounded = fast_scan.is_supported(codec)
         product = QUANTIZERS[codec.precision].faiss_name == PRODUCT
         self._can_select = not self._rounded and not product  # FAISS can skip rows in the scan
+        self._views = CodeViews(codec)
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)
             self._codes = fast_scan.packed_codes(self._index)
             self._centroids = fast_scan.centroids(codec)
+            self._plain = codes  # a mapped file, if the codes are stored in one
         else:
             self._index = codec.new_faiss_index()
             self._index.add_sa_codes(codes)
-            self._codes = _plain_codes(self._index)
+            self._codes = self._plain = _plain_codes(self._index)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -113,6 +119,21 @@ class Scan:
         Returns:
             Scores and rows, both [n_queries, min(k, rows searched)].
         """
+        return self._find(embeddings, k, allowed, ordered=True)
+
+    def shortlist(
+        self, embeddings: Embeddings, k: int, *, allowed: Allowed | None = None
+    ) -> tuple[Embeddings, Rows]:
+        """Return the rows that ``search`` returns in any order, for a stage that scores them again.
+
+        Only candidates near the last score are scored exactly, which is faster for a long
+        shortlist. The scores are rounded.
+        """
+        return self._find(embeddings, k, allowed, ordered=False)
+
+    def _find(
+        self, embeddings: Embeddings, k: int, allowed: Allowed | None, *, ordered: bool
+    ) -> tuple[Embeddings, Rows]:
         searched = len(self) if allowed is None else allowed.count
         k = min(k, searched)
         queries = np.ascontiguousarray(self._codec.prepare(embeddings))
@@ -128,12 +149,14 @@ class Scan:
             for part in _parts(len(remaining), width):
                 lines = remaining[part]
                 scores[lines], rows[lines], complete[part] = self._search_candidates(
-                    queries[lines], k, width, allowed=allowed
+                    queries[lines], k, width, allowed=allowed, ordered=ordered
                 )
             remaining = remaining[~complete]
             width, limit = width * WIDEN, searched // _MAX_SHARE
         if len(remaining):
-            scores[remaining], rows[remaining] = self._score_all(queries[remaining], k, allowed)
+            scores[remaining], rows[remaining] = self._score_all(
+                queries[remaining], k, allowed, ordered=ordered
+            )
         return scores, rows
 
     def _first_width(self, k: int, searched: int) -> tuple[int, int]:
@@ -142,14 +165,16 @@ class Scan:
         if self._can_select:
             return width, searched
         # The share of allowed rows among candidates is expected to equal their share of all rows.
-        # Dropping a candidate costs less than half as much as scoring a row.
-        return width * len(self) // max(1, searched), min(2 * searched, len(self))
+        width = width * len(self) // max(1, searched)
+        if searched < len(self) and _ROW_COST * searched < len(self) + _FOUND_COST * width:
+            return width, 0
+        return width, len(self)
 
     def _searched_rows(self, allowed: Allowed | None) -> Rows:
         return np.arange(len(self)) if allowed is None else allowed.rows
 
     def _search_candidates(
-        self, queries: Embeddings, k: int, width: int, *, allowed: Allowed | None
+        self, queries: Embeddings, k: int, width: int, *, allowed: Allowed | None, ordered: bool
     ) -> tuple[Embeddings, Rows, NDArray[np.bool_]]:
         """Return the best ``k`` of ``width`` candidates, and whether no other row can be better."""
         proposed, found, tolerance = self._propose(queries, width, allowed)
@@ -158,15 +183,45 @@ class Scan:
         full, limit = found[:, -1] >= 0, proposed[:, -1] + tolerance
         empty = self._empty if allowed is None else self._empty[allowed.mask[self._empty]]
         proposed, found = _move_first(proposed, found, self._is_candidate(found, allowed))
-        # A candidate that is more than twice the tolerance below the k-th cannot be among the best.
-        near = proposed >= (proposed[:, k - 1] - 2 * tolerance)[:, None]
-        found = found[:, : max(k, int(near.sum(axis=1).max()))]
+        ranked = self._best_of(queries, Ranked(proposed, found), k, tolerance, empty, ordered)
+        return *ranked, full & (ranked.scores[:, k - 1] > limit)
+
+    def _best_of(
+        self,
+        queries: Embeddings,
+        proposed: Ranked,
+        k: int,
+        tolerance: NDArray[np.float32] | float,
+        empty: Rows,
+        ordered: bool,
+    ) -> Ranked:
+        """Return the best ``k`` of candidates with rounded scores; in order only if requested.
+
+        At least the last of the returned scores is exact.
+        """
+        # A candidate that is more than twice the tolerance below the k-th cannot be among the best,
+        # and one that is as far above the k-th must be among them.
+        near, sure = self._bounds(proposed.scores, k, tolerance)
+        found = proposed.rows[:, :near]
         if len(empty):
             # Zero vectors are added as candidates. The first k are enough, as all of them score 0.
             first = np.broadcast_to(empty[:k], (len(found), min(k, len(empty))))
             found = np.concatenate((found, first), axis=1)
-        scores, rows = order(self._score(queries, found), found)
-        return scores[:, :k], rows[:, :k], full & (scores[:, k - 1] > limit)
+        if ordered or len(empty):
+            sure = 0
+        exact = order(self._score(queries, found[:, sure:]), found[:, sure:]).top(k - sure)
+        scores = np.concatenate((proposed.scores[:, :sure], exact.scores), axis=1)
+        return Ranked(scores, np.concatenate((found[:, :sure], exact.rows), axis=1))
+
+    @staticmethod
+    def _bounds(
+        proposed: Embeddings, k: int, tolerance: NDArray[np.float32] | float
+    ) -> tuple[int, int]:
+        """Return how many candidates can be among the best, and how many of them must be."""
+        last, two = proposed[:, k - 1], 2 * np.asarray(tolerance)
+        near = (proposed >= (last - two)[:, None]).sum(axis=1).max()
+        sure = (proposed > (last + two)[:, None]).sum(axis=1).min()
+        return max(k, int(near)), min(k - 1, int(sure))
 
     def _propose(
         self, queries: Embeddings, width: int, allowed: Allowed | None
@@ -190,8 +245,26 @@ class Scan:
             valid &= allowed.mask[found]
         return valid
 
-    def _score_all(self, queries: Embeddings, k: int, allowed: Allowed | None) -> Ranked:
+    def _score_all(
+        self, queries: Embeddings, k: int, allowed: Allowed | None, *, ordered: bool
+    ) -> Ranked:
         searched = self._searched_rows(allowed)
+        zeros = is_in(self._empty, searched) if len(self._empty) else np.zeros(len(searched), bool)
+        empty, rows = searched[zeros], searched[~zeros]
+        width = min(k + MARGIN, len(rows))
+        if not k <= width <= _MOST_FOUND:
+            return self._score_slowly(queries, k, searched)
+        codes = self._plain if len(rows) == len(self) else self._plain[rows]
+        proposed, lines = self._views.search(codes, queries, width)
+        found = Ranked(proposed, rows[lines])
+        ranked = self._best_of(queries, found, k, FLOAT_ERROR, empty, ordered)
+        unclear = np.flatnonzero(ranked.scores[:, -1] <= proposed[:, -1] + FLOAT_ERROR)
+        if len(unclear) and width < len(rows):
+            slow = self._score_slowly(queries[unclear], k, searched)
+            ranked.scores[unclear], ranked.rows[unclear] = slow
+        return ranked
+
+    def _score_slowly(self, queries: Embeddings, k: int, searched: Rows) -> Ranked:
         found = best_of(queries, searched, k, self._vectors_of, empty=self._empty)
         return Ranked(found.scores, searched[found.rows])
 
@@ -205,9 +278,9 @@ class Scan:
     def _tolerance(self, queries: Embeddings) -> NDArray[np.float32] | float:
         """Return a bound on the difference between FAISS's score of a row and the exact score."""
         if not self._rounded:
-            return _FLOAT_ERROR
+            return FLOAT_ERROR
         deviation = fast_scan.rounding_deviation(queries, self._centroids)
-        return _FLOAT_ERROR + _ROUNDING_DEVIATIONS * deviation
+        return FLOAT_ERROR + _ROUNDING_DEVIATIONS * deviation
 
 
 def _parts(n_queries: int, width: int) -> Iterator[slice]:

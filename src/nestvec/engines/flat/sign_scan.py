@@ -53,6 +53,12 @@ class SignScan:
             scores[line], found[line] = each[best], rows[best]
         return scores, found
 
+    def shortlist(
+        self, embeddings: Embeddings, k: int, *, allowed: Allowed | None = None
+    ) -> tuple[Embeddings, Rows]:
+        """Return the rows of ``search``, as ``Scan.shortlist`` does."""
+        return self.search(embeddings, k, allowed=allowed)
+
     def _scores(self, words: NDArray[np.unsignedinteger], query: Codes) -> NDArray[np.int32]:
         differing = np.bitwise_count(words ^ query).sum(axis=1, dtype=np.int32)
         scores: NDArray[np.int32] = self._codec.dim - 2 * differing
