@@ -6,8 +6,8 @@ results and threads. Single queries run on one core, batches on all threads.
     python benchmarks/sentences.py --model nestvec-demo/model --out corpus
     python benchmarks/index_speed.py --corpus corpus
 
-This requires usearch, hnswlib, scann and lancedb. Packages that are not installed are left out and
-listed in the results.
+This requires usearch, hnswlib, scann, lancedb, turbovec, rabitqlib, scalable-vs, zvec and
+qdrant-edge-py. Packages that are not installed are left out and listed in the results.
 """
 
 from __future__ import annotations
@@ -30,13 +30,24 @@ GROWING = ("nestvec 512:binary", "nestvec 512:int4", "nestvec 512:pq4")
 LARGE = 200_000  # larger corpora are measured only for COMPARED_LARGE: the others are too slow
 COMPARED_LARGE = (
     *GROWING,
+    "nestvec 256:binary",
+    "nestvec, exact",
+    "FAISS flat float32",
+    "turbovec 2-bit, rescored",
+    "turbovec 4-bit, rescored",
+    "FAISS RaBitQ fast-scan, rescored",
+    "rabitqlib IVF, 7 bits",
+    "SVS Vamana float16",
     "FAISS HNSW16 float32",
     "FAISS HNSW32 float32",
     "FAISS IVF-PQ fast-scan, refined at float16",
     "usearch float16",
     "ScaNN",
 )
-_PACKAGES = ("faiss-cpu", "usearch", "hnswlib", "scann", "lancedb")
+_PACKAGES = (
+    *("faiss-cpu", "usearch", "hnswlib", "scann", "lancedb", "turbovec", "rabitqlib"),
+    *("scalable-vs", "zvec", "qdrant-edge-py"),
+)
 _TASK = Path(__file__).parent / "speed_task.py"
 
 

@@ -63,7 +63,7 @@ class NestVec:
 
     def build(self, vectors: Embeddings, folder: Path, *, threads: int) -> None:
         """Write documents without texts, as the other contenders store no texts."""
-        _let_faiss_use(threads)
+        let_faiss_use(threads)
         full_dim = vectors.shape[1]
         model = ModelInfo("benchmark", "benchmark", full_dim, (full_dim,), "benchmark", True)
         create_folder(folder, Manifest(model, "float16", self._point(full_dim, 100)))
@@ -80,7 +80,7 @@ class NestVec:
         index = EmbeddedEngine(folder)
 
         def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
-            _let_faiss_use(threads)
+            let_faiss_use(threads)
             if setting == (0,):
                 hits = index.search(queries, k, exact=True)
             else:
@@ -116,7 +116,7 @@ class Faiss:
         """Train the index, add all vectors, and write the file."""
         import faiss
 
-        _let_faiss_use(threads)
+        let_faiss_use(threads)
         lists = 2 ** round(np.log2(4 * np.sqrt(len(vectors))))
         factory = self.factory.format(lists=lists)
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
@@ -135,7 +135,7 @@ class Faiss:
         space: Any = faiss.ParameterSpace()
 
         def search(queries: Embeddings, k: int, setting: Setting, threads: int) -> Rows:
-            _let_faiss_use(threads)
+            let_faiss_use(threads)
             for name, value in zip(self.names, setting, strict=True):
                 space.set_index_parameter(index, name, value)
             rows: Rows = index.search(queries, k)[1]
@@ -144,7 +144,8 @@ class Faiss:
         return search
 
 
-def _let_faiss_use(threads: int) -> None:
+def let_faiss_use(threads: int) -> None:
+    """Set the number of threads of FAISS."""
     import faiss
 
     faiss.omp_set_num_threads(threads)
@@ -160,7 +161,11 @@ OURS: tuple[NestVec, ...] = (
     NestVec(
         "nestvec 512:binary", "512:binary", _shortlists(20, 40, 50, 100, 120, 150, 200, 400, 800)
     ),
-    NestVec("nestvec 256:binary", "256:binary", _shortlists(50, 100, 200, 400, 800, 1600)),
+    NestVec(
+        "nestvec 256:binary",
+        "256:binary",
+        _shortlists(50, 100, 200, 400, 800, 1000, 1200, 1500, 2000, 3000),
+    ),
     NestVec("nestvec 512:int4", "512:int4", _shortlists(10, 15, 20, 50)),
     NestVec("nestvec 256:int4", "256:int4", _shortlists(10, 20, 50, 100, 200)),
     NestVec("nestvec 512:pq4", "512:pq4", _shortlists(10, 20, 30, 50, 100)),

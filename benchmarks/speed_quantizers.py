@@ -312,3 +312,9 @@ QUANTIZED = (
     Zvec("zvec HNSW-RaBitQ"),
     QdrantEdge("Qdrant Edge, binary codes"),
 )
+
+
+def runs_here(contender: object) -> bool:
+    """Return whether a contender runs on this processor: codes of SVS require one of Intel."""
+    is_codes = isinstance(contender, SVS) and contender.kind != "float16"
+    return not is_codes or "GenuineIntel" in Path("/proc/cpuinfo").read_text()

@@ -16,6 +16,7 @@ import numpy as np
 
 from nestvec.types import Embeddings, Rows
 from speed_contenders import EFFORTS, OURS, THEIRS, Contender, Search, Setting
+from speed_quantizers import QUANTIZED, runs_here
 
 _LINKS, _EFFORT = 16, 100  # parameters of the graphs, the same as for FAISS
 _BATCH = 50_000
@@ -197,11 +198,13 @@ CONTENDERS: dict[str, Contender] = {
         HnswLib("hnswlib float32"),
         ScaNN("ScaNN"),
         LanceDB("LanceDB IVF-PQ, refined"),
+        *QUANTIZED,
     )
 }
 
 
 def left_out() -> list[str]:
-    """Return the names of contenders whose package is not installed."""
+    """Return the names of contenders that are not installed or do not run on this processor."""
     packages = {name: each.package.partition(".")[0] for name, each in CONTENDERS.items()}
-    return [name for name, package in packages.items() if find_spec(package) is None]
+    missing = [name for name, package in packages.items() if find_spec(package) is None]
+    return [*missing, *(each.name for each in QUANTIZED if not runs_here(each))]
