@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nestvec.files.atomic import replace_file
+from nestvec.measure.machine import machine_text
 from nestvec.operate.comparison_report import ComparedSide, ComparisonReport
 from nestvec.recipes.comparison_page_charts import gain_chart, overlap_chart
 from nestvec.report.page import page_environment
@@ -133,9 +134,8 @@ def _facts(report: ComparisonReport) -> Iterator[tuple[str, str]]:
     shown = [f"{name} at least {limit:g}" for name, limit in limits.items() if limit is not None]
     if shown:
         yield "Limits", f"{', '.join(shown)}: {'passed' if report.passed else 'failed'}"
-    values = dict(report.machine)
-    versions = values.pop("versions", {})
-    if values:
-        yield "Machine", ", ".join(f"{name} {value}" for name, value in values.items())
+    versions = report.machine.get("versions", {})
+    if text := machine_text(report.machine):
+        yield "Machine", text
     if versions:
         yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -7,6 +7,7 @@ from typing import Any
 
 from nestvec.curve.curve import Curve
 from nestvec.curve.sample import sample_of
+from nestvec.measure.machine import machine_text
 from nestvec.planning.choose import Plan
 from nestvec.planning.reasons import threshold_text
 from nestvec.report.comparison import CurveComparison
@@ -64,9 +65,8 @@ def _dataset_text(dataset: Mapping[str, Any]) -> str:
 
 
 def _machine_facts(machine: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    values = dict(machine)
-    versions = values.pop("versions", {})
-    if values:
-        yield "Machine", ", ".join(f"{name} {value}" for name, value in values.items())
+    versions = machine.get("versions", {})
+    if text := machine_text(machine):
+        yield "Machine", text
     if isinstance(versions, Mapping) and versions:
         yield "Versions", ", ".join(f"{name} {version}" for name, version in versions.items())
