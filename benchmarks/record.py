@@ -1,8 +1,13 @@
-"""Write the results of a benchmark as JSON, with its settings, the commit and the machine."""
+"""Write the results of a benchmark as JSON, with its settings, the commit and the machine.
+
+``NESTVEC_RESULTS`` names another folder for the results, so that a run does not overwrite the
+committed results.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,11 +16,12 @@ from nestvec.files.atomic import replace_file
 from nestvec.measure.machine import describe_machine
 
 RESULTS = Path(__file__).parent / "results"
+VARIABLE = "NESTVEC_RESULTS"
 
 
 def record(name: str, *, settings: dict[str, Any], results: Any) -> Path:
-    """Write ``results/<name>.json``, and return its path."""
-    path = RESULTS / f"{name}.json"
+    """Write ``<name>.json`` in the folder of results, and return its path."""
+    path = Path(os.environ.get(VARIABLE) or RESULTS) / f"{name}.json"
     values = {
         "benchmark": name,
         "commit": _commit(),

@@ -35,9 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--demo", type=Path, default=Path("nestvec-demo"))
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--documents", type=int, help="The first documents only. Default: all.")
     options = parser.parse_args()
     model, data = load_model(options.demo / "model"), load_dataset(options.demo / "data")
-    corpus = model.encode([each.content for each in data.corpus.values()], kind="document")
+    texts = [each.content for each in data.corpus.values()][: options.documents]
+    corpus = model.encode(texts, kind="document")
     queries = model.encode(list(data.queries.values())[: options.queries], kind="query")
     faiss.omp_set_num_threads(1)
     results = []
