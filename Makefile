@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL_CHROMIUM := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines test-kills browser check format constraints clean
+.PHONY: help demo test test-engines test-kills browser check bench bench-full format constraints clean
 .DELETE_ON_ERROR:
 
 help:  ## Show the targets
@@ -62,10 +62,33 @@ browser:
 		{ $(INSTALL_CHROMIUM) || { apt-get update -qq && $(INSTALL_CHROMIUM); }; } >/dev/null 2>&1; \
 	} || echo "No Chromium, and it could not be installed: the tests of the page are skipped"
 
-check: $(VENV)/.installed-dev  ## Lint, format and types only
+check: $(VENV)/.installed-dev  ## Lint, format, types and quoted numbers only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python benchmarks/rerun.py --check
+
+# Both write to a temporary folder, and print old and new numbers. ARGS passes options of
+# benchmarks/rerun.py, such as `make bench ARGS='--only scan'`.
+bench: $(VENV)/.installed-dev browser  ## Measure again what takes minutes, and compare
+	$(BIN)/python benchmarks/rerun.py $(ARGS)
+
+# Other libraries to compare with. A benchmark whose library cannot be installed is not run.
+RIVALS := wordllama usearch hnswlib scann lancedb
+
+bench-full: .venv-bench/.installed browser  ## Measure again all that is quoted: hours
+	.venv-bench/bin/python benchmarks/rerun.py --full $(ARGS)
+
+.venv-bench/.installed: export PIP_CONSTRAINT = constraints.txt
+.venv-bench/.installed: export PIP_BUILD_CONSTRAINT = constraints.txt
+.venv-bench/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --editable '.[dev]'
+	for package in $(RIVALS); do \
+		.venv-bench/bin/python -m pip install "$$package" || \
+			echo "$$package could not be installed: its benchmarks are not run"; \
+	done
+	touch $@
 
 format: $(VENV)/.installed-dev  ## Write the code in its one format
 	$(BIN)/ruff check --fix .
@@ -96,5 +119,5 @@ constraints:  ## Write constraints.txt again, with the newest versions
 	cp "$$folder/constraints.txt" constraints.txt
 
 clean:  ## Remove what these targets made, but not nestvec-demo
-	rm -rf $(VENV) $(ENGINES:%=.venv-%) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ENGINES:%=.venv-%) .venv-bench build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -107,7 +107,7 @@ def _run(benchmark: Benchmark, step: str, places: Places, folder: Path) -> tuple
     result.unlink(missing_ok=True)  # an earlier run in the same folder
     words = [f"{name}={value}" for name, value in benchmark.environment.items()]
     shown = " ".join((*words, "python", *benchmark.command))
-    print(f"{step}: {shown} (about {benchmark.minutes:g} min)", flush=True)
+    print(f"{step}: {shown}", flush=True)
     start = time.monotonic()
     log = folder / f"{benchmark.name}.log"
     variables = {**os.environ, **benchmark.environment, VARIABLE: str(folder)}

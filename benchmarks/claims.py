@@ -34,7 +34,6 @@ class Benchmark:
         measures: One sentence for readers.
         command: Arguments of Python, with placeholders such as ``{demo}`` for what it needs.
         length: "quick" takes minutes, "full" hours (or needs servers or large data).
-        minutes: About how long it takes on two cores.
         packages: Modules that must be importable.
         environment: Environment variables of the command.
         settings: Settings that must be equal for a comparison of results: names, or paths in the
@@ -46,7 +45,6 @@ class Benchmark:
     measures: str
     command: Sequence[str]
     length: Literal["quick", "full"]
-    minutes: float
     packages: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     settings: Sequence[str | Sequence[str]] = ()

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Any
 
 import adapter_tables
+import claim_tables
 import engine_tables
 import serving_tables
 import speed_tables
@@ -256,6 +257,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "engine_paper": engine_tables.engine_paper,
     "bulk": bulk,
     "bytes": bytes_,
+    "benchmarks": claim_tables.benchmarks,
+    "benchmark_commands": claim_tables.benchmark_commands,
     "finetune_sts": training_tables.finetune_sts,
     "finetune_pairs": training_tables.finetune_pairs,
     "losses": training_tables.losses,

@@ -17,14 +17,12 @@ CLAIMS = {
             "measures": "Time of a search.",
             "command": ["benchmarks/speed.py", "2.5"],
             "length": "quick",
-            "minutes": 1,
             "settings": ["n"],
         },
         "size": {
             "measures": "Bytes of a vector.",
             "command": ["benchmarks/size.py", "{demo}"],
             "length": "full",
-            "minutes": 60,
         },
     },
     "claims": [
