@@ -19,7 +19,8 @@ import sys
 sys.path.append({benchmarks!r})
 from record import record
 print("a line of the benchmark")
-record("speed", settings={{"n": 100}}, results={{"ms": [float(sys.argv[1])]}})
+if sys.argv[1] != "nothing":
+    record("speed", settings={{"n": 100}}, results={{"ms": [float(sys.argv[1])]}})
 """
 
 
@@ -97,8 +98,9 @@ def test_a_benchmark_that_fails_fails_the_run(stub, capsys):
 
 def test_a_result_of_an_earlier_run_does_not_count(stub):
     assert run(stub) == 0
-    stub.set_time("no number")
+    stub.set_time("nothing")
     assert run(stub) == 1
+    assert not (stub.out / "speed.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -180,22 +182,39 @@ sys.path.append({benchmarks!r})
 import claim_runs, rerun
 from claims import load_claims
 root = Path({root!r})
+claim_runs._END_S = {end_s}
 claim_runs.REPOSITORY, rerun.RESULTS = root, root / "benchmarks" / "results"
 rerun.load_claims = lambda: load_claims(root / "claims.json")
 sys.exit(rerun.main(sys.argv[1:]))
 """
-INTERRUPT = "import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n"
+ENDS = """
+import os, pathlib, signal, time
+try:
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+except KeyboardInterrupt:
+    pathlib.Path("../../ended").touch()
+"""
+GOES_ON = """
+import os, signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+os.kill(os.getppid(), signal.SIGINT)
+time.sleep(60)
+"""
 
 
-def test_an_interrupt_keeps_and_prints_what_was_measured(stub):
-    (stub.root / "benchmarks" / "size.py").write_text(INTERRUPT)
+@pytest.mark.parametrize(("script", "end_s"), [(ENDS, 40), (GOES_ON, 0.2)])
+def test_an_interrupt_keeps_and_prints_what_was_measured(stub, script, end_s):
+    (stub.root / "benchmarks" / "size.py").write_text(script)
     driver = stub.root / "driver.py"
-    driver.write_text(DRIVER.format(benchmarks=str(BENCHMARKS), root=str(stub.root)))
+    text = DRIVER.format(benchmarks=str(BENCHMARKS), root=str(stub.root), end_s=end_s)
+    driver.write_text(text)
     command = [sys.executable, str(driver), "--full", "--place", "demo=.", "--out", "out"]
-    done = subprocess.run(command, cwd=stub.root, capture_output=True, text=True, timeout=50)
+    done = subprocess.run(command, cwd=stub.root, capture_output=True, text=True, timeout=30)
     assert done.returncode == rerun.INTERRUPTED, done.stderr
     assert "2/2 size: interrupted" in done.stdout
     assert "x1.04   holds" in done.stdout
     assert done.stdout.endswith("holds: 1, DOES NOT HOLD: 0, informative: 0, not run: 1\n")
     assert "Traceback" not in done.stderr
     assert (stub.out / "speed.json").exists()
+    assert (stub.root / "ended").exists() == (script == ENDS)
