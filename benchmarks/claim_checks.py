@@ -89,7 +89,7 @@ def _unused_results(claims: Claims, repository: Path, results: Path) -> Iterator
     for path in sorted(results.glob("*.json")):
         benchmark = claims.benchmarks.get(path.stem)
         if benchmark is None:
-            yield f"{path.name}: claims.json has no benchmark of this name."
+            yield f"{path.name}: claims.json has no benchmark of this name. Add it."
         elif path.stem not in used and not benchmark.unquoted:
             yield f"{path.name}: neither a claim nor a table uses this result."
 

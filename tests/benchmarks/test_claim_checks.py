@@ -70,7 +70,7 @@ def test_a_speed_needs_a_recorded_instruction_set(small):
 
 def test_a_result_that_no_page_uses_is_found(small):
     write_result(small, "other", document({}))
-    assert found(small) == ["other.json: claims.json has no benchmark of this name."]
+    assert found(small) == ["other.json: claims.json has no benchmark of this name. Add it."]
     values = json.loads(json.dumps(CLAIMS))
     values["benchmarks"]["other"] = {**values["benchmarks"]["speed"]}
     small.claims.write_text(json.dumps(values))
