@@ -98,7 +98,11 @@ def nested_ranking_loss(
 
 
 class _Batch:
-    """Vectors of a batch, and the sums of losses and gradients over chunks of rows."""
+    """Vectors of a batch, and the sums of losses and gradients over chunks of rows.
+
+    Products are computed from vectors of length sqrt(scale) at the largest width, so that they are
+    the similarities there. A narrower prefix multiplies them by the ratios of the lengths.
+    """
 
     def __init__(
         self,
@@ -107,11 +111,17 @@ class _Batch:
         ranking: Ranking,
         relations: Relations,
     ) -> None:
-        self._vectors, self._ranking, self._relations = vectors, ranking, relations
-        self._factors = [each.bfloat16() if ranking.bfloat16 else each for each in vectors]
+        self._ranking, self._relations = ranking, relations
         self._weights, dims = prefixes.weights, prefixes.dims
         self._blocks = list(zip([0, *dims[:-1]], dims, strict=True))
-        self._inverse = [1 / _prefix_lengths(each, dims) for each in vectors]
+        lengths = [_prefix_lengths(each, self._blocks) for each in vectors]
+        self._ratios = [each[-1] / each for each in lengths]
+        self._multipliers = [ranking.scale**0.5 / each[-1, :, None] for each in lengths]
+        self._scaled = [
+            each[:, : dims[-1]] * multiplier
+            for each, multiplier in zip(vectors, self._multipliers, strict=True)
+        ]
+        self._factors = [each.bfloat16() if ranking.bfloat16 else each for each in self._scaled]
         self._losses = vectors[0].new_zeros(len(dims))
         self._buffers: Tensor | None = None
         self._gradients = [each.new_zeros(each.shape) for each in vectors]
@@ -120,95 +130,112 @@ class _Batch:
 
     def rank(self, chunk: slice, teacher: _Batch) -> None:
         """Add the losses and gradients of a chunk of rows; the teacher may be this batch."""
-        product, similarities, *prefix_buffers = self._buffer(chunk.stop - chunk.start)
+        product, spare, *narrower = self._buffer(chunk.stop - chunk.start)
         excluded = self._excluded(chunk)
         target = teacher.full_width_probabilities(chunk, excluded) if self._ranking.teach else None
-        product.zero_()
-        for number, (block, probabilities) in enumerate(
-            zip(self._blocks, prefix_buffers, strict=True)
-        ):
-            self._add_block(product, chunk, block)
-            self._write_similarities(product, chunk, number, excluded, out=similarities)
-            self._write_probabilities(similarities, excluded, out=probabilities)
-            self._losses[number] += self._compute_loss(similarities, probabilities, chunk, target)
-            similarities *= probabilities
-            for side in self._sides:
-                weighted = similarities[:, side.columns]
-                self._radial[side.left][number, chunk] += weighted.sum(1)
-                self._radial[side.right][number] += weighted.sum(0)
-        self._add_gradients(chunk, prefix_buffers)
+        for number, probabilities in enumerate(narrower):
+            self._add_block(product, chunk, self._blocks[number])
+            self._write_similarities(product, chunk, number, out=spare)
+            self._losses[number] += self._write_gradient(
+                spare, probabilities, chunk, excluded=excluded, target=target
+            )
+            self._scale_gradient(probabilities, product, chunk, number, spare)
+        # At the largest width, the products are the similarities.
+        self._add_block(product, chunk, self._blocks[-1])
+        self._losses[-1] += self._write_gradient(
+            product, spare, chunk, excluded=excluded, target=target
+        )
+        self._add_gradients(chunk, spare, narrower)
 
     def full_width_probabilities(self, chunk: slice, excluded: Tensor | None) -> Tensor:
         """Return the probabilities at full width, the target of the prefixes."""
         import torch
 
-        product, similarities, *_ = self._buffer(chunk.stop - chunk.start)
-        product.zero_()
+        product, *_ = self._buffer(chunk.stop - chunk.start)
         self._add_block(product, chunk, (0, self._blocks[-1][1]))
-        self._write_similarities(product, chunk, -1, excluded, out=similarities)
-        target = torch.empty_like(similarities)
-        self._write_probabilities(similarities, excluded, out=target)
+        target = torch.empty_like(product)
+        self._write_probabilities(product, excluded, out=target)
         return target
 
     def finish(self, n_rows: int) -> LossAndGradients:
         """Return mean losses, and gradients without the components along the prefixes."""
-        weights = self._losses.new_tensor(self._weights)[:, None] / n_rows
-        for vectors, gradients, radial, inverse in zip(
-            self._vectors, self._gradients, self._radial, self._inverse, strict=True
+        import torch
+
+        weights = self._losses.new_tensor(self._weights)[:, None]
+        width = self._blocks[-1][1]
+        for scaled, gradients, radial, ratios, multiplier in zip(
+            self._scaled,
+            self._gradients,
+            self._radial,
+            self._ratios,
+            self._multipliers,
+            strict=True,
         ):
+            radial *= weights
+            # The loss does not depend on a vector's length. The gradient's component along the
+            # vector is thus the sum over all prefixes, which gives that of the largest width.
+            along = torch.linalg.vecdot(scaled, gradients[:, :width])
+            radial[-1] = along - radial[:-1].sum(0)
             # d|x|/dx = x / |x|, summed over the prefixes that include a block.
-            factors = (weights * radial * inverse.square()).flip(0).cumsum(0).flip(0)
-            gradients /= n_rows
-            for (low, high), factor in zip(self._blocks, factors, strict=True):
-                gradients[:, low:high] -= factor[:, None] * vectors[:, low:high]
+            removed = (radial * ratios * ratios / self._ranking.scale).flip(0).cumsum(0).flip(0)
+            for (low, high), factor in zip(self._blocks, removed, strict=True):
+                gradients[:, low:high].addcmul_(scaled[:, low:high], factor[:, None], value=-1)
+            gradients *= multiplier / n_rows
         return LossAndGradients(self._losses / n_rows, *self._gradients)
 
     def _buffer(self, n_rows: int) -> Tensor:
         """Return buffers for the matrices of a chunk; they are reused, as allocation costs time."""
-        shape = 2 + len(self._blocks), n_rows, self._sides[-1].columns.stop
+        shape = 1 + len(self._blocks), n_rows, self._sides[-1].columns.stop
         if self._buffers is None:
-            self._buffers = self._vectors[0].new_empty(shape)
+            self._buffers = self._scaled[0].new_empty(shape)
         return self._buffers[:, :n_rows]
 
     def _add_block(self, product: Tensor, chunk: slice, block: tuple[int, int]) -> None:
+        """Add the products of a block of dims; the first block overwrites the buffer."""
         low, high = block
         for left, right, columns in self._sides:
             rows, others = self._factors[left][chunk], self._factors[right]
-            _add_product(product[:, columns], rows[:, low:high], others[:, low:high].T)
+            part = product[:, columns]
+            _add_product(part, rows[:, low:high], others[:, low:high].T, overwrite=low == 0)
 
     def _write_similarities(
-        self, product: Tensor, chunk: slice, number: int, excluded: Tensor | None, *, out: Tensor
+        self, product: Tensor, chunk: slice, number: int, *, out: Tensor
     ) -> None:
-        """Write scaled cosines from inner products; excluded similarities are minus infinity."""
+        """Write the scaled cosines of a prefix from the products."""
         import torch
 
         for left, right, columns in self._sides:
             part = out[:, columns]
-            torch.mul(product[:, columns], self._inverse[right][number], out=part)
-            part *= self._ranking.scale * self._inverse[left][number, chunk, None]
-        if excluded is not None:
-            out.masked_fill_(excluded, -torch.inf)
+            torch.mul(product[:, columns], self._ratios[right][number], out=part)
+            part *= self._ratios[left][number, chunk, None]
 
     def _write_probabilities(
         self, similarities: Tensor, excluded: Tensor | None, *, out: Tensor
     ) -> None:
-        """Write the softmax of the similarities, then set excluded similarities to 0."""
+        """Set excluded similarities to minus infinity, then write the softmax."""
         import torch
 
+        if excluded is not None:
+            similarities.masked_fill_(excluded, -torch.inf)
         for group in self._groups:
             part = out[:, group.columns]
             torch.softmax(similarities[:, group.columns], dim=1, out=part)
-        if excluded is not None:
-            similarities.masked_fill_(excluded, 0)
 
-    def _compute_loss(
-        self, similarities: Tensor, probabilities: Tensor, chunk: slice, target: Tensor | None
+    def _write_gradient(
+        self,
+        similarities: Tensor,
+        out: Tensor,
+        chunk: slice,
+        *,
+        excluded: Tensor | None,
+        target: Tensor | None,
     ) -> Tensor:
-        """Return the loss, summed over rows; convert the probabilities to its gradient in place."""
-        loss = probabilities.new_zeros(())
+        """Write the loss's gradient by the similarities; return the loss, summed over rows."""
+        self._write_probabilities(similarities, excluded, out=out)
+        loss = out.new_zeros(())
         positives = []
         for group in self._groups:
-            scores, shares = similarities[:, group.columns], probabilities[:, group.columns]
+            scores, shares = similarities[:, group.columns], out[:, group.columns]
             offset = group.positive + chunk.start
             positive = shares.diagonal(offset)
             loss += _negative_log_likelihood(
@@ -216,30 +243,53 @@ class _Batch:
             ).sum()
             positives.append(positive)
         if target is not None:
-            loss += self._ranking.teach * _divergence(target, probabilities)
-            probabilities += self._ranking.teach * (probabilities - target)
+            loss += self._ranking.teach * _divergence(target, out)
+            out += self._ranking.teach * (out - target)
         for positive in positives:
             positive -= 1
         if len(positives) > 1:
-            probabilities /= len(positives)
+            out /= len(positives)
         return loss / len(positives)
 
-    def _add_gradients(self, chunk: slice, prefix_buffers: Sequence[Tensor]) -> None:
-        """Add the gradients by the vectors, from those by the similarities, block by block."""
-        total, *_ = self._buffer(chunk.stop - chunk.start)
-        total.zero_()
-        prefixes = list(enumerate(zip(self._blocks, prefix_buffers, self._weights, strict=True)))
-        for number, ((low, high), gradient, weight) in reversed(prefixes):
-            for left, right, columns in self._sides:
-                part = total[:, columns]
+    def _scale_gradient(
+        self, gradient: Tensor, product: Tensor, chunk: slice, number: int, spare: Tensor
+    ) -> None:
+        """Multiply a gradient by the right ratios, and add its components along the prefix."""
+        import torch
+
+        for left, right, columns in self._sides:
+            part, weighted = gradient[:, columns], spare[:, columns]
+            part *= self._ratios[right][number]
+            torch.mul(product[:, columns], part, out=weighted)
+            ratios = self._ratios[left][number, chunk]
+            self._radial[left][number, chunk] += weighted.sum(1) * ratios
+            self._radial[right][number] += weighted.T @ ratios
+
+    def _add_gradients(self, chunk: slice, total: Tensor, narrower: Sequence[Tensor]) -> None:
+        """Add the gradients by the vectors, from those by the similarities, block by block.
+
+        Args:
+            chunk: Rows.
+            total: Gradient by the similarities at the largest width; it is overwritten.
+            narrower: Those of the other prefixes, from ``_scale_gradient``.
+        """
+        if self._weights[-1] != 1:
+            total *= self._weights[-1]
+        self._add_block_gradients(chunk, total, self._blocks[-1])
+        for number in reversed(range(len(narrower))):
+            for left, _, columns in self._sides:
                 # A block is part of its own prefix and of all wider ones.
-                gradient[:, columns] *= self._inverse[right][number]
-                factor = weight * self._ranking.scale * self._inverse[left][number, chunk, None]
-                part.addcmul_(gradient[:, columns], factor)
-                rows, others = self._factors[left][chunk], self._factors[right]
-                part = part.to(rows.dtype)
-                _add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
-                _add_product(self._gradients[right][:, low:high], part.T, rows[:, low:high])
+                ratios = self._weights[number] * self._ratios[left][number, chunk, None]
+                total[:, columns].addcmul_(narrower[number][:, columns], ratios)
+            self._add_block_gradients(chunk, total, self._blocks[number])
+
+    def _add_block_gradients(self, chunk: slice, total: Tensor, block: tuple[int, int]) -> None:
+        low, high = block
+        for left, right, columns in self._sides:
+            rows, others = self._factors[left][chunk], self._factors[right]
+            part = total[:, columns].to(rows.dtype)
+            _add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
+            _add_product(self._gradients[right][:, low:high], part.T, rows[:, low:high])
 
     def _excluded(self, chunk: slice) -> Tensor | None:
         """Mark the similarities to exclude, [chunk, columns]; None to exclude none."""
@@ -249,7 +299,7 @@ class _Batch:
         if all(each is None for each in found):
             return None
         shape = chunk.stop - chunk.start, self._sides[-1].columns.stop
-        excluded = torch.zeros(shape, dtype=torch.bool, device=self._vectors[0].device)
+        excluded = torch.zeros(shape, dtype=torch.bool, device=self._scaled[0].device)
         for side, each in zip(self._sides, found, strict=True):
             if each is not None:
                 excluded[:, side.columns] = each
@@ -266,21 +316,23 @@ class _Batch:
         same = against(chunk)
         if same is None and side.has_positive:
             return None
-        rows = torch.arange(chunk.stop - chunk.start, device=self._vectors[0].device)
+        rows = torch.arange(chunk.stop - chunk.start, device=self._scaled[0].device)
         if same is None:
-            n_right = len(self._vectors[side.right])
+            n_right = len(self._scaled[side.right])
             same = torch.zeros(len(rows), n_right, dtype=torch.bool, device=rows.device)
         if side.has_positive:
             same[rows, chunk.start + rows] = False
         else:  # exclude the text itself and the other candidates of its anchor
-            by_column = same.view(len(rows), -1, len(self._vectors[ANCHORS]))
+            by_column = same.view(len(rows), -1, len(self._scaled[ANCHORS]))
             by_column[rows, :, chunk.start + rows] = True
         return same
 
 
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+def _add_product(total: Tensor, left: Tensor, right: Tensor, *, overwrite: bool = False) -> None:
     if left.dtype == total.dtype:
-        total.addmm_(left, right)
+        total.addmm_(left, right, beta=0 if overwrite else 1)
+    elif overwrite:
+        total.copy_(left @ right)
     else:
         total += left @ right
 
@@ -313,9 +365,9 @@ def _divergence(target: Tensor, probabilities: Tensor) -> Tensor:
     return (torch.xlogy(target, target) - torch.xlogy(target, probabilities.clamp_min(_TINY))).sum()
 
 
-def _prefix_lengths(vectors: Tensor, dims: Sequence[int]) -> Tensor:
+def _prefix_lengths(vectors: Tensor, blocks: Sequence[tuple[int, int]]) -> Tensor:
     """Return the length of each prefix, [n_dims, n], at least 1e-12 to avoid division by zero."""
     import torch
 
-    squares = vectors.square().cumsum(1)[:, [dim - 1 for dim in dims]].T
-    return torch.sqrt(squares).clamp_min(1e-12).contiguous()
+    lengths = [torch.linalg.vector_norm(vectors[:, low:high], dim=1) for low, high in blocks]
+    return torch.stack(lengths).square().cumsum(0).sqrt().clamp_min(1e-12)
