@@ -159,8 +159,6 @@ class _Batch:
 
     def finish(self, n_rows: int) -> LossAndGradients:
         """Return mean losses, and gradients without the components along the prefixes."""
-        import torch
-
         weights = self._losses.new_tensor(self._weights)[:, None]
         width = self._blocks[-1][1]
         for scaled, gradients, radial, ratios, multiplier in zip(
@@ -174,7 +172,7 @@ class _Batch:
             radial *= weights
             # The loss does not depend on a vector's length. The gradient's component along the
             # vector is thus the sum over all prefixes, which gives that of the largest width.
-            along = torch.linalg.vecdot(scaled, gradients[:, :width])
+            along = (scaled * gradients[:, :width]).sum(1)
             radial[-1] = along - radial[:-1].sum(0)
             # d|x|/dx = x / |x|, summed over the prefixes that include a block.
             removed = (radial * ratios * ratios / self._ranking.scale).flip(0).cumsum(0).flip(0)
@@ -369,5 +367,6 @@ def _prefix_lengths(vectors: Tensor, blocks: Sequence[tuple[int, int]]) -> Tenso
     """Return the length of each prefix, [n_dims, n], at least 1e-12 to avoid division by zero."""
     import torch
 
-    lengths = [torch.linalg.vector_norm(vectors[:, low:high], dim=1) for low, high in blocks]
-    return torch.stack(lengths).square().cumsum(0).sqrt().clamp_min(1e-12)
+    squares = vectors.square()  # then sums: on CPUs, faster than vector_norm
+    sums = torch.stack([squares[:, low:high].sum(1) for low, high in blocks])
+    return sums.cumsum(0).sqrt().clamp_min(1e-12)
