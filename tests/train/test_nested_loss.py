@@ -6,7 +6,7 @@ import torch
 from nestvec.errors import InvalidArgument
 from nestvec.train import nested
 from nestvec.train.nested import nested_ranking_loss
-from nestvec.train.objective import Prefixes, Ranking
+from nestvec.train.objective import Prefixes, Ranking, Relations
 
 DIMS, WEIGHTS = (4, 7, 16), (0.3, 2.0, 1.0)
 
@@ -82,6 +82,52 @@ def test_a_probability_too_small_for_float32_gives_a_finite_loss():
     found = nested_ranking_loss(anchors, -anchors, Prefixes((4, 16)), Ranking(200.0))
     expected = formula(anchors.double(), -anchors.double(), (4, 16), (1, 1), 200.0)
     torch.testing.assert_close(found.losses.double(), expected[0], rtol=1e-5, atol=0)
+
+
+def test_a_tiny_probability_beside_an_excluded_candidate_gives_the_formula():
+    """All similarities are negative, so an excluded one must not count as 0."""
+    anchors, noise = vectors(8, dtype=torch.float32)
+    anchors = anchors.abs()
+    positives = -anchors.mean(0) - 0.1 * noise
+    positives[0] = -anchors[0]  # the positive of the first anchor is its least similar candidate
+    labels = torch.tensor([0, 0, 2, 3, 4, 5, 6, 7])
+    found = nested_ranking_loss(
+        anchors, positives, Prefixes((16,)), Ranking(2000.0), relations=Relations(labels=labels)
+    )
+    unit = [side.double() / side.double().norm(dim=1)[:, None] for side in (anchors, positives)]
+    similarities = 2000 * unit[0] @ unit[1].T
+    assert similarities.max() < 0
+    positive = similarities.diagonal().clone()
+    same = labels == labels[:, None]
+    similarities[same & ~torch.eye(8, dtype=torch.bool)] = -torch.inf
+    assert (similarities.softmax(1).diagonal() < 1e-30).any()
+    expected = (similarities.logsumexp(1) - positive).mean()
+    torch.testing.assert_close(found.losses[0].double(), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("weights", [(0.3, 2.0, 0.0), (0.0, 0.0, 2.0)])
+def test_weights_of_zero_give_the_gradients_of_the_formula(weights):
+    anchors, positives = vectors(40)
+    found = nested_ranking_loss(anchors, positives, Prefixes(DIMS, weights))
+    expected = formula(anchors, positives, DIMS, weights, 20.0)
+    torch.testing.assert_close(found.anchors, expected[1], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found.candidates, expected[2], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1.0, 1e3])
+def test_float32_gradients_are_exact_to_rounding_for_any_ratio_of_lengths(factor):
+    """The narrow prefixes are ``factor`` times as long."""
+    anchors, positives = vectors(40, dtype=torch.float32)
+    for side in (anchors, positives):
+        side[:, :4] *= factor
+    found = nested_ranking_loss(anchors, positives, Prefixes(DIMS, WEIGHTS))
+    expected = formula(anchors.double(), positives.double(), DIMS, WEIGHTS, 20.0)
+    for actual, reference in zip(found[1:], expected[1:], strict=True):
+        for low, high in ((0, 4), (4, 16)):  # their gradients differ in magnitude
+            size = reference[:, low:high].abs().max().item()
+            torch.testing.assert_close(
+                actual[:, low:high].double(), reference[:, low:high], rtol=0, atol=1e-4 * size
+            )
 
 
 def test_a_number_of_candidates_that_does_not_fit_is_rejected():
