@@ -21,6 +21,7 @@ from nestvec.engines.embedded.exact_search import search_exactly
 from nestvec.engines.embedded.filtering import Filter, Selections
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
 from nestvec.engines.embedded.searching import PointSearch, trace_stages
+from nestvec.engines.embedded.shared_searches import SharedSearches
 from nestvec.engines.embedded.sizes import (
     folder_bytes,
     ram_bytes,
@@ -59,6 +60,7 @@ class EmbeddedReader:
         self._lock = threading.RLock()  # protects the fields below; never locked for long
         self._changing = threading.RLock()  # one thread changes the index; others can search
         self._compacting = False
+        self._shared = SharedSearches()
         self._codecs = Codecs(self.manifest.model, self.manifest.codecs)
         self._searches: dict[OperatingPoint, PointSearch] = {}
         self._snapshot: Snapshot
@@ -164,7 +166,7 @@ class EmbeddedReader:
             queries = as_stored(embeddings, layer_norm=self.manifest.model.layer_norm)
             return snapshot.hits(search_exactly(snapshot, queries, k, selection))
         search, selection = self._search_and_selection(point, where)
-        return search.snapshot.hits(search.search(embeddings, k, selection))
+        return self._shared.search(search, embeddings, k, selection)
 
     def explain(
         self,
