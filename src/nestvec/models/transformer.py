@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nestvec.files.mapped import new_embeddings
 from nestvec.models.failures import encoding_errors
+from nestvec.models.packed_bert import PackedBert, pack
 from nestvec.models.sentence_transformer import CHUNK, DType, SentenceTransformerEncoder, quiet
 from nestvec.models.token_batches import CPU_TOKENS, GPU_TOKENS, encode_batches, token_batches
 from nestvec.types import Embeddings, Kind, OnProgress, Rows
@@ -26,6 +27,9 @@ from nestvec.types import Embeddings, Kind, OnProgress, Rows
 _MOST_THREADS = 4
 _WINDOW = 16_384  # texts that are sorted by length at a time
 _TOKENS = {True: CPU_TOKENS, False: GPU_TOKENS}
+_PROBED = (1, 5, 9, 40)  # tokens of the texts that a packed model is tested with
+_SAME: dict[DType, float] = {"float32": 0.99999, "bfloat16": 0.999}  # least cosine
+_TINY = 1e-30
 _BY_TASK = ("query_length", "document_length", "query_expansion")
 _AFTER = {"Pooling", "Dense", "Normalize", "LayerNorm", "Dropout"}
 
@@ -42,10 +46,39 @@ class TransformerEncoder(SentenceTransformerEncoder):
         # Copy the tokenizer: the library resets its padding and truncation at each call.
         self._tokenizer: Any = deepcopy(first.tokenizer.backend_tokenizer)
         self._tokenizer.no_padding()
+        self._packed: PackedBert | None = None
         if self.info.max_tokens is None:
             self._tokenizer.no_truncation()
         else:
             self._tokenizer.enable_truncation(self.info.max_tokens)
+
+    def pack(self) -> bool:
+        """Compute without padding from now on, if the model and the processor support it.
+
+        This copies the weights: call it only if they do not change later. The vectors of the
+        packed model are compared with those of the library first.
+
+        Returns:
+            Whether the model is packed.
+        """
+        if self._packed is not None:
+            return True
+        packed = pack(self._model, self.dtype)
+        if packed is not None and self._agrees(packed):
+            self._packed = packed
+        return self._packed is not None
+
+    def _agrees(self, packed: PackedBert) -> bool:
+        """Return whether a packed model computes the same vectors as the library."""
+        longest = self.info.max_tokens or max(_PROBED)
+        rng = np.random.default_rng(0)
+        ids = [rng.integers(0, self.vocabulary, min(n, longest), np.int32) for n in _PROBED]
+        expected, found = self.encode_tokens(ids), packed.encode(ids)
+        if found.shape != expected.shape:
+            return False
+        lengths = np.linalg.norm(expected, axis=1) * np.linalg.norm(found, axis=1)
+        cosines = np.einsum("nd,nd->n", expected, found) / np.maximum(lengths, _TINY)
+        return bool(cosines.min() >= _SAME[self.dtype])
 
     @property
     def vocabulary(self) -> int:
@@ -127,6 +160,9 @@ class TransformerEncoder(SentenceTransformerEncoder):
         """Encode one batch, padded to its longest text; callers sort and split larger inputs."""
         import torch
 
+        if self._packed is not None and all(map(len, ids)):
+            with encoding_errors(self.info.name):
+                return self._packed.encode(ids)
         width = max(map(len, ids))
         padded = np.full((len(ids), width), self._padding, dtype=np.int64)
         mask = np.zeros_like(padded)

@@ -195,12 +195,17 @@ class Served:
     def share_processors(self) -> int:
         """Prepare the model for encoding in several threads and return their number.
 
-        This changes the number of threads of PyTorch for the whole process.
+        This changes the number of threads of PyTorch for the whole process. The weights of a
+        supported model are copied, in a layout that is faster on a CPU.
         """
         model = None if self.model is None else unadapted(self.model)
         models = model.by_kind.values() if isinstance(model, PairedEncoder) else [model]
-        transformers = all(isinstance(each, TransformerEncoder) for each in models)
-        return share_processors() if transformers else 1
+        transformers = [each for each in models if isinstance(each, TransformerEncoder)]
+        if len(transformers) < len(models):
+            return 1
+        for each in transformers:
+            each.pack()
+        return share_processors()
 
     def close(self) -> None:
         """Close the index."""
