@@ -213,7 +213,8 @@ class PackedBert:
         for layer in self._layers:
             tokens = layer(tokens, attended, groups)
         if not self._mean:
-            return tokens[torch.from_numpy(starts)]
+            firsts: Tensor = tokens[torch.from_numpy(starts)]
+            return firsts
         sizes = torch.from_numpy(lengths)
         means: Tensor = torch.segment_reduce(tokens[:n], "mean", lengths=sizes)
         return means
