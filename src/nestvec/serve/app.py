@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from nestvec.serve import errors
+from nestvec.serve.direct_routes import DirectRoutes
 from nestvec.serve.keys import AccessControl
 from nestvec.serve.limits import LimitRequests
 from nestvec.serve.logs import LogRequests
@@ -71,15 +72,17 @@ def create_app(
         redoc_url=None,
     )
     errors.install_handlers(app)
-    for router in _ROUTERS:
-        app.include_router(router(serving))
+    routers = [router(serving) for router in _ROUTERS]
+    for router in routers:
+        app.include_router(router)
     app.include_router(page_router(on_open=warming.start))
+    app.add_middleware(DirectRoutes, routers=routers)
     _add_middleware(app, serving)
     return app
 
 
 def _add_middleware(app: FastAPI, serving: Serving) -> None:
-    """Add the middleware, the innermost first."""
+    """Add the middleware around ``DirectRoutes``, the innermost first."""
     settings = serving.settings
     app.add_middleware(LimitRequests, limits=settings.limits)
     app.add_middleware(AccessControl, keys=settings.keys, hosts=settings.allow_hosts)

@@ -11,8 +11,8 @@ import logging
 import sys
 import time
 import traceback
+from random import getrandbits
 from typing import TextIO
-from uuid import uuid4
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,7 +40,7 @@ class LogRequests:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
-        number = uuid4().hex
+        number = f"{getrandbits(128):032x}"
         status = 0
 
         async def numbered(message: Message) -> None:
