@@ -215,17 +215,24 @@ def test_an_adapted_index_of_vectors_accepts_vectors_of_the_base_model(tmp_path)
     served.close()
 
 
-def test_a_transformer_behind_an_adapter_shares_the_processors(monkeypatch):
+def test_a_transformer_behind_an_adapter_is_packed_and_shares_the_processors(monkeypatch):
+    packed = []
+
     class Transformer(TransformerEncoder):
         info = FAKE_INFO
 
         def __init__(self):
             pass
 
+        def pack(self):
+            packed.append(self)
+            return True
+
     monkeypatch.setattr(served_module, "share_processors", lambda: 3)
     for model, threads in ((Transformer(), 3), (NestedHashEncoder(), 1)):
         adapted = AdaptedEncoder(model, turning(model.info))
         assert Served(NAME, adapted).share_processors() == threads
+    assert len(packed) == 1
 
 
 def test_nothing_to_serve_is_rejected():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nestvec.errors import InvalidArgument, ModelError, require
 from nestvec.files.atomic import replace_folder
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 CHUNK = 1024  # texts at a time; limits the memory for their tokens
+_FEW = 512  # tokens; the rows of texts with more tokens are not copied
 _WEIGHTS = "embedding.weight"
 MARKER = "modules.json"
 # All releases of Sentence Transformers with static models (3.2 and later) load this name.
@@ -171,9 +173,22 @@ class StaticEncoder(BaseEncoder):
 
     def encode_tokens(self, ids: Sequence[Sequence[int]]) -> Embeddings:
         """Return the mean of the rows of each text, [n, full_dim]."""
+        if len(ids) == 1:  # the matrix of a search's query takes longer to build than to use
+            return self._finished(self._sum_of(ids[0]), [len(ids[0])])
         counts = token_counts(ids, len(self._table))
-        means: Embeddings = counts @ self._table
-        means /= np.maximum(np.diff(counts.indptr), 1)[:, None]
+        sums: Embeddings = counts @ self._table
+        return self._finished(sums, np.diff(counts.indptr))
+
+    def _sum_of(self, ids: Sequence[int]) -> Embeddings:
+        """Return the sum of rows, [1, full_dim], added in the order of the sparse product."""
+        rows = np.asarray(ids, dtype=np.int64)
+        if len(rows) > _FEW:
+            return token_counts([ids], len(self._table)) @ self._table
+        return np.add.reduce(self._table[rows], axis=0, keepdims=True)
+
+    def _finished(self, sums: Embeddings, lengths: Sequence[int] | NDArray[np.int32]) -> Embeddings:
+        """Divide sums of rows, [n, full_dim], by the lengths, and normalize the means."""
+        means = sums / np.maximum(lengths, 1).astype(np.float32)[:, None]
         if self._normalize:
             norms = np.linalg.norm(means, axis=1, keepdims=True)
             means /= np.maximum(norms, 1e-12)  # as in torch.nn.functional.normalize

@@ -119,6 +119,14 @@ class Batcher:
         finally:
             job.over = True
 
+    def encode_now(self, inputs: Sequence[Input]) -> Embeddings:
+        """Return the vectors of inputs, [n, full_dim], encoded in the calling thread."""
+        start = time.perf_counter()
+        vectors = self._encode(inputs)
+        if self._on_batch is not None:
+            self._on_batch(len(inputs), time.perf_counter() - start)
+        return vectors
+
     def close(self) -> None:
         """Encode all accepted inputs and stop the threads."""
         with self._changed:
