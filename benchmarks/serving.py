@@ -109,9 +109,9 @@ def _measure(
                 own = texts if static else [f"{text} {position}" for text in texts]
                 position += 1
                 requests = _requests(endpoint, own, static=static)
-                before = _cpu_seconds(process.pid)
+                before = cpu_seconds(process.pid)
                 load = asyncio.run(ask(url, requests, clients=clients, seconds=settings.seconds))
-                cpu_ms = (_cpu_seconds(process.pid) - before) * 1000 / len(load.milliseconds)
+                cpu_ms = (cpu_seconds(process.pid) - before) * 1000 / len(load.milliseconds)
                 runs.append({**load.summary(), "cpu_ms_per_request": round(cpu_ms, 2)})
             measured[f"{clients} clients"] = runs
         measured["rss_mb"] = round(resident_bytes(process.pid) / 2**20)
@@ -186,7 +186,8 @@ def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit(f"{process.args} does not respond")
 
 
-def _cpu_seconds(process: int) -> float:
+def cpu_seconds(process: int) -> float:
+    """Return the processor time of a process, in seconds."""
     fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
