@@ -6,7 +6,6 @@ and the place of the exception, because its message may contain texts.
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -14,6 +13,7 @@ import traceback
 from random import getrandbits
 from typing import TextIO
 
+import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nestvec.serve.errors import EncodingFailed, causes, failure, send_error
@@ -87,7 +87,8 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Format a record."""
         values = {"time": self.formatTime(record), "level": record.levelname.lower()}
-        return json.dumps({**values, "event": record.getMessage(), **getattr(record, "fields", {})})
+        line = {**values, "event": record.getMessage(), **getattr(record, "fields", {})}
+        return orjson.dumps(line).decode()
 
 
 def log_to(stream: TextIO = sys.stderr) -> None:

@@ -72,6 +72,7 @@ def run(app: FastAPI, listening: socket.socket, *, patience_s: float) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # no route uses the address of the client
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, round(patience_s)),
     )

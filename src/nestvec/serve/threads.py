@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from nestvec.serve.errors import busy
@@ -41,19 +42,39 @@ class Threads:
         if self.running >= self._n + self._limit:
             raise busy(1)
         self.running += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_T] = loop.create_future()
         # Cancelling the wait does not stop the thread, so the call counts until it has ended.
-        future.add_done_callback(self._ended)
-        return await asyncio.shield(future)
+        self._pool.submit(self._work, work, loop, answer)
+        return await answer
 
     def close(self) -> None:
         """Finish all accepted calls and stop the threads."""
         self._pool.shutdown()
 
-    def _ended(self, future: asyncio.Future[_T]) -> None:
+    def _work(
+        self, work: Callable[[], _T], loop: asyncio.AbstractEventLoop, answer: asyncio.Future[_T]
+    ) -> None:
+        """Run a call and pass its result to the event loop."""
+        try:
+            answered = partial(_succeed, answer, work())
+        except BaseException as error:  # the awaiting coroutine raises it
+            answered = partial(_fail, answer, error)
+        loop.call_soon_threadsafe(self._ended, answered)
+
+    def _ended(self, answered: Callable[[], None]) -> None:
         self.running -= 1
-        if not future.cancelled():
-            future.exception()  # mark as retrieved, or asyncio logs exceptions nobody awaits
+        answered()
+
+
+def _succeed(answer: asyncio.Future[_T], result: _T) -> None:
+    if not answer.done():  # not cancelled meanwhile
+        answer.set_result(result)
+
+
+def _fail(answer: asyncio.Future[_T], error: BaseException) -> None:
+    if not answer.done():
+        answer.set_exception(error)
 
 
 def _use_one_thread() -> None:
