@@ -1,10 +1,11 @@
 """Measure how fast embeddings are served, next to infinity-emb and a plain FastAPI server.
 
-    python -m venv infinity && infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]'
+    python -m venv infinity && infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]' 'click<8.2'
     python benchmarks/serving.py --demo nestvec-demo --infinity infinity/bin/infinity_emb
 
 All servers run on the same machine, one after the other. all-MiniLM-L6-v2 encodes short real texts
-(the demo's queries), one per request and none repeated. A static model with 256 dims encodes 256
+(the demo's queries), one per request and none repeated. The servers named "AVX2 only" run with the
+switches of oneDNN, PyTorch and MKL that simulate a processor without AVX-512, and with float32. A static model with 256 dims encodes 256
 texts per request, returned as base64. The clients run in their own process on the same processors.
 """
 
@@ -35,6 +36,11 @@ from serving_load import ask, post_request
 from subjects import minilm_folder
 
 CLIENTS = (1, 8, 32)
+_AVX2_ONLY = {
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 NAME = "served"
 _BATCH = 256
 
@@ -54,7 +60,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="nestvec-serving-") as folder:
         for name, command in _servers(settings, Path(folder)).items():
             if not settings.only or name in settings.only:
-                results[name] = _measure(command, name, texts, settings)
+                with _environment(_AVX2_ONLY if "AVX2 only" in name else {}):
+                    results[name] = _measure(command, name, texts, settings)
     chosen = {name: str(value) for name, value in vars(settings).items()}
     print(json.dumps(results, indent=1), record("serving", settings=chosen, results=results))
 
@@ -63,15 +70,30 @@ def _servers(settings: argparse.Namespace, folder: Path) -> dict[str, list[str]]
     model = str(minilm_folder())
     here = Path(__file__).parent
     serve = [sys.executable, "-m", "nestvec.cli.main", "serve"]
-    servers = {"nestvec": [*serve, model, "--name", NAME, "--port"]}
+    nestvec = [*serve, model, "--name", NAME]
+    float32 = [*nestvec, "--dtype", "float32", "--port"]
+    servers = {"nestvec": [*nestvec, "--port"], "nestvec, float32": float32}
+    servers["nestvec, AVX2 only"] = float32
     if settings.infinity:
         command = [str(settings.infinity), "v2", "--model-id", model, "--served-model-name", NAME]
         command += ["--engine", "torch", "--device", "cpu", "--no-bettertransformer"]
-        servers["infinity-emb"] = [*command, "--url-prefix", "/v1", "--port"]
+        command += ["--url-prefix", "/v1", "--port"]
+        servers |= {"infinity-emb": command, "infinity-emb, AVX2 only": command}
     servers["plain"] = [sys.executable, str(here / "plain_server.py"), model]
     static = _static(settings.demo, folder / "static")
     servers["nestvec, static"] = [*serve, str(static), "--name", NAME, "--port"]
     return servers
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the servers that the block starts."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 def _static(demo: Path, folder: Path) -> Path:

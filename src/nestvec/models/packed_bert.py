@@ -197,8 +197,9 @@ class PackedBert:
         joined = np.concatenate([np.asarray(ids[row], dtype=np.int64) for row in order])
         with torch.inference_mode():
             pooled = self._pooled(torch.from_numpy(joined), lengths[order])
-            embeddings = np.empty(pooled.shape, dtype=np.float32)
-            embeddings[order] = self._finished(pooled).float().numpy()
+            finished = self._finished(pooled).float().numpy()
+        embeddings = np.empty_like(finished)
+        embeddings[order] = finished
         return embeddings
 
     def _pooled(self, ids: Tensor, lengths: NDArray[np.int64]) -> Tensor:
