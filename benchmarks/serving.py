@@ -1,12 +1,14 @@
 """Measure how fast embeddings are served, next to infinity-emb and a plain FastAPI server.
 
-    python -m venv infinity && infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]' 'click<8.2'
+    python -m venv infinity
+    infinity/bin/pip install torch==2.13.0 'infinity-emb[server,torch]' 'click<8.2'
     python benchmarks/serving.py --demo nestvec-demo --infinity infinity/bin/infinity_emb
 
 All servers run on the same machine, one after the other. all-MiniLM-L6-v2 encodes short real texts
 (the demo's queries), one per request and none repeated. The servers named "AVX2 only" run with the
-switches of oneDNN, PyTorch and MKL that simulate a processor without AVX-512, and with float32. A static model with 256 dims encodes 256
-texts per request, returned as base64. The clients run in their own process on the same processors.
+switches of oneDNN, PyTorch and MKL that simulate a processor without AVX-512, and with float32. A
+static model with 256 dims encodes 256 texts per request, returned as base64. The clients run in
+their own process on the same processors.
 """
 
 from __future__ import annotations
