@@ -203,3 +203,12 @@ print(sorted({{"torch", "sentence_transformers", "transformers"}} & set(sys.modu
 def test_who_may_read_the_folder_may_read_the_weights(static_folder):
     modes = {path.name: path.stat().st_mode for path in static_folder.iterdir()}
     assert modes["model.safetensors"] == modes["config.json"]
+
+
+def test_a_text_alone_has_the_same_bits_as_in_a_batch(static_folder):
+    model = load(static_folder)
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, len(model.table), n).tolist() for n in (0, 1, 2, 7, 100, 600)]
+    together = model.encode_tokens(ids)
+    alone = np.concatenate([model.encode_tokens([each]) for each in ids])
+    np.testing.assert_array_equal(alone, together)

@@ -1,6 +1,7 @@
 """The queue before the encoder: what is encoded together, what waits, what fails alone."""
 
 import asyncio
+import threading
 from contextlib import contextmanager
 
 import httpx
@@ -289,3 +290,17 @@ def test_the_cache_separates_kinds_and_skips_large_entries():
     cache.put("query", "b", known(dim=1000))
     assert cache.get("query", "b") is None
     assert (cache.hits, cache.misses, len(cache)) == (0, 2, 1)
+
+
+def test_inputs_can_be_encoded_in_the_calling_thread_and_are_counted():
+    threads, counted = [], []
+
+    def encode(inputs):
+        threads.append(threading.current_thread())
+        return np.ones((len(inputs), 4), dtype=np.float32)
+
+    batcher = Batcher(encode, full_dim=4, on_batch=lambda n, _: counted.append(n))
+    vectors = batcher.encode_now([Input("query", "a", [1], 1), Input("query", "b", [2], 1)])
+    batcher.close()
+    assert vectors.shape == (2, 4)
+    assert (threads, counted) == ([threading.current_thread()], [2])
