@@ -35,7 +35,7 @@ from speed_corpus import Corpus, K
 AVX2 = {
     "FAISS_SIMD_LEVEL": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
 """Environment variables that limit FAISS, OpenBLAS and NumPy to AVX2."""
 REFERENCE = "FAISS IndexFlatIP, float32"

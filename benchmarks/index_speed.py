@@ -55,7 +55,7 @@ def main() -> None:
     """Build and search all contenders, and record the results."""
     options = _options()
     for results in _results(options):  # recorded after each step, as all steps run for hours
-        path = record("index_speed", settings=_settings(options), results=results)
+        path = record(options.name, settings=_settings(options), results=results)
     print(path)
 
 
@@ -74,7 +74,7 @@ def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     results[key].append(_measure(corpus, name, options))
                     yield results
     results["service_n"] = largest.n
-    for task in ("opening", "threads", "cold", "bandwidth"):
+    for task in ("opening", "threads", "cold", "bandwidth", "filtered"):
         results[task] = _run(task, largest, options)
     yield results | {"processes": _two_processes(largest, options)}
 
@@ -92,6 +92,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
         "k": K,
         "threads": options.threads,
         "seconds": options.seconds,
+        "least_overlap": options.least,
         "versions": dict(_versions(_PACKAGES)),
     }
 
@@ -107,6 +108,8 @@ def _options() -> argparse.Namespace:
         "--sizes", type=int, nargs="*", default=[10_000, 200_000], help="More sizes for nestvec."
     )
     parser.add_argument("--only", nargs="*", help="Run only these contenders.")
+    parser.add_argument("--name", default="index_speed", help="Name of the recorded results.")
+    parser.add_argument("--least", type=float, default=0.0, help="Least overlap that is timed.")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=3.0, help="Seconds of one timing.")
     return parser.parse_args()
@@ -155,6 +158,7 @@ def _two_processes(corpus: Corpus, options: argparse.Namespace) -> list[dict[str
 def _command(task: str, corpus: Corpus, options: argparse.Namespace, name: str | None) -> list[str]:
     places = [str(corpus.folder), str(corpus.work), str(corpus.n)]
     clocks = ["--threads", str(options.threads), "--seconds", str(options.seconds)]
+    clocks += ["--least", str(options.least)]
     named = [] if name is None else ["--name", name]
     return [sys.executable, str(_TASK), task, *places, *clocks, *named]
 

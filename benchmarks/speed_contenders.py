@@ -23,6 +23,8 @@ Search = Callable[[Embeddings, int, Setting, int], Rows]
 """A function of queries, k, a setting and threads that returns the best rows, [n_queries, k]."""
 _EFFORTS = (16, 32, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096)
 EFFORTS: tuple[Setting, ...] = tuple((ef,) for ef in _EFFORTS)
+FIELD = "hundredth"
+"""A metadata field of nestvec's documents, with the values 0 to 99."""
 _BATCH = 50_000  # documents added together
 
 
@@ -70,7 +72,8 @@ class NestVec:
         index = EmbeddedEngine(folder)
         for start in range(0, len(vectors), _BATCH):
             block = vectors[start : start + _BATCH]
-            added = {f"{row:09d}": Document("") for row in range(start, start + len(block))}
+            rows = range(start, start + len(block))
+            added = {f"{row:09d}": Document("", metadata={FIELD: row % 100}) for row in rows}
             index.add(added, block, build_codes=False)
         index.build_codes()
         index.close()

@@ -14,6 +14,7 @@ import numpy as np
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.engine import EmbeddedEngine
+from nestvec.engines.filters.where import Where
 from nestvec.engines.flat.scan import Scan
 from nestvec.measure.cost import _reads_from_disk as reads_from_disk
 from nestvec.types import Embeddings, Hits, Precision
@@ -29,10 +30,12 @@ from speed_clock import (
     summary,
     threads_at_once,
 )
+from speed_contenders import FIELD
 from speed_corpus import Corpus, K
 
 READERS = (1, 8, 32)
-COLD_QUERIES = 300
+COLD_QUERIES, FILTERED_QUERIES = 300, 300
+_SHARES = (1, 10, 50)  # percent of the documents that match a filter
 _REPETITIONS = 20
 _SCANNED: tuple[tuple[int, Precision], ...] = ((512, "binary"), (256, "binary"), (512, "int4"))
 
@@ -76,6 +79,21 @@ def cold(corpus: Corpus, options: argparse.Namespace) -> dict[str, Any]:
     warm = summary(latencies(search, corpus.queries[:COLD_QUERIES], seconds=60))
     from_disk = {"reads_per_query": reads, "kb_per_query": kilobytes}
     return {"cold": summary(taken) | from_disk, "warm": warm}
+
+
+def filtered(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Search in turns without a filter and with filters that select a share of the documents."""
+    _one_thread()
+    run_on({sorted(os.sched_getaffinity(0))[-1]})
+    index = EmbeddedEngine(corpus.place(options.name))
+    filters = {share: Where.parse(f"{FIELD} < {share}") for share in _SHARES}
+    taken: dict[int, list[float]] = {100: [], **{share: [] for share in filters}}
+    for query in corpus.queries[:FILTERED_QUERIES]:
+        for share, seconds in taken.items():
+            start = time.perf_counter()
+            index.search(query[None], K, where=filters.get(share))
+            seconds.append(time.perf_counter() - start)
+    return [{"share_percent": share, **summary(each[3:])} for share, each in taken.items()]
 
 
 def bandwidth(corpus: Corpus, options: argparse.Namespace) -> list[dict[str, Any]]:

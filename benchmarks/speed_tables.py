@@ -1,4 +1,4 @@
-"""Write the tables of ``results/index_speed.json``: contenders, growth, and service."""
+"""Write the tables of ``results/index_speed.json`` and ``million.json``, which has its form."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ _HEADER = (
     ),
     *("KB read per query", "disk MB", "build s (processor s)"),
 )
+_GRAPH = "FAISS HNSW32 float32"
+_GRAPH_HEADER = "queries/s, multiple of HNSW32"
 Row = Mapping[str, Any]
 
 
@@ -33,6 +35,39 @@ def index_speed(n: int) -> str:
             found = _first(each["settings"], target)
             cells = _reached(each, found) if found else _missed(each)
             lines.append([f"{target:g}", each["name"], *cells])
+    return markdown(lines)
+
+
+def million() -> str:
+    """Write each contender at the fastest setting that reaches 0.99, for a million vectors."""
+    found = results("million")
+    rows = [(each, _first(each["settings"], TARGETS[-1])) for each in found["contenders"]]
+    graph = next(row for each, row in rows if each["name"] == _GRAPH and row)
+    lines = [["index", "setting", "overlap@10", "ms", _GRAPH_HEADER, "queries/s, 2 threads"]]
+    lines[0] += ["own MB, searched", "build s (processor s)"]
+    for each, row in rows:
+        build = f"{each['build']['seconds']:,.0f} ({each['build']['processor_seconds']:,.0f})"
+        memory = f"{each['searched']['own_mb']:,.0f}"
+        if row is None:
+            lines.append([each["name"], "not reached", *[""] * 4, memory, build])
+            continue
+        faster = f"{row['qps'] / graph['qps']:.1f}"
+        cells = [_setting(row), f"{row['overlap@10']:.3f}", f"{row['p50_ms']:.2f}", faster]
+        lines.append([each["name"], *cells, f"{row['batch_qps']:,.0f}", memory, build])
+    return markdown(lines)
+
+
+def million_service() -> str:
+    """Write the speed of filtered searches and of several readers, for a million vectors."""
+    found = results("million")
+    lines = [["search", "queries/s", "p50, p99 ms"]]
+    for row in found["filtered"]:
+        share = row["share_percent"]
+        name = "one reader" if share == 100 else f"one reader, {share} % of the documents match"
+        lines.append([name, f"{row['qps']:,.0f}", f"{row['p50_ms']:.2f}, {row['p99_ms']:.2f}"])
+    for row in found["threads"]:
+        name = f"{row['threads']:.0f} reader{'s' if row['threads'] > 1 else ''} on 2 cores"
+        lines.append([name, f"{row['qps']:,.0f}", f"{row['p50_ms']:.2f}, {row['p99_ms']:.2f}"])
     return markdown(lines)
 
 
