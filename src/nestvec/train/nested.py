@@ -22,6 +22,7 @@ from nestvec.train.objective import (
     Relations,
     layout_columns,
 )
+from nestvec.train.products import add_product
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,7 +195,7 @@ class _Batch:
         for left, right, columns in self._sides:
             rows, others = self._factors[left][chunk], self._factors[right]
             part = product[:, columns]
-            _add_product(part, rows[:, low:high], others[:, low:high].T, overwrite=low == 0)
+            add_product(part, rows[:, low:high], others[:, low:high].T, overwrite=low == 0)
 
     def _write_similarities(
         self, product: Tensor, chunk: slice, number: int, *, out: Tensor
@@ -286,8 +287,8 @@ class _Batch:
         for left, right, columns in self._sides:
             rows, others = self._factors[left][chunk], self._factors[right]
             part = total[:, columns].to(rows.dtype)
-            _add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
-            _add_product(self._gradients[right][:, low:high], part.T, rows[:, low:high])
+            add_product(self._gradients[left][chunk, low:high], part, others[:, low:high])
+            add_product(self._gradients[right][:, low:high], part.T, rows[:, low:high])
 
     def _excluded(self, chunk: slice) -> Tensor | None:
         """Mark the similarities to exclude, [chunk, columns]; None to exclude none."""
@@ -324,15 +325,6 @@ class _Batch:
             by_column = same.view(len(rows), -1, len(self._scaled[ANCHORS]))
             by_column[rows, :, chunk.start + rows] = True
         return same
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor, *, overwrite: bool = False) -> None:
-    if left.dtype == total.dtype:
-        total.addmm_(left, right, beta=0 if overwrite else 1)
-    elif overwrite:
-        total.copy_(left @ right)
-    else:
-        total += left @ right
 
 
 def _negative_log_likelihood(
