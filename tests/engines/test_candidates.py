@@ -103,6 +103,18 @@ def test_a_shortlist_contains_the_rows_of_a_search(codec, share, empty, k):
     assert (np.diff(scores) <= 0).all()
 
 
+def test_codes_of_a_repeated_filter_are_read_once(codec):
+    scan = Scan(codec, codec.encode(VECTORS), empty=NO_ROWS)
+    allowed = Allowed(np.arange(N) % 100 == 0)
+    _, expected = scan.search(QUERIES, K, allowed=allowed)
+    if len(scan._gathered):  # not for precisions whose scan selects rows
+        scan._plain = np.zeros_like(scan._plain)
+    assert np.array_equal(scan.search(QUERIES, K, allowed=allowed)[1], expected)
+    assert (codec.precision in ("binary", "int2", "int4", "pq4")) == bool(len(scan._gathered))
+    del allowed
+    assert not len(scan._gathered)
+
+
 def test_a_view_keeps_its_vectors():
     indexes = [vector_view(VECTORS.astype(np.float16)) for _ in range(20)]
     junk = [np.ones((N, DIM), np.float16) for _ in range(20)]  # in freed memory, if any

@@ -65,24 +65,29 @@ class Stacked:
                 yield start + first, array[first : first + size]
 
 
+_PREFETCHES = 3  # reads that are prefetched after a read from disk
+
+
 class ScatteredRows:
     """Memory-mapped arrays, addressed as one, from which a few rows are read at a time.
 
-    If the last read came from disk, all rows of the next read are requested from the disk at once.
+    If one of the last reads came from disk, all rows of the next read are requested from the disk
+    at once. A search reads some rows twice, so that every second read comes from memory.
     """
 
     def __init__(self, mapped: Stacked) -> None:
         """Read from arrays that ``map_array`` returned."""
         self._mapped = mapped
-        self._from_disk = False  # of the last read in any thread, as a guess for the next read
+        self._prefetches = 0  # of the next reads in any thread
 
     def take(self, rows: Rows, width: int) -> NDArray[np.floating]:
         """Return rows, truncated to their first ``width`` values, [n, width]."""
         before = _blocks_read()
-        if self._from_disk:
+        if self._prefetches:
             self._prefetch(rows)
         taken = self._mapped.take(rows, width)
-        self._from_disk = _blocks_read() > before
+        is_from_disk = _blocks_read() > before
+        self._prefetches = _PREFETCHES if is_from_disk else max(0, self._prefetches - 1)
         return taken
 
     def _prefetch(self, rows: Rows) -> None:

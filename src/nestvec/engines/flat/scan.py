@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,7 @@ class Scan:
         product = QUANTIZERS[codec.precision].faiss_name == PRODUCT
         self._can_select = not self._rounded and not product  # FAISS can skip rows in the scan
         self._views = CodeViews(codec)
+        self._gathered: WeakKeyDictionary[Allowed, Codes] = WeakKeyDictionary()
         if self._rounded:
             self._index = fast_scan.fast_scan_index(codec, codes)
             self._codes = fast_scan.packed_codes(self._index)
@@ -254,7 +256,7 @@ class Scan:
         width = min(k + MARGIN, len(rows))
         if not k <= width <= _MOST_FOUND:
             return self._score_slowly(queries, k, searched)
-        codes = self._plain if len(rows) == len(self) else self._plain[rows]
+        codes = self._codes_of(rows, allowed)
         proposed, lines = self._views.search(codes, queries, width)
         found = Ranked(proposed, rows[lines])
         ranked = self._best_of(queries, found, k, FLOAT_ERROR, empty, ordered)
@@ -263,6 +265,19 @@ class Scan:
             slow = self._score_slowly(queries[unclear], k, searched)
             ranked.scores[unclear], ranked.rows[unclear] = slow
         return ranked
+
+    def _codes_of(self, rows: Rows, allowed: Allowed | None) -> Codes:
+        """Return the codes of the allowed rows that are not zero vectors.
+
+        They are kept as long as ``allowed`` exists, because scattered reads from memory cost more
+        than the scores.
+        """
+        if allowed is None:
+            return self._plain if len(rows) == len(self) else self._plain[rows]
+        codes = self._gathered.get(allowed)
+        if codes is None:
+            codes = self._gathered[allowed] = self._plain[rows]
+        return codes
 
     def _score_slowly(self, queries: Embeddings, k: int, searched: Rows) -> Ranked:
         found = best_of(queries, searched, k, self._vectors_of, empty=self._empty)
