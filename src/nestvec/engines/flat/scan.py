@@ -10,7 +10,7 @@ only their codes are scored. The scan is exhaustive; there is no graph and no cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,6 +71,23 @@ class Allowed:
         selector: Any = faiss.IDSelectorBitmap  # its type stub lists other arguments
         parameters: Any = faiss.SearchParameters
         return parameters(sel=selector(bits))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rule:
+    """How the best candidates are determined.
+
+    Attributes:
+        tolerance: A bound on the errors of their rounded scores.
+        empty: Rows of zero vectors that can be among the best, ascending.
+        ordered: Whether all scores must be exact and in order.
+        vectors_of: A function that returns the vectors of rows, [n] -> [n, dim].
+    """
+
+    tolerance: NDArray[np.float32] | float
+    empty: Rows
+    ordered: bool
+    vectors_of: Callable[[Rows], Embeddings]
 
 
 class Scan:
@@ -185,33 +202,28 @@ class Scan:
         full, limit = found[:, -1] >= 0, proposed[:, -1] + tolerance
         empty = self._empty if allowed is None else self._empty[allowed.mask[self._empty]]
         proposed, found = _move_first(proposed, found, self._is_candidate(found, allowed))
-        ranked = self._best_of(queries, Ranked(proposed, found), k, tolerance, empty, ordered)
+        rule = _Rule(tolerance, empty, ordered, self._vectors_of)
+        ranked = self._best_of(queries, Ranked(proposed, found), k, rule)
         return *ranked, full & (ranked.scores[:, k - 1] > limit)
 
-    def _best_of(
-        self,
-        queries: Embeddings,
-        proposed: Ranked,
-        k: int,
-        tolerance: NDArray[np.float32] | float,
-        empty: Rows,
-        ordered: bool,
-    ) -> Ranked:
-        """Return the best ``k`` of candidates with rounded scores; in order only if requested.
+    def _best_of(self, queries: Embeddings, proposed: Ranked, k: int, rule: _Rule) -> Ranked:
+        """Return the best ``k`` of candidates with rounded scores, best first.
 
         At least the last of the returned scores is exact.
         """
         # A candidate that is more than twice the tolerance below the k-th cannot be among the best,
         # and one that is as far above the k-th must be among them.
-        near, sure = self._bounds(proposed.scores, k, tolerance)
-        found = proposed.rows[:, :near]
+        near, sure = self._bounds(proposed.scores, k, rule.tolerance)
+        found, empty = proposed.rows[:, :near], rule.empty
         if len(empty):
             # Zero vectors are added as candidates. The first k are enough, as all of them score 0.
             first = np.broadcast_to(empty[:k], (len(found), min(k, len(empty))))
             found = np.concatenate((found, first), axis=1)
-        if ordered or len(empty):
+        if rule.ordered or len(empty):
             sure = 0
-        exact = order(self._score(queries, found[:, sure:]), found[:, sure:]).top(k - sure)
+        unsure = found[:, sure:]
+        scores = score(queries, unsure, rule.vectors_of, empty=self._empty)
+        exact = order(scores, unsure).top(k - sure)
         scores = np.concatenate((proposed.scores[:, :sure], exact.scores), axis=1)
         return Ranked(scores, np.concatenate((found[:, :sure], exact.rows), axis=1))
 
@@ -258,8 +270,13 @@ class Scan:
             return self._score_slowly(queries, k, searched)
         codes = self._codes_of(rows, allowed)
         proposed, lines = self._views.search(codes, queries, width)
-        found = Ranked(proposed, rows[lines])
-        ranked = self._best_of(queries, found, k, FLOAT_ERROR, empty, ordered)
+
+        def vectors_of(found: Rows) -> Embeddings:  # the packed codes of a row are far apart
+            places = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
+            return self._codec.decode(codes[places])
+
+        rule = _Rule(FLOAT_ERROR, empty, ordered, vectors_of)
+        ranked = self._best_of(queries, Ranked(proposed, rows[lines]), k, rule)
         unclear = np.flatnonzero(ranked.scores[:, -1] <= proposed[:, -1] + FLOAT_ERROR)
         if len(unclear) and width < len(rows):
             slow = self._score_slowly(queries[unclear], k, searched)
@@ -282,9 +299,6 @@ class Scan:
     def _score_slowly(self, queries: Embeddings, k: int, searched: Rows) -> Ranked:
         found = best_of(queries, searched, k, self._vectors_of, empty=self._empty)
         return Ranked(found.scores, searched[found.rows])
-
-    def _score(self, queries: Embeddings, rows: Rows) -> Embeddings:
-        return score(queries, rows, self._vectors_of, empty=self._empty)
 
     def _vectors_of(self, rows: Rows) -> Embeddings:
         codes = fast_scan.unpack(self._codes, rows) if self._rounded else self._codes[rows]
