@@ -11,7 +11,7 @@ _KINDS = {(1, 1): "1 query, 1 thread", (100, 1): "100, 1 thread", (100, 2): "100
 
 def exact_search() -> str:
     """Write the times of each contender as multiples of FAISS's IndexFlatIP, in milliseconds."""
-    found = results("exact_search")["results"]
+    found = results("exact_search")
     lines = [["vectors", "instructions", "search", *_KINDS.values()]]
     for instructions, runs in found.items():
         timed = [row for row in runs["rows"] if "ms" in row]

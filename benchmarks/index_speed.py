@@ -74,7 +74,7 @@ def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     results[key].append(_measure(corpus, name, options))
                     yield results
     results["service_n"] = largest.n
-    for task in ("opening", "threads", "cold", "bandwidth", "filtered"):
+    for task in ("opening", "threads", "filtered", "cold", "bandwidth"):
         results[task] = _run(task, largest, options)
     yield results | {"processes": _two_processes(largest, options)}
 

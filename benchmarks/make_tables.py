@@ -17,7 +17,9 @@ from typing import Any
 
 import adapter_tables
 import claim_tables
+import corrected_tables
 import engine_tables
+import exact_tables
 import serving_tables
 import speed_tables
 import story_tables
@@ -272,6 +274,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "adapter_samples": adapter_tables.adapter_samples,
     "clusters": speed_tables.clusters,
     "serving": serving_tables.serving,
+    "corrected_codes": corrected_tables.corrected_codes,
+    "correction_gains": corrected_tables.correction_gains,
+    "nested_codes": corrected_tables.nested_codes,
+    "exact_search": exact_tables.exact_search,
+    "million": speed_tables.million,
+    "million_service": speed_tables.million_service,
     "index_speed_100000": partial(speed_tables.index_speed, 100_000),
     "index_speed_1000000": partial(speed_tables.index_speed, 1_000_000),
     "index_speed_growth": speed_tables.index_speed_growth,
