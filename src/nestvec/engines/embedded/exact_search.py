@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nestvec.engines.embedded.searching import order_ties_by_id
-from nestvec.engines.embedded.snapshot import Selection, Snapshot
+from nestvec.engines.embedded.snapshot import SelectedRows, Snapshot
 from nestvec.engines.flat.candidates import MARGIN
 from nestvec.engines.flat.exact_scan import nearest
 from nestvec.engines.flat.scan import Allowed
@@ -21,7 +21,7 @@ _WIDEN = 4
 
 
 def search_exactly(
-    snapshot: Snapshot, queries: Embeddings, k: int, selection: Selection | None = None
+    snapshot: Snapshot, queries: Embeddings, k: int, selection: SelectedRows | None = None
 ) -> Ranked:
     """Return the scores and positions of the best ``k``, equal scores by descending id.
 
@@ -52,7 +52,7 @@ _Segment = tuple[int, NDArray[np.floating], Allowed | None]
 """The first row of a mapped array, the array, and the rows to search; None for all."""
 
 
-def _segments(snapshot: Snapshot, selection: Selection | None) -> Iterator[_Segment]:
+def _segments(snapshot: Snapshot, selection: SelectedRows | None) -> Iterator[_Segment]:
     live = snapshot.live if selection is None else selection.mask
     stacked = snapshot.vectors
     for start, vectors in zip(stacked.starts.tolist(), stacked.arrays, strict=True):

@@ -14,7 +14,7 @@ import numpy as np
 
 from nestvec.engines.embedded import documents
 from nestvec.engines.embedded.database import Database, ReadConnections
-from nestvec.engines.embedded.snapshot import Selection, Snapshot
+from nestvec.engines.embedded.snapshot import SelectedRows, Snapshot
 from nestvec.engines.embedded.state import State
 from nestvec.engines.filters.columns import Column, Mask
 from nestvec.engines.filters.condition import Condition
@@ -140,7 +140,7 @@ class Filter:
         return True
 
 
-class Selections:
+class RecentFilters:
     """The documents of the filters used last, so that a repeated filter costs nothing.
 
     They are valid for one snapshot, and use at most ``_SELECTED_BYTES``.
@@ -150,9 +150,11 @@ class Selections:
         """Start without filters."""
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._found: OrderedDict[str, Selection] = OrderedDict()  # by text: 1 equals True in Python
+        self._found: OrderedDict[str, SelectedRows] = (
+            OrderedDict()
+        )  # by text: 1 equals True in Python
 
-    def get(self, condition: Condition, snapshot: Snapshot) -> Selection | None:
+    def get(self, condition: Condition, snapshot: Snapshot) -> SelectedRows | None:
         """Return the documents of a filter in a snapshot; None if they are not known."""
         text = str(condition)
         with self._lock:
@@ -161,7 +163,7 @@ class Selections:
             self._found.move_to_end(text)
             return self._found[text]
 
-    def add(self, condition: Condition, snapshot: Snapshot, found: Selection) -> Selection:
+    def add(self, condition: Condition, snapshot: Snapshot, found: SelectedRows) -> SelectedRows:
         """Keep the documents of a filter, and return them."""
         most = max(1, _SELECTED_BYTES // max(1, _ROW_BYTES * len(found.mask)))
         with self._lock:

@@ -18,7 +18,7 @@ from nestvec.engines.embedded.checking import check_everything, check_on_open
 from nestvec.engines.embedded.codecs import Codecs, make_codes
 from nestvec.engines.embedded.database import Database, ReadConnections, is_sealed
 from nestvec.engines.embedded.exact_search import search_exactly
-from nestvec.engines.embedded.filtering import Filter, Selections
+from nestvec.engines.embedded.filtering import Filter, RecentFilters
 from nestvec.engines.embedded.folder import DATABASE, check_file_system, load_manifest
 from nestvec.engines.embedded.searching import PointSearch, trace_stages
 from nestvec.engines.embedded.shared_searches import SharedSearches
@@ -29,7 +29,7 @@ from nestvec.engines.embedded.sizes import (
     text_bytes,
     vector_bytes,
 )
-from nestvec.engines.embedded.snapshot import Selection, Snapshot, take_snapshot
+from nestvec.engines.embedded.snapshot import SelectedRows, Snapshot, take_snapshot
 from nestvec.engines.embedded.state import TAIL_ROWS, next_parts
 from nestvec.engines.filters.condition import Condition
 from nestvec.engines.manifest import Manifest
@@ -71,7 +71,7 @@ class EmbeddedReader:
             check_on_open(path, self.manifest, self._database, sealed=sealed)
             self._version = self._database.version()
             self._refresh(None)
-            self._filter, self._selections = Filter(self._reads), Selections()
+            self._filter, self._selections = Filter(self._reads), RecentFilters()
             self._warm_up()
             if verify:
                 self.verify()
@@ -277,7 +277,7 @@ class EmbeddedReader:
             self._codecs = Codecs(manifest.model, {})
         self._searches = {}
 
-    def _select(self, where: Condition | None) -> tuple[Snapshot, Selection | None]:
+    def _select(self, where: Condition | None) -> tuple[Snapshot, SelectedRows | None]:
         """Return the last snapshot, and the documents that match a filter; None for all."""
         while True:
             snapshot = self.snapshot()
@@ -295,7 +295,7 @@ class EmbeddedReader:
 
     def _search_and_selection(
         self, point: OperatingPoint | None, where: Condition | None
-    ) -> tuple[PointSearch, Selection | None]:
+    ) -> tuple[PointSearch, SelectedRows | None]:
         """Return the search of the last snapshot by a point, and the documents of a filter."""
         while True:
             snapshot, selection = self._select(where)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nestvec.codec.codec import Codec
 from nestvec.engines.embedded.folder import FROM_VECTORS
-from nestvec.engines.embedded.snapshot import Selection, Snapshot
+from nestvec.engines.embedded.snapshot import SelectedRows, Snapshot
 from nestvec.engines.embedded.stacked import Stacked
 from nestvec.engines.flat.candidates import Scorer
 from nestvec.engines.flat.scan import Allowed
@@ -42,7 +42,9 @@ class PointSearch:
     point: OperatingPoint
     codecs: Sequence[Codec]
 
-    def search(self, embeddings: Embeddings, k: int, selection: Selection | None = None) -> Ranked:
+    def search(
+        self, embeddings: Embeddings, k: int, selection: SelectedRows | None = None
+    ) -> Ranked:
         """Return the scores and positions of the best ``k``, equal scores by descending id.
 
         Args:
@@ -54,7 +56,7 @@ class PointSearch:
         return found
 
     def stages(
-        self, embeddings: Embeddings, k: int, selection: Selection | None = None
+        self, embeddings: Embeddings, k: int, selection: SelectedRows | None = None
     ) -> Iterator[Ranked]:
         """Yield the candidates of each stage when it has run; the last equals ``search``.
 
@@ -182,7 +184,7 @@ def _no_results(n_queries: int) -> Ranked:
 
 
 def trace_stages(
-    search: PointSearch, embeddings: Embeddings, k: int, selection: Selection | None
+    search: PointSearch, embeddings: Embeddings, k: int, selection: SelectedRows | None
 ) -> Iterator[tuple[Ranked, float, int, Callable[[], Hits]]]:
     """Run a search; yield the candidates, milliseconds, bytes and hits of each stage.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from nestvec.codec.threads import one_thread
 from nestvec.engines.embedded.searching import PointSearch
-from nestvec.engines.embedded.snapshot import Selection
+from nestvec.engines.embedded.snapshot import SelectedRows
 from nestvec.types import Embeddings, Hits
 
 SHORT = 8  # queries of a search that can wait; a long search would delay the others
@@ -43,7 +43,7 @@ class _Request:
     search: PointSearch
     queries: Embeddings
     k: int
-    selection: Selection | None
+    selection: SelectedRows | None
     woken: threading.Lock = field(default_factory=threading.Lock)
     leads: bool = False
     hits: Hits | None = None
@@ -73,7 +73,7 @@ class SharedSearches:
         search: PointSearch,
         queries: Embeddings,
         k: int,
-        selection: Selection | None = None,
+        selection: SelectedRows | None = None,
     ) -> Hits:
         """Return the hits of ``search.search``, when it is the turn of this thread.
 

@@ -58,7 +58,7 @@ class Tail:
 
 
 @dataclass(frozen=True, eq=False)
-class Selection:
+class SelectedRows:
     """The documents of a snapshot that a search may return.
 
     Attributes:
@@ -111,14 +111,14 @@ class Snapshot:
             None if self._all_live(part) else Allowed(self.live[part.rows]) for part in self.parts
         )
 
-    def select(self, mask: NDArray[np.bool_]) -> Selection:
+    def select(self, mask: NDArray[np.bool_]) -> SelectedRows:
         """Return the documents in a mask that are not deleted.
 
         Args:
             mask: True for each allowed row, [n_rows].
         """
         both = mask & self.live if len(self.deleted) else mask
-        return Selection(both, tuple(Allowed(both[part.rows]) for part in self.parts))
+        return SelectedRows(both, tuple(Allowed(both[part.rows]) for part in self.parts))
 
     def rows(self, positions: Rows) -> Rows:
         """Return the rows at positions."""
