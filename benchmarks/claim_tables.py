@@ -38,4 +38,5 @@ def benchmark_commands() -> str:
 
 def _command(benchmark: Benchmark) -> str:
     variables = [f"{name}={value}" for name, value in benchmark.environment.items()]
-    return " ".join((*variables, "python", *benchmark.command))
+    words = [f'"{each}"' if " " in each else each for each in benchmark.command]
+    return " ".join((*variables, "python", *words))
