@@ -174,7 +174,8 @@ class _Batch:
             # The loss does not depend on a vector's length. The gradient's component along the
             # vector is thus the sum over all prefixes, which gives that of the largest width.
             along = (scaled * gradients[:, :width]).sum(1)
-            radial[-1] = along - radial[:-1].sum(0)
+            # Without weight, dims beyond the other prefixes get no gradient, not even a rounding.
+            radial[-1] = along - radial[:-1].sum(0) if self._weights[-1] else 0
             # d|x|/dx = x / |x|, summed over the prefixes that include a block.
             removed = (radial * ratios * ratios / self._ranking.scale).flip(0).cumsum(0).flip(0)
             for (low, high), factor in zip(self._blocks, removed, strict=True):
