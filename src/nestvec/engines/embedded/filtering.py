@@ -22,7 +22,7 @@ from nestvec.engines.filters.fields import FieldKinds, check_fields, unknown_fie
 from nestvec.engines.filters.masks import matching
 
 _SELECTED_BYTES = 2**25  # of the filters that are kept
-_ROW_BYTES = 10  # two masks of a byte, and the number of a row
+_ROW_BYTES = 10  # two masks of a byte, and the number of a row; few filters have codes, too
 
 
 class Filter:
@@ -143,16 +143,15 @@ class Filter:
 class RecentFilters:
     """The documents of the filters used last, so that a repeated filter costs nothing.
 
-    They are valid for one snapshot, and use at most ``_SELECTED_BYTES``.
+    They are valid for one snapshot. Their number is limited by ``_SELECTED_BYTES``.
     """
 
     def __init__(self) -> None:
         """Start without filters."""
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._found: OrderedDict[str, SelectedRows] = (
-            OrderedDict()
-        )  # by text: 1 equals True in Python
+        # By text, because 1 equals True in Python. The filter used last is at the end.
+        self._found: OrderedDict[str, SelectedRows] = OrderedDict()
 
     def get(self, condition: Condition, snapshot: Snapshot) -> SelectedRows | None:
         """Return the documents of a filter in a snapshot; None if they are not known."""

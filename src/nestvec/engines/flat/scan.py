@@ -209,7 +209,12 @@ class Scan:
     def _best_of(self, queries: Embeddings, proposed: Ranked, k: int, rule: _Rule) -> Ranked:
         """Return the best ``k`` of candidates with rounded scores, best first.
 
-        At least the last of the returned scores is exact.
+        Args:
+            queries: [n_queries, dim], prepared by the codec.
+            proposed: The candidates by their rounded scores, best first, without zero vectors.
+            k: At most the number of candidates and zero vectors.
+            rule: How they are determined. Unless ``ordered``, only the scores at the end, at least
+                the last one, are exact.
         """
         # A candidate that is more than twice the tolerance below the k-th cannot be among the best,
         # and one that is as far above the k-th must be among them.
